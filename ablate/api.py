@@ -1,0 +1,82 @@
+"""All that a plugin author imports. Importing it does not import torch."""
+
+from ablate.component import Choice, Component, Extent, Range, Setting, Spec, When, slot
+from ablate.errors import InputError
+from ablate.hooks import hookimpl
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.clip import Clip
+from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
+from ablate.kinds.data import Data, Dataset
+from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.kinds.ema import Average, Ema, Weights
+from ablate.kinds.executor import Executor, Job, Pool, Report
+from ablate.kinds.features import Extractor, Features
+from ablate.kinds.fusion import Fusion
+from ablate.kinds.guidance import Guidance, Predictor
+from ablate.kinds.levels import Levels
+from ablate.kinds.loss import Loss
+from ablate.kinds.metric import Measurement, Metric
+from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.precision import Precision
+from ablate.kinds.precondition import Coefficients, Precondition
+from ablate.kinds.process import Denoised, Level, Noised, Process, over
+from ablate.kinds.schedule import DiscreteSchedule, Schedule
+from ablate.kinds.solver import Denoiser, Solver, State
+from ablate.kinds.target import Target
+from ablate.kinds.weighting import Weighting
+
+__all__ = [
+    "Assignment",
+    "Average",
+    "Backbone",
+    "Choice",
+    "Clip",
+    "Coefficients",
+    "Component",
+    "Conditioning",
+    "Context",
+    "Data",
+    "Dataset",
+    "Denoised",
+    "Denoiser",
+    "Design",
+    "Dimension",
+    "DiscreteSchedule",
+    "Ema",
+    "Executor",
+    "Extent",
+    "Extractor",
+    "Features",
+    "Fusion",
+    "Guidance",
+    "InputError",
+    "Job",
+    "Level",
+    "Levels",
+    "Loss",
+    "Measurement",
+    "Metric",
+    "Modulation",
+    "Noised",
+    "Optimizer",
+    "Pool",
+    "Precision",
+    "Precondition",
+    "Predictor",
+    "Process",
+    "Range",
+    "Report",
+    "Schedule",
+    "Setting",
+    "Site",
+    "Solver",
+    "Spec",
+    "State",
+    "Target",
+    "Weighting",
+    "Weights",
+    "When",
+    "hookimpl",
+    "over",
+    "slot",
+]

@@ -1,0 +1,293 @@
+"""A component is a typed, frozen config that builds one operator; a slot holds another component.
+
+Its fields are validated, hashed, printed, searched over and documented from one declaration.
+A *kind* is an abstract subclass that declares `kind`; a *component* is a concrete subclass of a
+kind that declares `name`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from ablate.errors import Path, Problem, SpecError, did_you_mean
+
+Spec = str | Mapping[str, Any]
+M = TypeVar("M", bound=BaseModel)
+
+
+# --- metadata of a field, in `Annotated[...]` ---------------------------------------------------
+
+
+class Choice:
+    """Default search range: one of these values, as in `Annotated[int, Choice(2, 4, 8)]`."""
+
+    def __init__(self, *values: bool | int | float | str) -> None:
+        self.values = values
+
+
+@dataclass(frozen=True)
+class Range:
+    """Default search range: low <= value <= high; `log` spaces it evenly in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+@dataclass(frozen=True)
+class When:
+    """The field is read only while its sibling `field` has one of `values`.
+
+    An inactive field is neither hashed nor searched: two configs that differ in it alone are one.
+    """
+
+    field: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The field says how much is done (seeds, trials, workers), not what is measured.
+
+    It is left out of the identity, so that a study can be extended where it stands.
+    """
+
+
+def slot(default: str | None = None, **options: Any) -> Any:
+    """A field that holds a component; its default is the name of one (or None: to be given)."""
+    return Field(validate_default=False, **({} if default is None else {"default": default}), **options)
+
+
+# --- what surrounds a component ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a candidate has to work with, known before anything is built."""
+
+    shape: tuple[int, int, int]  # (C, H, W) of what the network sees
+    classes: int | None  # None: the data carry no labels
+
+
+@runtime_checkable
+class Resolver(Protocol):
+    """Finds the component class of a kind by name; the catalog is one."""
+
+    def get(self, kind: str, name: str) -> type[Component]:
+        """Raise SpecError, with the nearest names, where there is none or more than one."""
+        ...
+
+    def default(self, kind: str) -> str | None:
+        """The name that fills a slot of this kind where nothing is said, if one is declared."""
+        ...
+
+
+class Component(BaseModel, ABC):
+    """Base of every kind. Frozen, typed, closed to unknown fields; equal configs hash equally."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    default: ClassVar[bool] = False  # fills a slot of its kind where nothing is said
+
+    # How components that do not know each other find out whether they fit. A capability is a
+    # word such as "null_class"; the text says why it is needed, for the refusal.
+    def provides(self) -> frozenset[str]:
+        """Capabilities that this component brings to the candidate."""
+        return frozenset()
+
+    def requires(self) -> Mapping[str, str]:
+        """Capabilities that some other component, or the data, has to bring: {capability: why}."""
+        return {}
+
+    def excludes(self) -> Mapping[str, str]:
+        """Capabilities beside which this component cannot work: {capability: why, what to do}."""
+        return {}
+
+    def refuse(self, setting: Setting) -> str | None:
+        """One sentence, why this component cannot work on such data and what to do; None if it can."""
+        return None
+
+    def spec(self) -> dict[str, Any]:
+        """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
+        return {"type": self.name, **{f: _plain(getattr(self, f)) for f in type(self).model_fields}}
+
+    def active(self) -> dict[str, Any]:
+        """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        fields = type(self).model_fields.items()
+        return {
+            "type": self.name,
+            **{f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)},
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the active spec, in hexadecimal: the component's identity."""
+        return digest(self.active())
+
+    def parts(self, path: str = "") -> Iterator[tuple[str, Component]]:
+        """This component and all below it, each with its dotted path."""
+        yield path, self
+        for field in type(self).model_fields:
+            held = getattr(self, field)
+            several = isinstance(held, tuple | list)
+            for i, part in enumerate(held if several else (held,)):
+                if isinstance(part, Component):
+                    at = f"{path}.{field}" if path else field
+                    yield from part.parts(f"{at}.{i}" if several else at)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if "kind" not in vars(cls):  # a component's own schema, not a slot for one
+            return handler(source)
+        # A slot takes instances. `create` turns names and mappings into instances beforehand, so
+        # that every problem keeps its path.
+        return core_schema.is_instance_schema(
+            cls,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.spec()),
+        )
+
+    @classmethod
+    def of(cls, spec: Spec | Self, resolver: Resolver, path: Path = ()) -> Self:
+        """The component of this kind that `spec` describes; see `create`."""
+        made = create(cls, spec, resolver, path)
+        assert isinstance(made, cls)
+        return made
+
+
+def is_kind(cls: type) -> bool:
+    """Whether the class is itself an extension point: it declares `kind` in its own body."""
+    return isinstance(cls, type) and issubclass(cls, Component) and "kind" in vars(cls)
+
+
+def is_component(cls: Any) -> bool:
+    """Whether the class is a concrete component: it declares `name` in its own body."""
+    return (
+        isinstance(cls, type)
+        and issubclass(cls, Component)
+        and isinstance(vars(cls).get("name"), str)
+        and not inspect.isabstract(cls)
+        and not is_kind(cls)
+    )
+
+
+def slot_kind(info: FieldInfo) -> type[Component] | None:
+    """The kind that a field has a slot for (also `Kind | None`, `tuple[Kind, ...]`), else None."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and is_kind(candidate):
+            return candidate
+    return None
+
+
+def is_active(component: BaseModel, info: FieldInfo) -> bool:
+    """Whether a field takes part in the component's identity, given its siblings' values."""
+    for meta in info.metadata:
+        if isinstance(meta, Extent):
+            return False
+        if isinstance(meta, When) and getattr(component, meta.field) not in meta.values:
+            return False
+    return True
+
+
+def digest(data: Any) -> str:
+    """SHA-256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()) -> Component:
+    """The component of `kind` that `spec` describes: a name, `{"type": name, ...}` or an instance.
+
+    Slots are filled from the inside out. Raises SpecError with every problem that was found, each
+    with its path, not with the first alone.
+    """
+    if isinstance(spec, kind):
+        return spec
+    if isinstance(spec, str):
+        spec = {"type": spec}
+    if not isinstance(spec, Mapping):
+        raise SpecError([Problem(path, f"expected the name of a {kind.kind} or a mapping with 'type', not {spec!r}")])
+    named = spec.get("type", resolver.default(kind.kind))
+    if not isinstance(named, str):
+        raise SpecError([Problem(path, f"which {kind.kind}? Give its name as 'type'")])
+    try:
+        cls = resolver.get(kind.kind, named)
+    except SpecError as error:
+        at = (*path, "type") if "type" in spec else path
+        raise SpecError([Problem(at, p.message) for p in error.problems]) from None
+    values = {key: value for key, value in spec.items() if key != "type"}
+    made = fill(cls, values, resolver, path)
+    assert isinstance(made, Component)
+    return made
+
+
+def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path = ()) -> M:
+    """An instance of a model, its slots filled first. Raises SpecError with all problems."""
+    problems: list[Problem] = []
+    filled = dict(values)
+    for field, info in cls.model_fields.items():
+        kind = slot_kind(info)
+        if kind is None:
+            continue
+        given = filled.get(field, resolver.default(kind.kind) if info.is_required() else info.default)
+        if given is None:
+            continue  # nothing was said: pydantic reports it where it is needed
+        try:
+            if isinstance(given, list | tuple):
+                filled[field] = tuple(create(kind, one, resolver, (*path, field, i)) for i, one in enumerate(given))
+            else:
+                filled[field] = create(kind, given, resolver, (*path, field))
+        except SpecError as error:
+            problems.extend(error.problems)
+            filled[field] = None
+    broken = {problem.path[: len(path) + 1] for problem in problems}
+    try:
+        made = cls.model_validate(filled)
+    except ValidationError as error:
+        for one in error.errors():
+            at = (*path, *one["loc"])
+            if at[: len(path) + 1] not in broken:
+                problems.append(Problem(at, _explain(cls, one)))
+    if problems:
+        raise SpecError(problems)
+    return made
+
+
+def _explain(cls: type[BaseModel], error: Any) -> str:
+    """One of pydantic's errors in the words of a study's author."""
+    known = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
+    of = f"{cls.kind} {cls.name!r}" if is_component(cls) else cls.__name__.lower()
+    match error["type"]:
+        case "extra_forbidden":
+            word = str(error["loc"][-1])
+            return f"{of} has no field {word!r}{did_you_mean(word, known)}"
+        case "missing":
+            return f"{of} needs {error['loc'][-1]!r}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case _:
+            message = error["msg"][0].lower() + error["msg"][1:]
+            return f"{message}, not {error['input']!r}"
+
+
+def _plain(value: Any, active: bool = False) -> Any:
+    if isinstance(value, Component):
+        return value.active() if active else value.spec()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(item, active) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item, active) for key, item in value.items()}
+    return value

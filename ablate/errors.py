@@ -1,0 +1,53 @@
+"""What can be wrong with a user's input, told in one message: where, what, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+
+
+class InputError(Exception):
+    """The user's input is wrong: the command line prints this one message and exits with 2.
+
+    `where` is a file, or `file:line`, or the option that carried the value.
+    """
+
+    def __init__(self, message: str, where: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a spec, at a path inside it such as `("backbone", "patch")`."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        at = ".".join(map(str, self.path))
+        return f"{at}: {self.message}" if at else self.message
+
+
+class SpecError(InputError):
+    """A component's spec is wrong; every problem keeps its path, so that a file can add lines."""
+
+    def __init__(self, problems: Iterable[Problem], where: str | None = None) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)), where)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'adaln'?`, or the list of what there is when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there is: {', '.join(names)}" if names else ""

@@ -1,0 +1,1 @@
+"""The extension points: one file a kind, its abstract base and the types it speaks in."""

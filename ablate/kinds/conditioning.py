@@ -1,0 +1,69 @@
+"""conditioning: how time and class enter a block, at four places that any block offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Context(NamedTuple):
+    """What a network knows of the condition, once per forward pass."""
+
+    embedding: Tensor  # (B, E): time and class in one vector
+    tokens: Tensor  # (B, L, E): the same as a sequence: time, class, and later words
+    mask: Tensor | None = None  # (B, L) bool, False where a token is padding; None: all count
+
+
+class Modulation(NamedTuple):
+    """What a conditioning does to one residual branch; each (B, width) or None for nothing.
+
+    h = branch(norm(x + bias) * (1 + scale) + shift);  x = x + gate * h
+    """
+
+    shift: Tensor | None = None
+    scale: Tensor | None = None
+    gate: Tensor | None = None
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a conditioning is put in."""
+
+    width: int  # channels of the features that pass by
+    embedding: int  # width E of the context's vectors
+    branches: int = 2  # residual branches of a block (attention and MLP: 2)
+    heads: int = 1  # attention heads, where the conditioning attends
+
+
+class Conditioning(Component):
+    """Builds the modules through which a condition enters; each place is optional.
+
+    A block of tokens calls, in this order: `sequence` once before the first block, then in each
+    block `modulation` and, after the first branch, `attention`; `head` before the last layer.
+    A conditioning declares in `requires()` what it needs of the backbone: "tokens" for sequences
+    (B, N, D), "feature_maps" for (B, C, H, W).
+    """
+
+    kind: ClassVar[str] = "conditioning"
+
+    def sequence(self, site: Site) -> nn.Module | None:
+        """`forward(context) -> (B, L, width)`: tokens that join the sequence, and leave at the end."""
+        return None
+
+    def modulation(self, site: Site) -> nn.Module | None:
+        """`forward(context) -> tuple[Modulation, ...]`, one a branch. None: norms keep their own affine."""
+        return None
+
+    def attention(self, site: Site) -> nn.Module | None:
+        """`forward(x, context) -> (B, N, width)`: added to x after the block's first branch."""
+        return None
+
+    def head(self, site: Site) -> nn.Module | None:
+        """`forward(context) -> tuple[Modulation]` for the norm before the last layer."""
+        return None

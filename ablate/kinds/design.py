@@ -1,0 +1,51 @@
+"""design: which candidates a study looks at, in which order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ablate.component import Component, Extent
+
+if TYPE_CHECKING:
+    import optuna
+
+Assignment = Mapping[str, Any]  # {dotted path: chosen label}; what is not named stays as in the base
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One line of `vary`: a dotted path, and its choices or its range."""
+
+    path: str
+    choices: tuple[bool | int | float | str, ...] = ()  # labels: a name, a number, or a spec as JSON
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+    baseline: Any = None  # the label that the base has here; None: the base has no such path
+
+
+class Design(Component):
+    """Optuna keeps the trials and decides; a design tells it what to ask for."""
+
+    kind: ClassVar[str] = "design"
+
+    seeds: Annotated[int, Field(ge=1, le=1000), Extent()] = 1  # repetitions of each candidate
+
+    def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
+        """All candidates in order, where they are known beforehand; None: the sampler finds them."""
+        return None
+
+    @abstractmethod
+    def trials(self, dimensions: Sequence[Dimension]) -> int:
+        """How many candidates the study asks for at the most."""
+
+    @abstractmethod
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Decides what proposals leave open. Made anew for each trial, so that a resume decides alike."""

@@ -1,0 +1,30 @@
+"""levels: which noise levels training sees."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ablate.kinds.schedule import Schedule
+
+
+class Levels(Component):
+    """A density over time in [0, 1], drawn by its inverse distribution function.
+
+    Because the uniform numbers come from outside, two candidates of one seed see paired levels.
+    """
+
+    kind: ClassVar[str] = "levels"
+
+    @abstractmethod
+    def draw(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        """Times t in [0, 1] for numbers uniform in [0, 1): the inverse of the distribution. (B,) float64."""
+
+    @abstractmethod
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """The density q(t) with respect to dt; it integrates to one over [0, 1]."""

@@ -1,0 +1,27 @@
+"""loss: one number an image from a prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ablate.kinds.process import Noised, Process
+
+
+class Loss(Component):
+    """Compares a prediction with what was asked of it."""
+
+    kind: ClassVar[str] = "loss"
+
+    @abstractmethod
+    def compute(self, prediction: Tensor, batch: Noised, process: Process) -> Tensor:
+        """The loss of each image, (B,), in fp32.
+
+        prediction: (B, C, H, W) in the target's own terms, with 2·C channels where the backbone
+        learns the variance.
+        """

@@ -1,0 +1,33 @@
+"""precondition: scaling around the network, y = c_skip·x + c_out·F(c_in·x, c_noise)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ablate.kinds.process import Level
+    from ablate.kinds.target import Target
+
+
+class Coefficients(NamedTuple):
+    """c_skip, c_out, c_in and c_noise at each level, float64, shaped like `level.t`."""
+
+    skip: Tensor
+    output: Tensor
+    input: Tensor
+    noise: Tensor
+
+
+class Precondition(Component):
+    """Chooses the four coefficients from the level, the target and the data's deviation."""
+
+    kind: ClassVar[str] = "precondition"
+
+    @abstractmethod
+    def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
+        """The coefficients at `level`; `sigma_data` is the standard deviation of x0."""

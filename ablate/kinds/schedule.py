@@ -1,0 +1,101 @@
+"""schedule: how much signal and noise there is at each time, α(t) and σ(t)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Schedule(Component):
+    """α and σ over continuous time t in [0, 1], from clean (0) to noise (1).
+
+    SNR falls monotonically. All methods take and give float64 tensors of any shape, on any device.
+    Capabilities that others look for: "zero_terminal_snr" (no signal at t = 1),
+    "variance_preserving" (α² + σ² = 1).
+    """
+
+    kind: ClassVar[str] = "schedule"
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """The factor of the signal."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The factor of the noise."""
+
+    @abstractmethod
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The inverse of `log_snr`, clamped to [0, 1]."""
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """log(α²/σ²); −inf where there is no signal left."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+
+class DiscreteSchedule(Schedule):
+    """A schedule that is given by a table ᾱ_0 … ᾱ_{T−1}; t = i/(T−1) is its entry i.
+
+    Between the entries ᾱ is linear in t, which is exact at every entry and at zero terminal SNR.
+    """
+
+    steps: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    zero_terminal_snr: bool = False
+
+    @abstractmethod
+    def betas(self, steps: int) -> Tensor:
+        """β_1 … β_T, each in (0, 1), float64 (T,)."""
+
+    def alphas_bar(self, steps: int) -> Tensor:
+        """ᾱ_i = Π_{j≤i} (1 − β_j), float64 (T,); with `zero_terminal_snr` the last is 0.
+
+        The rescaling shifts √ᾱ so that the last is 0 and scales it so that the first is kept
+        (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", Alg. 1).
+        """
+        table = (1 - self.betas(steps)).cumprod(0)
+        if not self.zero_terminal_snr:
+            return table
+        root = table.sqrt()
+        return ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
+
+    def provides(self) -> frozenset[str]:
+        """Zero terminal SNR where it is switched on; always variance-preserving."""
+        return frozenset({"variance_preserving"} | ({"zero_terminal_snr"} if self.zero_terminal_snr else set()))
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """√ᾱ(t)."""
+        return self._alpha_bar(t).sqrt()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """√(1 − ᾱ(t))."""
+        return (1 - self._alpha_bar(t)).sqrt()
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """Where ᾱ(t) = sigmoid(log SNR)."""
+        import torch
+
+        table = _table(self, str(log_snr.device))
+        wanted = torch.sigmoid(log_snr.double()).clamp(table[-1], table[0])
+        right = torch.searchsorted(-table, -wanted).clamp(1, len(table) - 1)
+        part = (table[right - 1] - wanted) / (table[right - 1] - table[right])
+        return (right - 1 + part) / (len(table) - 1)
+
+    def _alpha_bar(self, t: Tensor) -> Tensor:
+        table = _table(self, str(t.device))
+        place = t.double().clamp(0, 1) * (len(table) - 1)
+        left = place.floor().long().clamp(max=len(table) - 2)
+        return table[left].lerp(table[left + 1], place - left)
+
+
+@lru_cache(maxsize=64)
+def _table(schedule: DiscreteSchedule, device: str) -> Tensor:
+    """The schedule's own table on a device, made once."""
+    return schedule.alphas_bar(schedule.steps).double().to(device)

@@ -1,0 +1,29 @@
+"""weighting: how much each noise level counts in the loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ablate.component import Component
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ablate.kinds.process import Level
+
+
+class Weighting(Component):
+    """A weight w(level) on the squared error of x0, so that it means the same for every target.
+
+    `apply: native` multiplies the target's own squared error instead; either way the effective
+    weight on the x0-error is recorded with the results.
+    """
+
+    kind: ClassVar[str] = "weighting"
+
+    apply: Literal["x0", "native"] = "x0"
+
+    @abstractmethod
+    def weight(self, level: Level, sigma_data: float) -> Tensor:
+        """w >= 0 at each level, float64, shaped like `level.t`."""
