@@ -1,0 +1,22 @@
+"""The operators that ship with ablate, registered as a stranger's package would be.
+
+`<kind>/<name>.py` holds a component (importing it does not import torch); `modules/` holds the plain
+torch modules that they build.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+from ablate.api import hookimpl
+
+
+@hookimpl
+def ablate_modules() -> list[str]:
+    """Every module below the kinds' folders."""
+    return [
+        found.name
+        for found in pkgutil.walk_packages([str(Path(__file__).parent)], prefix=f"{__name__}.")
+        if not found.ispkg and not found.name.startswith(f"{__name__}.modules.")
+    ]
