@@ -13,7 +13,7 @@ import json
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from ablate.errors import Path, Problem, SpecError, did_you_mean
 
 Spec = str | Mapping[str, Any]
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound="Config")
 
 
 # --- metadata of a field, in `Annotated[...]` ---------------------------------------------------
@@ -64,9 +64,9 @@ class Extent:
     """
 
 
-def slot(default: str | None = None, **options: Any) -> Any:
-    """A field that holds a component; its default is the name of one (or None: to be given)."""
-    return Field(validate_default=False, **({} if default is None else {"default": default}), **options)
+def slot(default: str | None = None) -> Any:
+    """A field that holds a component; its default is the name of one (or None: the kind's own)."""
+    return Field() if default is None else Field(default=default)
 
 
 # --- what surrounds a component ------------------------------------------------------------------
@@ -88,15 +88,49 @@ class Resolver(Protocol):
         """Raise SpecError, with the nearest names, where there is none or more than one."""
         ...
 
+    def names(self, kind: str) -> list[str]:
+        """All names of a kind."""
+        ...
+
     def default(self, kind: str) -> str | None:
         """The name that fills a slot of this kind where nothing is said, if one is declared."""
         ...
 
 
-class Component(BaseModel, ABC):
-    """Base of every kind. Frozen, typed, closed to unknown fields; equal configs hash equally."""
+class Config(BaseModel):
+    """A frozen tree of typed fields with an identity; equal configs hash equally."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def spec(self) -> dict[str, Any]:
+        """The JSON form, all fields written out; `create` gives the config back."""
+        return {field: _plain(getattr(self, field)) for field in type(self).model_fields}
+
+    def active(self) -> dict[str, Any]:
+        """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        fields = type(self).model_fields.items()
+        return {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
+
+    def digest(self) -> str:
+        """SHA-256 of the active spec, in hexadecimal: the config's identity."""
+        return digest(self.active())
+
+    def parts(self, path: Path = ()) -> Iterator[tuple[Path, Component]]:
+        """Every component in the tree, each with its path, from the outside in."""
+        if isinstance(self, Component):
+            yield path, self
+        for field in type(self).model_fields:
+            held = getattr(self, field)
+            if isinstance(held, Config):
+                yield from held.parts((*path, field))
+            elif isinstance(held, tuple):
+                for i, part in enumerate(held):
+                    if isinstance(part, Config):
+                        yield from part.parts((*path, field, i))
+
+
+class Component(Config, ABC):
+    """Base of every kind: a config that builds one operator."""
 
     kind: ClassVar[str]
     name: ClassVar[str]
@@ -122,30 +156,11 @@ class Component(BaseModel, ABC):
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
-        return {"type": self.name, **{f: _plain(getattr(self, f)) for f in type(self).model_fields}}
+        return {"type": self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
         """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
-        fields = type(self).model_fields.items()
-        return {
-            "type": self.name,
-            **{f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)},
-        }
-
-    def digest(self) -> str:
-        """SHA-256 of the active spec, in hexadecimal: the component's identity."""
-        return digest(self.active())
-
-    def parts(self, path: str = "") -> Iterator[tuple[str, Component]]:
-        """This component and all below it, each with its dotted path."""
-        yield path, self
-        for field in type(self).model_fields:
-            held = getattr(self, field)
-            several = isinstance(held, tuple | list)
-            for i, part in enumerate(held if several else (held,)):
-                if isinstance(part, Component):
-                    at = f"{path}.{field}" if path else field
-                    yield from part.parts(f"{at}.{i}" if several else at)
+        return {"type": self.name, **super().active()}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -157,13 +172,6 @@ class Component(BaseModel, ABC):
             cls,
             serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.spec()),
         )
-
-    @classmethod
-    def of(cls, spec: Spec | Self, resolver: Resolver, path: Path = ()) -> Self:
-        """The component of this kind that `spec` describes; see `create`."""
-        made = create(cls, spec, resolver, path)
-        assert isinstance(made, cls)
-        return made
 
 
 def is_kind(cls: type) -> bool:
@@ -190,12 +198,12 @@ def slot_kind(info: FieldInfo) -> type[Component] | None:
     return None
 
 
-def is_active(component: BaseModel, info: FieldInfo) -> bool:
-    """Whether a field takes part in the component's identity, given its siblings' values."""
+def is_active(config: BaseModel, info: FieldInfo) -> bool:
+    """Whether a field takes part in the config's identity, given its siblings' values."""
     for meta in info.metadata:
         if isinstance(meta, Extent):
             return False
-        if isinstance(meta, When) and getattr(component, meta.field) not in meta.values:
+        if isinstance(meta, When) and getattr(config, meta.field) not in meta.values:
             return False
     return True
 
@@ -264,10 +272,10 @@ def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path
     return made
 
 
-def _explain(cls: type[BaseModel], error: Any) -> str:
+def _explain(cls: type[Config], error: Any) -> str:
     """One of pydantic's errors in the words of a study's author."""
     known = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
-    of = f"{cls.kind} {cls.name!r}" if is_component(cls) else cls.__name__.lower()
+    of = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else cls.__name__.lower()
     match error["type"]:
         case "extra_forbidden":
             word = str(error["loc"][-1])
@@ -282,10 +290,8 @@ def _explain(cls: type[BaseModel], error: Any) -> str:
 
 
 def _plain(value: Any, active: bool = False) -> Any:
-    if isinstance(value, Component):
+    if isinstance(value, Config):
         return value.active() if active else value.spec()
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
     if isinstance(value, list | tuple):
         return [_plain(item, active) for item in value]
     if isinstance(value, Mapping):

@@ -1,0 +1,95 @@
+"""A candidate: a tree of components that together make one trainable, samplable diffusion model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ablate.component import Choice, Config, Setting, fill, slot
+from ablate.errors import Path, Problem, SpecError
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.clip import Clip
+from ablate.kinds.data import Data
+from ablate.kinds.ema import Ema
+from ablate.kinds.guidance import Guidance
+from ablate.kinds.levels import Levels
+from ablate.kinds.loss import Loss
+from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.precision import Precision
+from ablate.kinds.precondition import Precondition
+from ablate.kinds.process import Process
+from ablate.kinds.schedule import Schedule
+from ablate.kinds.solver import Solver
+from ablate.kinds.target import Target
+from ablate.kinds.weighting import Weighting
+from ablate.registry import Catalog
+
+if TYPE_CHECKING:
+    from ablate.flops import Cost
+
+
+class Candidate(Config):
+    """Backbone, process, training and sampling: what stands under `base:` in a study."""
+
+    backbone: Backbone = slot()
+    schedule: Schedule = slot()
+    levels: Levels = slot()
+    target: Target = slot()
+    precondition: Precondition = slot()
+    weighting: Weighting = slot()
+    loss: Loss = slot()
+    optimizer: Optimizer = slot()
+    clip: Clip = slot()
+    ema: Ema = slot()
+    precision: Precision = slot()
+    solver: Solver = slot()
+    guidance: Guidance = slot()
+    batch: Annotated[int, Field(ge=1), Choice(64, 128, 256)] = 128  # images a training step
+
+    def process(self, sigma_data: float) -> Process:
+        """The diffusion process of this candidate, for data of that standard deviation."""
+        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data)
+
+
+def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
+    """The candidate that a spec describes. Raises SpecError with every problem and its path."""
+    if not isinstance(spec, Mapping):
+        raise SpecError([Problem(path, f"expected a mapping with at least 'backbone', not {spec!r}")])
+    return fill(Candidate, spec, catalog, path)
+
+
+def misfits(candidate: Candidate, data: Data | None, setting: Setting, path: Path = ()) -> list[Problem]:
+    """Why these components cannot work together or on such data; empty if they can.
+
+    Decided by what the components say that they provide, require and exclude, never by name.
+    """
+    parts = list(candidate.parts(path))
+    provided = frozenset().union(*(part.provides() for _, part in parts), data.provides() if data else ())
+    problems = []
+    for at, part in parts:
+        me = f"{part.kind} {part.name!r}"
+        for capability, why in part.requires().items():
+            if capability not in provided:
+                problems.append(Problem(at, f"{me} needs {capability!r}, which nothing here provides: {why}"))
+        for capability, why in part.excludes().items():
+            if capability in provided:
+                problems.append(Problem(at, f"{me} does not go with {capability!r}: {why}"))
+        reason = part.refuse(setting)
+        if reason is not None:
+            problems.append(Problem(at, f"{me}: {reason}"))
+    return problems
+
+
+@lru_cache(maxsize=4096)
+def cost_of(backbone: Backbone, setting: Setting) -> Cost:
+    """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated."""
+    import torch
+
+    from ablate.flops import measure
+
+    with torch.device("meta"):
+        network = backbone.build(setting)
+    return measure(network, setting)

@@ -1,0 +1,51 @@
+"""Which source a component's behaviour is written in, so that a changed plugin is noticed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+
+def source_hash(file: Path, module: str) -> str:
+    """SHA-256 over a module's file and all modules of its own package that it imports, at any depth.
+
+    Imports inside functions count; other packages do not (their versions are recorded instead).
+    """
+    package, _, rest = module.partition(".")
+    found = {module: file}
+    waiting = [module] if rest else []
+    while waiting:
+        for name in _imports(found[waiting.pop()], package):
+            if name not in found and (path := _file(name)) is not None:
+                found[name] = path
+                waiting.append(name)
+    total = hashlib.sha256()
+    for name in sorted(found):
+        total.update(found[name].read_bytes())
+    return total.hexdigest()
+
+
+@cache
+def _imports(file: Path, package: str) -> tuple[str, ...]:
+    return tuple(_find_imports(ast.parse(file.read_bytes()), package))
+
+
+def _find_imports(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == package)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == package:
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names)  # `from package import module`
+
+
+def _file(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None  # `from module import name`, where the name is no module
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

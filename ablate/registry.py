@@ -1,0 +1,257 @@
+"""Discovery: which components there are, where each comes from, and what could not be loaded.
+
+The loading loop is our own, because with pluggy alone one unimportable entry point aborts the
+load, two distributions under one entry-point name lose one silently, and one raising hook aborts
+the call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ablate import hooks, kinds
+from ablate.component import Component, create, is_component, is_kind
+from ablate.provenance import source_hash
+from ablate.errors import InputError, Problem, SpecError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component and its provenance."""
+
+    kind: str
+    name: str
+    cls: type[Component]
+    distribution: str
+    version: str
+    file: Path
+    line: int
+
+    @property
+    def full_name(self) -> str:
+        """`distribution:name`, which is never ambiguous."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def source_hash(self) -> str:
+        """SHA-256 of the source that the component's behaviour is written in; see `ablate.provenance`."""
+        return source_hash(self.file, self.cls.__module__)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin, or one module of it, that could not be loaded."""
+
+    plugin: str
+    module: str
+    traceback: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback."""
+        return self.traceback.strip().splitlines()[-1]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where modules come from: an installed distribution, or a local file."""
+
+    plugin: str
+    distribution: str
+    version: str
+    load: Callable[[], ModuleType]
+
+
+class Catalog:
+    """All components by kind and name; a Resolver for specs."""
+
+    def __init__(self, plugins: Sequence[str | Path] = ()) -> None:
+        self.plugins = tuple(str(plugin) for plugin in plugins)
+        self.broken: list[Broken] = []
+        self._entries: dict[str, list[Entry]] = {}
+        self._kinds: dict[str, tuple[type[Component], str]] = {}
+        self._manager = pluggy.PluginManager(hooks.GROUP)
+        self._manager.add_hookspecs(hooks)
+        for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
+            self._find_kinds(importlib.import_module(module.name), "ablate")
+        for source in (*_installed(), *map(_local, self.plugins)):
+            self._load(source)
+
+    def kinds(self) -> list[str]:
+        """The names of all extension points."""
+        return sorted(self._kinds)
+
+    def kind(self, name: str) -> type[Component]:
+        """The abstract base of a kind."""
+        if name not in self._kinds:
+            raise SpecError([Problem((), f"there is no kind {name!r}{did_you_mean(name, self._kinds)}")])
+        return self._kinds[name][0]
+
+    def names(self, kind: str) -> list[str]:
+        """The names by which the components of a kind are reached; `distribution:name` where two share one."""
+        found = self.entries(kind)
+        bare = [entry.name for entry in found]
+        return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in found)
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """Provenance of every component, or of one kind's."""
+        if kind is not None:
+            self.kind(kind)
+            return list(self._entries.get(kind, []))
+        return [entry for name in self.kinds() for entry in self._entries.get(name, [])]
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The one component of that name. Raises SpecError where there is none, or more than one."""
+        found = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = " or ".join(repr(e.full_name) for e in found)
+            raise SpecError([Problem((), f"two plugins bring {kind} {name!r}: say {several}")])
+        message = f"there is no {kind} {name!r}{did_you_mean(name, self.names(kind))}"
+        for broken in self.broken:
+            message += f"\nplugin {broken.plugin} could not be loaded and may bring it:\n{broken.traceback.rstrip()}"
+        raise SpecError([Problem((), message)])
+
+    def get(self, kind: str, name: str) -> type[Component]:
+        """The component class of that name."""
+        return self.entry(kind, name).cls
+
+    def default(self, kind: str) -> str | None:
+        """The component that its kind's own distribution declares the default."""
+        home = self._kinds[kind][1]
+        names = [e.full_name for e in self.entries(kind) if e.distribution == home and e.cls.default]
+        return names[0] if len(names) == 1 else None
+
+    def create(self, kind: str, spec: Any) -> Component:
+        """The component that a spec describes: a name, or `{"type": name, ...}`."""
+        return create(self.kind(kind), spec, self)
+
+    def locate(self, cls: type[Component]) -> Entry:
+        """The provenance of a component class."""
+        return next(entry for entry in self.entries() if entry.cls is cls)
+
+    def _load(self, source: Source) -> None:
+        if any(name == source.plugin for name, _ in self._manager.list_name_plugin()):
+            return  # the same local file given twice
+        module = self._attempt(source, source.plugin, source.load)
+        if module is None:
+            return
+        self._manager.register(module, name=source.plugin)
+        listed = [h for h in self._manager.hook.ablate_modules.get_hookimpls() if h.plugin_name == source.plugin]
+        if listed:
+            hook: Callable[[], Any] = listed[0].function
+            names = self._attempt(source, module.__name__, lambda: list(hook()))
+        else:
+            names = list(_submodules(module))
+        for name in names or ():
+            found = self._attempt(source, name, partial(importlib.import_module, name))
+            if found is not None:
+                self._find_kinds(found, source.distribution)
+                self._find_components(found, source)
+
+    def _attempt(self, source: Source, module: str, action: Callable[[], Any]) -> Any:
+        """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
+        try:
+            return action()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            self.broken.append(Broken(source.plugin, module, traceback.format_exc()))
+            return None
+
+    def _find_kinds(self, module: ModuleType, distribution: str) -> None:
+        for cls in _own_classes(module):
+            if is_kind(cls):
+                self._kinds.setdefault(cls.kind, (cls, distribution))
+
+    def _find_components(self, module: ModuleType, source: Source) -> None:
+        for cls in _own_classes(module):
+            if "name" not in vars(cls):
+                continue
+            if not is_component(cls):
+                missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+                reason = f"class {cls.__name__} declares a name, but lacks what its kind asks for: {missing}\n"
+                self.broken.append(Broken(source.plugin, module.__name__, reason))
+                continue
+            file = Path(inspect.getfile(cls)).resolve()
+            entry = Entry(
+                cls.kind, cls.name, cls, source.distribution, source.version, file, inspect.getsourcelines(cls)[1]
+            )
+            if cls.kind not in self._kinds:
+                base = next(b for b in cls.__mro__ if is_kind(b))
+                self._kinds[cls.kind] = (base, source.distribution)
+            self._entries.setdefault(cls.kind, []).append(entry)
+
+
+@cache
+def catalog(plugins: tuple[str, ...] = ()) -> Catalog:
+    """The catalog of what is installed, and of local plugin files; made once for each set of files."""
+    return Catalog(plugins)
+
+
+def _own_classes(module: ModuleType) -> Iterator[type[Component]]:
+    """The Component classes that are written in this module, not imported into it."""
+    for cls in vars(module).values():
+        if isinstance(cls, type) and issubclass(cls, Component) and cls.__module__ == module.__name__:
+            yield cls
+
+
+def _submodules(module: ModuleType) -> Iterator[str]:
+    """The module and, for a package, all below it but for names that begin with an underscore."""
+    yield module.__name__
+    if hasattr(module, "__path__"):
+        for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}.", onerror=lambda name: None):
+            if not any(part.startswith("_") for part in found.name.split(".")):
+                yield found.name
+
+
+def _installed() -> Iterable[Source]:
+    """One source an entry point; two distributions may use the same entry-point name."""
+    seen = set()
+    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+        distribution = point.dist.name if point.dist else "unknown"
+        version = point.dist.version if point.dist else "unknown"
+        if (distribution, point.name) not in seen:
+            seen.add((distribution, point.name))
+            yield Source(f"{distribution}:{point.name}", distribution, version, point.load)
+
+
+def _local(plugin: str) -> Source:
+    """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    if not plugin.endswith(".py"):
+        return Source(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
+    path = Path(plugin).resolve()
+    if not path.is_file():
+        raise InputError(f"there is no plugin file {plugin}")
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    def load() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return Source(str(path), path.stem, content[:12], load)

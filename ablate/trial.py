@@ -1,0 +1,114 @@
+"""A trial: one candidate, one seed, one budget. Its identity, and the job that a worker is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from ablate.candidate import Candidate, cost_of
+from ablate.component import Config, Setting, digest
+from ablate.flops import Cost
+from ablate.kinds.data import Data
+from ablate.kinds.metric import Metric
+
+
+class Budget(Config):
+    """How long a candidate trains; exactly one of the four is given."""
+
+    images: Annotated[int | None, Field(ge=1)] = None
+    steps: Annotated[int | None, Field(ge=1)] = None
+    train_gflops: Annotated[float | None, Field(gt=0)] = None  # forward and backward: 3 · Gflops · images
+    minutes: Annotated[float | None, Field(gt=0)] = None  # of training; what a machine does in it differs
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {said})")
+        return self
+
+    def active(self) -> dict[str, Any]:
+        """Only what was given: an unused unit is no part of the identity."""
+        return {key: value for key, value in super().active().items() if value is not None}
+
+    def images_for(self, batch: int, gflops: float) -> int | None:
+        """Images to train on, in whole steps; None where time decides."""
+        if self.steps is not None:
+            return self.steps * batch
+        if self.train_gflops is not None:
+            return batch * max(1, round(self.train_gflops / (3 * gflops) / batch))
+        return None if self.images is None else batch * math.ceil(self.images / batch)
+
+
+class Evaluation(Config):
+    """What is measured at the end of a trial."""
+
+    metrics: tuple[Metric, ...] = ()
+    samples: Annotated[int, Field(ge=1)] = 2000
+    batch: Annotated[int, Field(ge=1)] = 250  # images sampled at a time
+    previews: Annotated[int, Field(ge=0, le=1024)] = 40  # samples that are kept as pictures
+
+    @model_validator(mode="after")
+    def _enough(self) -> Evaluation:
+        for metric in self.metrics:
+            if self.samples < metric.least:
+                raise ValueError(f"metric {metric.name!r} needs at least {metric.least} samples, not {self.samples}")
+        labels = [metric.label(self.samples) for metric in self.metrics]
+        if len(set(labels)) < len(labels):
+            raise ValueError("the same metric stands twice")
+        return self
+
+
+@dataclass(frozen=True)
+class Question:
+    """What all trials of a study share: the data, the budget and the measurement."""
+
+    data: Data
+    setting: Setting
+    budget: Budget
+    evaluation: Evaluation
+
+    def digest(self, candidate: Candidate) -> str:
+        """config_hash: SHA-256 over everything that decides a result, but the seed."""
+        decides = [candidate, self.data, self.budget, self.evaluation]
+        return digest([part.active() for part in decides])
+
+    def cost(self, candidate: Candidate) -> Cost:
+        """Parameters, macs and Gflops of the candidate's backbone on these data."""
+        return cost_of(candidate.backbone, self.setting)
+
+    def job(
+        self, candidate: Candidate, seed: int, choices: Mapping[str, Any], plugins: tuple[str, ...], trials: Path
+    ) -> dict[str, Any]:
+        """The JSON that a worker needs to run the trial, and that its folder keeps as `job.json`."""
+        config_hash = self.digest(candidate)
+        trial = trial_id(config_hash, seed)
+        cost = self.cost(candidate)
+        return {
+            "schema": 1,
+            "job": trial,
+            "trial": trial,
+            "folder": str(trials / trial),
+            "config_hash": config_hash,
+            "seed": seed,
+            "choices": dict(choices),
+            "candidate": candidate.spec(),
+            "data": self.data.spec(),
+            "budget": self.budget.spec(),
+            "evaluation": self.evaluation.spec(),
+            "plugins": list(plugins),
+            "params": cost.params,
+            "gflops": cost.gflops,
+            "macs": cost.macs,
+        }
+
+
+def trial_id(config_hash: str, seed: int) -> str:
+    """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
+    return f"{config_hash[:12]}-s{seed}"
