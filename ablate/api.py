@@ -21,7 +21,7 @@ from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.process import Denoised, Level, Noised, Process, over
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
-from ablate.kinds.solver import Denoiser, Solver, State
+from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 
@@ -48,6 +48,7 @@ __all__ = [
     "Extractor",
     "Features",
     "Fusion",
+    "Grid",
     "Guidance",
     "InputError",
     "Job",
@@ -59,6 +60,7 @@ __all__ = [
     "Modulation",
     "Noised",
     "Optimizer",
+    "Point",
     "Pool",
     "Precision",
     "Precondition",
@@ -77,6 +79,7 @@ __all__ = [
     "Weights",
     "When",
     "hookimpl",
+    "noise_like",
     "over",
     "slot",
 ]

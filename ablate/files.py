@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`; sync it and rename it into place.
+def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
+    """Let `write` fill a temporary file beside `path`; sync it (if `durable`) and rename it into place.
 
     Raises what `write` raises, and OSError; the old file is then untouched.
     """
@@ -22,8 +22,9 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
@@ -32,15 +33,15 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
     """Write text (UTF-8) or bytes atomically."""
     data = content.encode() if isinstance(content, str) else content
-    write_with(path, lambda temporary: temporary.write_bytes(data))
+    write_with(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any, durable: bool = True) -> None:
     """Write JSON atomically; NaN and infinity are refused, so that any reader understands it."""
-    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n", durable)
 
 
 def read_json(path: Path) -> Any:

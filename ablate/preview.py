@@ -1,0 +1,23 @@
+"""Pictures of samples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def contact_sheet(images: NDArray[np.uint8], columns: int | None = None, scale: int | None = None) -> Image.Image:
+    """Images (N, C, H, W), C = 1 or 3 (of more channels the first three), in rows, each pixel `scale` wide."""
+    count, channels, height, width = images.shape
+    columns = columns or min(count, max(1, 10 if count % 10 == 0 else math.ceil(math.sqrt(count))))
+    rows = math.ceil(count / columns)
+    scale = scale or max(1, 64 // max(height, width))
+    shown = images[:, :3] if channels >= 3 else images[:, :1].repeat(3, axis=1)
+    sheet = np.full((rows, height + 1, columns, width + 1, 3), 255, np.uint8)
+    for i, image in enumerate(shown):
+        sheet[i // columns, :height, i % columns, :width] = image.transpose(1, 2, 0)
+    flat = sheet.reshape(rows * (height + 1), columns * (width + 1), 3)
+    return Image.fromarray(flat.repeat(scale, 0).repeat(scale, 1))

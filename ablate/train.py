@@ -1,0 +1,154 @@
+"""Training: a learner takes steps; what is logged, saved or stopped is its caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ablate.candidate import Candidate
+from ablate.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
+from ablate.component import Setting
+from ablate.kinds.data import Dataset
+from ablate.kinds.process import Noised
+from ablate.randomness import Draws, seed_everything
+
+
+class Step(NamedTuple):
+    """One step that was taken. The tensors are on the device: reading them waits for it."""
+
+    number: int  # from 1
+    images: int  # seen so far
+    loss: Tensor
+    gradient_norm: Tensor  # before clipping
+    rate: float
+
+
+class Images:
+    """A data set on the device: uint8 as it is, [-1, 1] when it is asked for."""
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        self.pixels = torch.from_numpy(dataset.images).to(device)  # (N, C, H, W) uint8
+        self.labels = None if dataset.labels is None else torch.from_numpy(dataset.labels).to(device)
+        part = self.pixels[:10_000].float() / 127.5 - 1
+        self.sigma_data = float(part.std())
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, index: Tensor) -> Tensor:
+        """(B, C, H, W) fp32 in [-1, 1]."""
+        return self.pixels[index].float().div_(127.5).sub_(1)
+
+
+class Learner:
+    """A candidate's network, optimizer and averages, and how far they have come."""
+
+    def __init__(
+        self, candidate: Candidate, setting: Setting, images: Images, seed: int, device: torch.device, micro: int | None
+    ) -> None:
+        self.candidate = candidate
+        self.setting = setting
+        self.data = images
+        self.device = device
+        self.seed = seed
+        self.micro = min(micro or candidate.batch, candidate.batch)  # images a forward pass
+        seed_everything(seed, "weights", 0)
+        with device:
+            self.network: nn.Module = candidate.backbone.build(setting)
+        self.process = candidate.process(images.sigma_data)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = candidate.optimizer.build(self.parameters)
+        self.average = candidate.ema.build(dict(self.network.named_parameters()))
+        self.scaler = candidate.precision.scaler(device)
+        self.draws = Draws(seed, device)
+        self.steps_done = 0
+
+    @property
+    def images_seen(self) -> int:
+        """Training images so far, repeats included."""
+        return self.steps_done * self.candidate.batch
+
+    def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        """The network in the candidate's precision."""
+        with self.candidate.precision.forward(self.device):
+            output: Tensor = self.network(x, c_noise, labels)
+        return output
+
+    def batch(self) -> tuple[Noised, Tensor | None]:
+        """The next batch, noised, and its labels with some replaced by the null class."""
+        size, number = self.candidate.batch, self.steps_done
+        index = self.draws.order(self.images_seen, size, len(self.data))
+        x0 = self.data.take(index)
+        uniform = torch.rand(size, dtype=torch.float64, device=self.device, generator=self.draws.at("levels", number))
+        level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
+        noise = torch.randn(x0.shape, device=self.device, generator=self.draws.at("noise", number))
+        labels = None if self.data.labels is None else self.data.labels[index]
+        rate = self.candidate.guidance.drop_rate()
+        if labels is not None and rate > 0:
+            dropped = torch.rand(size, device=self.device, generator=self.draws.at("drop", number)) < rate
+            labels = labels.masked_fill(dropped, self.setting.classes or 0)
+        return self.process.diffuse(x0, noise, level), labels
+
+    def step(self, budget: float) -> Step:
+        """One optimizer step over one batch, in parts of `micro` images.
+
+        `budget` is the whole training in images, which the learning rate follows.
+        """
+        noised, labels = self.batch()
+        seed_everything(self.seed, "dropout", self.steps_done)
+        total = torch.zeros((), device=self.device)
+        for part, part_labels in _split(noised, labels, self.micro):
+            prediction = self.process.predict(self.predict, part.x, part.level, part_labels)
+            loss = self.candidate.loss.compute(prediction, part, self.process).sum() / self.candidate.batch
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        rate = self.candidate.optimizer.rate(self.images_seen + self.candidate.batch, budget)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.unscale_(self.optimizer)
+        norm = self.candidate.clip.apply(self.parameters)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps_done += 1
+        self.average.update(self.images_seen, self.candidate.batch)
+        return Step(self.steps_done, self.images_seen, total, norm, rate)
+
+    def state(self, facts: Mapping[str, Any]) -> Checkpoint:
+        """Everything that decides the steps to come."""
+        moments, numbers = flatten_optimizer(self.optimizer.state_dict())
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
+        return Checkpoint(self.images_seen, tensors, {**facts, **own})
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same candidate and seed."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        for name, value in checkpoint.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.average.load(parts["average"])
+        fresh = self.optimizer.state_dict()
+        self.optimizer.load_state_dict(restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"]))
+        if checkpoint.facts["scaler"]:
+            self.scaler.load_state_dict(checkpoint.facts["scaler"])
+        self.steps_done = checkpoint.facts["steps"]
+
+
+def _split(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
+    """The batch in parts of at most `size` images."""
+    total = len(noised.x)
+    if size >= total:
+        yield noised, labels
+        return
+    for begin in range(0, total, size):
+        cut = slice(begin, begin + size)
+        level = type(noised.level)(*(value[cut] for value in noised.level))
+        part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level)
+        yield part, None if labels is None else labels[cut]
