@@ -27,7 +27,11 @@ class Guidance(Component):
 
     @abstractmethod
     def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
-        """The guided prediction at x. `null` is the label of the null class; arithmetic in fp32."""
+        """The guided prediction at x. `null` is the label of the null class; arithmetic in fp32.
+
+        `predict` takes any batch, also one that repeats x, at this one level; `level` is a single
+        number () on the CPU, so that asking for its value waits for nothing.
+        """
 
     @abstractmethod
     def describe(self) -> str:

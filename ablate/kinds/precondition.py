@@ -30,4 +30,4 @@ class Precondition(Component):
 
     @abstractmethod
     def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
-        """The coefficients at `level`; `sigma_data` is the standard deviation of x0."""
+        """The coefficients at `level`, which comes guarded; `sigma_data` is the standard deviation of x0."""

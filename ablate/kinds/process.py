@@ -13,23 +13,42 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ablate.kinds.guidance import Guidance
     from ablate.kinds.precondition import Precondition
     from ablate.kinds.schedule import Schedule
     from ablate.kinds.target import Target
     from ablate.kinds.weighting import Weighting
 
+FLOOR = 1e-6  # the smallest α and σ that anything is divided by
+
 
 class Level(NamedTuple):
-    """Noise levels: time t in [0, 1] and the coefficients of x = α·x0 + σ·ε. float64, (B,) or ()."""
+    """Noise levels: time t in [0, 1] and the coefficients of x = α·x0 + σ·ε. float64, (B,) or ().
+
+    In training a level lies on the device, (B,). In sampling it is one number () and stays on the
+    CPU: torch hands such numbers to a kernel as arguments, so that no step waits for a copy.
+    """
 
     t: Tensor
     alpha: Tensor
     sigma: Tensor
 
     @property
+    def guarded(self) -> Level:
+        """The same level with α and σ of at least 1e-6, so that all that divides by them is finite."""
+        return Level(self.t, self.alpha.clamp(min=FLOOR), self.sigma.clamp(min=FLOOR))
+
+    @property
     def snr(self) -> Tensor:
-        """α²/σ², the signal-to-noise ratio."""
-        return (self.alpha / self.sigma) ** 2
+        """α²/σ², the signal-to-noise ratio; finite and positive, as the level is guarded."""
+        _, alpha, sigma = self.guarded
+        return (alpha / sigma) ** 2
+
+    @property
+    def log_snr(self) -> Tensor:
+        """log(α²/σ²), between −27.6 and 27.6 for α, σ <= 1."""
+        _, alpha, sigma = self.guarded
+        return 2 * (alpha.log() - sigma.log())
 
 
 class Noised(NamedTuple):
@@ -44,15 +63,21 @@ class Noised(NamedTuple):
 class Denoised(NamedTuple):
     """What a prediction says of x: the clean image and the noise in it."""
 
-    x0: Tensor
-    noise: Tensor
+    x0: Tensor  # (B, C, H, W)
+    noise: Tensor  # (B, C, H, W)
+    variance: Tensor | None = None  # (B, C, H, W) raw, where the network learns Σ: −1 log β̃, 1 log β
 
 
 Network = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]  # (x, c_noise, labels) -> output
 
 
 def over(values: Tensor, x: Tensor) -> Tensor:
-    """(B,) or () numbers in the type of x, shaped to multiply (B, ...)."""
+    """(B,) or () numbers in the type of x, shaped to multiply (B, ...).
+
+    One number stays where it is: a () tensor on the CPU multiplies x on any device without a copy.
+    """
+    if values.ndim == 0:
+        return values.to(x.dtype)
     return values.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -71,16 +96,22 @@ class Process:
         return Level(t, self.schedule.alpha(t), self.schedule.sigma(t))
 
     def diffuse(self, x0: Tensor, noise: Tensor, level: Level) -> Noised:
-        """x = α·x0 + σ·ε."""
+        """Add noise: x = α·x0 + σ·ε."""
         return Noised(x0, noise, over(level.alpha, x0) * x0 + over(level.sigma, x0) * noise, level)
+
+    def prior(self, noise: Tensor) -> Tensor:
+        """Where sampling starts: x at t = 1 from standard normal noise, σ(1)·ε."""
+        import torch
+
+        return noise * float(self.schedule.sigma(torch.ones((), dtype=torch.float64)))
 
     def predict(self, network: Network, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
         """The network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
 
         Channels beyond those of x (a learned variance) pass through as they are.
         """
-        c = self.precondition.coefficients(level, self.target, self.sigma_data)
-        label = c.noise.to(device=x.device, dtype=x.dtype).reshape(-1).expand(len(x))
+        c = self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
+        label = x.new_ones(len(x)) * (c.noise if c.noise.ndim == 0 else c.noise.to(x.device)).to(x.dtype)
         output = network(over(c.input, x) * x, label, labels).to(x.dtype)
         channels = x.shape[1]
         mean = over(c.skip, x) * x + over(c.output, x) * output[:, :channels]
@@ -91,18 +122,40 @@ class Process:
         return torch.cat([mean, output[:, channels:]], dim=1)
 
     def denoised(self, prediction: Tensor, x: Tensor, level: Level) -> Denoised:
-        """x0 and ε from a prediction y = u·x0 + v·ε at x, by solving the two linear equations."""
+        """x0 and ε from a prediction y = u·x0 + v·ε at x, by solving the two linear equations.
+
+        At the end points, where x is all signal or all noise, the level is guarded: what y and x
+        together determine is right to 1e-6, the rest is finite.
+        """
+        level = level.guarded
         u, v = self.target.coefficients(level)
         det = level.alpha * v - level.sigma * u
-        y = prediction[:, : x.shape[1]]
+        y, extra = prediction[:, : x.shape[1]], prediction[:, x.shape[1] :]
         return Denoised(
             x0=over(v / det, x) * x - over(level.sigma / det, x) * y,
             noise=over(level.alpha / det, x) * y - over(u / det, x) * x,
+            variance=extra if extra.shape[1] else None,
         )
+
+    def denoiser(
+        self, network: Network, guidance: Guidance, labels: Tensor | None, null: int
+    ) -> Callable[[Tensor, float], Denoised]:
+        """What a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class's label."""
+        import torch
+
+        def denoise(x: Tensor, t: float) -> Denoised:
+            level = self.level(torch.tensor(t, dtype=torch.float64, device="cpu"))
+
+            def predict(x: Tensor, labels: Tensor | None) -> Tensor:
+                return self.predict(network, x, level, labels)
+
+            return self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
+
+        return denoise
 
     def x0_weight(self, level: Level) -> Tensor:
         """The effective weight on the squared x0-error, whatever the target is. (B,) float64."""
-        weight = self.weighting.weight(level, self.sigma_data)
+        weight = self.weighting.weight(level.guarded, self.sigma_data)
         return weight if self.weighting.apply == "x0" else weight / self._x0_per_target(level)
 
     def target_weight(self, level: Level) -> Tensor:
@@ -110,9 +163,10 @@ class Process:
 
         An error e_y of the prediction is an error −σ/det·e_y of x0, so w·e_x0² = w·(σ/det)²·e_y².
         """
-        weight = self.weighting.weight(level, self.sigma_data)
+        weight = self.weighting.weight(level.guarded, self.sigma_data)
         return weight * self._x0_per_target(level) if self.weighting.apply == "x0" else weight
 
     def _x0_per_target(self, level: Level) -> Tensor:
+        level = level.guarded
         u, v = self.target.coefficients(level)
         return (level.sigma / (level.alpha * v - level.sigma * u)) ** 2

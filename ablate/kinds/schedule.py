@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Schedule(Component):
     """α and σ over continuous time t in [0, 1], from clean (0) to noise (1).
 
-    SNR falls monotonically. All methods take and give float64 tensors of any shape, on any device.
+    SNR falls strictly. All methods take and give float64 tensors of any shape, on any device.
     Capabilities that others look for: "zero_terminal_snr" (no signal at t = 1),
-    "variance_preserving" (α² + σ² = 1).
+    "variance_preserving" (α² + σ² = 1), "discrete" (a table of steps, `DiscreteSchedule`).
     """
 
     kind: ClassVar[str] = "schedule"
@@ -37,7 +37,7 @@ class Schedule(Component):
         """The inverse of `log_snr`, clamped to [0, 1]."""
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(α²/σ²); −inf where there is no signal left."""
+        """log(α²/σ²); −inf where there is no signal left, inf where there is no noise."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
 
@@ -52,7 +52,7 @@ class DiscreteSchedule(Schedule):
 
     @abstractmethod
     def betas(self, steps: int) -> Tensor:
-        """β_1 … β_T, each in (0, 1), float64 (T,)."""
+        """β_1 … β_T, each in (0, 1), float64 (T,) on the CPU."""
 
     def alphas_bar(self, steps: int) -> Tensor:
         """ᾱ_i = Π_{j≤i} (1 − β_j), float64 (T,); with `zero_terminal_snr` the last is 0.
@@ -67,8 +67,10 @@ class DiscreteSchedule(Schedule):
         return ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
 
     def provides(self) -> frozenset[str]:
-        """Zero terminal SNR where it is switched on; always variance-preserving."""
-        return frozenset({"variance_preserving"} | ({"zero_terminal_snr"} if self.zero_terminal_snr else set()))
+        """Zero terminal SNR where it is switched on; always discrete and variance-preserving."""
+        return frozenset(
+            {"discrete", "variance_preserving"} | ({"zero_terminal_snr"} if self.zero_terminal_snr else set())
+        )
 
     def alpha(self, t: Tensor) -> Tensor:
         """√ᾱ(t)."""
@@ -91,11 +93,14 @@ class DiscreteSchedule(Schedule):
     def _alpha_bar(self, t: Tensor) -> Tensor:
         table = _table(self, str(t.device))
         place = t.double().clamp(0, 1) * (len(table) - 1)
-        left = place.floor().long().clamp(max=len(table) - 2)
+        left = place.detach().floor().long().clamp(max=len(table) - 2)
         return table[left].lerp(table[left + 1], place - left)
 
 
 @lru_cache(maxsize=64)
 def _table(schedule: DiscreteSchedule, device: str) -> Tensor:
-    """The schedule's own table on a device, made once."""
-    return schedule.alphas_bar(schedule.steps).double().to(device)
+    """The schedule's own table on a device, made once; a plain tensor, whoever asks first."""
+    import torch
+
+    with torch.inference_mode(False), torch.device("cpu"):
+        return schedule.alphas_bar(schedule.steps).double().to(device)

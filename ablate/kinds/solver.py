@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from ablate.component import Component, Range
+from ablate.component import Component, Range, When
 from ablate.kinds.process import Denoised
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ablate.kinds.schedule import Schedule
 
 Denoiser = Callable[["Tensor", float], Denoised]  # (x, t) -> x0 and ε; one call is one evaluation
+Grid = Literal["trailing", "uniform", "karras"]
 
 
 class State(NamedTuple):
@@ -29,22 +31,98 @@ class State(NamedTuple):
     nfe: int  # calls of the denoiser so far
 
 
+class Point(NamedTuple):
+    """A noise level in plain numbers: time, and the coefficients of x = α·x0 + σ·ε."""
+
+    t: float
+    alpha: float
+    sigma: float
+
+    @property
+    def ratio(self) -> float:
+        """σ/α, what EDM calls σ; infinite where there is no signal."""
+        return self.sigma / self.alpha if self.alpha > 0 else float("inf")
+
+
+CLEAN = Point(0.0, 1.0, 0.0)  # where every sample ends: the image itself
+
+
 class Solver(Component):
-    """Integrates the reverse process. All arithmetic in fp32 or better, whatever the network runs in."""
+    """Integrates the reverse process. All arithmetic in fp32 or better, whatever the network runs in.
+
+    `steps` calls lie on a grid of times, and the last step goes on to the clean image:
+    `trailing` at 1, 1 − 1/n, …, 1/n (Lin et al. 2023); `uniform` evenly from 1 to 0, both included
+    (`trailing` where the schedule has no noise at 0); `karras` evenly in (σ/α)^(1/ρ) (Karras et
+    al. 2022, eq. 5). `clip` keeps each predicted image in [-1, 1] and takes ε to match: right for
+    pixels, wrong for latents.
+    """
 
     kind: ClassVar[str] = "solver"
 
     steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 100, log=True)] = 50
+    grid: Grid = "trailing"
+    rho: Annotated[float, Field(ge=1, le=100), When("grid", ("karras",))] = 7.0
+    clip: bool = True
+
+    def excludes(self) -> Mapping[str, str]:
+        """Zero terminal SNR where the grid is laid out in σ/α, which is infinite there."""
+        if self.grid != "karras":
+            return {}
+        return {"zero_terminal_snr": "the karras grid starts at σ/α, which is infinite without signal; use 'trailing'"}
 
     @abstractmethod
     def nfe(self) -> int:
         """How often the denoiser is called for one sample."""
 
     @abstractmethod
-    def sample(
-        self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator
-    ) -> Iterator[State]:
+    def sample(self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator) -> Iterator[State]:
         """States from x at t = 1 to the image, in order; the last state's x is the sample.
 
         Times are plain numbers, laid out before the first call: no step waits for the device.
         """
+
+    def points(self, schedule: Schedule) -> list[Point]:
+        """The `steps` levels at which the denoiser is called, then the clean image: steps + 1 of them."""
+        import torch
+
+        n = self.steps
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
+        clean_at_zero = float(schedule.sigma(ends)[0]) == 0.0
+        if self.grid == "karras":
+            low, high = (schedule.sigma(ends) / schedule.alpha(ends)).tolist()
+            part = torch.linspace(0, 1, n, dtype=torch.float64, device="cpu")
+            start, end = high ** (1 / self.rho), max(low, 1e-3) ** (1 / self.rho)
+            ratio = (start + part * (end - start)) ** self.rho
+            t = schedule.time(-2 * ratio.log())
+        elif self.grid == "uniform" and not clean_at_zero:
+            t = torch.linspace(1, 0, n, dtype=torch.float64, device="cpu")
+        else:
+            t = torch.linspace(1, 0, n + 1, dtype=torch.float64, device="cpu")[:-1]
+        return [*levels(schedule, t.tolist()), CLEAN]
+
+    def intervals(self, schedule: Schedule) -> Iterator[tuple[Point, Point]]:
+        """Each step as (from, to)."""
+        return pairwise(self.points(schedule))
+
+    def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
+        """One evaluation, with x0 kept within [-1, 1] if `clip` says so."""
+        found = denoise(x, at.t)
+        if not self.clip:
+            return found
+        x0 = found.x0.clamp(-1, 1)
+        return found._replace(x0=x0, noise=(x - at.alpha * x0) / at.sigma)
+
+
+def levels(schedule: Schedule, times: list[float]) -> list[Point]:
+    """The schedule at some times, computed on the CPU in float64."""
+    import torch
+
+    t = torch.tensor(times, dtype=torch.float64, device="cpu")
+    return [Point(*one) for one in zip(times, schedule.alpha(t).tolist(), schedule.sigma(t).tolist(), strict=True)]
+
+
+def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise, drawn on the generator's own device."""
+    import torch
+
+    return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)

@@ -26,4 +26,4 @@ class Weighting(Component):
 
     @abstractmethod
     def weight(self, level: Level, sigma_data: float) -> Tensor:
-        """w >= 0 at each level, float64, shaped like `level.t`."""
+        """The weight at each level, finite and at least 0, float64, shaped like `level.t`; the level comes guarded."""

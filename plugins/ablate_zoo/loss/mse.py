@@ -1,0 +1,24 @@
+"""The weighted squared error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.api import Loss, Noised, Process
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Mse(Loss):
+    """w · mean((ŷ − y)²) over an image, w being the weighting's factor for the target's own error."""
+
+    name = "mse"
+    default = True
+
+    def compute(self, prediction: Tensor, batch: Noised, process: Process) -> Tensor:
+        """The loss of each image, (B,) fp32; a learned variance plays no part."""
+        mean = prediction[:, : batch.x0.shape[1]].float()
+        target = process.target.value(batch.x0, batch.noise, batch.level).float()
+        error = (mean - target).square().flatten(1).mean(1)  # (B,)
+        return error * process.target_weight(batch.level).to(error)

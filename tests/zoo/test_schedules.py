@@ -1,0 +1,100 @@
+"""Schedules: equality with diffusers' tables, and what must hold of any schedule."""
+
+import pytest
+import torch
+from ablate_zoo.schedule.beta import Linear
+from ablate_zoo.schedule.cosine import Cosine
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True), Cosine(zero_terminal_snr=True), Linear(steps=50)]
+DISCRETE = SCHEDULES
+
+
+def diffusers_betas(schedule: str, **options):
+    diffusers = pytest.importorskip("diffusers")
+    return diffusers.DDPMScheduler(beta_schedule=schedule, num_train_timesteps=1000, **options).betas
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(Linear(), "linear"), (Cosine(), "squaredcos_cap_v2")],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning:diffusers", "ignore::DeprecationWarning")
+def test_beta_tables_are_those_of_diffusers(ours, theirs):
+    difference = (ours.betas(1000) - diffusers_betas(theirs).double()).abs().max()
+    assert difference <= 1e-7  # theirs is in fp32
+
+
+@pytest.mark.parametrize("plain", [Linear(), Cosine()], ids=lambda s: s.name)
+def test_zero_terminal_rescaling_is_that_of_diffusers(plain):
+    ddim = pytest.importorskip("diffusers.schedulers.scheduling_ddim")
+    theirs = (1 - ddim.rescale_zero_terminal_snr(plain.betas(1000))).cumprod(0)  # float64 in, float64 out
+    ours = plain.model_copy(update={"zero_terminal_snr": True}).alphas_bar(1000)
+    assert (ours - theirs).abs().max() <= 1e-12
+    assert ours[-1] == 0
+    assert ours[0] == pytest.approx(float(plain.alphas_bar(1000)[0]), abs=1e-15)
+
+
+def test_known_ends_of_the_tables():
+    linear = Linear().alphas_bar(1000)
+    assert linear[0] == pytest.approx(0.9999, abs=1e-12)
+    assert linear[-1] == pytest.approx(4.0358e-5, rel=1e-4)  # DDPM's: "x_T is nearly noise"
+    assert Cosine().betas(1000)[-1] == 0.999
+
+
+@pytest.mark.parametrize("schedule", DISCRETE, ids=repr)
+def test_time_goes_through_every_entry_of_the_table(schedule):
+    n = schedule.steps
+    t = torch.arange(n, dtype=torch.float64) / (n - 1)
+    assert (schedule.alpha(t) ** 2 - schedule.alphas_bar(n)).abs().max() <= 1e-14
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_log_snr_falls_and_ends_are_finite(schedule):
+    t = torch.linspace(0, 1, 4001, dtype=torch.float64)
+    assert (schedule.log_snr(t).diff() < 0).all()
+    assert schedule.alpha(t).isfinite().all()
+    assert schedule.sigma(t).isfinite().all()
+    assert (schedule.alpha(t[-1]) == 0) == ("zero_terminal_snr" in schedule.provides())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@given(t=st.floats(0, 1))
+def test_time_is_the_inverse_of_log_snr(schedule, t):
+    there = schedule.log_snr(torch.tensor(t, dtype=torch.float64))
+    assert float(schedule.time(there)) == pytest.approx(t, abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_time_beyond_the_ends_is_clamped(schedule):
+    beyond = torch.tensor([1e4, -1e4, float("inf"), float("-inf")], dtype=torch.float64)
+    assert schedule.time(beyond).tolist() == pytest.approx([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("schedule", [s for s in SCHEDULES if "variance_preserving" in s.provides()], ids=repr)
+@given(t=st.floats(0, 1))
+def test_variance_is_preserved(schedule, t):
+    t = torch.tensor(t, dtype=torch.float64)
+    assert float(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) == pytest.approx(1, abs=1e-14)
+
+
+def test_the_cached_table_can_be_used_in_training_after_inference():
+    schedule = Linear(steps=37)
+    with torch.inference_mode():
+        schedule.alpha(torch.tensor(0.5))
+    x = torch.ones(3, requires_grad=True)
+    (x * schedule.alpha(torch.zeros(3, dtype=torch.float64))).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beta_start": 0.0}, {"beta_end": 1.0}, {"beta_start": 0.02, "beta_end": 0.01}, {"steps": 1}],
+    ids=str,
+)
+def test_impossible_betas_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        Linear(**wrong)

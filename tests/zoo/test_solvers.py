@@ -1,0 +1,204 @@
+"""Solvers: equality with diffusers, and the closed form for Gaussian data with the optimal denoiser."""
+
+import itertools
+import math
+import types
+
+import pytest
+import torch
+from ablate_zoo.schedule.beta import Linear
+from ablate_zoo.schedule.cosine import Cosine
+from ablate_zoo.solver.ddim import Ddim
+from ablate_zoo.solver.heun import Heun
+
+from ablate.api import Denoised
+from ablate.kinds.solver import CLEAN
+
+MEAN, DEVIATION = 0.4, 0.5
+SOLVERS = [Ddim(), Ddim(eta=1.0), Heun()]
+SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True)]
+
+
+def fits(solver, schedule) -> bool:
+    return not set(solver.excludes()) & schedule.provides()
+
+
+PAIRS = [(solver, schedule) for solver in SOLVERS for schedule in SCHEDULES if fits(solver, schedule)]
+
+
+def coefficients(schedule, t):
+    t = torch.tensor(t, dtype=torch.float64)
+    return float(schedule.alpha(t)), float(schedule.sigma(t))
+
+
+def optimal(schedule, calls=None):
+    """E[x0 | x] for x0 ~ N(MEAN, DEVIATION²), the denoiser that a perfect network would be."""
+
+    def denoise(x, t):
+        alpha, sigma = coefficients(schedule, t)
+        variance = (alpha * DEVIATION) ** 2 + sigma**2
+        score = -(x - alpha * MEAN) / variance
+        if calls is not None:
+            calls.append(t)
+        return Denoised(x0=MEAN + alpha * DEVIATION**2 / variance * (x - alpha * MEAN), noise=-sigma * score)
+
+    return denoise
+
+
+def start(schedule, z):
+    """x at t = 1, as the forward process has it."""
+    alpha, sigma = coefficients(schedule, 1.0)
+    return alpha * MEAN + math.hypot(alpha * DEVIATION, sigma) * z
+
+
+def run(solver, schedule, z, seed=0, calls=None):
+    """All states, in float64 and without clipping."""
+    solver = solver.model_copy(update={"clip": False})
+    generator = torch.Generator().manual_seed(seed)
+    return list(solver.sample(optimal(schedule, calls), start(schedule, z), schedule, generator))
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("solver", "schedule"), PAIRS, ids=repr)
+def test_gaussian_data_come_out_with_the_right_mean_and_variance(solver, schedule):
+    z = draw(40_000, 1, 1, 1)
+    x = run(solver.model_copy(update={"steps": 200}), schedule, z)[-1].x
+    assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
+    assert float(x.std()) == pytest.approx(DEVIATION, abs=0.02)
+
+
+def order(solver, schedule, steps):
+    """Slope of log error over log steps, against the exact solution of the probability-flow equation."""
+    z = torch.tensor([-2.0, -0.5, 1.0, 2.0], dtype=torch.float64).reshape(4, 1, 1, 1)
+    exact = MEAN + DEVIATION * z
+    errors = [
+        float((run(solver.model_copy(update={"steps": n}), schedule, z)[-1].x - exact).abs().max()) for n in steps
+    ]
+    assert errors[-1] < errors[0]
+    return math.log(errors[0] / errors[-1]) / math.log(steps[-1] / steps[0]), errors
+
+
+ORDERS = [(Ddim(grid="karras"), 1), (Heun(), 2)]
+
+
+@pytest.mark.parametrize(("solver", "expected"), ORDERS, ids=repr)
+def test_order_of_convergence(solver, expected):
+    # An EDM-like range of noise, so that steps alone decide the error and not the jump to the clean image.
+    schedule = Linear(beta_start=1e-7, beta_end=0.03)
+    slope, errors = order(solver, schedule, (32, 128))
+    assert slope == pytest.approx(expected, abs=0.2), errors
+
+
+@pytest.mark.parametrize(("solver", "schedule"), PAIRS, ids=repr)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_evaluations_are_counted_and_times_fall(solver, schedule, steps):
+    solver, calls = solver.model_copy(update={"steps": steps}), []
+    states = run(solver, schedule, draw(2, 1, 2, 2), calls=calls)
+    assert states[-1].nfe == len(calls) == solver.nfe()
+    assert len(states) == steps
+    assert states[-1].t == 0
+    assert all(a.t >= b.t for a, b in itertools.pairwise(states))  # a grid may end at 0, before the clean image
+    assert all(isinstance(t, float) for t in calls)
+    assert calls[0] == pytest.approx(1, abs=1e-9)
+    assert all(state.x.isfinite().all() for state in states)
+
+
+@pytest.mark.parametrize("grid", ["trailing", "uniform", "karras"])
+def test_grids(grid):
+    solver = Ddim(steps=5, grid=grid)
+    points = solver.points(Linear())
+    t = [p.t for p in points]
+    assert points[-1] == CLEAN
+    assert len(points) == 6
+    if grid == "trailing":
+        assert t == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0])
+    elif grid == "uniform":
+        assert t == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
+    else:
+        root = [p.ratio ** (1 / 7) for p in points[:-1]]
+        gaps = [a - b for a, b in itertools.pairwise(root)]
+        assert gaps == pytest.approx([gaps[0]] * 4, rel=1e-3)
+        assert t[0] == pytest.approx(1, abs=1e-9)
+        assert t[4] == pytest.approx(0, abs=1e-9)
+
+
+def test_clipping_keeps_the_image_in_range_and_the_noise_consistent():
+    schedule, x = Linear(), 3 * draw(4, 1, 2, 2)
+
+    def wild(x, t):
+        return Denoised(x0=5 * x, noise=x)
+
+    solver = Ddim(steps=4)
+    for at in solver.points(schedule)[:-1]:
+        found = solver.denoised(wild, x, at)
+        assert found.x0.abs().max() <= 1
+        assert torch.allclose(at.alpha * found.x0 + at.sigma * found.noise, x)
+    last = list(solver.sample(wild, x, schedule, torch.Generator()))[-1]
+    assert last.x.abs().max() <= 1
+
+
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=lambda s: s.name)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_steps_are_those_of_diffusers(schedule, eta):
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    theirs.alphas_cumprod = schedule.alphas_bar(1000)  # their own table is in fp32
+    theirs.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    theirs.set_timesteps(20)
+    times = [int(i) / 999 for i in theirs.timesteps]
+
+    class OnTheirSteps(Ddim):
+        def points(self, schedule):
+            levels = [CLEAN._replace(t=t, alpha=a, sigma=s) for t in times for a, s in [coefficients(schedule, t)]]
+            return [*levels, CLEAN]
+
+    x = draw(2, 1, 4, 4)
+    generator = torch.Generator().manual_seed(3)
+    ours = list(OnTheirSteps(steps=20, eta=eta, clip=False).sample(optimal(schedule), x, schedule, generator))
+    generator = torch.Generator().manual_seed(3)
+    for i, state in zip(theirs.timesteps, ours, strict=True):
+        eps = optimal(schedule)(x, int(i) / 999).noise
+        x = theirs.step(eps, int(i), x, eta=eta, generator=generator).prev_sample
+        assert (state.x - x).abs().max() <= 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # raised within diffusers
+def test_heun_steps_are_those_of_diffusers():
+    """Their scheduler keeps x/α and σ/α; ours x, α and σ: the same path in other coordinates."""
+    diffusers = pytest.importorskip("diffusers")
+    schedule, solver = Linear(), Heun(steps=12, clip=False)
+    theirs = diffusers.HeunDiscreteScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    theirs.set_timesteps(12)
+    ratios = torch.tensor([p.ratio for p in solver.points(schedule)], dtype=torch.float64)
+    theirs.sigmas = torch.cat([ratios[:1], ratios[1:-1].repeat_interleave(2), ratios[-1:]])
+    steps = [1000 - i for i in range(len(theirs.sigmas) - 1)]  # only labels, to find the place
+    theirs.timesteps = torch.tensor(steps, dtype=torch.float64)
+    theirs._step_index = 0
+
+    z = draw(2, 1, 4, 4)
+    x = start(schedule, z)
+    ours = list(solver.sample(optimal(schedule), x, schedule, torch.Generator()))
+    alpha = coefficients(schedule, 1.0)[0]
+    scaled = x / alpha
+    for label in theirs.timesteps:
+        sigma = float(theirs.sigmas[theirs.step_index])
+        t = float(schedule.time(torch.tensor(-2 * math.log(sigma), dtype=torch.float64)))
+        scaled = theirs.step(
+            optimal(schedule)(coefficients(schedule, t)[0] * scaled, t).noise, label, scaled
+        ).prev_sample
+    assert (ours[-1].x - scaled).abs().max() <= 1e-6
+
+
+def test_heun_says_where_it_cannot_run():
+    assert not fits(Heun(), Linear(zero_terminal_snr=True))
+    assert "ddim" in Heun().excludes()["zero_terminal_snr"]
+    assert not fits(Ddim(grid="karras"), Linear(zero_terminal_snr=True))
+    assert fits(Ddim(), Linear(zero_terminal_snr=True))
+
+
+def test_states_come_one_at_a_time():
+    states = Ddim(steps=3).sample(optimal(Linear()), draw(1, 1, 2, 2), Linear(), torch.Generator())
+    assert isinstance(states, types.GeneratorType)

@@ -1,0 +1,105 @@
+"""Weightings and the loss: the weight means the same error of x0 whatever the target is."""
+
+import pytest
+import torch
+from ablate_zoo.loss.mse import Mse
+from ablate_zoo.precondition.none import NoPrecondition
+from ablate_zoo.schedule.beta import Linear
+from ablate_zoo.schedule.cosine import Cosine
+from ablate_zoo.target.epsilon import Epsilon
+from ablate_zoo.target.v import Velocity
+from ablate_zoo.weighting.min_snr import MinSnr
+from ablate_zoo.weighting.uniform import Uniform
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ablate.api import Process
+
+TARGETS = [Epsilon(), Velocity()]
+WEIGHTINGS = [Uniform(), MinSnr(), MinSnr(tau=1.0)]
+SCHEDULES = [Linear(), Cosine(), Cosine(zero_terminal_snr=True)]
+
+
+def make(weighting, target=TARGETS[0], schedule=SCHEDULES[0]) -> Process:
+    return Process(schedule, target, NoPrecondition(), weighting, 0.6)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
+def test_weights_are_finite_and_not_negative(weighting, schedule):
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    for target in TARGETS:
+        for one in (weighting, weighting.model_copy(update={"apply": "native"})):
+            process = make(one, target, schedule)
+            for weight in (process.x0_weight(process.level(t)), process.target_weight(process.level(t))):
+                assert weight.shape == t.shape
+                assert weight.float().isfinite().all()
+                assert (weight >= 0).all()
+                assert weight.max() > 0
+
+
+@pytest.mark.parametrize("apply", ["x0", "native"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda y: y.name)
+@given(t=st.floats(0.001, 0.999))
+def test_weight_times_error_is_the_same_on_x0_and_on_the_target(weighting, target, apply, t):
+    process = make(weighting.model_copy(update={"apply": apply}), target)
+    x0, noise = 0.6 * draw(2, 1, 4, 4), draw(2, 1, 4, 4, seed=1)
+    b = process.diffuse(x0, noise, process.level(torch.tensor([t, t / 2], dtype=torch.float64)))
+    y = target.value(x0, noise, b.level)
+    predicted = y + 0.1 * draw(2, 1, 4, 4, seed=2)
+    x0_error = (process.denoised(predicted, b.x, b.level).x0 - x0).square().flatten(1).mean(1)
+    y_error = (predicted - y).square().flatten(1).mean(1)
+    on_x0, on_y = process.x0_weight(b.level) * x0_error, process.target_weight(b.level) * y_error
+    assert torch.allclose(on_x0, on_y, rtol=1e-6)
+    given_weight = process.weighting.weight(b.level, process.sigma_data)
+    assert torch.allclose(given_weight * (x0_error if apply == "x0" else y_error), on_x0, rtol=1e-6)
+
+
+@given(t=st.floats(0, 1), tau=st.floats(0.1, 100))
+def test_min_snr_has_the_published_form_for_each_target(t, tau):
+    level = make(MinSnr()).level(torch.tensor([t], dtype=torch.float64))
+    snr = level.snr
+    capped = snr.clamp(max=tau)
+    assert torch.allclose(make(MinSnr(tau=tau), Epsilon()).target_weight(level), capped / snr)
+    assert torch.allclose(make(MinSnr(tau=tau), Velocity()).target_weight(level), capped / (snr + 1))
+    assert make(MinSnr(tau=tau)).x0_weight(level) <= tau
+
+
+def test_min_snr_agrees_with_the_snr_of_diffusers():
+    training = pytest.importorskip("diffusers.training_utils")
+    scheduler = pytest.importorskip("diffusers").DDPMScheduler(beta_schedule="linear")
+    steps = torch.arange(1000)
+    theirs = training.compute_snr(scheduler, steps).double()
+    process = make(MinSnr())
+    ours = process.target_weight(process.level(steps.double() / 999))
+    assert (ours - theirs.clamp(max=5) / theirs).abs().max() <= 1e-5  # their α̅ is in fp32
+    assert (process.level(steps.double() / 999).snr / theirs - 1).abs().max() <= 1e-3
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda y: y.name)
+def test_mse_is_the_weighted_mean_over_an_image(target):
+    process = make(MinSnr(), target, Cosine())
+    b = process.diffuse(
+        draw(3, 2, 4, 4), draw(3, 2, 4, 4, seed=1), process.level(torch.tensor([0.1, 0.5, 0.9]).double())
+    )
+    y = target.value(b.x0, b.noise, b.level)
+    off = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1)
+    with_variance = torch.cat([y + off, 100 * torch.ones_like(y)], 1)
+    expected = process.target_weight(b.level) * torch.tensor([1.0, 4.0, 9.0])
+    for prediction in (y + off, with_variance, (y + off).float()):
+        loss = Mse().compute(prediction, b, process)
+        assert loss.dtype == torch.float32
+        assert torch.allclose(loss.double(), expected, rtol=1e-5)
+    assert Mse().compute(y, b, process).abs().max() == 0
+
+
+@pytest.mark.parametrize("tau", [0, -1, float("nan"), float("inf")])
+def test_a_bound_that_is_not_positive_is_refused(tau):
+    with pytest.raises(ValidationError):
+        MinSnr(tau=tau)
