@@ -13,7 +13,7 @@ import json
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
@@ -198,6 +198,22 @@ def slot_kind(info: FieldInfo) -> type[Component] | None:
     return None
 
 
+def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
+    """The name of the component that fills a slot where nothing is said: the field's own, or its kind's."""
+    kind = slot_kind(info)
+    if kind is None or isinstance(info.default, str):
+        return info.default if kind else None
+    return resolver.default(kind.kind) if info.is_required() else None
+
+
+def nested_config(info: FieldInfo) -> type[Config] | None:
+    """The plain config (no component) that a field holds, as in `budget: Budget`, else None."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Config) and not issubclass(candidate, Component):
+            return candidate
+    return None
+
+
 def is_active(config: BaseModel, info: FieldInfo) -> bool:
     """Whether a field takes part in the config's identity, given its siblings' values."""
     for meta in info.metadata:
@@ -245,17 +261,8 @@ def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path
     problems: list[Problem] = []
     filled = dict(values)
     for field, info in cls.model_fields.items():
-        kind = slot_kind(info)
-        if kind is None:
-            continue
-        given = filled.get(field, resolver.default(kind.kind) if info.is_required() else info.default)
-        if given is None:
-            continue  # nothing was said: pydantic reports it where it is needed
         try:
-            if isinstance(given, list | tuple):
-                filled[field] = tuple(create(kind, one, resolver, (*path, field, i)) for i, one in enumerate(given))
-            else:
-                filled[field] = create(kind, given, resolver, (*path, field))
+            filled.update(_fill_field(field, info, filled, resolver, (*path, field)))
         except SpecError as error:
             problems.extend(error.problems)
             filled[field] = None
@@ -272,6 +279,36 @@ def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path
     return made
 
 
+def _fill_field(
+    field: str, info: FieldInfo, values: Mapping[str, Any], resolver: Resolver, path: Path
+) -> dict[str, Any]:
+    """The field with what it holds made into configs; empty where there is nothing to make."""
+    kind, nested = slot_kind(info), nested_config(info)
+    given = values.get(field)
+    if kind is None and nested is None:
+        if isinstance(given, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
+            raise SpecError([Problem(path, f"expected a number, not {given!r}")])  # pydantic takes True for 1
+        return {}
+    if kind is None:
+        if nested is None or given is None or isinstance(given, nested):
+            return {}
+        if not isinstance(given, Mapping):
+            raise SpecError([Problem(path, f"expected a mapping, not {given!r}")])
+        return {field: fill(nested, given, resolver, path)}
+    named = default_name(info, resolver)
+    if field not in values:
+        given = named if named is not None or info.is_required() else info.get_default(call_default_factory=True)
+    if given is None:
+        return {}  # nothing was said: pydantic reports it where it is needed
+    if get_origin(info.annotation) is tuple:
+        if not isinstance(given, list | tuple):
+            raise SpecError([Problem(path, f"expected a list, not {given!r}")])
+        return {field: tuple(create(kind, one, resolver, (*path, i)) for i, one in enumerate(given))}
+    if isinstance(given, Mapping) and "type" not in given and named is not None:
+        given = {"type": named, **given}
+    return {field: create(kind, given, resolver, path)}
+
+
 def _explain(cls: type[Config], error: Any) -> str:
     """One of pydantic's errors in the words of a study's author."""
     known = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
@@ -284,6 +321,12 @@ def _explain(cls: type[Config], error: Any) -> str:
             return f"{of} needs {error['loc'][-1]!r}"
         case "value_error":
             return str(error["ctx"]["error"])
+        case "tuple_type" | "list_type":
+            return f"expected a list, not {error['input']!r}"
+        case "is_instance_of":
+            return f"expected a {error['loc'][-1]}, not {error['input']!r}"
+        case "dict_type":
+            return f"expected a mapping, not {error['input']!r}"
         case _:
             message = error["msg"][0].lower() + error["msg"][1:]
             return f"{message}, not {error['input']!r}"

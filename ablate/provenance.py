@@ -44,8 +44,12 @@ def _find_imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def _file(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None  # `from module import name`, where the name is no module
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """The module's file, found on disk beside its package: nothing is imported to be hashed."""
+    package, *rest = module.split(".")
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        place = Path(folder, *rest)
+        for file in (place.with_suffix(".py") if rest else place / "__init__.py", place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None  # `from module import name`, where the name is no module

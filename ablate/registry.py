@@ -26,8 +26,8 @@ import pluggy
 
 from ablate import hooks, kinds
 from ablate.component import Component, create, is_component, is_kind
-from ablate.provenance import source_hash
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.provenance import source_hash
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,10 @@ class Catalog:
         if any(name == source.plugin for name, _ in self._manager.list_name_plugin()):
             return  # the same local file given twice
         module = self._attempt(source, source.plugin, source.load)
-        if module is None:
+        if module is None or self._manager.is_registered(module):  # an installed package named again by a study
             return
-        self._manager.register(module, name=source.plugin)
+        if self._attempt(source, module.__name__, partial(self._manager.register, module, source.plugin)) is None:
+            return  # a hook that pluggy refuses
         listed = [h for h in self._manager.hook.ablate_modules.get_hookimpls() if h.plugin_name == source.plugin]
         if listed:
             hook: Callable[[], Any] = listed[0].function
@@ -163,7 +164,7 @@ class Catalog:
             found = self._attempt(source, name, partial(importlib.import_module, name))
             if found is not None:
                 self._find_kinds(found, source.distribution)
-                self._find_components(found, source)
+                self._attempt(source, name, partial(self._find_components, found, source))
 
     def _attempt(self, source: Source, module: str, action: Callable[[], Any]) -> Any:
         """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
@@ -181,8 +182,9 @@ class Catalog:
                 self._kinds.setdefault(cls.kind, (cls, distribution))
 
     def _find_components(self, module: ModuleType, source: Source) -> None:
+        known = {entry.cls for entry in self.entries()}  # a package may be found by two ways
         for cls in _own_classes(module):
-            if "name" not in vars(cls):
+            if "name" not in vars(cls) or cls in known:
                 continue
             if not is_component(cls):
                 missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
@@ -207,8 +209,8 @@ def catalog(plugins: tuple[str, ...] = ()) -> Catalog:
 
 def _own_classes(module: ModuleType) -> Iterator[type[Component]]:
     """The Component classes that are written in this module, not imported into it."""
-    for cls in vars(module).values():
-        if isinstance(cls, type) and issubclass(cls, Component) and cls.__module__ == module.__name__:
+    for cls in dict.fromkeys(v for v in vars(module).values() if isinstance(v, type)):  # an alias is no second class
+        if issubclass(cls, Component) and cls.__module__ == module.__name__:
             yield cls
 
 

@@ -119,6 +119,7 @@ class Segment:
             **{key: self.job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             "state": "complete" if divergence is None else "diverged",
             "images": learner.images_seen,
+            "loss": self._final_loss() if divergence is None else None,
             "seconds": wall,
             "train_seconds": self.train_seconds,
             "evaluate_seconds": measuring,
@@ -238,6 +239,11 @@ class Segment:
     def _save(self, learner: Learner) -> None:
         facts = {"curve": self.curve, "seconds": self.train_seconds}
         save(self.folder / "checkpoint", learner.state(facts))
+
+    def _final_loss(self) -> float | None:
+        """The training loss over the last tenth of the curve."""
+        last = self.curve[-max(1, len(self.curve) // 10) :]
+        return sum(row["loss"] for row in last) / len(last) if last else None
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """The effective weight on the squared x0-error over log SNR."""

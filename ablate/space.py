@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.fields import FieldInfo
 
 from ablate.component import Choice, Component, Config, Range, Resolver, When, slot_kind
-from ablate.errors import Path, Problem, SpecError, did_you_mean
+from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.design import Assignment, Dimension
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ def label_of(option: Any) -> Label:
     return json.dumps(option)
 
 
-def find_field(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> FieldInfo | None:
+def find_field(
+    root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver
+) -> FieldInfo | None:
     """The declaration of the field at a path of a spec; None where there is none, or it is not read."""
     info = root.model_fields.get(path[0])
     if info is None:
@@ -242,7 +244,8 @@ def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
     unknown = set(wanted) - {"low", "high", "log", "step"}
     if unknown:
         word = sorted(unknown)[0]
-        raise SpecError([Problem((path, word), f"a range has no {word!r}{did_you_mean(word, ['low', 'high', 'log', 'step'])}")])
+        hint = did_you_mean(word, ["low", "high", "log", "step"])
+        raise SpecError([Problem((path, word), f"a range has no {word!r}{hint}")])
     low, high, log, step = (wanted.get(key) for key in ("low", "high", "log", "step"))
     numbers = [n for n in (low, high) if isinstance(n, int | float) and not isinstance(n, bool)]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:

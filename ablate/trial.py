@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ablate.candidate import Candidate, cost_of
-from ablate.component import Config, Setting, digest
-from ablate.flops import Cost
+from ablate.component import Config, Extent, Setting, digest
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
+
+if TYPE_CHECKING:
+    from ablate.flops import Cost
 
 
 class Budget(Config):
@@ -52,7 +54,7 @@ class Evaluation(Config):
     metrics: tuple[Metric, ...] = ()
     samples: Annotated[int, Field(ge=1)] = 2000
     batch: Annotated[int, Field(ge=1)] = 250  # images sampled at a time
-    previews: Annotated[int, Field(ge=0, le=1024)] = 40  # samples that are kept as pictures
+    previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 
     @model_validator(mode="after")
     def _enough(self) -> Evaluation:
@@ -112,3 +114,22 @@ class Question:
 def trial_id(config_hash: str, seed: int) -> str:
     """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
     return f"{config_hash[:12]}-s{seed}"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A number by which candidates are judged: a metric's column, or what a trial costs."""
+
+    name: str  # as the study says it
+    column: str  # `kid_<features>`, or a key of a trial's record such as `gflops`
+    larger_is_better: bool = False
+
+    def value(self, record: Mapping[str, Any]) -> float | None:
+        """The value in a trial's record; None where it was not measured."""
+        if self.column in record:
+            found = record[self.column]
+            return None if found is None else float(found)
+        for row in record.get("metrics", ()):  # the first average is the one that counts
+            if row["metric"] == self.column:
+                return float(row["value"])
+        return None

@@ -1,0 +1,5 @@
+"""The driver: ask, submit, tell. It alone owns the state of a study's trials."""
+
+from ablate.engine.loop import Engine, Outcome, Plan, Progress, Running
+
+__all__ = ["Engine", "Outcome", "Plan", "Progress", "Running"]

@@ -1,0 +1,118 @@
+"""Optuna's study as a ledger: which candidates were asked for, and what they were found to be worth.
+
+Only the public `ask` and `tell`. The sampler is made anew for each question, from the study's seed and
+the number of questions before it, so that a resumed study asks what it would have asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ablate.kinds.design import Assignment, Design
+from ablate.space import Space
+from ablate.trial import Objective
+
+WORST = 1e30  # what a diverged candidate is told to be worth: finite, because Optuna refuses NaN
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A candidate that Optuna was asked for; `told` once its worth is in the ledger."""
+
+    number: int
+    assignment: Assignment
+    told: bool
+
+
+class Ledger:
+    """One Optuna study in one SQLite file."""
+
+    def __init__(
+        self, file: Path, name: str, space: Space, design: Design, objectives: Sequence[Objective], seed: int
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._design = design
+        self._seed = seed
+        self._objectives = objectives
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}, skip_compatibility_check=False
+        )
+        self._storage = storage
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize" if o.larger_is_better else "minimize" for o in objectives],
+            load_if_exists=True,
+        )
+        self._proposals = list(design.proposals(space.dimensions) or ())
+        self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
+        self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
+        self._asked = 0
+
+    def replay(self) -> Iterator[Asked]:
+        """All candidates of earlier runs, in order. One that was cut short while it was asked for is closed."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state == TrialState.WAITING:
+                self._open.remove(trial.user_attrs["proposal"])
+                self._waiting += 1
+                continue
+            if not self._whole(trial):
+                if not trial.state.is_finished():
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            self._count(trial)
+            yield Asked(trial.number, dict(trial.params), trial.state.is_finished())
+
+    def ask(self) -> Asked | None:
+        """The next candidate; None when the design has no more."""
+        if self._waiting:
+            self._waiting -= 1  # Optuna hands it out before anything else
+        elif self._open:
+            index = self._open.pop(0)
+            self._study.enqueue_trial(dict(self._proposals[index]), user_attrs={"proposal": index})
+        elif self._asked >= self.total():
+            return None
+        self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked)
+        trial = self._study.ask()
+        chosen = self._space.suggest(trial)
+        self._asked += 1
+        return Asked(trial.number, chosen, False)
+
+    def tell(self, asked: Asked, values: Sequence[float] | None) -> None:
+        """Write down what a candidate is worth: one number an objective, or None where it failed."""
+        if asked.told:
+            return
+        if values is None:
+            self._study.tell(asked.number, state=TrialState.FAIL)
+        else:
+            self._study.tell(asked.number, list(values))
+
+    def worst(self) -> list[float]:
+        """The worth of a diverged candidate: ranked last in every objective that is measured."""
+        return [-WORST if o.larger_is_better else WORST for o in self._objectives]
+
+    def total(self) -> int:
+        """How many candidates the design asks for."""
+        return self._design.trials(self._space.dimensions)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def _count(self, trial: FrozenTrial) -> None:
+        self._asked += 1
+        if trial.user_attrs.get("proposal") in self._open:
+            self._open.remove(trial.user_attrs["proposal"])
+
+    def _whole(self, trial: FrozenTrial) -> bool:
+        """Whether every dimension that exists under the trial's own choices was suggested."""
+        params: dict[str, Any] = trial.params
+        return all(d.path in params or not self._space.present(params, d.path) for d in self._space.dimensions)
