@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component
+from ablate.component import Component, digest
 
 if TYPE_CHECKING:
     import torch
@@ -29,4 +29,11 @@ class Features(Component):
 
     @abstractmethod
     def weights_hash(self) -> str:
-        """SHA-256 of the weights: part of the identity of everything that is measured with them."""
+        """SHA-256 of the weights, without loading them."""
+
+    def identity(self) -> str:
+        """SHA-256 of weights and fields together: part of the identity of everything measured with them.
+
+        The weights alone do not decide a feature: the size that images are brought to does too.
+        """
+        return digest({"features": self.active(), "weights": self.weights_hash()})

