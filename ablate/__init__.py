@@ -1,3 +1,109 @@
-"""ablate: which design choice of a diffusion model matters, and what does it cost?"""
+"""ablate: which design choice of a diffusion model matters, and what does it cost?
+
+Everything here is imported when it is called: `import ablate` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.component import Component
+    from ablate.flops import Cost
+    from ablate.registry import Catalog
+    from ablate.results import Results
 
 __version__ = "0.1.0"
+__all__ = ["catalog", "cost", "create", "load", "plan", "published", "run"]
+
+
+def run(
+    study: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    plugins: Sequence[str] = (),
+    profile: str | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    **overrides: Any,
+) -> Results:
+    """Run a study, or resume it where its folder already exists; the results.
+
+    study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`).
+    overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
+    Raises InputError where the input is wrong.
+    """
+    from ablate.results import load as load_results
+    from ablate.study.launch import launch
+
+    launched = launch(
+        study,
+        out=None if out is None else Path(out),
+        overrides=_assignments(overrides),
+        plugins=plugins,
+        profile=profile,
+        executor=executor,
+        workers=workers,
+        device=device,
+    )
+    return load_results(launched.folder)
+
+
+def load(folder: str | Path) -> Results:
+    """The results of a study's folder, finished or not. Raises InputError where it is none."""
+    from ablate.results import load as load_results
+
+    return load_results(Path(folder))
+
+
+def plan(study: str | Path | Mapping[str, Any], *, plugins: Sequence[str] = (), **overrides: Any) -> pd.DataFrame:
+    """Every candidate of a study: parameters, Gflops, memory, expected time. Trains nothing."""
+    from ablate.study.load import load_study
+    from ablate.study.plan import plan as plan_study
+
+    return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugins))
+
+
+def catalog(plugins: Sequence[str] = ()) -> Catalog:
+    """All components that are installed, and those of local plugin files."""
+    from ablate.registry import catalog as make
+
+    return make(tuple(plugins))
+
+
+def create(kind: str, spec: str | Mapping[str, Any]) -> Component:
+    """A component: `create("schedule", "cosine")`, or with `{"type": name, field: value, ...}`."""
+    return catalog().create(kind, spec)
+
+
+def cost(
+    candidate: str | Path | Mapping[str, Any],
+    shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+) -> Cost:
+    """Parameters, macs and Gflops of a candidate, counted on the meta device: nothing is allocated.
+
+    candidate: a mapping as under `base:` of a study, or a file of `studies/models/`, which brings its
+    own shape and classes. shape: (C, H, W) of what the network sees.
+    """
+    from ablate.study.models import cost as cost_of_model
+
+    return cost_of_model(candidate, shape, classes)
+
+
+def published() -> pd.DataFrame:
+    """The literature's points: published FID, Gflops and parameters."""
+    from ablate.results.published import published as table
+
+    return table()
+
+
+def _assignments(overrides: Mapping[str, Any]) -> list[str]:
+    import json
+
+    return [f"{path}={json.dumps(value)}" for path, value in overrides.items()]

@@ -1,0 +1,46 @@
+# Everything sets itself up: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One pinned build, so that a machine without a GPU need not fetch the CUDA packages where a CPU
+# build is to be had; `make demo TORCH=torch` takes the newest.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint types layers unit bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ablate run studies/dit_conditioning.yaml
+
+test: lint types layers unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+layers: $(VENV)/.test
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.test
+	$(BIN)/pytest
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/engine.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q "$(TORCH)"
+
+$(VENV)/.demo: pyproject.toml $(VENV)/bin/python
+	$(BIN)/pip install -q -e ".[ray,mnist]"
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/bin/python
+	$(BIN)/pip install -q -e ".[ray,mnist,dev]"
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,158 @@
+"""Launching: from a study file to a folder of results, and back into it after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ablate.component import create
+from ablate.engine import Engine, Outcome, Plan, Progress
+from ablate.errors import InputError, did_you_mean
+from ablate.kinds.executor import Executor
+from ablate.registry import Catalog
+from ablate.results import load as load_results
+from ablate.results import write_tables
+from ablate.study import lock
+from ablate.study.load import LoadedStudy, load_study
+
+TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A study that was run."""
+
+    folder: Path
+    outcome: Outcome
+    study: LoadedStudy
+
+
+def launch(
+    study: str | Path | Mapping[str, Any],
+    *,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    profile: str | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    watch: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Launched:
+    """Run or resume a study. Nothing is written before all of the input is known to be right."""
+    loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
+    folder = (out or Path("results") / loaded.study.study).absolute()
+    held = lock.read(folder)
+    if held is not None:
+        loaded = load_study(
+            study, overrides=overrides, plugins=plugins, profile=profile, frozen=lock.frozen_vary(held)
+        )
+        for warning in lock.check(folder, loaded):
+            say(warning)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds something that is no study; give another folder with --out")
+    chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
+    on = choose_device(device)
+    with _driving(folder):
+        lock.write(folder, loaded)
+        outcome = _run(loaded, folder, chosen, on, watch)
+    return Launched(folder, outcome, loaded)
+
+
+def choose_executor(
+    given: Executor | None, named: str | None, workers: int | None, catalog: Catalog
+) -> Executor:
+    """The executor by name, by the study, or the preferred one of those that are installed."""
+    if named is not None:
+        if named not in catalog.names("executor"):
+            raise InputError(f"there is no executor {named!r}{did_you_mean(named, catalog.names('executor'))}")
+        same = given is not None and given.name == named
+        found = given if same else create(Executor, named, catalog)
+    elif given is not None:
+        found = given
+    else:
+        able = [e.cls for e in catalog.entries("executor") if issubclass(e.cls, Executor) and e.cls.available()]
+        found = max(able, key=lambda cls: cls.preference)()
+    assert isinstance(found, Executor)
+    return found.model_copy(update={"workers": workers}) if workers is not None else found
+
+
+def choose_device(named: str) -> str:
+    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
+    import torch
+
+    if named not in ("auto", "cpu", "cuda"):
+        raise InputError(f"there is no device {named!r}{did_you_mean(named, ['auto', 'cpu', 'cuda'])}")
+    able = torch.cuda.is_available()
+    if named == "cuda" and not able:
+        raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")
+    return "cuda" if able and named != "cpu" else "cpu"
+
+
+def cache_folder() -> Path:
+    """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
+
+
+def _run(
+    loaded: LoadedStudy, folder: Path, executor: Executor, device: str, watch: Callable[[Progress], None] | None
+) -> Outcome:
+    plan = Plan(
+        name=loaded.study.study,
+        folder=folder,
+        space=loaded.space,
+        design=loaded.study.design,
+        question=loaded.question,
+        objectives=loaded.objectives,
+        candidate=loaded.candidate,
+        plugins=loaded.catalog.plugins,
+        device=device,
+        cache=cache_folder(),
+        seed=loaded.study.seed,
+    )
+    last = time.monotonic()
+
+    def look(progress: Progress) -> None:
+        nonlocal last
+        if watch is not None:
+            watch(progress)
+        if time.monotonic() - last > TABLES_SECONDS:
+            write_tables(folder)
+            last = time.monotonic()
+
+    pool = executor.start("ablate.segment:run", device)
+    try:
+        return Engine(plan, pool, look).run()
+    finally:
+        pool.close()
+        write_tables(folder)
+        with contextlib.suppress(InputError):  # nothing measured yet: no picture
+            load_results(folder).figures()
+
+
+@contextlib.contextmanager
+def _driving(folder: Path) -> Iterator[None]:
+    """Be the only driver of a folder. Raises InputError where it cannot be written, or has a driver."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".driver", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"another `ablate run` is at work in {folder}; see `ablate status {folder}`") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
