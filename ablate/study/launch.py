@@ -131,12 +131,12 @@ def _run(
 
     pool = executor.start("ablate.segment:run", device)
     try:
-        return Engine(plan, pool, look).run()
+        outcome = Engine(plan, pool, look).run()
     finally:
         pool.close()
         write_tables(folder)
-        with contextlib.suppress(InputError):  # nothing measured yet: no picture
-            load_results(folder).figures()
+    load_results(folder).figures()
+    return outcome
 
 
 @contextlib.contextmanager
