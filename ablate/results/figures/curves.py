@@ -1,0 +1,142 @@
+"""Training loss against images seen, a line a candidate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.results.figures import style
+from ablate.results.figures.place import spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.results import Results
+
+POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
+NAMED = 16
+# Varying one of these changes what the loss is, not only how small it gets.
+REDEFINES = ("target", "weighting", "loss", "precondition", "levels", "schedule", "data")
+
+
+def draw(results: Results) -> Figure | None:
+    """Mean loss over the seeds of each candidate, with a band of one standard deviation; None without curves.
+
+    Trials that did not complete are thin lines of their own; a cross marks where one diverged.
+    """
+    from matplotlib.figure import Figure
+
+    curves = results.curves.merge(results.trials[["trial", "config_hash", "seed", "state"]], on="trial")
+    curves = curves[np.isfinite(curves["loss"]) & np.isfinite(curves["images"])]
+    if curves.empty:
+        return None
+    figure = Figure(figsize=(8.2, 5.0))
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.11, right=0.82, bottom=0.12, top=0.86)
+    low, high = _range(curves)
+    if low > 0 and high / low > 5:
+        style.logarithmic(axes, "y", low, high)
+    ends = {c: _lines(axes, c, curves[curves["config_hash"] == c.config_hash], high) for c in results.candidates}
+    axes.set_xlim(0, float(curves["images"].max()))
+    room = (high / low) ** 0.05 if axes.get_yscale() == "log" else 0.05 * (high - low) or 1e-3
+    axes.set_ylim((low / room, high * room) if axes.get_yscale() == "log" else (low - room, high + room))
+    axes.set_xlabel("training images")
+    axes.set_ylabel("training loss")
+    style.thousands(axes)
+    changed = sorted({p for c in results.candidates for p in c.choices if set(p.split(".")) & set(REDEFINES)})
+    said = "mean over seeds; band: ± 1 standard deviation"
+    if changed and len(results.candidates) > 1:
+        said += f"; losses under different {', '.join(changed)} are not comparable"
+    style.title(axes, "Learning curves", said)
+    style.finish(axes)
+    _names(axes, {c: end for c, end in ends.items() if end is not None})
+    return figure
+
+
+def _range(curves: pd.DataFrame) -> tuple[float, float]:
+    """The range to show; a loss that has exploded does not flatten the others."""
+    sound = curves[curves["state"] != "diverged"]
+    shown = (sound if len(sound) else curves)["loss"].to_numpy(dtype=float)
+    low, high = float(shown.min()), float(shown.max())
+    if not len(sound):
+        return low, high
+    worst = float(curves["loss"].max())
+    return low, min(worst, high + 0.5 * (high - low)) if worst > high else high
+
+
+def _lines(axes: Axes, candidate: Candidate, curves: pd.DataFrame, top: float) -> float | None:
+    """Draw a candidate's lines; the loss at which its name belongs, None where it has no curve."""
+    import seaborn as sns
+
+    if curves.empty:
+        return None
+    look = style.look(candidate)
+    end: float | None = None
+    complete = curves[curves["state"] == "complete"]
+    if len(complete):
+        shared = _binned(complete)
+        band: Any = "sd" if shared["seed"].nunique() > 1 else None
+        sns.lineplot(
+            shared, x="images", y="loss", errorbar=band, ax=axes, color=look.colour, linestyle=look.dash, linewidth=1.7
+        )
+        end = float(shared[shared["images"] == shared["images"].max()]["loss"].mean())
+    for _, of in curves[curves["state"] != "complete"].groupby("trial"):
+        line = _binned(of).sort_values("images")
+        axes.plot(line["images"], line["loss"], color=look.colour, linestyle=look.dash, linewidth=0.9, alpha=0.7)
+        last = line.iloc[-1]
+        if (of["state"] == "diverged").all():
+            at = last["images"], min(float(last["loss"]), top)
+            axes.plot(*at, "x", color=look.colour, markersize=8, markeredgewidth=2, clip_on=False, zorder=5)
+        end = float(last["loss"]) if end is None else end
+    return end
+
+
+def _binned(curves: pd.DataFrame) -> pd.DataFrame:
+    """Each trial's loss on one common grid, at most POINTS long and no longer than the shortest trial."""
+    last = float(curves.groupby("trial")["images"].max().min())
+    grids = [np.sort(of["images"].unique()) for _, of in curves.groupby("trial")]
+    same = all(np.array_equal(g, grids[0]) for g in grids)
+    if same and len(grids[0]) <= POINTS:
+        return curves[["trial", "seed", "images", "loss"]]
+    first = max(float(g[0]) for g in grids)
+    grid = np.linspace(first, max(last, first), min(POINTS, max(map(len, grids))))
+    parts = []
+    for trial, of in curves.sort_values("images").groupby("trial"):
+        images, loss = of["images"].to_numpy(dtype=float), of["loss"].to_numpy(dtype=float)
+        if len(images) > 2 * len(grid):  # average what falls into one step of the grid
+            step = np.digitize(images, (grid[:-1] + grid[1:]) / 2)
+            kept = np.unique(step)
+            images, loss = grid[kept], np.array([loss[step == k].mean() for k in kept])
+        parts.append(
+            pd.DataFrame(
+                {"trial": trial, "seed": of["seed"].iloc[0], "images": grid, "loss": np.interp(grid, images, loss)}
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _names(axes: Axes, ends: dict[Candidate, float]) -> None:
+    """Names at the right end of the lines, spread so that none covers another."""
+    size = 9.5 if len(ends) <= NAMED else 7.5
+    height = size * 1.35 * axes.figure.dpi / 72
+    frame = axes.get_window_extent()
+    low, high = axes.get_ylim()
+    x = axes.get_xlim()[1]
+    at = [float(axes.transData.transform((x, min(max(y, low), high)))[1]) for y in ends.values()]
+    centres = spread(at, [height] * len(at), frame.y0, frame.y1)
+    for candidate, own, centre in zip(ends, at, centres, strict=True):
+        look = style.look(candidate)
+        y, target = ((v - frame.y0) / frame.height for v in (centre, own))
+        axes.plot(
+            [1.005, 1.02, 1.03],
+            [target, y, y],
+            color=look.colour,
+            linewidth=0.9,
+            transform=axes.transAxes,
+            clip_on=False,
+        )
+        axes.text(1.036, y, candidate.label, color=look.colour, fontsize=size, va="center", transform=axes.transAxes)

@@ -1,0 +1,106 @@
+"""A forest plot: each candidate's difference from the baseline, with its interval."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.results.figures import style
+from ablate.results.numbers import probability, signed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.results import Results
+
+COLUMNS = (14, 168, 190)  # points right of the axes: difference, n, p
+
+
+def draw(results: Results) -> Figure | None:
+    """The effects on the study's quality; None without a metric, a baseline, or anything to compare with it."""
+    from matplotlib.figure import Figure
+
+    quality = results.quality
+    if quality is None or results.baseline is None or len(results.candidates) < 2:
+        return None
+    table = results.effects(quality.column)
+    differences = table.attrs["differences"]
+    height = 1.75 + 0.42 * len(table)
+    figure = Figure(figsize=(8.2, height))
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.22, right=0.66, bottom=0.6 / height, top=1 - 0.95 / height)
+    looks = {c.config_hash: c for c in results.candidates}
+    low, high = _limits(table, differences)
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
+    for i, (_, row) in enumerate(table.iterrows()):
+        _row(axes, i, row, looks[row["config_hash"]], list(differences[row["config_hash"]].values()))
+    axes.set_yticks(range(len(table)), list(table["candidate"]))
+    for tick, hash_ in zip(axes.get_yticklabels(), table["config_hash"], strict=True):
+        tick.set_color(style.look(looks[hash_]).colour)
+        tick.set_fontsize(10)
+    better = "right" if quality.larger_is_better else "left"
+    axes.set_xlabel(f"{quality.column}: difference from {results.baseline.label}")
+    for at, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
+        _beside(axes, -0.6, at, text, style.MUTED, above=5)
+    said = f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval; p: permutation test, Holm-corrected"
+    style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126)
+    style.finish(axes, grid="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _beside(axes: Axes, row: float, at: float, text: str, colour: str = style.INK, above: float = 0) -> None:
+    """Text right of the axes, `at` points from them, in the line of a row."""
+    axes.annotate(
+        text,
+        (1, row),
+        (at, above),
+        ("axes fraction", "data"),
+        "offset points",
+        fontsize=9,
+        color=colour,
+        va="bottom" if above else "center",
+        annotation_clip=False,
+    )
+
+
+def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]]) -> tuple[float, float]:
+    """Room for the seeds and for intervals up to three times as wide; longer ones end in an arrow."""
+    seen = np.array([0.0, *(d for of in differences.values() for d in of.values()), *table["difference"].dropna()])
+    span = float(np.ptp(seen)) or max(abs(float(seen.max())), 1e-3)
+    ends = table[["low", "high"]].to_numpy(dtype=float)
+    ends = ends[np.isfinite(ends)]
+    low = max(float(min(seen.min(), *ends)) if len(ends) else float(seen.min()), float(seen.min()) - span)
+    high = min(float(max(seen.max(), *ends)) if len(ends) else float(seen.max()), float(seen.max()) + span)
+    return low - 0.06 * span, high + 0.06 * span
+
+
+def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: Candidate, differences: list[float]) -> None:
+    look = style.look(candidate)
+    if row["n"]:
+        low, high = axes.get_xlim()
+        if math.isfinite(row["low"]):
+            axes.plot([max(row["low"], low), min(row["high"], high)], [i, i], color=look.colour, linewidth=2, zorder=2)
+            for cut, at, mark in ((row["low"] < low, low, "<"), (row["high"] > high, high, ">")):
+                if cut:
+                    axes.plot(at, i, mark, color=look.colour, markersize=7, clip_on=False, zorder=3)
+        if len(differences) > 1:
+            axes.scatter(
+                differences, [i + 0.24] * len(differences), s=12, color=look.colour, alpha=0.5, linewidth=0, zorder=3
+            )
+        axes.scatter(row["difference"], i, s=60, marker=look.mark, color=look.colour, edgecolor="white", zorder=4)
+        interval = f" [{signed(row['low'])}, {signed(row['high'])}]" if math.isfinite(row["low"]) else ""
+        told = [f"{signed(row['difference'])}{interval}", str(row["n"]), probability(row["p_holm"])]
+    else:
+        told = ["no pair with the baseline", "0", "–"]
+    told[-1] += f"   {row['diverged']} diverged" if row["diverged"] else ""
+    for at, text in zip(COLUMNS, told, strict=True):
+        _beside(axes, i, at, text)

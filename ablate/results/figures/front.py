@@ -1,0 +1,189 @@
+"""Quality against cost: every candidate with its seeds, and the line that none of them beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.results.figures import style
+from ablate.results.figures.place import Box, place
+from ablate.results.objectives import Objective, values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.results import Results
+
+NAMED = 24  # beyond so many candidates the points carry numbers, and the names stand beside
+
+
+def draw(results: Results) -> Figure | None:
+    """The study's quality against its cost (Gflops, unless it names another); None without a metric.
+
+    Candidates without a value stand as crosses on the edge where the worst would be.
+    """
+    from matplotlib.figure import Figure
+
+    quality = results.quality
+    if quality is None or not results.candidates:
+        return None
+    cost = next((o for o in results.objectives() if o.is_cost), Objective("gflops"))
+    table = results.front([quality.column, cost.column]).set_index("config_hash")
+    seeds, _ = values(results.trials, results.metrics, [quality, cost])
+    seeds = seeds[seeds["state"] == "complete"].dropna(subset=[quality.column, cost.column])
+    figure = Figure(figsize=(8.2, 5.4))
+    axes = figure.add_subplot()
+    _scale(axes, table, seeds, quality, cost)
+    stairs = _staircase(axes, table[table["on_front"]], quality, cost)
+    rows = {str(h): row for h, row in table.iterrows()}
+    marks = [_point(axes, c, rows[c.config_hash], seeds, quality, cost) for c in results.candidates]
+    axes.set_xlabel(style.axis_label(cost))
+    axes.set_ylabel(style.axis_label(quality))
+    n = int(table["n"].max())
+    said = f"mean of {n} seeds (small points), bar: ± 1 standard deviation" if n > 1 else "one seed: no spread is known"
+    crosses = "; cross: no seed has a value" if (table["n"] == 0).any() else ""
+    style.title(axes, results.study.get("question") or results.name, f"{said}; line: the front{crosses}")
+    style.finish(axes)
+    if seeds.empty:
+        axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
+        axes.set_yticks([])
+    _labels(figure, axes, results.candidates, rows, marks, stairs)
+    return figure
+
+
+def _scale(axes: Axes, table: pd.DataFrame, seeds: pd.DataFrame, quality: Objective, cost: Objective) -> None:
+    """Limits that leave room for labels; a logarithmic cost where it spans more than a factor of ten."""
+    x = table[cost.column].dropna().to_numpy(dtype=float)
+    low, high = (float(x.min()), float(x.max())) if len(x) else (0.0, 1.0)
+    if low > 0 and high / low > 10:
+        style.logarithmic(axes, "x", low, high)
+        reach = (high / low) ** 0.12
+        axes.set_xlim(low / reach, high * reach)
+    else:
+        # Costs that are all but equal are shown as such: the axis is never narrower than 10 % of the cost.
+        room = max(0.14 * (high - low), 0.05 * abs(high), 1e-9)
+        axes.set_xlim(low - room, high + room)
+    mean, spread = table[quality.column].astype(float), table[f"{quality.column}.sd"].fillna(0).astype(float)
+    y = np.concatenate([mean - spread, mean + spread, seeds[quality.column].to_numpy(dtype=float)])
+    y = y[np.isfinite(y)]
+    low, high = (float(y.min()), float(y.max())) if len(y) else (0.0, 1.0)
+    room = max(0.12 * (high - low), 0.02 * abs(high), 1e-9)
+    axes.set_ylim(low - room, high + room * (1 + bool((table["n"] == 0).any())))
+    if quality.larger_is_better and (table["n"] == 0).any():
+        axes.set_ylim(low - 2 * room, high + room)
+
+
+def _staircase(axes: Axes, front: pd.DataFrame, quality: Objective, cost: Objective) -> list[list[tuple[float, float]]]:
+    """Draw the boundary of what is dominated, right of and behind some point of the front; its segments."""
+    if front.empty:
+        return []
+    front = front.sort_values([cost.column, quality.column], ascending=[True, not quality.larger_is_better])
+    x, y = front[cost.column].to_numpy(dtype=float), front[quality.column].to_numpy(dtype=float)
+    worst = axes.get_ylim()[0 if quality.larger_is_better else 1]
+    xs = np.concatenate([[x[0]], x, [axes.get_xlim()[1]]])
+    ys = np.concatenate([[worst], y, [y[-1]]])
+    axes.fill_between(xs, ys, worst, step="post", color="#eef2f6", zorder=0, linewidth=0)
+    axes.step(xs, ys, where="post", color="#9fb2c4", linewidth=1.4, zorder=1)
+    corners = [(xs[0], ys[0])]
+    for a, b in zip(xs[1:], ys[1:], strict=True):
+        corners += [(float(a), corners[-1][1]), (float(a), float(b))]
+    return [list(pair) for pair in pairwise(corners)]
+
+
+def _point(
+    axes: Axes, candidate: Candidate, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, cost: Objective
+) -> tuple[float, float, list[tuple[float, float]]]:
+    """Draw one candidate; where it is, and what its label must not hide, in data coordinates."""
+    look = style.look(candidate)
+    x, y, spread = (float(row[c]) for c in (cost.column, quality.column, f"{quality.column}.sd"))
+    if not np.isfinite(y):
+        x = x if np.isfinite(x) else axes.get_xlim()[0]
+        low, high = axes.get_ylim()
+        y = low + 0.03 * (high - low) if quality.larger_is_better else high - 0.03 * (high - low)
+        axes.plot(x, y, "x", color=look.colour, markersize=8, markeredgewidth=2, zorder=4)
+        return x, y, []
+    own = seeds[seeds["config_hash"] == candidate.config_hash]
+    if np.isfinite(spread) and spread > 0:
+        ends = [y - spread, y + spread]
+        axes.plot([x, x], ends, color=look.colour, alpha=0.3, linewidth=6, solid_capstyle="butt", zorder=2)
+    if len(own) > 1:
+        axes.scatter(own[cost.column], own[quality.column], s=11, color=look.colour, alpha=0.9, linewidth=0, zorder=3)
+    axes.scatter(x, y, s=64, marker=look.mark, color=look.colour, edgecolor="white", linewidth=1, zorder=4)
+    reach = [y - spread, y + spread] if np.isfinite(spread) else []
+    return x, y, [(x, v) for v in (*reach, *own[quality.column])]
+
+
+def _labels(
+    figure: Figure,
+    axes: Axes,
+    candidates: Sequence[Candidate],
+    rows: Mapping[str, pd.Series[Any]],
+    marks: Sequence[tuple[float, float, list[tuple[float, float]]]],
+    lines: Sequence[list[tuple[float, float]]],
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
+    names = [_name(c, rows[c.config_hash]) for c in candidates]
+    numbered = len(candidates) > NAMED
+    texts = [str(c.index + 1) for c in candidates] if numbered else names
+    artists = [
+        axes.annotate(
+            text,
+            (x, y),
+            xycoords="data",
+            fontsize=8 if numbered else 9.5,
+            color=style.look(c).colour if rows[c.config_hash]["n"] else style.MUTED,
+            fontweight="bold" if rows[c.config_hash]["on_front"] else "normal",
+            annotation_clip=False,
+            zorder=6,
+        )
+        for c, text, (x, y, _) in zip(candidates, texts, marks, strict=True)
+    ]
+    sizes = [(e.width, e.height) for e in (a.get_window_extent(renderer) for a in artists)]
+    points = axes.transData.transform([(x, y) for x, y, _ in marks])
+    bars = [axes.transData.transform(of) for of in (*(of for _, _, of in marks if of), *lines)]
+    obstacles = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
+    frame = axes.get_window_extent()
+    boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), obstacles)
+    for artist, box, point in zip(artists, boxes, points, strict=True):
+        artist.set_position(tuple(axes.transData.inverted().transform((box.x0, box.y0))))
+        artist.set_verticalalignment("bottom")
+        end = box.nearest(*point)
+        if np.hypot(*np.subtract(end, point)) > 15:
+            line = axes.transData.inverted().transform([point, end])
+            axes.plot(*line.T, color=style.MUTED, linewidth=0.6, zorder=1.5, clip_on=False)
+    if numbered:
+        _key(axes, [f"{t}  {n}" for t, n in zip(texts, names, strict=True)], candidates)
+
+
+def _name(candidate: Candidate, row: pd.Series[Any]) -> str:
+    name = f"{candidate.label} (baseline)" if candidate.baseline and candidate.label != "baseline" else candidate.label
+    lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+    return f"{name}, {', '.join(lost)}" if lost else name
+
+
+def _key(axes: Axes, lines: Sequence[str], candidates: Sequence[Candidate]) -> None:
+    """The names that the numbers stand for, right of the axes."""
+    per = max(-(-len(lines) // 3), 32)
+    longest = max(map(len, lines))
+    for i, (line, candidate) in enumerate(zip(lines, candidates, strict=True)):
+        column, row = divmod(i, per)
+        at = (18 + column * (longest * 4.6 + 14), -row * 10.4)
+        axes.annotate(
+            line,
+            (1, 1),
+            at,
+            "axes fraction",
+            "offset points",
+            fontsize=7.5,
+            va="top",
+            color=style.look(candidate).colour,
+        )

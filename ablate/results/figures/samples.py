@@ -1,0 +1,134 @@
+"""A grid of samples: a row a candidate, a column a latent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.errors import InputError
+from ablate.results.figures import style
+from ablate.results.numbers import plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.results import Results
+
+COLUMNS = 12
+ROWS = 24
+SIDE = 0.72  # inches of an image
+
+
+def draw(results: Results) -> Figure | None:
+    """The first samples of every candidate, all of one seed where possible; None without samples.
+
+    Paired seeds share their latents, so a column shows what each candidate makes of the same noise.
+    Of more than 24 candidates the best are shown.
+    """
+    from matplotlib.figure import Figure
+
+    shown, scores = _shown(results)
+    held = {c: _stored(results, c) for c in shown}
+    seeds = Counter(seed for of in held.values() for seed in of)
+    if not seeds:
+        return None
+    shared = max(sorted(seeds), key=lambda seed: seeds[seed])  # of equally common seeds the lowest
+    grids = {c: of.get(shared, next(iter(of.values()), None)) for c, of in held.items()}
+    columns = min(COLUMNS, max(len(g) for g in grids.values() if g is not None))
+    names = {c: _name(c, scores, bool(held[c]), shared in held[c], held[c]) for c in shown}
+    longest = max(len(line) for text in names.values() for line in text.split("\n"))
+    left = 0.25 + 0.076 * longest
+    figure = Figure(figsize=(left + columns * SIDE, 0.75 + len(shown) * SIDE))
+    for row, candidate in enumerate(shown):
+        axes = figure.add_axes(_cell(figure.get_size_inches(), left, row, columns))
+        axes.set_axis_off()
+        text: dict[str, Any] = {"ha": "right", "va": "center", "transform": axes.transAxes}
+        colour = style.look(candidate).colour
+        name, _, value = names[candidate].partition("\n")
+        weight = "bold" if candidate.baseline else "normal"
+        axes.text(-0.1 / columns, 0.6 if value else 0.5, name, color=colour, fontsize=10, fontweight=weight, **text)
+        axes.text(-0.1 / columns, 0.3, value, color=style.MUTED, fontsize=8, **text)
+        if (grid := grids[candidate]) is None:
+            axes.text(0.01, 0.5, "no samples", color=style.MUTED, fontsize=9, va="center", transform=axes.transAxes)
+            continue
+        strip = _strip(grid, columns)
+        axes.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
+    omitted = len(results.candidates) - len(shown)
+    said = f"seed {shared}; each column starts from the same noise"
+    if scores and results.quality:
+        said += f"; below the name: {results.quality.column}"
+    if omitted:
+        said += f"; the best {len(shown)}, {omitted} more are not shown"
+    figure.text(0.01, 1 - 0.12 / figure.get_figheight(), "Samples", fontsize=13, fontweight="bold", va="top")
+    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), said, fontsize=9, color=style.MUTED, va="top")
+    return figure
+
+
+def _shown(results: Results) -> tuple[list[Candidate], dict[str, str]]:
+    """The candidates to show, the baseline first, and each one's quality as text."""
+    candidates, quality = list(results.candidates), results.quality
+    if quality is None:
+        return candidates[:ROWS], {}
+    try:
+        table = results.front([quality.column])
+    except InputError:  # values that may not be compared decide nothing here
+        return candidates[:ROWS], {}
+    mean, spread = table[quality.column], table[f"{quality.column}.sd"]
+    texts = {h: plus_minus(m, s) for h, m, s in zip(table["config_hash"], mean, spread, strict=True) if np.isfinite(m)}
+    if len(candidates) > ROWS:
+        order = list(table.iloc[(mean * quality.sign).argsort(kind="stable")]["config_hash"])
+        best = set(order[: ROWS - 1])
+        candidates = [c for c in candidates if c.baseline or c.config_hash in best]
+    return candidates, texts
+
+
+def _name(candidate: Candidate, scores: dict[str, str], any_: bool, shared: bool, held: Mapping[int, object]) -> str:
+    lines = [scores[candidate.config_hash]] if candidate.config_hash in scores else []
+    if any_ and not shared:
+        lines.append(f"(seed {next(iter(held))})")
+    return "\n".join([candidate.label, " ".join(lines)] if lines else [candidate.label])
+
+
+def _stored(results: Results, candidate: Candidate) -> dict[int, NDArray[np.uint8]]:
+    """{seed: uint8 (N, C, H, W)} of the candidate's trials that left readable samples, by seed."""
+    of = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
+    found = {}
+    for trial, seed in zip(of["trial"], of["seed"], strict=True):
+        images = _load(results.path / "trials" / str(trial) / "samples.npy")
+        if images is not None:
+            found[int(seed)] = images
+    return found
+
+
+def _load(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not there, or cut short
+        return None
+    sound = images.ndim == 4 and len(images) and images.shape[1] >= 1 and images.dtype == np.uint8
+    return images if sound else None
+
+
+def _strip(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """The first images side by side on white: (H, W) grey or (H, W, 3), one pixel apart."""
+    images = images[:columns]
+    n, channels, height, width = images.shape
+    colours = images[:, :3] if channels >= 3 else images[:, :1]
+    gap = max(round(height / 20), 1)
+    strip = np.full((colours.shape[1], height + 2 * gap, columns * (width + 2 * gap)), 255, dtype=np.uint8)
+    for i in range(n):
+        at = i * (width + 2 * gap) + gap
+        strip[:, gap : gap + height, at : at + width] = colours[i]
+    return strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0)
+
+
+def _cell(size: NDArray[np.float64], left: float, row: int, columns: int) -> tuple[float, float, float, float]:
+    width, height = (float(v) for v in size)
+    bottom = height - 0.75 - (row + 1) * SIDE
+    return left / width, bottom / height, columns * SIDE / width, SIDE / height

@@ -1,0 +1,127 @@
+"""One look for all figures: the theme, and each candidate's colour and mark."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.objectives import Objective
+
+INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+BASELINE = "#3a3a3a"
+# seaborn's colour-blind palette without its yellow and pink, which are too pale on white.
+COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#de8f05", "#56b4e9", "#ca9161", "#949494")
+MARKS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+
+UNITS = {
+    "gflops": "Gflops (forward, one image)",
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "seconds": "seconds",
+    "train_seconds": "seconds of training",
+    "evaluate_seconds": "seconds of evaluation",
+    "peak_memory_bytes": "peak memory (bytes)",
+    "images": "training images",
+}
+
+
+class Look(NamedTuple):
+    """How one candidate is drawn, the same in every figure."""
+
+    colour: str
+    mark: str
+    dash: Any
+
+
+def look(candidate: Candidate) -> Look:
+    """The baseline is dark, the others take colour and mark by their place in the study."""
+    if candidate.baseline:
+        return Look(BASELINE, "o", "-")
+    i = candidate.index
+    return Look(COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)], DASHES[i // len(COLOURS) % len(DASHES)])
+
+
+@contextlib.contextmanager
+def theme() -> Iterator[None]:
+    """The theme for as long as figures are drawn; the caller's own settings are left as they are."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    own: Any = {
+        "figure.dpi": 100,
+        "savefig.dpi": 180,
+        "svg.hashsalt": "ablate",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 10,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": MUTED,
+        "axes.linewidth": 0.8,
+        "axes.labelsize": 10.5,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "grid.color": "#ececec",
+        "axes.axisbelow": True,
+    }
+    with mpl.rc_context(), sns.axes_style("ticks"):
+        mpl.rcParams.update(own)
+        yield
+
+
+def axis_label(objective: Objective) -> str:
+    """The axis' name and which way is better."""
+    if objective.is_cost:
+        return UNITS.get(objective.column, objective.column)
+    return f"{objective.column}   ({'higher' if objective.larger_is_better else 'lower'} is better)"
+
+
+def title(axes: Axes, text: str, sub: str = "", left: float = 0) -> None:
+    """A left-aligned title above a quieter line, both `left` points from the axes' left edge."""
+    text = textwrap.fill(text, 68)
+    sub = "\n".join(textwrap.fill(line, 104) for line in sub.splitlines())
+    above = 13 + 12 * len(sub.splitlines())
+    axes.annotate(
+        text, (0, 1), (left, above), "axes fraction", "offset points", fontsize=13, fontweight="bold", va="bottom"
+    )
+    axes.annotate(sub, (0, 1), (left, 9), "axes fraction", "offset points", fontsize=9, color=MUTED, va="bottom")
+
+
+def finish(axes: Axes, grid: str = "y") -> None:
+    """Quiet spines and a light grid."""
+    import seaborn as sns
+
+    sns.despine(ax=axes, trim=False)
+    axes.grid(True, axis=grid)  # type: ignore[arg-type]
+    axes.tick_params(length=3, width=0.8)
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """A logarithmic axis whose ticks are plain numbers (1, 2, 5, 10 …)."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def thousands(axes: Axes) -> None:
+    """A horizontal axis of counts, as 50k and 1.5M."""
+    from matplotlib.ticker import FuncFormatter
+
+    def text(value: float, _: object) -> str:
+        for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if abs(value) >= size:
+                return f"{value / size:g}{unit}"
+        return f"{value:g}"
+
+    axes.xaxis.set_major_formatter(FuncFormatter(text))

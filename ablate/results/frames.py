@@ -1,0 +1,144 @@
+"""Rows of JSON -> the three tables, with their columns and types fixed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+Row = Mapping[str, Any]
+
+IDENTITY = ("trial", "config_hash", "seed", "choices")
+TRIAL = (
+    "trial",
+    "config_hash",
+    "seed",
+    "state",
+    "params",
+    "gflops",
+    "macs",
+    "images",
+    "seconds",
+    "peak_memory_bytes",
+    "device",
+    "versions",
+)
+EXTRA = ("train_seconds", "evaluate_seconds", "failure", "message")
+METRIC = (
+    "trial",
+    "images",
+    "ema",
+    "solver",
+    "nfe",
+    "guidance",
+    "metric",
+    "features",
+    "samples",
+    "value",
+    "error",
+    "features_hash",
+    "reference_hash",
+    "quantisation",
+)
+CURVE = ("trial", "images", "loss", "lr", "grad_norm", "images_per_second", "seconds")
+_NUMBERS = {
+    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
+    *("evaluate_seconds", "nfe", "samples", "value", "error", "loss", "lr", "grad_norm", "images_per_second"),
+}
+
+
+def metrics(rows: Iterable[Row]) -> pd.DataFrame:
+    """One row a measurement, in the order in which they were recorded."""
+    return _frame(rows, METRIC)
+
+
+def curves(rows: Iterable[Row]) -> pd.DataFrame:
+    """One row a logged point of a trial's training."""
+    return _frame(rows, CURVE)
+
+
+def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
+    """One row a trial: what it is, what it cost, its choices (`c.*`) and its last values (`m.*`).
+
+    `m.<metric>` is the value at the largest number of images; where several were taken there (say
+    with two EMA lengths), the one that was recorded first, which is the study's own. A trial that
+    did not complete has none: what it had on its way is in the metrics table only.
+    """
+    flat = [{**row, **_extras(row)} for row in _full_hashes(rows)]
+    frame = _frame(flat, TRIAL)
+    for path in _paths(flat):
+        frame[f"c.{path}"] = _column([row["choices"].get(path) for row in flat])
+    complete = set(frame.loc[frame["state"] == "complete", "trial"])
+    last = last_rows(measured[measured["trial"].isin(complete)])
+    for name in sorted(measured["metric"].dropna().unique()):
+        values = last[last["metric"] == name].set_index("trial")["value"]
+        frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
+    for name in EXTRA:
+        frame[name] = _typed(name, [row.get(name) for row in flat])
+    return frame
+
+
+def last_rows(measured: pd.DataFrame) -> pd.DataFrame:
+    """Of each trial and metric, the row at the most images; the first of several."""
+    images = measured["images"].fillna(-1)
+    most = images.groupby([measured["trial"], measured["metric"]]).transform("max")
+    return measured[images == most].drop_duplicates(["trial", "metric"])
+
+
+def _extras(row: Row) -> dict[str, Any]:
+    choices, versions, divergence = row.get("choices"), row.get("versions"), row.get("divergence")
+    message = row.get("message")
+    if isinstance(divergence, Mapping):
+        message = f"step {divergence.get('step')}, {divergence.get('module')}: {divergence.get('message')}"
+    return {
+        "choices": choices if isinstance(choices, Mapping) else {},
+        "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,
+        "failure": row.get("class"),
+        "message": message,
+    }
+
+
+def _full_hashes(rows: Sequence[Row]) -> list[Row]:
+    """A folder's name holds only the start of a hash: complete it from a trial that knows it all."""
+    whole = {str(row.get("config_hash"))[:12]: str(row.get("config_hash")) for row in rows if row.get("choices")}
+    return [{**row, "config_hash": whole.get(str(row.get("config_hash"))[:12], row.get("config_hash"))} for row in rows]
+
+
+def _paths(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(path for row in rows for path in row["choices"]))
+
+
+def _frame(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
+    held = list(rows)
+    return pd.DataFrame({name: _typed(name, [row.get(name) for row in held]) for name in columns})
+
+
+def _typed(name: str, values: list[Any]) -> pd.Series[Any]:
+    if name not in _NUMBERS:
+        return _text([None if v is None else str(v) for v in values])
+    numbers = [float("nan") if isinstance(v, bool) or not isinstance(v, int | float) else v for v in values]
+    whole = bool(numbers) and all(isinstance(v, int) for v in numbers)
+    return pd.Series(numbers, dtype="int64" if whole else "float64")
+
+
+def _column(values: list[Any]) -> pd.Series[Any]:
+    """A choice's labels in one type: as they are where all agree, otherwise as text."""
+    plain = [json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v for v in values]
+    kinds = {type(v) for v in plain if not _missing(v)}
+    if len(kinds) > 1 and kinds != {int, float}:
+        return _text([None if _missing(v) else v if isinstance(v, str) else json.dumps(v) for v in plain])
+    if kinds == {bool}:
+        return pd.Series(plain, dtype="boolean" if None in plain else "bool")
+    return pd.Series(plain) if kinds - {str} else _text(plain)
+
+
+def _text(values: list[str | None]) -> pd.Series[Any]:
+    """Text with None where it is missing; never the word 'None', whatever the version of pandas."""
+    return pd.Series(values) if any(v is not None for v in values) else pd.Series(values, dtype=object)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,95 @@
+"""The front: which candidates no other beats in every objective at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ablate.results.candidates import Candidate
+from ablate.results.objectives import STATIC, Objective, values
+
+
+def front(
+    trials: pd.DataFrame,
+    metrics: pd.DataFrame,
+    candidates: Sequence[Candidate],
+    objectives: Sequence[Objective],
+    where: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Every candidate's mean over its complete seeds, and whether it is non-dominated.
+
+    Columns: candidate, config_hash, `c.*`, then `<objective>` and `<objective>.sd` (n − 1 in the
+    denominator; missing with one seed) for each, n (complete seeds with every objective finite),
+    diverged and failed (seeds that have no value), on_front. The front comes first, each part from
+    the best to the worst in the first objective.
+
+    Two equal candidates are both on the front. `attrs`: objectives, hypervolume (of the front) and
+    its reference_point (each objective's worst mean, and a tenth of the range beyond it), and
+    `note` where the study itself varies how values are taken.
+
+    Raises InputError where values of one metric differ in what decides it.
+    """
+    frame, explained = values(trials, metrics, objectives, where)
+    columns = [goal.column for goal in objectives]
+    table = pd.DataFrame([_row(c, frame[frame["config_hash"] == c.config_hash], columns) for c in candidates])
+    if table.empty:
+        measured = [name for c in columns for name in (c, f"{c}.sd")]
+        table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", "diverged", "failed"])
+    signs = np.array([goal.sign for goal in objectives], dtype=float)
+    points = table[columns].to_numpy(dtype=float) * signs
+    usable = np.isfinite(points).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
+    table["on_front"] = False
+    table.loc[usable, "on_front"] = nondominated(points[usable])
+    order = np.lexsort([points[:, 0], ~usable, ~table["on_front"].to_numpy(dtype=bool)])
+    attrs: dict[str, Any] = {"objectives": columns, "hypervolume": None, "reference_point": None}
+    if usable.any():
+        reference = _reference(points[usable])
+        attrs["hypervolume"] = hypervolume(points[usable], reference)
+        attrs["reference_point"] = dict(zip(columns, (reference * signs).tolist(), strict=True))
+    if explained:
+        told = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
+        attrs["note"] = f"the study itself varies how values are taken: {told}"
+    table = table.iloc[order].reset_index(drop=True)
+    table.attrs.update(attrs)
+    return table
+
+
+def nondominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of finite (N, M) points, all to be minimised, no other dominates; equal points stay together."""
+    import moocore
+
+    if len(points) == 0:
+        return np.zeros(0, dtype=bool)
+    return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=bool)
+
+
+def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """The volume between minimised (N, M) points and the reference point (M,)."""
+    import moocore
+
+    return float(moocore.hypervolume(points, ref=reference))
+
+
+def _reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    worst, span = points.max(axis=0), np.ptp(points, axis=0)
+    margin = 0.1 * np.where(span > 0, span, np.abs(worst))
+    return np.asarray(worst + np.where(margin > 0, margin, 1.0))
+
+
+def _row(candidate: Candidate, of: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
+    complete = of[of["state"] == "complete"]
+    finite = complete[np.isfinite(complete[list(columns)].to_numpy(dtype=float)).all(axis=1)]
+    row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
+    row.update({f"c.{path}": label for path, label in candidate.choices.items()})
+    for column in columns:
+        known = of if column in STATIC else finite  # what a network costs is known untrained
+        row[column] = known[column].mean()
+        row[f"{column}.sd"] = finite[column].std(ddof=1)
+    row["n"] = len(finite)
+    row["diverged"] = int((of["state"] == "diverged").sum())
+    row["failed"] = int((of["state"] == "failed").sum())
+    return row

@@ -1,0 +1,156 @@
+"""Objectives: which column a name means, which way is better, and whether its values may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ablate.errors import InputError, did_you_mean
+from ablate.results.frames import last_rows
+
+STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
+COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images")
+
+# Two values of a metric that differ in one of these are values of different things (DESIGN 6).
+DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation")
+# ... unless the study varies just that: the kind whose choice explains the difference.
+EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Something to be minimised, or maximised where `larger_is_better`."""
+
+    column: str  # `gflops`, or the metric's column without its `m.`
+    larger_is_better: bool = False
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it is a column of the trials table and not a metric."""
+        return self.column in COSTS
+
+    @property
+    def source(self) -> str:
+        """Its column in the trials table."""
+        return self.column if self.is_cost else f"m.{self.column}"
+
+    @property
+    def sign(self) -> int:
+        """1 where smaller is better, −1 where larger is."""
+        return -1 if self.larger_is_better else 1
+
+
+def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objective:
+    """The objective meant by a study's short name (`kid`), a column, or a cost (`gflops`).
+
+    Raises InputError with the nearest name where there is none.
+    """
+    name = name.removeprefix("m.")
+    if name in COSTS:
+        return Objective(name)
+    columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
+    short = lock.get("metrics")
+    short = {str(k): str(v) for k, v in short.items()} if isinstance(short, Mapping) else {}
+    column = name if name in columns else short.get(name)
+    if column is None:
+        starting = [c for c in columns if c.startswith(f"{name}_")]
+        if len(starting) > 1:
+            raise InputError(f"metric {name!r} means one of {', '.join(starting)}; give the column")
+        if not starting and name not in short.values():
+            known = [*columns, *short, *(c for c in COSTS if c in trials.columns)]
+            raise InputError(f"no metric or cost is called {name!r}{did_you_mean(name, known)}")
+        column = starting[0] if starting else name
+    larger = lock.get("larger_is_better") or ()
+    return Objective(column, column in larger or any(short.get(str(s)) == column for s in larger))
+
+
+def values(
+    trials: pd.DataFrame,
+    metrics: pd.DataFrame,
+    objectives: Sequence[Objective],
+    where: Mapping[str, Any] | None = None,
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The trials with a column for each objective, and what of their identity the study's choices explain.
+
+    `where` restricts the measurements, as in `{"samples": 2000}`. Raises InputError where values of
+    one metric differ in what decides it.
+    """
+    frame = trials.copy()
+    chosen = _restrict(metrics, where or {})
+    complete = trials[trials["state"] == "complete"]
+    explained: dict[str, list[str]] = {}
+    for goal in objectives:
+        if goal.is_cost:
+            kept = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
+            frame[goal.column] = trials[goal.column].astype(float).where(kept)
+            continue
+        rows = last_rows(chosen[(chosen["metric"] == goal.column) & chosen["trial"].isin(set(complete["trial"]))])
+        if reasons := _explain(goal, rows.merge(complete, on="trial", suffixes=("", ".trial"))):
+            explained[goal.column] = reasons
+        if where or len(rows):
+            frame[goal.column] = trials["trial"].map(rows.set_index("trial")["value"]).astype(float)
+        else:  # a table that came without its measurements
+            frame[goal.column] = trials[goal.source].astype(float) if goal.source in trials else float("nan")
+    return frame, explained
+
+
+def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    for column, wanted in where.items():
+        if column not in metrics:
+            raise InputError(f"measurements have no {column!r}{did_you_mean(column, metrics.columns)}")
+        metrics = metrics[metrics[column] == wanted]
+    return metrics
+
+
+def _explain(goal: Objective, rows: pd.DataFrame) -> list[str]:
+    """The fields in which the rows differ and the study means them to; InputError for any other."""
+    reasons = []
+    for name in DECIDES:
+        given = rows[name].astype(object).where(rows[name].notna(), None)
+        if given.nunique(dropna=False) <= 1:
+            continue
+        paths = [c for c in map(str, rows.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")]
+        if paths and not _varies_within(given, rows, paths):
+            reasons.append(name)
+        else:
+            raise InputError(_refusal(goal, name, given, rows))
+    return reasons
+
+
+def _varies_within(given: pd.Series[Any], rows: pd.DataFrame, paths: Sequence[str]) -> bool:
+    """Whether trials that made the same choices were still measured differently."""
+    keys = [rows[p].astype(str) for p in paths]
+    return bool((given.astype(str).groupby(keys).nunique() > 1).any())
+
+
+def _refusal(goal: Objective, name: str, given: pd.Series[Any], rows: pd.DataFrame) -> str:
+    groups = [(value, rows["trial"][given.astype(str) == value]) for value in sorted(given.astype(str).unique())]
+    told = "; ".join(f"{value} ({len(trials)} trials, such as {trials.iloc[0]})" for value, trials in groups)
+    example = given.dropna().iloc[0]
+    return (
+        f"the values of {goal.column} differ in {name}, so they do not measure the same thing: {told}. "
+        f"Measure all trials alike (ablate evaluate), or keep one kind with where={{{name!r}: {example!r}}}"
+    )
+
+
+def own_objectives(trials: pd.DataFrame, lock: Mapping[str, Any]) -> list[Objective]:
+    """The lock's objectives; without them the first metric and Gflops.
+
+    A metric that no trial has a value for yet (all diverged, say) is an objective all the same.
+    """
+    columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
+    named = lock.get("objectives")
+    if not isinstance(named, list) or not named:
+        short = lock.get("metrics")
+        listed = [str(v) for v in short.values()] if isinstance(short, Mapping) else []
+        named = [*[*listed, *columns][:1], "gflops"]
+    found = []
+    for name in map(str, named):
+        try:
+            found.append(resolve(name, trials, lock))
+        except InputError:
+            found.append(Objective(next((c for c in columns if c.startswith(f"{name}_")), name)))
+    return found

@@ -1,0 +1,19 @@
+"""The literature's points, to lay one's own beside."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pandas as pd
+
+
+def published() -> pd.DataFrame:
+    """Published quality against cost: a row a figure that was printed in a paper, with its source.
+
+    Columns: model, block, resolution (pixels), data, gflops (DiT/ADM convention: forward
+    multiply-accumulates of one network call), params_M (millions), train_steps_k (thousands), batch,
+    cfg (guidance scale, or `guided`; empty: none), fid_50k, nfe, source. What a paper does not say
+    is missing.
+    """
+    with (resources.files("ablate") / "reference" / "published.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype={"cfg": "str"})

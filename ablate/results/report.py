@@ -1,0 +1,86 @@
+"""report.html: the study on one page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.errors import InputError
+from ablate.files import write_atomic
+from ablate.results.tables import formatted, grouped
+from ablate.results.verdict import verdict
+
+if TYPE_CHECKING:
+    from ablate.results.results import Results
+
+CAPTIONS = {
+    "front": "Quality against cost. Small points are seeds, large ones their mean, bars one standard deviation; "
+    "the line joins the candidates that no other beats in both.",
+    "effects": "Each candidate against the baseline, paired by seed: small points are seeds, the bar is the 95 % t "
+    "interval of the mean difference, p is Holm-corrected.",
+    "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
+    "samples": "Samples of every candidate from the same latents.",
+}
+
+
+def report(results: Results, out: str | Path | None = None) -> Path:
+    """Write the page and return its path.
+
+    out: a file, `report.html` in the study's folder by default.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    path = Path(out) if out is not None else results.path / "report.html"
+    source = (resources.files("ablate.results") / "report.html.j2").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        source
+    )
+    numbers = grouped(results)
+    cells = formatted(results, numbers)
+    trials = results.trials.drop(columns=["versions"]).astype(object)
+    html = page.render(
+        name=results.name,
+        question=results.study.get("question", ""),
+        verdict=verdict(results),
+        note=_note(results),
+        columns=list(cells.columns),
+        rows=[(row, bool(front)) for row, front in zip(cells.to_numpy().tolist(), numbers["on_front"], strict=True)],
+        figures=_figures(results),
+        trials=trials.where(trials.notna(), "")
+        .map(lambda v: f"{v:.5g}" if isinstance(v, float) else str(v))
+        .to_dict("split"),
+        versions=sorted(set(results.trials["versions"].dropna())),
+        warnings=[*numbers.attrs["problems"], *results.warnings],
+        study=_text(results.path / "study.yaml"),
+    )
+    write_atomic(path, html)
+    return path
+
+
+def _figures(results: Results) -> list[tuple[str, str, str]]:
+    """(name, caption, data URI) of each figure, drawn anew so that they show what the tables show."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = {p.stem: p for p in results.figures(folder) if p.suffix == ".svg"}
+        for name, caption in CAPTIONS.items():
+            if name in drawn:
+                data = base64.b64encode(drawn[name].read_bytes()).decode()
+                found.append((name, caption, f"data:image/svg+xml;base64,{data}"))
+    return found
+
+
+def _note(results: Results) -> str:
+    try:
+        return str(results.effects().attrs["note"])
+    except InputError:  # no metric, or no baseline: there are no effects to qualify
+        return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,204 @@
+"""`Results`: a study's folder, read; everything that is asked of it is a method here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.errors import InputError, did_you_mean
+from ablate.results import store
+from ablate.results.candidates import Candidate, candidates, find
+from ablate.results.effects import effects
+from ablate.results.front import front
+from ablate.results.objectives import Objective, own_objectives, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+
+def load(folder: str | Path) -> Results:
+    """The results in a study's folder, finished or not. Raises InputError where it is no study."""
+    path = Path(folder)
+    if not path.exists():
+        near = [p.name for p in path.parent.iterdir() if store.is_study(p)] if path.parent.is_dir() else []
+        raise InputError(f"there is no such folder{did_you_mean(path.name, near)}", str(path))
+    if not path.is_dir() or not store.is_study(path):
+        raise InputError("is no study's folder: it holds neither lock.json nor trials; ablate run makes one", str(path))
+    return Results(path)
+
+
+class Results:
+    """What a study found, read from its folder when it is first asked for.
+
+    >>> results = ablate.load("results/dit_conditioning")   # doctest: +SKIP
+    >>> results.front(["kid", "gflops"])                    # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._warnings: list[str] = []
+
+    # --- what the folder holds -------------------------------------------------------------------
+
+    @cached_property
+    def _stored(self) -> store.Stored:
+        return store.read(self.path)
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """What the first launch froze; {} where the folder has no lock file."""
+        return store.read_mapping(self.path / "lock.json", self._warnings)
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """study.yaml as plain data; {} where the folder has none."""
+        return store.read_yaml(self.path / "study.yaml", self._warnings)
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.lock.get("study") or self.study.get("study") or self.path.resolve().name)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial: trial, config_hash, seed, state, costs, `c.<path>` choices, `m.<metric>` values."""
+        frame = self._stored.trials.copy()
+        labels = {c.config_hash: c.label for c in self.candidates}
+        frame["candidate"] = frame["config_hash"].map(labels)
+        return frame
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Long: a row a measurement, with everything that decides its value."""
+        return self._stored.metrics
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Long: a row a logged point of training; empty where only the tables were committed."""
+        return self._stored.curves
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every configuration, the baseline first, then in the study's order."""
+        vary = self.study.get("vary")
+        return candidates(self._stored.trials, self._baseline_labels, vary if isinstance(vary, Mapping) else None)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Files that could not be read, each with the reason."""
+        _ = self.lock, self.study
+        return [*self._warnings, *self._stored.warnings]
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many trials are complete, diverged, failed, running."""
+        return {str(k): int(v) for k, v in self._stored.trials["state"].value_counts().items()}
+
+    @property
+    def _baseline_labels(self) -> dict[str, Any] | None:
+        held = self.lock.get("baseline")
+        return dict(held) if isinstance(held, Mapping) and held else None
+
+    @property
+    def baseline(self) -> Candidate | None:
+        """The candidate that the lock names as the baseline, if it has a trial."""
+        return next((c for c in self.candidates if c.baseline), None)
+
+    # --- what it means ---------------------------------------------------------------------------
+
+    def objective(self, name: str) -> Objective:
+        """The objective meant by a short name, a column or a cost; InputError where there is none."""
+        return resolve(name, self._stored.trials, self.lock)
+
+    def objectives(self, names: Sequence[str] | None = None) -> list[Objective]:
+        """The named objectives; the study's own by default."""
+        if isinstance(names, str):
+            names = [names]
+        if names is not None and not names:
+            raise InputError("a front needs at least one objective", "objectives")
+        if names is None:
+            return own_objectives(self._stored.trials, self.lock)
+        return [self.objective(n) for n in names]
+
+    @property
+    def quality(self) -> Objective | None:
+        """The metric that the study is about: the first objective that is no cost, else the first metric."""
+        return next((o for o in [*self.objectives(), *self.measured] if not o.is_cost), None)
+
+    @property
+    def measured(self) -> list[Objective]:
+        """All metrics that have a column, the study's first one first."""
+        columns = [c for c in self._stored.trials.columns if c.startswith("m.")]
+        wanted = [o.column for o in self.objectives()]
+        found = [self.objective(c) for c in columns]
+        return sorted(found, key=lambda o: wanted.index(o.column) if o.column in wanted else len(wanted))
+
+    def front(self, objectives: Sequence[str] | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
+
+        objectives: names such as `["kid", "gflops"]`; the study's own by default. where: which
+        measurements count, as in `{"samples": 2000}`, where there are several. See
+        `ablate.results.front.front` for the columns.
+
+        Raises InputError for an unknown name, and where values of one metric differ in what decides
+        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation).
+        """
+        return front(self._stored.trials, self.metrics, self.candidates, self.objectives(objectives), where)
+
+    def effects(
+        self,
+        metric: str | None = None,
+        baseline: str | Mapping[str, Any] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Each candidate against the baseline, paired by seed.
+
+        baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
+        start of its hash; the study's own by default. See `ablate.results.effects.effects` for the
+        columns. Raises InputError where the metric or the baseline is not to be found.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        against = find(self.candidates, baseline) if baseline is not None else self.baseline
+        if against is None:
+            known = ", ".join(c.label for c in self.candidates) or "none yet"
+            raise InputError(f"the study's baseline has no trial; name another one of: {known}", "baseline")
+        return effects(self._stored.trials, self.metrics, self.candidates, objective, against, where)
+
+    # --- how it is told --------------------------------------------------------------------------
+
+    def summary(self, plain: bool = False) -> RenderableType:
+        """A table of the candidates, the verdict, and where the files are.
+
+        A rich renderable, or text without markup where `plain` is true (for logs and pipes).
+        """
+        from ablate.results import summary
+
+        return summary.plain(self) if plain else summary.renderable(self)
+
+    def figures(self, out: str | Path | None = None) -> list[Path]:
+        """Draw all figures for which there is something to show, as PNG and SVG; their paths.
+
+        out: a folder, `figures/` in the study's folder by default.
+        """
+        from ablate.results.figures import figures
+
+        return figures(self, Path(out) if out is not None else self.path / "figures")
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{n} {state}" for state, n in sorted(self.states.items())) or "no trials"
+        return f"<Results {self.name!r} in {self.path}: {len(self.candidates)} candidates, {told}>"
+
+    def _repr_html_(self) -> str:
+        from ablate.results.verdict import verdict
+
+        try:
+            table = self.front().to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="")
+        except InputError as error:
+            table = f"<p>{escape(str(error))}</p>"
+        return f"<h3>{escape(self.name)}</h3><p>{escape(verdict(self))}</p>{table}"

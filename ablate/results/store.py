@@ -1,0 +1,176 @@
+"""Reads a study's folder, whatever state it is in, and writes its two tables.
+
+A trial that is still running, a file that was cut short, a folder of which only the tables were
+committed: all are read as far as they go, and what could not be read is named, never dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate.files import read_json, write_with
+from ablate.results import frames
+
+SCHEMA = 1
+_ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A study's folder as it stands: three tables, and what could not be read."""
+
+    trials: pd.DataFrame  # a row a trial; the columns of `frames.TRIAL`, then c.*, m.*, then others
+    metrics: pd.DataFrame  # long: a row a measurement
+    curves: pd.DataFrame  # long: a row a logged point of training
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Rows:
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def is_study(folder: Path) -> bool:
+    """Whether the folder holds a study, or the tables of one."""
+    return any((folder / name).exists() for name in ("lock.json", "study.yaml", "trials", "trials.parquet"))
+
+
+def read(folder: Path) -> Stored:
+    """Read every trial below `folder`, or the committed tables where there is no trial.
+
+    The trials come in the order of their ids. Nothing is raised for a damaged file: it is named in
+    `warnings`, and its trial is kept with what else is known of it.
+    """
+    rows = _Rows()
+    for trial in _trial_folders(folder):
+        _read_trial(trial, rows)
+    if not rows.trials and (folder / "trials.parquet").exists():
+        return _read_tables(folder, rows.warnings)
+    metrics = frames.metrics(rows.metrics)
+    return Stored(frames.trials(rows.trials, metrics), metrics, frames.curves(rows.curves), tuple(rows.warnings))
+
+
+def write_tables(folder: Path | str) -> None:
+    """Write trials.parquet and metrics.parquet from the trials' own files, each atomically.
+
+    A folder of which only the tables are left keeps them as they are.
+    """
+    folder = Path(folder)
+    if not _trial_folders(folder) and (folder / "trials.parquet").exists():
+        return
+    stored = read(folder)
+    write_with(folder / "trials.parquet", lambda path: stored.trials.to_parquet(path, index=False))
+    write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
+
+
+def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
+    """A JSON object; {} where there is no file, and where it is damaged, which is then named."""
+    try:
+        data = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        warnings.append(f"{path}: cannot be read ({error})")
+        return {}
+    if not isinstance(data, dict):
+        warnings.append(f"{path}: holds no JSON object")
+        return {}
+    if isinstance(schema := data.get("schema", SCHEMA), int) and schema > SCHEMA:
+        warnings.append(f"{path}: schema {schema} was written by a newer ablate; read as far as it is understood")
+    return data
+
+
+def _trial_folders(folder: Path) -> list[Path]:
+    trials = folder / "trials"
+    return sorted(p for p in trials.iterdir() if p.is_dir()) if trials.is_dir() else []
+
+
+def _read_trial(folder: Path, rows: _Rows) -> None:
+    warned = len(rows.warnings)
+    record = read_mapping(folder / "record.json", rows.warnings)
+    failure = {} if record else read_mapping(folder / "failure.json", rows.warnings)
+    job = {} if record else read_mapping(folder / "job.json", rows.warnings)
+    curve = _read_curve(folder / "curve.json", rows.warnings)
+    known = record or failure or job
+    if not known and not curve and len(rows.warnings) == warned:
+        return  # an empty folder: nothing was asked for yet
+    row = {**_identity(folder.name), **{k: v for k, v in job.items() if k in frames.IDENTITY}, **known}
+    row["trial"] = folder.name
+    if record or failure:
+        row["state"] = str(known.get("state", "complete" if record else "failed"))
+    else:
+        row["state"] = "running" if job or len(rows.warnings) == warned else "unreadable"
+    if not record and curve:
+        row["images"] = curve[-1].get("images")
+    rows.trials.append(row)
+    rows.curves.extend({**point, "trial": folder.name} for point in curve)
+    measured = record.get("metrics")
+    for point in measured if isinstance(measured, list) else []:
+        if isinstance(point, Mapping) and "metric" in point:
+            rows.metrics.append({**point, "trial": folder.name})
+        else:
+            rows.warnings.append(f"{folder / 'record.json'}: a row of 'metrics' names no metric")
+
+
+def _identity(name: str) -> dict[str, Any]:
+    """What a trial's folder says by its name alone: the start of its hash, and its seed."""
+    found = _ID.fullmatch(name)
+    return {"config_hash": found["hash"], "seed": int(found["seed"])} if found else {}
+
+
+def _read_curve(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
+    try:
+        data = read_json(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        warnings.append(f"{path}: cannot be read ({error})")
+        return []
+    if not isinstance(data, list):
+        warnings.append(f"{path}: holds no list of points")
+        return []
+    return [point for point in data if isinstance(point, dict)]
+
+
+def _read_tables(folder: Path, warnings: list[str]) -> Stored:
+    tables = {}
+    for name, empty in (("trials", frames.trials([], frames.metrics([]))), ("metrics", frames.metrics([]))):
+        path = folder / f"{name}.parquet"
+        try:
+            tables[name] = pd.read_parquet(path)
+        except FileNotFoundError:
+            warnings.append(f"{path}: is not there")
+            tables[name] = empty
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            warnings.append(f"{path}: cannot be read ({error})")
+            tables[name] = empty
+        missing = [c for c in empty.columns if c not in tables[name].columns]
+        if missing:
+            warnings.append(f"{path}: has no column {', '.join(missing)}")
+            tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
+    return Stored(tables["trials"], tables["metrics"], frames.curves([]), tuple(warnings))
+
+
+def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
+    """A YAML mapping as plain data; {} where it is absent or damaged."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, YAMLError) as error:
+        warnings.append(f"{path}: cannot be read ({error})")
+        return {}
+    return json.loads(json.dumps(data, default=str)) if isinstance(data, dict) else {}

@@ -1,0 +1,83 @@
+"""The study in one table: a row a candidate, its cost, every metric over seeds, its effect."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ablate.errors import InputError
+from ablate.results.numbers import count, plus_minus, probability
+
+if TYPE_CHECKING:
+    from ablate.results.results import Results
+
+EFFECT = ("difference", "low", "high", "p", "p_holm")
+
+
+def grouped(results: Results) -> pd.DataFrame:
+    """Numbers: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds),
+    seconds, n, diverged, failed, on_front, and the effect on the first metric against the baseline.
+
+    Best first in the study's quality. What cannot be computed, because values were taken in
+    different ways, is left missing and named in `attrs["problems"]`.
+    """
+    problems: list[str] = []
+    costs = results.front(["gflops", "params", "seconds"])
+    keep = [c for c in costs.columns if c.startswith("c.")]
+    table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
+    measured = [o.column for o in results.measured]
+    for column in measured:
+        try:
+            of = results.front([column]).set_index("config_hash")
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        for name in (column, f"{column}.sd"):
+            table[name] = table["config_hash"].map(of[name])
+    try:
+        table["on_front"] = table["config_hash"].map(results.front().set_index("config_hash")["on_front"]).astype(bool)
+    except InputError:  # told above
+        table["on_front"] = False
+    quality = results.quality
+    if quality and results.baseline and quality.column in table:
+        effects = results.effects(quality.column).set_index("config_hash")
+        for name in EFFECT:
+            table[name] = table["config_hash"].map(effects[name]).astype(float)
+    if quality and quality.column in table:
+        order = np.argsort((table[quality.column] * quality.sign).to_numpy(dtype=float), kind="stable")
+        table = table.iloc[order]
+    table = table.reset_index(drop=True)
+    table.attrs.clear()
+    table.attrs.update(problems=problems, metrics=[c for c in measured if c in table])
+    return table
+
+
+def _gflops(value: float) -> str:
+    """Four digits with their zeros, so that a column can be compared at a glance."""
+    return f"{value:#.4g}" if math.isfinite(value) else "–"
+
+
+def formatted(results: Results, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
+    """The same for people: text, `mean ± sd`, one column a metric; the front is marked by '●'."""
+    base = results.baseline
+    rows = []
+    for _, row in table.iterrows():
+        own = base is not None and row["config_hash"] == base.config_hash
+        told = {
+            "candidate": f"{row['candidate']} (baseline)"
+            if own and row["candidate"] != "baseline"
+            else row["candidate"]
+        }
+        told["Gflops"], told["params"] = _gflops(row["gflops"]), count(row["params"])
+        for metric in table.attrs["metrics"]:
+            told[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
+        lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+        told["n"] = " + ".join([str(row["n"]), *lost])
+        told["front"] = "●" if row["on_front"] else ""
+        if "p_holm" in table:
+            told["p (Holm)"] = "" if own else probability(row["p_holm"])
+        rows.append(told)
+    return pd.DataFrame(rows, columns=None if rows else ["candidate", "Gflops", "params", "n", "front"])

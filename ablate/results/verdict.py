@@ -1,0 +1,125 @@
+"""The verdict: what is best, whether that can be told from chance, and what it costs, in plain words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ablate.errors import InputError
+from ablate.results.effects import ALPHA
+from ablate.results.numbers import number, plus_minus, probability, signed
+
+if TYPE_CHECKING:
+    from ablate.results.objectives import Objective
+    from ablate.results.results import Results
+
+
+def verdict(results: Results) -> str:
+    """One to four sentences, never more than the seeds allow."""
+    quality = results.quality
+    try:
+        said = [_best(results, quality)] if quality else [_unmeasured(results)]
+    except InputError as error:
+        said = [f"No verdict: {error}."]
+    return " ".join(s for s in [*said, _left_out(results)] if s)
+
+
+def _best(results: Results, quality: Objective) -> str:
+    table = results.front([quality.column, "gflops"])
+    ranked = table[table["n"] > 0]
+    if ranked.empty:
+        return f"No candidate has a value of {quality.column}."
+    ranked = ranked.iloc[(ranked[quality.column] * quality.sign).argsort(kind="stable")]
+    best, base = ranked.iloc[0], results.baseline
+    n = int(best["n"])
+    value = plus_minus(best[quality.column], best[f"{quality.column}.sd"])
+    seeds = f"over {n} seeds" if n > 1 else "with one seed"
+    title = (
+        f"{best['candidate']}, the baseline," if base and base.config_hash == best["config_hash"] else best["candidate"]
+    )
+    told = f"{title} has the best {quality.column}, {value} {seeds}, at {number(best['gflops'], 3)} Gflops"
+    if best["diverged"]:
+        told += f" (but {best['diverged']} of its seeds diverged)"
+    if len(ranked) == 1:
+        return f"{told}; it is the only candidate with a value, so there is nothing to compare."
+    if base is None:
+        return f"{told}; no trial of the baseline tells what that is worth."
+    return f"{told}{_against(results, quality, best, table)}"
+
+
+def _against(results: Results, quality: Objective, best: pd.Series[Any], table: pd.DataFrame) -> str:
+    effects = results.effects(quality.column)
+    note = effects.attrs["note"]
+    because = f" {note[:1].upper()}{note[1:]}." if note else ""
+    base = results.baseline
+    assert base is not None
+    if best["config_hash"] == base.config_hash:
+        told = effects["p_holm"] < ALPHA
+        worse = list(effects.loc[told & (effects["difference"] * quality.sign > 0), "candidate"])
+        if worse:
+            return (
+                f"; {_listed(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
+            )
+        return f", but no candidate is distinguishable from it.{because}{_by_interval(effects, quality, base.label)}"
+    row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
+    if row["n"] == 0:
+        return f"; no seed pairs it with the baseline, {base.label}.{because}"
+    own = float(table.loc[table["config_hash"] == base.config_hash, "gflops"].iloc[0])
+    cost = _cost(float(best["gflops"]), own)
+    interval = ""
+    if math.isfinite(row["low"]):
+        interval = f"95 % interval {signed(row['low'])} to {signed(row['high'])}, "
+    difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
+    if row["p_holm"] < ALPHA:
+        return (
+            f": {difference} against the baseline {base.label}, {cost}; the difference is distinguishable from chance."
+        )
+    undecided = f": {difference} against the baseline {base.label}, {cost}, which is not distinguishable from chance."
+    return f"{undecided}{because}{_by_interval(effects, quality, base.label)}"
+
+
+def _by_interval(effects: pd.DataFrame, quality: Objective, base: str) -> str:
+    """What the t intervals say where the permutation test cannot say anything: a hint, with its assumption."""
+    if not effects.attrs["note"]:
+        return ""
+    said = []
+    for word, sign in (("better", -quality.sign), ("worse", quality.sign)):
+        clear = (effects["low"] > 0) if sign > 0 else (effects["high"] < 0)
+        if names := list(effects.loc[clear, "candidate"]):
+            said.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}")
+    if not said:
+        return ""
+    return f" By the 95 % t intervals, which take differences to be normal, {' and '.join(said)} than {base}."
+
+
+def _cost(own: float, base: float) -> str:
+    if not (math.isfinite(own) and math.isfinite(base) and base > 0):
+        return "at a cost that is not known"
+    change = 100 * (own / base - 1)
+    return "at the same Gflops" if abs(change) < 0.05 else f"at {signed(change, 2)} % Gflops"
+
+
+def _unmeasured(results: Results) -> str:
+    complete = results.states.get("complete", 0)
+    if complete:
+        return f"{complete} trial{'s are' if complete > 1 else ' is'} complete, and no metric was measured."
+    return "No trial is complete yet." if len(results.trials) else "There is no trial yet."
+
+
+def _left_out(results: Results) -> str:
+    """What has no value, by candidate, so that nothing is missing silently."""
+    parts = []
+    for state, verb in (("diverged", "diverged"), ("failed", "failed"), ("running", "still running")):
+        of = results.trials[results.trials["state"] == state]
+        if len(of):
+            counts = of["candidate"].fillna("unknown").value_counts()
+            names = [f"{name} ×{n}" if n > 1 else str(name) for name, n in counts.items()]
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            parts.append(f"{len(of)} {verb} ({', '.join(names[:6])}{more})")
+    return f"Trials without a value: {'; '.join(parts)}." if parts else ""
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
