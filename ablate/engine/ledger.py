@@ -100,7 +100,7 @@ class Ledger:
 
     def total(self) -> int:
         """How many candidates the design asks for."""
-        return self._design.trials(self._space.dimensions)
+        return self._design.candidates(self._space.dimensions)
 
     def close(self) -> None:
         """Let go of the file."""

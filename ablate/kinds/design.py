@@ -39,12 +39,16 @@ class Design(Component):
     seeds: Annotated[int, Field(ge=1, le=1000), Extent()] = 1  # repetitions of each candidate
 
     def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
-        """All candidates in order, where they are known beforehand; None: the sampler finds them."""
+        """All candidates in order, where they are known beforehand; None: the sampler finds them.
+
+        Raises InputError where the design cannot work on such dimensions. An assignment may name a
+        path that does not exist under its other choices; whoever applies it leaves that path out.
+        """
         return None
 
     @abstractmethod
-    def trials(self, dimensions: Sequence[Dimension]) -> int:
-        """How many candidates the study asks for at the most."""
+    def candidates(self, dimensions: Sequence[Dimension]) -> int:
+        """How many candidates the study asks for at the most, each to be run with `seeds` seeds."""
 
     @abstractmethod
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:

@@ -1,0 +1,23 @@
+"""grid: every combination of the choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from ablate.api import Assignment, Dimension
+from ablate_zoo.design._listed import Listed, identity
+
+
+class Grid(Listed):
+    """The full factorial design: all interactions, at the cost of the product of the choices."""
+
+    name = "grid"
+
+    def listed(self, dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
+        """The product, the last dimension fastest; the baseline comes first where it is part of it."""
+        ordered = [sorted(d.choices, key=lambda c, d=d: identity(c) != identity(d.baseline)) for d in dimensions]
+        if all(identity(choices[0]) == identity(d.baseline) for choices, d in zip(ordered, dimensions, strict=True)):
+            yield {d.path: choices[0] for choices, d in zip(ordered, dimensions, strict=True)}
+        for combination in product(*(d.choices for d in dimensions)):
+            yield {d.path: label for d, label in zip(dimensions, combination, strict=True)}
