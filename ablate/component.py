@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from ablate.errors import Path, Problem, SpecError, did_you_mean
+from ablate.errors import Path, Problem, SpecError
+from ablate.explain import explain, short
 
 Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")
@@ -241,7 +242,9 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
     if isinstance(spec, str):
         spec = {"type": spec}
     if not isinstance(spec, Mapping):
-        raise SpecError([Problem(path, f"expected the name of a {kind.kind} or a mapping with 'type', not {spec!r}")])
+        raise SpecError(
+            [Problem(path, f"expected the name of a {kind.kind} or a mapping with 'type', not {short(spec)}")]
+        )
     named = spec.get("type", resolver.default(kind.kind))
     if not isinstance(named, str):
         raise SpecError([Problem(path, f"which {kind.kind}? Give its name as 'type'")])
@@ -273,7 +276,7 @@ def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path
         for one in error.errors():
             at = (*path, *one["loc"])
             if at[: len(path) + 1] not in broken:
-                problems.append(Problem(at, _explain(cls, one)))
+                problems.append(Problem(at, explain(one, cls, _called(cls), _known(cls))))
     if problems:
         raise SpecError(problems)
     return made
@@ -293,7 +296,7 @@ def _fill_field(
         if nested is None or given is None or isinstance(given, nested):
             return {}
         if not isinstance(given, Mapping):
-            raise SpecError([Problem(path, f"expected a mapping, not {given!r}")])
+            raise SpecError([Problem(path, f"expected a mapping, not {short(given)}")])
         return {field: fill(nested, given, resolver, path)}
     named = default_name(info, resolver)
     if field not in values:
@@ -302,34 +305,19 @@ def _fill_field(
         return {}  # nothing was said: pydantic reports it where it is needed
     if get_origin(info.annotation) is tuple:
         if not isinstance(given, list | tuple):
-            raise SpecError([Problem(path, f"expected a list, not {given!r}")])
+            raise SpecError([Problem(path, f"expected a list, not {short(given)}")])
         return {field: tuple(create(kind, one, resolver, (*path, i)) for i, one in enumerate(given))}
     if isinstance(given, Mapping) and "type" not in given and named is not None:
         given = {"type": named, **given}
     return {field: create(kind, given, resolver, path)}
 
 
-def _explain(cls: type[Config], error: Any) -> str:
-    """One of pydantic's errors in the words of a study's author."""
-    known = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
-    of = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else cls.__name__.lower()
-    match error["type"]:
-        case "extra_forbidden":
-            word = str(error["loc"][-1])
-            return f"{of} has no field {word!r}{did_you_mean(word, known)}"
-        case "missing":
-            return f"{of} needs {error['loc'][-1]!r}"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "tuple_type" | "list_type":
-            return f"expected a list, not {error['input']!r}"
-        case "is_instance_of":
-            return f"expected a {error['loc'][-1]}, not {error['input']!r}"
-        case "dict_type":
-            return f"expected a mapping, not {error['input']!r}"
-        case _:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            return f"{message}, not {error['input']!r}"
+def _called(cls: type[Config]) -> str:
+    return f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else cls.__name__.lower()
+
+
+def _known(cls: type[Config]) -> list[str]:
+    return [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
 
 
 def _plain(value: Any, active: bool = False) -> Any:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from ablate.component import Choice, Component, Config, Range, Resolver, When, slot_kind
+from ablate.component import Choice, Component, Config, Range, Resolver, When, create, default_name, slot_kind
 from ablate.errors import Problem, SpecError, did_you_mean
-from ablate.kinds.design import Assignment, Dimension
+from ablate.kinds.design import Assignment, Design, Dimension
 
 if TYPE_CHECKING:
     import optuna
@@ -46,6 +46,43 @@ class Space:
     def present(self, assignment: Assignment, path: str) -> bool:
         """Whether the path exists and is read under the choices made so far."""
         return find_field(self.root, self.apply(assignment), path.split("."), self.resolver) is not None
+
+    def context(self, path: str) -> Assignment:
+        """The first choices above a dimension under which it exists; {} where the base has it."""
+        return next((c for c in _contexts(self, path) if self.present(c, path)), {})
+
+    def complete(self, assignment: Assignment) -> Assignment:
+        """The assignment with every dimension that exists under its own choices, and with no other.
+
+        What it does not name stays as in the base, so two ways to say one candidate become one.
+        """
+        chosen: dict[str, Any] = {}
+        for d in self.dimensions:
+            spec = self.apply(chosen)
+            info = find_field(self.root, spec, d.path.split("."), self.resolver)
+            if info is None:
+                continue
+            if d.path in assignment:
+                chosen[d.path] = assignment[d.path]
+            else:
+                chosen[d.path] = _standing(replace(self, base=spec), d.path, info, self.options.get(d.path, {}))
+        return chosen
+
+    def proposals(self, design: Design) -> list[Assignment] | None:
+        """A design's candidates, each complete and only once; None where its sampler finds them."""
+        proposed = design.proposals(self.dimensions)
+        if proposed is None:
+            return None
+        found = {json.dumps(a, sort_keys=True): a for a in map(self.complete, reversed(proposed))}
+        return list(reversed(found.values()))
+
+    def admitting(self, proposals: Sequence[Assignment]) -> Space:
+        """The space with every proposed label among the choices, such as a base that `vary` does not list."""
+        dimensions = []
+        for d in self.dimensions:
+            labels = dict.fromkeys((*d.choices, *(a[d.path] for a in proposals if d.path in a))) if d.choices else {}
+            dimensions.append(replace(d, choices=tuple(labels)))
+        return replace(self, dimensions=tuple(dimensions))
 
     def suggest(self, trial: optuna.trial.Trial) -> Assignment:
         """Ask Optuna for every dimension that exists under the choices made before it."""
@@ -134,9 +171,9 @@ def _held(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Config]
     if kind is None:
         return None, {}
     if value is None:
-        value = resolver.default(kind.kind) if info.is_required() else info.default
+        value = default_name(info, resolver)
     below = value if isinstance(value, Mapping) else {"type": value}
-    named = below.get("type", resolver.default(kind.kind))
+    named = below.get("type", default_name(info, resolver) or resolver.default(kind.kind))
     if not isinstance(named, str):
         return None, {}
     try:
@@ -152,18 +189,26 @@ def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
         info = find_field(space.root, space.apply(context), steps, space.resolver)
         if info is not None:
             return info, context
-    for depth in range(len(steps)):  # say where the path leaves the tree
+    raise SpecError([Problem((path,), _why_not(space, steps))])
+
+
+def _why_not(space: Space, steps: Sequence[str]) -> str:
+    """Where a path leaves the base's tree, and what there is instead."""
+    for depth in range(len(steps)):
         if find_field(space.root, space.base, steps[: depth + 1], space.resolver) is not None:
             continue
-        above = steps[:depth]
+        above, name = steps[:depth], steps[depth]
         info = find_field(space.root, space.base, above, space.resolver) if above else None
         cls = _held(info, _get(space.base, above), space.resolver)[0] if info else space.root
-        if cls is not None:
-            at = ".".join(above) or "base"
-            what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"
-            hint = did_you_mean(steps[depth], cls.model_fields)
-            raise SpecError([Problem((path,), f"{at} is {what}, which has no field {steps[depth]!r}{hint}")])
-    raise SpecError([Problem((path,), "nothing to vary there: no component is held at this path")])
+        if cls is None:
+            break
+        what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"
+        if name not in cls.model_fields:
+            return f"{what} has no field {name!r}{did_you_mean(name, cls.model_fields)}"
+        when = next(meta for meta in cls.model_fields[name].metadata if isinstance(meta, When))
+        allowed = " or ".join(map(repr, when.values))
+        return f"{what} reads {name!r} only while {when.field!r} is {allowed}; say so in the base, or vary it too"
+    return "nothing to vary there: no component is held at this path"
 
 
 def _contexts(space: Space, path: str) -> Iterator[Assignment]:
@@ -189,28 +234,48 @@ def _dimension(
         wanted = _admitted(space, path, kind.kind, context, admit)
     elif wanted == "all":
         wanted = _default_range(path, info)
-    if isinstance(wanted, Mapping) and "low" in wanted:
-        return _ranged(path, wanted, info), {}
+    if isinstance(wanted, Mapping) and "type" not in wanted:
+        ranged = _ranged(path, wanted, info)
+        present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
+        return replace(ranged, baseline=_standing(space, path, info, {}) if present else None), {}
     if not isinstance(wanted, list | tuple) or not wanted:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
     labels = {label_of(option): option for option in wanted}
     if len(labels) < len(wanted):
         raise SpecError([Problem((path,), "the same choice stands twice")])
-    present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
-    baseline = _baseline(space, path, info, labels) if present else None
-    return Dimension(path, tuple(labels), baseline=baseline), labels
+    if find_field(space.root, space.base, path.split("."), space.resolver) is None:
+        return Dimension(path, tuple(labels)), labels
+    held = _get(space.base, path.split("."))
+    baseline = _standing(space, path, info, labels)
+    # A choice that is the base's own means the base as it stands, with the fields that it gives.
+    options = labels if held is None else {**labels, baseline: held}
+    return Dimension(path, tuple(labels), baseline=baseline), options
 
 
-def _baseline(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:
-    """What the base has at this path, under the label of the choice that says the same."""
+def _standing(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:
+    """What the base has at this path, under the label of the choice that says the same.
+
+    A bare name stands for the base's own component of that name, whatever fields the base gives it.
+    """
     held = _get(space.base, path.split("."))
     kind = slot_kind(info)
+    if kind is None:
+        return label_of(info.get_default(call_default_factory=True) if held is None else held)
     if held is None:
-        held = space.resolver.default(kind.kind) if kind and info.is_required() else info.default
-        if kind and isinstance(held, str):
-            held = held.rpartition(":")[2]
-    if kind and isinstance(held, str) and held not in labels:
-        held = next((o for o in labels.values() if isinstance(o, Mapping) and dict(o) == {"type": held}), held)
+        held = default_name(info, space.resolver)
+    if held is None:
+        return label_of(None)
+    named = held if isinstance(held, str) else held.get("type", default_name(info, space.resolver))
+    for name in (named, str(named).rpartition(":")[2]):
+        if name in labels and isinstance(labels[name], str):
+            return str(name)
+    try:
+        digest = create(kind, held, space.resolver).digest()
+        for label, option in labels.items():
+            if create(kind, option, space.resolver).digest() == digest:
+                return label
+    except SpecError:
+        pass  # the base or a choice is wrong, which is told where it is composed
     return label_of(held)
 
 
@@ -247,10 +312,17 @@ def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
         hint = did_you_mean(word, ["low", "high", "log", "step"])
         raise SpecError([Problem((path, word), f"a range has no {word!r}{hint}")])
     low, high, log, step = (wanted.get(key) for key in ("low", "high", "log", "step"))
+    types = {info.annotation, *get_args(info.annotation)}
+    if not types & {int, float}:
+        raise SpecError([Problem((path,), "holds no number, so it has no range: list the choices")])
     numbers = [n for n in (low, high) if isinstance(n, int | float) and not isinstance(n, bool)]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise SpecError([Problem((path,), f"a range needs numbers low < high, not {low!r} and {high!r}")])
     if log and (numbers[0] <= 0 or step is not None):
         raise SpecError([Problem((path,), "a logarithmic range needs low > 0, and no step")])
-    integer = info.annotation is int
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or step <= 0):
+        raise SpecError([Problem((path, "step"), f"expected a number above 0, not {step!r}")])
+    integer = float not in types
+    if integer and any(n is not None and n != int(n) for n in (*numbers, step)):
+        raise SpecError([Problem((path,), f"takes whole numbers, not {low!r}, {high!r} in steps of {step!r}")])
     return Dimension(path, (), float(numbers[0]), float(numbers[1]), bool(log), step, integer)

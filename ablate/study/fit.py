@@ -1,0 +1,125 @@
+"""Whether components go together: the base, each choice of `vary`, each candidate of a finite design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.candidate import Candidate, compose, misfits
+from ablate.component import Setting
+from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.kinds.data import Data
+from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.registry import Catalog
+from ablate.space import Space
+from ablate.trial import Evaluation
+
+MOST_TOLD = 8  # of many candidates that fail, as in a large grid
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Composes candidates for one study's data."""
+
+    catalog: Catalog
+    data: Data
+    setting: Setting
+
+    def compose(self, spec: Mapping[str, Any], path: Path = ()) -> Candidate:
+        """The candidate. Raises SpecError for wrong fields, and for components that do not go together."""
+        made = compose(spec, self.catalog, path)
+        problems = misfits(made, self.data, self.setting, path)
+        if problems:
+            raise SpecError(problems)
+        return made
+
+    def reason(self, spec: Mapping[str, Any]) -> str | None:
+        """Why a candidate cannot work, or None."""
+        try:
+            self.compose(spec)
+        except SpecError as error:
+            return "; ".join(map(str, error.problems))
+        return None
+
+    def measurement_problems(self, evaluation: Evaluation) -> list[Problem]:
+        """Why these data cannot be loaded, or cannot be measured so."""
+        problems = []
+        parts = [*self.data.parts(("data",)), *evaluation.parts(("evaluate",))]
+        brought = frozenset[str]().union(*(part.provides() for _, part in parts))
+        for path, part in parts:
+            reason = part.refuse(self.setting)
+            if reason is not None:
+                problems.append(Problem(path, f"{part.kind} {part.name!r}: {reason}"))
+            for capability, why in part.requires().items():
+                if capability not in brought:
+                    message = f"{part.kind} {part.name!r} needs {capability!r}, which nothing here provides: {why}"
+                    problems.append(Problem(path, message))
+        return problems
+
+
+def check_choices(space: Space, design: Design, fit: Fit) -> Space:
+    """The space, with every label that the design proposes among its choices.
+
+    Composes each candidate of a finite design, and each choice by itself where none has it. Raises
+    SpecError, with paths of the study.
+    """
+    problems: list[Problem] = []
+    try:
+        proposals = space.proposals(design)
+    except InputError as error:
+        raise SpecError([Problem(("design",), error.message)]) from None
+    for d in space.dimensions:
+        if proposals is not None and not any(d.path in p for p in proposals):
+            told = "no candidate of this design has it: the component that has this field is chosen by none"
+            problems.append(Problem(("vary", d.path), told))
+        for i, label in enumerate(_labels(d)):
+            if proposals is None or not any(p.get(d.path) == label for p in proposals):
+                at = ("vary", d.path, i if d.choices else ("low", "high")[i])
+                problems.extend(_problems(space, {**space.context(d.path), d.path: label}, fit, at, None))
+    for assignment in proposals or ():
+        problems.extend(_candidate_problems(space, assignment, fit))
+    if problems:
+        raise SpecError(_shortened(problems))
+    return space if proposals is None else space.admitting(proposals)
+
+
+def _labels(dimension: Dimension) -> Sequence[Any]:
+    """The choices; of a range its two ends."""
+    if dimension.choices:
+        return dimension.choices
+    number = int if dimension.integer else float
+    return [number(end) for end in (dimension.low, dimension.high) if end is not None]
+
+
+def _problems(space: Space, assignment: Assignment, fit: Fit, at: Path, told: str | None) -> list[Problem]:
+    """What keeps a candidate from working, told at a choice; `told` says more of it than the place does."""
+    try:
+        fit.compose(space.apply(assignment))
+    except SpecError as error:
+        own = (at[1], f"{at[1]}.type") if at else ()
+        found = [(".".join(map(str, p.path)), p.message) for p in error.problems]
+        plain = [message if path in own else f"{path}: {message}" for path, message in found]
+        return [Problem(at, f"{told}: {message}" if told else message) for message in plain]
+    return []
+
+
+def _candidate_problems(space: Space, assignment: Assignment, fit: Fit) -> list[Problem]:
+    """What keeps one candidate from working, told at the last of its choices that is not the base's."""
+    moved = [d for d in space.dimensions if d.path in assignment and assignment[d.path] != d.baseline]
+    if not moved:
+        return _problems(space, assignment, fit, (), "the baseline")
+    last, label = moved[-1], assignment[moved[-1].path]
+    at: Path = ("vary", last.path)
+    if label in last.choices:
+        at = (*at, last.choices.index(label))
+    told = " with ".join(f"{d.path}={assignment[d.path]}" for d in moved)
+    return _problems(space, assignment, fit, at, told if len(moved) > 1 else None)
+
+
+def _shortened(problems: Sequence[Problem]) -> list[Problem]:
+    """The first of many, and how many more there are."""
+    told = list(dict.fromkeys(problems))
+    if len(told) <= MOST_TOLD:
+        return told
+    return [*told[:MOST_TOLD], Problem((), f"and {len(told) - MOST_TOLD} more candidates do not work")]

@@ -1,0 +1,193 @@
+"""From a study file to everything that is needed to run it, or to one message that names all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ablate.candidate import Candidate
+from ablate.component import create, fill
+from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.errors import Path as Keys
+from ablate.kinds.data import Data
+from ablate.kinds.design import Assignment
+from ablate.registry import Catalog, catalog
+from ablate.space import Space, make_space
+from ablate.study.fit import Fit, check_choices
+from ablate.study.override import applied
+from ablate.study.schema import Study, objectives_of
+from ablate.study.yaml import Document, read
+from ablate.trial import Objective, Question
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A study that was read, completed and found to be in order."""
+
+    study: Study
+    document: Document
+    catalog: Catalog
+    space: Space
+    question: Question
+    baseline: Assignment  # the base's own labels, at every dimension that it has
+    objectives: tuple[Objective, ...]
+
+    def candidate(self, assignment: Assignment) -> Candidate:
+        """The candidate of an assignment. Raises SpecError for what does not fit together."""
+        spec = self.space.apply(assignment)
+        return Fit(self.catalog, self.question.data, self.question.setting).compose(spec)
+
+    def proposals(self) -> list[Assignment] | None:
+        """All candidates in order, each once and complete; None where the design's sampler finds them."""
+        return self.space.proposals(self.study.design)
+
+
+def load_study(
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    profile: str | None = None,
+    frozen: Mapping[str, Any] | None = None,
+) -> LoadedStudy:
+    """Read a study file, or take a mapping of the same shape.
+
+    overrides: "PATH=VALUE" with a YAML value, in order. plugins: further plugin files (relative to
+    the working directory) or packages. profile: one of the study's own `profiles`. frozen: choices
+    of an earlier launch (`lock.frozen_vary`), which stand in for `all`. Imports no torch.
+
+    Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
+    """
+    document = read(source) if isinstance(source, str | Path) else Document(dict(source))
+    document = applied(document, profile, overrides)
+    problems = _unknown_keys(document)
+    found = _catalog(document, plugins, problems)
+    try:
+        study = fill(Study, document.data, found)
+    except SpecError as error:
+        problems = _distinct((*problems, *error.problems))
+        problems += _vary_problems(document, found, problems)
+        raise _refusal(document, problems) from None
+    wrong = [*problems]
+    objectives: tuple[Objective, ...] = ()
+    try:
+        objectives = objectives_of(study)
+    except SpecError as error:
+        wrong.extend(error.problems)
+    try:
+        setting = study.data.setting()
+    except InputError as error:
+        wrong.append(Problem(("data",), error.message))
+        raise _refusal(document, wrong) from None
+    fit = Fit(found, study.data, setting)
+    try:
+        wrong.extend(fit.measurement_problems(study.evaluate))
+        fit.compose(document.data["base"], ("base",))
+        space = _space(document.data["base"], _thawed(study.vary, frozen), fit)
+        space = check_choices(space, study.design, fit)
+    except SpecError as error:
+        raise _refusal(document, [*wrong, *error.problems]) from None
+    if wrong:
+        raise _refusal(document, wrong)
+    baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
+    question = Question(study.data, setting, study.budget, study.evaluate)
+    return LoadedStudy(study, document, found, space, question, baseline, objectives)
+
+
+def _unknown_keys(document: Document) -> list[Problem]:
+    known = Study.model_fields
+    return [
+        Problem((key,), f"study has no field {key!r}{did_you_mean(key, known)}")
+        for key in document.data
+        if key not in known
+    ]
+
+
+def _catalog(document: Document, further: Sequence[str], problems: Sequence[Problem]) -> Catalog:
+    """The catalog with the study's own plugins. Raises InputError where one of them cannot be had."""
+    wrong = list(problems)
+    named = document.data.get("plugins", ())
+    folder = document.file.parent if document.file else Path()
+    found: dict[str, Keys] = {}
+    for i, plugin in enumerate(named if isinstance(named, list | tuple) else ()):
+        if not isinstance(plugin, str):
+            continue  # reported with the other types
+        path = (folder / plugin).resolve()
+        if plugin.endswith(".py") and not path.is_file():
+            wrong.append(Problem(("plugins", i), f"there is no plugin file {path}{_files_beside(path)}"))
+        found[str(path) if plugin.endswith(".py") else plugin] = ("plugins", i)
+    if len(wrong) > len(problems):
+        raise _refusal(document, wrong)
+    for plugin in further:
+        path = Path(plugin).resolve()
+        if plugin.endswith(".py") and not path.is_file():
+            raise InputError(f"there is no plugin file {path}{_files_beside(path)}", f"--plugin {plugin}")
+        found.setdefault(str(path) if plugin.endswith(".py") else plugin, ())
+    made = catalog(tuple(found))
+    for broken in made.broken:
+        if broken.plugin in found:
+            told = f"plugin {broken.module} could not be loaded:\n{broken.traceback.rstrip()}"
+            if found[broken.plugin] == ():
+                raise InputError(told, f"--plugin {broken.plugin}")
+            wrong.append(Problem(found[broken.plugin], told))
+    if len(wrong) > len(problems):
+        raise _refusal(document, wrong)
+    return made
+
+
+def _vary_problems(document: Document, found: Catalog, problems: Sequence[Problem]) -> list[Problem]:
+    """What is wrong with `vary`, where data and base are in order and only other keys are not."""
+    vary, base = document.data.get("vary"), document.data.get("base")
+    if {p.path[:1] for p in problems} & {("base",), ("data",), ("vary",)} or not isinstance(vary, dict) or not base:
+        return []
+    try:
+        data = create(Data, document.data.get("data"), found)
+        assert isinstance(data, Data)
+        _space(base, vary, Fit(found, data, data.setting()))
+    except SpecError as error:
+        return list(error.problems)
+    except InputError:
+        return []
+    return []
+
+
+def _thawed(vary: Mapping[str, Any], frozen: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`vary` with what an earlier launch found under `all`: what was installed since then is no choice."""
+    return {
+        path: frozen[path] if wanted == "all" and frozen and path in frozen else wanted for path, wanted in vary.items()
+    }
+
+
+def _space(base: Mapping[str, Any], vary: Mapping[str, Any], fit: Fit) -> Space:
+    try:
+        return make_space(Candidate, base, vary, fit.catalog, fit.reason)
+    except SpecError as error:
+        raise SpecError([Problem(("vary", *p.path), p.message) for p in error.problems]) from None
+
+
+def _refusal(document: Document, problems: Iterable[Problem]) -> InputError:
+    """One message for all problems, in the order of the file."""
+    ordered = sorted(_distinct(problems), key=lambda p: document.line(p.path) or 0)
+    told = [(document.where(p.path), f"{_show(p.path)}{p.message}") for p in ordered]
+    if len(told) == 1:
+        return InputError(told[0][1], told[0][0])
+    return InputError("\n".join(f"{where}: {message}" if where else message for where, message in told))
+
+
+def _show(path: Keys) -> str:
+    shown = ""
+    for key in path:
+        shown += f"[{key}]" if isinstance(key, int) else f".{key}" if shown else key
+    return f"{shown}: " if shown else ""
+
+
+def _distinct(problems: Iterable[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _files_beside(path: Path) -> str:
+    names = sorted(p.name for p in path.parent.glob("*.py"))
+    near = get_close_matches(path.name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

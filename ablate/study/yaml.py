@@ -1,0 +1,215 @@
+"""Reads YAML and remembers on which line everything stands."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import TaggedScalar
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from ablate.errors import InputError
+from ablate.errors import Path as Keys
+
+MOST = 100_000  # values in one file; aliases of aliases can stand for any number of them
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data, and where each part of it was said."""
+
+    data: dict[str, Any]
+    lines: Mapping[Keys, int] = field(default_factory=dict)  # counted from 1
+    file: Path | None = None
+    text: str | None = None
+    origins: Mapping[Keys, str] = field(default_factory=dict)  # what was not said in the file, as `--set a=1`
+
+    def line(self, path: Keys) -> int | None:
+        """The line of a key or an item; of what it stands in, where it has none of its own."""
+        return next((self.lines[at] for at in _upwards(path) if at in self.lines), None)
+
+    def where(self, path: Keys) -> str | None:
+        """`file:line`, or the option that brought the value."""
+        for at in _upwards(path):
+            if at in self.origins:
+                return self.origins[at]
+            if at in self.lines:
+                return f"{self.file}:{self.lines[at]}"
+        return None if self.file is None else str(self.file)
+
+    def with_value(self, path: Keys, value: Any, origin: str | None) -> Document:
+        """Another value at a path; mappings on the way are made, a component's name becomes a mapping.
+
+        Raises InputError where something on the way holds no fields.
+        """
+        data = deepcopy(self.data)
+        inner: Any = data
+        for depth, key in enumerate(path[:-1]):
+            held = inner.get(key)
+            if isinstance(held, str):
+                held = {"type": held}
+            elif held is None:
+                held = {}
+            elif not isinstance(held, dict):
+                at = ".".join(map(str, path[: depth + 1]))
+                raise InputError(f"{at} is {held!r}, which has no {path[depth + 1]!r}; give it whole", origin)
+            inner[key] = held
+            inner = held
+        inner[path[-1]] = value
+
+        def kept(at: Keys) -> bool:
+            return at[: len(path)] != path
+
+        lines = {at: line for at, line in self.lines.items() if kept(at)}
+        origins = {at: said for at, said in self.origins.items() if kept(at)}
+        return Document(data, lines, self.file, self.text, {**origins, **({path: origin} if origin else {})})
+
+
+def read(path: str | Path) -> Document:
+    """The mapping in a YAML file. Raises InputError for whatever keeps it from being one."""
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"there is no such file{_neighbours(path)}", str(path)) from None
+    except IsADirectoryError:
+        hint = _list(sorted(p.name for p in path.glob("*.y*ml")))
+        raise InputError(f"is a folder, not a study file{hint}", str(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
+        raise InputError(message, f"{path}:{line}") from None
+    return parse(text, path)
+
+
+def parse(text: str, file: Path) -> Document:
+    """The mapping that a YAML text holds. Raises InputError with file and line."""
+    loaded = _load(text, str(file))
+    if loaded is None:
+        raise InputError("the file is empty; a study needs at least study, data, base, design and budget", str(file))
+    if not isinstance(loaded, dict):
+        raise InputError(f"expected `key: value` lines at the top, not a {_word(loaded)}", f"{file}:1")
+    lines: dict[Keys, int] = {(): 1}
+    data = _plain(loaded, (), lines, str(file), [0])
+    assert isinstance(data, dict)
+    return Document(data, lines, file, text)
+
+
+def value(text: str, where: str) -> Any:
+    """One value in YAML's notation, such as `200_000` or `[adaln, adaln_zero]`."""
+    return _plain(_load(text, None, where), (), {}, where, [0])
+
+
+def _load(text: str, file: str | None, where: str | None = None) -> Any:
+    """What ruamel.yaml makes of a text; its errors become ours."""
+    yaml = YAML(typ="rt", pure=True)
+    try:
+        return yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f"{file}:{mark.line + 1}" if file and mark is not None else file or where
+        raise InputError(_advice(error, text), at) from None
+    except ReaderError as error:
+        at = f"{file}:{text.count(chr(10), 0, error.position) + 1}" if file else where
+        raise InputError("holds a character that YAML does not allow; remove it", at) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"is no YAML: {str(error).splitlines()[0]}", file or where) from None
+
+
+def _advice(error: MarkedYAMLError, text: str) -> str:
+    """What is wrong and what to do, in a line."""
+    problem = str(error.problem or error.context)
+    lines = text.split("\n")
+    at = error.problem_mark.line if error.problem_mark else 0
+    begun = error.context_mark.line if error.context_mark else at
+    if isinstance(error, DuplicateKeyError):
+        name = problem.partition('"')[2].partition('"')[0]
+        column = error.problem_mark.column if error.problem_mark else 0
+        first = next((n for n in range(begun, at) if lines[n][column:].lstrip("\"'").startswith(name)), begun)
+        return f"the key {name!r} stands here and on line {first + 1}; keep one of the two"
+    line = lines[min(at, len(lines) - 1)]
+    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
+        return "a tab stands in the indentation; YAML wants spaces"
+    if "mapping values are not allowed" in problem:
+        return "a second ': ' in one line; put a value that holds one in quotes, or break the line"
+    if "another document" in problem:
+        return "a second document begins here ('---'); a file holds one"
+    since = f", begun on line {begun + 1}" if begun != at else ""
+    return f"{problem} ({error.context}{since}); check indentation, brackets and quotes" if error.context else problem
+
+
+def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list[int]) -> Any:
+    """Dicts, lists, numbers, words; the line of everything goes into `lines`."""
+    count[0] += 1
+    if count[0] > MOST or len(path) > 50:
+        raise InputError(f"holds more than {MOST} values, or is nested too deeply", file)
+    at = f"{file}:{next((lines[p] for p in _upwards(path) if p in lines), 1)}" if lines else file
+    if isinstance(node, dict):
+        held = {}
+        for key, inner in node.items():
+            if not isinstance(key, str):
+                raise InputError(f"a key must be a word, not {key!r}; put it in quotes", at)
+            _mark(node, "key", key, (*path, key), lines)
+            held[str(key)] = _plain(inner, (*path, str(key)), lines, file, count)
+        return held
+    if isinstance(node, list):
+        for i in range(len(node)):
+            _mark(node, "item", i, (*path, i), lines)
+        return [_plain(inner, (*path, i), lines, file, count) for i, inner in enumerate(node)]
+    if isinstance(node, bool | ScalarBoolean):
+        return bool(node)
+    if isinstance(node, int):
+        return int(node)
+    if isinstance(node, float):
+        return float(node)
+    if isinstance(node, str):
+        return str(node)
+    if isinstance(node, datetime.date):
+        return node.isoformat()
+    if node is None:
+        return None
+    if isinstance(node, TaggedScalar):
+        raise InputError(f"the tag {node.tag.value} means nothing here; write the value alone", at)
+    raise InputError(f"expected words, numbers, lists and mappings, not a {_word(node)}", at)
+
+
+def _mark(node: Any, sort: str, key: Any, path: Keys, lines: dict[Keys, int]) -> None:
+    """Keep the line of a key or an item; what a merge (`<<`) brought has none."""
+    position = getattr(node, "lc", None)
+    if position is not None and position.data and key in position.data:
+        lines[path] = getattr(position, sort)(key)[0] + 1
+
+
+def _upwards(path: Keys) -> Iterator[Keys]:
+    for length in range(len(path), -1, -1):
+        yield path[:length]
+
+
+def _word(node: Any) -> str:
+    return {"CommentedSeq": "list", "CommentedMap": "mapping"}.get(type(node).__name__, type(node).__name__)
+
+
+def _neighbours(path: Path) -> str:
+    """The study files beside a path that is not there."""
+    if not path.parent.is_dir():
+        return f" (nor a folder {path.parent})"
+    names = sorted(p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern))
+    near = [name for name in names if Path(name).stem == path.stem] or get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else _list(names)
+
+
+def _list(names: Sequence[str]) -> str:
+    return f"; there is: {', '.join(names[:20])}" if names else ""
