@@ -4,33 +4,56 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
 from ablate.component import Component, Extent
 
-Job = Mapping[str, Any]  # JSON: see ablate.segment.Job
-Report = dict[str, Any]  # JSON: {"job": id, "status": "done" | "diverged" | "oom" | "failed" | "lost", ...}
-Work = Callable[[Job], Report]
+Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
+Report = dict[str, Any]  # JSON: {"job": id, "status": one of STATUSES, ...}
+STATUSES = ("done", "diverged", "oom", "failed", "lost")
+
+Stop = Callable[[], bool]  # whether the pool is closing: ask at every step, and raise Stopped once it says so
+Work = Callable[[Job, Stop], Report]
+
+
+class Stopped(Exception):  # noqa: N818 - an order that was followed, not an error
+    """Raised by a work function that was told to stop before it was through: the job counts as lost."""
 
 
 class Pool(ABC):
-    """Running workers. One job a slot; reports come in any order."""
+    """Running workers. One job a slot; reports come in any order.
+
+    An exception that escapes the work function becomes {"job", "status": "failed", "message",
+    "traceback"}, a worker that died or a node that is gone {"job", "status": "lost", "message"}.
+    """
 
     slots: int
 
     @abstractmethod
     def submit(self, job: Job) -> None:
-        """Start a job; there must be a free slot."""
+        """Start a job; there must be a free slot.
+
+        Where the job's `threads` is null or absent, the pool fills in what one of its slots may use.
+        """
 
     @abstractmethod
     def wait(self, timeout: float) -> list[Report]:
-        """The reports of jobs that ended, after at most `timeout` seconds; may be empty."""
+        """The reports of jobs that ended, after at most `timeout` seconds; may be empty.
+
+        It returns at the first report, and at once where no job runs. KeyboardInterrupt passes through.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Stop everything, running jobs too (they resume from their checkpoints)."""
+        """Stop everything, running jobs too (they resume from their checkpoints). Again is no error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
 
 class Executor(Component):
@@ -51,5 +74,5 @@ class Executor(Component):
     def start(self, work: str, device: str) -> Pool:
         """A pool for the function `work`, named as `module:function` so that any worker can import it.
 
-        device: `cpu` or `cuda`, as already decided.
+        device: `cpu` or `cuda`, as already decided. Raises InputError where no worker can be started.
         """

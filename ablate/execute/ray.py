@@ -1,0 +1,155 @@
+"""The executor `ray`: many jobs at once, on this machine or on a cluster.
+
+Jobs are Ray core tasks from JSON text to JSON text. A worker process runs one job after another; the
+engine retries, Ray does not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from ablate.component import Extent
+from ablate.errors import InputError
+from ablate.execute import work as jobs
+from ablate.execute.pool import QueuePool
+from ablate.execute.share import Resources, Share, machine, share
+from ablate.kinds.executor import Executor, Pool
+
+
+class Ray(Executor):
+    """Ray, started by itself on this machine, or joined at `address` (or `RAY_ADDRESS`) where that is set.
+
+    The nodes of a cluster need the same packages and the study's folder under the same path.
+    """
+
+    name = "ray"
+    preference: ClassVar[int] = 10
+
+    address: Annotated[str | None, Extent()] = None  # host:port, auto or ray://host:port; None: RAY_ADDRESS
+    cpus: Annotated[int | None, Field(ge=1, le=1024), Extent()] = None  # a worker; None: cores // workers
+    gpus: Annotated[float | None, Field(ge=0.001, le=64), Extent()] = None  # a worker; None: 1, or as `workers` asks
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> Self:
+        if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"a worker has a fraction of one GPU or several whole ones, not {self.gpus:g}")
+        return self
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether Ray is installed."""
+        return importlib.util.find_spec("ray") is not None
+
+    def start(self, work: str, device: str) -> Pool:
+        """Workers on this machine or on the cluster. To be called in the main thread."""
+        if not self.available():
+            raise InputError("the executor 'ray' needs Ray: pip install 'ablate[ray]', or use the executor 'local'")
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        already = "ray" in sys.modules and _ray().is_initialized()
+        if already or address not in (None, "local"):
+            return self._join(work, device, address, already)
+        have = machine(device)
+        each = share(have, self.workers, self.cpus, self.gpus, device)
+        from ablate.execute.cluster import Cluster
+
+        cluster = Cluster(each.workers, have.gpus, each.cpus)
+        try:
+            return RayPool(work, each, cpus=1, leave=cluster.close)  # there, a CPU stands for a worker
+        except BaseException:
+            cluster.close()
+            raise
+
+    def _join(self, work: str, device: str, address: str | None, already: bool) -> Pool:
+        """Workers on a cluster that is there; one that this program itself has joined is left as it was."""
+        ray = _ray()
+        if not already:
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise InputError(f"no Ray cluster at {address!r}: {error}") from error
+        leave = _nothing if already else ray.shutdown
+        try:
+            total = ray.cluster_resources()
+            have = Resources(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
+            each = share(have, self.workers, self.cpus, self.gpus, device)
+            if each.cpus > have.cpus:
+                raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {have.cpus}")
+            return RayPool(work, each, cpus=each.cpus, leave=leave)
+        except BaseException:
+            leave()
+            raise
+
+
+class RayPool(QueuePool):
+    """Submits jobs as tasks; their ends come in by callback.
+
+    cpus: what Ray counts for one task; leave: ends or leaves the cluster.
+    """
+
+    def __init__(self, work: str, each: Share, cpus: int, leave: Callable[[], None]) -> None:
+        super().__init__(each.workers, each.cpus)
+        self._leave = leave
+        self._tasks: dict[str, Any] = {}  # object references of what runs
+        # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
+        task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
+        self._task = task(_task(work, list(sys.path)))
+
+    def _begin(self, name: str, job: str) -> None:
+        reference = self._task.remote(job)
+        self._tasks[name] = reference
+        reference.future().add_done_callback(partial(self._ended_with, name))
+
+    def _ended_with(self, name: str, future: Future[str]) -> None:
+        """Called in one of Ray's threads."""
+        from ray.exceptions import OutOfMemoryError, RayTaskError
+
+        self._tasks.pop(name, None)
+        error = future.exception()
+        if error is None:
+            self._ended.put(future.result())
+        elif isinstance(error, OutOfMemoryError):
+            self._ended.put(jobs.oom(name, str(error)))
+        elif isinstance(error, RayTaskError):  # before the work function: the package is missing on a node
+            self._ended.put(jobs.failed(name, error))
+        else:
+            self._ended.put(jobs.lost(name, f"{type(error).__name__}: {error}"))
+
+    def _end(self) -> None:
+        ray = _ray()
+        try:
+            for reference in list(self._tasks.values()):
+                ray.cancel(reference, force=True)
+        finally:
+            self._leave()
+
+
+def _ray() -> Any:
+    """Ray, imported when it is needed and not before."""
+    import ray
+
+    return ray
+
+
+def _nothing() -> None:
+    """Leaves a cluster that somebody else has joined."""
+
+
+def _task(work: str, path: list[str]) -> Callable[[str], str]:
+    """What a worker runs: a closure, which travels by value, so that the driver's `sys.path` is there first."""
+
+    def run(job: str) -> str:
+        sys.path.extend(entry for entry in path if entry not in sys.path)
+        from ablate.execute.work import call
+
+        return call(work, job, lambda: False)  # never asked to stop: it is killed
+
+    return run

@@ -1,0 +1,64 @@
+"""Work functions that end in every way a trial can end; workers import this module by name."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def work(job: dict[str, Any], stop: Any) -> Any:
+    """Do what `job["do"]` says."""
+    return globals()[f"_{job['do']}"](job, stop)
+
+
+def _echo(job, stop):
+    return {"job": job["job"], "status": "done", "got": job, "pid": os.getpid(), "gave": (1, 2.5, None, "é")}
+
+
+def _raise(job, stop):
+    raise ZeroDivisionError("seven by nought")
+
+
+def _exit(job, stop):
+    raise SystemExit(3)
+
+
+def _report(job, stop):
+    return job["report"]
+
+
+def _nan(job, stop):
+    return {"status": "done", "loss": float("nan")}
+
+
+def _object(job, stop):
+    return {"status": "done", "loss": object()}
+
+
+def _sleep(job, stop):
+    """Tell where it runs, then be busy until it is asked to stop."""
+    from ablate.kinds.executor import Stopped
+
+    Path(job["file"]).write_text(str(os.getpid()))
+    end = time.monotonic() + job["seconds"]
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        if stop():
+            Path(job["file"]).with_suffix(".stopped").touch()
+            raise Stopped
+    return {"status": "done"}
+
+
+def _spin(job, stop):
+    """Hold the interpreter, without ever asking."""
+    Path(job["file"]).write_text(str(os.getpid()))
+    end = time.monotonic() + job["seconds"]
+    while time.monotonic() < end:
+        pass
+    return {"status": "done"}
+
+
+def _threads(job, stop):
+    return {"status": "done", "threads": job["threads"], "omp": os.environ.get("OMP_NUM_THREADS")}
