@@ -102,8 +102,9 @@ def measure(
     for label, weights in averages.items():
         seen: dict[str, list[NDArray[np.float64]]] = {key: [] for key in wanted}
         nfe = 0
-        for pixels, nfe in sampler.batches(network, weights, samples, evaluation.batch):
+        for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch):
             pause()
+            nfe = calls
             for key, extract in extractors.items():
                 seen[key].append(extract(pixels).double().cpu().numpy())
             if not rows and sum(map(len, previews)) < evaluation.previews:
@@ -124,7 +125,7 @@ def measure(
                     "samples": evaluation.samples,
                     "value": measurement.value,
                     "error": measurement.error,
-                    "features_hash": metric.features.weights_hash(),
+                    "features_hash": metric.features.identity(),
                     "reference_hash": dataset.hash,
                     "quantisation": QUANTISATION,
                 }
@@ -143,8 +144,8 @@ _references: dict[str, NDArray[np.float64]] = {}
 
 
 def reference_features(features: Features, dataset: Dataset, cache: Path, device: torch.device) -> NDArray[np.float64]:
-    """(M, D) features of the reference images, kept on disk under their content's and weights' hash."""
-    key = digest([features.active(), features.weights_hash(), dataset.hash])
+    """(M, D) features of the reference images, kept on disk under the hashes of both."""
+    key = digest([features.identity(), dataset.hash])
     if key in _references:
         return _references[key]
     file = cache / "features" / f"{key}.npz"

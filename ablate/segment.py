@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ablate.divergence import first_bad_module
 from ablate.evaluate import measure, reference_features
 from ablate.files import read_json, write_json, write_with
 from ablate.kinds.data import Data, Dataset
+from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, peak_memory, reset_peak_memory
 from ablate.preview import contact_sheet
 from ablate.registry import Catalog, catalog
@@ -40,7 +41,7 @@ PROGRESS_SECONDS = 1.0
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss or gradient that is not finite; the numbers say where."""
 
     def __init__(self, step: int) -> None:
@@ -48,12 +49,11 @@ class Diverged(Exception):
         self.step = step
 
 
-class Stopped(Exception):
-    """The executor asked the segment to stop; the folder resumes."""
+def run(job: Job, stop: Stop) -> Report:
+    """Run one job to its end. The report's status is `done`, `diverged` or `oom`; other exceptions pass.
 
-
-def run(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one job to its end. The report's status is `done`, `diverged` or `oom`; other exceptions pass."""
+    Raises Stopped soon after `stop()` has become true; the folder resumes.
+    """
     if job.get("threads"):
         torch.set_num_threads(int(job["threads"]))
     if job.get("prepare"):
@@ -65,7 +65,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
         else:
             write_json(folder / "job.json", dict(job))
             try:
-                record = Segment(job, folder).run()
+                record = Segment(job, folder, stop).run()
             except Exception as error:
                 if out_of_memory(error):
                     return {"job": job["job"], "status": "oom", "message": str(error).splitlines()[0]}
@@ -79,10 +79,11 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
 class Segment:
     """One job with everything it needs in memory."""
 
-    def __init__(self, job: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, job: Job, folder: Path, stop: Stop) -> None:
         self.begun = time.monotonic()
         self.job = job
         self.folder = folder
+        self.stop = stop
         self.device = torch.device(job["device"])
         known = catalog(tuple(job["plugins"]))
         self.candidate: Candidate = compose(job["candidate"], known)
@@ -110,7 +111,7 @@ class Segment:
             begun = time.monotonic()
             rows = self._measure(learner)
             measuring = time.monotonic() - begun
-        except Diverged as error:
+        except DivergedError as error:
             divergence = self._diagnose(error.step)
         write_json(self.folder / "curve.json", self.curve)
         wall = before + time.monotonic() - self.begun
@@ -219,7 +220,7 @@ class Segment:
     def _check(self, losses: list[float], norms: list[float], since: int) -> None:
         for i, pair in enumerate(zip(losses, norms, strict=True)):
             if not np.isfinite(pair).all():
-                raise Diverged(since + i + 1)
+                raise DivergedError(since + i + 1)
 
     def _spent(self, learner: Learner) -> bool:
         if self.budget.minutes is not None:
@@ -265,7 +266,7 @@ class Segment:
 
     def _pause(self) -> None:
         """Stop here if the executor wants the worker back."""
-        if self.job.get("stop") is not None and self.job["stop"]():
+        if self.stop():
             raise Stopped
 
 
@@ -281,7 +282,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _prepare(job: Mapping[str, Any]) -> dict[str, Any]:
+def _prepare(job: Job) -> Report:
     """Make what all trials share, once: the cached data and the reference's features."""
     known = catalog(tuple(job["plugins"]))
     dataset = _dataset(_data(job, known), job["cache"])
@@ -290,7 +291,7 @@ def _prepare(job: Mapping[str, Any]) -> dict[str, Any]:
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
 
 
-def _data(job: Mapping[str, Any], known: Catalog) -> Data:
+def _data(job: Job, known: Catalog) -> Data:
     made = create(Data, job["data"], known)
     assert isinstance(made, Data)
     return made

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.kinds.design import Assignment, Design
+from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.space import Space
 from ablate.trial import Objective
 
@@ -51,7 +51,7 @@ class Ledger:
             directions=["maximize" if o.larger_is_better else "minimize" for o in objectives],
             load_if_exists=True,
         )
-        self._proposals = list(design.proposals(space.dimensions) or ())
+        self._proposals, self._total = plan_candidates(space, design)
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
@@ -116,3 +116,24 @@ class Ledger:
         """Whether every dimension that exists under the trial's own choices was suggested."""
         params: dict[str, Any] = trial.params
         return all(d.path in params or not self._space.present(params, d.path) for d in self._space.dimensions)
+
+
+def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:
+    """What is asked for before the sampler decides, and how many candidates there are in all.
+
+    A search begins with the baseline, so that its findings have something to be compared with; but
+    only where the baseline lies in the space.
+    """
+    proposals = space.proposals(design)
+    if proposals is not None:
+        return proposals, len(proposals)
+    baseline = space.complete({})
+    inside = all(_holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
+    return [baseline] if inside else [], design.candidates(space.dimensions)
+
+
+def _holds(dimension: Dimension, label: Any) -> bool:
+    if dimension.choices:
+        return label in dimension.choices
+    assert dimension.low is not None and dimension.high is not None
+    return isinstance(label, int | float) and dimension.low <= label <= dimension.high
