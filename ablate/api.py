@@ -19,7 +19,7 @@ from ablate.kinds.metric import Measurement, Metric
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
-from ablate.kinds.process import Denoised, Level, Noised, Process, over
+from ablate.kinds.process import Denoised, Level, Noised, Posterior, Process, over, posterior
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
@@ -62,6 +62,7 @@ __all__ = [
     "Optimizer",
     "Point",
     "Pool",
+    "Posterior",
     "Precision",
     "Precondition",
     "Predictor",
@@ -81,5 +82,6 @@ __all__ = [
     "hookimpl",
     "noise_like",
     "over",
+    "posterior",
     "slot",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ablate.kinds.schedule import Schedule
     from ablate.kinds.target import Target
     from ablate.kinds.weighting import Weighting
+
+Number = TypeVar("Number", float, "Tensor")
 
 FLOOR = 1e-6  # the smallest α and σ that anything is divided by
 
@@ -79,6 +81,30 @@ def over(values: Tensor, x: Tensor) -> Tensor:
     if values.ndim == 0:
         return values.to(x.dtype)
     return values.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+class Posterior(NamedTuple, Generic[Number]):
+    """q(x' | x, x0) of one step from a level to a cleaner one: a normal distribution.
+
+    Its mean is on_x·x + on_x0·x0 and its variance `small` (β̃); `large` (β) is that of q(x | x').
+    """
+
+    on_x: Number
+    on_x0: Number
+    small: Number
+    large: Number
+
+
+def posterior(alpha: Number, sigma: Number, to_alpha: Number, to_sigma: Number) -> Posterior[Number]:
+    """The step from (α, σ) to (α', σ'), in plain numbers or tensors, for any schedule with α', σ > 0.
+
+    With r = α/α' and β = σ² − r²σ'²: on_x = r·σ'²/σ², on_x0 = α'·β/σ², β̃ = β·σ'²/σ² (Ho et al. 2020,
+    eq. 7, in the coordinates of Kingma et al. 2021, "Variational Diffusion Models", eq. 25).
+    """
+    ratio = alpha / to_alpha
+    large = sigma**2 - (ratio * to_sigma) ** 2
+    share = to_sigma**2 / sigma**2
+    return Posterior(ratio * share, to_alpha * large / sigma**2, large * share, large)
 
 
 @dataclass(frozen=True)

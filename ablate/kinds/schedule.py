@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.component import Component
+from ablate.component import Component, When
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,15 @@ class Schedule(Component):
         """log(α²/σ²); −inf where there is no signal left, inf where there is no noise."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
+    def slope(self, t: Tensor) -> Tensor:
+        """The derivative of `log_snr` by t, negative; by automatic differentiation, so exact."""
+        import torch
+
+        with torch.inference_mode(False), torch.enable_grad():
+            at = t.detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.log_snr(at).sum(), at)
+        return slope
+
 
 class DiscreteSchedule(Schedule):
     """A schedule that is given by a table ᾱ_0 … ᾱ_{T−1}; t = i/(T−1) is its entry i.
@@ -49,6 +58,7 @@ class DiscreteSchedule(Schedule):
 
     steps: Annotated[int, Field(ge=2, le=100_000)] = 1000
     zero_terminal_snr: bool = False
+    rescale: Annotated[Literal["root", "beta"], When("zero_terminal_snr", (True,))] = "root"
 
     @abstractmethod
     def betas(self, steps: int) -> Tensor:
@@ -57,20 +67,26 @@ class DiscreteSchedule(Schedule):
     def alphas_bar(self, steps: int) -> Tensor:
         """ᾱ_i = Π_{j≤i} (1 − β_j), float64 (T,); with `zero_terminal_snr` the last is 0.
 
-        The rescaling shifts √ᾱ so that the last is 0 and scales it so that the first is kept
+        `rescale: root` shifts √ᾱ so that the last is 0 and scales it so that the first is kept
         (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", Alg. 1).
+        `rescale: beta` multiplies each β by (1 − ᾱ_1)/(1 − ᾱ_T), a cheaper rule that is said to do
+        the same. It does not: the factor is about β_1, so nearly all noise goes, and ᾱ_T rises to
+        0.9990 for `linear` (from 4e-5) where 0 was wanted. It is here to be compared, and does not
+        count as "zero_terminal_snr".
         """
-        table = (1 - self.betas(steps)).cumprod(0)
+        betas = self.betas(steps)
+        table = (1 - betas).cumprod(0)
         if not self.zero_terminal_snr:
             return table
+        if self.rescale == "beta":
+            return (1 - betas * (1 - table[0]) / (1 - table[-1])).cumprod(0)
         root = table.sqrt()
         return ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
 
     def provides(self) -> frozenset[str]:
         """Zero terminal SNR where it is switched on; always discrete and variance-preserving."""
-        return frozenset(
-            {"discrete", "variance_preserving"} | ({"zero_terminal_snr"} if self.zero_terminal_snr else set())
-        )
+        always = frozenset({"discrete", "variance_preserving"})
+        return always | {"zero_terminal_snr"} if self.zero_terminal_snr and self.rescale == "root" else always
 
     def alpha(self, t: Tensor) -> Tensor:
         """√ᾱ(t)."""

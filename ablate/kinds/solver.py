@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -93,8 +93,8 @@ class Solver(Component):
             part = torch.linspace(0, 1, n, dtype=torch.float64, device="cpu")
             start, end = high ** (1 / self.rho), max(low, 1e-3) ** (1 / self.rho)
             ratio = (start + part * (end - start)) ** self.rho
-            t = schedule.time(-2 * ratio.log())
-        elif self.grid == "uniform" and not clean_at_zero:
+            return [*self.at_ratios(schedule, ratio.tolist()), CLEAN]
+        if self.grid == "uniform" and not clean_at_zero:
             t = torch.linspace(1, 0, n, dtype=torch.float64, device="cpu")
         else:
             t = torch.linspace(1, 0, n + 1, dtype=torch.float64, device="cpu")[:-1]
@@ -103,6 +103,13 @@ class Solver(Component):
     def intervals(self, schedule: Schedule) -> Iterator[tuple[Point, Point]]:
         """Each step as (from, to)."""
         return pairwise(self.points(schedule))
+
+    def at_ratios(self, schedule: Schedule, ratios: Sequence[float]) -> list[Point]:
+        """The schedule's levels with these σ/α, cut to what it has."""
+        import torch
+
+        wanted = torch.tensor(ratios, dtype=torch.float64, device="cpu")
+        return levels(schedule, schedule.time(-2 * wanted.log()).tolist())
 
     def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
         """One evaluation, with x0 kept within [-1, 1] if `clip` says so."""

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
+
+from ablate.api import Process, Setting
 from ablate_zoo.guidance.cfg import Cfg
 from ablate_zoo.guidance.none import NoGuidance
 from ablate_zoo.precondition.none import NoPrecondition
@@ -9,8 +12,6 @@ from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.target.epsilon import Epsilon
 from ablate_zoo.target.v import Velocity
 from ablate_zoo.weighting.uniform import Uniform
-
-from ablate.api import Process
 
 NULL = 10
 
@@ -93,3 +94,33 @@ def test_what_cfg_requires_and_says():
     assert Cfg(scale=1.5).describe() == "cfg(1.5)"
     with pytest.raises(ValueError, match="labels"):
         Cfg().predict(Counting(), torch.zeros(1, 1, 2, 2), None, NULL, level())
+
+
+@pytest.mark.parametrize(("t", "calls"), [(0.05, 3), (0.4, 6), (0.95, 3)])
+def test_an_interval_limits_guidance_and_its_cost(t, calls):
+    guidance, predict = Cfg(scale=3.0, sigma_low=0.2, sigma_high=5.0), Counting()
+    process = Process(Linear(), Epsilon(), NoPrecondition(), Uniform(), 0.6)
+    x, labels = torch.randn(3, 1, 2, 2), torch.tensor([1, 2, 3])
+    at = process.level(torch.tensor(t, dtype=torch.float64))
+    y = guidance.predict(predict, x, labels, NULL, at)
+    assert len(predict.calls[0][0]) == calls
+    assert (0.2 < float(at.sigma / at.alpha) <= 5) == (calls == 6)
+    plain = Counting()(x, labels)
+    assert torch.equal(y, plain) == (calls == 3)
+    assert guidance.describe() == "cfg(3, 0.2-5)"
+
+
+def test_only_the_first_channels_are_guided():
+    predict, x, labels = Counting(), torch.randn(2, 4, 2, 2), torch.tensor([1, 2])
+    y = Cfg(scale=3.0, channels=3).predict(predict, x, labels, NULL, level())
+    everything = Cfg(scale=3.0).predict(predict, x, labels, NULL, level())
+    assert torch.equal(y[:, :3], everything[:, :3])
+    assert torch.allclose(y[:, 3], Counting()(x, labels)[:, 3])
+    assert Cfg(channels=3).describe() == "cfg(1.5, channels=3)"
+    assert Cfg(channels=3).refuse(Setting((1, 8, 8), 10)) is not None
+    assert Cfg(channels=3).refuse(Setting((4, 8, 8), 10)) is None
+
+
+def test_an_empty_interval_is_refused():
+    with pytest.raises(ValidationError, match="must lie below"):
+        Cfg(sigma_low=2.0, sigma_high=1.0)

@@ -2,14 +2,23 @@
 
 import pytest
 import torch
-from ablate_zoo.schedule.beta import Linear
-from ablate_zoo.schedule.cosine import Cosine
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True), Cosine(zero_terminal_snr=True), Linear(steps=50)]
-DISCRETE = SCHEDULES
+from ablate_zoo.schedule.beta import Exponential, Linear, ScaledLinear, Sigmoid
+from ablate_zoo.schedule.cosine import Cosine
+from ablate_zoo.schedule.edm import Edm
+from ablate_zoo.schedule.rectified_flow import RectifiedFlow
+
+KINDS = [Linear, ScaledLinear, Exponential, Sigmoid, Cosine]
+DISCRETE = [
+    *(kind() for kind in KINDS),
+    *(kind(zero_terminal_snr=True) for kind in KINDS),
+    Linear(zero_terminal_snr=True, rescale="beta"),
+    Linear(steps=50),
+]
+SCHEDULES = [*DISCRETE, Edm(), Edm(sigma_min=0.01, sigma_max=10, rho=1), RectifiedFlow()]
 
 
 def diffusers_betas(schedule: str, **options):
@@ -19,7 +28,12 @@ def diffusers_betas(schedule: str, **options):
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(Linear(), "linear"), (Cosine(), "squaredcos_cap_v2")],
+    [
+        (Linear(), "linear"),
+        (ScaledLinear(beta_start=1e-4, beta_end=0.02), "scaled_linear"),
+        (Sigmoid(), "sigmoid"),
+        (Cosine(), "squaredcos_cap_v2"),
+    ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning:diffusers", "ignore::DeprecationWarning")
@@ -28,7 +42,7 @@ def test_beta_tables_are_those_of_diffusers(ours, theirs):
     assert difference <= 1e-7  # theirs is in fp32
 
 
-@pytest.mark.parametrize("plain", [Linear(), Cosine()], ids=lambda s: s.name)
+@pytest.mark.parametrize("plain", [kind() for kind in KINDS], ids=lambda s: s.name)
 def test_zero_terminal_rescaling_is_that_of_diffusers(plain):
     ddim = pytest.importorskip("diffusers.schedulers.scheduling_ddim")
     theirs = (1 - ddim.rescale_zero_terminal_snr(plain.betas(1000))).cumprod(0)  # float64 in, float64 out
@@ -43,6 +57,41 @@ def test_known_ends_of_the_tables():
     assert linear[0] == pytest.approx(0.9999, abs=1e-12)
     assert linear[-1] == pytest.approx(4.0358e-5, rel=1e-4)  # DDPM's: "x_T is nearly noise"
     assert Cosine().betas(1000)[-1] == 0.999
+    latent = ScaledLinear().betas(1000)
+    assert (float(latent[0]), float(latent[-1])) == pytest.approx((0.00085, 0.012))
+    assert ScaledLinear().alphas_bar(1000)[-1] == pytest.approx(0.00466, rel=1e-3)  # Lin et al. 2023, table 1
+
+
+def test_exponential_rises_by_one_factor():
+    betas = Exponential().betas(1000)
+    factors = betas[1:] / betas[:-1]
+    assert (float(betas[0]), float(betas[-1])) == pytest.approx((1e-4, 0.02))
+    assert (factors / factors[0] - 1).abs().max() <= 1e-12
+
+
+def test_the_cheap_rescaling_of_beta_comes_nowhere_near_zero():
+    schedule = Linear(zero_terminal_snr=True, rescale="beta")
+    assert schedule.alphas_bar(1000)[-1] == pytest.approx(0.9990, abs=1e-4)
+    assert "zero_terminal_snr" not in schedule.provides()
+
+
+def test_the_variant_is_no_part_of_the_identity_while_it_is_not_read():
+    assert Linear(rescale="beta").digest() == Linear().digest()
+    assert Linear(rescale="beta", zero_terminal_snr=True).digest() != Linear(zero_terminal_snr=True).digest()
+
+
+def test_edm_has_the_published_steps():
+    t = torch.linspace(0, 1, 18, dtype=torch.float64)
+    i = torch.arange(17, -1, -1, dtype=torch.float64)
+    published = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    assert torch.allclose(Edm().sigma(t), published, rtol=1e-12)
+    assert (Edm().alpha(t) == 1).all()
+
+
+def test_rectified_flow_is_a_straight_line():
+    t = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
+    assert RectifiedFlow().alpha(t).tolist() == [1, 0.75, 0]
+    assert RectifiedFlow().sigma(t).tolist() == [0, 0.25, 1]
 
 
 @pytest.mark.parametrize("schedule", DISCRETE, ids=repr)
@@ -74,6 +123,16 @@ def test_time_beyond_the_ends_is_clamped(schedule):
     assert schedule.time(beyond).tolist() == pytest.approx([0, 1, 0, 1])
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_slope_is_the_derivative_of_log_snr(schedule):
+    t = torch.tensor([0.11111, 0.34567, 0.55555, 0.9], dtype=torch.float64)  # inside the cells of a table
+    h = 1e-7
+    numeric = (schedule.log_snr(t + h) - schedule.log_snr(t - h)) / (2 * h)
+    with torch.inference_mode():
+        slope = schedule.slope(t)
+    assert torch.allclose(slope, numeric, rtol=1e-5)
+
+
 @pytest.mark.parametrize("schedule", [s for s in SCHEDULES if "variance_preserving" in s.provides()], ids=repr)
 @given(t=st.floats(0, 1))
 def test_variance_is_preserved(schedule, t):
@@ -98,3 +157,9 @@ def test_the_cached_table_can_be_used_in_training_after_inference():
 def test_impossible_betas_are_refused(wrong):
     with pytest.raises(ValidationError):
         Linear(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"sigma_min": 0.0}, {"sigma_min": 80.0}, {"rho": 0.5}], ids=str)
+def test_impossible_ranges_of_noise_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        Edm(**wrong)

@@ -6,17 +6,25 @@ import types
 
 import pytest
 import torch
-from ablate_zoo.schedule.beta import Linear
-from ablate_zoo.schedule.cosine import Cosine
-from ablate_zoo.solver.ddim import Ddim
-from ablate_zoo.solver.heun import Heun
+from pydantic import ValidationError
 
 from ablate.api import Denoised
-from ablate.kinds.solver import CLEAN
+from ablate.kinds.solver import CLEAN, Point
+from ablate_zoo.schedule.beta import Linear
+from ablate_zoo.schedule.cosine import Cosine
+from ablate_zoo.schedule.edm import Edm
+from ablate_zoo.schedule.rectified_flow import RectifiedFlow
+from ablate_zoo.solver.ddim import Ddim
+from ablate_zoo.solver.ddpm import Ddpm
+from ablate_zoo.solver.dpmpp_2m import Dpmpp2m
+from ablate_zoo.solver.edm import Euler, Heun
 
 MEAN, DEVIATION = 0.4, 0.5
-SOLVERS = [Ddim(), Ddim(eta=1.0), Heun()]
-SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True)]
+SOLVERS = [
+    *(Ddim(), Ddim(eta=1.0), Ddim(grid="uniform"), Heun(), Heun(churn=40.0), Euler(), Euler(churn=10.0)),
+    *(Euler(grid="trailing"), Ddpm(), Ddpm(variance="large"), Dpmpp2m(), Dpmpp2m(grid="trailing")),
+]
+SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True), Edm(), RectifiedFlow()]
 
 
 def fits(solver, schedule) -> bool:
@@ -64,8 +72,8 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize(("solver", "schedule"), PAIRS, ids=repr)
 def test_gaussian_data_come_out_with_the_right_mean_and_variance(solver, schedule):
-    z = draw(40_000, 1, 1, 1)
-    x = run(solver.model_copy(update={"steps": 200}), schedule, z)[-1].x
+    z = draw(20_000, 1, 1, 1)
+    x = run(solver.model_copy(update={"steps": 400}), schedule, z)[-1].x
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(x.std()) == pytest.approx(DEVIATION, abs=0.02)
 
@@ -81,7 +89,7 @@ def order(solver, schedule, steps):
     return math.log(errors[0] / errors[-1]) / math.log(steps[-1] / steps[0]), errors
 
 
-ORDERS = [(Ddim(grid="karras"), 1), (Heun(), 2)]
+ORDERS = [(Ddim(grid="karras"), 1), (Euler(), 1), (Heun(), 2), (Dpmpp2m(), 2)]
 
 
 @pytest.mark.parametrize(("solver", "expected"), ORDERS, ids=repr)
@@ -140,24 +148,28 @@ def test_clipping_keeps_the_image_in_range_and_the_noise_consistent():
     assert last.x.abs().max() <= 1
 
 
+def on_their_steps(solver, scheduler, schedule, steps):
+    """Our solver on the steps of one of diffusers' schedulers, and the scheduler with our exact table."""
+    scheduler.alphas_cumprod = schedule.alphas_bar(1000)  # their own is in fp32
+    scheduler.final_alpha_cumprod = scheduler.one = torch.tensor(1.0, dtype=torch.float64)
+    scheduler.set_timesteps(steps)
+    times = [int(i) / 999 for i in scheduler.timesteps]
+
+    class OnTheirSteps(type(solver)):
+        def points(self, schedule):
+            return [*(Point(t, *coefficients(schedule, t)) for t in times), CLEAN]
+
+    return OnTheirSteps(**(dict(solver) | {"steps": steps, "clip": False}))
+
+
 @pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=lambda s: s.name)
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_steps_are_those_of_diffusers(schedule, eta):
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
-    theirs.alphas_cumprod = schedule.alphas_bar(1000)  # their own table is in fp32
-    theirs.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
-    theirs.set_timesteps(20)
-    times = [int(i) / 999 for i in theirs.timesteps]
-
-    class OnTheirSteps(Ddim):
-        def points(self, schedule):
-            levels = [CLEAN._replace(t=t, alpha=a, sigma=s) for t in times for a, s in [coefficients(schedule, t)]]
-            return [*levels, CLEAN]
-
+    solver = on_their_steps(Ddim(eta=eta), theirs, schedule, 20)
     x = draw(2, 1, 4, 4)
-    generator = torch.Generator().manual_seed(3)
-    ours = list(OnTheirSteps(steps=20, eta=eta, clip=False).sample(optimal(schedule), x, schedule, generator))
+    ours = list(solver.sample(optimal(schedule), x, schedule, torch.Generator().manual_seed(3)))
     generator = torch.Generator().manual_seed(3)
     for i, state in zip(theirs.timesteps, ours, strict=True):
         eps = optimal(schedule)(x, int(i) / 999).noise
@@ -165,31 +177,99 @@ def test_ddim_steps_are_those_of_diffusers(schedule, eta):
         assert (state.x - x).abs().max() <= 1e-6
 
 
-@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # raised within diffusers
-def test_heun_steps_are_those_of_diffusers():
-    """Their scheduler keeps x/α and σ/α; ours x, α and σ: the same path in other coordinates."""
+@pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    ("variance", "theirs"), [("small", "fixed_small"), ("large", "fixed_large"), ("learned", "learned_range")]
+)
+def test_ddpm_steps_are_those_of_diffusers(schedule, variance, theirs):
     diffusers = pytest.importorskip("diffusers")
-    schedule, solver = Linear(), Heun(steps=12, clip=False)
-    theirs = diffusers.HeunDiscreteScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    scheduler = diffusers.DDPMScheduler(variance_type=theirs, clip_sample=False, timestep_spacing="trailing")
+    solver = on_their_steps(Ddpm(variance=variance), scheduler, schedule, 20)
+    raw = draw(2, 1, 4, 4, seed=9).tanh()
+
+    def denoise(x, t):
+        return optimal(schedule)(x, t)._replace(variance=raw)
+
+    x = draw(2, 1, 4, 4)
+    ours = list(solver.sample(denoise, x, schedule, torch.Generator().manual_seed(3)))
+    generator = torch.Generator().manual_seed(3)
+    for i, state in list(zip(scheduler.timesteps, ours, strict=True))[:-1]:  # theirs adds noise also to the last
+        output = denoise(x, int(i) / 999).noise
+        if variance == "learned":
+            output = torch.cat([output, raw], 1)
+        x = scheduler.step(output, int(i), x, generator=generator).prev_sample
+        assert (state.x - x).abs().max() <= 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # raised within diffusers
+@pytest.mark.parametrize("solver", [Heun(), Euler(), Dpmpp2m()], ids=lambda s: s.name)
+def test_steps_in_the_ratio_of_noise_are_those_of_diffusers(solver):
+    """Theirs keep x/α (DPM-Solver: x) and σ/α; ours x, α and σ: the same path in other coordinates."""
+    diffusers = pytest.importorskip("diffusers")
+    schedule, solver = Linear(), solver.model_copy(update={"steps": 12, "clip": False})
+    betas = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+    theirs = {
+        "heun": diffusers.HeunDiscreteScheduler,
+        "euler": diffusers.EulerDiscreteScheduler,
+        "dpmpp_2m": diffusers.DPMSolverMultistepScheduler,
+    }[solver.name](**betas)
     theirs.set_timesteps(12)
     ratios = torch.tensor([p.ratio for p in solver.points(schedule)], dtype=torch.float64)
-    theirs.sigmas = torch.cat([ratios[:1], ratios[1:-1].repeat_interleave(2), ratios[-1:]])
-    steps = [1000 - i for i in range(len(theirs.sigmas) - 1)]  # only labels, to find the place
-    theirs.timesteps = torch.tensor(steps, dtype=torch.float64)
+    middle = ratios[1:-1].repeat_interleave(2) if solver.name == "heun" else ratios[1:-1]
+    theirs.sigmas = torch.cat([ratios[:1], middle, ratios[-1:]])
+    # only labels, each its own, by which the scheduler finds its place
+    theirs.timesteps = torch.arange(1000, 1001 - len(theirs.sigmas), -1, dtype=torch.float64)
     theirs._step_index = 0
+    if solver.name == "euler":
+        theirs.is_scale_input_called = True
 
-    z = draw(2, 1, 4, 4)
-    x = start(schedule, z)
+    x = start(schedule, draw(2, 1, 4, 4))
     ours = list(solver.sample(optimal(schedule), x, schedule, torch.Generator()))
-    alpha = coefficients(schedule, 1.0)[0]
-    scaled = x / alpha
+    scaled = solver.name != "dpmpp_2m"
+    y = x / coefficients(schedule, 1.0)[0] if scaled else x
     for label in theirs.timesteps:
-        sigma = float(theirs.sigmas[theirs.step_index])
-        t = float(schedule.time(torch.tensor(-2 * math.log(sigma), dtype=torch.float64)))
-        scaled = theirs.step(
-            optimal(schedule)(coefficients(schedule, t)[0] * scaled, t).noise, label, scaled
-        ).prev_sample
-    assert (ours[-1].x - scaled).abs().max() <= 1e-6
+        ratio = float(theirs.sigmas[theirs.step_index])
+        t = float(schedule.time(torch.tensor(-2 * math.log(ratio), dtype=torch.float64)))
+        noise = optimal(schedule)(coefficients(schedule, t)[0] * y if scaled else y, t).noise
+        y = theirs.step(noise, label, y).prev_sample
+    assert (ours[-1].x - y).abs().max() <= 1e-6
+
+
+def test_ddim_with_all_its_noise_is_ddpm():
+    for schedule in SCHEDULES:
+        ddim, ddpm = (run(s, schedule, draw(4, 1, 2, 2)) for s in (Ddim(eta=1.0), Ddpm()))
+        assert all(torch.allclose(a.x, b.x, atol=1e-9) for a, b in zip(ddim, ddpm, strict=True))
+
+
+def test_euler_without_churn_is_ddim():
+    for schedule in SCHEDULES:
+        euler, ddim = (run(s, schedule, draw(4, 1, 2, 2))[-1].x for s in (Euler(grid="trailing"), Ddim()))
+        assert torch.equal(euler, ddim)
+
+
+def test_churn_starts_a_step_from_more_noise_within_its_bounds():
+    solver = Heun(steps=10, churn=2.0, churn_min=0.1, churn_max=10.0)
+    for point, up in zip(solver.points(Edm())[:-1], solver.raised(Edm()), strict=True):
+        expected = 1.2 if 0.1 <= point.ratio <= 10 else 1.0
+        assert up.ratio == pytest.approx(expected * point.ratio)
+    most = Heun(steps=10, churn=1000.0).raised(Edm())
+    assert most[0].ratio == pytest.approx(80)  # never more than the schedule has
+    assert most[5].ratio == pytest.approx(math.sqrt(2) * Heun(steps=10).points(Edm())[5].ratio)
+    with pytest.raises(ValidationError, match="must lie below"):
+        Heun(churn_min=2.0, churn_max=1.0)
+
+
+def test_a_learned_variance_is_asked_of_the_backbone():
+    assert set(Ddpm(variance="learned").requires()) == {"learned_variance"}
+    assert not Ddpm().requires()
+    with pytest.raises(ValueError, match="learned variance"):
+        run(Ddpm(variance="learned"), Linear(), draw(1, 1, 2, 2))
+
+
+def test_steps_below_one_are_refused():
+    for kind in (Ddim, Ddpm, Euler, Heun, Dpmpp2m):
+        with pytest.raises(ValidationError):
+            kind(steps=0)
 
 
 def test_heun_says_where_it_cannot_run():

@@ -2,23 +2,34 @@
 
 import pytest
 import torch
-from ablate_zoo.loss.mse import Mse
-from ablate_zoo.precondition.none import NoPrecondition
-from ablate_zoo.schedule.beta import Linear
-from ablate_zoo.schedule.cosine import Cosine
-from ablate_zoo.target.epsilon import Epsilon
-from ablate_zoo.target.v import Velocity
-from ablate_zoo.weighting.min_snr import MinSnr
-from ablate_zoo.weighting.uniform import Uniform
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ablate.api import Process
+from ablate_zoo.loss.mse import Mse
+from ablate_zoo.precondition.edm import EdmPrecondition
+from ablate_zoo.precondition.none import NoPrecondition
+from ablate_zoo.schedule.beta import Linear
+from ablate_zoo.schedule.cosine import Cosine
+from ablate_zoo.schedule.edm import Edm
+from ablate_zoo.schedule.rectified_flow import RectifiedFlow
+from ablate_zoo.target.epsilon import Epsilon
+from ablate_zoo.target.flow import Flow
+from ablate_zoo.target.score import Score
+from ablate_zoo.target.v import Velocity
+from ablate_zoo.target.x0 import Image
+from ablate_zoo.weighting.edm import EdmWeighting
+from ablate_zoo.weighting.min_snr import MinSnr
+from ablate_zoo.weighting.snr import P2, ClippedSnr, LogSnr, MaxSnr, Snr
+from ablate_zoo.weighting.uniform import Uniform
 
-TARGETS = [Epsilon(), Velocity()]
-WEIGHTINGS = [Uniform(), MinSnr(), MinSnr(tau=1.0)]
-SCHEDULES = [Linear(), Cosine(), Cosine(zero_terminal_snr=True)]
+TARGETS = [Epsilon(), Velocity(), Image(), Flow(), Score()]
+WEIGHTINGS = [
+    *(Uniform(), MinSnr(), MinSnr(tau=1.0), Snr(), Snr(gamma=0.5), LogSnr()),
+    *(MaxSnr(), ClippedSnr(), P2(), EdmWeighting()),
+]
+SCHEDULES = [Linear(), Cosine(), Cosine(zero_terminal_snr=True), Edm(), RectifiedFlow()]
 
 
 def make(weighting, target=TARGETS[0], schedule=SCHEDULES[0]) -> Process:
@@ -46,6 +57,7 @@ def test_weights_are_finite_and_not_negative(weighting, schedule):
 @pytest.mark.parametrize("apply", ["x0", "native"])
 @pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda y: y.name)
+@settings(max_examples=10)
 @given(t=st.floats(0.001, 0.999))
 def test_weight_times_error_is_the_same_on_x0_and_on_the_target(weighting, target, apply, t):
     process = make(weighting.model_copy(update={"apply": apply}), target)
@@ -69,6 +81,34 @@ def test_min_snr_has_the_published_form_for_each_target(t, tau):
     assert torch.allclose(make(MinSnr(tau=tau), Epsilon()).target_weight(level), capped / snr)
     assert torch.allclose(make(MinSnr(tau=tau), Velocity()).target_weight(level), capped / (snr + 1))
     assert make(MinSnr(tau=tau)).x0_weight(level) <= tau
+
+
+@given(t=st.floats(0, 1))
+def test_the_weights_in_their_published_forms(t):
+    level = make(Snr()).level(torch.tensor([t], dtype=torch.float64))
+    snr, one = level.snr, torch.ones(1, dtype=torch.float64)
+    on_noise = {w.name: make(w).target_weight(level) for w in (Snr(), P2(), MaxSnr())}
+    assert torch.allclose(on_noise["snr"], one)
+    assert torch.allclose(on_noise["p2"], (1 + snr) ** -0.5)
+    assert torch.allclose(on_noise["max_snr"], torch.maximum(one, 1 / snr))
+    assert torch.allclose(make(LogSnr(floor=0.2)).x0_weight(level), snr.log().clamp(min=0.2))
+    assert 0.1 <= make(ClippedSnr()).x0_weight(level) <= 5
+
+
+def test_edm_weighting_is_the_published_one():
+    process = make(EdmWeighting(), Image(), Edm())
+    level = process.level(torch.linspace(0, 1, 50, dtype=torch.float64))
+    s, d = level.sigma, process.sigma_data
+    assert torch.allclose(process.target_weight(level), (s**2 + d**2) / (s * d) ** 2)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda y: y.name)
+@pytest.mark.parametrize("schedule", [Linear(), Edm()], ids=lambda s: s.name)
+def test_edm_weighting_weighs_the_network_alike_at_every_level(schedule, target):
+    process = Process(schedule, target, EdmPrecondition(), EdmWeighting(), 0.6)
+    level = process.level(torch.linspace(0, 1, 50, dtype=torch.float64))
+    c = process.precondition.coefficients(level, target, 0.6)
+    assert torch.allclose(process.target_weight(level) * c.output**2, torch.ones(50, dtype=torch.float64), rtol=1e-9)
 
 
 def test_min_snr_agrees_with_the_snr_of_diffusers():
@@ -103,3 +143,12 @@ def test_mse_is_the_weighted_mean_over_an_image(target):
 def test_a_bound_that_is_not_positive_is_refused(tau):
     with pytest.raises(ValidationError):
         MinSnr(tau=tau)
+    with pytest.raises(ValidationError):
+        MaxSnr(tau=tau)
+
+
+def test_weights_that_would_be_negative_or_empty_are_refused():
+    with pytest.raises(ValidationError):
+        LogSnr(floor=0.0)
+    with pytest.raises(ValidationError, match="must lie below"):
+        ClippedSnr(low=5.0, high=1.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ablate.api import Guidance, Level, Predictor, Range
+from ablate.api import Guidance, Level, Predictor, Range, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,13 +18,31 @@ class Cfg(Guidance):
     """ŷ = y(null) + scale·(y(class) − y(null)) (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6).
 
     `scale` is 1 + w of the paper: 1 is the plain conditional prediction. It is the same for every
-    target, each being linear in ε at a given x. A learned variance is that of the class.
+    target, each being linear in ε at a given x. A learned variance is that of the class. With
+    `channels` only the first so many are guided. Between `sigma_low` and `sigma_high`, in σ/α, it
+    guides, outside it saves the second half of the batch (Kynkäänniemi et al. 2024, "Applying
+    Guidance in a Limited Interval").
     """
 
     name = "cfg"
 
     scale: Annotated[float, Field(ge=0, le=100), Range(1.0, 6.0)] = 1.5
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
+    channels: Annotated[int | None, Field(ge=1)] = None  # None: all
+    sigma_low: Annotated[float, Field(ge=0)] = 0.0
+    sigma_high: Annotated[float | None, Field(gt=0)] = None  # None: from pure noise on
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.sigma_high is not None and self.sigma_low >= self.sigma_high:
+            raise ValueError(f"sigma_low ({self.sigma_low:g}) must lie below sigma_high ({self.sigma_high:g})")
+        return self
+
+    def refuse(self, setting: Setting) -> str | None:
+        """More guided channels than there are."""
+        if self.channels is not None and self.channels > setting.shape[0]:
+            return f"cannot guide {self.channels} channels of {setting.shape[0]}; leave 'channels' out to guide all"
+        return None
 
     def requires(self) -> Mapping[str, str]:
         """Labels, and a network that knows how it is to have none."""
@@ -42,12 +61,23 @@ class Cfg(Guidance):
 
         if labels is None:
             raise ValueError("cfg needs labels to guide towards")
+        if not self._guides(level):
+            return predict(x, labels)
         both = predict(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
         given, plain = (part.float() for part in both.chunk(2))
-        channels = x.shape[1]
+        channels = self.channels or x.shape[1]
         guided = plain[:, :channels] + self.scale * (given[:, :channels] - plain[:, :channels])
         return torch.cat([guided, given[:, channels:]], dim=1)
 
     def describe(self) -> str:
-        """Such as `cfg(1.5)`."""
-        return f"cfg({self.scale:g})"
+        """Such as `cfg(1.5)`, or `cfg(1.5, channels=3, 0.28-2.9)`."""
+        said = [f"{self.scale:g}"]
+        if self.channels is not None:
+            said.append(f"channels={self.channels}")
+        if self.sigma_low > 0 or self.sigma_high is not None:
+            said.append(f"{self.sigma_low:g}-{'' if self.sigma_high is None else format(self.sigma_high, 'g')}")
+        return f"cfg({', '.join(said)})"
+
+    def _guides(self, level: Level) -> bool:
+        ratio = math.exp(-float(level.log_snr) / 2)
+        return ratio > self.sigma_low and (self.sigma_high is None or ratio <= self.sigma_high)

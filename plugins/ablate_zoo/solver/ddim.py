@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Denoiser, Point, Schedule, Solver, State, noise_like
+from ablate.api import Denoiser, Point, Schedule, Solver, State, noise_like, posterior
 
 if TYPE_CHECKING:
     import torch
@@ -35,14 +35,13 @@ class Ddim(Solver):
         """A state after each step."""
         for nfe, (now, then) in enumerate(self.intervals(schedule), 1):
             found = self.denoised(denoise, x, now)
-            fresh = self.eta * fresh_noise(now, then)
+            fresh = self.eta * math.sqrt(step_variance(now, then))
             x = then.alpha * found.x0 + math.sqrt(max(then.sigma**2 - fresh**2, 0.0)) * found.noise
             if fresh > 0:
                 x = x + fresh * noise_like(x, generator)
             yield State(x, found.x0, then.t, nfe)
 
 
-def fresh_noise(now: Point, then: Point) -> float:
-    """Deviation of q(x' | x, x0), the posterior of one step of the forward process."""
-    between = now.sigma**2 - (now.alpha / then.alpha * then.sigma) ** 2
-    return then.sigma / now.sigma * math.sqrt(max(between, 0.0))
+def step_variance(now: Point, then: Point) -> float:
+    """Variance of q(x' | x, x0), the posterior of one step of the forward process."""
+    return max(posterior(now.alpha, now.sigma, then.alpha, then.sigma).small, 0.0)

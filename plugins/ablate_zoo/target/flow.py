@@ -1,0 +1,21 @@
+"""The network predicts the direction from the image to the noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.api import Level, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Flow(Target):
+    """y = ε − x0, under `rectified_flow` the velocity dx/dt (Liu et al. 2022, "Flow Straight and Fast", eq. 1)."""
+
+    name = "flow"
+
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
+        """(−1, 1)."""
+        one = level.alpha * 0 + 1
+        return -one, one
