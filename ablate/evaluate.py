@@ -18,7 +18,7 @@ from ablate.component import Setting, digest
 from ablate.files import write_with
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features
-from ablate.kinds.process import Denoised, Process
+from ablate.kinds.process import Process
 from ablate.randomness import Draws
 from ablate.trial import Evaluation
 
@@ -59,16 +59,10 @@ class Sampler:
             labels = None
             if classes is not None:
                 labels = torch.arange(first, first + count, device=self.device) % classes
-
-            def denoise(x: Tensor, t: float, labels: Tensor | None = labels) -> Denoised:
-                level = self.process.level(torch.tensor(t, dtype=torch.float64))
-                prediction = guidance.predict(
-                    lambda y, given: self.process.predict(predict, y, level, given), x, labels, classes or 0, level
-                )
-                return self.process.denoised(prediction, x, level)
-
+            denoise = self.process.denoiser(predict, guidance, labels, classes or 0)
             generator = self.draws.at("latents", number)
-            x = torch.randn(count, *self.setting.shape, device=self.device, generator=generator)
+            latents = torch.randn(count, *self.setting.shape, device=self.device, generator=generator)
+            x = self.process.prior(latents)
             nfe = 0
             for state in solver.sample(denoise, x, self.candidate.schedule, generator):
                 x, nfe = state.x, state.nfe
