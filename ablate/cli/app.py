@@ -1,0 +1,41 @@
+"""All commands by name. Each is a file; none imports more than typer before it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ablate import __version__
+from ablate.cli import doctor, export, plan, plugins, report, run, schema, status
+from ablate.cli.outcome import Commands
+
+# Help without rich: it reads as well, and it is there before rich would be imported.
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Which design choice of a diffusion model matters, and what does it cost?",
+    epilog="Begin with: ablate doctor, ablate plan STUDY, ablate run STUDY",
+)
+for command in (run.run, plan.plan, status.status, report.report, export.export):
+    app.command()(command)
+app.add_typer(plugins.app, name="plugins")
+for command in (doctor.doctor, schema.schema):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ablate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ablate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Which design choice of a diffusion model matters, and what does it cost?"""

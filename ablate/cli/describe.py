@@ -1,0 +1,183 @@
+"""A component, described from its declaration alone: nothing is written down twice."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import tokenize
+from collections.abc import Mapping
+from textwrap import dedent, indent
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from ablate.component import Choice, Component, Extent, Range, When, default_name, slot_kind
+from ablate.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from ablate.registry import Catalog, Entry
+
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def summary(cls: type) -> str:
+    """The first line of a class's own docstring."""
+    return (inspect.getdoc(cls) or "").split("\n", 1)[0] if vars(cls).get("__doc__") else ""
+
+
+def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
+    """Everything that `ablate plugins show` tells, as plain data."""
+    cls = entry.cls
+    comments = _comments(cls)
+    fields = []
+    for name, info in cls.model_fields.items():
+        fields.append({"name": name, **_field(info, catalog), "comment": comments.get(name, "")})
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "full_name": entry.full_name,
+        "doc": inspect.getdoc(cls) or "",
+        "fields": fields,
+        **_capabilities(entry, catalog),
+        "file": str(entry.file),
+        "line": entry.line,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "source_hash": entry.source_hash,
+    }
+
+
+def told(of: Mapping[str, Any]) -> str:
+    """The same as text."""
+    lines = [f"{of['kind']}/{of['name']}", "", indent(of["doc"], "  "), ""]
+    if of["fields"]:
+        lines.append("fields")
+    for field in of["fields"]:
+        default = "required" if field["required"] else f"default {_value(field['default'])}"
+        valid = f", {field['range']}" if field["range"] else ""
+        lines.append(f"  {field['name']}: {field['type']}{valid}; {default}")
+        if field["search"]:
+            lines.append(f"      searched over {_search(field['search'])} by default")
+        if field["only_while"]:
+            lines.append(f"      read only while {field['only_while']}")
+        if field["comment"]:
+            lines.append(f"      {field['comment']}")
+    for word in ("provides", "requires", "excludes"):
+        if of[word]:
+            pairs = of[word].items() if isinstance(of[word], Mapping) else ((name, "") for name in of[word])
+            lines.append(f"{word} (with its defaults)")
+            lines += [f"  {name}: {why}" if why else f"  {name}" for name, why in pairs]
+    lines += [
+        "",
+        f"source        {of['file']}:{of['line']}",
+        f"distribution  {of['distribution']} {of['version']}",
+        f"source hash   {of['source_hash']}",
+    ]
+    return "\n".join(lines)
+
+
+def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
+    kind = slot_kind(info)
+    named = default_name(info, catalog)
+    if kind and named and named.rpartition(":")[2] in catalog.names(kind.kind):
+        named = named.rpartition(":")[2]  # a bare name is enough where no other plugin has it
+    default = None if info.is_required() else _plain(info.get_default(call_default_factory=True))
+    search: Any = None
+    only_while = ""
+    bounds = []
+    for meta in info.metadata:
+        if isinstance(meta, Choice):
+            search = list(meta.values)
+        elif isinstance(meta, Range):
+            search = {"low": meta.low, "high": meta.high, "log": meta.log, "step": meta.step}
+        elif isinstance(meta, When):
+            only_while = f"{meta.field} is {' or '.join(map(str, meta.values))}"
+        bounds += [f"{sign} {getattr(meta, name)}" for name, sign in BOUNDS.items() if hasattr(meta, name)]
+        if getattr(meta, "pattern", None):
+            bounds.append(f"matches {meta.pattern}")
+    return {
+        "type": _type(info.annotation),
+        "kind": kind.kind if kind else None,
+        "range": ", ".join(bounds),
+        "required": info.is_required() and named is None,
+        "default": named if named is not None and info.is_required() else default,
+        "search": search,
+        "only_while": only_while,
+        "extent": any(isinstance(meta, Extent) for meta in info.metadata),
+    }
+
+
+def _capabilities(entry: Entry, catalog: Catalog) -> dict[str, Any]:
+    """What its defaults bring and need; nothing where it has no complete defaults."""
+    try:
+        part = catalog.create(entry.kind, {"type": entry.full_name})
+    except InputError:
+        return {"provides": [], "requires": {}, "excludes": {}}
+    return {
+        "provides": sorted(part.provides()),
+        "requires": dict(part.requires()),
+        "excludes": dict(part.excludes()),
+    }
+
+
+def _type(annotation: Any) -> str:
+    """A type in words: `int`, `fusion` (a slot), `'a' | 'b'`, `list of metric`."""
+    if annotation is None or annotation is type(None):
+        return "nothing"
+    if isinstance(annotation, type) and issubclass(annotation, Component):
+        return annotation.kind
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (tuple, list):
+        return f"list of {_type(inner[0])}" if inner[-1] is Ellipsis or len(inner) == 1 else _several(inner)
+    if origin is dict:
+        return f"mapping of {_type(inner[0])} to {_type(inner[1])}"
+    if origin is not None and (origin is Union or origin.__name__ == "UnionType"):
+        return " or ".join(_type(one) for one in inner)
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _several(inner: tuple[Any, ...]) -> str:
+    return f"list of {len(inner)}: {', '.join(map(_type, inner))}"
+
+
+def _search(search: Any) -> str:
+    if isinstance(search, list):
+        return ", ".join(map(_value, search))
+    step = f" in steps of {search['step']:g}" if search["step"] is not None else ""
+    return f"{search['low']:g} to {search['high']:g}{step}{', evenly in the logarithm' if search['log'] else ''}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """A default as JSON."""
+    if hasattr(value, "spec"):
+        return value.spec()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, bool | int | float | str | dict) or value is None else str(value)
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The comment behind each field's declaration: what its author says of it."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not (isinstance(base, type) and issubclass(base, Component)) or base is Component:
+            continue
+        try:
+            source = dedent(inspect.getsource(base))
+            tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+        except (OSError, TypeError, SyntaxError, tokenize.TokenError):
+            continue
+        lines = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+        for line, text in enumerate(source.splitlines(), start=1):
+            name, colon, _ = text.strip().partition(":")
+            if colon and name in vars(base).get("__annotations__", {}) and line in lines and text.startswith("    "):
+                found[name] = lines[line]
+    return found

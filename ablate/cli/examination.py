@@ -1,0 +1,184 @@
+"""The parts of `ablate doctor`: each gives (what, whether it works or None, text)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.cli.terminal import size
+from ablate.component import Component, Setting
+from ablate.errors import InputError, SpecError
+from ablate.kinds.data import Data
+from ablate.kinds.executor import Executor
+from ablate.kinds.features import Features
+
+if TYPE_CHECKING:
+    from ablate.registry import Entry
+
+Found = tuple[str, bool | None, str]
+
+NEEDED = ("torch", "optuna", "pydantic", "pandas", "moocore")
+OPTIONAL = {"ray": 'trials side by side: pip install "ablate[ray]"'}
+
+
+def versions() -> Iterator[Found]:
+    """Python, ablate and the packages that it stands on."""
+    yield "python", None, f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
+    for name in ("ablate", *NEEDED):
+        version = _version(name)
+        yield name, version is not None, version or f"not installed; run: pip install {name}"
+    for name, what in OPTIONAL.items():
+        version = _version(name)
+        yield name, version is not None, version or f"not installed; for {what}"
+
+
+def devices() -> Iterator[Found]:
+    """The CPU, and every GPU that torch sees."""
+    try:
+        import torch
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        yield "torch", False, f"cannot be imported: {error}"
+        return
+    yield "device cpu", True, f"{torch.get_num_threads()} threads"
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = (
+            f"torch is built for CUDA {built}, and sees no GPU: check nvidia-smi"
+            if built
+            else (
+                "this torch is built without CUDA; on a machine with a GPU install another: https://pytorch.org/get-started"
+            )
+        )
+        yield "device cuda", False, why
+        return
+    for i in range(torch.cuda.device_count()):
+        of = torch.cuda.get_device_properties(i)
+        yield f"device cuda:{i}", True, f"{of.name}, {size(of.total_memory)}, compute capability {of.major}.{of.minor}"
+
+
+def machine() -> Iterator[Found]:
+    """Cores and memory, as far as this process may use them."""
+    import psutil
+
+    from ablate.execute.share import cores
+
+    yield "cores", None, f"{cores()} for this process, {os.cpu_count()} in the machine"
+    memory = psutil.virtual_memory()
+    yield "memory", None, f"{size(memory.available)} free of {size(memory.total)}"
+
+
+def plugins() -> Iterator[Found]:
+    """Every entry point with what it brings, and what could not be loaded."""
+    from ablate.hooks import GROUP
+    from ablate.registry import catalog
+
+    known = catalog()
+    for point in importlib.metadata.entry_points(group=GROUP):
+        distribution = point.dist.name if point.dist else "unknown"
+        package = point.module
+        count = sum(
+            e.distribution == distribution and f"{e.cls.__module__}.".startswith(f"{package}.") for e in known.entries()
+        )
+        broken = [b for b in known.broken if b.plugin == f"{distribution}:{point.name}"]
+        told = f"{count} components from {point.value}"
+        if broken:
+            told += f"; {len(broken)} modules are broken, the first says: {broken[0].reason}; see: ablate plugins"
+        yield f"plugin {distribution}:{point.name}", not broken, told
+
+
+def data() -> Iterator[Found]:
+    """Each data component: whether its images are here."""
+
+    def look(part: Component) -> str:
+        assert isinstance(part, Data)
+        setting = part.setting()
+        classes = f", {setting.classes} classes" if setting.classes else ""
+        return f"{'×'.join(map(str, setting.shape))}{classes}"
+
+    yield from _components("data", look)
+
+
+def features() -> Iterator[Found]:
+    """Each features component: whether its weights are here. They are not loaded."""
+
+    def look(part: Component) -> str:
+        assert isinstance(part, Features)
+        reason = part.refuse(Setting((3, 64, 64), None))
+        if reason is not None:
+            raise InputError(reason)
+        return f"weights {part.weights_hash()[:12]}"
+
+    yield from _components("features", look)
+
+
+def executors() -> Iterator[Found]:
+    """Each executor: whether it can run here."""
+    from ablate.registry import catalog
+
+    for entry in catalog().entries("executor"):
+        assert issubclass(entry.cls, Executor)
+        try:
+            able = entry.cls.available()
+            yield f"executor {entry.name}", able, "" if able else "cannot run here: what it needs is not installed"
+        except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
+            yield f"executor {entry.name}", False, f"broken: {type(error).__name__}: {error}"
+
+
+def cache() -> Iterator[Found]:
+    """Where data and features are kept, and whether that can be written."""
+    from ablate.study.launch import cache_folder
+
+    folder = cache_folder()
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        yield "cache", False, f"{folder} cannot be written ({error.strerror}); name another one in ABLATE_CACHE"
+        return
+    yield "cache", True, f"{folder}, {size(_bytes(folder))}" if folder.exists() else f"{folder}, not made yet"
+
+
+def _components(kind: str, look: Callable[[Component], str]) -> Iterator[Found]:
+    from ablate.registry import catalog
+
+    for entry in catalog().entries(kind):
+        part = _default(entry)
+        if isinstance(part, str):
+            yield f"{kind} {entry.name}", None, part
+            continue
+        try:
+            yield f"{kind} {entry.name}", True, look(part)
+        except InputError as error:
+            yield f"{kind} {entry.name}", False, str(error)
+        except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
+            yield f"{kind} {entry.name}", False, f"broken: {type(error).__name__}: {error}"
+
+
+def _default(entry: Entry) -> Component | str:
+    """The component with its defaults; where it has none for some field, what a study has to say."""
+    from ablate.registry import catalog
+
+    try:
+        return catalog().create(entry.kind, {"type": entry.full_name})
+    except SpecError as error:
+        return f"needs to be told: {error.message}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,28 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, such as studies/dit_conditioning.yaml.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, such as results/dit_conditioning.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Put a value into the study, as in budget.images=50_000. Repeatable."
+    ),
+]
+PluginFiles = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE", help="A .py file, or a package, with components of yours. Repeatable."),
+]
+Profile = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the study's own `profiles`: the same at another scale.")
+]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="What to run on; auto takes a GPU where there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on stdout.")]

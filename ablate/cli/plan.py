@@ -1,0 +1,78 @@
+"""`ablate plan`: what a study will cost, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plan(
+    study: StudyFile,
+    set_: Set = None,
+    plugin: PluginFiles = None,
+    profile: Profile = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show what a study will cost; nothing is trained.
+
+    Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates.
+    """
+    from ablate.study.load import load_study
+
+    loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
+
+    from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
+    from ablate.study.launch import choose_device
+    from ablate.study.plan import plan as make
+
+    on = choose_device(device)
+    frame = make(loaded, on)
+    if not as_json:
+        _tell(frame, on)
+        return
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
+
+
+def _tell(frame: pd.DataFrame, device: str) -> None:
+    from ablate.cli.terminal import duration, size, table
+    from ablate.results.numbers import count, number
+
+    columns = ("candidate", "params", "Gflops", "memory", "images", f"time of a trial ({device})")
+    rows = [
+        [
+            str(row["candidate"]),
+            count(row["params"]),
+            number(row["gflops"], 4),
+            size(row["memory_bytes"]),
+            "" if row["images"] is None else str(row["images"]),
+            duration(row["seconds"]),
+        ]
+        for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
+    ]
+    table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
+    if note := frame.attrs.get("note"):
+        print(f"{note}; they vary in")
+        for path, held in frame.attrs["space"].items():
+            print(f"  {path}: {_range(held)}")
+    seeds = int(frame["seeds"].iloc[0])
+    of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
+    print(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+
+
+def _total(frame: pd.DataFrame) -> float:
+    """Seconds for all trials; where a sampler finds them, as if each were like the baseline."""
+    return float(frame["seconds"].mean() * frame.attrs["trials"])
+
+
+def _range(held: Any) -> str:
+    if isinstance(held, Mapping):
+        step = "" if held.get("step") is None else f" in steps of {held['step']:g}"
+        return f"{held['low']:g} to {held['high']:g}{step}{', evenly in the logarithm' if held.get('log') else ''}"
+    return ", ".join(map(str, held))

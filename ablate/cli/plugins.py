@@ -1,0 +1,110 @@
+"""`ablate plugins`: which components there are, where each comes from, and what could not be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ablate.cli.options import Json, PluginFiles
+
+if TYPE_CHECKING:
+    from ablate.registry import Broken, Catalog, Entry
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def plugins(ctx: typer.Context, as_json: Json = False, plugin: PluginFiles = None) -> None:
+    """List components, or show one: ablate plugins show fusion/gated."""
+    if ctx.invoked_subcommand is None:
+        _list(as_json, plugin or ())
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as fusion.")] = None,
+    as_json: Json = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """List every component by kind, and every plugin that could not be loaded."""
+    _list(as_json, plugin or (), kind)
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(metavar="KIND/NAME", help="A component, such as fusion/gated; or a kind.")],
+    as_json: Json = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """Show a component: what it does, its fields, what it needs, and where its source is."""
+    from ablate.cli.describe import describe, told
+    from ablate.cli.terminal import emit_json
+    from ablate.registry import catalog
+
+    known = catalog(tuple(plugin or ()))
+    kind, _, name = what.partition("/")
+    if not name:
+        known.kind(kind)  # raises, with the nearest name
+        if as_json:
+            emit_json([_row(entry, known) for entry in known.entries(kind)])
+        else:
+            _show_kind(kind, known)
+        return
+    description = describe(known.entry(kind, name), known)
+    if as_json:
+        emit_json(description)
+    else:
+        print(told(description))
+
+
+def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None:
+    from ablate.cli.terminal import emit_json, table
+    from ablate.registry import catalog
+
+    known = catalog(tuple(plugin))
+    entries = sorted(known.entries(kind), key=lambda e: (e.kind, e.name, e.distribution))
+    rows = [_row(entry, known) for entry in entries]
+    if as_json:
+        emit_json({"components": rows, "broken": [_broken(one) for one in known.broken]})
+        return
+    columns = ("kind", "name", "from", "what it is")
+    cells = [
+        (r["kind"], r["name"] + (" *" if r["default"] else ""), f"{r['distribution']} {r['version']}", r["summary"])
+        for r in rows
+    ]
+    table(columns, cells, wrap="what it is")
+    if any(r["default"] for r in rows):
+        print("*: fills the place of its kind where a study says nothing")
+    for one in known.broken:
+        print(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
+
+
+def _show_kind(kind: str, known: Catalog) -> None:
+    from ablate.cli.describe import summary
+    from ablate.cli.terminal import table
+
+    print(f"{kind}: {summary(known.kind(kind))}\n")
+    table(
+        ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in known.entries(kind)], wrap="what it is"
+    )
+
+
+def _row(entry: Entry, known: Catalog) -> dict[str, Any]:
+    from ablate.cli.describe import summary
+
+    return {
+        "kind": entry.kind,
+        "name": entry.name if entry.name in known.names(entry.kind) else entry.full_name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "file": str(entry.file),
+        "line": entry.line,
+        "default": known.default(entry.kind) == entry.full_name,
+        "summary": summary(entry.cls),
+    }
+
+
+def _broken(one: Broken) -> dict[str, str]:
+    return {"plugin": one.plugin, "module": one.module, "reason": one.reason, "traceback": one.traceback}

@@ -1,0 +1,30 @@
+"""`ablate report`: the figures and one page that shows everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablate.cli.options import Folder
+
+
+def report(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in DIR by default.")
+    ] = None,
+) -> None:
+    """Draw the figures, and write report.html.
+
+    One page that needs nothing else: table, verdict, figures, every trial.
+    """
+    from ablate.results import load
+    from ablate.results.report import report as write
+
+    results = load(folder)
+    drawn = results.figures()
+    print(write(results, out))
+    for path in drawn:
+        print(path)

@@ -1,0 +1,123 @@
+"""`ablate run`: from a study file to its results, or onwards from where it was interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ablate.cli.options import Device, PluginFiles, Profile, Set, StudyFile
+from ablate.cli.outcome import SOME_FAILED, complain, fail
+
+if TYPE_CHECKING:
+    from ablate.engine import Outcome
+
+
+def run(
+    study: StudyFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The study's folder, results/<study> by default; an existing one is resumed."),
+    ] = None,
+    set_: Set = None,
+    plugin: PluginFiles = None,
+    profile: Profile = None,
+    executor: Annotated[
+        str | None, typer.Option(metavar="local|ray", help="Where segments run; ray where it is installed.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Trials at a time; as many as fit by default.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Run a study, or go on with one that was interrupted.
+
+    Nothing that was measured is measured again. Exit code 1 says that some trials failed.
+    """
+    from ablate.study.load import load_study
+
+    loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
+
+    from ablate.cli.live import view  # what follows takes a while to import: first what is wrong is told
+    from ablate.study.launch import launch
+
+    with _database_errors(), _interruptible(), view(loaded.study.study, loaded.objectives) as watch:
+        launched = launch(
+            study,
+            out=out,
+            overrides=set_ or (),
+            plugins=plugin or (),
+            profile=profile,
+            executor=executor,
+            workers=workers,
+            device=device,
+            watch=watch,
+            say=complain,
+        )
+    _summarise(launched.folder)
+    _conclude(launched.outcome, launched.folder)
+
+
+def _summarise(folder: Path) -> None:
+    from ablate.cli.terminal import console, lively
+    from ablate.results import load
+
+    results = load(folder)
+    if lively():
+        console().print(results.summary())
+    else:
+        print(results.summary(plain=True), end="")
+
+
+def _conclude(outcome: Outcome, folder: Path) -> None:
+    """Say what the table does not, and end with 1 where trials failed."""
+    if outcome.reused:
+        print(f"{outcome.reused} of the trials were measured before and taken as they were")
+    sys.stdout.flush()
+    if outcome.refused:
+        complain(f"{outcome.refused} candidates were refused: their parts do not go together")
+    if outcome.failed:
+        complain(f"{_trials(outcome.failed)} failed; for the reasons: ablate status {folder}")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A request to terminate (a batch system's, a closed terminal's) ends the run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in wanted}
+    try:
+        yield
+    except SystemExit as error:
+        # Ray puts a handler of its own in the place of ours, which exits.
+        if error.code in (signal.SIGTERM, -signal.SIGTERM):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """The study's database on a full disk or in a folder that became read-only: no defect of ours."""
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        fail(f"optuna.db: {error.orig}; put it right, then give the same command again: it goes on from what is there")

@@ -1,0 +1,67 @@
+"""Signs of life in a study's folder: who is at work there, and what they last told."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.files import read_json
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A trial without an end: `running` (a worker holds its folder), `waiting` (for one), or `interrupted`."""
+
+    trial: str
+    state: str
+    phase: str | None = None
+    images: int | None = None
+    total: int | None = None
+    loss: float | None = None
+    images_per_second: float | None = None
+    age_seconds: float | None = None  # since the worker last told
+
+
+def driven(folder: Path) -> bool:
+    """Whether an `ablate run` is at work in the folder."""
+    return _held(folder / ".driver")
+
+
+def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
+    """What can be said of a trial that has neither record nor failure."""
+    place = folder / "trials" / trial
+    state = "running" if _held(place / ".lock") else "waiting" if at_work else "interrupted"
+    told, age = _told(place / "progress.json")
+    numbers = {key: told.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
+    return Unfinished(trial, state, **numbers, age_seconds=age)
+
+
+def _told(file: Path) -> tuple[dict[str, Any], float | None]:
+    try:
+        told = read_json(file)
+        age = max(0.0, time.time() - file.stat().st_mtime)
+    except (OSError, json.JSONDecodeError):
+        return {}, None
+    return (told if isinstance(told, dict) else {}), age
+
+
+def _held(file: Path) -> bool:
+    """Whether another process holds an exclusive lock on the file. Ours is shared, and let go at once."""
+    try:
+        handle = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: nobody can tell
+        return False
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,53 @@
+"""The front of what is measured so far, from the trials' records alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablate.trial import Objective
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate that no other beats in every objective, as far as is known."""
+
+    label: str
+    values: tuple[float, ...]  # one an objective: the mean over the seeds that have one
+    seeds: int
+
+
+def best_front(records: Mapping[str, Mapping[str, Any]], objectives: Sequence[Objective]) -> list[Standing]:
+    """The candidates on the front, the best in the first objective first; seeds that diverged do not count."""
+    import numpy as np
+
+    from ablate.results.front import nondominated
+
+    if not objectives:
+        return []
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records.values():
+        groups.setdefault(str(record["config_hash"]), []).append(record)
+    found = [one for group in groups.values() if (one := _standing(group, objectives)) is not None]
+    if not found:
+        return []
+    signs = np.array([-1.0 if o.larger_is_better else 1.0 for o in objectives])
+    kept = nondominated(np.array([one.values for one in found]) * signs)
+    front = [one for one, on in zip(found, kept, strict=True) if on]
+    return sorted(front, key=lambda one: one.values[0] * signs[0])
+
+
+def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> Standing | None:
+    from ablate.results.candidates import show
+
+    rows = [[o.value(record) for o in objectives] for record in group if record["state"] == "complete"]
+    whole = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
+    whole = [row for row in whole if len(row) == len(objectives)]
+    if not whole:
+        return None
+    label = ", ".join(show(choice) for choice in group[0]["choices"].values()) or "baseline"
+    return Standing(label, tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))

@@ -1,0 +1,152 @@
+"""`ablate status`: how far a study is, what runs, what failed and why; also while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.cli.options import Folder, Json
+
+if TYPE_CHECKING:
+    from ablate.results import Results
+
+SILENT = 300.0  # seconds without a sign of life after which it is worth a word
+
+
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show how far a study is, also while it runs.
+
+    Counts by state, running trials with their last sign of life, failures with their reasons, the table so far.
+    """
+    from ablate.cli.terminal import console, emit_json, lively
+    from ablate.results import load
+
+    results = load(folder)
+    found = standing(results)
+    if as_json:
+        emit_json(found)
+        return
+    _tell(found, folder)
+    if any(found["states"].get(state) for state in ("complete", "diverged", "failed")):
+        print()
+        if lively():
+            console().print(results.summary())
+        else:
+            print(results.summary(plain=True), end="")
+
+
+def standing(results: Results) -> dict[str, Any]:
+    """All that `ablate status` tells, as plain data."""
+    from ablate.cli.signs import driven, unfinished
+    from ablate.results.tables import grouped
+
+    trials = results.trials.astype(object).where(results.trials.notna(), None)
+    rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
+    at_work = driven(results.path)
+    open_, failures, states = [], [], dict.fromkeys(("complete", "diverged", "failed"), 0)
+    for row in rows:
+        who = {"trial": row["trial"], "candidate": row["candidate"], "seed": row["seed"]}
+        if row["state"] in ("running", "unreadable"):
+            one = asdict(unfinished(results.path, row["trial"], at_work))
+            open_.append({**who, **one})
+            states[one["state"]] = states.get(one["state"], 0) + 1
+            continue
+        states[row["state"]] = states.get(row["state"], 0) + 1
+        if row["state"] != "complete":
+            failures.append({**who, "state": row["state"], "class": row["failure"], "message": row["message"]})
+    curves = results.curves
+    spent = {row["trial"]: row["seconds"] for row in rows if row["seconds"] is not None}
+    for one in open_:
+        of = curves[curves["trial"] == one["trial"]]
+        if len(of):
+            spent[one["trial"]] = float(of["seconds"].max())
+    table = grouped(results)
+    return {
+        "study": results.name,
+        "folder": str(results.path),
+        "at_work": at_work,
+        "planned": _planned(results, len(rows)),
+        "states": states,
+        "unfinished": open_,
+        "failures": failures,
+        "trial_seconds": sum(spent.values()),
+        "candidates": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "warnings": [*table.attrs["problems"], *results.warnings],
+    }
+
+
+def _planned(results: Results, known: int) -> int | None:
+    """How many trials the first launch meant to run; None where a later one means more, or nobody can tell."""
+    from ablate.errors import InputError
+    from ablate.study.load import load_study
+
+    try:
+        loaded = load_study(results.lock["spec"], frozen={**results.lock["options"], **results.lock["ranges"]})
+    except (InputError, KeyError, TypeError):  # a plugin is gone, or there is no lock
+        return None
+    design = loaded.study.design
+    planned = design.candidates(loaded.space.dimensions) * design.seeds
+    return planned if planned >= known else None
+
+
+def _tell(found: dict[str, Any], folder: Path) -> None:
+    from ablate.cli.terminal import duration, table
+
+    if found["at_work"]:
+        doing = "at work"
+    elif found["unfinished"]:
+        doing = "interrupted; the same `ablate run` goes on from here"
+    else:
+        doing = "nobody is at work here"
+    print(f"{found['study']}: {doing}")
+    counts = [f"{n} {state}" for state, n in found["states"].items() if n]
+    of = f" of {found['planned']}" if found["planned"] is not None else ""
+    print(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
+    if found["unfinished"]:
+        print()
+        columns = ("candidate", "seed", "state", "phase", "images", "loss", "images/s", "last sign of life")
+        table(columns, [_open_row(one) for one in found["unfinished"]])
+    if found["failures"]:
+        print()
+        table(
+            ("candidate", "seed", "state", "why", "trial"), [_failure_row(one) for one in found["failures"]], wrap="why"
+        )
+        if any(one["state"] == "failed" for one in found["failures"]):
+            print(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
+
+
+def _open_row(one: dict[str, Any]) -> list[str]:
+    from ablate.cli.terminal import duration
+    from ablate.results.numbers import number
+
+    images = "" if one["images"] is None else str(one["images"])
+    if images and one["total"]:
+        images += f"/{one['total']}"
+    age = one["age_seconds"]
+    sign = "" if age is None else f"{duration(age)} ago"
+    if age is not None and age > SILENT and one["state"] == "running" and one["phase"] == "train":
+        sign += " (silent)"
+    return [
+        _text(one["candidate"]),
+        _text(one["seed"]),
+        one["state"],
+        _text(one["phase"]),
+        images,
+        "" if one["loss"] is None else number(one["loss"], 3),
+        "" if one["images_per_second"] is None else number(one["images_per_second"], 3),
+        sign,
+    ]
+
+
+def _failure_row(one: dict[str, Any]) -> list[str]:
+    why = (one["message"] or "").strip() or "no message"
+    if one["class"] not in (None, "failed"):
+        why = f"{one['class']}: {why}"
+    return [_text(one["candidate"]), _text(one["seed"]), one["state"], why, one["trial"]]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "?"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
