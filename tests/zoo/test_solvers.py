@@ -8,8 +8,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablate.api import Denoised
+from ablate.api import Denoised, Process
 from ablate.kinds.solver import CLEAN, Point
+from ablate_zoo.guidance.cfg import Cfg
+from ablate_zoo.precondition.edm import EdmPrecondition
 from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.schedule.cosine import Cosine
 from ablate_zoo.schedule.edm import Edm
@@ -18,6 +20,8 @@ from ablate_zoo.solver.ddim import Ddim
 from ablate_zoo.solver.ddpm import Ddpm
 from ablate_zoo.solver.dpmpp_2m import Dpmpp2m
 from ablate_zoo.solver.edm import Euler, Heun
+from ablate_zoo.target.v import Velocity
+from ablate_zoo.weighting.min_snr import MinSnr
 
 MEAN, DEVIATION = 0.4, 0.5
 SOLVERS = [
@@ -282,3 +286,20 @@ def test_heun_says_where_it_cannot_run():
 def test_states_come_one_at_a_time():
     states = Ddim(steps=3).sample(optimal(Linear()), draw(1, 1, 2, 2), Linear(), torch.Generator())
     assert isinstance(states, types.GeneratorType)
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS, Ddpm(variance="learned")], ids=repr)
+def test_no_step_reads_a_value_back_from_the_device(solver):
+    """On the meta device there are no values: whatever would wait for one raises."""
+    process = Process(Linear(), Velocity(), EdmPrecondition(), MinSnr(), 0.5)
+    x, labels = torch.empty(2, 1, 4, 4, device="meta"), torch.zeros(2, dtype=torch.int64, device="meta")
+
+    def network(x, noise, labels):
+        assert noise.device == x.device
+        return torch.cat([x, x], 1) * noise.reshape(-1, 1, 1, 1)
+
+    denoise = process.denoiser(network, Cfg(scale=2.0, sigma_high=10.0), labels, 10)
+    states = list(solver.model_copy(update={"steps": 4}).sample(denoise, x, process.schedule, torch.Generator()))
+    assert states[-1].nfe == solver.model_copy(update={"steps": 4}).nfe()
+    assert states[-1].x.shape == x.shape
+    assert states[-1].x.dtype == torch.float32
