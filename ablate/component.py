@@ -239,6 +239,7 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
     """
     if isinstance(spec, kind):
         return spec
+    at = path if isinstance(spec, str) else (*path, "type")
     if isinstance(spec, str):
         spec = {"type": spec}
     if not isinstance(spec, Mapping):
@@ -251,7 +252,6 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
     try:
         cls = resolver.get(kind.kind, named)
     except SpecError as error:
-        at = (*path, "type") if "type" in spec else path
         raise SpecError([Problem(at, p.message) for p in error.problems]) from None
     values = {key: value for key, value in spec.items() if key != "type"}
     made = fill(cls, values, resolver, path)

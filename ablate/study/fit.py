@@ -68,7 +68,8 @@ def check_choices(space: Space, design: Design, fit: Fit) -> Space:
     try:
         proposals = space.proposals(design)
     except InputError as error:
-        raise SpecError([Problem(("design",), error.message)]) from None
+        first, _, path = (error.where or "").partition(".")
+        raise SpecError([Problem(("vary", path) if first == "vary" else ("design",), error.message)]) from None
     for d in space.dimensions:
         if proposals is not None and not any(d.path in p for p in proposals):
             told = "no candidate of this design has it: the component that has this field is chosen by none"

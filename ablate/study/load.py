@@ -15,12 +15,13 @@ from ablate.errors import Path as Keys
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment
 from ablate.registry import Catalog, catalog
-from ablate.space import Space, make_space
+from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
 from ablate.study.override import applied
 from ablate.study.schema import Study, objectives_of
 from ablate.study.yaml import Document, read
 from ablate.trial import Objective, Question
+from ablate.vary import make_space
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""What the first launch of a study froze, so that a later one goes on with the same study or refuses.
+
+Optuna refuses a new choice in a running study; a changed plugin or another budget would mix results
+that do not belong together.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from ablate.candidate import Candidate
+from ablate.component import Component
+from ablate.errors import InputError
+from ablate.files import read_json, write_atomic, write_json
+from ablate.registry import Entry
+from ablate.space import Space
+from ablate.study.load import LoadedStudy
+from ablate.study.schema import metric_columns
+
+SCHEMA = 1
+PACKAGES = ("ablate", "torch", "numpy", "optuna")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The lock of a study's folder; None where there is none. Raises InputError for a damaged one."""
+    path = folder / "lock.json"
+    try:
+        held = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot be read ({error}); restore it, or give another folder with --out", str(path)
+        ) from None
+    if not isinstance(held, dict) or held.get("schema") != SCHEMA or not _whole(held):
+        told = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
+        raise InputError(told, str(path))
+    return held
+
+
+def write(folder: Path, loaded: LoadedStudy) -> None:
+    """Keep the study's file as given and, at the first launch only, its lock."""
+    text = loaded.document.text
+    if text is None:
+        stream = io.StringIO()
+        YAML(typ="safe", pure=True).dump(loaded.document.data, stream)
+        text = stream.getvalue()
+    write_atomic(folder / "study.yaml", text)
+    if not (folder / "lock.json").exists():
+        write_json(folder / "lock.json", make(loaded))
+
+
+def make(loaded: LoadedStudy) -> dict[str, Any]:
+    """The content of `lock.json`."""
+    study, space = loaded.study, loaded.space
+    return {
+        "schema": SCHEMA,
+        "study": study.study,
+        "identity": study.digest(),
+        "science": study.active(),  # what the identity is the hash of
+        "spec": study.spec(),
+        "choices": {d.path: list(d.choices) for d in space.dimensions if d.choices},
+        "options": {d.path: _options(space, d.path) for d in space.dimensions if d.choices},
+        "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
+        "baseline": dict(loaded.baseline),
+        "objectives": [objective.name for objective in loaded.objectives],
+        "metrics": metric_columns(study.evaluate),
+        "larger_is_better": [m.label(study.evaluate.samples) for m in study.evaluate.metrics if m.larger_is_better],
+        "versions": versions(),
+        "plugins": plugins(loaded),
+    }
+
+
+def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """{path: choices or range} of the first launch, for `load_study(frozen=...)`."""
+    return {**lock["options"], **lock["ranges"]}
+
+
+def check(folder: Path, loaded: LoadedStudy) -> list[str]:
+    """Whether a folder belongs to this study, whose plugins have not changed; warnings of lesser changes.
+
+    Raises InputError for another study's folder, with what differs, and for a changed plugin.
+    """
+    held = read(folder)
+    if held is None:
+        return []
+    where = str(folder)
+    if held["identity"] != loaded.study.digest():
+        told = "\n".join(f"  {line}" for line in differences(held["science"], loaded.study.active()))
+        raise InputError(
+            f"holds another study, {held['study']!r}; what differs (there -> here):\n{told}\n"
+            "give another folder with --out, or undo the change",
+            where,
+        )
+    changed = list(_changed(held["plugins"], loaded))
+    if changed:
+        told = "\n".join(f"  {line}" for line in changed)
+        raise InputError(
+            f"was begun with other source code:\n{told}\nrestore that source, or give another folder with --out", where
+        )
+    now = versions()
+    return [
+        f"{folder} was begun with {name} {then}, this is {now.get(name)}: results may differ slightly"
+        for name, then in held["versions"].items()
+        if now.get(name) != then
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides results, without importing any of it."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def plugins(loaded: LoadedStudy) -> dict[str, dict[str, str]]:
+    """Provenance of every component that a trial of the study can use, by `kind/name`."""
+    return {
+        name: {"distribution": entry.distribution, "version": entry.version, "source_hash": entry.source_hash}
+        for name, entry in sorted(_entries(loaded).items())
+    }
+
+
+def differences(then: Any, now: Any, path: str = "") -> list[str]:
+    """`path: old -> new` for every place in which two JSON trees differ."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        keys = [*then, *(key for key in now if key not in then)]
+        return [
+            line
+            for key in keys
+            for line in differences(then.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}.{key}" if path else key)
+        ]
+    return [] if then == now else [f"{path}: {_show(then)} -> {_show(now)}"]
+
+
+_ABSENT = object()
+
+
+def _show(value: Any) -> str:
+    return "(not there)" if value is _ABSENT else json.dumps(value)
+
+
+def _whole(held: Mapping[str, Any]) -> bool:
+    wanted = ("identity", "science", "options", "ranges", "versions", "plugins")
+    return all(isinstance(held.get(key), str if key == "identity" else dict) for key in wanted)
+
+
+def _options(space: Space, path: str) -> list[Any]:
+    """The choices as a study would give them; one that is called by its type alone is that name again."""
+    options = space.options.get(path, {})
+    dimension = next(d for d in space.dimensions if d.path == path)
+    given = [(label, options.get(label, label)) for label in dimension.choices]
+    return [label if isinstance(o, Mapping) and o.get("type") == label else o for label, o in given]
+
+
+def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
+    number = int if dimension["integer"] else float
+    ends = {key: number(dimension[key]) for key in ("low", "high")}
+    return {**ends, "log": dimension["log"], "step": dimension["step"]}
+
+
+def _changed(then: Mapping[str, Mapping[str, str]], loaded: LoadedStudy) -> Iterator[str]:
+    for name, entry in sorted(_entries(loaded).items()):
+        if name in then and then[name]["source_hash"] != entry.source_hash:
+            yield f"{name} of {entry.distribution} {entry.version}, {entry.file}"
+
+
+def _entries(loaded: LoadedStudy) -> dict[str, Entry]:
+    parts: list[Component] = [part for _, part in (*loaded.study.data.parts(), *loaded.study.evaluate.parts())]
+    for candidate in _candidates(loaded):
+        parts.extend(part for _, part in candidate.parts())
+    found = {}
+    for cls in {type(part) for part in parts}:
+        entry = loaded.catalog.locate(cls)
+        bare = entry.name in loaded.catalog.names(entry.kind)
+        found[f"{entry.kind}/{entry.name if bare else entry.full_name}"] = entry
+    return found
+
+
+def _candidates(loaded: LoadedStudy) -> Iterator[Candidate]:
+    """The base, and candidates that between them hold every choice."""
+    yield loaded.study.base
+    space, proposals = loaded.space, loaded.proposals()
+    if proposals is None:
+        proposals = [{**space.context(d.path), d.path: label} for d in space.dimensions for label in d.choices]
+    for assignment in proposals:
+        yield loaded.candidate(assignment)

@@ -1,0 +1,77 @@
+"""What a study will cost before anything is trained: every candidate's size, memory and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ablate.candidate import Candidate
+from ablate.kinds.design import Assignment
+from ablate.results.candidates import candidates as labelled
+from ablate.study.estimate import memory_bytes, seconds
+from ablate.study.load import LoadedStudy
+
+if TYPE_CHECKING:
+    from ablate.flops import Cost
+
+
+def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
+    """One row a candidate, in the order in which they run; nothing is trained.
+
+    Columns: candidate (its label), c.<path> for each choice, params, gflops and macs (forward, an
+    image), memory_bytes (of training) and seconds (of one trial), both estimates: see
+    `ablate.study.estimate`; images (None where time decides), seeds, config_hash.
+    Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
+    `trials` (how many candidates, times seeds), and `space` ({path: choices or range}).
+    """
+    proposals = loaded.proposals()
+    design = loaded.study.design
+    rows: dict[str, dict[str, Any]] = {}
+    for assignment in [loaded.baseline] if proposals is None else proposals:
+        row = _row(loaded, assignment, device)
+        rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
+    frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64"})
+    names = {c.config_hash: c.label for c in labelled(frame, loaded.baseline, dict(_space(loaded)))}
+    frame.insert(0, "candidate", frame["config_hash"].map(names))
+    count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
+    frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
+    if proposals is None:
+        told = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
+        frame.attrs["note"] = told
+    return frame
+
+
+def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
+    candidate = loaded.candidate(assignment)
+    question = loaded.question
+    cost = question.cost(candidate)
+    images = question.budget.images_for(candidate.batch, cost.gflops)
+    return {
+        **{f"c.{path}": label for path, label in assignment.items()},
+        "params": cost.params,
+        "gflops": cost.gflops,
+        "macs": cost.macs,
+        "memory_bytes": memory_bytes(candidate, question.setting),
+        "seconds": _seconds(loaded, candidate, cost, images, device),
+        "images": images,
+        "seeds": loaded.study.design.seeds,
+        "config_hash": question.digest(candidate),
+    }
+
+
+def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int | None, device: str) -> float:
+    question = loaded.question
+    samples = question.evaluation.samples
+    if images is None:
+        assert question.budget.minutes is not None
+        return 60 * question.budget.minutes + seconds(candidate, question.setting, cost.macs, 0, samples, device)
+    return seconds(candidate, question.setting, cost.macs, images, samples, device)
+
+
+def _space(loaded: LoadedStudy) -> Iterator[tuple[str, list[Any] | Mapping[str, Any]]]:
+    for d in loaded.space.dimensions:
+        ends = {key: value for key, value in asdict(d).items() if key in ("low", "high", "log", "step")}
+        yield d.path, list(d.choices) if d.choices else ends
