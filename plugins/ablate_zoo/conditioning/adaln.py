@@ -1,0 +1,42 @@
+"""conditionings `adaln` and `adaln_zero`: the condition regresses what the norms do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from ablate.api import Conditioning, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class AdaLN(Conditioning):
+    """Shift and scale of every norm from time and class (Peebles & Xie 2023, section 3.2)."""
+
+    name = "adaln"
+    regresses: ClassVar[tuple[str, ...]] = ("shift", "scale")
+
+    def requires(self) -> Mapping[str, str]:
+        """Blocks of tokens."""
+        return {"tokens": "it modulates the norms of a transformer's blocks"}
+
+    def modulation(self, site: Site) -> nn.Module:
+        """One linear layer a block."""
+        return self._regress(site, self.regresses)
+
+    def head(self, site: Site) -> nn.Module:
+        """The final layer is modulated too, without a gate."""
+        return self._regress(site, ("shift", "scale"))
+
+    def _regress(self, site: Site, parts: tuple[str, ...]) -> nn.Module:
+        from ablate_zoo.modules.modulation import AdaptiveModulation
+
+        return AdaptiveModulation(site.embedding, site.width, site.branches, parts)
+
+
+class AdaLNZero(AdaLN):
+    """adaLN with a gate on each branch; all zero at the start, so that every block is the identity."""
+
+    name = "adaln_zero"
+    regresses: ClassVar[tuple[str, ...]] = ("shift", "scale", "gate")

@@ -1,0 +1,27 @@
+"""conditioning `in_context`: time and class as two more tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ablate.api import Conditioning, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class InContext(Conditioning):
+    """The condition's tokens join the sequence and leave after the last block (DiT, section 3.2)."""
+
+    name = "in_context"
+
+    def requires(self) -> Mapping[str, str]:
+        """A sequence to join."""
+        return {"tokens": "its tokens join a transformer's sequence"}
+
+    def sequence(self, site: Site) -> nn.Module:
+        """The tokens as they are."""
+        from ablate_zoo.modules.condition import ContextTokens
+
+        return ContextTokens(site.embedding, site.width)
