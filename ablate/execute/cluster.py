@@ -1,6 +1,6 @@
-"""A Ray cluster of one machine that lives and dies with this process.
+"""Ray clusters: one of this machine that lives and dies with this process, or one that is there.
 
-It listens on the loopback interface only, behind a token of its own. Its files lie in a folder of
+Our own listens on the loopback interface only, behind a token of its own. Its files lie in a folder of
 its own, not in /tmp/ray, which belongs to whoever came first and which other drivers search for a
 cluster to join. What a killed driver left there is swept away by the next start; its processes are
 ended by the kernel, because Ray ties them to the thread that started them: so `start` belongs into
@@ -16,16 +16,22 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from ablate.errors import InputError
+
 PREFIX = "ablate-ray-"
+MARK = "ABLATE_RAY"  # environment variable by which the cluster's processes are known
 OBJECT_STORE = 100_000_000  # bytes; jobs and reports are short strings (Ray's least is 75 MB)
 LONGEST_BASE = 24  # a socket's path may have 107 bytes, and Ray appends some 70 to ours
+CONNECT = 10.0  # seconds to reach a cluster
 GRACE = 5.0  # seconds that processes get to end by themselves
 
 _TOKEN = secrets.token_hex(32)  # one a process: Ray reads it once
@@ -37,13 +43,48 @@ _ENVIRONMENT = {
 }
 
 
-class Cluster:
-    """Started by its constructor. slots: tasks of one CPU at once; threads: of OpenMP in each worker."""
+class Cluster(ABC):
+    """Connects this process to Ray when it is made. Raises InputError where that fails by the user's settings."""
+
+    def alive(self) -> bool:
+        """Whether jobs can still end. If not: `close`, make another."""
+        return True
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave, or end, the cluster."""
+
+
+class Joined(Cluster):
+    """Somebody else's cluster: at an address, or the one that this program itself is connected to (None)."""
+
+    def __init__(self, address: str | None) -> None:
+        import ray
+
+        self._leave = address is not None
+        if address is None:
+            return
+        try:
+            _reach(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"no Ray cluster at {address!r}: {error}") from error
+
+    def close(self) -> None:
+        """Disconnect, where the connection is ours."""
+        import ray
+
+        if self._leave:
+            ray.shutdown()
+
+
+class Own(Cluster):
+    """One machine. slots: tasks of one CPU at once; threads: of OpenMP in each worker."""
 
     def __init__(self, slots: int, gpus: int, threads: int) -> None:
         self._root, self._lock = _folder()
         try:
-            environment = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
+            environment = {**_ENVIRONMENT, MARK: str(self._root), "OMP_NUM_THREADS": str(threads)}
             with _environment(environment), _loopback(), _same_sigterm():
                 import ray
 
@@ -58,9 +99,17 @@ class Cluster:
                     _node_ip_address="127.0.0.1",
                     _temp_dir=str(self._root),
                 )
+            self._servers = [p for p in psutil.Process().children() if p.name() in ("raylet", "gcs_server")]
         except BaseException:  # Ctrl-C too: half a cluster is taken down again
             self.close()
             raise
+
+    def alive(self) -> bool:
+        """Whether the servers run without which no task begins."""
+        try:
+            return all(process.status() != psutil.STATUS_ZOMBIE for process in self._servers)
+        except psutil.NoSuchProcess:
+            return False
 
     def close(self) -> None:
         """End every process of the cluster, and remove its folder."""
@@ -77,11 +126,18 @@ class Cluster:
             os.close(self._lock)
 
     def _processes(self) -> Iterator[psutil.Process]:
-        """Ray's servers, known by our folder in their command lines, and the workers below them."""
-        for process in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                if any(str(self._root) in word for word in process.cmdline()):
-                    yield from (process, *process.children(recursive=True))
+        """Ray's servers, its workers and what these started, wherever in the tree they are by now."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # of another user, or just gone
+                if process.environ().get(MARK) == str(self._root):
+                    yield process
+
+
+def _reach(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens; Ray itself would end the program after a minute."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT).close()
 
 
 def _folder() -> tuple[Path, int]:

@@ -7,13 +7,12 @@ engine retries, Ray does not.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +21,10 @@ from ablate.errors import InputError
 from ablate.execute import work as jobs
 from ablate.execute.pool import QueuePool
 from ablate.execute.share import Resources, Share, machine, share
-from ablate.kinds.executor import Executor, Pool
+from ablate.kinds.executor import Executor, Pool, Report
+
+if TYPE_CHECKING:
+    from ablate.execute.cluster import Cluster
 
 
 class Ray(Executor):
@@ -53,66 +55,70 @@ class Ray(Executor):
         """Workers on this machine or on the cluster. To be called in the main thread."""
         if not self.available():
             raise InputError("the executor 'ray' needs Ray: pip install 'ablate[ray]', or use the executor 'local'")
+        from ablate.execute.cluster import Joined, Own
+
         address = self.address or os.environ.get("RAY_ADDRESS")
-        already = "ray" in sys.modules and _ray().is_initialized()
-        if already or address not in (None, "local"):
-            return self._join(work, device, address, already)
+        if "ray" in sys.modules and _ray().is_initialized():
+            return self._on(Joined(None), work, device)
+        if address not in (None, "local"):
+            return self._on(Joined(address), work, device)
         have = machine(device)
         each = share(have, self.workers, self.cpus, self.gpus, device)
-        from ablate.execute.cluster import Cluster
+        # On a cluster of our own one CPU stands for one worker, whatever it gets.
+        return RayPool(work, each, 1, partial(Own, each.workers, have.gpus, each.cpus))
 
-        cluster = Cluster(each.workers, have.gpus, each.cpus)
+    def _on(self, cluster: Cluster, work: str, device: str) -> Pool:
+        """Workers on a cluster that is there."""
         try:
-            return RayPool(work, each, cpus=1, leave=cluster.close)  # there, a CPU stands for a worker
-        except BaseException:
-            cluster.close()
-            raise
-
-    def _join(self, work: str, device: str, address: str | None, already: bool) -> Pool:
-        """Workers on a cluster that is there; one that this program itself has joined is left as it was."""
-        ray = _ray()
-        if not already:
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"no Ray cluster at {address!r}: {error}") from error
-        leave = _nothing if already else ray.shutdown
-        try:
-            total = ray.cluster_resources()
+            total = _ray().cluster_resources()
             have = Resources(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
             each = share(have, self.workers, self.cpus, self.gpus, device)
             if each.cpus > have.cpus:
                 raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {have.cpus}")
-            return RayPool(work, each, cpus=each.cpus, leave=leave)
+            return RayPool(work, each, each.cpus, lambda: cluster)
         except BaseException:
-            leave()
+            cluster.close()
             raise
 
 
 class RayPool(QueuePool):
     """Submits jobs as tasks; their ends come in by callback.
 
-    cpus: what Ray counts for one task; leave: ends or leaves the cluster.
+    cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die.
     """
 
-    def __init__(self, work: str, each: Share, cpus: int, leave: Callable[[], None]) -> None:
+    def __init__(self, work: str, each: Share, cpus: int, cluster: Callable[[], Cluster]) -> None:
         super().__init__(each.workers, each.cpus)
-        self._leave = leave
-        self._tasks: dict[str, Any] = {}  # object references of what runs
+        self._connect = cluster
+        self._cluster = cluster()
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
         task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
         self._task = task(_task(work, list(sys.path)))
+        self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
+
+    def wait(self, timeout: float) -> list[Report]:
+        """See `Pool.wait`. A cluster of our own that died is started again; its jobs are lost."""
+        reports = super().wait(timeout)
+        if reports or not self._tasks or self._cluster.alive():
+            return reports
+        for name in list(self._tasks):
+            if self._tasks.pop(name, None) is not None:
+                self._ended.put(jobs.lost(name, "the Ray cluster on this machine died, with all its workers"))
+        self._cluster.close()
+        self._cluster = self._connect()
+        return super().wait(0)
 
     def _begin(self, name: str, job: str) -> None:
         reference = self._task.remote(job)
         self._tasks[name] = reference
-        reference.future().add_done_callback(partial(self._ended_with, name))
+        reference.future().add_done_callback(partial(self._ended_with, name, reference))
 
-    def _ended_with(self, name: str, future: Future[str]) -> None:
+    def _ended_with(self, name: str, reference: Any, future: Future[str]) -> None:
         """Called in one of Ray's threads."""
         from ray.exceptions import OutOfMemoryError, RayTaskError
 
-        self._tasks.pop(name, None)
+        if self._tasks.get(name) is not reference or self._tasks.pop(name, None) is None:
+            return  # reported as lost
         error = future.exception()
         if error is None:
             self._ended.put(future.result())
@@ -129,7 +135,7 @@ class RayPool(QueuePool):
             for reference in list(self._tasks.values()):
                 ray.cancel(reference, force=True)
         finally:
-            self._leave()
+            self._cluster.close()
 
 
 def _ray() -> Any:
@@ -137,10 +143,6 @@ def _ray() -> Any:
     import ray
 
     return ray
-
-
-def _nothing() -> None:
-    """Leaves a cluster that somebody else has joined."""
 
 
 def _task(work: str, path: list[str]) -> Callable[[str], str]:

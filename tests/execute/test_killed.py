@@ -1,0 +1,110 @@
+"""Whatever ends a driver, its workers end too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting_for_tests import until
+
+from ablate.execute.ray import Ray
+
+HERE = Path(__file__).parent
+needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+
+
+@dataclass
+class Driver:
+    """A driver whose workers are busy, in a process group of its own."""
+
+    process: subprocess.Popen[str]
+    mark: str
+    temporary: Path  # its TMPDIR, short enough for Ray's sockets
+
+    def alive(self) -> list[str]:
+        """What runs of it and below it."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ABLATE_TEST") == self.mark:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+        return found
+
+    def folders(self) -> list[Path]:
+        """The clusters' folders that are left."""
+        return list(self.temporary.glob("*ablate-ray-*"))
+
+
+@contextlib.contextmanager
+def driver(executor: str, folder: Path, do: str, temporary: Path) -> Iterator[Driver]:
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, "ABLATE_TEST": mark, "PYTHONPATH": str(HERE), "TMPDIR": str(temporary)}
+    command = [sys.executable, str(HERE / "driver_for_tests.py"), executor, str(folder), do]
+    started = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    jobs = 2 if executor == "ray" else 1
+    try:
+        until(lambda: len(list(folder.glob("*.pid"))) == jobs or started.poll() is not None, 90, "no job began")
+        assert started.poll() is None, started.communicate()
+        yield Driver(started, mark, temporary)
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.communicate()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@needs_ray
+@pytest.mark.parametrize("do", ["sleep", "spin"])
+def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do: str) -> None:
+    with driver("ray", tmp_path, do, temporary) as killed:
+        assert len(killed.alive()) > 5  # the driver, Ray's servers, two workers
+        killed.process.kill()
+        until(lambda: not killed.alive(), 20, f"still there: {killed.alive()}")
+        (left,) = killed.folders()
+    from ablate.execute.cluster import _sweep
+
+    _sweep(temporary)  # as the next start does
+    assert not left.exists()
+
+
+@needs_ray
+def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path) -> None:
+    from ablate.execute.cluster import _sweep
+
+    with driver("ray", tmp_path, "spin", temporary) as interrupted:
+        _sweep(temporary)
+        assert len(interrupted.folders()) == 1  # not swept: its driver lives
+        os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
+        out, errors = interrupted.process.communicate(timeout=30)
+        assert interrupted.process.returncode == 130
+        assert (out, errors) == ("", "")
+        assert interrupted.alive() == []
+        assert interrupted.folders() == []
+
+
+def test_local_interrupt_stops_the_job(tmp_path: Path, temporary: Path) -> None:
+    with driver("local", tmp_path, "sleep", temporary) as interrupted:
+        os.killpg(interrupted.process.pid, signal.SIGINT)
+        _, errors = interrupted.process.communicate(timeout=20)
+        assert (interrupted.process.returncode, errors) == (130, "")
+        assert (tmp_path / "0.stopped").exists()
+        assert interrupted.alive() == []

@@ -1,0 +1,107 @@
+"""What only Ray can do, and only Ray can get wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting_for_tests import collect, run, until
+
+from ablate.errors import InputError
+from ablate.execute.cluster import _TOKEN, Joined
+from ablate.execute.ray import Ray
+from ablate.kinds.executor import Pool
+
+HERE = Path(__file__).parent
+
+
+def test_ray_killed_worker_is_lost_and_replaced(
+    ray_pool: Pool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pid = tmp_path / "one.pid"
+    ray_pool.submit({"job": "one", "do": "spin", "seconds": 60, "file": str(pid)})
+    until(lambda: pid.exists() and pid.read_text(), 20, "the job never began")
+    capfd.readouterr()
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    begun = time.monotonic()
+    report = collect(ray_pool, 1, 20)["one"]
+    assert report["status"] == "lost"
+    assert report["message"]
+    assert capfd.readouterr() == ("", "")  # Ray says nothing of its own
+    assert time.monotonic() - begun < 10
+    assert run(ray_pool, do="echo")["status"] == "done"
+
+
+def test_ray_workers_are_other_processes_that_stay(ray_pool: Pool) -> None:
+    seen = {run(ray_pool, do="echo")["pid"] for _ in range(20)}
+    assert os.getpid() not in seen
+    assert len(seen) <= ray_pool.slots
+
+
+def test_ray_tells_a_job_its_threads(ray_pool: Pool) -> None:
+    assert run(ray_pool, do="threads") == {"job": "one", "status": "done", "threads": 1, "omp": "1"}
+    assert run(ray_pool, do="threads", threads=3)["threads"] == 3
+
+
+def test_ray_listens_on_loopback_alone(ray_pool: Pool) -> None:
+    run(ray_pool, do="echo")
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {c.laddr.ip for p in family for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listening
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_ray_is_joined_at_an_address_and_left_running(ray_pool: Pool) -> None:
+    import ray
+
+    code = (
+        "from ablate.execute.ray import Ray\n"
+        "with Ray().start('work_for_tests:work', 'cpu') as pool:\n"
+        "    pool.submit({'job': 'one', 'do': 'echo'})\n"
+        "    print(pool.slots, [r['status'] for r in pool.wait(60)], end='')"
+    )
+    address = ray.get_runtime_context().gcs_address
+    environment = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as this cluster is on the loopback interface
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=90)
+    assert (found.stdout, found.stderr) == ("2 ['done']", "")
+    assert run(ray_pool, do="echo")["status"] == "done"
+
+
+def test_ray_connection_of_the_program_is_used_and_kept(ray_pool: Pool) -> None:
+    with Ray(workers=1).start("work_for_tests:work", "cpu") as second:  # ray_pool has connected this process
+        assert run(second, do="echo")["status"] == "done"
+    assert run(ray_pool, do="echo")["status"] == "done"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_ray_nowhere_is_the_users_error_at_once(address: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=f"no Ray cluster at '{address}'"):
+        Joined(address)
+    assert time.monotonic() - begun < 5
+
+
+def test_ray_not_installed_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python itself marks what cannot be imported
+    assert not Ray.available()
+    with pytest.raises(InputError, match="pip install"):
+        Ray().start("work_for_tests:work", "cpu")
+
+
+def test_ray_cluster_that_dies_loses_its_jobs_and_comes_back(ray_pool: Pool, tmp_path: Path) -> None:
+    pid = tmp_path / "one.pid"
+    ray_pool.submit({"job": "one", "do": "sleep", "seconds": 60, "file": str(pid)})
+    until(lambda: pid.exists() and pid.read_text(), 20, "the job never began")
+    worker = psutil.Process(int(pid.read_text()))
+    worker.parent().kill()  # the raylet: now no task begins any more, and this worker would go on
+    assert collect(ray_pool, 1, 60)["one"]["status"] == "lost"
+    assert not worker.is_running()
+    assert run(ray_pool, do="echo")["status"] == "done"
