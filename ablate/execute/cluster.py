@@ -82,27 +82,27 @@ class Own(Cluster):
     """One machine. slots: tasks of one CPU at once; threads: of OpenMP in each worker."""
 
     def __init__(self, slots: int, gpus: int, threads: int) -> None:
-        self._root, self._lock = _folder()
-        try:
-            environment = {**_ENVIRONMENT, MARK: str(self._root), "OMP_NUM_THREADS": str(threads)}
-            with _environment(environment), _loopback(), _same_sigterm():
-                import ray
+        with _environment(_ENVIRONMENT), _loopback(), _same_sigterm():
+            import ray
 
-                ray.init(
-                    address="local",
-                    num_cpus=slots,
-                    num_gpus=gpus,
-                    object_store_memory=OBJECT_STORE,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    _node_ip_address="127.0.0.1",
-                    _temp_dir=str(self._root),
-                )
-            self._servers = [p for p in psutil.Process().children() if p.name() in ("raylet", "gcs_server")]
-        except BaseException:  # Ctrl-C too: half a cluster is taken down again
-            self.close()
-            raise
+            self._root, self._lock = _folder()
+            try:
+                with _environment({MARK: str(self._root), "OMP_NUM_THREADS": str(threads)}):
+                    ray.init(
+                        address="local",
+                        num_cpus=slots,
+                        num_gpus=gpus,
+                        object_store_memory=OBJECT_STORE,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                        _node_ip_address="127.0.0.1",
+                        _temp_dir=str(self._root),
+                    )
+                self._servers = [p for p in psutil.Process().children() if p.name() in ("raylet", "gcs_server")]
+            except BaseException:  # Ctrl-C too: half a cluster is taken down again
+                self._end(grace=0)
+                raise
 
     def alive(self) -> bool:
         """Whether the servers run without which no task begins."""
@@ -113,14 +113,18 @@ class Own(Cluster):
 
     def close(self) -> None:
         """End every process of the cluster, and remove its folder."""
+        self._end(GRACE)
+
+    def _end(self, grace: float) -> None:
         import ray
 
         mine = list(self._processes())
         ray.shutdown()
-        _, alive = psutil.wait_procs(mine, timeout=GRACE)
+        _, alive = psutil.wait_procs(mine, timeout=grace)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(alive, timeout=GRACE)
         shutil.rmtree(self._root, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.close(self._lock)
