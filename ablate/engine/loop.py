@@ -293,7 +293,8 @@ class Engine:
 
 
 def _label(choices: Mapping[str, Any]) -> str:
-    return ", ".join(str(value) for value in choices.values()) or "baseline"
+    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())
+    return ", ".join(shown) or "baseline"
 
 
 def _halved(job: Mapping[str, Any]) -> int:

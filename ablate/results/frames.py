@@ -26,7 +26,7 @@ TRIAL = (
     "device",
     "versions",
 )
-EXTRA = ("train_seconds", "evaluate_seconds", "failure", "message")
+EXTRA = ("loss", "train_seconds", "evaluate_seconds", "overhead_seconds", "failure", "message")
 METRIC = (
     "trial",
     "images",
@@ -45,7 +45,7 @@ METRIC = (
 )
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "images_per_second", "seconds")
 _NUMBERS = {
-    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
+    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "loss", "train_seconds"),
     *("evaluate_seconds", "nfe", "samples", "value", "error", "loss", "lr", "grad_norm", "images_per_second"),
 }
 

@@ -12,7 +12,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
-COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images")
+COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images", "loss")
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation")
