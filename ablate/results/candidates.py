@@ -106,7 +106,7 @@ def _labels(found: Sequence[Candidate], baseline: Mapping[str, Any]) -> list[str
             return _unique([", ".join(p) for p in parts], found)
     clear = _clear(found, varied)
     texts = [
-        ", ".join(
+        "/".join(
             show(c.choices[p]) if p in clear else f"{names[p]}={show(c.choices[p])}" for p in varied if p in c.choices
         )
         for c in found

@@ -30,15 +30,13 @@ def _best(results: Results, quality: Objective) -> str:
     table = results.front([quality.column, "gflops"])
     ranked = table[table["n"] > 0]
     if ranked.empty:
-        return f"No candidate has a value of {quality.column}."
+        return _unmeasured(results)
     ranked = ranked.iloc[(ranked[quality.column] * quality.sign).argsort(kind="stable")]
     best, base = ranked.iloc[0], results.baseline
     n = int(best["n"])
     value = plus_minus(best[quality.column], best[f"{quality.column}.sd"])
     seeds = f"over {n} seeds" if n > 1 else "with one seed"
-    title = (
-        f"{best['candidate']}, the baseline," if base and base.config_hash == best["config_hash"] else best["candidate"]
-    )
+    title = _called(str(best["candidate"]), own=base is not None and base.config_hash == best["config_hash"])
     told = f"{title} has the best {quality.column}, {value} {seeds}, at {number(best['gflops'], 3)} Gflops"
     if best["diverged"]:
         told += f" (but {best['diverged']} of its seeds diverged)"
@@ -121,5 +119,13 @@ def _left_out(results: Results) -> str:
     return f"Trials without a value: {'; '.join(parts)}." if parts else ""
 
 
+def _called(label: str, own: bool) -> str:
+    if not own:
+        return label
+    return "The baseline" if label == "baseline" else f"{label}, the baseline,"
+
+
 def _listed(names: list[str]) -> str:
+    if len(names) > 6:
+        names = [*names[:5], f"{len(names) - 5} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

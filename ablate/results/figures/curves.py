@@ -50,7 +50,7 @@ def draw(results: Results) -> Figure | None:
     changed = sorted({p for c in results.candidates for p in c.choices if set(p.split(".")) & set(REDEFINES)})
     said = "mean over seeds; band: ± 1 standard deviation"
     if changed and len(results.candidates) > 1:
-        said += f"; losses under different {', '.join(changed)} are not comparable"
+        said += f"; what the loss is depends on {', '.join(changed)}: do not compare its level across them"
     style.title(axes, "Learning curves", said)
     style.finish(axes)
     _names(axes, {c: end for c, end in ends.items() if end is not None})

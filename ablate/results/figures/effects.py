@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ablate.results.candidates import Candidate
     from ablate.results.results import Results
 
-COLUMNS = (14, 168, 190)  # points right of the axes: difference, n, p
+COLUMNS = (14, 186, 208)  # points right of the axes: difference, n, p
 
 
 def draw(results: Results) -> Figure | None:
@@ -30,13 +30,15 @@ def draw(results: Results) -> Figure | None:
         return None
     table = results.effects(quality.column)
     differences = table.attrs["differences"]
-    height = 1.75 + 0.42 * len(table)
+    height = 1.95 + 0.42 * len(table)
     figure = Figure(figsize=(8.2, height))
     axes = figure.add_subplot()
-    figure.subplots_adjust(left=0.22, right=0.66, bottom=0.6 / height, top=1 - 0.95 / height)
+    figure.subplots_adjust(left=0.22, right=0.66, bottom=0.6 / height, top=1 - 1.15 / height)
     looks = {c.config_hash: c for c in results.candidates}
     low, high = _limits(table, differences)
     axes.set_xlim(low, high)
+    if not table["n"].any():
+        axes.set_xticks([])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
     for i, (_, row) in enumerate(table.iterrows()):
@@ -50,7 +52,7 @@ def draw(results: Results) -> Figure | None:
     for at, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
         _beside(axes, -0.6, at, text, style.MUTED, above=5)
     said = f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval; p: permutation test, Holm-corrected"
-    style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126)
+    style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126, up=14)
     style.finish(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ablate.results.candidates import Candidate
     from ablate.results.results import Results
 
+APART, REACH = 13, 160  # pixels between candidates of one cost, and over how many they may spread
 NAMED = 24  # beyond so many candidates the points carry numbers, and the names stand beside
 
 
@@ -39,21 +40,31 @@ def draw(results: Results) -> Figure | None:
     seeds = seeds[seeds["state"] == "complete"].dropna(subset=[quality.column, cost.column])
     figure = Figure(figsize=(8.2, 5.4))
     axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
     _scale(axes, table, seeds, quality, cost)
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
-    rows = {str(h): row for h, row in table.iterrows()}
-    marks = [_point(axes, c, rows[c.config_hash], seeds, quality, cost) for c in results.candidates]
+    rows = {str(h): row for h, row in table.iterrows() if np.isfinite(row[cost.column])}
+    shown = [c for c in results.candidates if c.config_hash in rows]  # of the others nothing is known yet
+    lanes = _lanes(axes, rows, seeds, quality, cost)
+    marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in shown]
     axes.set_xlabel(style.axis_label(cost))
     axes.set_ylabel(style.axis_label(quality))
     n = int(table["n"].max())
-    said = f"mean of {n} seeds (small points), bar: ± 1 standard deviation" if n > 1 else "one seed: no spread is known"
-    crosses = "; cross: no seed has a value" if (table["n"] == 0).any() else ""
-    style.title(axes, results.study.get("question") or results.name, f"{said}; line: the front{crosses}")
+    told = ["no seed has a value" if n == 0 else "one seed: no spread is known"]
+    if n > 1:
+        told = [f"mean of {n} seeds (points)", "bar: ± 1 standard deviation"]
+    if n:
+        told.append("line: the front")
+    if any(x != float(rows[h][cost.column]) for h, x in lanes.items()):
+        told.append("equal costs side by side")
+    if n and (table["n"] == 0).any():
+        told.append("cross: no seed has a value")
+    style.title(axes, results.study.get("question") or results.name, "; ".join(told))
     style.finish(axes)
     if seeds.empty:
         axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
         axes.set_yticks([])
-    _labels(figure, axes, results.candidates, rows, marks, stairs)
+    _labels(figure, axes, shown, rows, marks, stairs)
     return figure
 
 
@@ -73,7 +84,7 @@ def _scale(axes: Axes, table: pd.DataFrame, seeds: pd.DataFrame, quality: Object
     y = np.concatenate([mean - spread, mean + spread, seeds[quality.column].to_numpy(dtype=float)])
     y = y[np.isfinite(y)]
     low, high = (float(y.min()), float(y.max())) if len(y) else (0.0, 1.0)
-    room = max(0.12 * (high - low), 0.02 * abs(high), 1e-9)
+    room = max(0.12 * (high - low), 0.02 * abs(high), 1e-9) if high > low else 0.2 * abs(high) or 1.0
     axes.set_ylim(low - room, high + room * (1 + bool((table["n"] == 0).any())))
     if quality.larger_is_better and (table["n"] == 0).any():
         axes.set_ylim(low - 2 * room, high + room)
@@ -96,14 +107,48 @@ def _staircase(axes: Axes, front: pd.DataFrame, quality: Objective, cost: Object
     return [list(pair) for pair in pairwise(corners)]
 
 
+def _lanes(
+    axes: Axes, rows: Mapping[str, pd.Series[Any]], seeds: pd.DataFrame, quality: Objective, cost: Objective
+) -> dict[str, float]:
+    """Where each candidate is drawn: at its cost, or a few pixels beside it where it would cover another.
+
+    Candidates that differ in the training alone all cost the same; side by side their seeds can be told apart.
+    """
+    to_pixels, places = axes.transData, {}
+    columns: list[tuple[float, list[list[list[float]]]]] = []
+    at = {h: float(row[cost.column]) for h, row in rows.items()}
+    worst = axes.get_ylim()[0 if quality.larger_is_better else 1]
+    for hash_ in sorted(at, key=lambda h: (at[h], not rows[h]["on_front"])):  # the front stays on its line
+        values = seeds.loc[seeds["config_hash"] == hash_, quality.column].to_numpy(dtype=float)
+        spread = float(np.nan_to_num(rows[hash_][f"{quality.column}.sd"]))
+        reach = [*values, values.mean() - spread, values.mean() + spread] if len(values) else [worst]
+        x = float(to_pixels.transform((at[hash_], worst))[0])
+        ys = [float(to_pixels.transform((at[hash_], v))[1]) for v in reach]
+        if not columns or x - columns[-1][0] > 0.5:
+            columns.append((x, []))
+        lanes = columns[-1][1]
+        lane = next((k for k, held in enumerate(lanes) if all(_clear(ys, other) for other in held)), len(lanes))
+        lanes += [[]] if lane == len(lanes) else []
+        lanes[lane].append(ys)
+        places[hash_] = (x, lane, lanes)
+    shifted = {}
+    for hash_, (x, lane, lanes) in places.items():
+        shift = (lane + 1) // 2 * (1 if lane % 2 else -1) * min(APART, REACH / len(lanes))  # 0, right, left, right …
+        shifted[hash_] = float(to_pixels.inverted().transform((x + shift, 0))[0]) if shift else at[hash_]
+    return shifted
+
+
+def _clear(ys: Sequence[float], others: Sequence[float]) -> bool:
+    return min(ys) - 7 > max(others) + 7 or max(ys) + 7 < min(others) - 7
+
+
 def _point(
-    axes: Axes, candidate: Candidate, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, cost: Objective
+    axes: Axes, candidate: Candidate, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, x: float
 ) -> tuple[float, float, list[tuple[float, float]]]:
     """Draw one candidate; where it is, and what its label must not hide, in data coordinates."""
     look = style.look(candidate)
-    x, y, spread = (float(row[c]) for c in (cost.column, quality.column, f"{quality.column}.sd"))
+    y, spread = float(row[quality.column]), float(row[f"{quality.column}.sd"])
     if not np.isfinite(y):
-        x = x if np.isfinite(x) else axes.get_xlim()[0]
         low, high = axes.get_ylim()
         y = low + 0.03 * (high - low) if quality.larger_is_better else high - 0.03 * (high - low)
         axes.plot(x, y, "x", color=look.colour, markersize=8, markeredgewidth=2, zorder=4)
@@ -113,7 +158,7 @@ def _point(
         ends = [y - spread, y + spread]
         axes.plot([x, x], ends, color=look.colour, alpha=0.3, linewidth=6, solid_capstyle="butt", zorder=2)
     if len(own) > 1:
-        axes.scatter(own[cost.column], own[quality.column], s=11, color=look.colour, alpha=0.9, linewidth=0, zorder=3)
+        axes.scatter([x] * len(own), own[quality.column], s=11, color=look.colour, alpha=0.9, linewidth=0, zorder=3)
     axes.scatter(x, y, s=64, marker=look.mark, color=look.colour, edgecolor="white", linewidth=1, zorder=4)
     reach = [y - spread, y + spread] if np.isfinite(spread) else []
     return x, y, [(x, v) for v in (*reach, *own[quality.column])]
@@ -130,7 +175,6 @@ def _labels(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
     names = [_name(c, rows[c.config_hash]) for c in candidates]
     numbered = len(candidates) > NAMED
     texts = [str(c.index + 1) for c in candidates] if numbered else names

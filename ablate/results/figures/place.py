@@ -5,7 +5,6 @@ Everything is in pixels of the axes, so the same code serves linear and logarith
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,7 +41,7 @@ def place(
     sizes: Sequence[tuple[float, float]],
     area: Box,
     obstacles: Sequence[Box] = (),
-    gap: float = 8,
+    gap: float = 10,
     pad: float = 2,
 ) -> list[Box]:
     """A rectangle of each (width, height) for each of (N, 2) points, within `area`.
@@ -107,48 +106,66 @@ def _best(
     pad: float,
 ) -> Box:
     x, y = points[i]
-    best, least = None, math.inf
-    for (n, angle), radius in itertools.product(enumerate(ANGLES), RADII):
-        box = _beside(x, y, size, math.radians(angle), gap + radius)
-        cost = 1.2 * radius + n * 0.8
-        if cost >= least:
-            continue
-        outside = 1 - box.overlap(area) / max(size[0] * size[1], 1e-9)
-        wide = Box(box.x0 - pad, box.y0 - pad, box.x1 + pad, box.y1 + pad)
-        cost += 1e5 * (outside > 1e-6) * (1 + outside) + sum(1e4 * (wide.overlap(o) > 0) for o in others)
-        cost += sum(25 + min(wide.overlap(o), 400) / 8 for o in obstacles if wide.overlap(o) > 0)
-        hidden = [(px, py) for px, py in points if wide.x0 - 5 < px < wide.x1 + 5 and wide.y0 - 5 < py < wide.y1 + 5]
-        cost += 900 * len(hidden)
-        if radius > 6 and cost < least:  # a leader line will be drawn: it should not cross anything
-            end = box.nearest(x, y)
-            cost += 250 * sum(_crosses((x, y), end, o) for o in others)
-            cost += 40 * sum(_near((x, y), end, p) for j, p in enumerate(points) if j != i)
-        if cost < least:
-            best, least = box, cost
-    assert best is not None
-    return best
+    boxes, radii, order = _around(x, y, size, gap)
+    wide = boxes + np.array([-pad, -pad, pad, pad])
+    inside = _overlaps(boxes, [area])[:, 0] / max(size[0] * size[1], 1e-9)
+    onto = _overlaps(wide, obstacles)
+    px, py = points[:, 0], points[:, 1]
+    near = (wide[:, [0]] - 5 < px) & (px < wide[:, [2]] + 5) & (wide[:, [1]] - 5 < py) & (py < wide[:, [3]] + 5)
+    cost = 1.2 * radii + 0.8 * order
+    cost += 1e5 * (inside < 1 - 1e-6) * (2 - inside)
+    cost += 1e4 * (_overlaps(wide, others) > 0).sum(axis=1)
+    cost += ((onto > 0) * 25 + np.minimum(onto, 400) / 8).sum(axis=1)
+    cost += 900 * near.sum(axis=1)
+    held, rest = np.array(others).reshape(-1, 4), np.delete(points, i, axis=0)
+    best, least = 0, math.inf
+    for k in np.argsort(cost, kind="stable"):
+        if cost[k] >= least:
+            break
+        total = float(cost[k])
+        if radii[k] > 6:  # a leader line will be drawn: it should not cross anything
+            end = Box(*boxes[k]).nearest(x, y)
+            total += 250 * _crossed((x, y), end, held) + 40 * _touched((x, y), end, rest)
+        if total < least:
+            best, least = int(k), total
+    return Box(*(float(v) for v in boxes[best]))
 
 
-def _beside(x: float, y: float, size: tuple[float, float], angle: float, gap: float) -> Box:
-    """A rectangle whose edge is `gap` from (x, y) in the direction of `angle`."""
-    width, height = size
-    dx, dy = math.cos(angle), math.sin(angle)
-    cx = x + dx * gap + np.sign(round(dx, 6)) * width / 2 * min(1.0, abs(dx) * 1.42)
-    cy = y + dy * gap + np.sign(round(dy, 6)) * height / 2 * min(1.0, abs(dy) * 1.42)
-    return Box(cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+def _around(
+    x: float, y: float, size: tuple[float, float], gap: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Rectangles (K, 4) in every direction and distance, their distance (K,) and rank of direction (K,)."""
+    angles, radii = np.meshgrid(np.radians(ANGLES), np.array(RADII, dtype=float), indexing="ij")
+    order = np.broadcast_to(np.arange(len(ANGLES), dtype=float)[:, None], angles.shape)
+    half = np.array(size) / 2
+    step = np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(-1, 2).round(6)
+    edge = np.sign(step) * half * np.minimum(1.0, np.abs(step) * 1.42)
+    centre = np.array([x, y]) + step * (gap + radii.reshape(-1, 1)) + edge
+    return np.hstack([centre - half, centre + half]), radii.ravel(), order.ravel()
 
 
-def _crosses(a: tuple[float, float], b: tuple[float, float], box: Box) -> bool:
-    steps = np.linspace(0, 1, 12)
-    xs, ys = a[0] + (b[0] - a[0]) * steps, a[1] + (b[1] - a[1]) * steps
-    return bool(((xs > box.x0) & (xs < box.x1) & (ys > box.y0) & (ys < box.y1)).any())
+def _overlaps(boxes: NDArray[np.float64], others: Sequence[Box]) -> NDArray[np.float64]:
+    """(K, M): the area that each of (K, 4) rectangles shares with each other one."""
+    if not others:
+        return np.zeros((len(boxes), 0))
+    held = np.array(others)
+    width = np.minimum(boxes[:, [2]], held[:, 2]) - np.maximum(boxes[:, [0]], held[:, 0])
+    height = np.minimum(boxes[:, [3]], held[:, 3]) - np.maximum(boxes[:, [1]], held[:, 1])
+    return np.asarray(np.clip(width, 0, None) * np.clip(height, 0, None))
 
 
-def _near(a: tuple[float, float], b: tuple[float, float], point: NDArray[np.float64]) -> bool:
+def _crossed(a: tuple[float, float], b: tuple[float, float], boxes: NDArray[np.float64]) -> int:
+    """How many of (M, 4) rectangles the line from a to b runs through."""
+    x, y = (np.linspace(a[k], b[k], 12)[:, None] for k in (0, 1))
+    return int(((x > boxes[:, 0]) & (x < boxes[:, 2]) & (y > boxes[:, 1]) & (y < boxes[:, 3])).any(axis=0).sum())
+
+
+def _touched(a: tuple[float, float], b: tuple[float, float], points: NDArray[np.float64]) -> int:
+    """How many of (N, 2) points are within five pixels of the line from a to b."""
     line = np.subtract(b, a)
     length = float(line @ line)
-    t = min(max(float((point - a) @ line) / length, 0.0), 1.0) if length else 0.0
-    return math.dist(point, np.asarray(a) + t * line) < 5
+    along = np.clip((points - a) @ line / length, 0, 1) if length else np.zeros(len(points))
+    return int((np.hypot(*(points - a - along[:, None] * line).T) < 5).sum())
 
 
 def _apart(boxes: list[Box], area: Box, pad: float) -> list[Box]:

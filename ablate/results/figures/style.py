@@ -17,7 +17,7 @@ INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASELINE = "#3a3a3a"
 # seaborn's colour-blind palette without its yellow and pink, which are too pale on white.
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#de8f05", "#56b4e9", "#ca9161", "#949494")
-MARKS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">")
+MARKS = ("o", "s", "D", "^", "v", "h", "<", ">", "p", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 
 UNITS = {
@@ -83,15 +83,15 @@ def axis_label(objective: Objective) -> str:
     return f"{objective.column}   ({'higher' if objective.larger_is_better else 'lower'} is better)"
 
 
-def title(axes: Axes, text: str, sub: str = "", left: float = 0) -> None:
-    """A left-aligned title above a quieter line, both `left` points from the axes' left edge."""
+def title(axes: Axes, text: str, sub: str = "", left: float = 0, up: float = 0) -> None:
+    """A left-aligned title above a quieter line, `left` and `up` points from the axes' corner."""
     text = textwrap.fill(text, 68)
-    sub = "\n".join(textwrap.fill(line, 104) for line in sub.splitlines())
-    above = 13 + 12 * len(sub.splitlines())
+    sub = "\n".join(textwrap.fill(line, 112) for line in sub.splitlines())
+    above = up + 13 + 12 * len(sub.splitlines())
     axes.annotate(
         text, (0, 1), (left, above), "axes fraction", "offset points", fontsize=13, fontweight="bold", va="bottom"
     )
-    axes.annotate(sub, (0, 1), (left, 9), "axes fraction", "offset points", fontsize=9, color=MUTED, va="bottom")
+    axes.annotate(sub, (0, 1), (left, up + 9), "axes fraction", "offset points", fontsize=9, color=MUTED, va="bottom")
 
 
 def finish(axes: Axes, grid: str = "y") -> None:

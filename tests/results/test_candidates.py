@@ -1,0 +1,79 @@
+"""Names that tell candidates apart, and which one is meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from results_folders import METRIC, Study
+
+from ablate.errors import InputError
+from ablate.results import load
+from ablate.results.candidates import find, show
+
+
+def labels(
+    study: Study, choices: list[dict[str, Any]], baseline: dict[str, Any] | None = None, **vary: Any
+) -> list[str]:
+    study.head(lock={"baseline": baseline or {}}, vary=vary)
+    for of in choices:
+        study.trial(of, 0, {METRIC: 0.1})
+    return [c.label for c in load(study.path).candidates]
+
+
+def test_one_path_is_named_by_its_label(study: Study) -> None:
+    found = labels(study, [{"schedule": "cosine"}, {"schedule": "linear"}], {"schedule": "linear"})
+    assert found == ["linear", "cosine"]
+
+
+def test_numbers_carry_their_field(study: Study) -> None:
+    found = labels(study, [{"backbone.patch": 4}, {"backbone.patch": 2}, {"backbone.patch": 16}])
+    assert found == ["patch=2", "patch=4", "patch=16"]
+
+
+def test_one_factor_names_what_was_changed(study: Study) -> None:
+    base = {"schedule": "linear", "optimizer.lr": 0.001}
+    found = labels(study, [base, {**base, "schedule": "cosine"}, {**base, "optimizer.lr": 0.003}], base)
+    assert sorted(found) == ["baseline", "lr=0.003", "schedule=cosine"]
+    assert found[0] == "baseline"
+
+
+def test_partial_choices_stay_as_in_the_base(study: Study) -> None:
+    found = labels(study, [{}, {"schedule": "cosine"}, {"target": "v"}], {"schedule": "linear", "target": "epsilon"})
+    assert sorted(found) == ["baseline", "schedule=cosine", "target=v"]
+
+
+def test_grids_join_and_equal_leaves_are_told_apart(study: Study) -> None:
+    grid = [{"a.steps": i, "b.steps": j, "schedule": s} for i in (1, 2) for j in (1, 2) for s in ("cosine", "linear")]
+    found = labels(study, grid)
+    assert len(set(found)) == 8
+    assert "a.steps=1/b.steps=2/cosine" in found
+
+
+def test_order_follows_the_study(study: Study) -> None:
+    vary = {"schedule": ["sigmoid", "linear", "cosine"]}
+    assert labels(study, [{"schedule": s} for s in ("cosine", "linear", "sigmoid")], **vary) == vary["schedule"]
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ('{"type": "cfg", "scale": 1.5}', "cfg(scale=1.5)"),
+        ('{"type": "none"}', "none"),
+        ("{broken", "{broken"),
+        (True, "true"),
+        (2.0, "2"),
+        (1e-4, "0.0001"),
+        (None, "none"),
+    ],
+)
+def test_labels_as_text(label: Any, text: str) -> None:
+    assert show(label) == text
+
+
+def test_what_means_several_is_refused(study: Study) -> None:
+    labels(study, [{"a": "x", "b": "u"}, {"a": "x", "b": "v"}])
+    found = load(study.path).candidates
+    assert find(found, {"a": "x", "b": "v"}).choices["b"] == "v"
+    with pytest.raises(InputError, match="means 2 candidates"):
+        find(found, {"a": "x"})

@@ -1,0 +1,149 @@
+"""The front against brute force, and what may stand on one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from results_folders import METRIC, Study
+
+from ablate.errors import InputError
+from ablate.results import load
+from ablate.results.front import hypervolume, nondominated
+
+points = st.tuples(st.integers(0, 12), st.integers(1, 3)).flatmap(
+    lambda shape: arrays(float, shape, elements=st.integers(-4, 4).map(float))
+)
+
+
+@given(points)
+@settings(deadline=None)
+def test_nondominated_is_brute_force(x: np.ndarray) -> None:
+    dominated = [any((b <= a).all() and (b < a).any() for b in x) for a in x]
+    assert list(nondominated(x)) == [not d for d in dominated]
+
+
+@given(arrays(float, st.tuples(st.integers(1, 8), st.just(2)), elements=st.integers(0, 6).map(float)))
+@settings(deadline=None)
+def test_hypervolume_counts_the_dominated_cells(x: np.ndarray) -> None:
+    cells = [(i, j) for i in range(7) for j in range(7)]  # unit cells below the reference (7, 7)
+    covered = sum(any(a <= i and b <= j for a, b in x) for i, j in cells)
+    assert hypervolume(x, np.array([7.0, 7.0])) == pytest.approx(covered)
+
+
+def fill(study: Study, values: dict[str, list[float | None]], gflops: dict[str, float], **identity: object) -> None:
+    for name, of in values.items():
+        for seed, value in enumerate(of):
+            study.trial({"backbone.conditioning": name}, seed, {METRIC: value}, gflops=gflops[name], identity=identity)
+
+
+def test_means_deviations_and_the_front(study: Study) -> None:
+    study.head()
+    values = {"adaln_zero": [1.0, 3.0], "adaln": [3.0, 3.0], "in_context": [5.0, 7.0], "cross": [2.0, None]}
+    fill(study, values, {"adaln_zero": 2, "adaln": 1, "in_context": 2, "cross": 4})
+    front = load(study.path).front()
+    by = front.set_index("candidate")
+    assert dict(by[METRIC]) == {"adaln_zero": 2.0, "adaln": 3.0, "in_context": 6.0, "cross": 2.0}
+    assert by.loc["adaln_zero", f"{METRIC}.sd"] == pytest.approx(2**0.5)
+    assert np.isnan(by.loc["cross", f"{METRIC}.sd"])
+    assert dict(by["n"]) == {"adaln_zero": 2, "adaln": 2, "in_context": 2, "cross": 1}
+    assert set(front[front["on_front"]]["candidate"]) == {"adaln_zero", "adaln"}
+    assert list(front["on_front"]) == [True, True, False, False]
+    # worst means 6 and 4, a tenth of the ranges (4 and 3) beyond
+    assert front.attrs["reference_point"] == pytest.approx({METRIC: 6.4, "gflops": 4.3})
+    assert front.attrs["hypervolume"] == pytest.approx((6.4 - 2) * (4.3 - 2) + (6.4 - 3) * (2 - 1))
+
+
+def test_equal_candidates_stay_together(study: Study) -> None:
+    study.head()
+    fill(study, {"adaln": [1.0], "adaln_zero": [1.0]}, {"adaln": 1, "adaln_zero": 1})
+    assert load(study.path).front()["on_front"].all()
+
+
+def test_every_name_of_an_objective(conditioning: Study) -> None:
+    results = load(conditioning.path)
+    for name in ("kid", METRIC, f"m.{METRIC}"):
+        assert results.front([name, "params"]).attrs["objectives"] == [METRIC, "params"]
+    with pytest.raises(InputError, match="did you mean 'kid'"):
+        results.front(["kidd"])
+    with pytest.raises(InputError, match="at least one"):
+        results.front([])
+
+
+def test_larger_is_better(study: Study) -> None:
+    study.head(lock={"larger_is_better": ["kid"]})
+    fill(study, {"adaln": [1.0], "adaln_zero": [2.0]}, {"adaln": 1, "adaln_zero": 1})
+    front = load(study.path).front()
+    assert list(front["candidate"]) == ["adaln_zero", "adaln"]
+    assert list(front["on_front"]) == [True, False]
+    assert front.attrs["reference_point"][METRIC] == pytest.approx(0.9)
+
+
+def test_diverged_and_failed_are_counted_and_never_on_the_front(study: Study) -> None:
+    study.head()
+    study.trial({"backbone.conditioning": "adaln_zero"}, 0, {METRIC: 1.0}, gflops=3.0)
+    study.trial({"backbone.conditioning": "adaln"}, 0, {METRIC: 0.0}, state="diverged", gflops=1.0)
+    study.trial({"backbone.conditioning": "adaln"}, 1, state="failed", gflops=1.0)
+    by = load(study.path).front().set_index("candidate")
+    assert by.loc["adaln", ["n", "diverged", "failed"]].tolist() == [0, 1, 1]
+    assert not by.loc["adaln", "on_front"]
+    assert by.loc["adaln", "gflops"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("samples", 500),
+        ("reference_hash", "b" * 64),
+        ("features_hash", "b" * 64),
+        ("solver", "heun"),
+        ("nfe", 20),
+        ("ema", "none"),
+        ("guidance", "none"),
+        ("quantisation", "floor"),
+    ],
+)
+def test_values_that_were_taken_differently_never_mix(study: Study, field: str, value: object) -> None:
+    study.head()
+    fill(study, {"adaln_zero": [1.0, 2.0]}, {"adaln_zero": 1})
+    fill(study, {"adaln": [1.0]}, {"adaln": 1}, **{field: value})
+    results = load(study.path)
+    for ask in (results.front, results.effects):
+        with pytest.raises(InputError, match=f"differ in {field}.*where="):
+            ask()
+    kept = results.front(where={field: value}).set_index("candidate")
+    assert kept.loc["adaln", "n"] == 1
+    assert kept.loc["adaln_zero", "n"] == 0
+    assert "differ in" in results.summary(plain=True)
+
+
+def test_what_the_study_varies_may_differ_and_is_said(study: Study) -> None:
+    study.head(lock={"baseline": {"sampling.solver": "ddim"}})
+    for name, nfe in (("ddim", 50), ("heun", 99)):
+        for seed in range(2):
+            study.trial({"sampling.solver": name}, seed, {METRIC: nfe / 100}, identity={"solver": name, "nfe": nfe})
+    front = load(study.path).front()
+    assert front["on_front"].sum() == 1
+    assert "solver and nfe" in front.attrs["note"]
+    study.trial({"sampling.solver": "heun"}, 2, {METRIC: 0.4}, identity={"solver": "heun", "nfe": 33})
+    with pytest.raises(InputError, match="differ in nfe"):  # one choice, measured in two ways
+        load(study.path).front()
+
+
+def test_the_last_measurement_counts(study: Study) -> None:
+    study.head()
+    folder = study.trial({"backbone.conditioning": "adaln"}, 0, {METRIC: 0.5})
+    import json
+
+    record = json.loads((folder / "record.json").read_text())
+    last = record["metrics"][0]
+    record["metrics"] = [{**last, "images": 100_000, "value": 0.9}, last, {**last, "ema": "long", "value": 0.1}]
+    (folder / "record.json").write_text(json.dumps(record))
+    results = load(study.path)
+    assert results.trials[f"m.{METRIC}"].tolist() == [0.5]
+    assert results.front()[METRIC].tolist() == [0.5]
+    assert results.front(where={"ema": "long"})[METRIC].tolist() == [0.1]
+    with pytest.raises(InputError, match="did you mean 'ema'"):
+        results.front(where={"emaa": "long"})

@@ -1,0 +1,172 @@
+"""Summary, verdict, exports and the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from results_folders import METRIC, Study, fill_conditioning
+from rich.console import Console
+
+from ablate.errors import InputError
+from ablate.results import load
+from ablate.results.export import export, latex, markdown
+from ablate.results.numbers import count, number, plus_minus, signed
+from ablate.results.published import published
+from ablate.results.report import report
+from ablate.results.verdict import verdict
+
+
+def name(label: str) -> dict[str, str]:
+    return {"backbone.conditioning": label}
+
+
+def test_too_few_seeds_are_said_in_the_verdict(conditioning: Study) -> None:
+    said = verdict(load(conditioning.path))
+    assert said.startswith("adaln_zero, the baseline, has the best kid_efficientnet_lite0")
+    assert "no candidate is distinguishable" in said
+    assert "with 3 pairs the smallest two-sided p is 0.25" in said.lower()
+    assert "1 diverged (in_context)" in said
+
+
+def test_enough_seeds_let_it_decide(study: Study) -> None:
+    fill_conditioning(study, seeds=9, diverge=False)
+    said = verdict(load(study.path))
+    assert "adaln, in_context and cross_attention" not in said  # best first
+    assert "adaln, cross_attention and in_context are distinguishably worse" in said
+    assert "impossible" not in said
+
+
+def test_a_better_candidate_and_its_price(study: Study) -> None:
+    study.head()
+    for seed in range(8):
+        study.trial(name("adaln_zero"), seed, {METRIC: 0.2 + 0.01 * seed}, gflops=1.0)
+        study.trial(name("adaln"), seed, {METRIC: 0.1 + 0.011 * seed}, gflops=1.25)
+    said = verdict(load(study.path))
+    assert said.startswith("adaln has the best")
+    assert "at +25 % Gflops; the difference is distinguishable from chance" in said
+    assert re.search(r"Holm p = 0\.0078", said)
+
+
+@pytest.mark.parametrize("state", ["diverged", "running", "failed"])
+def test_no_complete_trial(study: Study, state: str) -> None:
+    study.head()
+    study.trial(name("adaln"), 0, state=state)
+    results = load(study.path)
+    assert "No trial is complete" in verdict(results)
+    assert state in verdict(results)
+    assert "adaln" in results.summary(plain=True)
+
+
+def test_the_summary_is_the_same_in_both_forms(conditioning: Study) -> None:
+    results = load(conditioning.path)
+    plain = results.summary(plain=True)
+    console = Console(width=200, file=io.StringIO(), force_terminal=False)
+    console.print(results.summary())
+    rich = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[" not in re.sub(r"\d", "", plain.splitlines()[1])
+    for text in ("0.0422 ± 0.0010", "2 + 1 diverged", "●", "adaln_zero (baseline)", str(conditioning.path)):
+        assert text in plain
+        assert text in rich
+    assert max(map(len, plain.splitlines()[1:6])) < 130
+
+
+def test_damage_is_told(conditioning: Study) -> None:
+    next(conditioning.path.glob("trials/*/record.json")).write_text("{")
+    assert re.search(r"warning: .*record\.json", load(conditioning.path).summary(plain=True))
+
+
+def test_a_name_with_markup_is_only_a_name(study: Study) -> None:
+    study.head(lock={"study": "[red]x[/red]"})
+    study.trial(name("adaln"), 0, {METRIC: 0.1})
+    console = Console(width=120, file=io.StringIO())
+    console.print(load(study.path).summary())
+    assert "[red]x[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_exports(conditioning: Study) -> None:
+    results = load(conditioning.path)
+    paths = export(results)
+    assert [p.name for p in paths] == ["table.csv", "table.md", "table.tex"]
+    table = pd.read_csv(paths[0]).set_index("candidate")
+    expected = results.front().set_index("candidate")[METRIC]
+    assert table[METRIC].to_dict() == pytest.approx(expected.to_dict())
+    assert table.loc["in_context", "diverged"] == 1
+    lines = paths[1].read_text().splitlines()
+    assert len(lines) == 6
+    assert {line.count("|") for line in lines} == {9}
+    tex = paths[2].read_text()
+    assert tex.count(r"\mathbf") == 2
+    assert r"$0.0504 \pm 0.0021$" in tex
+    assert "_" not in tex.replace(r"\_", "")
+    with pytest.raises(InputError, match="no format 'xls'"):
+        export(results, formats=["xls"])
+
+
+def test_awkward_labels_stay_inside_their_cells(study: Study) -> None:
+    study.head(lock={"baseline": {}})
+    for label in ("a|b", "50% & more", "x_y^2~{z}\\"):
+        study.trial({"backbone.note": label}, 0, {METRIC: 0.1})
+    results = load(study.path)
+    rows = markdown(results).splitlines()
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"(?<!\\)\|", rows[0]))}
+    body = latex(results).split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in body} == {5}  # candidate, Gflops, params, the metric, n, front
+    (path,) = export(results, formats=["csv"])
+    assert {row["candidate"] for row in csv.DictReader(io.StringIO(path.read_text()))} == {
+        c.label for c in results.candidates
+    }
+
+
+def test_the_report_needs_nothing_else(conditioning: Study) -> None:
+    path = report(load(conditioning.path))
+    html = path.read_text()
+    assert path == conditioning.path / "report.html"
+    assert html.count("data:image/svg+xml;base64,") == 4
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert verdict(load(conditioning.path)).split(",")[0] in html
+    assert html.count("<tr") == 1 + 4 + 1 + 12
+
+
+def test_the_report_escapes(study: Study) -> None:
+    study.head(question="<script>alert(1)</script>")
+    study.trial(name("<b>"), 0, {METRIC: 0.1})
+    html = report(load(study.path)).read_text()
+    assert "<script>" not in html
+    assert "<b>" not in html
+
+
+def test_repr(conditioning: Study) -> None:
+    results = load(conditioning.path)
+    assert repr(results) == f"<Results 'conditioning' in {conditioning.path}: 4 candidates, 11 complete, 1 diverged>"
+    assert "<table" in results._repr_html_()
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-6, 1e3))
+def test_digits_follow_the_deviation(mean: float, deviation: float) -> None:
+    left, right = plus_minus(mean, deviation).split(" ± ")
+    assert float(right) == pytest.approx(deviation, rel=0.051, abs=0.5 if deviation > 10 else 0)
+    assert abs(float(left) - mean) <= max(deviation / 9, 1e-9)
+
+
+def test_numbers() -> None:
+    assert plus_minus(0.03123, 0.00214) == "0.0312 ± 0.0021"
+    assert plus_minus(625.4, 12.3) == "625 ± 12"
+    assert plus_minus(float("nan"), 1.0) == "–"
+    assert plus_minus(0.5, float("nan")) == "0.5"
+    assert (number(0.0), number(118.64), number(1e-7), number(0.45020)) == ("0", "118.6", "1e-07", "0.4502")
+    assert (count(675e6), count(1_284_000), count(12)) == ("675 M", "1.28 M", "12")
+    assert (signed(-0.0123), signed(0.5), signed(0)) == ("−0.0123", "+0.5", "0")
+
+
+def test_published_points() -> None:
+    table = published()
+    assert list(table.columns)[:5] == ["model", "block", "resolution", "data", "gflops"]
+    row = table[(table["model"] == "DiT-XL/2") & (table["block"] == "cross_attention")].iloc[0]
+    assert (row["gflops"], row["fid_50k"], row["params_M"]) == (137.62, 26.14, 598)
+    assert set(table["cfg"].dropna()) == {"1.5", "guided"}
