@@ -39,6 +39,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # see _loopback
     "RAY_AUTH_TOKEN": _TOKEN,  # else a token is written into the user's home
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray's remarks between our lines: what is lost, a report says
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning
 }
 

@@ -115,7 +115,7 @@ class RayPool(QueuePool):
 
     def _ended_with(self, name: str, reference: Any, future: Future[str]) -> None:
         """Called in one of Ray's threads."""
-        from ray.exceptions import OutOfMemoryError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
         if self._tasks.get(name) is not reference or self._tasks.pop(name, None) is None:
             return  # reported as lost
@@ -126,6 +126,8 @@ class RayPool(QueuePool):
             self._ended.put(jobs.oom(name, str(error)))
         elif isinstance(error, RayTaskError):  # before the work function: the package is missing on a node
             self._ended.put(jobs.failed(name, error))
+        elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
+            self._ended.put(jobs.lost(name, "the worker process died: it was killed, or crashed in native code"))
         else:
             self._ended.put(jobs.lost(name, f"{type(error).__name__}: {error}"))
 

@@ -72,6 +72,7 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.parametrize("do", ["sleep", "spin"])
 def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do: str) -> None:
@@ -86,6 +87,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do
     assert not left.exists()
 
 
+@pytest.mark.slow
 @needs_ray
 def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path) -> None:
     from ablate.execute.cluster import _sweep

@@ -32,10 +32,11 @@ def test_ray_killed_worker_is_lost_and_replaced(
     begun = time.monotonic()
     report = collect(ray_pool, 1, 20)["one"]
     assert report["status"] == "lost"
-    assert report["message"]
-    assert capfd.readouterr() == ("", "")  # Ray says nothing of its own
+    assert "worker process died" in report["message"]
     assert time.monotonic() - begun < 10
     assert run(ray_pool, do="echo")["status"] == "done"
+    time.sleep(1)
+    assert capfd.readouterr() == ("", "")  # Ray says nothing of its own
 
 
 def test_ray_workers_are_other_processes_that_stay(ray_pool: Pool) -> None:
@@ -96,6 +97,7 @@ def test_ray_not_installed_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -
         Ray().start("work_for_tests:work", "cpu")
 
 
+@pytest.mark.slow
 def test_ray_cluster_that_dies_loses_its_jobs_and_comes_back(ray_pool: Pool, tmp_path: Path) -> None:
     pid = tmp_path / "one.pid"
     ray_pool.submit({"job": "one", "do": "sleep", "seconds": 60, "file": str(pid)})
