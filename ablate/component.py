@@ -13,6 +13,7 @@ import json
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -248,7 +249,10 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
         )
     named = spec.get("type", resolver.default(kind.kind))
     if not isinstance(named, str):
-        raise SpecError([Problem(path, f"which {kind.kind}? Give its name as 'type'")])
+        near = get_close_matches("type", map(str, spec), n=1)
+        at = (*path, near[0]) if near else path
+        hint = f", not as {near[0]!r}" if near and near[0] != "type" else ""
+        raise SpecError([Problem(at, f"which {kind.kind}? Give its name as 'type'{hint}")])
     try:
         cls = resolver.get(kind.kind, named)
     except SpecError as error:

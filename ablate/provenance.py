@@ -19,10 +19,11 @@ def source_hash(file: Path, module: str) -> str:
     found = {module: file}
     waiting = [module] if rest else []
     while waiting:
-        for name in _imports(found[waiting.pop()], package):
-            if name not in found and (path := _file(name)) is not None:
-                found[name] = path
-                waiting.append(name)
+        name = waiting.pop()
+        for imported in _imports(found[name], name, package):
+            if imported not in found and (path := _file(imported)) is not None:
+                found[imported] = path
+                waiting.append(imported)
     total = hashlib.sha256()
     for name in sorted(found):
         total.update(found[name].read_bytes())
@@ -30,17 +31,22 @@ def source_hash(file: Path, module: str) -> str:
 
 
 @cache
-def _imports(file: Path, package: str) -> tuple[str, ...]:
-    return tuple(_find_imports(ast.parse(file.read_bytes()), package))
+def _imports(file: Path, module: str, package: str) -> tuple[str, ...]:
+    """Full names below `package` that a module imports, and names that may be modules."""
+    home = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    return tuple(_find_imports(ast.parse(file.read_bytes()), home, package))
 
 
-def _find_imports(tree: ast.AST, package: str) -> Iterator[str]:
+def _find_imports(tree: ast.AST, home: list[str], package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] == package)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == package:
-            yield node.module
-            yield from (f"{node.module}.{a.name}" for a in node.names)  # `from package import module`
+        elif isinstance(node, ast.ImportFrom):
+            above = home[: len(home) + 1 - node.level] if node.level else []  # `from ..sibling import name`
+            name = ".".join([*above, *([node.module] if node.module else [])])
+            if name.split(".")[0] == package:
+                yield name
+                yield from (f"{name}.{a.name}" for a in node.names)  # `from package import module`
 
 
 def _file(module: str) -> Path | None:

@@ -1,0 +1,192 @@
+"""lock.json: what is frozen, what resumes, what is refused."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_study import PLUGIN, TEXT, written
+
+from ablate.component import digest
+from ablate.errors import InputError
+from ablate.files import read_json, write_json
+from ablate.registry import catalog
+from ablate.study import lock
+from ablate.study.load import LoadedStudy, load_study
+
+MORE = """
+from ablate.api import Conditioning
+
+class Late(Conditioning):
+    name = "toy_late"
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedStudy:
+    return load_study(written(tmp_path))
+
+
+def test_the_lock_says_what_the_study_is(tmp_path: Path, loaded: LoadedStudy) -> None:
+    folder = tmp_path / "out"
+    assert lock.read(folder) is None
+    lock.write(folder, loaded)
+    held = lock.read(folder)
+    assert held == json.loads(json.dumps(lock.make(loaded)))
+    assert (folder / "study.yaml").read_text() == TEXT
+    assert held["schema"] == 1
+    assert held["study"] == "toy_conditioning"
+    assert held["identity"] == loaded.study.digest() == digest(held["science"])
+    assert held["choices"] == {"backbone.conditioning": ["toy_scale", "toy_shift"], "backbone.width": [8, 16]}
+    assert held["baseline"] == loaded.baseline
+    assert held["objectives"] == ["loss", "gflops"]
+    assert held["versions"]["torch"] == importlib.metadata.version("torch")
+    entry = catalog((str(PLUGIN),)).entry("conditioning", "toy_shift")
+    assert held["plugins"]["conditioning/toy_shift"] == {
+        "distribution": "plugin_for_tests", "version": entry.version, "source_hash": entry.source_hash,
+    }  # fmt: skip
+    assert "conditioning/toy_map_scale" not in held["plugins"]  # no candidate of the study can use it
+    used = {"backbone/toy_tokens", "data/toy", "schedule/linear", "optimizer/adamw", "guidance/cfg"}
+    assert used <= held["plugins"].keys()
+    assert lock.check(folder, loaded) == []
+
+
+def test_metrics_are_kept_with_their_columns(tmp_path: Path) -> None:
+    text = TEXT.replace("samples: 200", "samples: 200\n  metrics: [fd, kid]")
+    held = lock.make(load_study(written(tmp_path, text)))
+    assert held["metrics"] == {"fd": "fd_efficientnet_lite0", "kid": "kid_efficientnet_lite0"}
+    assert held["larger_is_better"] == []
+    assert {"metric/fd", "metric/kid", "features/efficientnet_lite0"} <= held["plugins"].keys()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["question=Why?", "design.seeds=9", "executor.workers=2", "executor=local", "profiles", "evaluate.previews=3"],
+)
+def test_what_only_says_how_much_or_where_goes_on(tmp_path: Path, loaded: LoadedStudy, change: str) -> None:
+    lock.write(tmp_path / "out", loaded)
+    if change == "profiles":
+        other = load_study(written(tmp_path, TEXT[: TEXT.index("profiles:")]))
+    elif change == "executor.workers=2":
+        other = load_study(written(tmp_path), ["executor={type: ray, workers: 2}"])
+    else:
+        other = load_study(written(tmp_path), [change])
+    assert lock.check(tmp_path / "out", other) == []
+    before = (tmp_path / "out" / "lock.json").read_bytes()
+    lock.write(tmp_path / "out", other)
+    assert (tmp_path / "out" / "lock.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["budget.images=64"], ["budget.images: 3200 -> 64"]),
+        (["budget={steps: 5}"], ["budget.images: 3200 -> (not there)", "budget.steps: (not there) -> 5"]),
+        (["base.backbone.depth=3", "seed=4"], ["base.backbone.depth: 2 -> 3", "seed: 3 -> 4"]),
+        (["vary.backbone.width=[8]"], ["vary.backbone.width: [8, 16] -> [8]"]),
+        (["study=other"], ['study: "toy_conditioning" -> "other"']),
+        (["base.backbone.groups=4", "seed=4"], ["seed: 3 -> 4"]),  # a field that is not read
+    ],
+)
+def test_another_study_is_refused_with_what_differs(
+    tmp_path: Path, loaded: LoadedStudy, changes: list[str], told: list[str]
+) -> None:
+    folder = tmp_path / "out"
+    lock.write(folder, loaded)
+    with pytest.raises(InputError) as caught:
+        lock.check(folder, load_study(written(tmp_path), changes))
+    first, *lines, last = str(caught.value).splitlines()
+    assert first.startswith(f"{folder}: holds another study, 'toy_conditioning'")
+    assert lines == [f"  {line}" for line in told]
+    assert "--out" in last
+
+
+def test_a_file_may_be_written_otherwise_and_be_the_same_study(tmp_path: Path, loaded: LoadedStudy) -> None:
+    lock.write(tmp_path / "out", loaded)
+    text = TEXT.replace("schedule: linear", "schedule: {type: linear, steps: 1_000}").replace("lr: 1e-3", "lr: 0.001")
+    assert lock.check(tmp_path / "out", load_study(written(tmp_path, text))) == []
+
+
+def test_choices_of_all_stay_as_they_were(tmp_path: Path) -> None:
+    text = TEXT.replace("[toy_scale, toy_shift]", "all")
+    first = load_study(written(tmp_path, text))
+    lock.write(tmp_path / "out", first)
+    (tmp_path / "more.py").write_text(MORE)
+    later = [str(tmp_path / "more.py")]
+    path = written(tmp_path, text)
+    grown = load_study(path, plugins=later)
+    held = lock.read(tmp_path / "out")
+    assert "toy_late" in grown.space.dimensions[0].choices
+    kept = load_study(path, plugins=later, frozen=lock.frozen_vary(held))
+    assert kept.space.dimensions == first.space.dimensions
+    assert kept.space.options == first.space.options
+    assert kept.proposals() == first.proposals()
+    assert lock.check(tmp_path / "out", kept) == []
+
+
+def test_frozen_ranges_and_specs_come_back(tmp_path: Path) -> None:
+    text = TEXT.replace("toy_one_factor", "toy_search").replace(
+        "[toy_scale, toy_shift]",
+        "[{type: toy_scale, gain: 3.0}, toy_shift]\n  backbone.depth: all\n  optimizer.lr: all",
+    )
+    first = load_study(written(tmp_path, text))
+    lock.write(tmp_path / "out", first)
+    frozen = lock.frozen_vary(lock.read(tmp_path / "out"))
+    assert frozen["backbone.conditioning"] == [{"type": "toy_scale", "gain": 3.0}, "toy_shift"]
+    assert frozen["backbone.depth"] == {"low": 1, "high": 4, "log": False, "step": None}
+    assert load_study(tmp_path / "study.yaml", frozen=frozen).space.dimensions == first.space.dimensions
+
+
+def test_a_changed_plugin_is_refused(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    shutil.copy(PLUGIN, plugin)
+    written(tmp_path, TEXT.replace(str(PLUGIN), "mine.py"))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom ablate.study import lock\n"
+        "from ablate.study.load import load_study\nfrom ablate.errors import InputError\n"
+        f"folder = Path({str(tmp_path / 'out')!r})\n"
+        f"loaded = load_study({str(tmp_path / 'study.yaml')!r})\n"
+        "try: print(lock.check(folder, loaded)); lock.write(folder, loaded)\n"
+        "except InputError as error: print(error)\n"
+    )
+
+    def launch() -> str:  # a process of its own: a module is imported once
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert launch() == launch() == "[]\n"
+    plugin.write_text(plugin.read_text().replace("0.1, 10", "0.2, 10"))
+    told = launch()
+    assert "was begun with other source code" in told
+    assert (
+        f"conditioning/toy_scale of mine {catalog((str(plugin),)).entries('conditioning')[-1].version}, {plugin}"
+        in told
+    )
+    assert "restore that source, or give another folder with --out" in told
+    assert "schedule/linear" not in told
+
+
+def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> None:
+    folder = tmp_path / "out"
+    lock.write(folder, loaded)
+    held = read_json(folder / "lock.json")
+    held["versions"]["torch"] = "2.0.0"
+    write_json(folder / "lock.json", held)
+    [warning] = lock.check(folder, loaded)
+    assert f"begun with torch 2.0.0, this is {importlib.metadata.version('torch')}" in warning
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "identity": "x"}', "\xff"])
+def test_a_damaged_lock_is_one_message(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock.json").write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"lock\.json: .*--out"):
+        lock.read(tmp_path)
+
+
+def test_a_study_given_as_a_mapping_is_written_as_yaml(tmp_path: Path, loaded: LoadedStudy) -> None:
+    lock.write(tmp_path / "out", load_study(loaded.document.data))
+    assert load_study(tmp_path / "out" / "study.yaml").study == loaded.study

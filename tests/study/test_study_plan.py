@@ -1,0 +1,142 @@
+"""The plan: counts that can be checked by hand, estimates that can be checked by running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from toy_study import TEXT, written
+
+from ablate.study import estimate
+from ablate.study.load import LoadedStudy, load_study
+from ablate.study.plan import plan
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedStudy:
+    return load_study(written(tmp_path))
+
+
+def test_a_row_for_each_candidate(loaded: LoadedStudy) -> None:
+    frame = plan(loaded)
+    assert list(frame.columns) == [
+        "candidate", "c.backbone.conditioning", "c.backbone.width", "params", "gflops", "macs", "memory_bytes",
+        "seconds", "images", "seeds", "config_hash",
+    ]  # fmt: skip
+    assert list(frame["c.backbone.width"]) == [8, 8, 16]
+    assert frame["candidate"].is_unique
+    assert frame["config_hash"].is_unique
+    assert set(frame["images"]) == {3200}
+    assert set(frame["seeds"]) == {2}
+    width, kernel, pixels = 8, 9, 64  # convolutions 1 -> 8 -> 8 -> 8 -> 1 with biases, on 8×8 pixels
+    assert frame["params"][0] == (kernel + 1) * width + 2 * (kernel * width + 1) * width + kernel * width + 1
+    assert frame["macs"][0] == pixels * kernel * (width + 2 * width * width + width)
+    assert frame.attrs["trials"] == 6
+    assert frame.attrs["space"]["backbone.width"] == [8, 16]
+
+
+def test_a_trial_is_the_one_that_will_run(loaded: LoadedStudy) -> None:
+    hashes = [loaded.question.digest(loaded.candidate(a)) for a in loaded.proposals() or ()]
+    assert list(plan(loaded)["config_hash"]) == hashes
+
+
+def test_a_search_shows_its_baseline(tmp_path: Path) -> None:
+    text = TEXT.replace("toy_one_factor", "toy_search").replace("    - 8\n    - 16", "    low: 8\n    high: 32")
+    frame = plan(load_study(written(tmp_path, text)))
+    assert len(frame) == 1
+    assert frame.attrs["trials"] == 40
+    assert "finds 20 candidates by itself" in frame.attrs["note"]
+    assert frame.attrs["space"]["backbone.width"] == {"low": 8, "high": 32, "log": False, "step": None}
+
+
+def test_a_study_without_vary_is_its_baseline(tmp_path: Path) -> None:
+    frame = plan(load_study(written(tmp_path), ["vary={}"]))
+    assert len(frame) == 1
+
+
+def test_memory_is_what_training_holds(loaded: LoadedStudy) -> None:
+    base, setting = loaded.study.base, loaded.question.setting
+    network = base.backbone.build(setting)
+    parameters = sum(p.numel() for p in network.parameters())
+    one, two = (estimate.memory_bytes(base.model_copy(update={"batch": batch}), setting) for batch in (16, 32))
+    weights = 5 * 4 * parameters  # weights, gradients, two moments, one average
+    assert 2 * (one - weights) == two - weights  # activations grow with the batch
+    # By hand, an image: x; the noise added to 8 channels has no need of its inputs; each inner layer keeps its
+    # input and the output of its ReLU, which is the next one's input; the output.
+    values = 64 * (1 + 8 + 8 + 8 + 1)
+    assert one - weights == 16 * 4 * values
+
+
+def test_saved_tensors_are_counted_as_a_real_pass_keeps_them() -> None:
+    from torch import nn
+
+    from ablate.api import Backbone, Setting
+
+    class Wide(Backbone):
+        name = "wide_for_test"
+
+        def build(self, setting: Setting) -> nn.Module:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.inner = nn.Linear(4, 32)
+                    self.outer = nn.Linear(32, 4)
+
+                def forward(self, x, noise, labels=None):  # type: ignore[no-untyped-def]
+                    h = self.inner(x).sigmoid()
+                    return self.outer(h) * h[..., :1]
+
+            return Net()
+
+    parameters, held = estimate._sizes(Wide(), Setting((1, 4, 4), None), 10)
+    assert parameters == 4 * 32 + 32 + 32 * 4 + 4
+    rows = 10 * 4  # x (4), sigmoid's output (32, also the input of `outer`), the factor `outer(h)` (4); the output (4)
+    assert held == 4 * rows * (4 + 32 + 4 + 4)
+
+
+def test_time_follows_the_work(loaded: LoadedStudy) -> None:
+    base, setting = loaded.study.base, loaded.question.setting
+
+    def seconds(images: int, samples: int, **other: object) -> float:
+        return estimate.seconds(base.model_copy(update=other), setting, 10**6, images, samples, "cpu")
+
+    assert seconds(2000, 0) == pytest.approx(2 * seconds(1000, 0))
+    rate = estimate.matmul_rate(base.precision, "cpu")
+    assert seconds(1000, 0) == pytest.approx(6 * 10**6 * 1000 / (0.4 * rate))
+    calls = base.solver.nfe() * 2  # classifier-free guidance looks twice
+    assert seconds(0, 30) == pytest.approx(seconds(10 * calls, 0))
+    plain = loaded.catalog.create("guidance", "none")
+    assert seconds(0, 30, guidance=plain) == pytest.approx(seconds(0, 30) / 2)
+
+
+def test_a_budget_of_minutes_takes_its_minutes(tmp_path: Path) -> None:
+    frame = plan(load_study(written(tmp_path), ["budget={minutes: 3}"]))
+    assert frame["images"].isna().all()
+    assert (frame["seconds"] > 180).all()
+    assert (frame["seconds"] < 600).all()
+
+
+def test_the_rate_is_measured_quickly_and_is_a_rate() -> None:
+    from ablate.registry import catalog
+
+    fp32 = catalog().create("precision", "fp32")
+    rate = estimate.matmul_rate(fp32, "cpu")  # type: ignore[arg-type]
+    a = torch.randn(256, 256)
+    import time
+
+    begun = time.perf_counter()
+    for _ in range(10):
+        a @ a
+    assert rate > 0.2 * 10 * 2 * 256**3 / (time.perf_counter() - begun)
+
+
+def test_planning_imports_no_ray(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    code = (
+        "import sys\nfrom ablate.study.load import load_study\nfrom ablate.study.plan import plan\n"
+        f"plan(load_study({str(path)!r}))\nsys.exit('ray' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

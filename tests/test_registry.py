@@ -1,0 +1,229 @@
+"""The catalog: what is found, where it comes from, and that one broken plugin breaks nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import InputError, SpecError
+from ablate.provenance import source_hash
+from ablate.registry import Catalog
+
+GATE = """
+from ablate.api import Fusion
+
+class {cls}(Fusion):
+    name = "{name}"
+
+    def build(self, channels, skip_channels, embedding):
+        from torch import nn
+        return nn.Identity()
+"""
+
+
+def plugin(folder: Path, file: str, cls: str = "Gate", name: str = "test_gate") -> Path:
+    path = folder / file
+    path.write_text(GATE.format(cls=cls, name=name))
+    return path
+
+
+def distribution(folder: Path, name: str, points: str, version: str = "1.2") -> None:
+    """An installed distribution, as an installer leaves it."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[ablate]\n{points}\n")
+
+
+def ask(folder: Path, code: str) -> object:
+    """What `code` prints as JSON, in a process that has `folder` among its installed packages."""
+    program = f"import sys, json; sys.path.insert(0, {str(folder)!r})\nfrom ablate.registry import Catalog\n{code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_zoo_is_found_as_a_strangers_package_is() -> None:
+    made = Catalog()
+    assert made.broken == []
+    assert {"backbone", "schedule", "metric", "design", "executor"} <= set(made.kinds())
+    entry = made.entry("schedule", "linear")
+    assert entry.distribution == "ablate"
+    assert "class Linear" in entry.file.read_text().splitlines()[entry.line - 1]
+    assert made.create("schedule", {"type": "linear", "steps": 10}).spec()["steps"] == 10
+    assert made.locate(entry.cls) == entry
+    assert len({e.cls for e in made.entries()}) == len(made.entries())
+
+
+def test_every_component_has_one_default_at_most() -> None:
+    made = Catalog()
+    for kind in made.kinds():
+        declared = [e.name for e in made.entries(kind) if e.cls.default]
+        assert len(declared) <= 1
+        assert made.default(kind) == (f"ablate:{declared[0]}" if declared else None)
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    with pytest.raises(SpecError, match=r"there is no schedule 'linaer'; did you mean 'linear'\?"):
+        Catalog().get("schedule", "linaer")
+    with pytest.raises(SpecError, match=r"there is no kind 'schedul'; did you mean 'schedule'\?"):
+        Catalog().names("schedul")
+
+
+def test_a_local_file_is_a_plugin(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "gates.py")
+    made = Catalog([path, path])  # twice is once
+    entry = made.entry("fusion", "test_gate")
+    assert (entry.distribution, entry.full_name, entry.file) == ("gates", "gates:test_gate", path)
+    assert entry.version == entry.source_hash[:12] == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    with pytest.raises(InputError, match=r"there is no plugin file nowhere\.py"):
+        Catalog(["nowhere.py"])
+
+
+def test_two_plugins_under_one_name_are_both_reachable(tmp_path: Path) -> None:
+    made = Catalog([plugin(tmp_path, "ours.py"), plugin(tmp_path, "theirs.py"), plugin(tmp_path, "x.py", "X", "other")])
+    assert made.names("fusion") == sorted({*made.names("fusion"), "ours:test_gate", "theirs:test_gate", "other"})
+    assert "test_gate" not in made.names("fusion")
+    with pytest.raises(SpecError, match="two plugins bring fusion 'test_gate': say 'ours:test_gate' or 'theirs:test_"):
+        made.get("fusion", "test_gate")
+    assert made.get("fusion", "ours:test_gate") is not made.get("fusion", "theirs:test_gate")
+    assert made.create("fusion", "theirs:test_gate").spec()["type"] == "test_gate"
+    assert made.broken == []
+
+
+def test_an_alias_is_no_second_component(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "aliased.py")
+    path.write_text(path.read_text() + "\nSame = Gate\n")
+    assert Catalog([path]).names("fusion").count("test_gate") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+        ("def f(:", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("from ablate.api import Fusion\nclass G(Fusion):\n    name = 'g'", "lacks what its kind asks for: build"),
+        ("from ablate.api import Fusion\nclass G(Fusion):\n    name = 'g'\n    x: 'Nowhere' = 1", None),
+        (
+            "from ablate.api import hookimpl\n@hookimpl\ndef ablate_modules():\n    raise ValueError('no')",
+            "ValueError: no",
+        ),
+        ("from ablate.api import hookimpl\n@hookimpl\ndef ablate_modules(x): ...", "PluginValidationError"),
+    ],
+)
+def test_a_broken_plugin_is_kept_apart(tmp_path: Path, source: str, reason: str | None) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(source)
+    made = Catalog([bad, plugin(tmp_path, "good.py")])
+    assert made.get("fusion", "test_gate")
+    assert made.get("schedule", "linear")
+    assert [b.plugin for b in made.broken] == [str(bad)]
+    if reason is not None:
+        assert reason in made.broken[0].traceback
+    with pytest.raises(SpecError) as caught:
+        made.get("fusion", "perhaps_in_the_broken_one")
+    assert f"plugin {bad} could not be loaded and may bring it:\n{made.broken[0].traceback.rstrip()}" in str(
+        caught.value
+    )
+
+
+def test_a_hook_says_which_modules_are_searched(tmp_path: Path) -> None:
+    package = tmp_path / "hooked_for_test"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from ablate.api import hookimpl\n@hookimpl\ndef ablate_modules(): return ['hooked_for_test.one']\n"
+    )
+    plugin(package, "one.py", name="from_one")
+    plugin(package, "two.py", name="from_two")
+    distribution(tmp_path, "hooked", "x = hooked_for_test")
+    code = "print(json.dumps(Catalog().names('fusion')))"
+    names = ask(tmp_path, code)
+    assert "from_one" in names  # type: ignore[operator]
+    assert "from_two" not in names  # type: ignore[operator]
+
+
+def test_distributions_may_share_an_entry_point_name_and_one_may_be_broken(tmp_path: Path) -> None:
+    plugin(tmp_path, "first_for_test.py", name="shared")
+    plugin(tmp_path, "second_for_test.py", name="shared")
+    distribution(tmp_path, "first-dist", "gates = first_for_test")
+    distribution(tmp_path, "second-dist", "gates = second_for_test\nother = nowhere_for_test", "2.0")
+    made = ask(
+        tmp_path,
+        "c = Catalog()\nshared = [[e.full_name, e.version] for e in c.entries('fusion') if e.name == 'shared']\n"
+        "print(json.dumps([shared, [b.plugin for b in c.broken], c.broken[0].reason]))",
+    )
+    entries, broken, reason = made  # type: ignore[misc]
+    assert sorted(entries) == [["first-dist:shared", "1.2"], ["second-dist:shared", "2.0"]]
+    assert broken == ["second-dist:other"]
+    assert reason == "ModuleNotFoundError: No module named 'nowhere_for_test'"
+
+
+def test_an_installed_package_that_a_study_names_again_is_found_once(tmp_path: Path) -> None:
+    plugin(tmp_path, "named_for_test.py")
+    distribution(tmp_path, "named-dist", "gates = named_for_test")
+    code = (
+        "c = Catalog(['named_for_test'])\nprint(json.dumps([c.entry('fusion', 'test_gate').full_name, len(c.broken)]))"
+    )
+    assert ask(tmp_path, code) == ["named-dist:test_gate", 0]
+
+
+def test_a_plugin_may_bring_a_kind(tmp_path: Path) -> None:
+    path = tmp_path / "curricula.py"
+    path.write_text(
+        "from typing import ClassVar\nfrom ablate.api import Component\n"
+        "class Curriculum(Component):\n    kind: ClassVar[str] = 'curriculum'\n"
+        "class Easy(Curriculum):\n    name = 'easy'\n    default = True\n"
+    )
+    made = Catalog([path])
+    assert made.names("curriculum") == ["easy"]
+    assert made.default("curriculum") == "curricula:easy"
+    assert made.create("curriculum", {}).spec() == {"type": "easy"}
+
+
+def test_a_strangers_default_does_not_replace_the_kinds_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from ablate.api import Clip\nclass Mine(Clip):\n    name = 'mine'\n    default = True\n"
+        "    def apply(self, parameters): ...\n"
+    )
+    assert Catalog([path]).default("clip") == Catalog().default("clip") != None  # noqa: E711
+
+
+def test_a_hash_covers_what_a_component_imports_of_its_own_package(tmp_path: Path) -> None:
+    package = tmp_path / "hashed_for_test"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "gate.py").write_text("import json\ndef f():\n    from hashed_for_test.deep import layer\n")
+    (package / "deep" / "layer.py").write_text("from .other import x\nraise RuntimeError('hashing imports nothing')\n")
+    (package / "deep" / "other.py").write_text("x = 1\n")
+    (package / "apart.py").write_text("y = 1\n")
+    code = (
+        "from ablate.provenance import source_hash\nfrom pathlib import Path\n"
+        f"print(json.dumps(source_hash(Path({str(package / 'gate.py')!r}), 'hashed_for_test.gate')))"
+    )
+    before = ask(tmp_path, code)
+    (package / "apart.py").write_text("y = 2\n")
+    assert ask(tmp_path, code) == before
+    for name in ("deep/other.py", "deep/layer.py", "gate.py"):
+        held = (package / name).read_text()
+        (package / name).write_text(held + "# changed\n")
+        assert ask(tmp_path, code) != before, name
+        (package / name).write_text(held)
+    assert ask(tmp_path, code) == before
+    assert (
+        source_hash(package / "gate.py", "alone_in_a_file")
+        == hashlib.sha256((package / "gate.py").read_bytes()).hexdigest()
+    )
+
+
+def test_finding_components_imports_no_torch(tmp_path: Path) -> None:
+    code = "c = Catalog(); print(json.dumps(sorted({'torch', 'ray', 'optuna', 'pandas'} & set(sys.modules))))"
+    assert ask(tmp_path, code) == []
