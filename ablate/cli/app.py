@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -19,11 +20,18 @@ app = typer.Typer(
     help="Which design choice of a diffusion model matters, and what does it cost?",
     epilog="Begin with: ablate doctor, ablate plan STUDY, ablate run STUDY",
 )
-for command in (run.run, plan.plan, status.status, report.report, export.export):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    run.run,
+    plan.plan,
+    status.status,
+    report.report,
+    export.export,
+    doctor.doctor,
+    schema.schema,
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(plugins.app, name="plugins")
-for command in (doctor.doctor, schema.schema):
-    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

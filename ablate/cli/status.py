@@ -79,14 +79,20 @@ def standing(results: Results) -> dict[str, Any]:
 def _planned(results: Results, known: int) -> int | None:
     """How many trials the first launch meant to run; None where a later one means more, or nobody can tell."""
     from ablate.errors import InputError
-    from ablate.study.load import load_study
+    from ablate.kinds.design import Design, Dimension
+    from ablate.registry import catalog
 
+    lock = results.lock
     try:
-        loaded = load_study(results.lock["spec"], frozen={**results.lock["options"], **results.lock["ranges"]})
-    except (InputError, KeyError, TypeError):  # a plugin is gone, or there is no lock
+        design = catalog().create("design", lock["spec"]["design"])
+        listed = [
+            Dimension(path, tuple(held), baseline=lock["baseline"].get(path)) for path, held in lock["choices"].items()
+        ]
+        ranged = [Dimension(path, **held, baseline=lock["baseline"].get(path)) for path, held in lock["ranges"].items()]
+        assert isinstance(design, Design)
+        planned = design.candidates([*listed, *ranged]) * design.seeds
+    except (InputError, KeyError, TypeError, AttributeError):  # the design is a plugin's, or the lock is damaged
         return None
-    design = loaded.study.design
-    planned = design.candidates(loaded.space.dimensions) * design.seeds
     return planned if planned >= known else None
 
 

@@ -65,18 +65,19 @@ def emit_json(data: Any) -> None:
 
 
 def duration(seconds: float) -> str:
-    """`12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """`< 1 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     if not math.isfinite(seconds):
         return "–"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    for big, small, above in (("min", "s", 60), ("h", "min", 3600), ("d", "h", 86400)):
-        below = {"s": 1, "min": 60, "h": 3600}[small]
-        if whole < above * {60: 60, 3600: 24}.get(above, math.inf):
-            first, rest = whole // above, whole % above // below
-            return f"{first} {big} {rest} {small}" if rest else f"{first} {big}"
-    raise AssertionError("a day has no bound")
+    if 0 < seconds < 0.5:
+        return "< 1 s"
+    rest = max(0, round(seconds))
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        parts.append((rest // length, unit))
+        rest %= length
+    first = next((i for i, (n, _) in enumerate(parts) if n), len(parts) - 1)
+    shown = [parts[first], *((n, unit) for n, unit in parts[first + 1 : first + 2] if n)]
+    return " ".join(f"{n} {unit}" for n, unit in shown)
 
 
 def size(count: float) -> str:

@@ -1,0 +1,107 @@
+"""`ablate status`, `report`, `export` of a study's folder."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import shutil
+
+import pytest
+from command_line import ablate
+
+from ablate.cli.signs import driven, unfinished
+
+
+@pytest.fixture
+def folder(ended, tmp_path):
+    """A copy of a finished study."""
+    return shutil.copytree(ended[1], tmp_path / "tiny")
+
+
+def test_status_counts_and_tells_the_reasons(ended):
+    _, folder = ended
+    ran = ablate("status", folder)
+    said = json.loads(ablate("status", folder, "--json").stdout)
+    assert ran.returncode == 0 and ran.stderr == ""
+    assert said["states"] == {"complete": 2, "diverged": 1, "failed": 1}
+    assert (said["study"], said["at_work"], said["planned"], said["unfinished"]) == ("tiny", False, 4, [])
+    failed = next(one for one in said["failures"] if one["state"] == "failed")
+    assert failed["message"] == "RuntimeError: a wire is loose"
+    assert "2 complete, 1 diverged, 1 failed" in ran.stdout and "a wire is loose" in ran.stdout
+    recorded = [json.loads(p.read_text())["seconds"] for p in folder.glob("trials/*/record.json")]
+    assert said["trial_seconds"] == pytest.approx(sum(recorded))
+    assert len(said["candidates"]) == 4 and "files:" in ran.stdout
+
+
+def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder):
+    trial = next(p.parent for p in folder.glob("trials/*/record.json"))
+    (trial / "record.json").unlink()
+    (trial / "progress.json").write_text('{"phase": "train", "images": 96, "total": 320, "loss": 0.5}')
+    os.utime(trial / "progress.json", (0, 0))
+    assert unfinished(folder, trial.name, False).state == "interrupted"
+    assert unfinished(folder, trial.name, True).state == "waiting"
+    handle = os.open(trial / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        found = unfinished(folder, trial.name, True)
+        said = ablate("status", folder).stdout
+    finally:
+        os.close(handle)
+    assert (found.state, found.images, found.total, found.loss) == ("running", 96, 320, 0.5)
+    assert found.age_seconds > 1e9
+    assert "96/320" in said and "(silent)" in said
+
+
+def test_a_driver_is_noticed_by_its_lock(tmp_path):
+    assert not driven(tmp_path)
+    handle = os.open(tmp_path / ".driver", os.O_CREAT | os.O_RDWR)
+    try:
+        assert not driven(tmp_path)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert driven(tmp_path)
+    finally:
+        os.close(handle)
+    assert not driven(tmp_path)
+
+
+def test_status_of_damaged_files_names_them(folder):
+    trial = next(p.parent for p in folder.glob("trials/*/record.json"))
+    (trial / "record.json").write_text('{"cut sho')
+    (trial / "progress.json").write_text("")
+    said = json.loads(ablate("status", folder, "--json").stdout)
+    assert any(str(trial / "record.json") in warning for warning in said["warnings"])
+    assert said["states"]["complete"] + said["states"]["diverged"] + said["states"]["interrupted"] == 3
+
+
+def test_status_without_the_plugins_still_tells(folder):
+    lock = json.loads((folder / "lock.json").read_text())
+    lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
+    (folder / "lock.json").write_text(json.dumps(lock))
+    said = json.loads(ablate("status", folder, "--json").stdout)
+    assert said["states"]["complete"] == 2 and said["planned"] is None
+
+
+def test_report_is_one_page(folder):
+    ran = ablate("report", folder)
+    assert ran.returncode == 0
+    written = ran.stdout.splitlines()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert written[0] == str(folder / "report.html") and all(os.path.exists(path) for path in written)  # noqa: PTH110
+    assert "Does the width matter?" in page
+
+
+def test_export_writes_what_is_asked_for(folder, tmp_path):
+    out = tmp_path / "tables"
+    ran = ablate("export", folder, "--format", "csv", "--out", out)
+    assert ran.returncode == 0 and ran.stdout.splitlines() == [str(out / "table.csv")]
+    rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
+    assert len(rows) == 4 and {row["diverged"] for row in rows} == {"0", "1"}
+    assert len(ablate("export", folder, "--out", out).stdout.splitlines()) == 3
+    assert sorted(p.name for p in out.iterdir()) == ["table.csv", "table.md", "table.tex"]
+
+
+def test_export_knows_its_formats(folder):
+    ran = ablate("export", folder, "--format", "latx")
+    assert ran.returncode == 2 and "did you mean 'latex'" in ran.stderr
+    assert not (folder / "tables").exists()
