@@ -7,7 +7,7 @@ import json
 from typing import Annotated, ClassVar, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -99,6 +99,7 @@ specs = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(specs)
 def test_json_round_trip_gives_the_same_component(spec: dict[str, object]) -> None:
     made = create(Net, spec, Known())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.candidate import Candidate, compose
@@ -83,6 +83,7 @@ def test_paths_exist_with_the_component_above_them() -> None:
     assert made.context("backbone.groups") == {"backbone.norm": "group"}
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={
     "backbone": st.sampled_from(["toy_tokens", "toy_maps"]),
     "backbone.conditioning": st.sampled_from(["toy_scale", "toy_shift"]),

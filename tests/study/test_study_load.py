@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_study import PLUGIN, TEXT, line_of, written
 
@@ -196,6 +196,7 @@ def test_all_mistakes_come_in_one_message_in_the_order_of_the_file(tmp_path: Pat
 KEYS = [path for path in parse(TEXT, Path("x")).lines if path and isinstance(path[-1], str) and path[0] != "profiles"]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KEYS), st.data())
 def test_any_misspelt_key_is_named_at_its_line(
     tmp_path_factory: pytest.TempPathFactory, path: tuple[str, ...], data: st.DataObject
