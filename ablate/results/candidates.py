@@ -49,10 +49,12 @@ def match(found: Sequence[Candidate], wanted: Mapping[str, Any]) -> list[Candida
     A path that a candidate does not name stays as in the base, so it may be missing, but a
     candidate that names it is preferred.
     """
-    exact = [c for c in found if all(show(c.choices.get(p)) == show(v) for p, v in wanted.items())]
-    return exact or [
-        c for c in found if all(p not in c.choices or show(c.choices[p]) == show(v) for p, v in wanted.items())
-    ]
+
+    def same(choices: Mapping[str, Any], path: str, label: Any) -> bool:
+        return show(choices[path]) == show(label) if path in choices else label is None
+
+    exact = [c for c in found if all(same(c.choices, p, v) for p, v in wanted.items())]
+    return exact or [c for c in found if all(p not in c.choices or same(c.choices, p, v) for p, v in wanted.items())]
 
 
 def find(found: Sequence[Candidate], wanted: str | Mapping[str, Any]) -> Candidate:

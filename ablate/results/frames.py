@@ -45,8 +45,19 @@ METRIC = (
 )
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "images_per_second", "seconds")
 _NUMBERS = {
-    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "loss", "train_seconds"),
-    *("evaluate_seconds", "nfe", "samples", "value", "error", "loss", "lr", "grad_norm", "images_per_second"),
+    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
+    *(
+        "evaluate_seconds",
+        "overhead_seconds",
+        "nfe",
+        "samples",
+        "value",
+        "error",
+        "loss",
+        "lr",
+        "grad_norm",
+        "images_per_second",
+    ),
 }
 
 

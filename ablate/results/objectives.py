@@ -12,7 +12,8 @@ from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
-COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images", "loss")
+COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images")
+RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation")
@@ -29,13 +30,18 @@ class Objective:
 
     @property
     def is_cost(self) -> bool:
-        """Whether it is a column of the trials table and not a metric."""
+        """Whether it says what a candidate costs, and not how good it is."""
         return self.column in COSTS
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is a column of the trials table as it stands, and not a metric."""
+        return self.column in RECORDED
 
     @property
     def source(self) -> str:
         """Its column in the trials table."""
-        return self.column if self.is_cost else f"m.{self.column}"
+        return self.column if self.is_recorded else f"m.{self.column}"
 
     @property
     def sign(self) -> int:
@@ -49,7 +55,7 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
     Raises InputError with the nearest name where there is none.
     """
     name = name.removeprefix("m.")
-    if name in COSTS:
+    if name in RECORDED:
         return Objective(name)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
@@ -60,7 +66,7 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
         if len(starting) > 1:
             raise InputError(f"metric {name!r} means one of {', '.join(starting)}; give the column")
         if not starting and name not in short.values():
-            known = [*columns, *short, *(c for c in COSTS if c in trials.columns)]
+            known = [*columns, *short, *(c for c in RECORDED if c in trials.columns)]
             raise InputError(f"no metric or cost is called {name!r}{did_you_mean(name, known)}")
         column = starting[0] if starting else name
     larger = lock.get("larger_is_better") or ()
@@ -83,7 +89,7 @@ def values(
     complete = trials[trials["state"] == "complete"]
     explained: dict[str, list[str]] = {}
     for goal in objectives:
-        if goal.is_cost:
+        if goal.is_recorded:
             kept = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
             frame[goal.column] = trials[goal.column].astype(float).where(kept)
             continue

@@ -84,8 +84,8 @@ class Results:
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every configuration, the baseline first, then in the study's order."""
-        vary = self.study.get("vary")
-        return candidates(self._stored.trials, self._baseline_labels, vary if isinstance(vary, Mapping) else None)
+        order = self.lock.get("choices") or self.study.get("vary")
+        return candidates(self._stored.trials, self._baseline_labels, order if isinstance(order, Mapping) else None)
 
     @property
     def warnings(self) -> list[str]:
@@ -131,10 +131,10 @@ class Results:
 
     @property
     def measured(self) -> list[Objective]:
-        """All metrics that have a column, the study's first one first."""
+        """All metrics that have a value (and the loss, if it is an objective), the study's first one first."""
         columns = [c for c in self._stored.trials.columns if c.startswith("m.")]
         wanted = [o.column for o in self.objectives()]
-        found = [self.objective(c) for c in columns]
+        found = [self.objective(c) for c in ([*columns, "loss"] if "loss" in wanted else columns)]
         return sorted(found, key=lambda o: wanted.index(o.column) if o.column in wanted else len(wanted))
 
     def front(self, objectives: Sequence[str] | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -184,6 +184,7 @@ class Results:
     def figures(self, out: str | Path | None = None) -> list[Path]:
         """Draw all figures for which there is something to show, as PNG and SVG; their paths.
 
+        A figure that would mix values that may not be compared is left out; `summary` says which.
         out: a folder, `figures/` in the study's folder by default.
         """
         from ablate.results.figures import figures

@@ -71,6 +71,13 @@ def test_labels_as_text(label: Any, text: str) -> None:
     assert show(label) == text
 
 
+def test_no_such_path_is_not_the_label_none(study: Study) -> None:
+    found = labels(study, [{"guidance": "none", "f": "a"}, {"f": "a"}], {"guidance": "none", "f": "a"})
+    (base,) = [c for c in load(study.path).candidates if c.baseline]
+    assert base.choices["guidance"] == "none"
+    assert len(set(found)) == 2
+
+
 def test_what_means_several_is_refused(study: Study) -> None:
     labels(study, [{"a": "x", "b": "u"}, {"a": "x", "b": "v"}])
     found = load(study.path).candidates

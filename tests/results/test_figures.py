@@ -126,6 +126,25 @@ def test_one_candidate_one_seed(study: Study) -> None:
     assert names(load(study.path).figures()) == {"front", "curves", "samples"}
 
 
+def test_figures_that_would_mix_are_left_out(study: Study) -> None:
+    study.head()
+    for label, count in (("adaln", 500), ("adaln_zero", 2000)):
+        of = {"backbone.conditioning": label}
+        study.trial(of, 0, {METRIC: 0.1}, curve=[(1000, 0.5), (2000, 0.4)], identity={"samples": count})
+    assert names(load(study.path).figures()) == {"curves"}
+
+
+def test_the_loss_as_an_objective(study: Study) -> None:
+    study.head(lock={"objectives": ["loss", "gflops"], "metrics": {}})
+    for label, loss in (("adaln", 0.2), ("adaln_zero", 0.1)):
+        study.trial({"backbone.conditioning": label}, 0, {}, loss=loss)
+    results = load(study.path)
+    assert results.front()["loss"].tolist() == [0.1, 0.2]
+    assert results.effects()["difference"].tolist() == pytest.approx([0.1])
+    assert "has the best loss, 0.1 with one seed" in results.summary(plain=True)
+    assert names(results.figures()) == {"front", "effects"}
+
+
 def test_no_metric(study: Study) -> None:
     study.head(lock={"objectives": ["gflops"], "metrics": {}})
     study.trial({"backbone.conditioning": "adaln"}, 0, {}, curve=[(1000, 0.5), (2000, 0.4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 def figures(results: Results, out: Path) -> list[Path]:
     """Draw each figure for which there is something to show, and write it atomically to `out`.
 
-    Raises what a refused comparison raises: InputError, before anything is written.
+    A figure that would mix values that may not be compared is left out: the summary tells why.
     """
+    from ablate.errors import InputError
     from ablate.results.figures import curves, effects, front, samples, style
 
     drawings = {"front": front.draw, "curves": curves.draw, "samples": samples.draw, "effects": effects.draw}
     with style.theme():
-        drawn = {name: draw(results) for name, draw in drawings.items()}
+        drawn = {}
+        for name, draw in drawings.items():
+            with contextlib.suppress(InputError):
+                drawn[name] = draw(results)
         return [path for name, figure in drawn.items() if figure is not None for path in _save(figure, out / name)]
 
 
