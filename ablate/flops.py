@@ -22,9 +22,17 @@ from ablate.component import Setting
 _aten = torch.ops.aten
 
 # One per output element each. A normalisation that is written out by hand is not a layer, and not counted.
+# RMS norm is listed whole: on the meta device it falls apart into elementwise operations.
 NORMALISATIONS = {
     getattr(_aten, name)
-    for name in ("native_layer_norm", "native_group_norm", "native_batch_norm", "_fused_rms_norm", "cudnn_batch_norm")
+    for name in (
+        "rms_norm",
+        "native_layer_norm",
+        "native_group_norm",
+        "native_batch_norm",
+        "_fused_rms_norm",
+        "cudnn_batch_norm",
+    )
     if hasattr(_aten, name)
 }
 
@@ -45,6 +53,8 @@ class Cost:
 class _Counter(TorchDispatchMode):
     """Counts every operation as it is dispatched, with torch's own formulas for matrix work.
 
+    For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
+    parts are counted, unless it is counted itself.
     Shapes on the meta device are computed in Python, which is slow; what an operation gives is
     remembered by its arguments' shapes, so that the second of equal blocks costs next to nothing.
     """
@@ -64,8 +74,14 @@ class _Counter(TorchDispatchMode):
         if key in self._known:
             out, *counts = self._known[key]
         else:
-            out = func(*args, **kwargs)
-            counts = self._count(func, args, kwargs, out)
+            before = self.flops, self.norm_elements, self.activations
+            out = NotImplemented if func._overloadpacket in NORMALISATIONS else self._parts(func, args, kwargs)
+            if out is NotImplemented:
+                out = func(*args, **kwargs)
+                counts = self._count(func, args, kwargs, out)
+            else:
+                counts = [self.flops - before[0], self.norm_elements - before[1], self.activations - before[2]]
+                self.flops, self.norm_elements, self.activations = before
             if key is not None:
                 self._known[key] = (out, *counts)
         flops, norms, activations = counts
@@ -74,11 +90,16 @@ class _Counter(TorchDispatchMode):
         self.activations += activations
         return out
 
+    def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The outcome of a composite operation, its parts counted; NotImplemented where it has none."""
+        with self:
+            return func.decompose(*args, **kwargs)
+
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> list[int]:
         packet = func._overloadpacket
         formula: Callable[..., int] | None = flop_registry.get(packet)
         flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
-        norms = out[0].numel() if packet in NORMALISATIONS else 0
+        norms = tree_leaves(out)[0].numel() if packet in NORMALISATIONS else 0
         made = [] if func.is_view else tree_leaves(out)
         return [flops, norms, sum(leaf.numel() for leaf in made if isinstance(leaf, Tensor))]
 
@@ -97,7 +118,7 @@ def measure(network: nn.Module, setting: Setting) -> Cost:
     labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
     training = network.training
     network.eval()
-    with torch.no_grad(), _Counter() as counter:
+    with torch.inference_mode(), _Counter() as counter:
         network(x, noise, labels)
     network.train(training)
     macs = counter.flops // 2

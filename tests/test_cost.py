@@ -61,6 +61,7 @@ class Mixed(nn.Module):
         for _ in range(2):
             tokens = nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
             tokens = nn.functional.layer_norm(tokens, tokens.shape[-1:])
+        tokens = nn.functional.rms_norm(tokens, tokens.shape[-1:])
         return self.out(tokens[:, 0].transpose(1, 2).view_as(h))
 
 
@@ -69,7 +70,7 @@ def test_counts_by_hand_and_as_torch_counts():
         network = Mixed()
     cost = measure(network, Setting((3, 4, 4), None))
     conv, attention, out = 16 * 8 * 3 * 9, 2 * 2 * 16 * 16 * 8, 16 * 3 * 8
-    norms = 16 * 8 * 3  # one group norm, two layer norms
+    norms = 16 * 8 * 4  # one group norm, two layer norms, one RMS norm
     assert cost.macs == conv + attention + out
     assert cost.gflops == pytest.approx((cost.macs + norms) / 1e9)
     assert cost.params == sum(p.numel() for p in network.parameters()) - 5

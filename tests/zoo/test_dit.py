@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 import ablate
-from ablate.component import Setting
+from ablate.component import Choice, Setting
 from ablate.errors import SpecError
+from ablate_zoo.backbone.dit import DiT
+from ablate_zoo.conditioning.adaln import AdaLNZero
 
 SETTING = Setting((3, 8, 8), 10)
 NAMES = ["in_context", "cross_attention", "adaln", "adaln_zero"]
@@ -95,6 +97,12 @@ def test_positions_are_no_parameters_and_not_saved():
 def test_heads_that_do_not_divide_are_refused_with_the_nearest():
     with pytest.raises(SpecError, match=r"5 heads do not divide the width 32; the nearest that do: 4"):
         network(heads=5)
+
+
+def test_default_widths_suit_the_default_heads():
+    widths = next(m for m in DiT.model_fields["width"].metadata if isinstance(m, Choice)).values
+    for width in widths:
+        DiT(width=width, conditioning=AdaLNZero())  # raises where the heads do not divide it
 
 
 def test_equals_diffusers():

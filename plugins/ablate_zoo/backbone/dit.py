@@ -20,7 +20,8 @@ class DiT(Backbone):
 
     patch: Annotated[int, Field(ge=1), Choice(2, 4, 8)] = 2  # pixels along a token's side
     depth: Annotated[int, Field(ge=1), Choice(4, 6, 8, 12)] = 12  # blocks
-    width: Annotated[int, Field(ge=4, multiple_of=4), Choice(128, 192, 256, 384)] = 384  # numbers a token
+    # Numbers a token. The default range is divided by every usual number of heads: 2, 3, 4, 6, 8, 12.
+    width: Annotated[int, Field(ge=4, multiple_of=4), Choice(96, 192, 288, 384)] = 384
     heads: Annotated[int, Field(ge=1)] = 6
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0  # hidden width of the MLP / width
     conditioning: Conditioning = slot("adaln_zero")

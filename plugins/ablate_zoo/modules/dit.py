@@ -94,7 +94,7 @@ class DiT(nn.Module):
         xavier(self.embed)
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
+        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels)
         tokens = self.embed(self.patches(x)) + self.positions  # (B, N, D)
         joined = 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def frequencies(values: Tensor, size: int, period: float = 10_000.0) -> Tensor:
-    """cos and sin of (B,) numbers at size/2 frequencies from 1 down to 1/period: (B, size)."""
+    """The cos and sin of (B,) numbers at size/2 frequencies from 1 down to 1/period: (B, size)."""
     half = size // 2
     rates = torch.exp(-math.log(period) / half * torch.arange(half, dtype=torch.float32, device=values.device))
     angles = values.float()[:, None] * rates
