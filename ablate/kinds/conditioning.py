@@ -47,7 +47,8 @@ class Conditioning(Component):
     A block of tokens calls, in this order: `sequence` once before the first block, then in each
     block `modulation` and, after the first branch, `attention`; `head` before the last layer.
     A conditioning declares in `requires()` what it needs of the backbone: "tokens" for sequences
-    (B, N, D), "feature_maps" for (B, C, H, W).
+    (B, N, D), "feature_maps" for (B, C, H, W). It says "identity_at_start" in `provides()` where every
+    block adds nothing before training: all gates are zero, and so is what `attention` gives.
     """
 
     kind: ClassVar[str] = "conditioning"

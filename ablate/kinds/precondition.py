@@ -24,7 +24,11 @@ class Coefficients(NamedTuple):
 
 
 class Precondition(Component):
-    """Chooses the four coefficients from the level, the target and the data's deviation."""
+    """Chooses the four coefficients from the level, the target and the data's deviation.
+
+    One says "unit_variance" in `provides()` where what the network sees, and what it is asked for,
+    have variance 1 at every level.
+    """
 
     kind: ClassVar[str] = "precondition"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from ablate.api import Choice, Conditioning, Context, Modulation, Site
 
@@ -50,6 +50,10 @@ class AdaLNLoRA(Conditioning):
     name = "adaln_lora"
 
     rank: Annotated[int, Field(ge=1), Choice(8, 16, 32)] = 16
+
+    def provides(self) -> frozenset[str]:
+        """Blocks that add nothing before training, as in adaLN-Zero."""
+        return frozenset({"identity_at_start"})
 
     def requires(self) -> Mapping[str, str]:
         """Blocks of tokens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.api import Conditioning, Site
@@ -27,7 +28,7 @@ class AdaLN(Conditioning):
 
     def head(self, site: Site) -> nn.Module:
         """The final layer is modulated too, without a gate."""
-        return self._regress(site, ("shift", "scale"))
+        return self._regress(replace(site, branches=1), ("shift", "scale"))
 
     def _regress(self, site: Site, parts: tuple[str, ...]) -> nn.Module:
         from ablate_zoo.modules.modulation import AdaptiveModulation
@@ -40,3 +41,7 @@ class AdaLNZero(AdaLN):
 
     name = "adaln_zero"
     regresses: ClassVar[tuple[str, ...]] = ("shift", "scale", "gate")
+
+    def provides(self) -> frozenset[str]:
+        """Blocks that add nothing before training."""
+        return frozenset({"identity_at_start"})

@@ -57,7 +57,7 @@ class ConstantEma(Ema):
     name = "constant"
     default = True
 
-    halflife: Annotated[float, Field(gt=0, le=1e12), Range(1e3, 1e7, log=True)] = 500_000  # images
+    halflife: Annotated[float, Field(gt=0, le=1e12), Range(1e3, 1e7, log=True)] = 500_000.0  # images
     rampup: Annotated[float, Field(ge=0, le=1), Range(0.01, 0.2, log=True)] = 0.05  # halflife / images seen, at most
 
     def decay(self, images: int, batch: int) -> float:

@@ -21,6 +21,10 @@ class EdmPrecondition(Precondition):
 
     name = "edm"
 
+    def provides(self) -> frozenset[str]:
+        """The demands of appendix B.6."""
+        return frozenset({"unit_variance"})
+
     def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
         """From the target's (u, v), whatever it is."""
         _, alpha, sigma = level

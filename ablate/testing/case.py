@@ -1,0 +1,136 @@
+"""A case: one component of a catalog, with what a check needs around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from ablate.component import Choice, Component, Config, Range, When
+from ablate.errors import InputError, SpecError
+from ablate.registry import Catalog, Entry
+
+OURS = __name__.partition(".")[0]  # the distribution whose components are partners in a check
+
+
+class NotApplicable(Exception):  # noqa: N818 - no error: there is nothing to check, and the text says why
+    """Raised by a check where it has nothing to look at, such as data that are not installed."""
+
+
+@dataclass
+class Case:
+    """A component under test.
+
+    spec: values for fields that have no default (a folder's path); the other fields keep theirs.
+    """
+
+    entry: Entry
+    catalog: Catalog
+    spec: Mapping[str, Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The component's kind."""
+        return self.entry.kind
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The spec that makes the component, with its unambiguous name."""
+        return {**(self.spec or {}), "type": self.entry.full_name}
+
+    @cached_property
+    def component(self) -> Component:
+        """The component, with its defaults and what the case's spec says."""
+        required = [f for f in self.entry.cls.model_fields if self._needs(f)]
+        if required and self.spec is None:
+            raise NotApplicable(f"no default for {', '.join(required)}: give the check an example as its spec")
+        try:
+            return self.catalog.create(self.kind, self.given)
+        except SpecError as error:
+            raise AssertionError(f"cannot be made from {self.given}: {error}") from None
+
+    def make(self, **changes: Any) -> Component:
+        """The component with other values; raises SpecError where they are refused."""
+        return self.catalog.create(self.kind, {**self.given, **changes})
+
+    def variants(self, numbers: bool = False) -> Iterator[Component]:
+        """The component, and with each of its switches turned: every bool and every Literal, one at a time.
+
+        numbers: also the ends of each search range. What the component itself refuses is left out.
+        """
+        seen = {self.component.digest()}
+        yield self.component
+        for field, info in self.entry.cls.model_fields.items():
+            for value in _values(info, numbers):
+                try:
+                    made = self.make(**{field: value, **read_under(info)})
+                except SpecError:
+                    continue
+                if made.digest() not in seen:
+                    seen.add(made.digest())
+                    yield made
+
+    def partners(self, kind: str) -> list[Any]:
+        """The components of another kind with which this one is tried, each with its defaults.
+
+        Those of ablate and of the case's own distribution: a stranger's mistakes are not this one's.
+        """
+        found = []
+        for entry in self.catalog.entries(kind):
+            if entry.distribution in (OURS, self.entry.distribution):
+                try:
+                    found.append(self.catalog.create(kind, {"type": entry.full_name}))
+                except InputError:
+                    continue  # it has no complete defaults
+        return found
+
+    def _needs(self, field: str) -> bool:
+        from ablate.component import default_name
+
+        info = self.entry.cls.model_fields[field]
+        return info.is_required() and default_name(info, self.catalog) is None
+
+
+Check = Callable[[Case], None]
+
+
+def clash(*parts: Config) -> bool:
+    """Whether one of the components excludes what another provides."""
+    every = [part for whole in parts for _, part in whole.parts()]
+    provided = frozenset[str]().union(*(part.provides() for part in every))
+    return any(provided & part.excludes().keys() for part in every)
+
+
+def read_under(info: FieldInfo) -> dict[str, Any]:
+    """Values of the siblings under which a field is read."""
+    return {meta.field: meta.values[0] for meta in info.metadata if isinstance(meta, When)}
+
+
+def search_values(info: FieldInfo) -> list[Any]:
+    """The values of a field's default search range: all choices, or both ends."""
+    found: list[Any] = []
+    for meta in info.metadata:
+        if isinstance(meta, Choice):
+            found += meta.values
+        elif isinstance(meta, Range):
+            ends = (meta.low, meta.high)
+            found += [int(end) for end in ends] if info.annotation is int else ends
+    return found
+
+
+def fitting(parts: Iterable[Any], *beside: Config) -> list[Any]:
+    """Those of the parts that do not clash with what stands beside them."""
+    return [part for part in parts if not clash(part, *beside)]
+
+
+def _values(info: FieldInfo, numbers: bool) -> list[Any]:
+    values: list[Any] = []
+    for annotation in (info.annotation, *get_args(info.annotation)):
+        if annotation is bool:
+            values += [False, True]
+        elif get_origin(annotation) is Literal:
+            values += get_args(annotation)
+    return values + (search_values(info) if numbers else [])

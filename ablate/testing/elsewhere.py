@@ -1,0 +1,86 @@
+"""The same catalog in another process, without torch: once for a whole catalog."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ablate.testing.case import Case
+
+BLOCKED = "torch is not to be imported here"
+
+
+def digest_elsewhere(case: Case) -> str:
+    """The digest of the same component in a process with another hash seed."""
+    if case.spec is None:
+        found = _all(case.catalog.plugins, False)["digests"].get(_key(case))
+    else:
+        asked = json.dumps([[case.kind, case.entry.full_name, case.given]])
+        found = json.loads(_run(case.catalog.plugins, False, asked))["digests"].get(_key(case))
+    assert isinstance(found, str), "another process does not find the component, or cannot make it"
+    return found
+
+
+def needs_torch(case: Case) -> str | None:
+    """Why the component cannot be found where torch cannot be imported; None if it can."""
+    found = _all(case.catalog.plugins, True)
+    if _key(case) in found["names"]:
+        return None
+    reasons = [b["traceback"] for b in found["broken"] if b["module"] == case.entry.cls.__module__]
+    return "importing its module imports torch: do that inside `build`\n" + "".join(reasons)
+
+
+def _key(case: Case) -> str:
+    return f"{case.kind}/{case.entry.full_name}"
+
+
+@lru_cache(maxsize=8)
+def _all(plugins: tuple[str, ...], without_torch: bool) -> Any:
+    return json.loads(_run(plugins, without_torch, "null"))
+
+
+def _run(plugins: Sequence[str], without_torch: bool, asked: str) -> str:
+    blocked = "torch" if without_torch else ""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; from {__name__} import look; look(*sys.argv[1:])",
+            blocked,
+            asked,
+            *plugins,
+        ],
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"another process could not load the plugins:\n{done.stderr}"
+    return done.stdout
+
+
+def look(blocked: str, asked: str, *plugins: str) -> None:
+    """What the other process does: digests of all components, or of those that are asked for."""
+    if blocked:
+        sys.modules[blocked] = None  # type: ignore[assignment]  # from here, importing it is an ImportError
+    from ablate.errors import InputError
+    from ablate.registry import Catalog
+
+    known = Catalog(plugins)
+    wanted = json.loads(asked)
+    if wanted is None:
+        wanted = [[e.kind, e.full_name, {"type": e.full_name}] for e in known.entries()]
+    digests = {}
+    for kind, name, spec in wanted:
+        try:
+            digests[f"{kind}/{name}"] = known.create(kind, spec).digest()
+        except InputError:
+            continue  # it has no complete defaults
+    broken = [{"module": one.module, "traceback": one.traceback} for one in known.broken]
+    names = [f"{e.kind}/{e.full_name}" for e in known.entries()]
+    print(json.dumps({"digests": digests, "names": names, "broken": broken}))

@@ -1,0 +1,72 @@
+"""Checks of a conditioning: its modules for themselves, and a network that it conditions."""
+
+from __future__ import annotations
+
+import torch
+
+from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
+from ablate.testing import networks
+from ablate.testing.case import Case, Check, NotApplicable
+
+SITE = Site(width=16, embedding=24, branches=2, heads=2)
+BATCH, WORDS, TOKENS = 3, 2, 5
+
+
+def offers_a_place(case: Case) -> None:
+    """Through at least one of its places a condition enters."""
+    part = _part(case)
+    places = (part.sequence(SITE), part.modulation(SITE), part.attention(SITE), part.head(SITE))
+    assert any(place is not None for place in places), "sequence, modulation, attention and head are all None"
+
+
+def gives_the_shapes(case: Case) -> None:
+    """Its modules give what their places ask for, also where the context is not as wide as the features."""
+    part, context = _part(case), _context()
+    for site in (SITE, Site(width=24, embedding=24, branches=1, heads=2)):
+        sequence, modulation = part.sequence(site), part.modulation(site)
+        attention, head = part.attention(site), part.head(site)
+        if sequence is not None:
+            tokens = sequence(context)
+            assert tokens.ndim == 3 and tokens.shape[::2] == (BATCH, site.width), f"sequence: {tuple(tokens.shape)}"
+        if modulation is not None:
+            _is_modulation("modulation", modulation(context), site.branches, site)
+        if head is not None:
+            _is_modulation("head", head(context), 1, site)
+        if attention is not None:
+            x = torch.randn(BATCH, TOKENS, site.width)
+            assert attention(x, context).shape == x.shape, f"attention: {tuple(attention(x, context).shape)}"
+
+
+def is_the_identity_where_it_says_so(case: Case) -> None:
+    """With "identity_at_start", a block adds nothing before training: every gate is zero, and so is attention."""
+    part = _part(case)
+    if "identity_at_start" not in part.provides():
+        raise NotApplicable("does not provide 'identity_at_start'")
+    modulation, attention = part.modulation(SITE), part.attention(SITE)
+    assert modulation is not None, "without a gate a branch adds what it likes"
+    for branch, how in enumerate(modulation(_context())):
+        assert how.gate is not None and not how.gate.any(), f"the gate of branch {branch} is not zero at the start"
+    if attention is not None:
+        assert not attention(torch.randn(BATCH, TOKENS, SITE.width), _context()).any(), "attention is not zero"
+
+
+def _part(case: Case) -> Conditioning:
+    part = case.component
+    assert isinstance(part, Conditioning)
+    return part
+
+
+def _context() -> Context:
+    return Context(torch.randn(BATCH, SITE.embedding), torch.randn(BATCH, WORDS, SITE.embedding))
+
+
+def _is_modulation(place: str, found: object, branches: int, site: Site) -> None:
+    assert isinstance(found, tuple) and len(found) == branches, f"{place}: {len(found)} for {branches} branches"  # type: ignore[arg-type]
+    for how in found:
+        assert isinstance(how, Modulation), f"{place} gives {type(how).__name__}, not Modulation"
+        for name, value in how._asdict().items():
+            shape = None if value is None else tuple(value.shape)
+            assert shape in (None, (BATCH, site.width)), f"{place}: {name} is {shape}, not {(BATCH, site.width)}"
+
+
+CHECKS: tuple[Check, ...] = (offers_a_place, gives_the_shapes, is_the_identity_where_it_says_so, *networks.CHECKS)

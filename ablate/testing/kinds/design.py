@@ -1,0 +1,111 @@
+"""Checks of a design: it proposes what there is, each once, and decides by its seed alone."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ablate.errors import InputError
+from ablate.kinds.design import Design, Dimension
+from ablate.testing.case import Case, Check, NotApplicable
+
+CHOICES = [
+    Dimension("backbone.conditioning", ("a", "b", "c"), baseline="c"),
+    Dimension("target", ("epsilon", "v"), baseline="epsilon"),
+    Dimension("batch", (64, 128), baseline=32),
+]
+RANGE = Dimension("optimizer.lr", low=1e-5, high=1e-2, log=True, baseline=1e-4)
+SPACES: list[list[Dimension]] = [[], CHOICES[:1], CHOICES]
+TRIALS = 8
+
+
+def proposes_what_there_is(case: Case) -> None:
+    """Every proposal keeps to the dimensions, to their choices or the baseline; the same proposals every time."""
+    for part in _variants(case):
+        for dimensions in SPACES:
+            proposals = part.proposals(dimensions)
+            if proposals is None:
+                continue
+            assert proposals, f"{part!r}: proposes nothing for {len(dimensions)} dimensions"
+            assert list(proposals) == list(part.proposals(dimensions) or ()), (
+                f"{part!r}: proposes something else each time"
+            )
+            for assignment in proposals:
+                for path, label in assignment.items():
+                    known = next((d for d in dimensions if d.path == path), None)
+                    assert known is not None, f"{part!r}: proposes {path}, which does not vary"
+                    assert label in known.choices or label == known.baseline, (
+                        f"{part!r}: {path} = {label!r} is no choice"
+                    )
+
+
+def proposes_each_once(case: Case) -> None:
+    """No candidate is proposed twice, and `candidates` says how many there are at the most."""
+    for part in _variants(case):
+        for dimensions in SPACES:
+            count, proposals = part.candidates(dimensions), part.proposals(dimensions)
+            assert count >= 1, f"{part!r}: {count} candidates"
+            if proposals is not None:
+                distinct = {json.dumps(dict(one), sort_keys=True) for one in proposals}
+                assert len(distinct) == len(proposals), (
+                    f"{part!r}: {len(proposals) - len(distinct)} proposals come twice"
+                )
+                assert count == len(proposals), f"{part!r}: says {count} candidates and proposes {len(proposals)}"
+
+
+def takes_or_refuses_a_range(case: Case) -> None:
+    """A range is searched, or refused with an InputError that says where."""
+    for part in _variants(case):
+        try:
+            part.proposals([RANGE])
+            part.candidates([RANGE])
+        except InputError as error:
+            assert RANGE.path in str(error), f"{part!r}: its refusal does not name {RANGE.path}: {error}"
+
+
+def is_decided_by_its_seed(case: Case) -> None:
+    """Where it leaves the choice to a sampler: one seed asks for the same candidates, another for others."""
+    searching = [part for part in _variants(case) if part.proposals(CHOICES) is None]
+    for part in _variants(case):
+        part.sampler(0)
+    if not searching:
+        raise NotApplicable("it lists its candidates beforehand")
+    for part in searching:
+        first = _asked(part, 1)
+        assert first == _asked(part, 1), f"{part!r}: asks for something else with the same seed"
+        assert first != _asked(part, 2), f"{part!r}: asks for the same whatever the seed"
+
+
+def _variants(case: Case) -> list[Design]:
+    return [part for part in case.variants() if isinstance(part, Design)]
+
+
+def _asked(part: Design, seed: int) -> Sequence[Any]:
+    """What it asks for, with its sampler made anew for each trial, as the engine does."""
+    import optuna
+
+    asked = []
+    said = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(directions=["minimize", "minimize"])
+        for number in range(TRIALS):
+            study.sampler = part.sampler(1000 * seed + number)
+            trial = study.ask()
+            x = trial.suggest_float("x", 0, 1)
+            kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+            asked.append((x, kind))
+            study.tell(trial, [x, abs(x - 0.5) + (kind != "b")])
+    optuna.logging.set_verbosity(said)
+    return asked
+
+
+CHECKS: tuple[Check, ...] = (
+    proposes_what_there_is,
+    proposes_each_once,
+    takes_or_refuses_a_range,
+    is_decided_by_its_seed,
+)

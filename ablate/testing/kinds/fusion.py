@@ -1,0 +1,86 @@
+"""Checks of a fusion: its module for itself, and a network with long skips where there is one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ablate.kinds.fusion import Fusion
+from ablate.testing import networks
+from ablate.testing.case import Case, Check
+
+BATCH, EMBEDDING, SIDE = 3, 24, 8
+WIDTHS = [(16, 16), (16, 32), (32, 16)]  # channels of the decoder and of the skip
+
+
+def gives_the_shape_of_the_decoder(case: Case) -> None:
+    """(d, s) -> y like d, whether the skip is as wide, wider or narrower; also on the meta device."""
+    for channels, skip in WIDTHS:
+        for device in ("cpu", "meta"):
+            with torch.device(device):
+                y = _build(case, channels, skip)(*_features(channels, skip))
+            assert y.shape == (BATCH, channels, SIDE, SIDE), f"{tuple(y.shape)} for {channels} and {skip} channels"
+            assert y.is_meta or y.isfinite().all(), "gives numbers that are not finite"
+
+
+def uses_both(case: Case) -> None:
+    """Decoder and skip both count, and every parameter is reached by a finite gradient."""
+    module = _live(case)
+    d, s, embedding = _features(*WIDTHS[1])
+    d.requires_grad_()
+    s.requires_grad_()
+    (module(d, s, embedding) * torch.randn(d.shape)).sum().backward()
+    inputs = (("the decoder feature", d), ("the skip feature", s))
+    for name, tensor in (*inputs, *module.named_parameters()):
+        assert tensor.grad is not None and tensor.grad.count_nonzero(), f"no gradient reaches {name}"
+        assert tensor.grad.isfinite().all(), f"the gradient of {name} is not finite"
+
+
+def fuses_each_image_alone(case: Case) -> None:
+    """What comes out for an image depends on that image alone, and is the same twice."""
+    module, given = _live(case), _features(*WIDTHS[1])
+    with torch.no_grad():
+        y = module(*given)
+        assert torch.equal(module(*given), y), "in eval(), the output is not repeatable"
+        assert networks.close(module(*(part[1:2] for part in given)), y[1:2]), "depends on the rest of the batch"
+
+
+def keeps_the_state_of_its_module(case: Case) -> None:
+    """A state dict gives an equal module."""
+    module, other, given = _live(case), _live(case, seed=5), _features(*WIDTHS[1])
+    other.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        assert torch.equal(other(*given), module(*given)), (
+            "a state that the state dict does not hold decides the output"
+        )
+
+
+def _build(case: Case, channels: int, skip: int) -> nn.Module:
+    part = case.component
+    assert isinstance(part, Fusion)
+    return part.build(channels, skip, EMBEDDING)
+
+
+def _live(case: Case, seed: int = 0) -> nn.Module:
+    """The module somewhere in training, in eval()."""
+    torch.manual_seed(seed)
+    module = _build(case, *WIDTHS[1]).eval()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+    return module
+
+
+def _features(channels: int, skip: int) -> tuple[Tensor, Tensor, Tensor]:
+    shapes = ((BATCH, channels, SIDE, SIDE), (BATCH, skip, SIDE, SIDE), (BATCH, EMBEDDING))
+    d, s, embedding = (torch.randn(shape) for shape in shapes)
+    return d, s, embedding
+
+
+CHECKS: tuple[Check, ...] = (
+    gives_the_shape_of_the_decoder,
+    uses_both,
+    fuses_each_image_alone,
+    keeps_the_state_of_its_module,
+    *networks.CHECKS,
+)

@@ -1,0 +1,122 @@
+"""Checks of a guidance: what it asks of training, and what it makes of predictions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ablate.kinds.guidance import Guidance
+from ablate.kinds.process import Level, Process
+from ablate.testing.case import Case, Check, NotApplicable
+from ablate.testing.processes import processes
+
+NULL = 10
+PLAIN = {"null_class", "labels"}  # what a guidance may need and still be an average of predictions
+
+
+def asks_for_a_share_of_labels(case: Case) -> None:
+    """`drop_rate` lies in [0, 1); it is 0 where the null class is not required."""
+    for part in _variants(case):
+        assert 0 <= part.drop_rate() < 1, f"{part!r}: drop_rate() is {part.drop_rate()}"
+        if "null_class" not in part.requires():
+            assert part.drop_rate() == 0, f"{part!r}: drops labels, but does not require 'null_class'"
+
+
+def names_itself(case: Case) -> None:
+    """`describe`, its identity in the results, says something, and tells of the fields that can be searched."""
+    names = [part.describe() for part in _variants(case)]
+    assert all(name.strip() for name in names), f"describe() says nothing: {names}"
+    assert len(names) == 1 or len(set(names)) > 1, f"describe() says {names[0]!r} whatever the fields are"
+
+
+def keeps_shape_and_batch(case: Case) -> None:
+    """(B, C, H, W), finite, fp32; an image's prediction depends on no other, and is the same twice."""
+    for part in _variants(case):
+        for level in _levels(case):
+            x, labels = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
+            y = part.predict(_network, x, labels, NULL, level)
+            alone = part.predict(_network, x[1:2], labels[1:2], NULL, level)
+            assert y.shape == x.shape and y.dtype == torch.float32, f"{part!r}: {tuple(y.shape)} {y.dtype}"
+            assert y.isfinite().all(), f"{part!r}: not finite"
+            assert torch.allclose(alone, y[1:2], atol=1e-6), f"{part!r}: depends on the rest of the batch"
+            assert torch.equal(part.predict(_network, x, labels, NULL, level), y), f"{part!r}: is not repeatable"
+
+
+def works_without_labels(case: Case) -> None:
+    """A guidance that does not require labels takes None for them."""
+    if "labels" in case.component.requires():
+        raise NotApplicable("it requires labels")
+    for part in _variants(case):
+        for level in _levels(case):
+            x = torch.randn(3, 2, 4, 4)
+            assert part.predict(_network, x, None, NULL, level).shape == x.shape
+
+
+def leaves_alone_what_the_class_does_not_change(case: Case) -> None:
+    """Where the network says the same for every class, so does the guided prediction; a learned variance is kept."""
+    _only_averages(case)
+    for part in _variants(case):
+        for level in _levels(case):
+            x, labels = torch.randn(3, 4, 2, 2), torch.tensor([1, 2, 3])
+            y = part.predict(lambda x, labels: 2 * x, x, labels, NULL, level)
+            assert torch.allclose(y, 2 * x, atol=1e-5), f"{part!r}: changes a prediction on which all classes agree"
+
+
+def means_the_same_for_every_target(case: Case) -> None:
+    """Networks that say the same in terms of other targets are guided to the same image."""
+    _only_averages(case)
+    for part in _variants(case):
+        images = [(process, _guided(part, process)) for process in processes(case, part)]
+        for process, image in images:
+            first = next(one for other, one in images if other.schedule == process.schedule)
+            assert torch.allclose(image, first, atol=1e-4), f"{part!r}: another image for {process.target!r}"
+
+
+def _guided(part: Guidance, process: Process) -> Tensor:
+    """x0 at the middle of time, from a network that knows an image for each class."""
+    level = process.level(torch.tensor(0.4, dtype=torch.float64))
+    x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def network(x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        x0 = (0.3 - 0.05 * labels.to(x.dtype)).reshape(-1, 1, 1, 1).expand_as(x)
+        seen = process.target.value(x0, (raw(x) - level.alpha * x0) / level.sigma, level)
+        c = process.precondition.coefficients(level.guarded, process.target, process.sigma_data)
+        return (seen - c.skip * raw(x)) / c.output
+
+    def raw(x: Tensor) -> Tensor:
+        """What x was before c_in, for one or two copies of the batch."""
+        c = process.precondition.coefficients(level.guarded, process.target, process.sigma_data)
+        return x / c.input
+
+    labels = torch.tensor([1, 2])
+    return process.denoiser(network, part, labels, NULL)(x, 0.4).x0.float()
+
+
+def _only_averages(case: Case) -> None:
+    if case.component.requires().keys() - PLAIN:
+        raise NotApplicable("it takes more into account than predictions")
+
+
+def _variants(case: Case) -> list[Guidance]:
+    return [part for part in case.variants(numbers=True) if isinstance(part, Guidance)]
+
+
+def _levels(case: Case) -> list[Level]:
+    schedule = next(iter(case.partners("schedule")))
+    times = (torch.tensor(t, dtype=torch.float64) for t in (0.05, 0.5, 1.0))
+    return [Level(t, schedule.alpha(t), schedule.sigma(t)) for t in times]
+
+
+def _network(x: Tensor, labels: Tensor | None) -> Tensor:
+    return x if labels is None else x * (1 + labels.to(x.dtype).reshape(-1, 1, 1, 1) / 10)
+
+
+CHECKS: tuple[Check, ...] = (
+    asks_for_a_share_of_labels,
+    names_itself,
+    keeps_shape_and_batch,
+    works_without_labels,
+    leaves_alone_what_the_class_does_not_change,
+    means_the_same_for_every_target,
+)

@@ -1,0 +1,103 @@
+"""Checks of an optimizer: it goes downhill, and resumes where it stopped."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from ablate.kinds.optimizer import Optimizer
+from ablate.testing.case import Case, Check
+
+STEPS = 60
+SHARE = 0.5  # of the initial loss that may be left
+BUDGET = 10_000
+
+
+def descends_a_quadratic(case: Case) -> None:
+    """At a rate of 0.03 it takes at least half of a well-conditioned quadratic's value away in 60 steps."""
+    for part in _variants(case):
+        parameters = _parameters()
+        optimizer = _with(part, lr=0.03).build(parameters)
+        first = float(_value(parameters))
+        for _ in range(STEPS):
+            _step(optimizer, parameters)
+        last = float(_value(parameters))
+        assert last <= SHARE * first, f"{part!r}: the value goes from {first:.3g} to {last:.3g}"
+
+
+def moves_at_its_own_rate(case: Case) -> None:
+    """Every parameter with a gradient moves, by something finite; one without stays, weight decay apart."""
+    parameters = _parameters()
+    still = nn.Parameter(torch.zeros(3))
+    before = [p.detach().clone() for p in parameters]
+    _step(_part(case).build([*parameters, still]), parameters)
+    for p, b in zip(parameters, before, strict=True):
+        assert p.isfinite().all() and not torch.equal(p, b), f"a parameter of shape {tuple(p.shape)} does not move"
+    assert not still.any(), "a parameter without a gradient moves"
+
+
+def resumes_where_it_stopped(case: Case) -> None:
+    """With its state loaded, a new optimizer takes the same step."""
+    for part in _variants(case):
+        parameters = _parameters()
+        optimizer = part.build(parameters)
+        for _ in range(3):
+            _step(optimizer, parameters)
+        others = [nn.Parameter(p.detach().clone()) for p in parameters]
+        resumed = part.build(others)
+        resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        _step(optimizer, parameters)
+        _step(resumed, others)
+        assert all(map(torch.equal, parameters, others)), f"{part!r}: goes on differently from its own state dict"
+
+
+def keeps_its_rate_within_bounds(case: Case) -> None:
+    """The rate is at least 0 and at most `lr` all along the budget and beyond, and rises while it warms up."""
+    for part in _variants(case):
+        for warmup in (0, 1000):
+            made = _with(part, warmup=warmup)
+            rates = [made.rate(images, BUDGET) for images in range(0, 2 * BUDGET, 100)]
+            assert all(0 <= rate <= made.lr * (1 + 1e-9) for rate in rates), f"{made!r}: {min(rates)} to {max(rates)}"
+            warm = rates[: warmup // 100]
+            assert warm == sorted(warm), f"{made!r}: falls while it warms up"
+
+
+def _part(case: Case) -> Optimizer:
+    part = case.component
+    assert isinstance(part, Optimizer)
+    return part
+
+
+def _variants(case: Case) -> list[Optimizer]:
+    return [part for part in case.variants() if isinstance(part, Optimizer)]
+
+
+def _with(part: Optimizer, **changes: object) -> Optimizer:
+    return part.model_copy(update=changes)
+
+
+def _parameters() -> list[nn.Parameter]:
+    """A matrix and a vector, at a distance of about one from where the value is least."""
+    generator = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((8, 4), (6,))]
+
+
+def _value(parameters: list[nn.Parameter]) -> Tensor:
+    return torch.stack([(p - 0.1).square().sum() for p in parameters]).sum()
+
+
+def _step(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    for p in parameters:
+        p.grad = None
+    _value(parameters).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+CHECKS: tuple[Check, ...] = (
+    descends_a_quadratic,
+    moves_at_its_own_rate,
+    resumes_where_it_stopped,
+    keeps_its_rate_within_bounds,
+)

@@ -1,0 +1,144 @@
+"""Checks of a solver: it counts its calls, ends at the image, and finds a distribution that is known in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ablate.kinds.process import Denoised
+from ablate.kinds.schedule import Schedule
+from ablate.kinds.solver import Denoiser, Solver, State
+from ablate.testing.case import Case, Check, fitting
+
+MEAN, DEVIATION = 0.4, 0.5
+SAMPLES, FINE = 10_000, 300  # samples and steps in which a solver has to come close
+OFF = 0.03  # of mean and deviation: sampling error is 0.005, the rest is left to the steps
+
+
+def counts_its_calls(case: Case) -> None:
+    """`nfe()` is how often the denoiser is called, and every state says how often it was so far."""
+    for part, schedule in _pairs(case):
+        for steps in (1, 2, 7):
+            calls: list[float] = []
+            states = _run(_with(part, steps=steps), schedule, _noise(2, 1, 2, 2), calls)
+            told = f"{part!r} in {steps} steps with {schedule!r}"
+            wanted = _with(part, steps=steps).nfe()
+            assert len(calls) == wanted == states[-1].nfe, (
+                f"{told}: nfe() {wanted}, {len(calls)} calls, the last state says {states[-1].nfe}"
+            )
+            assert all(isinstance(t, float) and 0 <= t <= 1 for t in calls), (
+                f"{told}: a time that is no number in [0, 1]"
+            )
+            assert all(a.nfe <= b.nfe for a, b in pairwise(states))
+
+
+def goes_from_noise_to_the_image(case: Case) -> None:
+    """Times do not rise and end at 0; every state is finite and shaped like the noise that it began with."""
+    for part, schedule in _pairs(case):
+        x = _noise(3, 2, 4, 4)
+        states = _run(_with(part, steps=5), schedule, x, [])
+        told = f"{part!r} with {schedule!r}"
+        assert states, f"{told}: yields no state"
+        assert states[-1].t == 0, f"{told}: ends at t = {states[-1].t:g}, not at the image"
+        assert all(a.t >= b.t for a, b in pairwise(states)), f"{told}: time rises"
+        for state in states:
+            assert state.x.shape == state.x0.shape == x.shape and state.x.dtype == x.dtype, (
+                f"{told}: another shape or type"
+            )
+            assert state.x.isfinite().all(), f"{told}: a state is not finite"
+
+
+def finds_a_known_distribution(case: Case) -> None:
+    """With the optimal denoiser of Gaussian data, samples have that mean and deviation, on the solver's own grid."""
+    own = case.component
+    for part, schedule in _pairs(case):
+        if isinstance(own, Solver) and part.grid != own.grid:
+            continue
+        x = _run(_with(part, steps=FINE), schedule, _noise(SAMPLES, 1, 1, 1), [])[-1].x
+        for what, found, wanted in (("mean", x.mean(), MEAN), ("deviation", x.std(), DEVIATION)):
+            assert abs(float(found) - wanted) <= OFF, (
+                f"{part!r} with {schedule!r}: {what} {float(found):.3f}, not {wanted}"
+            )
+
+
+def is_decided_by_its_generator(case: Case) -> None:
+    """One generator's state and one noise give one sample; fresh noise is drawn from the generator alone."""
+    for part, schedule in _pairs(case):
+        first, second = (_run(_with(part, steps=4), schedule, _noise(2, 1, 2, 2), [])[-1].x for _ in range(2))
+        assert torch.equal(first, second), f"{part!r} with {schedule!r}: draws from elsewhere"
+
+
+def clips_if_told_to(case: Case) -> None:
+    """With `clip`, every predicted image lies in [-1, 1], whatever the network says."""
+
+    def wild(x: Tensor, t: float) -> Denoised:
+        return Denoised(x0=5 * x, noise=x, variance=-torch.ones_like(x))
+
+    for part, schedule in _pairs(case):
+        solver = _with(part, steps=4, clip=True)
+        for state in solver.sample(wild, _noise(2, 1, 2, 2), schedule, torch.Generator().manual_seed(0)):
+            assert state.x0.abs().max() <= 1 + 1e-6, f"{part!r} with {schedule!r}: |x0| is {state.x0.abs().max():g}"
+
+
+def _pairs(case: Case) -> Iterator[tuple[Solver, Schedule]]:
+    """The solver, its switches turned, each with every schedule that it runs."""
+    seen = set()
+    for part in case.variants():
+        assert isinstance(part, Solver)
+        digest = _with(part, clip=False).digest()  # `clip` has a check of its own
+        if digest in seen:
+            continue
+        seen.add(digest)
+        for schedule in fitting(case.partners("schedule"), part):
+            yield part, schedule
+
+
+def _with(solver: Solver, **changes: object) -> Solver:
+    return solver.model_copy(update=changes)
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def _run(solver: Solver, schedule: Schedule, z: Tensor, calls: list[float]) -> list[State]:
+    """All states from noise z, in float64 and without clipping."""
+    alpha, sigma = _coefficients(schedule)(1.0)
+    x = alpha * MEAN + math.hypot(alpha * DEVIATION, sigma) * z
+    generator = torch.Generator().manual_seed(2)
+    return list(_with(solver, clip=False).sample(_optimal(schedule, calls), x, schedule, generator))
+
+
+def _optimal(schedule: Schedule, calls: list[float]) -> Denoiser:
+    """E[x0 | x] for x0 of that mean and deviation: what a perfect network would say."""
+    at = _coefficients(schedule)
+
+    def denoise(x: Tensor, t: float) -> Denoised:
+        calls.append(t)
+        alpha, sigma = at(t)
+        variance = (alpha * DEVIATION) ** 2 + sigma**2
+        rest = (x - alpha * MEAN) / variance
+        return Denoised(MEAN + alpha * DEVIATION**2 * rest, sigma * rest, -torch.ones_like(x))
+
+    return denoise
+
+
+def _coefficients(schedule: Schedule) -> Callable[[float], tuple[float, float]]:
+    def at(t: float) -> tuple[float, float]:
+        time = torch.tensor(t, dtype=torch.float64)
+        return float(schedule.alpha(time)), float(schedule.sigma(time))
+
+    return at
+
+
+CHECKS: tuple[Check, ...] = (
+    counts_its_calls,
+    goes_from_noise_to_the_image,
+    finds_a_known_distribution,
+    is_decided_by_its_generator,
+    clips_if_told_to,
+)

@@ -1,0 +1,40 @@
+"""Checks of a weighting: no level counts less than nothing, and none without bound."""
+
+from __future__ import annotations
+
+import torch
+
+from ablate.kinds.weighting import Weighting
+from ablate.testing.case import Case, Check
+from ablate.testing.processes import SIGMA_DATA, noised, processes, times
+
+
+def is_finite_and_not_negative(case: Case) -> None:
+    """The weight is float64 shaped like the level, finite, at least 0, and not 0 everywhere."""
+    for part in case.variants(numbers=True):
+        assert isinstance(part, Weighting)
+        for process in processes(case, part):
+            level = process.level(times(501))
+            weight = part.weight(level.guarded, SIGMA_DATA)
+            assert weight.dtype == torch.float64 and weight.shape == level.t.shape, f"{part!r}: of another shape"
+            for where, effective in (("x0", process.x0_weight(level)), ("the target", process.target_weight(level))):
+                told = f"{part!r}: the weight on {where} for {process.schedule!r} and {process.target!r}"
+                assert effective.float().isfinite().all(), f"{told} is not finite in fp32"
+                assert (effective >= 0).all(), f"{told} is negative"
+                assert effective.max() > 0, f"{told} is zero everywhere"
+
+
+def means_the_same_for_every_target(case: Case) -> None:
+    """Weight times squared error is one number, whether the error is taken on x0 or on the target."""
+    for part in case.variants():
+        for process in processes(case, part):
+            batch = noised(process, times(8)[1:-1])
+            wanted = process.target.value(batch.x0, batch.noise, batch.level)
+            predicted = wanted + 0.1 * batch.noise.flip(0)
+            on_y = process.target_weight(batch.level) * (predicted - wanted).square().flatten(1).mean(1)
+            x0 = process.denoised(predicted, batch.x, batch.level).x0
+            on_x0 = process.x0_weight(batch.level) * (x0 - batch.x0).square().flatten(1).mean(1)
+            assert torch.allclose(on_x0, on_y, rtol=1e-6), f"{part!r}: they differ for {process.target!r}"
+
+
+CHECKS: tuple[Check, ...] = (is_finite_and_not_negative, means_the_same_for_every_target)

@@ -1,0 +1,56 @@
+"""A component made as small as it can be, so that its checks take a blink; no field is known by name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ablate.candidate import cost_of
+from ablate.component import Setting
+from ablate.flops import Cost
+from ablate.kinds.backbone import Backbone
+from ablate.testing.case import NotApplicable
+
+ENOUGH = 2_000_000  # parameters and multiply-accumulates of a network that is small
+LEAST = 2  # of any whole number: one layer, head or step may hide what happens between two
+SETTINGS = [Setting((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1, 4)]
+
+
+def settle(backbone: Backbone) -> Setting:
+    """The smallest data on which a backbone works."""
+    refusals = []
+    for setting in SETTINGS:
+        refusal = next(filter(None, (part.refuse(setting) for _, part in backbone.parts())), None)
+        if refusal is None:
+            return setting
+        refusals.append(refusal)
+    raise NotApplicable(f"it refuses images of 8 to 64 pixels: {refusals[-1]}")
+
+
+@lru_cache(maxsize=64)
+def shrink(backbone: Backbone, setting: Setting) -> Backbone:
+    """The backbone with its whole numbers halved in turn, while that makes it cheaper and it still works."""
+    size = _size(cost_of(backbone, setting))
+    improved = True
+    while size > ENOUGH and improved:
+        improved = False
+        for field, info in type(backbone).model_fields.items():
+            value = getattr(backbone, field)
+            if info.annotation is not int or value <= LEAST:
+                continue
+            try:
+                values = {name: getattr(backbone, name) for name in type(backbone).model_fields}
+                made = type(backbone).model_validate({**values, field: max(value // 2, LEAST)})
+                if any(part.refuse(setting) for _, part in made.parts()):
+                    continue
+                smaller = _size(cost_of(made, setting))
+            except Exception:  # noqa: BLE001 - a size that does not work, whichever way it says so, is left out
+                continue
+            if smaller < size:
+                backbone, size, improved = made, smaller, True
+            if size <= ENOUGH:
+                break
+    return backbone
+
+
+def _size(cost: Cost) -> int:
+    return cost.params + cost.macs

@@ -1,0 +1,85 @@
+"""What a user means by a plugin: a file, a folder, a distribution, a module, or one component."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.errors import InputError, did_you_mean
+from ablate.registry import Broken, Catalog, Entry, catalog
+
+
+@dataclass(frozen=True)
+class Target:
+    """The components of a plugin, and what of it could not be loaded."""
+
+    catalog: Catalog
+    entries: list[Entry]
+    broken: list[Broken]
+
+
+def find(target: str) -> Target:
+    """The plugin of that name. Raises InputError where there is none, or it brings nothing.
+
+    target: a `.py` file; a folder with a `pyproject.toml`, whose distribution is installed; the name
+    of a distribution or of a module; or one component, `kind/name`.
+    """
+    path = Path(target)
+    if path.suffix == ".py":
+        known = catalog((str(path),))
+        found = _part(known, lambda e: e.file == path.resolve(), lambda b: b.plugin == str(path.resolve()))
+    elif (path / "pyproject.toml").is_file():
+        found = _distribution(_project(path / "pyproject.toml"), f"; install it first: pip install -e {path}")
+    elif "/" in target:
+        known = catalog()
+        kind, _, name = target.partition("/")
+        found = Target(known, [known.entry(kind, name)], [])
+    else:
+        found = _distribution(target)
+    if not found.entries and not found.broken:
+        raise InputError(f"{target} brings no component: there is no class that declares a name")
+    return found
+
+
+def _part(known: Catalog, mine: Callable[[Entry], bool], its: Callable[[Broken], bool]) -> Target:
+    return Target(known, [e for e in known.entries() if mine(e)], [b for b in known.broken if its(b)])
+
+
+def _distribution(name: str, advice: str = "") -> Target:
+    known = catalog()
+    found = _part(
+        known,
+        lambda e: _normal(e.distribution) == _normal(name),
+        lambda b: _normal(b.plugin.partition(":")[0]) == _normal(name),
+    )
+    if found.entries or found.broken:
+        return found
+    if not advice and name.replace(".", "").isidentifier() and _importable(name):
+        known = catalog((name,))
+        return _part(known, lambda e: e.distribution == name, lambda b: b.plugin == name)
+    there = {entry.distribution for entry in known.entries()}
+    raise InputError(f"no plugin {name!r} is installed{advice or did_you_mean(name, there)}")
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def _project(file: Path) -> str:
+    try:
+        name = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"names no project ({error!r})", str(file)) from None
+    return str(name)
+
+
+def _normal(name: str) -> str:
+    """Names of distributions that differ in case, '-', '_' and '.' alone are one."""
+    return re.sub(r"[-_.]+", "-", name).lower()
