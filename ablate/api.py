@@ -12,7 +12,7 @@ from ablate.kinds.ema import Average, Ema, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.kinds.features import Extractor, Features
 from ablate.kinds.fusion import Fusion
-from ablate.kinds.guidance import Guidance, Predictor
+from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Measurement, Metric
@@ -32,6 +32,7 @@ __all__ = [
     "Choice",
     "Clip",
     "Coefficients",
+    "Companion",
     "Component",
     "Conditioning",
     "Context",
@@ -76,6 +77,7 @@ __all__ = [
     "Spec",
     "State",
     "Target",
+    "TrainedGuidance",
     "Weighting",
     "Weights",
     "When",

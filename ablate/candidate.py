@@ -28,6 +28,10 @@ from ablate.kinds.weighting import Weighting
 from ablate.registry import Catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from ablate.flops import Cost
 
 
@@ -48,10 +52,15 @@ class Candidate(Config):
     solver: Solver = slot()
     guidance: Guidance = slot()
     batch: Annotated[int, Field(ge=1), Choice(64, 128, 256)] = 128  # images a training step
+    sigma_data: Annotated[float | None, Field(gt=0, le=100)] = None  # of the data in [-1, 1]; None: measured
 
-    def process(self, sigma_data: float) -> Process:
-        """The diffusion process of this candidate, for data of that standard deviation."""
-        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data)
+    def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
+        """The diffusion process of this candidate, for data of that standard deviation unless it gives its own.
+
+        `uncertainty` is what the weighting built to be trained, if it builds something.
+        """
+        sigma_data = measured if self.sigma_data is None else self.sigma_data
+        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data, uncertainty)
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:

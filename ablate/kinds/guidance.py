@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component
+from ablate.component import Component, Setting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
-    from ablate.kinds.process import Level
+    from ablate.kinds.process import Denoised, Level
 
 Predictor = Callable[["Tensor", "Tensor | None"], "Tensor"]  # (x, labels) -> prediction y
+Companion = Callable[["Tensor", "Tensor"], "Tensor"]  # (x at unit variance, c_noise) -> its output
 
 
 class Guidance(Component):
@@ -36,3 +38,43 @@ class Guidance(Component):
     @abstractmethod
     def describe(self) -> str:
         """Its identity in results, such as `cfg(1.5)`."""
+
+    def shift(
+        self, judge: Callable[[Tensor], Tensor], found: Denoised, x: Tensor, labels: Tensor | None, level: Level
+    ) -> Denoised:
+        """What was found at x, moved by what the companion says of x; called where there is a companion."""
+        return found
+
+
+class TrainedGuidance(Guidance):
+    """Guidance by a network of its own, the companion, trained beside the main one on the same noised images.
+
+    The companion changes nothing of the main network's training: it has its own initial weights,
+    optimizer and gradients, and draws no random number that the other would have drawn.
+    """
+
+    @abstractmethod
+    def companion(self, setting: Setting) -> nn.Module:
+        """A module `forward(x, noise)` -> (B, ...).
+
+        x: (B, C, H, W) fp32, the noised image scaled to unit variance; noise: (B,) fp32, the label
+        c_noise = ln(σ/α)/4. It draws its initial weights from torch's global generator.
+        """
+
+    @abstractmethod
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of the companion's parameters; it steps once with each batch."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, labels: Tensor | None) -> Tensor:
+        """The companion's loss of each image, (B,) fp32."""
+
+    @abstractmethod
+    def shift(
+        self, judge: Callable[[Tensor], Tensor], found: Denoised, x: Tensor, labels: Tensor | None, level: Level
+    ) -> Denoised:
+        """What was found at x, moved by what the companion says.
+
+        `judge` maps a batch shaped like x to the companion's output at this one level. It is called
+        under `torch.inference_mode`; whoever needs gradients of it opens a scope of their own.
+        """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.kinds.guidance import Guidance
+    from ablate.kinds.guidance import Companion, Guidance
     from ablate.kinds.precondition import Precondition
     from ablate.kinds.schedule import Schedule
     from ablate.kinds.target import Target
@@ -83,6 +83,11 @@ def over(values: Tensor, x: Tensor) -> Tensor:
     return values.to(device=x.device, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 
+def noise_label(level: Level) -> Tensor:
+    """c_noise = ln(σ/α)/4 (Karras et al. 2022, table 1, where α = 1); finite, as the level is guarded."""
+    return -level.log_snr / 8
+
+
 class Posterior(NamedTuple, Generic[Number]):
     """q(x' | x, x0) of one step from a level to a cleaner one: a normal distribution.
 
@@ -116,6 +121,7 @@ class Process:
     precondition: Precondition
     weighting: Weighting
     sigma_data: float  # standard deviation of the data in [-1, 1]
+    uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
 
     def level(self, t: Tensor) -> Level:
         """The noise level at t in [0, 1]."""
@@ -147,6 +153,12 @@ class Process:
 
         return torch.cat([mean, output[:, channels:]], dim=1)
 
+    def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """What a further network sees of x: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
+        level = level.guarded
+        scaled = over(((level.alpha * self.sigma_data) ** 2 + level.sigma**2).rsqrt(), x) * x
+        return scaled, (x.new_ones(len(x), dtype=level.t.dtype) * noise_label(level)).to(x.dtype)
+
     def denoised(self, prediction: Tensor, x: Tensor, level: Level) -> Denoised:
         """x0 and ε from a prediction y = u·x0 + v·ε at x, by solving the two linear equations.
 
@@ -164,9 +176,17 @@ class Process:
         )
 
     def denoiser(
-        self, network: Network, guidance: Guidance, labels: Tensor | None, null: int
+        self,
+        network: Network,
+        guidance: Guidance,
+        labels: Tensor | None,
+        null: int,
+        companion: Companion | None = None,
     ) -> Callable[[Tensor, float], Denoised]:
-        """What a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class's label."""
+        """What a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class's label.
+
+        `companion` is the network that the guidance has trained for itself, if it has one.
+        """
         import torch
 
         def denoise(x: Tensor, t: float) -> Denoised:
@@ -175,13 +195,16 @@ class Process:
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
                 return self.predict(network, x, level, labels)
 
-            return self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
+            found = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
+            if companion is None:
+                return found
+            return guidance.shift(lambda x: companion(*self.shown(x, level)), found, x, labels, level)
 
         return denoise
 
     def x0_weight(self, level: Level) -> Tensor:
         """The effective weight on the squared x0-error, whatever the target is. (B,) float64."""
-        weight = self.weighting.weight(level.guarded, self.sigma_data)
+        weight = self._weight(level)
         return weight if self.weighting.apply == "x0" else weight / self._x0_per_target(level)
 
     def target_weight(self, level: Level) -> Tensor:
@@ -189,8 +212,18 @@ class Process:
 
         An error e_y of the prediction is an error −σ/det·e_y of x0, so w·e_x0² = w·(σ/det)²·e_y².
         """
-        weight = self.weighting.weight(level.guarded, self.sigma_data)
+        weight = self._weight(level)
         return weight * self._x0_per_target(level) if self.weighting.apply == "x0" else weight
+
+    def log_variance(self, level: Level) -> Tensor | None:
+        """The learned u that is added to an image's loss, (B,); None where the weighting learns nothing."""
+        return None if self.uncertainty is None else self.uncertainty(noise_label(level).float())
+
+    def _weight(self, level: Level) -> Tensor:
+        """The weighting's own weight, times e^(−u) where it learns u."""
+        weight = self.weighting.weight(level.guarded, self.sigma_data)
+        learned = self.log_variance(level)
+        return weight if learned is None else weight * (-learned).exp()
 
     def _x0_per_target(self, level: Level) -> Tensor:
         level = level.guarded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ablate.component import Component
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ablate.kinds.process import Level
 
@@ -27,3 +27,14 @@ class Weighting(Component):
     @abstractmethod
     def weight(self, level: Level, sigma_data: float) -> Tensor:
         """The weight at each level, finite and at least 0, float64, shaped like `level.t`; the level comes guarded."""
+
+    def build(self) -> nn.Module | None:
+        """A learned log-variance u, trained with the network; None where all is known beforehand.
+
+        A module `forward(noise)`: (B,) fp32 noise labels c_noise = ln(σ/α)/4 -> u (B,). An image's
+        loss becomes w·e^(−u)·error + u, so that w·e^(−u) is the effective weight, and u settles at
+        the logarithm of the error that it is weighed against (Kendall et al. 2018, "Multi-Task
+        Learning Using Uncertainty"; Karras et al. 2024, "Analyzing and Improving the Training
+        Dynamics of Diffusion Models", eq. 14).
+        """
+        return None

@@ -1,0 +1,41 @@
+"""Random Fourier features of a number, and the small networks that read them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class RandomFourier(nn.Module):
+    """√2·cos(2π·(f·c + p)) with f normal and p even in [0, 1), both fixed: features of unit mean square."""
+
+    frequency: Tensor
+    phase: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("frequency", torch.randn(size))
+        self.register_buffer("phase", torch.rand(size))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(...,) -> (..., size)."""
+        return (2 * math.pi * (noise[..., None] * self.frequency + self.phase)).cos() * math.sqrt(2)
+
+
+class LogVariance(nn.Module):
+    """u of a noise label: a linear function of random Fourier features, 0 before training.
+
+    The features are divided by the root of their number, so that a step of Adam at rate r moves u
+    by about r·√size.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.features = RandomFourier(size)
+        self.weight = nn.Parameter(torch.zeros(size))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(...,) -> (...,)."""
+        return self.features(noise) @ self.weight / math.sqrt(len(self.weight))
