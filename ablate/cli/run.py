@@ -115,9 +115,12 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _database_errors() -> Iterator[None]:
     """The study's database on a full disk or in a folder that became read-only: no defect of ours."""
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import OperationalError
 
     try:
         yield
-    except OperationalError as error:
-        fail(f"optuna.db: {error.orig}; put it right, then give the same command again: it goes on from what is there")
+    except (OperationalError, StorageInternalError) as error:
+        cause = error if isinstance(error, OperationalError) else error.__cause__
+        said = getattr(cause, "orig", None) or error
+        fail(f"optuna.db: {said}; put it right, then give the same command again: it goes on from what is there")

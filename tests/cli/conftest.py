@@ -1,7 +1,11 @@
 """A study before it ran, and one that was run to its end."""
 
+from types import SimpleNamespace
+
 import pytest
-from command_line import STUDY, ablate, lay_out
+from command_line import CACHE, STUDY, ablate, lay_out
+
+from ablate.cli import main
 
 
 @pytest.fixture
@@ -18,3 +22,20 @@ def ended(tmp_path_factory):
     lay_out(folder, STUDY.replace("design:", "  backbone.mode: [fine, broken, diverging]\ndesign:"))
     ran = ablate("run", "tiny.yaml", "--executor", "local", "--device", "cpu", cwd=folder)
     return ran, folder / "results" / "tiny"
+
+
+@pytest.fixture
+def within(capsys, monkeypatch):
+    """The command line in this process, for what needs no process of its own."""
+
+    def call(*words, cwd=None):
+        monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        told = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=told.out, stderr=told.err)
+
+    return call

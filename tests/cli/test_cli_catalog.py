@@ -12,67 +12,67 @@ TINY = HERE / "plugins" / "tiny.py"
 BROKEN = "from ablate.api import Fusion\nimport no_such_module_at_all\n"
 
 
-def test_plugins_alone_is_the_list():
-    alone, listed = ablate("plugins"), ablate("plugins", "list")
+def test_plugins_alone_is_the_list(within):
+    alone, listed = within("plugins"), within("plugins", "list")
     assert alone.returncode == listed.returncode == 0
     assert alone.stdout == listed.stdout
     for entry in catalog().entries():
         assert any(line.split()[:2] == [entry.kind, entry.name] for line in alone.stdout.splitlines())
 
 
-def test_a_local_plugin_is_listed_with_its_origin():
-    rows = json.loads(ablate("plugins", "list", "--json", "--plugin", TINY).stdout)["components"]
+def test_a_local_plugin_is_listed_with_its_origin(within):
+    rows = json.loads(within("plugins", "list", "--json", "--plugin", TINY).stdout)["components"]
     tiny = next(row for row in rows if row["name"] == "tiny")
     assert (tiny["kind"], tiny["distribution"], tiny["file"]) == ("backbone", "tiny", str(TINY))
     assert tiny["summary"] == "One convolution and a bias of the noise level."
-    assert len(rows) == len(catalog().entries()) + 1
+    assert len(rows) == len(catalog().entries()) + 2  # and its features
 
 
-def test_the_list_of_one_kind():
-    rows = json.loads(ablate("plugins", "list", "solver", "--json").stdout)["components"]
+def test_the_list_of_one_kind(within):
+    rows = json.loads(within("plugins", "list", "solver", "--json").stdout)["components"]
     assert {row["name"] for row in rows} == set(catalog().names("solver"))
-    wrong = ablate("plugins", "list", "solvr")
+    wrong = within("plugins", "list", "solvr")
     assert wrong.returncode == 2 and "did you mean 'solver'" in wrong.stderr
 
 
-def test_a_broken_plugin_is_told_with_its_traceback_and_harms_no_other(tmp_path):
+def test_a_broken_plugin_is_told_with_its_traceback_and_harms_no_other(tmp_path, within):
     file = tmp_path / "mine.py"
     file.write_text(BROKEN)
-    ran = ablate("plugins", "--plugin", file)
+    ran = within("plugins", "--plugin", file)
     assert ran.returncode == 0
     assert "Traceback (most recent call last)" in ran.stdout and "no_such_module_at_all" in ran.stdout
     assert "ddim" in ran.stdout
-    broken = json.loads(ablate("plugins", "--json", "--plugin", file).stdout)["broken"]
+    broken = json.loads(within("plugins", "--json", "--plugin", file).stdout)["broken"]
     assert [one["plugin"] for one in broken] == [str(file)]
     assert broken[0]["reason"].startswith("ModuleNotFoundError")
 
 
-def test_show_tells_all_of_a_component():
-    said = json.loads(ablate("plugins", "show", "backbone/tiny", "--json", "--plugin", TINY).stdout)
+def test_show_tells_all_of_a_component(within):
+    said = json.loads(within("plugins", "show", "backbone/tiny", "--json", "--plugin", TINY).stdout)
     assert said["line"] == next(i for i, s in enumerate(TINY.read_text().splitlines(), 1) if "class Tiny" in s)
     fields = {field["name"]: field for field in said["fields"]}
     assert fields["width"]["type"] == "int" and fields["width"]["default"] == 4
     assert fields["width"]["search"] == [4, 8] and fields["width"]["comment"] == "channels within"
     assert fields["mode"]["type"] == "'fine' | 'broken' | 'diverging'"
-    text = ablate("plugins", "show", "backbone/tiny", "--plugin", TINY).stdout
+    text = within("plugins", "show", "backbone/tiny", "--plugin", TINY).stdout
     assert "searched over 4, 8 by default" in text and f"{TINY}:{said['line']}" in text
     assert said["source_hash"] in text
 
 
-def test_show_tells_ranges_conditions_and_capabilities():
-    said = json.loads(ablate("plugins", "show", "solver/ddim", "--json").stdout)
+def test_show_tells_ranges_conditions_and_capabilities(within):
+    said = json.loads(within("plugins", "show", "solver/ddim", "--json").stdout)
     fields = {field["name"]: field for field in said["fields"]}
     assert fields["steps"]["range"] == "≥ 1, ≤ 10000"
     assert fields["steps"]["search"] == {"low": 10, "high": 100, "log": True, "step": None}
     assert fields["rho"]["only_while"] == "grid is karras"
-    schedule = json.loads(ablate("plugins", "show", "schedule/linear", "--json").stdout)
+    schedule = json.loads(within("plugins", "show", "schedule/linear", "--json").stdout)
     assert "variance_preserving" in schedule["provides"]
 
 
-def test_show_of_a_kind_and_of_nothing():
-    assert "schedule/cosine" in ablate("plugins", "show", "schedule").stdout
+def test_show_of_a_kind_and_of_nothing(within):
+    assert "schedule/cosine" in within("plugins", "show", "schedule").stdout
     for asked, hint in (("solver/dim", "'ddim'"), ("slover/ddim", "'solver'"), ("slover", "'solver'")):
-        ran = ablate("plugins", "show", asked)
+        ran = within("plugins", "show", asked)
         assert ran.returncode == 2 and ran.stdout == ""
         assert hint in ran.stderr and ran.stderr.count("\n") == 1
 
@@ -109,8 +109,8 @@ def test_doctor_says_what_is_missing_and_what_to_do(tmp_path):
     assert "data mnist" in ran.stdout.splitlines()[-1]
 
 
-def test_schema_is_json_and_knows_every_component():
-    ran = ablate("schema")
+def test_schema_is_json_and_knows_every_component(within):
+    ran = within("schema")
     assert ran.returncode == 0
     assert json.loads(ran.stdout)["type"] == "object"
     for entry in catalog().entries("solver"):

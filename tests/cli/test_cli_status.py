@@ -8,7 +8,6 @@ import os
 import shutil
 
 import pytest
-from command_line import ablate
 
 from ablate.cli.signs import driven, unfinished
 
@@ -19,10 +18,10 @@ def folder(ended, tmp_path):
     return shutil.copytree(ended[1], tmp_path / "tiny")
 
 
-def test_status_counts_and_tells_the_reasons(ended):
+def test_status_counts_and_tells_the_reasons(ended, within):
     _, folder = ended
-    ran = ablate("status", folder)
-    said = json.loads(ablate("status", folder, "--json").stdout)
+    ran = within("status", folder)
+    said = json.loads(within("status", folder, "--json").stdout)
     assert ran.returncode == 0 and ran.stderr == ""
     assert said["states"] == {"complete": 2, "diverged": 1, "failed": 1}
     assert (said["study"], said["at_work"], said["planned"], said["unfinished"]) == ("tiny", False, 4, [])
@@ -34,7 +33,7 @@ def test_status_counts_and_tells_the_reasons(ended):
     assert len(said["candidates"]) == 4 and "files:" in ran.stdout
 
 
-def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder):
+def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, within):
     trial = next(p.parent for p in folder.glob("trials/*/record.json"))
     (trial / "record.json").unlink()
     (trial / "progress.json").write_text('{"phase": "train", "images": 96, "total": 320, "loss": 0.5}')
@@ -45,7 +44,7 @@ def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder):
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         found = unfinished(folder, trial.name, True)
-        said = ablate("status", folder).stdout
+        said = within("status", folder).stdout
     finally:
         os.close(handle)
     assert (found.state, found.images, found.total, found.loss) == ("running", 96, 320, 0.5)
@@ -65,25 +64,25 @@ def test_a_driver_is_noticed_by_its_lock(tmp_path):
     assert not driven(tmp_path)
 
 
-def test_status_of_damaged_files_names_them(folder):
+def test_status_of_damaged_files_names_them(folder, within):
     trial = next(p.parent for p in folder.glob("trials/*/record.json"))
     (trial / "record.json").write_text('{"cut sho')
     (trial / "progress.json").write_text("")
-    said = json.loads(ablate("status", folder, "--json").stdout)
+    said = json.loads(within("status", folder, "--json").stdout)
     assert any(str(trial / "record.json") in warning for warning in said["warnings"])
     assert said["states"]["complete"] + said["states"]["diverged"] + said["states"]["interrupted"] == 3
 
 
-def test_status_without_the_plugins_still_tells(folder):
+def test_status_without_the_plugins_still_tells(folder, within):
     lock = json.loads((folder / "lock.json").read_text())
     lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
     (folder / "lock.json").write_text(json.dumps(lock))
-    said = json.loads(ablate("status", folder, "--json").stdout)
+    said = json.loads(within("status", folder, "--json").stdout)
     assert said["states"]["complete"] == 2 and said["planned"] is None
 
 
-def test_report_is_one_page(folder):
-    ran = ablate("report", folder)
+def test_report_is_one_page(folder, within):
+    ran = within("report", folder)
     assert ran.returncode == 0
     written = ran.stdout.splitlines()
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -91,17 +90,17 @@ def test_report_is_one_page(folder):
     assert "Does the width matter?" in page
 
 
-def test_export_writes_what_is_asked_for(folder, tmp_path):
+def test_export_writes_what_is_asked_for(folder, tmp_path, within):
     out = tmp_path / "tables"
-    ran = ablate("export", folder, "--format", "csv", "--out", out)
+    ran = within("export", folder, "--format", "csv", "--out", out)
     assert ran.returncode == 0 and ran.stdout.splitlines() == [str(out / "table.csv")]
     rows = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
     assert len(rows) == 4 and {row["diverged"] for row in rows} == {"0", "1"}
-    assert len(ablate("export", folder, "--out", out).stdout.splitlines()) == 3
+    assert len(within("export", folder, "--out", out).stdout.splitlines()) == 3
     assert sorted(p.name for p in out.iterdir()) == ["table.csv", "table.md", "table.tex"]
 
 
-def test_export_knows_its_formats(folder):
-    ran = ablate("export", folder, "--format", "latx")
+def test_export_knows_its_formats(folder, within):
+    ran = within("export", folder, "--format", "latx")
     assert ran.returncode == 2 and "did you mean 'latex'" in ran.stderr
     assert not (folder / "tables").exists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ablate.cli.live import Lines
 from ablate.cli.standing import best_front
-from ablate.cli.terminal import duration, emit_json, size, table
+from ablate.cli.terminal import console, duration, emit_json, size, table
 from ablate.engine import Progress
 from ablate.engine.loop import Running
 from ablate.trial import Objective
@@ -43,6 +43,11 @@ def test_a_table_in_a_pipe_has_whole_lines(capsys):
     table(("name", "value"), [("a" * 200, "1"), ("b", "1000")], wrap="name")
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{'name':200}  value", f"{'a' * 200}      1", f"{'b':200}   1000"]
+
+
+def test_no_color_is_respected(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert console().no_color
 
 
 def test_json_has_no_nan(capsys):
