@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Mapping
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ablate.files import read_json, write_json, write_with
+
+KEPT = 2  # the newest, and the one before it should the newest be damaged
 
 
 @dataclass(frozen=True)
@@ -26,28 +30,32 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `<images>.safetensors`, then `<images>.json`, which makes it count; drop older ones."""
+    """Write `<images>.safetensors`, then `<images>.json`, which makes it count; drop all but the newest two.
+
+    Raises OSError where the disk refuses.
+    """
     name = f"{checkpoint.images:012d}"
-    tensors = {key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}
+    tensors = _apart(checkpoint.tensors)
     file = folder / f"{name}.safetensors"
-    write_with(file, lambda temporary: save_file(tensors, temporary))
-    facts = {"schema": 1, "images": checkpoint.images, "bytes": file.stat().st_size, **checkpoint.facts}
-    write_json(folder / f"{name}.json", facts)
-    for old in sorted(folder.glob("*.json"))[:-1]:
-        with contextlib.suppress(OSError):
-            old.unlink()
-            old.with_suffix(".safetensors").unlink()
+    with _plain_errors():
+        write_with(file, lambda temporary: save_file(tensors, temporary))
+    own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
+    write_json(folder / f"{name}.json", {**own, **checkpoint.facts})
+    kept = sorted((path.stem for path in folder.glob("[0-9]*.json")), reverse=True)[:KEPT]
+    for path in folder.iterdir():  # older ones, and what a killed process left half written
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
 
 
 def newest(folder: Path, device: str) -> Checkpoint | None:
     """The newest checkpoint that is whole; None where there is none."""
-    for file in sorted(folder.glob("*.json"), reverse=True):
+    for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
         try:
             facts = read_json(file)
             weights = file.with_suffix(".safetensors")
-            if weights.stat().st_size == facts["bytes"]:
+            if _hash(weights) == facts["sha256"]:
                 return Checkpoint(facts["images"], load_file(weights, device=device), facts)
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged: an older one may be whole
     return None
 
@@ -71,3 +79,32 @@ def restore_optimizer(
         index, _, key = name.partition(".")
         held.setdefault(int(index), {})[key] = value
     return {"state": held, "param_groups": state["param_groups"]}
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: safetensors refuses weights that are tied."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if place in taken else value
+        taken.add(place)
+    return apart
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """The operating system's errors as OSError: safetensors tells their number in words alone."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error

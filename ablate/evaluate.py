@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import lru_cache
@@ -15,14 +17,23 @@ from torch import Tensor, nn
 
 from ablate.candidate import Candidate
 from ablate.component import Setting, digest
-from ablate.files import write_with
+from ablate.files import write_atomic
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features
 from ablate.kinds.process import Process
 from ablate.randomness import Draws
 from ablate.trial import Evaluation
 
+Pause = Callable[[], None]  # called between two evaluations of a network; it may raise to stop
 QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
+
+
+class NotFiniteError(ArithmeticError):
+    """Samples that hold NaN or infinity: the candidate diverged, though its loss did not tell."""
+
+
+def go_on() -> None:
+    """The pause of one who is never stopped."""
 
 
 def quantise(x: Tensor) -> Tensor:
@@ -33,7 +44,16 @@ def quantise(x: Tensor) -> Tensor:
 class Sampler:
     """Draws images from a network. Latents and labels are paired over the candidates of a seed."""
 
-    def __init__(self, candidate: Candidate, process: Process, setting: Setting, seed: int, device: torch.device):
+    def __init__(
+        self,
+        candidate: Candidate,
+        process: Process,
+        setting: Setting,
+        seed: int,
+        device: torch.device,
+        companion: nn.Module | None = None,
+    ) -> None:
+        self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate
         self.process = process
         self.setting = setting
@@ -42,9 +62,12 @@ class Sampler:
 
     @torch.inference_mode()
     def batches(
-        self, network: nn.Module, weights: Mapping[str, Tensor], samples: int, batch: int
+        self, network: nn.Module, weights: Mapping[str, Tensor], samples: int, batch: int, pause: Pause = go_on
     ) -> Iterator[tuple[Tensor, int]]:
-        """Images (B, C, H, W) uint8 and the calls of the denoiser that they took, until `samples` are there."""
+        """Images (B, C, H, W) uint8 and the calls of the denoiser that they took, until `samples` are there.
+
+        Raises NotFiniteError where an image is not finite.
+        """
 
         def predict(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
             with self.candidate.precision.forward(self.device):
@@ -59,13 +82,16 @@ class Sampler:
             labels = None
             if classes is not None:
                 labels = torch.arange(first, first + count, device=self.device) % classes
-            denoise = self.process.denoiser(predict, guidance, labels, classes or 0)
+            denoise = self.process.denoiser(predict, guidance, labels, classes or 0, self.companion)
             generator = self.draws.at("latents", number)
             latents = torch.randn(count, *self.setting.shape, device=self.device, generator=generator)
             x = self.process.prior(latents)
             nfe = 0
             for state in solver.sample(denoise, x, self.candidate.schedule, generator):
                 x, nfe = state.x, state.nfe
+                pause()
+            if not bool(torch.isfinite(x).all()):
+                raise NotFiniteError(f"samples {first} to {first + count - 1} are not all finite")
             yield quantise(x), nfe
 
 
@@ -81,13 +107,15 @@ def measure(
     images: int,
     cache: Path,
     device: torch.device,
-    pause: Callable[[], None] = lambda: None,
+    pause: Pause = go_on,
+    companion: nn.Module | None = None,
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
     """Rows of the metrics table, one an average and metric, and the first samples of the first average.
 
-    `pause` is called between batches; it may raise to stop.
+    `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
+    that has trained one.
     """
-    sampler = Sampler(candidate, process, setting, seed, device)
+    sampler = Sampler(candidate, process, setting, seed, device, companion)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
     wanted = {digest(m.features.active()): m.features for m in evaluation.metrics}
@@ -96,8 +124,7 @@ def measure(
     for label, weights in averages.items():
         seen: dict[str, list[NDArray[np.float64]]] = {key: [] for key in wanted}
         nfe = 0
-        for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch):
-            pause()
+        for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch, pause):
             nfe = calls
             for key, extract in extractors.items():
                 seen[key].append(extract(pixels).double().cpu().numpy())
@@ -106,7 +133,8 @@ def measure(
         for metric in evaluation.metrics:
             key = digest(metric.features.active())
             generated = np.concatenate(seen[key])
-            measurement = metric.compute(generated, reference_features(metric.features, dataset, cache, device))
+            reference = reference_features(metric.features, dataset, cache, device, pause)
+            measurement = metric.compute(generated, reference)
             rows.append(
                 {
                     "images": images,
@@ -117,8 +145,8 @@ def measure(
                     "metric": metric.label(evaluation.samples),
                     "features": metric.features.name,
                     "samples": evaluation.samples,
-                    "value": measurement.value,
-                    "error": measurement.error,
+                    "value": _number(measurement.value),
+                    "error": _number(measurement.error),
                     "features_hash": metric.features.identity(),
                     "reference_hash": dataset.hash,
                     "quantisation": QUANTISATION,
@@ -134,26 +162,30 @@ def _extractor(features: Features, device: torch.device) -> Callable[[Tensor], T
     return features.build(device)
 
 
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
 _references: dict[str, NDArray[np.float64]] = {}
 
 
-def reference_features(features: Features, dataset: Dataset, cache: Path, device: torch.device) -> NDArray[np.float64]:
+def reference_features(
+    features: Features, dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
+) -> NDArray[np.float64]:
     """(M, D) features of the reference images, kept on disk under the hashes of both."""
     key = digest([features.identity(), dataset.hash])
     if key in _references:
         return _references[key]
     file = cache / "features" / f"{key}.npz"
     if not file.is_file():
-        extract = _extractor(features, device)
-        parts = torch.split(torch.from_numpy(dataset.reference_images), 250)
+        extract, found = _extractor(features, device), []
         with torch.inference_mode():
-            found = np.concatenate([extract(part.to(device)).double().cpu().numpy() for part in parts])
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as handle:
-                np.savez(handle, features=found)
-
-        write_with(file, write)
+            for part in torch.split(torch.from_numpy(dataset.reference_images), 250):
+                pause()
+                found.append(extract(part.to(device)).double().cpu().numpy())
+        content = io.BytesIO()
+        np.savez(content, features=np.concatenate(found))
+        write_atomic(file, content.getvalue())
     with np.load(file, allow_pickle=False) as held:
         _references[key] = held["features"]
     return _references[key]

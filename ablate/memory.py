@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import torch
@@ -35,3 +36,10 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what torch keeps for later: on a GPU that is shared, others may need it now."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -8,11 +8,14 @@ in this process or on another machine that sees the folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
+import io
 import os
 import platform
 import time
+import traceback
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,58 +25,54 @@ import numpy as np
 import torch
 
 from ablate.candidate import Candidate, compose
-from ablate.checkpoint import newest, save
 from ablate.component import create, fill
-from ablate.divergence import first_bad_module
-from ablate.evaluate import measure, reference_features
-from ablate.files import read_json, write_json, write_with
+from ablate.evaluate import NotFiniteError, measure, reference_features
+from ablate.files import write_atomic, write_json
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
-from ablate.memory import out_of_memory, peak_memory, reset_peak_memory
+from ablate.memory import out_of_memory, peak_memory, release_memory, reset_peak_memory
 from ablate.preview import contact_sheet
 from ablate.registry import Catalog, catalog
 from ablate.train import Images, Learner
-from ablate.trial import Budget, Evaluation
+from ablate.training import Training
+from ablate.trial import Budget, Evaluation, read_record
 
-ROWS = 100  # of the curve, over a whole training
-CHECKPOINT_SECONDS = 60.0
-PROGRESS_SECONDS = 1.0
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
-
-
-class DivergedError(Exception):
-    """A loss or gradient that is not finite; the numbers say where."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"not finite at step {step}")
-        self.step = step
+LOCK_SECONDS = 0.1  # between two looks at a folder that another process works on
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk's fault, not the candidate's
 
 
 def run(job: Job, stop: Stop) -> Report:
-    """Run one job to its end. The report's status is `done`, `diverged` or `oom`; other exceptions pass.
+    """Run one job to its end; other exceptions than those of memory and disk pass.
 
-    Raises Stopped soon after `stop()` has become true; the folder resumes.
+    The report's status is `done` or `diverged` with the `record`, `oom`, or, with the `errno`,
+    `failed` where the disk is full. Raises Stopped soon after `stop()` has become true; the folder resumes.
     """
     if job.get("threads"):
         torch.set_num_threads(int(job["threads"]))
-    if job.get("prepare"):
-        return _prepare(job)
+    try:
+        return _prepare(job, stop) if job.get("prepare") else _run(job, stop)
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # what they hold is large, and may be needed by the next
+        if out_of_memory(error):
+            return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0]}
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return {"job": job["job"], "status": "failed", "message": str(error), "errno": error.errno}
+        raise
+    finally:
+        release_memory(torch.device(job["device"]))
+
+
+def _run(job: Job, stop: Stop) -> Report:
     folder = Path(job["folder"])
-    with _alone(folder):
-        if (folder / "record.json").is_file():
-            record = read_json(folder / "record.json")
-        else:
-            write_json(folder / "job.json", dict(job))
-            try:
-                record = Segment(job, folder, stop).run()
-            except Exception as error:
-                if out_of_memory(error):
-                    return {"job": job["job"], "status": "oom", "message": str(error).splitlines()[0]}
-                raise
+    with _alone(folder, stop):
+        record = read_record(folder)
+        if record is None:
+            write_json(folder / "job.json", dict(job), durable=False)
+            record = Segment(job, folder, stop).run()
             write_json(folder / "record.json", record)
             (folder / "progress.json").unlink(missing_ok=True)
-    status = "diverged" if record["state"] == "diverged" else "done"
-    return {"job": job["job"], "status": status, "record": record}
+    return {"job": job["job"], "status": "diverged" if record["state"] == "diverged" else "done", "record": record}
 
 
 class Segment:
@@ -83,48 +82,49 @@ class Segment:
         self.begun = time.monotonic()
         self.job = job
         self.folder = folder
-        self.stop = stop
         self.device = torch.device(job["device"])
+        reset_peak_memory(self.device)
         known = catalog(tuple(job["plugins"]))
         self.candidate: Candidate = compose(job["candidate"], known)
         self.evaluation = fill(Evaluation, job["evaluation"], known)
-        self.budget = fill(Budget, job["budget"], known)
         data = _data(job, known)
         self.setting = data.setting()
         self.dataset = _dataset(data, job["cache"])
-        self.images = _images(data, job["cache"], self.device)
-        self.total = self.budget.images_for(self.candidate.batch, job["gflops"])
-        self.curve: list[dict[str, Any]] = []
-        self.train_seconds = 0.0
-        self._reported = 0.0
+        images = _images(data, job["cache"], self.device)
+
+        def learner() -> Learner:
+            return Learner(self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
+
+        budget = fill(Budget, job["budget"], known)
+        self.training = Training(learner, budget, job["gflops"], folder, stop)
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""
-        reset_peak_memory(self.device)
-        learner = self._learner()
-        before = self.train_seconds  # spent by earlier segments of this trial
-        divergence = None
+        training = self.training
+        before = training.seconds  # by earlier segments of this trial
+        divergence = training.run()
         rows: list[dict[str, Any]] = []
-        measuring = 0.0
-        try:
-            self._train(learner)
-            begun = time.monotonic()
-            rows = self._measure(learner)
-            measuring = time.monotonic() - begun
-        except DivergedError as error:
-            divergence = self._diagnose(error.step)
-        write_json(self.folder / "curve.json", self.curve)
-        wall = before + time.monotonic() - self.begun
+        begun = time.monotonic()
+        if divergence is None:
+            try:
+                rows = self._measure()
+            except NotFiniteError as error:
+                learner = training.learner
+                where = {"step": learner.steps_done, "images": learner.images_seen, "module": "sampling"}
+                divergence = {**where, "message": str(error)}
+        measuring = time.monotonic() - begun
+        write_json(self.folder / "curve.json", training.curve.rows)
+        learner, wall = training.learner, before + time.monotonic() - self.begun
         return {
             "schema": 1,
             **{key: self.job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             "state": "complete" if divergence is None else "diverged",
-            "images": learner.images_seen,
-            "loss": self._final_loss() if divergence is None else None,
+            "images": learner.images_seen if divergence is None else divergence["images"],
+            "loss": training.curve.final_loss() if divergence is None else None,
             "seconds": wall,
-            "train_seconds": self.train_seconds,
+            "train_seconds": training.seconds,
             "evaluate_seconds": measuring,
-            "overhead_seconds": wall - self.train_seconds - measuring,  # set-up, logging, checkpoints
+            "overhead_seconds": wall - training.seconds - measuring,  # set-up, logging, checkpoints
             "peak_memory_bytes": peak_memory(self.device),
             "device": _device_name(self.device),
             "versions": _versions(),
@@ -132,63 +132,13 @@ class Segment:
             "metrics": rows,
             "weighting": self._weighting(learner),
             "divergence": divergence,
+            **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
+            **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
 
-    def _learner(self) -> Learner:
-        """A learner that stands where the newest good checkpoint left off."""
-        job = self.job
-        learner = Learner(self.candidate, self.setting, self.images, job["seed"], self.device, job.get("micro"))
-        checkpoint = newest(self.folder / "checkpoint", str(self.device))
-        if checkpoint is not None:
-            learner.load(checkpoint)
-            self.curve = list(checkpoint.facts["curve"])
-            self.train_seconds = checkpoint.facts["seconds"]
-        return learner
-
-    def _train(self, learner: Learner) -> None:
-        """Steps until the budget is spent, with a row of the curve, a sign of life and a checkpoint now and then."""
-        batch = self.candidate.batch
-        every = max(1, (self.total // batch if self.total else 5000) // ROWS)
-        clock, last_save, since = time.monotonic(), time.monotonic(), learner.steps_done
-        if self._spent(learner):
-            return
-        losses, norms = [], []
-        learner.network.train()
-        while True:
-            step = learner.step(self._horizon())
-            losses.append(step.loss)
-            norms.append(step.gradient_norm)
-            self._pause()
-            over = self.total is not None and step.images >= self.total
-            if not over and step.number % every:
-                continue
-            values = torch.stack(losses + norms).tolist()  # the one place that waits for the device
-            now = time.monotonic()
-            self.train_seconds += now - clock
-            self._check(values[: len(losses)], values[len(losses) :], since)
-            mean = [sum(part) / len(losses) for part in (values[: len(losses)], values[len(losses) :])]
-            speed = (step.number - since) * batch / max(now - clock, 1e-9)
-            self.curve.append(
-                {
-                    "images": step.images,
-                    "loss": mean[0],
-                    "lr": step.rate,
-                    "grad_norm": mean[1],
-                    "images_per_second": speed,
-                    "seconds": self.train_seconds,
-                }
-            )
-            clock, since, losses, norms = now, step.number, [], []
-            self._report("train", step.images, mean[0], speed)
-            if self._spent(learner):
-                break
-            if now - last_save > CHECKPOINT_SECONDS:
-                self._save(learner)
-                last_save = clock = time.monotonic()
-        self._save(learner)
-
-    def _measure(self, learner: Learner) -> list[dict[str, Any]]:
-        self._report("measure", learner.images_seen, None, None)
+    def _measure(self) -> list[dict[str, Any]]:
+        training, learner = self.training, self.training.learner
+        training.tell("measure")
         rows, shown = measure(
             self.candidate,
             learner.process,
@@ -201,93 +151,56 @@ class Segment:
             learner.images_seen,
             Path(self.job["cache"]),
             self.device,
-            self._pause,
+            training.pause,
+            learner.companion_network,
         )
         if len(shown):
-            write_with(self.folder / "samples.npy", lambda file: _save_array(file, shown))
-            write_with(self.folder / "samples.png", lambda file: contact_sheet(shown).save(file, "PNG"))
+            array, picture = io.BytesIO(), io.BytesIO()
+            np.save(array, shown, allow_pickle=False)
+            contact_sheet(shown).save(picture, "PNG")
+            write_atomic(self.folder / "samples.npy", array.getvalue())
+            write_atomic(self.folder / "samples.png", picture.getvalue())
         return rows
-
-    def _diagnose(self, step: int) -> dict[str, Any]:
-        """Go back to the last checkpoint, and again up to the step that failed; then look at every module."""
-        learner = self._learner()
-        learner.network.train()
-        while learner.steps_done < step - 1:
-            learner.step(self._horizon())
-        module, message = first_bad_module(learner)
-        return {"step": step, "images": step * self.candidate.batch, "module": module, "message": message}
-
-    def _check(self, losses: list[float], norms: list[float], since: int) -> None:
-        for i, pair in enumerate(zip(losses, norms, strict=True)):
-            if not np.isfinite(pair).all():
-                raise DivergedError(since + i + 1)
-
-    def _spent(self, learner: Learner) -> bool:
-        if self.budget.minutes is not None:
-            return self.train_seconds >= 60 * self.budget.minutes
-        return self.total is not None and learner.images_seen >= self.total
-
-    def _horizon(self) -> float:
-        """Images that the learning rate plans for; with a budget of minutes, what the speed so far promises."""
-        if self.total is not None:
-            return float(self.total)
-        assert self.budget.minutes is not None
-        if not self.curve:
-            return float("inf")
-        speed: float = self.curve[-1]["images"] / max(self.train_seconds, 1e-9)
-        return speed * 60 * self.budget.minutes
-
-    def _save(self, learner: Learner) -> None:
-        facts = {"curve": self.curve, "seconds": self.train_seconds}
-        save(self.folder / "checkpoint", learner.state(facts))
-
-    def _final_loss(self) -> float | None:
-        """The training loss over the last tenth of the curve."""
-        last = self.curve[-max(1, len(self.curve) // 10) :]
-        return sum(row["loss"] for row in last) / len(last) if last else None
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """The effective weight on the squared x0-error over log SNR."""
-        t = torch.linspace(0, 1, WEIGHT_POINTS + 2, dtype=torch.float64)[1:-1]
-        level = learner.process.level(t)
-        weights = learner.process.x0_weight(level).tolist()
+        t = torch.linspace(0, 1, WEIGHT_POINTS + 2, dtype=torch.float64, device=self.device)[1:-1]
+        with torch.no_grad():
+            weights = learner.process.x0_weight(learner.process.level(t)).tolist()
         pairs = zip(self.candidate.schedule.log_snr(t).tolist(), weights, strict=True)
         return [{"log_snr": snr, "x0_weight": weight} for snr, weight in pairs if np.isfinite([snr, weight]).all()]
 
-    def _report(self, phase: str, images: int, loss: float | None, speed: float | None) -> None:
-        """A sign of life for whoever watches the folder; not worth an fsync."""
-        now = time.monotonic()
-        if phase == "train" and now - self._reported < PROGRESS_SECONDS:
-            return
-        self._reported = now
-        progress = {"phase": phase, "images": images, "total": self.total, "loss": loss, "images_per_second": speed}
-        with contextlib.suppress(OSError):
-            write_json(self.folder / "progress.json", progress, durable=False)
-
-    def _pause(self) -> None:
-        """Stop here if the executor wants the worker back."""
-        if self.stop():
-            raise Stopped
-
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, stop: Stop) -> Iterator[None]:
     """Wait until no other process works on the folder: after a killed driver, its worker may linger."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if stop():
+                    raise Stopped from None
+                time.sleep(LOCK_SECONDS)
         yield
     finally:
         os.close(handle)
 
 
-def _prepare(job: Job) -> Report:
+def _prepare(job: Job, stop: Stop) -> Report:
     """Make what all trials share, once: the cached data and the reference's features."""
+
+    def pause() -> None:
+        if stop():
+            raise Stopped
+
     known = catalog(tuple(job["plugins"]))
     dataset = _dataset(_data(job, known), job["cache"])
     for metric in fill(Evaluation, job["evaluation"], known).metrics:
-        reference_features(metric.features, dataset, Path(job["cache"]), torch.device(job["device"]))
+        reference_features(metric.features, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
 
 
@@ -305,11 +218,6 @@ def _dataset(data: Data, cache: str) -> Dataset:
 @lru_cache(maxsize=2)
 def _images(data: Data, cache: str, device: torch.device) -> Images:
     return Images(_dataset(data, cache), device)
-
-
-def _save_array(file: Path, array: np.ndarray[Any, Any]) -> None:
-    with file.open("wb") as handle:
-        np.save(handle, array, allow_pickle=False)
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -10,8 +12,10 @@ from torch import Tensor, nn
 
 from ablate.candidate import Candidate
 from ablate.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
+from ablate.companion import CompanionLearner
 from ablate.component import Setting
 from ablate.kinds.data import Dataset
+from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.process import Noised
 from ablate.randomness import Draws, seed_everything
 
@@ -58,8 +62,15 @@ class Learner:
         seed_everything(seed, "weights", 0)
         with device:
             self.network: nn.Module = candidate.backbone.build(setting)
-        self.process = candidate.process(images.sigma_data)
-        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        seed_everything(seed, "uncertainty", 0)
+        with device:
+            self.uncertainty = candidate.weighting.build()
+        self.process = candidate.process(images.sigma_data, self.uncertainty)
+        self.companion: CompanionLearner | None = None
+        if isinstance(candidate.guidance, TrainedGuidance):
+            self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
+        trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
+        self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
         self.optimizer = candidate.optimizer.build(self.parameters)
         self.average = candidate.ema.build(dict(self.network.named_parameters()))
         self.scaler = candidate.precision.scaler(device)
@@ -92,20 +103,32 @@ class Learner:
             labels = labels.masked_fill(dropped, self.setting.classes or 0)
         return self.process.diffuse(x0, noise, level), labels
 
-    def step(self, budget: float) -> Step:
-        """One optimizer step over one batch, in parts of `micro` images.
+    def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
+        """The loss of each image of a batch, (B,) fp32."""
+        prediction = self.process.predict(self.predict, noised.x, noised.level, labels)
+        loss = self.candidate.loss.compute(prediction, noised, self.process)
+        learned = self.process.log_variance(noised.level)
+        return loss if learned is None else loss + learned
 
-        `budget` is the whole training in images, which the learning rate follows.
-        """
-        noised, labels = self.batch()
+    def gradients(self, noised: Noised, labels: Tensor | None) -> Tensor:
+        """The mean loss of a batch; its gradients, in parts of `micro` images, are left in the parameters."""
         seed_everything(self.seed, "dropout", self.steps_done)
         total = torch.zeros((), device=self.device)
         for part, part_labels in _split(noised, labels, self.micro):
-            prediction = self.process.predict(self.predict, part.x, part.level, part_labels)
-            loss = self.candidate.loss.compute(prediction, part, self.process).sum() / self.candidate.batch
+            loss = self.loss(part, part_labels).sum() / self.candidate.batch
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        rate = self.candidate.optimizer.rate(self.images_seen + self.candidate.batch, budget)
+        return total
+
+    def step(self, budget: float) -> Step:
+        """One optimizer step over the next batch.
+
+        `budget` is the whole training in images, which the learning rate follows.
+        """
+        batch = self.candidate.batch
+        noised, labels = self.batch()
+        loss = self.gradients(noised, labels)
+        rate = self.candidate.optimizer.rate(self.images_seen + batch, budget)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
@@ -113,9 +136,22 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.companion is not None:
+            self.companion.step(_split(noised, labels, self.micro), batch)
         self.steps_done += 1
-        self.average.update(self.images_seen, self.candidate.batch)
-        return Step(self.steps_done, self.images_seen, total, norm, rate)
+        self.average.update(self.images_seen, batch)
+        return Step(self.steps_done, self.images_seen, loss, norm, rate)
+
+    @property
+    def companion_network(self) -> nn.Module | None:
+        """The network that guidance has trained for itself, if it has one."""
+        return None if self.companion is None else self.companion.network
+
+    @property
+    def companion_loss(self) -> float | None:
+        """Its recent training loss; None without one, before the first step, and where it is not finite."""
+        loss = math.nan if self.companion is None else float(self.companion.recent_loss)
+        return loss if math.isfinite(loss) else None
 
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
         """Everything that decides the steps to come."""
@@ -124,11 +160,16 @@ class Learner:
         tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
+        if self.uncertainty is not None:
+            tensors |= {f"uncertainty.{name}": value for name, value in self.uncertainty.state_dict().items()}
+        if self.companion is not None:
+            beside, own["companion"] = self.companion.state()
+            tensors |= {f"companion.{name}": value for name, value in beside.items()}
         return Checkpoint(self.images_seen, tensors, {**facts, **own})
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same candidate and seed."""
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, value in checkpoint.tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
@@ -138,6 +179,10 @@ class Learner:
         self.optimizer.load_state_dict(restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"]))
         if checkpoint.facts["scaler"]:
             self.scaler.load_state_dict(checkpoint.facts["scaler"])
+        if self.uncertainty is not None:
+            self.uncertainty.load_state_dict(parts["uncertainty"])
+        if self.companion is not None:
+            self.companion.load(parts["companion"], checkpoint.facts["companion"])
         self.steps_done = checkpoint.facts["steps"]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Extent, Setting, digest
+from ablate.files import read_json
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
 
@@ -85,35 +86,49 @@ class Question:
         """Parameters, macs and Gflops of the candidate's backbone on these data."""
         return cost_of(candidate.backbone, self.setting)
 
-    def job(
-        self, candidate: Candidate, seed: int, choices: Mapping[str, Any], plugins: tuple[str, ...], trials: Path
-    ) -> dict[str, Any]:
-        """The JSON that a worker needs to run the trial, and that its folder keeps as `job.json`."""
+    def jobs(
+        self,
+        candidate: Candidate,
+        seeds: int,
+        choices: Mapping[str, Any],
+        plugins: tuple[str, ...],
+        trials: Path,
+        cost: Cost | None,
+    ) -> list[dict[str, Any]]:
+        """For each seed the JSON that a worker needs to run the trial, and that its folder keeps as `job.json`."""
         config_hash = self.digest(candidate)
-        trial = trial_id(config_hash, seed)
-        cost = self.cost(candidate)
-        return {
+        shared = {
             "schema": 1,
-            "job": trial,
-            "trial": trial,
-            "folder": str(trials / trial),
             "config_hash": config_hash,
-            "seed": seed,
             "choices": dict(choices),
             "candidate": candidate.spec(),
             "data": self.data.spec(),
             "budget": self.budget.spec(),
             "evaluation": self.evaluation.spec(),
             "plugins": list(plugins),
-            "params": cost.params,
-            "gflops": cost.gflops,
-            "macs": cost.macs,
+            "params": None if cost is None else cost.params,
+            "gflops": None if cost is None else cost.gflops,
+            "macs": None if cost is None else cost.macs,
         }
+        names = [trial_id(config_hash, seed) for seed in range(seeds)]
+        return [
+            {**shared, "job": name, "trial": name, "folder": str(trials / name), "seed": seed}
+            for seed, name in enumerate(names)
+        ]
 
 
 def trial_id(config_hash: str, seed: int) -> str:
     """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
     return f"{config_hash[:12]}-s{seed}"
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the trial in a folder; None where it is not measured, or the file is damaged."""
+    try:
+        record = read_json(folder / "record.json")
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 @dataclass(frozen=True)
@@ -125,11 +140,11 @@ class Objective:
     larger_is_better: bool = False
 
     def value(self, record: Mapping[str, Any]) -> float | None:
-        """The value in a trial's record; None where it was not measured."""
+        """The value in a trial's record; None where it was not measured, or is not finite."""
         if self.column in record:
             found = record[self.column]
             return None if found is None else float(found)
         for row in record.get("metrics", ()):  # the first average is the one that counts
             if row["metric"] == self.column:
-                return float(row["value"])
+                return None if row["value"] is None else float(row["value"])
         return None

@@ -1,5 +1,6 @@
 """The driver: ask, submit, tell. It alone owns the state of a study's trials."""
 
-from ablate.engine.loop import Engine, Outcome, Plan, Progress, Running
+from ablate.engine.loop import Engine, Plan
+from ablate.engine.progress import Outcome, Progress, Running
 
 __all__ = ["Engine", "Outcome", "Plan", "Progress", "Running"]

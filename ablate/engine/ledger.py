@@ -6,14 +6,18 @@ the number of questions before it, so that a resumed study asks what it would ha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DatabaseError
 
+from ablate.errors import InputError
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.space import Space
 from ablate.trial import Objective
@@ -31,57 +35,59 @@ class Asked:
 
 
 class Ledger:
-    """One Optuna study in one SQLite file."""
+    """One Optuna study in one SQLite file. Every method raises InputError where the file refuses."""
 
     def __init__(
         self, file: Path, name: str, space: Space, design: Design, objectives: Sequence[Objective], seed: int
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._file = file
         self._space = space
         self._design = design
         self._seed = seed
         self._objectives = objectives
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}, skip_compatibility_check=False
-        )
-        self._storage = storage
-        self._study = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            directions=["maximize" if o.larger_is_better else "minimize" for o in objectives],
-            load_if_exists=True,
-        )
         self._proposals, self._total = plan_candidates(space, design)
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
+        with self._refusals():
+            self._storage = optuna.storages.RDBStorage(
+                f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                directions=["maximize" if o.larger_is_better else "minimize" for o in objectives],
+                load_if_exists=True,
+            )
 
     def replay(self) -> Iterator[Asked]:
         """All candidates of earlier runs, in order. One that was cut short while it was asked for is closed."""
-        for trial in self._study.get_trials(deepcopy=False):
+        with self._refusals():
+            trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
             if trial.state == TrialState.WAITING:
                 self._open.remove(trial.user_attrs["proposal"])
                 self._waiting += 1
-                continue
-            if not self._whole(trial):
-                if not trial.state.is_finished():
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                continue
-            self._count(trial)
-            yield Asked(trial.number, dict(trial.params), trial.state.is_finished())
+            elif self._whole(trial):
+                self._count(trial)
+                yield Asked(trial.number, dict(trial.params), trial.state.is_finished())
+            elif not trial.state.is_finished():
+                self.tell(Asked(trial.number, {}, False), None)
 
     def ask(self) -> Asked | None:
         """The next candidate; None when the design has no more."""
-        if self._waiting:
-            self._waiting -= 1  # Optuna hands it out before anything else
-        elif self._open:
-            index = self._open.pop(0)
-            self._study.enqueue_trial(dict(self._proposals[index]), user_attrs={"proposal": index})
-        elif self._asked >= self.total():
+        if not self.remaining():
             return None
-        self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked)
-        trial = self._study.ask()
-        chosen = self._space.suggest(trial)
+        with self._refusals():
+            if self._waiting:
+                self._waiting -= 1  # Optuna hands it out before anything else
+            elif self._open:
+                index = self._open.pop(0)
+                self._study.enqueue_trial(dict(self._proposals[index]), user_attrs={"proposal": index})
+            self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked)
+            trial = self._study.ask()
+            chosen = self._space.suggest(trial)
         self._asked += 1
         return Asked(trial.number, chosen, False)
 
@@ -89,18 +95,19 @@ class Ledger:
         """Write down what a candidate is worth: one number an objective, or None where it failed."""
         if asked.told:
             return
-        if values is None:
-            self._study.tell(asked.number, state=TrialState.FAIL)
-        else:
-            self._study.tell(asked.number, list(values))
+        with self._refusals():
+            if values is None:
+                self._study.tell(asked.number, state=TrialState.FAIL)
+            else:
+                self._study.tell(asked.number, list(values))
 
     def worst(self) -> list[float]:
         """The worth of a diverged candidate: ranked last in every objective that is measured."""
         return [-WORST if o.larger_is_better else WORST for o in self._objectives]
 
-    def total(self) -> int:
-        """How many candidates the design asks for."""
-        return self._design.candidates(self._space.dimensions)
+    def remaining(self) -> int:
+        """How many candidates the design will still ask for."""
+        return max(self._total - self._asked, 0)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -116,6 +123,17 @@ class Ledger:
         """Whether every dimension that exists under the trial's own choices was suggested."""
         params: dict[str, Any] = trial.params
         return all(d.path in params or not self._space.present(params, d.path) for d in self._space.dimensions)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What SQLite refuses (a full disk, a file that may not be written or is damaged), in its own words."""
+        try:
+            yield
+        except (DatabaseError, StorageInternalError) as error:
+            cause = error if isinstance(error, DatabaseError) else error.__cause__
+            told = getattr(cause, "orig", cause)
+            message = f"{told}; put it right, then give the same command again: it goes on from what is there"
+            raise InputError(message, str(self._file)) from error
 
 
 def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:

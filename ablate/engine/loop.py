@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import os
 import statistics
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,13 @@ from typing import Any
 
 from ablate.candidate import Candidate
 from ablate.engine.ledger import Asked, Ledger
+from ablate.engine.progress import Outcome, Progress, label, running
 from ablate.errors import InputError, SpecError
-from ablate.files import read_json, write_json
+from ablate.files import write_json
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
 from ablate.space import Space
-from ablate.trial import Objective, Question
+from ablate.trial import Objective, Question, read_record
 
 TICK = 0.25  # seconds between two looks at the workers
 LOST = 5  # times that a trial is taken up again after its worker was lost
@@ -41,60 +43,25 @@ class Plan:
     seed: int
 
 
-@dataclass(frozen=True)
-class Running:
-    """A trial that is being worked on, as its worker last told."""
-
-    trial: str
-    label: str
-    seed: int
-    phase: str
-    images: int
-    total: int | None
-    loss: float | None
-    images_per_second: float | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a study stands, for whoever watches."""
-
-    total: int  # trials, as far as is known
-    done: int
-    failed: int
-    diverged: int
-    running: tuple[Running, ...]
-    seconds_left: float | None
-    records: Mapping[str, Mapping[str, Any]]  # of the trials that are measured
-    lines: tuple[str, ...]  # what happened since the last time
-
-
-@dataclass
-class Outcome:
-    """How a run of the engine ended."""
-
-    measured: int = 0
-    reused: int = 0
-    diverged: int = 0
-    failed: int = 0
-    refused: int = 0
-
-
 @dataclass
 class _Group:
     """One candidate and its seeds."""
 
     asked: Asked
-    jobs: dict[str, dict[str, Any]]  # by trial
+    trials: tuple[str, ...]
     records: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: failed
 
     @property
     def complete(self) -> bool:
-        return len(self.records) == len(self.jobs)
+        return len(self.records) == len(self.trials)
 
 
 class Engine:
-    """Runs a study to its end. Nothing that was measured is measured again."""
+    """Runs a study to its end. Nothing that was measured is measured again.
+
+    `watch` is shown a snapshot now and then. Raises InputError where the data cannot be prepared or
+    the ledger cannot be written, and OSError where a disk is full: the folder resumes.
+    """
 
     def __init__(self, plan: Plan, pool: Pool, watch: Callable[[Progress], None] = lambda progress: None) -> None:
         self.plan = plan
@@ -106,7 +73,8 @@ class Engine:
         self._groups: dict[str, list[_Group]] = {}  # by trial: two candidates may be one and the same
         self._queue: deque[dict[str, Any]] = deque()
         self._running: dict[str, dict[str, Any]] = {}
-        self._records: dict[str, dict[str, Any]] = {}
+        self._ended: dict[str, dict[str, Any] | None] = {}  # records by trial; None: failed in this run
+        self._records: dict[str, dict[str, Any]] = {}  # those that are there
         self._lost: dict[str, int] = {}
         self._alone: set[str] = set()  # trials that are to run with nothing beside them
         self._crowded: dict[str, bool] = {}  # whether something ran beside a trial
@@ -134,15 +102,16 @@ class Engine:
     def _fill(self) -> None:
         """Give every free worker a job; a candidate is asked for only when a worker waits for it."""
         while len(self._running) < self.pool.slots:
-            if not self._queue and not self._ask():
-                return
             if not self._queue:
+                asked = self.ledger.ask()
+                if asked is None:
+                    return
+                self._open(asked)
                 continue
-            job = self._queue[0]
-            exclusive = job["trial"] in self._alone or any(trial in self._alone for trial in self._running)
+            exclusive = self._queue[0]["trial"] in self._alone or not self._alone.isdisjoint(self._running)
             if exclusive and self._running:
                 return
-            self._queue.popleft()
+            job = self._queue.popleft()
             if not self._prepared:
                 self._prepare(job)
             self._submit(job)
@@ -151,12 +120,12 @@ class Engine:
         """What all trials share (cached data, the reference's features) is made once, before the first of them."""
         self._prepared = True
         self.pool.submit({**job, "job": "prepare", "prepare": True})
-        while True:
-            for report in self.pool.wait(TICK):
-                if report["status"] == "done":
-                    return
-                raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
+        while not (reports := self.pool.wait(TICK)):
             self._tell_watch()
+        (report,) = reports
+        if report["status"] != "done":
+            self._refuse_full_disk(report, self.plan.cache)
+            raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
 
     def _submit(self, job: dict[str, Any]) -> None:
         trial = job["trial"]
@@ -167,13 +136,6 @@ class Engine:
         self._running[trial] = job
         self.pool.submit(job)
 
-    def _ask(self) -> bool:
-        asked = self.ledger.ask()
-        if asked is None:
-            return False
-        self._open(asked)
-        return True
-
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""
         plan = self.plan
@@ -181,25 +143,34 @@ class Engine:
             candidate = plan.candidate(asked.assignment)
         except SpecError as error:
             self.outcome.refused += 1
-            self._lines.append(f"refused {_label(asked.assignment)}: {error.message}")
+            self._lines.append(f"refused {label(asked.assignment)}: {error.message}")
             self.ledger.tell(asked, None)
             return
-        group = _Group(asked, {})
-        for seed in range(plan.design.seeds):
-            job = plan.question.job(candidate, seed, asked.assignment, plan.plugins, plan.folder / "trials")
-            group.jobs[job["trial"]] = {**job, "device": plan.device, "cache": str(plan.cache)}
-        for trial, job in group.jobs.items():
-            known = trial in self._groups
+        cost, broken = None, None
+        try:
+            cost = plan.question.cost(candidate)
+        except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
+            broken = _report(error)
+        jobs = plan.question.jobs(
+            candidate, plan.design.seeds, asked.assignment, plan.plugins, plan.folder / "trials", cost
+        )
+        group = _Group(asked, tuple(job["trial"] for job in jobs))
+        fresh = [job for job in jobs if job["trial"] not in self._groups]
+        for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
-            if trial in self._records:
-                group.records[trial] = self._records[trial]
-            elif not known and (record := _read_record(Path(job["folder"]))) is not None:
+            if trial in self._ended:
+                group.records[trial] = self._ended[trial]
+        for job in fresh:
+            record = read_record(Path(job["folder"]))
+            if record is not None:
                 self.outcome.reused += 1
-                self._records[trial] = record
-                group.records[trial] = record
-            elif not known:
-                self._queue.append(job)
-        self._close(group)
+                self._end(job["trial"], record)
+            elif broken is not None:
+                self._fail(job, broken)
+            else:
+                self._queue.append({**job, "device": plan.device, "cache": str(plan.cache)})
+        if not fresh:
+            self._close(group)
 
     def _take(self, report: Report) -> None:
         """One job ended, in one of the ways that it can."""
@@ -207,45 +178,51 @@ class Engine:
         job = self._running.pop(trial)
         match report["status"]:
             case "done" | "diverged":
-                record = report["record"]
-                self._records[trial] = record
                 self.outcome.measured += 1
-                self._lines.append(self._describe(record))
-                self._settle(trial, record)
+                self._lines.append(self._describe(report["record"]))
+                self._end(trial, report["record"])
             case "lost" if self._lost.get(trial, 0) < LOST:
                 self._lost[trial] = self._lost.get(trial, 0) + 1
                 self._lines.append(f"{trial}: its worker was lost; it goes on from its checkpoint")
                 self._queue.appendleft(job)
-            case "oom" if self._crowded.get(trial):
+            case "oom" if self._crowded[trial]:
                 self._alone.add(trial)
                 self._lines.append(f"{trial}: out of memory beside others; again later, alone")
                 self._queue.append(job)
             case "oom" if (micro := _halved(job)) >= 1:
                 self._lines.append(f"{trial}: out of memory; micro-batch {micro}, the same batch in all")
                 self._queue.appendleft({**job, "micro": micro})
-            case status:
-                self._fail(job, report, status)
+            case _:
+                self._refuse_full_disk(report, Path(job["folder"]))
+                self._fail(job, report)
 
-    def _fail(self, job: Mapping[str, Any], report: Report, status: str) -> None:
-        trial = job["trial"]
+    def _refuse_full_disk(self, report: Report, path: Path) -> None:
+        """No candidate is to blame, and no other would fare better."""
+        if report.get("errno") is not None:
+            raise OSError(report["errno"], os.strerror(report["errno"]), str(path))
+
+    def _fail(self, job: Mapping[str, Any], report: Report) -> None:
+        trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1
-        self._lines.append(f"{trial} failed: {report.get('message', status)}")
+        self._lines.append(f"{trial} failed: {message}")
         kept = ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")
         failure = {
             "schema": 1,
             **{key: job[key] for key in kept},
             "state": "failed",
-            "class": status,
-            "message": report.get("message", ""),
+            "class": report["status"],
+            "message": message,
             "traceback": report.get("traceback"),
             "attempts": 1 + self._lost.get(trial, 0),
         }
         write_json(Path(job["folder"]) / "failure.json", failure)
-        self._settle(trial, None)
+        self._end(trial, None)
 
-    def _settle(self, trial: str, record: dict[str, Any] | None) -> None:
-        if record is not None and record["state"] == "diverged":
-            self.outcome.diverged += 1
+    def _end(self, trial: str, record: dict[str, Any] | None) -> None:
+        self._ended[trial] = record
+        if record is not None:
+            self._records[trial] = record
+            self.outcome.diverged += record["state"] == "diverged"
         for group in self._groups[trial]:
             group.records[trial] = record
             self._close(group)
@@ -267,7 +244,7 @@ class Engine:
         return statistics.fmean(found) if found else None
 
     def _describe(self, record: Mapping[str, Any]) -> str:
-        at = f"{_label(record['choices'])}, seed {record['seed']}"
+        at = f"{label(record['choices'])}, seed {record['seed']}"
         if record["state"] == "diverged":
             found = record["divergence"]
             return f"{at}: diverged at step {found['step']}: {found['message']}"
@@ -279,22 +256,15 @@ class Engine:
         if not last and now - self._watched < TICK:
             return
         self._watched = now
-        total = max(len(self._groups), self.ledger.total() * self.plan.design.seeds)
-        ended = self.outcome.measured + self.outcome.failed
-        left = None
+        state, left = self.outcome, None
+        total = len(self._groups) + self.ledger.remaining() * self.plan.design.seeds
+        ended = state.measured + state.failed
         if ended and not last:
-            left = (now - self._begun) / ended * max(total - ended - self.outcome.reused, 0)
+            left = (now - self._begun) / ended * max(total - len(self._ended), 0)
         lines, self._lines = tuple(self._lines), []
-        running = tuple(_progress(job) for job in self._running.values())
-        state = self.outcome
-        self.watch(
-            Progress(total, len(self._records), state.failed, state.diverged, running, left, self._records, lines)
-        )
-
-
-def _label(choices: Mapping[str, Any]) -> str:
-    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())
-    return ", ".join(shown) or "baseline"
+        at_work = tuple(map(running, self._running.values()))
+        done = len(self._records)
+        self.watch(Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines))
 
 
 def _halved(job: Mapping[str, Any]) -> int:
@@ -302,26 +272,7 @@ def _halved(job: Mapping[str, Any]) -> int:
     return int(job.get("micro") or job["candidate"]["batch"]) // 2
 
 
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = read_json(folder / "record.json")
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return record
-
-
-def _progress(job: Mapping[str, Any]) -> Running:
-    try:
-        told = read_json(Path(job["folder"]) / "progress.json")
-    except (FileNotFoundError, json.JSONDecodeError):
-        told = {}
-    return Running(
-        job["trial"],
-        _label(job["choices"]),
-        job["seed"],
-        told.get("phase", "start"),
-        told.get("images", 0),
-        told.get("total"),
-        told.get("loss"),
-        told.get("images_per_second"),
-    )
+def _report(error: Exception) -> Report:
+    """What a worker would have said of an exception."""
+    told = f"{type(error).__name__}: {error}"
+    return {"status": "failed", "message": told, "traceback": "".join(traceback.format_exception(error))}

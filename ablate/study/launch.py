@@ -23,7 +23,8 @@ from ablate.results import write_tables
 from ablate.study import lock
 from ablate.study.load import LoadedStudy, load_study
 
-TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs
+TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
+TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,21 @@ def launch(
     folder = (out or Path("results") / loaded.study.study).absolute()
     held = lock.read(folder)
     if held is not None:
-        loaded = load_study(
-            study, overrides=overrides, plugins=plugins, profile=profile, frozen=lock.frozen_vary(held)
-        )
+        loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=lock.frozen_vary(held))
         for warning in lock.check(folder, loaded):
             say(warning)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     on = choose_device(device)
     with _driving(folder):
+        lock.check(folder, loaded)  # again: another may have been first
         lock.write(folder, loaded)
-        outcome = _run(loaded, folder, chosen, on, watch)
+        outcome = _run(plan_of(loaded, folder, on), chosen, watch)
     return Launched(folder, outcome, loaded)
 
 
-def choose_executor(
-    given: Executor | None, named: str | None, workers: int | None, catalog: Catalog
-) -> Executor:
+def choose_executor(given: Executor | None, named: str | None, workers: int | None, catalog: Catalog) -> Executor:
     """The executor by name, by the study, or the preferred one of those that are installed."""
     if named is not None:
         if named not in catalog.names("executor"):
@@ -103,10 +101,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
 
 
-def _run(
-    loaded: LoadedStudy, folder: Path, executor: Executor, device: str, watch: Callable[[Progress], None] | None
-) -> Outcome:
-    plan = Plan(
+def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
+    """What the engine needs to know of a study that was read."""
+    return Plan(
         name=loaded.study.study,
         folder=folder,
         space=loaded.space,
@@ -119,23 +116,29 @@ def _run(
         cache=cache_folder(),
         seed=loaded.study.seed,
     )
-    last = time.monotonic()
+
+
+def _run(plan: Plan, executor: Executor, watch: Callable[[Progress], None] | None) -> Outcome:
+    due = time.monotonic() + TABLES_SECONDS
 
     def look(progress: Progress) -> None:
-        nonlocal last
+        nonlocal due
         if watch is not None:
             watch(progress)
-        if time.monotonic() - last > TABLES_SECONDS:
-            write_tables(folder)
-            last = time.monotonic()
+        begun = time.monotonic()
+        if begun >= due:
+            write_tables(plan.folder)
+            due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
-    pool = executor.start("ablate.segment:run", device)
     try:
-        outcome = Engine(plan, pool, look).run()
-    finally:
-        pool.close()
-        write_tables(folder)
-    load_results(folder).figures()
+        with executor.start("ablate.segment:run", plan.device) as pool:
+            outcome = Engine(plan, pool, look).run()
+    except BaseException:
+        with contextlib.suppress(OSError):  # the disk may be what is wrong
+            write_tables(plan.folder)
+        raise
+    write_tables(plan.folder)
+    load_results(plan.folder).figures()
     return outcome
 
 
@@ -144,7 +147,7 @@ def _driving(folder: Path) -> Iterator[None]:
     """Be the only driver of a folder. Raises InputError where it cannot be written, or has a driver."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".driver", os.O_CREAT | os.O_RDWR)
+        handle = os.open(folder / ".driver", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     try:

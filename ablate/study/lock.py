@@ -54,9 +54,9 @@ def write(folder: Path, loaded: LoadedStudy) -> None:
         stream = io.StringIO()
         YAML(typ="safe", pure=True).dump(loaded.document.data, stream)
         text = stream.getvalue()
-    write_atomic(folder / "study.yaml", text)
     if not (folder / "lock.json").exists():
-        write_json(folder / "lock.json", make(loaded))
+        write_json(folder / "lock.json", make(loaded))  # first: by this file a folder is known to be a study's
+    write_atomic(folder / "study.yaml", text)
 
 
 def make(loaded: LoadedStudy) -> dict[str, Any]:

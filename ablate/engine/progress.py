@@ -1,0 +1,73 @@
+"""Where a study stands, for whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.files import read_json
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that is being worked on, as its worker last told."""
+
+    trial: str
+    label: str
+    seed: int
+    phase: str
+    images: int
+    total: int | None
+    loss: float | None
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A snapshot of a study."""
+
+    total: int  # trials, as far as is known
+    done: int
+    failed: int
+    diverged: int
+    running: tuple[Running, ...]
+    seconds_left: float | None
+    records: Mapping[str, Mapping[str, Any]]  # of the trials that are measured
+    lines: tuple[str, ...]  # what happened since the last time
+
+
+@dataclass
+class Outcome:
+    """How a run of the engine ended, in trials; `refused` in candidates."""
+
+    measured: int = 0
+    reused: int = 0
+    diverged: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+def running(job: Mapping[str, Any]) -> Running:
+    """What the worker on a job last told; nothing yet, or a damaged file, is a trial that starts."""
+    try:
+        told = read_json(Path(job["folder"]) / "progress.json")
+    except (OSError, ValueError):
+        told = {}
+    return Running(
+        job["trial"],
+        label(job["choices"]),
+        job["seed"],
+        told.get("phase", "start"),
+        told.get("images", 0),
+        told.get("total"),
+        told.get("loss"),
+        told.get("images_per_second"),
+    )
+
+
+def label(choices: Mapping[str, Any]) -> str:
+    """A candidate in a line of text: its choices."""
+    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())
+    return ", ".join(shown) or "baseline"

@@ -1,0 +1,152 @@
+"""A training in its folder: from the newest checkpoint until the budget is spent or a number is not finite."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.checkpoint import newest, save
+from ablate.curve import Curve
+from ablate.divergence import first_bad_module
+from ablate.files import write_json
+from ablate.kinds.executor import Stop, Stopped
+from ablate.train import Learner, Step
+from ablate.trial import Budget
+
+ROWS = 100  # of the curve, over a whole training
+LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
+CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
+
+
+class Training:
+    """Owns the learner, the curve and the clock of one trial. `stop` is asked at every step.
+
+    make: a new learner. gflops: of a forward pass, an image. Raises Stopped when told to stop.
+    """
+
+    def __init__(self, make: Callable[[], Learner], budget: Budget, gflops: float, folder: Path, stop: Stop) -> None:
+        self._make = make
+        self._folder = folder
+        self._stop = stop
+        self._budget = budget
+        self.curve = Curve()
+        self.seconds = 0.0  # of training alone: without set-up and checkpoints
+        self.learner, facts = self._resumed()
+        if facts:
+            self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
+        batch = self.learner.candidate.batch
+        self.total = budget.images_for(batch, gflops)  # images; None where time decides
+        self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
+        self._told = float("-inf")
+
+    def run(self) -> dict[str, Any] | None:
+        """Train; None, or where it diverged: {"step", "images", "module", "message"}."""
+        self.learner.network.train()
+        waiting: list[Step] = []  # steps whose numbers are still on the device
+        clock = saved = time.monotonic()
+        interval = CHECKPOINT_SECONDS
+        while not self._spent():
+            waiting.append(self.learner.step(self._horizon()))
+            self.pause()
+            if not self._row_is_due(time.monotonic() - clock) and time.monotonic() - clock < LOOK_SECONDS:
+                continue
+            bad = self._look(waiting)
+            now = time.monotonic()
+            self.seconds += now - clock
+            if bad is not None:
+                return self._diagnose(bad)
+            last = waiting[-1]
+            if self._row_is_due():
+                self.curve.close_row(last.images, last.rate, self.seconds)
+            self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
+            if self._spent() or now - saved >= interval:
+                self._save()
+                saved = time.monotonic()
+                interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
+            clock, waiting = time.monotonic(), []
+        return None
+
+    def pause(self) -> None:
+        """Stop here if the executor wants the worker back."""
+        if self._stop():
+            raise Stopped
+
+    def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:
+        """A sign of life for whoever watches the folder, once a second; not worth an fsync."""
+        if phase == "train" and time.monotonic() - self._told < LOOK_SECONDS:
+            return
+        self._told = time.monotonic()
+        numbers = {"images": self.learner.images_seen, "total": self.total, "loss": loss, "images_per_second": speed}
+        with contextlib.suppress(OSError):
+            write_json(self._folder / "progress.json", {"phase": phase, **numbers}, durable=False)
+
+    def _spent(self) -> bool:
+        if self.total is not None:
+            return self.learner.images_seen >= self.total
+        return self.seconds >= self._limit
+
+    @property
+    def _limit(self) -> float:
+        """Seconds, where time decides."""
+        assert self._budget.minutes is not None
+        return 60 * self._budget.minutes
+
+    def _row_is_due(self, more: float = 0.0) -> bool:
+        """Whether the curve gets a row here; `more` seconds are not in `seconds` yet."""
+        if self.total is not None:
+            return self._spent() or self.learner.steps_done % self._every == 0
+        return self._spent() or self.seconds + more - self.curve.seconds >= self._limit / ROWS
+
+    def _horizon(self) -> float:
+        """Images that the learning rate plans for; where time decides, what the speed so far promises."""
+        if self.total is not None:
+            return float(self.total)
+        return self.curve.images / self.curve.seconds * self._limit if self.curve.seconds else math.inf
+
+    def _look(self, waiting: list[Step]) -> Step | None:
+        """Take the steps' numbers into the curve, up to the first that is not finite, which is returned.
+
+        A norm that is not finite is no harm where the loss is scaled: that step was skipped.
+        """
+        losses = torch.stack([step.loss for step in waiting])
+        norms = torch.stack([step.gradient_norm for step in waiting])
+        values = torch.stack([losses, norms], dim=1).tolist()  # the one place that waits for the device
+        for step, (loss, norm) in zip(waiting, values, strict=True):
+            if not math.isfinite(loss) or not (math.isfinite(norm) or self.learner.scaler.is_enabled()):
+                return step
+            self.curve.add({"loss": loss, "grad_norm": norm})
+        return None
+
+    def _diagnose(self, bad: Step) -> dict[str, Any]:
+        """Go back to the last checkpoint, and again up to the step that failed; then look at every module."""
+        self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
+        del self.learner  # there may not be room for two
+        self.learner, _ = self._resumed()
+        self.learner.network.train()
+        while self.learner.steps_done < bad.number - 1:
+            self.learner.step(self._horizon())
+            self.pause()
+        module, message = first_bad_module(self.learner)
+        return {"step": bad.number, "images": bad.images, "module": module, "message": message}
+
+    def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
+        """A learner that stands where the newest good checkpoint left off, and what that knew."""
+        learner = self._make()
+        checkpoint = newest(self._folder / "checkpoint", str(learner.device))
+        if checkpoint is None:
+            return learner, {}
+        learner.load(checkpoint)
+        return learner, checkpoint.facts
+
+    def _save(self) -> None:
+        save(
+            self._folder / "checkpoint",
+            self.learner.state({"curve": self.curve.state(), "seconds": self.seconds}),
+        )
