@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ablate_zoo.data.digits import Digits
-from ablate_zoo.data.mnist import Mnist
 from pydantic import ValidationError
 
 from ablate.api import InputError, Setting
+from ablate_zoo.data.digits import Digits
+from ablate_zoo.data.mnist import Mnist
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 import optuna
 import pytest
-from ablate_zoo.design.grid import Grid
-from ablate_zoo.design.one_factor import OneFactor
-from ablate_zoo.design.search import Search
 from pydantic import ValidationError
 
 from ablate.api import Dimension, InputError
+from ablate_zoo.design.grid import Grid
+from ablate_zoo.design.one_factor import OneFactor
+from ablate_zoo.design.search import Search
 
 CONDITIONING = Dimension("backbone.conditioning", ("in_context", "adaln", "adaln_zero"), baseline="adaln_zero")
 TARGET = Dimension("target", ("epsilon", "v"), baseline="epsilon")

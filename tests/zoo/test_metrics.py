@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
+
+from ablate.api import InputError
 from ablate_zoo.data.mnist import Mnist
 from ablate_zoo.features.efficientnet_lite0 import EfficientNetLite0Features
 from ablate_zoo.metric import kid
 from ablate_zoo.metric.fd import FrechetDistance
 from ablate_zoo.metric.kid import KernelDistance
-from scipy.linalg import sqrtm
-
-from ablate.api import InputError
 
 FEATURES = EfficientNetLite0Features()
 FD, KID = FrechetDistance(features=FEATURES), KernelDistance(features=FEATURES)

@@ -3,6 +3,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
 from ablate_zoo.clip.global_norm import GlobalNorm
 from ablate_zoo.clip.none import NoClip
 from ablate_zoo.ema.constant import ConstantEma
@@ -10,9 +14,6 @@ from ablate_zoo.ema.none import NoEma
 from ablate_zoo.optimizer.adamw import AdamW
 from ablate_zoo.precision.bf16 import Bf16
 from ablate_zoo.precision.fp32 import Fp32
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
 
 CPU = torch.device("cpu")
 
