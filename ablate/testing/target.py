@@ -60,7 +60,8 @@ def _distribution(name: str, advice: str = "") -> Target:
         return found
     if not advice and name.replace(".", "").isidentifier() and _importable(name):
         known = catalog((name,))
-        return _part(known, lambda e: e.distribution == name, lambda b: b.plugin == name)
+        below = f"{name}."
+        return _part(known, lambda e: f"{e.cls.__module__}.".startswith(below), lambda b: b.plugin == name)
     there = {entry.distribution for entry in known.entries()}
     raise InputError(f"no plugin {name!r} is installed{advice or did_you_mean(name, there)}")
 

@@ -20,10 +20,10 @@ def descends_a_quadratic(case: Case) -> None:
     for part in _variants(case):
         parameters = _parameters()
         optimizer = _with(part, lr=0.03).build(parameters)
-        first = float(_value(parameters))
+        first = float(_value(parameters).detach())
         for _ in range(STEPS):
             _step(optimizer, parameters)
-        last = float(_value(parameters))
+        last = float(_value(parameters).detach())
         assert last <= SHARE * first, f"{part!r}: the value goes from {first:.3g} to {last:.3g}"
 
 

@@ -1,0 +1,47 @@
+"""Every component that is installed, by every check of its kind."""
+
+import pytest
+
+from ablate.registry import catalog
+from ablate.testing import Case, NotApplicable, checks
+from ablate.testing.run import call
+
+# Values for the components that have fields without a default: {"data/folder": {"path": ...}}.
+EXAMPLES: dict[str, dict] = {}
+
+# What may be skipped: a claim that is not made, and kinds of which the zoo has too few.
+MAY_SKIP = {
+    "is_the_identity_where_it_says_so",
+    "has_unit_variance_where_it_says_so",
+    "goes_through_its_table",
+    "is_decided_by_its_seed",
+    "works_without_labels",
+}
+
+CASES = {
+    f"{entry.kind}/{entry.name}": Case(entry, catalog(), EXAMPLES.get(f"{entry.kind}/{entry.name}"))
+    for entry in catalog().entries()
+    if entry.distribution == "ablate"
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "check"),
+    [
+        pytest.param(case, one, id=f"{name}: {one.__name__}")
+        for name, case in CASES.items()
+        for one in checks(case.kind)
+    ],
+)
+def test_conforms(case, check):
+    try:
+        call(check, case)
+    except NotApplicable as reason:
+        assert check.__name__ in MAY_SKIP, reason
+        pytest.skip(str(reason))
+
+
+def test_claims_are_made_somewhere():
+    """A check of a claim that nothing makes would check nothing."""
+    claimed = frozenset().union(*(case.component.provides() for case in CASES.values()))
+    assert {"identity_at_start", "unit_variance", "null_class", "labels", "discrete"} <= claimed

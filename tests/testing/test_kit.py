@@ -1,0 +1,254 @@
+"""The kit tells what is wrong: components with known faults fail by the checks that name them."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablate.errors import InputError
+from ablate.testing import Case, check_component, checks, conformance, examine, find
+
+WRONG = Path(__file__).parent / "wrong_plugins.py"
+TARGET = find(str(WRONG))
+
+
+@pytest.fixture(autouse=True)
+def _autocast():
+    """One of the wrong components switches it on for good."""
+    yield
+    torch.set_autocast_enabled("cpu", False)
+
+
+@pytest.mark.parametrize("entry", TARGET.entries, ids=lambda e: f"{e.kind}/{e.name}")
+def test_the_checks_that_name_a_fault_tell_it(entry):
+    said = {one.check: one for one in examine(entry, TARGET.catalog)}
+    failed = {name for name, one in said.items() if one.state == "failed"}
+    assert set(entry.cls.fails) <= failed, {name: said[name] for name in set(entry.cls.fails) - failed}
+    if not entry.cls.fails:
+        assert not failed
+    assert all(said[name].reason for name in failed)
+
+
+def test_every_check_can_fail():
+    """A check that cannot fail checks nothing: each is failed by one of the wrong components."""
+    failed = {}
+    for entry in TARGET.entries:
+        failed.setdefault(entry.kind, set()).update(entry.cls.fails)
+    common = {check.__name__ for check in checks("no_such_kind")}
+    unshown = {"": common - set().union(*failed.values()) - {"imports_without_torch"}}
+    for kind, names in failed.items():
+        own = {check.__name__ for check in checks(kind)} - common
+        shared = failed["backbone"] if kind in ("conditioning", "fusion") else set()
+        unshown[kind] = own - names - shared
+    assert {kind: names for kind, names in unshown.items() if names} == {}
+
+
+def test_a_component_that_conforms_passes_and_one_that_does_not_tells_all():
+    entries = {e.name: e for e in TARGET.entries}
+    check_component(entries["net"], TARGET.catalog)
+    check_component(entries["add"], TARGET.catalog)
+    with pytest.raises(AssertionError) as told:
+        check_component(entries["odd name"], TARGET.catalog)
+    for check in ("is_named", "says_what_it_is", "round_trips_as_json", "searches_what_is_valid"):
+        assert check in str(told.value)
+
+
+def test_a_fusion_is_tried_in_a_backbone_that_has_a_place_for_it(tmp_path):
+    file = tmp_path / "skips.py"
+    file.write_text(SKIPS)
+    target = find(str(file))
+    said = {e.name: {o.check: o for o in examine(e, target.catalog)} for e in target.entries}
+    assert {o.state for o in said["plus"].values()} - {"skipped"} == {"passed"}
+    assert said["plus"]["trains"].state == "passed"
+    assert said["other"]["trains"].state == "skipped"  # needs what no backbone provides
+    assert "'nothing_has_this'" in said["other"]["trains"].reason
+
+
+SKIPS = textwrap.dedent('''
+    """A backbone with one long skip, and two fusions for it."""
+
+    import torch
+    from torch import nn
+
+    from ablate.api import Backbone, Fusion, slot
+
+
+    class Skipping(nn.Module):
+        def __init__(self, channels, classes, fuse):
+            super().__init__()
+            self.inward = nn.Conv2d(channels, 8, 3, padding=1)
+            self.label = nn.Embedding((classes or 0) + 1, 8)
+            self.middle = nn.Conv2d(8, 16, 3, padding=1)
+            self.fuse = fuse
+            self.outward = nn.Conv2d(16, channels, 3, padding=1)
+
+        def forward(self, x, noise, labels):
+            embedding = torch.outer(noise / 1000, torch.ones(8, device=x.device))
+            if labels is not None:
+                embedding = embedding + self.label(labels)
+            skip = torch.relu(self.inward(x) + embedding[:, :, None, None])
+            return self.outward(self.fuse(self.middle(skip), skip, embedding))
+
+
+    class Backbone_(Backbone):
+        """One skip."""
+
+        name = "one_skip"
+        fusion: Fusion = slot("plus")
+
+        def provides(self):
+            return frozenset({"skips"})
+
+        def build(self, setting):
+            return Skipping(setting.shape[0], setting.classes, self.fusion.build(16, 8, 8))
+
+
+    class Add(nn.Module):
+        def __init__(self, channels, skip):
+            super().__init__()
+            self.project = nn.Conv2d(skip, channels, 1)
+
+        def forward(self, d, s, embedding):
+            return d + self.project(s)
+
+
+    class Plus(Fusion):
+        """d + W·s."""
+
+        name = "plus"
+
+        def requires(self):
+            return {"skips": "it fuses them"}
+
+        def build(self, channels, skip_channels, embedding):
+            return Add(channels, skip_channels)
+
+
+    class Other(Plus):
+        """The same, for a backbone that nobody has."""
+
+        name = "other"
+
+        def requires(self):
+            return {"nothing_has_this": "so nothing fits"}
+''')
+
+
+def test_a_component_without_defaults_is_checked_with_an_example(tmp_path):
+    file = tmp_path / "needy.py"
+    file.write_text(
+        textwrap.dedent('''
+        """A weighting that has to be told."""
+
+        from ablate.api import Weighting
+
+
+        class Needy(Weighting):
+            """w = the number that it is given."""
+
+            name = "needy"
+            number: float
+
+            def weight(self, level, sigma_data):
+                return level.alpha * 0 + self.number
+        ''')
+    )
+    target = find(str(file))
+    (entry,) = target.entries
+    (only,) = examine(entry, target.catalog)
+    assert (only.state, only.check) == ("skipped", "makes_from_defaults") and "number" in only.reason
+    states = {o.check: o.state for o in examine(entry, target.catalog, {"number": 2.0})}
+    assert states["has_one_identity"] == "passed" and "failed" not in states.values()
+    bad = {o.check: o.state for o in examine(entry, target.catalog, {"number": -2.0})}
+    assert bad["is_finite_and_not_negative"] == "failed"
+
+
+def test_a_new_kind_has_the_checks_of_all_kinds(tmp_path):
+    file = tmp_path / "newkind.py"
+    file.write_text(
+        textwrap.dedent('''
+        """A kind of its own."""
+
+        from typing import ClassVar
+
+        from ablate.api import Component
+
+
+        class Brew(Component):
+            """How the coffee is made."""
+
+            kind: ClassVar[str] = "brew"
+
+
+        class Filter(Brew):
+            """Slowly."""
+
+            name = "filter"
+        ''')
+    )
+    target = find(str(file))
+    (entry,) = target.entries
+    assert checks("brew") == checks("no_such_kind") != []
+    check_component(entry, target.catalog)
+
+
+def test_what_is_meant_by_a_target():
+    assert {e.distribution for e in find("ablate").entries} == {"ablate"}
+    assert [e.name for e in find("schedule/cosine").entries] == ["cosine"]
+    assert {e.name for e in find("ablate.execute").entries} == {"local", "ray"}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [("no_such_plugin.py", "no plugin file"), ("ablat", "did you mean 'ablate'"), ("schedule/cosin", "'cosine'")],
+)
+def test_a_target_that_is_none_is_told(target, told):
+    with pytest.raises(InputError, match=told):
+        find(target)
+
+
+def test_a_folder_that_is_not_installed_says_how(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "nobody-has-this"\n')
+    with pytest.raises(InputError, match="pip install -e"):
+        find(str(tmp_path))
+    (tmp_path / "pyproject.toml").write_text("[tool]\n")
+    with pytest.raises(InputError, match="names no project"):
+        find(str(tmp_path))
+
+
+def run_its_test(folder, target):
+    """The last line of a plugin's own test file, run by pytest in a process of its own."""
+    (folder / "test_it.py").write_text(
+        f"from ablate.testing import conformance\n\ntest = conformance({str(target)!r})\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_it.py"]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def test_two_lines_test_a_plugin(tmp_path):
+    (tmp_path / "good.py").write_text(SKIPS)
+    said = run_its_test(tmp_path, tmp_path / "good.py").splitlines()[-1]
+    target = find(str(tmp_path / "good.py"))
+    states = [o.state for e in target.entries for o in examine(e, target.catalog)]
+    assert said.startswith(f"{states.count('passed') + 1} passed, {states.count('skipped')} skipped")
+
+
+def test_a_plugin_that_cannot_be_loaded_fails_its_test(tmp_path):
+    (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
+    said = run_its_test(tmp_path, tmp_path / "bad.py")
+    assert "1 failed" in said and "No module named 'no_such_module_at_all'" in said
+
+
+def test_a_case_says_that_it_cannot_be_made():
+    entry = next(e for e in TARGET.entries if e.name == "odd name")
+    with pytest.raises(AssertionError, match="cannot be made"):
+        _ = Case(entry, TARGET.catalog, {"power": -1}).component
+
+
+def test_conformance_of_nothing_is_an_error(tmp_path):
+    (tmp_path / "empty.py").write_text('"""Nothing."""\n')
+    with pytest.raises(InputError, match="brings no component"):
+        conformance(tmp_path / "empty.py")
