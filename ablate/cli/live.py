@@ -140,7 +140,9 @@ class Screen(View):
         from rich.text import Text
 
         if not running:
-            return []
+            assert self.progress is not None
+            begun = _ended(self.progress) > 0
+            return [] if begun else [Text("preparing the data and what is measured against", style="dim")]
         grid = Table.grid(padding=(0, 2))
         bars = self.console.width >= 100
         grid.add_column(no_wrap=True, overflow="ellipsis", max_width=40)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ablate.cli.options import Device, PluginFiles, Profile, Set, StudyFile
-from ablate.cli.outcome import SOME_FAILED, complain, fail
+from ablate.cli.outcome import SOME_FAILED, complain
 
 if TYPE_CHECKING:
     from ablate.engine import Outcome
@@ -47,7 +47,7 @@ def run(
     from ablate.cli.live import view  # what follows takes a while to import: first what is wrong is told
     from ablate.study.launch import launch
 
-    with _database_errors(), _interruptible(), view(loaded.study.study, loaded.objectives) as watch:
+    with _interruptible(), view(loaded.study.study, loaded.objectives) as watch:
         launched = launch(
             study,
             out=out,
@@ -110,17 +110,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _database_errors() -> Iterator[None]:
-    """The study's database on a full disk or in a folder that became read-only: no defect of ours."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import OperationalError
-
-    try:
-        yield
-    except (OperationalError, StorageInternalError) as error:
-        cause = error if isinstance(error, OperationalError) else error.__cause__
-        said = getattr(cause, "orig", None) or error
-        fail(f"optuna.db: {said}; put it right, then give the same command again: it goes on from what is there")
