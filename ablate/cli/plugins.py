@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ablate.cli import check, new
 from ablate.cli.options import Json, PluginFiles
 
 if TYPE_CHECKING:
     from ablate.registry import Broken, Catalog, Entry
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(check.check)
+app.command()(new.new)
 
 
 @app.callback(invoke_without_command=True)
@@ -37,6 +41,12 @@ def show(
     what: Annotated[str, typer.Argument(metavar="KIND/NAME", help="A component, such as fusion/gated; or a kind.")],
     as_json: Json = False,
     plugin: PluginFiles = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw a schedule, levels or a weighting beside all others of its kind.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where --plot writes: a .png, .svg or .pdf file.")
+    ] = None,
 ) -> None:
     """Show a component: what it does, its fields, what it needs, and where its source is."""
     from ablate.cli.describe import describe, told
@@ -45,6 +55,12 @@ def show(
 
     known = catalog(tuple(plugin or ()))
     kind, _, name = what.partition("/")
+    if plot or out is not None:
+        from ablate.cli.picture import picture
+
+        known.kind(kind)
+        print(picture(kind, name or None, out, known))
+        return
     if not name:
         known.kind(kind)  # raises, with the nearest name
         if as_json:

@@ -22,6 +22,10 @@ class EdmPrecondition(Precondition):
     name = "edm"
 
     def provides(self) -> frozenset[str]:
+        """Input and effective target of unit variance."""
+        return frozenset({"unit_variance"})
+
+    def provides(self) -> frozenset[str]:
         """The demands of appendix B.6."""
         return frozenset({"unit_variance"})
 
