@@ -31,8 +31,9 @@ def subject(case: Case) -> tuple[Backbone, Setting]:
     else:
         host = next(hosts(case), None)
         if host is None:
-            needs = ", ".join(map(repr, component.requires())) or "nothing"
-            raise NotApplicable(f"no backbone here has a place for a {case.kind} that needs {needs}")
+            needs = ", ".join(map(repr, component.requires()))
+            told = f"a {case.kind} that needs {needs}" if needs else f"a {case.kind}"
+            raise NotApplicable(f"no backbone here has a place for {told}")
         backbone, setting = host, settle(host)
     return shrink(backbone, setting), setting
 

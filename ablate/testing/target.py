@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,24 +22,24 @@ class Target:
     broken: list[Broken]
 
 
-def find(target: str) -> Target:
+def find(target: str, plugins: Sequence[str] = ()) -> Target:
     """The plugin of that name. Raises InputError where there is none, or it brings nothing.
 
     target: a `.py` file; a folder with a `pyproject.toml`, whose distribution is installed; the name
-    of a distribution or of a module; or one component, `kind/name`.
+    of a distribution or of a module; or one component, `kind/name`. plugins: further files to load.
     """
     path = Path(target)
     if path.suffix == ".py":
-        known = catalog((str(path),))
+        known = catalog((str(path), *plugins))
         found = _part(known, lambda e: e.file == path.resolve(), lambda b: b.plugin == str(path.resolve()))
     elif (path / "pyproject.toml").is_file():
-        found = _distribution(_project(path / "pyproject.toml"), f"; install it first: pip install -e {path}")
+        found = _distribution(_project(path / "pyproject.toml"), plugins, f"; install it first: pip install -e {path}")
     elif "/" in target:
-        known = catalog()
+        known = catalog(tuple(plugins))
         kind, _, name = target.partition("/")
         found = Target(known, [known.entry(kind, name)], [])
     else:
-        found = _distribution(target)
+        found = _distribution(target, plugins)
     if not found.entries and not found.broken:
         raise InputError(f"{target} brings no component: there is no class that declares a name")
     return found
@@ -49,8 +49,8 @@ def _part(known: Catalog, mine: Callable[[Entry], bool], its: Callable[[Broken],
     return Target(known, [e for e in known.entries() if mine(e)], [b for b in known.broken if its(b)])
 
 
-def _distribution(name: str, advice: str = "") -> Target:
-    known = catalog()
+def _distribution(name: str, plugins: Sequence[str], advice: str = "") -> Target:
+    known = catalog(tuple(plugins))
     found = _part(
         known,
         lambda e: _normal(e.distribution) == _normal(name),
@@ -59,7 +59,7 @@ def _distribution(name: str, advice: str = "") -> Target:
     if found.entries or found.broken:
         return found
     if not advice and name.replace(".", "").isidentifier() and _importable(name):
-        known = catalog((name,))
+        known = catalog((name, *plugins))
         below = f"{name}."
         return _part(known, lambda e: f"{e.cls.__module__}.".startswith(below), lambda b: b.plugin == name)
     there = {entry.distribution for entry in known.entries()}

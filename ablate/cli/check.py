@@ -1,0 +1,43 @@
+"""`ablate plugins check`: whether a plugin is what its kind asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ablate.cli.options import Json, PluginFiles
+from ablate.cli.outcome import SOME_FAILED
+
+
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A .py file, a plugin's folder, a distribution, a module, or KIND/NAME."),
+    ],
+    as_json: Json = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """Run every check of its kind on every component of a plugin; exit code 1 if one fails."""
+    from ablate.cli.terminal import emit_json, table
+    from ablate.testing import Outcome, examine, find
+
+    found = find(target, tuple(plugin or ()))
+    outcomes = [Outcome(one.plugin, "loads", "failed", one.reason) for one in found.broken]
+    for entry in found.entries:
+        outcomes += examine(entry, found.catalog)
+    failed = any(one.state == "failed" for one in outcomes)
+    if as_json:
+        tracebacks = [one.traceback for one in found.broken]
+        emit_json({"passed": not failed, "checks": [asdict(one) for one in outcomes], "tracebacks": tracebacks})
+    else:
+        rows = [(one.component, one.check, one.state, one.reason) for one in outcomes]
+        table(("component", "check", "", "why"), rows, wrap="why")
+        count = Counter(one.state for one in outcomes)
+        print("\n" + ", ".join(f"{count[state]} {state}" for state in ("passed", "failed", "skipped") if count[state]))
+        for one in found.broken:
+            print(f"\n{one.module} could not be loaded\n{one.traceback.rstrip()}")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
