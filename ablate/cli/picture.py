@@ -56,7 +56,7 @@ def picture(kind: str, name: str | None, out: Path | None, known: Catalog) -> Pa
         write_with(
             path,
             lambda file: figure.savefig(
-                file, format=path.suffix[1:].lower(), metadata=said, bbox_inches="tight", pad_inches=0.15, dpi=130
+                file, format=path.suffix[1:].lower(), metadata=said, bbox_inches="tight", pad_inches=0.15, dpi=110
             ),
         )
     return path
@@ -202,7 +202,7 @@ def _lines(axes: Axes, lines: Sequence[Line], named: bool) -> None:
             linestyle=dash,
             linewidth=width,
             label=line.name,
-            zorder=3 if line.shown else 2,
+            zorder=3 if line.shown else 2 if dash == "-" else 2.5,  # what is dashed lets the line below be seen
         )
         ends.append((line, colour))
     if named:
