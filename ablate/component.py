@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -137,6 +137,7 @@ class Component(Config, ABC):
     kind: ClassVar[str]
     name: ClassVar[str]
     default: ClassVar[bool] = False  # fills a slot of its kind where nothing is said
+    _called: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
 
     # How components that do not know each other find out whether they fit. A capability is a
     # word such as "null_class"; the text says why it is needed, for the refusal.
@@ -158,11 +159,14 @@ class Component(Config, ABC):
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
-        return {"type": self.name, **super().spec()}
+        return {"type": self._called or self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
         """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
-        return {"type": self.name, **super().active()}
+        # What a kind's own package brings keeps its identity, whatever else is installed later.
+        home = next(base for base in type(self).__mro__ if is_kind(base)).__module__.partition(".")[0]
+        named = self.name if self._called.startswith(f"{home}:") else self._called or self.name
+        return {"type": named, **super().active()}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -260,6 +264,8 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
     values = {key: value for key, value in spec.items() if key != "type"}
     made = fill(cls, values, resolver, path)
     assert isinstance(made, Component)
+    if ":" in named and cls.name not in resolver.names(kind.kind):  # the bare name would find nobody
+        made._called = named
     return made
 
 

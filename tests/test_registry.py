@@ -92,7 +92,10 @@ def test_two_plugins_under_one_name_are_both_reachable(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="two plugins bring fusion 'test_gate': say 'ours:test_gate' or 'theirs:test_"):
         made.get("fusion", "test_gate")
     assert made.get("fusion", "ours:test_gate") is not made.get("fusion", "theirs:test_gate")
-    assert made.create("fusion", "theirs:test_gate").spec()["type"] == "test_gate"
+    ours, theirs = (made.create("fusion", f"{name}:test_gate") for name in ("ours", "theirs"))
+    assert made.create("fusion", theirs.spec()) == theirs
+    assert theirs.digest() != ours.digest()
+    assert made.create("fusion", "x:other").spec()["type"] == "other"
     assert made.broken == []
 
 
