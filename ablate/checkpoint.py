@@ -41,8 +41,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         write_with(file, lambda temporary: save_file(tensors, temporary))
     own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
     write_json(folder / f"{name}.json", {**own, **checkpoint.facts})
-    kept = sorted((path.stem for path in folder.glob("[0-9]*.json")), reverse=True)[:KEPT]
-    for path in folder.iterdir():  # older ones, and what a killed process left half written
+    kept = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
+    for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
         if path.stem not in kept:
             path.unlink(missing_ok=True)
 

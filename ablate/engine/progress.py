@@ -40,7 +40,10 @@ class Progress:
 
 @dataclass
 class Outcome:
-    """How a run of the engine ended, in trials; `refused` in candidates."""
+    """How a run of the engine ended, in trials; `refused` in candidates.
+
+    `diverged` are among those that were measured, now or (`reused`) before.
+    """
 
     measured: int = 0
     reused: int = 0

@@ -1,0 +1,323 @@
+"""The engine on a real pool: designs, what is measured already, and failures by their class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from studies_for_tests import Driver, ledger, marks, results, study, trials
+
+from ablate.engine import loop
+from ablate.engine.ledger import WORST
+from ablate.errors import InputError
+from ablate.execute.ray import Ray
+from ablate.kinds.executor import Pool, Report
+
+SEARCH: dict[str, Any] = {
+    "vary": {"backbone.knob": {"low": 0, "high": 1}, "backbone.knack": ["none", "half", "full"]},
+    "objectives": ["loss", "gflops"],
+    "evaluate": {"samples": 1, "previews": 0},
+    "budget": {"steps": 1},
+}
+
+
+def search(**design: Any) -> dict[str, Any]:
+    return {**study(), **SEARCH, "design": {"type": "search", **design}}
+
+
+# --- designs -------------------------------------------------------------------------------------
+
+
+def test_one_factor_asks_for_the_baseline_and_each_change(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, study())
+    outcome = driver.run()
+    assert (outcome.measured, outcome.reused, outcome.failed, outcome.diverged) == (6, 0, 0, 0)
+    assert [trial.params for trial in ledger(tmp_path)] == [{"backbone.width": width} for width in (4, 2, 8)]
+    records = trials(tmp_path)
+    assert sorted((r["choices"]["backbone.width"], r["seed"]) for r in records.values()) == [
+        (width, seed) for width in (2, 4, 8) for seed in (0, 1)
+    ]
+    for trial in ledger(tmp_path):
+        mine = [r for r in records.values() if r["choices"] == trial.params]
+        assert trial.state == TrialState.COMPLETE
+        assert trial.values == [
+            pytest.approx(sum(r["metrics"][0]["value"] for r in mine) / 2),
+            pytest.approx(mine[0]["gflops"]),
+        ]
+    assert driver.progress[-1].total == driver.progress[-1].done == 6
+    assert driver.progress[0].running and driver.progress[0].done < 6
+    assert len(driver.lines) == 6 and all("kid" in line and "gflops" in line for line in driver.lines)
+
+
+def test_grid_asks_for_the_product(tmp_path: Path) -> None:
+    vary = {"backbone.width": [2, 4], "target": ["epsilon", "v"]}
+    outcome = Driver(tmp_path, study(vary=vary, design={"type": "grid"})).run()
+    assert outcome.measured == 4
+    asked = [trial.params for trial in ledger(tmp_path)]
+    assert asked[0] == {"backbone.width": 4, "target": "epsilon"}
+    assert len({tuple(sorted(params.items())) for params in asked}) == 4
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
+def test_search_asks_for_as_many_as_it_may(tmp_path: Path, algorithm: str) -> None:
+    more = {"population": 4} if algorithm == "nsga2" else {}
+    outcome = Driver(tmp_path, search(algorithm=algorithm, trials=14, **more)).run()
+    found = ledger(tmp_path)
+    assert len(found) == 14 and outcome.measured == len(trials(tmp_path)) <= 14
+    assert found[0].params == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
+    assert len({trial.params["backbone.knob"] for trial in found}) > 4
+
+
+# --- what is measured already --------------------------------------------------------------------
+
+
+def test_measured_trials_are_not_run_again(tmp_path: Path) -> None:
+    Driver(tmp_path, study()).run()
+    before, told = marks(tmp_path), [trial.values for trial in ledger(tmp_path)]
+    again = Driver(tmp_path, study())
+    outcome = again.run()
+    assert (outcome.measured, outcome.reused) == (0, 6)
+    assert marks(tmp_path) == before and [trial.values for trial in ledger(tmp_path)] == told
+    assert again.progress[-1].done == 6 and again.lines == []
+
+
+def test_more_seeds_run_only_the_new_ones(tmp_path: Path) -> None:
+    Driver(tmp_path, study(**{"design.seeds": 1})).run()
+    before = marks(tmp_path)
+    outcome = Driver(tmp_path, study(**{"design.seeds": 3})).run()
+    assert (outcome.measured, outcome.reused) == (6, 3)
+    after = marks(tmp_path)
+    assert {trial: after[trial] for trial in before} == before and len(after) == 9
+
+
+def test_more_trials_of_a_search_go_on_where_it_stood(tmp_path: Path) -> None:
+    Driver(tmp_path / "whole", search(algorithm="tpe", trials=14)).run()
+    Driver(tmp_path / "parts", search(algorithm="tpe", trials=5)).run()
+    outcome = Driver(tmp_path / "parts", search(algorithm="tpe", trials=14)).run()
+    assert outcome.reused == 5
+    assert [t.params for t in ledger(tmp_path / "parts")] == [t.params for t in ledger(tmp_path / "whole")]
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
+
+
+def test_records_outlive_the_ledger(tmp_path: Path) -> None:
+    """After a power cut SQLite may have lost its last entries: what is measured stays measured."""
+    Driver(tmp_path, search(algorithm="random", trials=6)).run()
+    before, asked = marks(tmp_path), [trial.params for trial in ledger(tmp_path)]
+    (tmp_path / "optuna.db").unlink()
+    outcome = Driver(tmp_path, search(algorithm="random", trials=6)).run()
+    assert (outcome.measured, outcome.reused) == (0, 6)
+    assert marks(tmp_path) == before and [trial.params for trial in ledger(tmp_path)] == asked
+
+
+def test_candidates_that_are_one_and_the_same_share_their_trials(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=8)
+    spec["vary"] = {"backbone.knack": ["none", "half"]}
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = ledger(tmp_path)
+    assert len(found) == 8 and all(trial.state == TrialState.COMPLETE for trial in found)
+    assert outcome.measured == len(trials(tmp_path)) == 2
+    assert len({(trial.params["backbone.knack"], *trial.values) for trial in found}) == 2
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+def test_a_plugin_that_raises_fails_its_trial_alone_and_is_tried_again(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    trap = {"type": "probe", "width": 8, "trap": "raise", "step": 2, "once": str(once)}
+    spec = study(vary={"backbone": ["probe", trap]}, design={"type": "one_factor", "seeds": 1})
+    folder = tmp_path / "study"
+    driver = Driver(folder, spec)
+    outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (1, 1)
+    ((trial, failure),) = trials(folder, "failure.json").items()
+    assert failure["state"] == failure["class"] == "failed" and failure["attempts"] == 1
+    assert failure["message"] == "RuntimeError: a wire is loose"
+    assert (
+        "probes_for_tests.py" in failure["traceback"]
+        and 'raise RuntimeError("a wire is loose")' in failure["traceback"]
+    )
+    assert failure["trial"] == trial and failure["params"] > 0 and failure["gflops"] > 0
+    assert [t.state for t in ledger(folder)] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert any("failed: RuntimeError: a wire is loose" in line for line in driver.lines)
+    before = marks(folder)
+    outcome = Driver(folder, spec).run()  # the trap has sprung: now it works
+    assert (outcome.measured, outcome.reused, outcome.failed) == (1, 1, 0)
+    assert trials(folder, "failure.json") == {} and set(before.items()) < set(marks(folder).items())
+
+
+def test_a_network_that_cannot_be_built_fails_its_trials_with_a_traceback(tmp_path: Path) -> None:
+    spec = study(vary={"backbone": ["probe", {"type": "probe", "trap": "build"}]})
+    outcome = Driver(tmp_path, spec).run()
+    assert (outcome.measured, outcome.failed) == (2, 2)
+    failures = trials(tmp_path, "failure.json")
+    assert len(failures) == 2
+    for failure in failures.values():
+        assert failure["message"] == "ZeroDivisionError: heads do not divide nought"
+        assert "probes_for_tests.py" in failure["traceback"] and failure["gflops"] is None
+
+
+def test_a_duplicate_of_what_failed_fails_too(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=6)
+    spec["base"]["backbone"] = {"type": "probe", "trap": "raise"}
+    spec["vary"] = {"backbone.knack": ["none", "half"]}
+    outcome = Driver(tmp_path, spec).run()
+    assert (outcome.measured, outcome.failed) == (0, 2)  # each of the two tried once
+    assert [trial.state for trial in ledger(tmp_path)] == [TrialState.FAIL] * 6
+
+
+@pytest.mark.parametrize("design", [{"algorithm": "nsga2", "population": 3}, {"algorithm": "tpe"}])
+def test_diverged_candidates_are_the_worst_and_the_search_goes_on(tmp_path: Path, design: dict[str, Any]) -> None:
+    spec = search(trials=24, **design)
+    spec["vary"] = {"backbone.knob": {"low": 0, "high": 1}, "backbone.bad": [0, 1]}
+    outcome = Driver(tmp_path, spec).run()
+    found = ledger(tmp_path)
+    worst = [trial for trial in found if trial.params["backbone.bad"]]
+    assert 0 < len(worst) < 24 and outcome.diverged > 0 and outcome.failed == 0
+    assert all(trial.values == [WORST, WORST] and trial.state == TrialState.COMPLETE for trial in worst)
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.diverged) == (0, outcome.diverged)
+
+
+def test_refused_candidates_of_a_search_count_and_end(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=12)
+    spec["base"]["target"] = "v"
+    spec["vary"] = {"schedule.zero_terminal_snr": [False, True], "solver.grid": ["trailing", "karras"]}
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = ledger(tmp_path)
+    refused = [t for t in found if t.params["schedule.zero_terminal_snr"] and t.params["solver.grid"] == "karras"]
+    assert len(found) == 12 and outcome.refused == len(refused) > 0
+    assert all((trial.state == TrialState.FAIL) == (trial in refused) for trial in found)
+    assert outcome.measured == 3 and outcome.failed == 0
+    assert sum("refused" in line and "karras" in line for line in driver.lines) == len(refused)
+
+
+def test_data_that_cannot_be_prepared_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    cache.write_text("a file where a folder should be")
+    monkeypatch.setenv("ABLATE_CACHE", str(cache))
+    with pytest.raises(InputError, match=r"could not be prepared: (FileExists|NotADirectory)"):
+        Driver(tmp_path / "study", study()).run()
+
+
+def test_full_disk_ends_the_study_and_blames_no_trial(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    spec = study(vary={"backbone": ["probe", {"type": "probe", "trap": "full", "once": str(once)}]})
+    folder = tmp_path / "study"
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        Driver(folder, spec).run()
+    assert raised.value.errno == 28 and str(folder) in raised.value.filename
+    assert trials(folder, "failure.json") == {}
+    outcome = Driver(folder, spec).run()
+    assert (outcome.measured, outcome.reused, outcome.failed) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "folder"])
+def test_a_ledger_that_cannot_be_used_is_one_message(tmp_path: Path, damage: str) -> None:
+    if damage == "folder":
+        (tmp_path / "optuna.db").mkdir()
+    else:
+        (tmp_path / "optuna.db").write_text("this is no database" * 100)
+    with pytest.raises(InputError, match=r"optuna\.db: .*give the same command again"):
+        Driver(tmp_path, study()).run()
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_too_large_alone_halves_the_micro_batch(tmp_path: Path) -> None:
+    base = {"type": "probe", "room": 5}
+    driver = Driver(tmp_path, study(**{"base.backbone": base, "vary": {}, "design.seeds": 1}))
+    outcome = driver.run()
+    (record,) = trials(tmp_path).values()
+    assert (outcome.measured, outcome.failed, record["micro"]) == (1, 0, 4)
+    assert [line for line in driver.lines if "micro-batch" in line][-1].endswith("micro-batch 4, the same batch in all")
+    assert record["images"] == 2 * 16
+
+
+def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
+    spec = study(**{"base.backbone": {"type": "probe", "room": 1}, "vary": {}, "design.seeds": 1})
+    spec["evaluate"] = {"samples": 1, "previews": 0}
+    spec["objectives"] = ["loss"]
+    assert Driver(tmp_path / "one", spec).run().measured == 1
+    spec["base"]["backbone"] = {"type": "probe", "trap": "crowded"}  # whatever the batch
+    outcome = Driver(tmp_path / "none", spec).run()
+    (failure,) = trials(tmp_path / "none", "failure.json").values()
+    assert outcome.failed == 1 and failure["class"] == "oom"
+
+
+class Crowd(Pool):
+    """Two slots on one local worker: a queue in front of it, as if two ran beside each other."""
+
+    slots = 2
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.waiting: list[Any] = []
+        self.running: list[str] = []
+        self.log: list[tuple[str, int]] = []  # what ended, and how many ran when it began
+
+    def submit(self, job: Any) -> None:
+        self.running.append(job["job"])
+        self.log.append((job["job"], len(self.running)))
+        self.waiting.append(job)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.waiting and len(self.running) - len(self.waiting) == 0:
+            self.pool.submit(self.waiting.pop(0))
+
+    def wait(self, timeout: float) -> list[Report]:
+        reports = self.pool.wait(timeout)
+        for report in reports:
+            self.running.remove(report["job"])
+        self._begin()
+        return reports
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
+    from ablate.execute.local import Local
+
+    crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
+    spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
+    with Local().start("ablate.segment:run", "cpu") as pool:
+        crowd = Crowd(pool)
+        driver = Driver(tmp_path / "study", spec, crowd)
+        outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (6, 0)
+    (again,) = {job for job, _ in crowd.log if [other for other, _ in crowd.log].count(job) == 2}
+    assert [beside for job, beside in crowd.log if job == again][1] == 1  # alone
+    assert any("out of memory beside others; again later, alone" in line for line in driver.lines)
+    assert "micro" not in trials(tmp_path / "study")[again]
+    assert max(beside for _, beside in crowd.log) == 2
+
+
+# --- Ray -----------------------------------------------------------------------------------------
+
+needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOST", 1)
+    kill = {"type": "probe", "trap": "kill", "step": 2, "once": str(tmp_path / "once")}
+    always = {"type": "probe", "trap": "kill", "step": 1}
+    spec = study(vary={"backbone": ["probe", kill, always]}, design={"type": "one_factor", "seeds": 1})
+    with Ray(workers=2, cpus=1).start("ablate.segment:run", "cpu") as pool:
+        driver = Driver(tmp_path / "ray", spec, pool)
+        outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (2, 1)
+    (failure,) = trials(tmp_path / "ray", "failure.json").values()
+    assert failure["class"] == "lost" and failure["attempts"] == 2
+    assert sum("its worker was lost" in line for line in driver.lines) == 1 + 1
+    plain = study(vary={"backbone": ["probe", kill]}, design={"type": "one_factor", "seeds": 1})
+    Driver(tmp_path / "local", plain).run()  # the flag is there: nothing is killed
+    assert results(tmp_path / "local") == results(tmp_path / "ray")

@@ -1,0 +1,112 @@
+"""A driver that dies at any moment of its bookkeeping, and the next run: as if nothing had happened."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+from studies_for_tests import Driver, ledger, marks, results, study
+from test_engine import search
+
+BEFORE, ALL = 11, 13  # candidates: past the random beginning of TPE and into the fourth generation of NSGA-II
+
+DESIGNS: dict[str, dict[str, Any]] = {
+    "nsga2": search(algorithm="nsga2", population=3, trials=ALL),
+    "tpe": search(algorithm="tpe", trials=ALL),
+    "random": search(algorithm="random", trials=ALL),
+}
+
+
+class Killed(BaseException):
+    """Nothing that anybody catches."""
+
+
+@contextmanager
+def killed_at(number: int) -> Iterator[list[int]]:
+    """Dies instead of the `number`-th commit to SQLite; what was not committed is lost, as by a kill -9."""
+    counted = [0]
+
+    def count(connection: sqlalchemy.Connection) -> None:
+        counted[0] += 1
+        if counted[0] == number:
+            raise Killed
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", count)
+    try:
+        yield counted
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "commit", count)
+
+
+def asked(folder: Path) -> list[Any]:
+    """Candidates and what they were found to be worth, without those whose question was cut short."""
+    return [(trial.params, trial.values) for trial in ledger(folder) if trial.state != TrialState.FAIL]
+
+
+def dies_and_goes_on(whole: Path, begun: Path | None, spec: dict[str, Any], folder: Path, moments: range) -> None:
+    """Dies at each of the moments in turn, goes on, compares."""
+    for number in moments:
+        place = folder / str(number)
+        if begun is not None:
+            shutil.copytree(begun, place)
+        with killed_at(number), pytest.raises(Killed):
+            Driver(place, spec).run()
+        gc.collect()  # in a process of its own, its locks would be gone with it
+        before = marks(place)
+        Driver(place, spec).run()
+        assert asked(place) == asked(whole), number
+        assert results(place) == results(whole), number
+        after = marks(place)
+        assert {trial: after[trial] for trial in before} == before, number
+        shutil.rmtree(place)
+
+
+def commits(folder: Path, spec: dict[str, Any]) -> int:
+    """How many there are in an undisturbed run."""
+    with killed_at(-1) as counted:
+        Driver(folder, spec).run()
+    return counted[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", DESIGNS)
+def test_search_asks_what_it_would_have_asked(tmp_path: Path, algorithm: str) -> None:
+    spec = DESIGNS[algorithm]
+    Driver(tmp_path / "whole", spec).run()
+    assert len(asked(tmp_path / "whole")) == ALL
+    begun = tmp_path / "begun"
+    Driver(begun, {**spec, "design": {**spec["design"], "trials": BEFORE}}).run()
+    shutil.copytree(begun, tmp_path / "counted")
+    start = commits(begun, {**spec, "design": {**spec["design"], "trials": BEFORE}})
+    both = commits(tmp_path / "counted", spec)
+    each = (both - start) // (ALL - BEFORE)
+    assert each >= 4  # a question, two suggestions and an answer
+    moments = range(start + 1, start + each + 3)  # one candidate, and into the next
+    dies_and_goes_on(tmp_path / "whole", begun, spec, tmp_path / "parts", moments)
+
+
+@pytest.mark.slow
+def test_listed_designs_from_their_first_moment(tmp_path: Path) -> None:
+    """The database is being made, proposals are handed to Optuna, asked for and answered."""
+    spec = study(design={"type": "grid", "seeds": 1}, vary={"backbone.width": [2, 4]})
+    total = commits(tmp_path / "whole", spec)
+    assert total > 2 * 5
+    dies_and_goes_on(tmp_path / "whole", None, spec, tmp_path / "parts", range(1, total + 1))
+
+
+def test_twice_in_the_same_place(tmp_path: Path) -> None:
+    spec = study(design={"type": "grid", "seeds": 1}, vary={"backbone.width": [2, 4]})
+    Driver(tmp_path / "whole", spec).run()
+    for number in (14, 14, 3, 9):
+        with killed_at(number), pytest.raises(Killed):
+            Driver(tmp_path / "parts", spec).run()
+    Driver(tmp_path / "parts", spec).run()
+    assert asked(tmp_path / "parts") == asked(tmp_path / "whole")
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")

@@ -1,0 +1,118 @@
+"""A training that goes out of range is a result: where, in which step, in which module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from segments_for_tests import CACHE, DATA, after, candidate, job, read, run, timeless
+
+from ablate import training
+from ablate.divergence import first_bad_module
+from ablate.kinds.executor import Stopped
+from ablate.train import Images, Learner
+
+
+@pytest.fixture(params=["seldom", "often"])
+def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How often the numbers are looked at must not decide what is found."""
+    if request.param == "often":
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    return str(request.param)
+
+
+def diverged(made: dict[str, Any]) -> dict[str, Any]:
+    report = run(made)
+    assert report["status"] == "diverged"
+    record = read(made, "record.json")
+    assert record == report["record"]
+    assert record["state"] == "diverged" and record["metrics"] == [] and record["loss"] is None
+    assert record["images"] == record["divergence"]["images"]
+    return record
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 100])
+def test_step_and_module(tmp_path: Path, looks: str, step: int) -> None:
+    """251 steps: a row is two steps long, so that it breaks off in the middle of one."""
+    made = job(tmp_path, candidate(batch=8, bad=step, dropout=0.2), {"steps": 251})
+    record = diverged(made)
+    assert record["divergence"] == {
+        "step": step,
+        "images": 8 * step,
+        "module": "middle",
+        "message": "the output of middle is not finite",
+    }
+    rows = [*range(2, step, 2), *([step - 1] if step % 2 == 0 else [])]  # the last finite step ends the curve
+    assert [row["images"] for row in read(made, "curve.json")] == [8 * row for row in rows]
+    assert not Path(made["folder"], "samples.npy").exists()
+
+
+def test_when_it_is_looked_at_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = candidate(batch=8, bad=150, dropout=0.2)
+    seldom = job(tmp_path / "seldom", made, {"steps": 400})
+    diverged(seldom)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    often = job(tmp_path / "often", made, {"steps": 400})
+    with pytest.raises(Stopped):
+        run(often, after(103))
+    diverged(often)
+    assert timeless(read(seldom, "record.json")) == timeless(read(often, "record.json"))
+    assert timeless(read(seldom, "curve.json")) == timeless(read(often, "curve.json"))
+
+
+def test_interrupted_while_it_is_diagnosed(tmp_path: Path) -> None:
+    made = candidate(bad=10)
+    whole, pieces = job(tmp_path / "whole", made), job(tmp_path / "pieces", made)
+    diverged(whole)
+    with pytest.raises(Stopped):
+        run(pieces, after(10 + 5))
+    diverged(pieces)
+    assert timeless(read(whole, "record.json")) == timeless(read(pieces, "record.json"))
+
+
+def test_in_parts_of_a_batch(tmp_path: Path) -> None:
+    record = diverged(job(tmp_path, candidate(bad=12), micro=8))  # four passes a step
+    assert record["divergence"]["step"] == 3 and record["divergence"]["module"] == "middle"
+
+
+def test_outside_of_every_module(tmp_path: Path) -> None:
+    record = diverged(job(tmp_path, candidate(trap="loss_nan", step=1)))
+    assert record["divergence"]["module"] == "network"
+
+
+def learner() -> Learner:
+    cpu = torch.device("cpu")
+    return Learner(candidate(), DATA.setting(), Images(DATA.load(CACHE), cpu), 0, cpu, None)
+
+
+def test_weights_loss_and_gradients_that_are_not_finite() -> None:
+    broken = learner()
+    with torch.no_grad():
+        broken.network.outward.weight[0, 0, 0, 0] = torch.inf
+    assert first_bad_module(broken) == ("outward", "the parameter outward.weight is not finite")
+    huge = learner()
+    with torch.no_grad():
+        huge.network.outward.weight.mul_(1e25)  # outputs are finite, their squares are not
+    assert first_bad_module(huge) == ("loss", "the network's output is finite, the loss is not")
+    steep = learner()
+    steep.network.inward.weight.register_hook(lambda gradient: gradient * torch.inf)
+    assert first_bad_module(steep) == ("inward", "the gradient of inward.weight is not finite")
+    assert first_bad_module(learner()) == (None, "the step was finite when it was repeated")
+
+
+def test_samples_that_are_not_finite(tmp_path: Path) -> None:
+    made = job(tmp_path, candidate(trap="sample_nan"))
+    record = diverged(made)
+    assert record["divergence"] == {
+        "step": 12,
+        "images": 12 * 32,
+        "module": "sampling",
+        "message": "samples 0 to 7 are not all finite",
+    }
+    assert len(read(made, "curve.json")) == 12
