@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablate.api import Denoised, Process, Setting
+from ablate.api import Denoised, Process, Setting, TrainedGuidance
 from ablate.candidate import compose
 from ablate.evaluate import Sampler
 from ablate.kinds.data import Dataset
@@ -312,3 +312,65 @@ def test_what_it_requires_and_where_it_cannot_run():
         Classifier().shift(lambda x: x, Denoised(torch.zeros(1), torch.zeros(1)), torch.zeros(1), None, None)
     found = Denoised(torch.zeros(1), torch.zeros(1))
     assert Cfg().shift(lambda x: x, found, torch.zeros(1), None, None) is found
+
+
+# --- whoever brings them ------------------------------------------------------------------------
+
+
+LEARNED = [c for e in catalog().entries("weighting") if (c := catalog().create("weighting", e.full_name)).build()]
+TRAINED = [
+    c
+    for e in catalog().entries("guidance")
+    if isinstance(c := catalog().create("guidance", e.full_name), TrainedGuidance)
+]
+
+
+@pytest.mark.parametrize("weighting", LEARNED, ids=lambda w: w.name)
+def test_every_learned_weighting_gives_one_finite_number_a_level(weighting):
+    torch.manual_seed(0)
+    u = weighting.build()
+    for schedule in (Linear(), Linear(zero_terminal_snr=True), Edm(), RectifiedFlow()):
+        process = Process(schedule, Velocity(), NoPrecondition(), weighting, 0.5, u)
+        level = process.level(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
+        loss = process.target_weight(level) * 0.1 + process.log_variance(level)
+        assert loss.shape == (3,)
+        assert loss.isfinite().all()
+        loss.sum().backward()
+        assert all(p.grad.isfinite().all() for p in u.parameters() if p.grad is not None)
+        assert process.x0_weight(process.level(level.t[1])).ndim == 0
+
+
+@pytest.mark.parametrize("guidance", TRAINED, ids=lambda g: g.name)
+def test_every_companion_learns_from_both_ends_and_starts_alike_from_one_seed(guidance):
+    made = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        made.append(guidance.companion(SETTING))
+    assert same(made[0].state_dict(), made[1].state_dict())
+    process = Process(Linear(), Velocity(), NoPrecondition(), EdmWeighting(), 0.5)
+    x0, noise = torch.randn(2, 4, 1, 8, 8)
+    b = process.diffuse(x0, noise, process.level(torch.tensor([0.0, 0.1, 0.9, 1.0], dtype=torch.float64)))
+    labels = torch.tensor([0, 1, 0, 1])
+    optimizer = guidance.optimizer(made[0].parameters())
+    losses = []
+    for _ in range(20):
+        loss = guidance.loss(made[0](*process.shown(b.x, b.level)), labels)
+        assert loss.shape == (4,)
+        assert loss.dtype == torch.float32
+        losses.append(float(loss.detach().mean()))
+        optimizer.zero_grad()
+        loss.mean().backward()
+        assert all(p.grad.isfinite().all() for p in made[0].parameters())
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+def test_the_zoo_brings_one_of_each():
+    assert "edm2" in {w.name for w in LEARNED}
+    assert "classifier" in {g.name for g in TRAINED}
+
+
+def test_a_given_deviation_takes_the_place_of_the_measured_one():
+    assert learner().process.sigma_data == images().sigma_data
+    assert learner(sigma_data=0.25).process.sigma_data == 0.25
+    assert candidate(sigma_data=0.25).digest() != candidate().digest()

@@ -163,3 +163,21 @@ def test_impossible_betas_are_refused(wrong):
 def test_impossible_ranges_of_noise_are_refused(wrong):
     with pytest.raises(ValidationError):
         Edm(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "last", "cheap"),
+    [
+        (Linear, 4.04e-5, 0.9990),
+        (ScaledLinear, 4.66e-3, 0.9954),
+        (Cosine, 2.43e-9, 0.9995),
+        (Exponential, 2.28e-2, 0.9996),
+        (Sigmoid, 3.97e-5, 0.9985),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_documented_ends_of_the_tables(kind, last, cheap):
+    """docs/process.md: ᾱ at the end, as it is and rescaled either way."""
+    assert float(kind().alphas_bar(1000)[-1]) == pytest.approx(last, rel=3e-3)
+    assert float(kind(zero_terminal_snr=True).alphas_bar(1000)[-1]) == 0
+    assert float(kind(zero_terminal_snr=True, rescale="beta").alphas_bar(1000)[-1]) == pytest.approx(cheap, abs=1e-4)

@@ -303,3 +303,21 @@ def test_no_step_reads_a_value_back_from_the_device(solver):
     assert states[-1].nfe == solver.model_copy(update={"steps": 4}).nfe()
     assert states[-1].x.shape == x.shape
     assert states[-1].x.dtype == torch.float32
+
+
+ENDS = {  # docs/process.md: {solver: (runs with its own grid, runs with `trailing`)} where no signal is left at t = 1
+    "ddim": (True, True),
+    "ddpm": (True, True),
+    "euler": (False, True),
+    "heun": (False, False),
+    "dpmpp_2m": (False, True),
+}
+
+
+@pytest.mark.parametrize("kind", [Ddim, Ddpm, Euler, Heun, Dpmpp2m], ids=lambda kind: kind.name)
+def test_the_documented_table_of_solvers_and_schedules(kind):
+    for schedule in SCHEDULES:
+        silent = "zero_terminal_snr" in schedule.provides()
+        own, trailing = ENDS[kind.name] if silent else (True, True)
+        assert fits(kind(), schedule) == own
+        assert fits(kind(grid="trailing"), schedule) == trailing

@@ -209,3 +209,21 @@ def test_sampling_starts_from_the_noise_of_the_last_level():
     noise = torch.randn(4, 1, 2, 2)
     assert torch.allclose(make(Linear(), Epsilon()).prior(noise), noise, rtol=1e-4)
     assert torch.allclose(make(Edm(), Image()).prior(noise), 80 * noise)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=name)
+@settings(max_examples=20)
+@given(t=st.floats(0.01, 0.98))
+def test_under_edm_preconditioning_all_targets_are_one_up_to_sign(schedule, t):
+    """docs/process.md: F regresses ±(α·s·ε − σ·x0/s)/√V, whatever the target."""
+    for target in TARGETS:
+        process = make(schedule, target, EdmPrecondition())
+        b = batch(process, t)
+        c = EdmPrecondition().coefficients(b.level, target, SIGMA_DATA)
+        skip, output, alpha, sigma = (
+            one.reshape(-1, 1, 1, 1) for one in (c.skip, c.output, b.level.alpha, b.level.sigma)
+        )
+        asked = (target.value(b.x0, b.noise, b.level) - skip * b.x) / output
+        size = ((alpha * SIGMA_DATA) ** 2 + sigma**2).sqrt()
+        same = (alpha * SIGMA_DATA * b.noise - sigma / SIGMA_DATA * b.x0) / size
+        assert min((asked - same).abs().max(), (asked + same).abs().max()) <= 1e-6
