@@ -1,0 +1,136 @@
+"""Writes what is made from the catalog: docs/kinds/*.md and docs/study.schema.json.
+
+python docs/make.py            (a test tells when they are out of date)
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate.cli.describe import describe, summary
+from ablate.component import Component
+from ablate.registry import Catalog, Entry, catalog
+from ablate.study.jsonschema import study_schema
+from ablate.testing import checks
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+OURS = "ablate"
+NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
+
+
+def pages() -> dict[Path, str]:
+    """{file: text} of everything that is made."""
+    known = catalog()
+    made = {DOCS / "kinds" / f"{kind}.md": page(kind, known) for kind in known.kinds()}
+    made[DOCS / "kinds" / "README.md"] = index(known)
+    made[DOCS / "study.schema.json"] = json.dumps(study_schema(known), indent=1, ensure_ascii=False) + "\n"
+    return made
+
+
+def index(known: Catalog) -> str:
+    """The kinds, each with what there is of it."""
+    lines = [NOTE, "# Kinds", "", "| kind | what it is | components |", "|---|---|---|"]
+    for kind in known.kinds():
+        names = ", ".join(f"[{e.name}]({kind}.md#{e.name})" for e in ours(kind, known))
+        lines.append(f"| [{kind}]({kind}.md) | {cell(summary(known.kind(kind)))} | {names or '–'} |")
+    lines += ["", "How to write one: [plugins.md](../plugins.md).", ""]
+    return "\n".join(lines)
+
+
+def page(kind: str, known: Catalog) -> str:
+    """One kind: what it is, what there is of it, and what a plugin has to bring."""
+    base = known.kind(kind)
+    lines = [NOTE, f"# {kind}", "", inspect.getdoc(base) or "", ""]
+    picture = DOCS / "pictures" / f"{kind}.png"
+    if picture.is_file():
+        lines += [f"![{kind}](../pictures/{picture.name})", ""]
+    for entry in ours(kind, known):
+        lines += component(entry, known)
+    lines += [f"## A {kind} of your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
+    lines += methods(base)
+    lines += ["", f"What `ablate plugins check` asks of every {kind}, besides what it asks of any component:", ""]
+    every = {check.__name__ for check in checks("")}
+    own = [check for check in checks(kind) if check.__name__ not in every]
+    lines += [f"- `{check.__name__}`: {' '.join((check.__doc__ or '').split())}" for check in own] or ["- nothing yet"]
+    return "\n".join([*lines, ""])
+
+
+def ours(kind: str, known: Catalog) -> list[Entry]:
+    """The components that ship, the default first."""
+    found = [entry for entry in known.entries(kind) if entry.distribution == OURS]
+    return sorted(found, key=lambda e: (known.default(kind) != e.full_name, e.name))
+
+
+def component(entry: Entry, known: Catalog) -> Iterator[str]:
+    """What one component computes, its fields, and what it asks of others."""
+    said = describe(entry, known)
+    yield from (f"## {entry.name}", "", said["doc"], "")
+    if known.default(entry.kind) == entry.full_name:
+        yield from ("The default.", "")
+    if said["fields"]:
+        yield from ("| field | type | default | valid | searched by default | |", "|---|---|---|---|---|---|")
+        yield from map(row, said["fields"])
+        yield ""
+    for word in ("provides", "requires", "excludes"):
+        if said[word]:
+            given: Mapping[str, str] | list[str] = said[word]
+            told = [f"`{n}` ({given[n]})" if isinstance(given, Mapping) else f"`{n}`" for n in given]
+            yield from (f"With its defaults it {word} {', '.join(told)}.", "")
+    yield from (f"[Source](../../{entry.file.relative_to(ROOT).as_posix()})", "")
+
+
+def row(field: Mapping[str, Any]) -> str:
+    """A line of the table of fields."""
+    default = "required" if field["required"] else f"`{json.dumps(field['default'], ensure_ascii=False)}`"
+    notes = [field["comment"]] if field["comment"] else []
+    if field["only_while"]:
+        notes.append(f"read only while {field['only_while']}")
+    if field["extent"]:
+        notes.append("no part of the identity")
+    cells = (f"`{field['name']}`", field["type"], default, field["range"], search(field["search"]), "; ".join(notes))
+    return f"| {' | '.join(map(cell, cells))} |"
+
+
+def search(given: Any) -> str:
+    """A default search range in words."""
+    if given is None:
+        return ""
+    if isinstance(given, list):
+        return ", ".join(map(str, given))
+    return f"{given['low']:g} to {given['high']:g}{', logarithmic' if given['log'] else ''}"
+
+
+def methods(base: type[Component]) -> Iterator[str]:
+    """The methods that a plugin has to write, then those that it may."""
+    own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
+    named = {name: function for c in reversed(own) for name, function in vars(c).items() if _written(function)}
+    for name, function in sorted(named.items(), key=lambda item: item[0] not in base.__abstractmethods__):
+        if not name.startswith("_"):
+            signature = str(inspect.signature(function)).replace("'", "")
+            optional = "" if name in base.__abstractmethods__ else " (there already; may be replaced)"
+            yield f"- `{name}{signature}`{optional}: {' '.join((inspect.getdoc(function) or '').split())}"
+
+
+def _written(function: Any) -> bool:
+    """Whether it is a method that we wrote: pydantic puts some of its own into a class."""
+    return inspect.isfunction(function) and function.__module__.startswith(f"{OURS}.")
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    made = pages()
+    for file in set((DOCS / "kinds").glob("*.md")) - made.keys():
+        file.unlink()
+    for file, text in made.items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    print(f"{len(made)} files written below {DOCS}")
