@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -187,10 +188,9 @@ class Process:
 
         `companion` is the network that the guidance has trained for itself, if it has one.
         """
-        import torch
 
         def denoise(x: Tensor, t: float) -> Denoised:
-            level = self.level(torch.tensor(t, dtype=torch.float64, device="cpu"))
+            level = _level_at(self.schedule, t)
 
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
                 return self.predict(network, x, level, labels)
@@ -229,3 +229,13 @@ class Process:
         level = level.guarded
         u, v = self.target.coefficients(level)
         return (level.sigma / (level.alpha * v - level.sigma * u)) ** 2
+
+
+@lru_cache(maxsize=4096)
+def _level_at(schedule: Schedule, t: float) -> Level:
+    """One level on the CPU, made once: a solver asks for the same times with every batch."""
+    import torch
+
+    with torch.inference_mode(False):
+        at = torch.tensor(t, dtype=torch.float64, device="cpu")
+        return Level(at, schedule.alpha(at), schedule.sigma(at))
