@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ablate.api import Backbone, Choice, Features, Range, Setting
+from ablate.api import Backbone, Choice, Data, Dataset, Features, Range, Setting
 
 
 class Middle(nn.Module):
@@ -98,6 +98,18 @@ class Probe(Backbone):
         if self.trap == "build":
             raise ZeroDivisionError("heads do not divide nought")
         return Network(self, setting)
+
+
+class Unreadable(Data):
+    """Images that are there, and cannot be read."""
+
+    name = "unreadable"
+
+    def setting(self) -> Setting:
+        return Setting((1, 8, 8), None)
+
+    def load(self, cache: Path) -> Dataset:
+        raise PermissionError("the archive is locked")
 
 
 class Pixels(Features):

@@ -196,12 +196,10 @@ def test_refused_candidates_of_a_search_count_and_end(tmp_path: Path) -> None:
     assert sum("refused" in line and "karras" in line for line in driver.lines) == len(refused)
 
 
-def test_data_that_cannot_be_prepared_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = tmp_path / "cache"
-    cache.write_text("a file where a folder should be")
-    monkeypatch.setenv("ABLATE_CACHE", str(cache))
-    with pytest.raises(InputError, match=r"could not be prepared: (FileExists|NotADirectory)"):
-        Driver(tmp_path / "study", study()).run()
+def test_data_that_cannot_be_prepared_are_one_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="could not be prepared: PermissionError: the archive is locked"):
+        Driver(tmp_path, study(data="unreadable")).run()
+    assert trials(tmp_path) == trials(tmp_path, "failure.json") == {}
 
 
 def test_full_disk_ends_the_study_and_blames_no_trial(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""A small real study through the command line, in processes that can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from segments_for_tests import CACHE, PLUGIN
+
+CLOCK = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes")
+
+STUDY = """\
+study: killed
+plugins: [probes.py]
+data: digits
+base:
+  backbone: {type: dit, patch: 2, depth: 2, width: 32, heads: 2, conditioning: adaln_zero}
+  solver: {type: ddim, steps: 4}
+  guidance: {type: cfg, scale: 1.5, drop: 0.1}
+  batch: 64
+vary:
+  backbone.conditioning: [adaln_zero, in_context]
+design: {type: one_factor, seeds: 2}
+budget: {images: 4_800}
+evaluate: {metrics: [{type: kid, features: pixels}], samples: 40, batch: 10, previews: 4}
+objectives: [kid, gflops]
+"""
+
+
+def lay_out(folder: Path, study: str = STUDY) -> Path:
+    """The study's file, its plugin beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PLUGIN, folder / "probes.py")
+    file = folder / "killed.yaml"
+    file.write_text(study)
+    return file
+
+
+def command(file: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "ablate.cli", "run", str(file), "--out", str(out), "--device", "cpu", *more]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A checkpoint every tenth of a second; one thread; a short path for Ray's sockets."""
+    own = {"OMP_NUM_THREADS": "1", "ABLATE_CACHE": str(CACHE), "PROBE_CHECKPOINT_SECONDS": "0.1"}
+    return {**os.environ, **own, **more}
+
+
+def run(file: Path, out: Path, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """To its end."""
+    return subprocess.run(
+        command(file, out, *more),
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@dataclass
+class Driver:
+    """A driver that is at work, and everything below it."""
+
+    process: subprocess.Popen[str]
+    mark: str
+
+    def family(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ABLATE_TEST") == self.mark:
+                    found.append(process)
+        return found
+
+    def kill(self) -> None:
+        """kill -9 of the driver alone; wait until all that it had started is gone."""
+        self.process.kill()
+        self.process.communicate()
+        until(lambda: not self.family(), 30, "its workers go on")
+
+    def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C in a terminal reaches every process in the foreground; exit code and stderr."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
+
+
+@contextlib.contextmanager
+def started(file: Path, out: Path, *more: str) -> Iterator[Driver]:
+    mark = uuid.uuid4().hex
+    begun = subprocess.Popen(
+        command(file, out, *more),
+        env=environment(ABLATE_TEST=mark),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    driver = Driver(begun, mark)
+    try:
+        yield driver
+    finally:
+        if begun.poll() is None:
+            begun.kill()
+        begun.communicate()
+        for process in driver.family():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def until(true: Callable[[], object], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def tables(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables without what a clock decides."""
+    trials = pd.read_parquet(out / "trials.parquet").drop(columns=list(CLOCK))
+    return trials, pd.read_parquet(out / "metrics.parquet")
+
+
+def assert_same_tables(one: Path, two: Path) -> None:
+    for ours, theirs in zip(tables(one), tables(two), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
+def marks(out: Path) -> dict[str, tuple[int, int]]:
+    """What changes if a record is written again."""
+    files = out.glob("trials/*/record.json")
+    return {file.parent.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+def checkpoints(out: Path) -> int:
+    """Trials that are in the middle of their training."""
+    return sum(1 for _ in out.glob("trials/*/checkpoint/*.json"))
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """Sockets have short names."""
+    folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
