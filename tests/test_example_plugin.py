@@ -91,6 +91,15 @@ def test_an_installed_plugin_conforms(beside, tmp_path):
 
 
 @pytest.mark.slow
+def test_its_own_tests_pass(beside, tmp_path):
+    shutil.copy(EXAMPLE / "ablate_example.py", tmp_path)
+    shutil.copy(EXAMPLE / "test_ablate_example.py", tmp_path)
+    words = [str(beside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.slow
 @NEEDS
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_study_uses_it_beside_ours(beside, study, executor):

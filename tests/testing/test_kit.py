@@ -11,8 +11,9 @@ import torch
 from ablate.errors import InputError
 from ablate.testing import Case, check_component, checks, conformance, examine, find
 
-WRONG = Path(__file__).parent / "wrong_plugins.py"
-TARGET = find(str(WRONG))
+TARGETS = [find(str(file)) for file in sorted(Path(__file__).parent.glob("wrong_*.py"))]
+WRONG = [(entry, target.catalog) for target in TARGETS for entry in target.entries]
+BY_NAME = {entry.name: (entry, catalog) for entry, catalog in WRONG}
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +23,9 @@ def _autocast():
     torch.set_autocast_enabled("cpu", False)
 
 
-@pytest.mark.parametrize("entry", TARGET.entries, ids=lambda e: f"{e.kind}/{e.name}")
-def test_the_checks_that_name_a_fault_tell_it(entry):
-    said = {one.check: one for one in examine(entry, TARGET.catalog)}
+@pytest.mark.parametrize(("entry", "catalog"), WRONG, ids=[f"{e.kind}/{e.name}" for e, _ in WRONG])
+def test_the_checks_that_name_a_fault_tell_it(entry, catalog):
+    said = {one.check: one for one in examine(entry, catalog)}
     failed = {name for name, one in said.items() if one.state == "failed"}
     assert set(entry.cls.fails) <= failed, {name: said[name] for name in set(entry.cls.fails) - failed}
     if not entry.cls.fails:
@@ -35,7 +36,7 @@ def test_the_checks_that_name_a_fault_tell_it(entry):
 def test_every_check_can_fail():
     """A check that cannot fail checks nothing: each is failed by one of the wrong components."""
     failed = {}
-    for entry in TARGET.entries:
+    for entry, _ in WRONG:
         failed.setdefault(entry.kind, set()).update(entry.cls.fails)
     common = {check.__name__ for check in checks("no_such_kind")}
     unshown = {"": common - set().union(*failed.values()) - {"imports_without_torch"}}
@@ -47,11 +48,10 @@ def test_every_check_can_fail():
 
 
 def test_a_component_that_conforms_passes_and_one_that_does_not_tells_all():
-    entries = {e.name: e for e in TARGET.entries}
-    check_component(entries["net"], TARGET.catalog)
-    check_component(entries["add"], TARGET.catalog)
+    check_component(*BY_NAME["net"])
+    check_component(*BY_NAME["add"])
     with pytest.raises(AssertionError) as told:
-        check_component(entries["odd name"], TARGET.catalog)
+        check_component(*BY_NAME["odd name"])
     for check in ("is_named", "says_what_it_is", "round_trips_as_json", "searches_what_is_valid"):
         assert check in str(told.value)
 
@@ -243,9 +243,8 @@ def test_a_plugin_that_cannot_be_loaded_fails_its_test(tmp_path):
 
 
 def test_a_case_says_that_it_cannot_be_made():
-    entry = next(e for e in TARGET.entries if e.name == "odd name")
     with pytest.raises(AssertionError, match="cannot be made"):
-        _ = Case(entry, TARGET.catalog, {"power": -1}).component
+        _ = Case(*BY_NAME["odd name"], {"power": -1}).component
 
 
 def test_conformance_of_nothing_is_an_error(tmp_path):

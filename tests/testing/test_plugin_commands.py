@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WRONG = Path(__file__).parent / "wrong_plugins.py"
+WRONG = Path(__file__).parent / "wrong_weightings.py"
 
 
 def plugins(*given, cwd):

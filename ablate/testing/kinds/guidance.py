@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.process import Level, Process
+from ablate.testing import companions
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.processes import processes
 
@@ -119,4 +120,5 @@ CHECKS: tuple[Check, ...] = (
     works_without_labels,
     leaves_alone_what_the_class_does_not_change,
     means_the_same_for_every_target,
+    *companions.CHECKS,
 )

@@ -1,0 +1,258 @@
+"""Backbones, conditionings and fusions that are wrong; `fails` says which checks have to tell."""
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ablate.api import (
+    Backbone,
+    Conditioning,
+    Fusion,
+    Modulation,
+    Setting,
+)
+
+
+class Network(nn.Module):
+    """One convolution and a bias of level and class, or as its flags say."""
+
+    def __init__(self, channels: int, classes: int | None, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.inward = nn.Conv2d(channels, 8, 3, padding=1)
+        self.level = nn.Linear(1, 8)
+        self.label = nn.Embedding((classes or 0) + 1, 8)
+        self.outward = nn.Conv2d(8, channels * (2 if way == "wide" else 1), 3, padding=1)
+        self.spare = nn.Linear(3, 3) if way == "unused" else None
+        self.register_buffer("mark", torch.rand(1), persistent=False)
+        if way == "placed":
+            self.place = nn.Parameter(torch.zeros(1, device="cpu"))
+
+    def forward(self, x, noise, labels):
+        condition = self.level(noise[:, None] / 1000)
+        if labels is not None:
+            condition = condition + self.label(labels)
+        if self.way == "deaf":
+            condition = condition * 0
+        h = torch.nn.functional.silu(self.inward(x) + condition[:, :, None, None])
+        if self.way == "mixing":
+            h = h - h.mean(0)
+        if self.way == "random":
+            h = h + 0.1 * torch.randn_like(h)
+        if self.way == "infinite":
+            h = h / 0
+        y = self.outward(h)
+        if self.way == "placed":
+            y = y + self.place.to(y.device)
+        return y * self.mark if self.way == "forgetful" else y
+
+
+class Net(Backbone):
+    """A backbone without a fault."""
+
+    name = "net"
+    way: ClassVar[str] = "right"
+    fails: ClassVar = ()
+
+    def provides(self) -> frozenset[str]:
+        return frozenset({"null_class", "feature_maps"})
+
+    def build(self, setting: Setting) -> nn.Module:
+        return Network(setting.shape[0], setting.classes, self.way)
+
+
+class Wide(Net):
+    """Twice the channels, without a word."""
+
+    name = way = "wide"
+    fails: ClassVar = ("gives_the_shape",)
+
+
+class Unused(Net):
+    """A layer that no forward pass comes by."""
+
+    name = way = "unused"
+    fails: ClassVar = ("trains",)
+
+
+class Forgetful(Net):
+    """A state that no state dict holds."""
+
+    name = way = "forgetful"
+    fails: ClassVar = ("keeps_its_state",)
+
+
+class Deaf(Net):
+    """Neither level nor class make a difference."""
+
+    name = way = "deaf"
+    fails: ClassVar = ("listens_to_its_condition", "knows_no_class")
+
+
+class Mixing(Net):
+    """Images in a batch influence each other."""
+
+    name = way = "mixing"
+    fails: ClassVar = ("keeps_images_apart",)
+
+
+class Random(Net):
+    """Noise in eval()."""
+
+    name = way = "random"
+    fails: ClassVar = ("is_deterministic",)
+
+
+class Infinite(Net):
+    """A division by zero."""
+
+    name = way = "infinite"
+    fails: ClassVar = ("gives_the_shape", "trains", "runs_in_bf16")
+
+
+class Placed(Net):
+    """A parameter that is always on the CPU."""
+
+    name = way = "placed"
+    fails: ClassVar = ("builds_on_the_meta_device",)
+
+
+class Scale(nn.Module):
+    """One number."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.rand(1))
+
+    def forward(self, x, noise, labels):
+        return x * self.factor
+
+
+class Elementwise(Net):
+    """No matrix work at all."""
+
+    name = "elementwise"
+    fails: ClassVar = ("has_a_cost",)
+
+    def build(self, setting):
+        return Scale()
+
+
+class Gate(nn.Module):
+    """Shift alone, or with a gate of one."""
+
+    def __init__(self, site, gated: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(site.embedding, site.width)
+        self.branches = site.branches
+        self.gated = gated
+
+    def forward(self, context):
+        shift = self.linear(context.embedding)
+        one = Modulation(shift=shift, gate=torch.ones_like(shift) if self.gated else None)
+        return tuple(one for _ in range(self.branches))
+
+
+class Boastful(Conditioning):
+    """Says that its blocks are the identity, and gates with one."""
+
+    name = "boastful"
+    fails: ClassVar = ("is_the_identity_where_it_says_so",)
+
+    def provides(self):
+        return frozenset({"identity_at_start"})
+
+    def requires(self):
+        return {"tokens": "it is made for tokens"}
+
+    def modulation(self, site):
+        return Gate(site, gated=True)
+
+
+class Shapeless(Conditioning):
+    """One modulation for any number of branches, and nothing of the right width."""
+
+    name = "shapeless"
+    fails: ClassVar = ("gives_the_shapes",)
+
+    def requires(self):
+        return {"tokens": "it is made for tokens"}
+
+    def attention(self, site):
+        class Wide(nn.Module):
+            def forward(self, x, context):
+                return x.repeat(1, 1, 2)
+
+        return Wide()
+
+
+class Nowhere(Conditioning):
+    """Offers no place; so what it conditions does not listen."""
+
+    name = "nowhere"
+    fails: ClassVar = ("offers_a_place", "listens_to_its_condition")
+
+    def requires(self):
+        return {"tokens": "it is made for tokens"}
+
+
+class Sum(nn.Module):
+    """d + W·s, or as the flag says."""
+
+    def __init__(self, channels, skip, way):
+        super().__init__()
+        self.way = way
+        self.project = nn.Conv2d(skip, channels, 1)
+        self.register_buffer("mark", torch.rand(1), persistent=False)
+
+    def forward(self, d, s, embedding):
+        s = self.project(s)
+        if self.way == "forgetful":
+            s = s * self.mark
+        if self.way == "mixing":
+            s = s - s.mean(0)
+        return torch.cat([d, s], 1) if self.way == "concat" else s if self.way == "alone" else d + s
+
+
+class Add(Fusion):
+    """A fusion without a fault."""
+
+    name = "add"
+    way: ClassVar[str] = "right"
+    fails: ClassVar = ()
+
+    def build(self, channels, skip_channels, embedding):
+        return Sum(channels, skip_channels, self.way)
+
+
+class Wider(Add):
+    """Twice the channels of the decoder."""
+
+    name = "wider"
+    way = "concat"
+    fails: ClassVar = ("gives_the_shape_of_the_decoder",)
+
+
+class Alone(Add):
+    """The decoder plays no part."""
+
+    name = "alone"
+    way = "alone"
+    fails: ClassVar = ("uses_both",)
+
+
+class Blend(Add):
+    """Images in a batch influence each other."""
+
+    name = "blend"
+    way = "mixing"
+    fails: ClassVar = ("fuses_each_image_alone",)
+
+
+class Marked(Add):
+    """A state that no state dict holds."""
+
+    name = "marked"
+    way = "forgetful"
+    fails: ClassVar = ("keeps_the_state_of_its_module",)

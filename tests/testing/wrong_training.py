@@ -1,0 +1,148 @@
+"""Optimizers, clippings, averages and precisions that are wrong; `fails` says which checks have to tell."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+
+from ablate.api import (
+    Average,
+    Clip,
+    Ema,
+    Optimizer,
+    Precision,
+)
+
+
+class Ascent(Optimizer):
+    """Goes uphill with the first parameter alone, at twice the rate that was asked for."""
+
+    name = "ascent"
+    fails: ClassVar = ("descends_a_quadratic", "moves_at_its_own_rate", "keeps_its_rate_within_bounds")
+
+    def build(self, parameters):
+        return torch.optim.SGD(list(parameters)[:1], lr=self.lr, maximize=True)
+
+    def rate(self, images, budget):
+        return 2 * self.lr
+
+
+class Tired(torch.optim.SGD):
+    """Takes ever smaller steps, and does not keep how many."""
+
+    taken = 0
+
+    def step(self, closure=None):
+        self.taken += 1
+        for group in self.param_groups:
+            group["lr"] = 0.1 / self.taken
+        return super().step(closure)
+
+
+class Forgetting(Optimizer):
+    """A state that its state dict does not hold."""
+
+    name = "forgetting"
+    fails: ClassVar = ("resumes_where_it_stopped",)
+
+    def build(self, parameters):
+        return Tired(parameters, lr=self.lr)
+
+
+class Lengthening(Clip):
+    """Twice as long, and tells the norm after that."""
+
+    name = "lengthening"
+    fails: ClassVar = ("tells_the_norm_before_clipping", "only_shortens")
+
+    def apply(self, parameters):
+        for p in parameters:
+            if p.grad is not None:
+                p.grad *= 2
+        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+class Dividing(Clip):
+    """Unit length whatever comes, also where there is none; a NaN counts as nothing."""
+
+    name = "dividing"
+    fails: ClassVar = ("survives_nothing_and_tells_of_nan",)
+
+    def apply(self, parameters):
+        found = [p.grad for p in parameters if p.grad is not None]
+        for g in found:
+            g.nan_to_num_()
+        norm = torch.stack([g.norm() for g in found]).norm()
+        for g in found:
+            g /= norm
+        return norm
+
+
+class Drifting(Average):
+    """Adds a tenth at each step, and keeps no state."""
+
+    def __init__(self, parameters) -> None:
+        self.average = {name: p.detach().clone() for name, p in parameters.items()}
+
+    def update(self, images, batch):
+        for value in self.average.values():
+            value += 0.1
+
+    def weights(self):
+        return {"": dict(list(self.average.items())[:1])}
+
+    def state(self):
+        return {}
+
+    def load(self, state: Mapping) -> None:
+        pass
+
+
+class Drift(Ema):
+    """An average that goes its own way."""
+
+    name = "drift"
+    fails: ClassVar = (
+        "keeps_what_is_constant",
+        "lies_among_its_values",
+        "has_weights_for_every_parameter",
+        "resumes_where_it_stopped",
+    )
+
+    def build(self, parameters):
+        return Drifting(parameters)
+
+
+class Coarse(Precision):
+    """Switches to bfloat16 for good."""
+
+    name = "coarse"
+    fails: ClassVar = ("leaves_nothing_behind",)
+
+    def forward(self, device):
+        torch.set_autocast_enabled("cpu", True)
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    def scaler(self, device):
+        return torch.amp.GradScaler("cpu", enabled=False)
+
+
+class Graphless(Precision):
+    """Twice what it should be, and no gradient."""
+
+    name = "graphless"
+    fails: ClassVar = ("is_close_to_fp32", "takes_a_step")
+
+    @contextmanager
+    def forward(self, device):
+        linear = torch.nn.functional.linear
+        torch.nn.functional.linear = lambda *given: 2 * linear(*given)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            torch.nn.functional.linear = linear
+
+    def scaler(self, device):
+        return torch.amp.GradScaler("cpu", enabled=False)
