@@ -25,10 +25,6 @@ class EdmPrecondition(Precondition):
         """Input and effective target of unit variance."""
         return frozenset({"unit_variance"})
 
-    def provides(self) -> frozenset[str]:
-        """The demands of appendix B.6."""
-        return frozenset({"unit_variance"})
-
     def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
         """From the target's (u, v), whatever it is."""
         _, alpha, sigma = level
