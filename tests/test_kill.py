@@ -76,7 +76,6 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     with started(file, out, *OPTIONS[executor]) as driver:
         until(lambda: checkpoints(out) > 0, 120, "no training began")
         driver.kill()
-    assert not (out / "trials.parquet").exists()
     for _ in range(3):
         before = marks(out)
         with started(file, out, *OPTIONS[executor]) as driver:

@@ -14,9 +14,7 @@ from ablate.registry import catalog
 from ablate.study.yaml import read
 
 
-def cost(
-    candidate: str | Path | Mapping[str, Any], shape: tuple[int, int, int] | None, classes: int | None
-) -> Cost:
+def cost(candidate: str | Path | Mapping[str, Any], shape: tuple[int, int, int] | None, classes: int | None) -> Cost:
     """What `ablate.cost` gives. Raises InputError for what cannot be composed or built."""
     where = None
     if isinstance(candidate, str | Path):
