@@ -258,11 +258,12 @@ class Engine:
         self._watched = now
         state, left = self.outcome, None
         total = len(self._groups) + self.ledger.remaining() * self.plan.design.seeds
-        ended = state.measured + state.failed
-        if ended and not last:
-            left = (now - self._begun) / ended * max(total - len(self._ended), 0)
         lines, self._lines = tuple(self._lines), []
         at_work = tuple(map(running, self._running.values()))
+        begun = sum(one.share for one in at_work)  # trials' worth of work that is under way
+        if state.measured + state.failed + begun > 0.1 and not last:
+            each = (now - self._begun) / (state.measured + state.failed + begun)
+            left = each * max(total - len(self._ended) - begun, 0)
         done = len(self._records)
         self.watch(Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines))
 

@@ -23,6 +23,11 @@ class Running:
     loss: float | None
     images_per_second: float | None
 
+    @property
+    def share(self) -> float:
+        """How much of its training is done, in [0, 1]; 0 where time decides."""
+        return min(1.0, self.images / self.total) if self.total else 0.0
+
 
 @dataclass(frozen=True)
 class Progress:
