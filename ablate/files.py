@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".tmp"
+
 
 def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`; sync it (if `durable`) and rename it into place.
@@ -17,7 +19,7 @@ def write_with(path: Path, write: Callable[[Path], object], durable: bool = True
     Raises what `write` raises, and OSError; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -47,3 +49,9 @@ def write_json(path: Path, data: Any, durable: bool = True) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; FileNotFoundError and json.JSONDecodeError pass through."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written; to be called where nobody else writes."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)

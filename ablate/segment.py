@@ -27,7 +27,7 @@ import torch
 from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
 from ablate.evaluate import NotFiniteError, measure, reference_features
-from ablate.files import write_atomic, write_json
+from ablate.files import sweep, write_atomic, write_json
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, peak_memory, release_memory, reset_peak_memory
@@ -68,6 +68,7 @@ def _run(job: Job, stop: Stop) -> Report:
     with _alone(folder, stop):
         record = read_record(folder)
         if record is None:
+            sweep(folder)
             write_json(folder / "job.json", dict(job), durable=False)
             record = Segment(job, folder, stop).run()
             write_json(folder / "record.json", record)

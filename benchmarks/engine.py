@@ -3,7 +3,7 @@
     python benchmarks/engine.py [--trials 200] [--csv benchmarks/engine.csv]
 
 All in one run on one machine, each in a process of its own. Start-up (imports, the cluster) is
-reported apart from the cost of a trial.
+reported apart from the cost of a trial. Ray Tune needs more than Ray: pip install "ray[tune]".
 """
 
 from __future__ import annotations

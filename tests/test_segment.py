@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -314,10 +313,12 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path, often:
     with pytest.raises(Stopped):
         run(made, after(4))
     folder = Path(made["folder"], "checkpoint")
-    (folder / ".000000000096.safetensors.x1y2z3").write_bytes(b"half")
+    (folder / ".000000000096.safetensors.x1y2z3.tmp").write_bytes(b"half")
+    (folder.parent / ".record.json.x1y2z3.tmp").write_bytes(b"half")
     (folder / "000000000001.safetensors").write_bytes(b"without its json")
     run(made)
     assert sorted(path.suffix for path in folder.iterdir()) == [".json"] * 2 + [".safetensors"] * 2
+    assert [path.name for path in folder.parent.glob(".*")] == [".lock"]
 
 
 def test_progress_is_told(tmp_path: Path, often: None) -> None:
@@ -328,10 +329,3 @@ def test_progress_is_told(tmp_path: Path, often: None) -> None:
     assert told.keys() == {"phase", "images", "total", "loss", "images_per_second"}
     assert (told["phase"], told["images"], told["total"]) == ("train", 4 * 32, 12 * 32)
     assert told["loss"] > 0 and told["images_per_second"] > 0
-
-
-def test_temporary_files_of_the_trial_are_gone(tmp_path: Path) -> None:
-    made = job(tmp_path, candidate())
-    run(made)
-    hidden = [name for _, _, names in os.walk(made["folder"]) for name in names if name.startswith(".")]
-    assert hidden == [".lock"]

@@ -16,6 +16,7 @@ import platformdirs
 from ablate.component import create
 from ablate.engine import Engine, Outcome, Plan, Progress
 from ablate.errors import InputError, did_you_mean
+from ablate.files import sweep
 from ablate.kinds.executor import Executor
 from ablate.registry import Catalog
 from ablate.results import load as load_results
@@ -64,6 +65,8 @@ def launch(
     with _driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
         lock.write(folder, loaded)
+        for written in (folder, folder / "figures"):
+            sweep(written)
         outcome = _run(plan_of(loaded, folder, on), chosen, watch)
     return Launched(folder, outcome, loaded)
 
