@@ -16,6 +16,7 @@ class Context(NamedTuple):
 
     embedding: Tensor  # (B, E): time and class in one vector
     tokens: Tensor  # (B, L, E): the same as a sequence: time, class, and later words
+    noise: Tensor  # (B,): the label c_noise itself; it grows with the noise, on a scale of the precondition's
     mask: Tensor | None = None  # (B, L) bool, False where a token is padding; None: all count
 
 
@@ -46,6 +47,8 @@ class Conditioning(Component):
 
     A block of tokens calls, in this order: `sequence` once before the first block, then in each
     block `modulation` and, after the first branch, `attention`; `head` before the last layer.
+    A block of feature maps has one branch, whose norm is the second one of the residual block (between
+    the two convolutions); it hands its maps to `attention` as (B, H·W, C), after the branch.
     A conditioning declares in `requires()` what it needs of the backbone: "tokens" for sequences
     (B, N, D), "feature_maps" for (B, C, H, W). It says "identity_at_start" in `provides()` where every
     block adds nothing before training: all gates are zero, and so is what `attention` gives.

@@ -18,8 +18,8 @@ class Fusion(Component):
 
     @abstractmethod
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """A module `forward(d, s, embedding)`.
+        """A module `forward(d, s, context)`.
 
-        d: (B, channels, H, W); s: (B, skip_channels, H, W); embedding: (B, embedding), the
-        condition vector. Returns (B, channels, H, W).
+        d: (B, channels, H, W); s: (B, skip_channels, H, W); context: a `Context` whose vectors are
+        `embedding` long: the condition, and the noise label. Returns (B, channels, H, W).
         """

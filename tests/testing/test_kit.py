@@ -73,7 +73,7 @@ SKIPS = textwrap.dedent('''
     import torch
     from torch import nn
 
-    from ablate.api import Backbone, Fusion, slot
+    from ablate.api import Backbone, Context, Fusion, slot
 
 
     class Skipping(nn.Module):
@@ -90,7 +90,8 @@ SKIPS = textwrap.dedent('''
             if labels is not None:
                 embedding = embedding + self.label(labels)
             skip = torch.relu(self.inward(x) + embedding[:, :, None, None])
-            return self.outward(self.fuse(self.middle(skip), skip, embedding))
+            context = Context(embedding, embedding[:, None], noise)
+            return self.outward(self.fuse(self.middle(skip), skip, context))
 
 
     class Backbone_(Backbone):
@@ -111,7 +112,7 @@ SKIPS = textwrap.dedent('''
             super().__init__()
             self.project = nn.Conv2d(skip, channels, 1)
 
-        def forward(self, d, s, embedding):
+        def forward(self, d, s, context):
             return d + self.project(s)
 
 

@@ -206,7 +206,7 @@ class Sum(nn.Module):
         self.project = nn.Conv2d(skip, channels, 1)
         self.register_buffer("mark", torch.rand(1), persistent=False)
 
-    def forward(self, d, s, embedding):
+    def forward(self, d, s, context):
         s = self.project(s)
         if self.way == "forgetful":
             s = s * self.mark

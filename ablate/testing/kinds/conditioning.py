@@ -57,7 +57,8 @@ def _part(case: Case) -> Conditioning:
 
 
 def _context() -> Context:
-    return Context(torch.randn(BATCH, SITE.embedding), torch.randn(BATCH, WORDS, SITE.embedding))
+    embedding, tokens = torch.randn(BATCH, SITE.embedding), torch.randn(BATCH, WORDS, SITE.embedding)
+    return Context(embedding, tokens, torch.rand(BATCH) * 999)
 
 
 def _is_modulation(place: str, found: object, branches: int, site: Site) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ablate.kinds.conditioning import Context
 from ablate.kinds.fusion import Fusion
 from ablate.testing import networks
 from ablate.testing.case import Case, Check
 
-BATCH, EMBEDDING, SIDE = 3, 24, 8
+BATCH, EMBEDDING, WORDS, SIDE = 3, 24, 2, 8
 WIDTHS = [(16, 16), (16, 32), (32, 16)]  # channels of the decoder and of the skip
 
 
@@ -26,10 +27,10 @@ def gives_the_shape_of_the_decoder(case: Case) -> None:
 def uses_both(case: Case) -> None:
     """Decoder and skip both count, and every parameter is reached by a finite gradient."""
     module = _live(case)
-    d, s, embedding = _features(*WIDTHS[1])
+    d, s, context = _features(*WIDTHS[1])
     d.requires_grad_()
     s.requires_grad_()
-    (module(d, s, embedding) * torch.randn(d.shape)).sum().backward()
+    (module(d, s, context) * torch.randn(d.shape)).sum().backward()
     inputs = (("the decoder feature", d), ("the skip feature", s))
     for name, tensor in (*inputs, *module.named_parameters()):
         assert tensor.grad is not None and tensor.grad.count_nonzero(), f"no gradient reaches {name}"
@@ -42,7 +43,7 @@ def fuses_each_image_alone(case: Case) -> None:
     with torch.no_grad():
         y = module(*given)
         assert torch.equal(module(*given), y), "in eval(), the output is not repeatable"
-        assert networks.close(module(*(part[1:2] for part in given)), y[1:2]), "depends on the rest of the batch"
+        assert networks.close(module(*_one(*given)), y[1:2]), "depends on the rest of the batch"
 
 
 def keeps_the_state_of_its_module(case: Case) -> None:
@@ -71,10 +72,16 @@ def _live(case: Case, seed: int = 0) -> nn.Module:
     return module
 
 
-def _features(channels: int, skip: int) -> tuple[Tensor, Tensor, Tensor]:
-    shapes = ((BATCH, channels, SIDE, SIDE), (BATCH, skip, SIDE, SIDE), (BATCH, EMBEDDING))
-    d, s, embedding = (torch.randn(shape) for shape in shapes)
-    return d, s, embedding
+def _features(channels: int, skip: int) -> tuple[Tensor, Tensor, Context]:
+    d, s = torch.randn(BATCH, channels, SIDE, SIDE), torch.randn(BATCH, skip, SIDE, SIDE)
+    embedding, tokens = torch.randn(BATCH, EMBEDDING), torch.randn(BATCH, WORDS, EMBEDDING)
+    return d, s, Context(embedding, tokens, torch.rand(BATCH) * 999)
+
+
+def _one(d: Tensor, s: Tensor, context: Context) -> tuple[Tensor, Tensor, Context]:
+    """The second image alone."""
+    embedding, tokens, noise, _ = context
+    return d[1:2], s[1:2], Context(embedding[1:2], tokens[1:2], noise[1:2])
 
 
 CHECKS: tuple[Check, ...] = (

@@ -110,9 +110,9 @@ class DiT(nn.Module):
         """Time and class, as their sum and as two tokens."""
         time = self.level(noise)
         if self.label is None or labels is None:
-            return Context(time, time[:, None])
+            return Context(time, time[:, None], noise)
         label = self.label(labels).to(time.dtype)
-        return Context(time + label, torch.stack([time, label], dim=1))
+        return Context(time + label, torch.stack([time, label], dim=1), noise)
 
     def patches(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, N, C·p·p)."""
