@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 class Fusion(Component):
-    """Used where a network has long skips: (d, s) -> y, with y shaped like d."""
+    """Used where a network has long skips: (d, s) -> y, with y shaped like d, or with more channels."""
 
     kind: ClassVar[str] = "fusion"
+
+    def channels(self, channels: int, skip_channels: int) -> int:
+        """Channels of y: those of d, unless the fusion leaves it to the block that follows to reduce them."""
+        return channels
 
     @abstractmethod
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
         """A module `forward(d, s, context)`.
 
         d: (B, channels, H, W); s: (B, skip_channels, H, W); context: a `Context` whose vectors are
-        `embedding` long: the condition, and the noise label. Returns (B, channels, H, W).
+        `embedding` long: the condition, and the noise label. Returns (B, C, H, W), where C is
+        `self.channels(channels, skip_channels)`.
         """

@@ -15,13 +15,21 @@ WIDTHS = [(16, 16), (16, 32), (32, 16)]  # channels of the decoder and of the sk
 
 
 def gives_the_shape_of_the_decoder(case: Case) -> None:
-    """(d, s) -> y like d, whether the skip is as wide, wider or narrower; also on the meta device."""
-    for channels, skip in WIDTHS:
-        for device in ("cpu", "meta"):
-            with torch.device(device):
-                y = _build(case, channels, skip)(*_features(channels, skip))
-            assert y.shape == (BATCH, channels, SIDE, SIDE), f"{tuple(y.shape)} for {channels} and {skip} channels"
-            assert y.is_meta or y.isfinite().all(), "gives numbers that are not finite"
+    """(d, s) -> y like d, with as many channels as it says; whether the skip is as wide, wider or narrower.
+
+    With each of its switches turned, and also on the meta device.
+    """
+    for part in case.variants():
+        assert isinstance(part, Fusion)
+        for channels, skip in WIDTHS:
+            said = part.channels(channels, skip)
+            for device in ("cpu", "meta"):
+                with torch.device(device):
+                    y = part.build(channels, skip, EMBEDDING)(*_features(channels, skip))
+                assert y.shape == (BATCH, said, SIDE, SIDE), (
+                    f"{tuple(y.shape)} for {channels} and {skip} channels, where it says {said}"
+                )
+                assert y.is_meta or y.isfinite().all(), "gives numbers that are not finite"
 
 
 def uses_both(case: Case) -> None:
@@ -30,7 +38,8 @@ def uses_both(case: Case) -> None:
     d, s, context = _features(*WIDTHS[1])
     d.requires_grad_()
     s.requires_grad_()
-    (module(d, s, context) * torch.randn(d.shape)).sum().backward()
+    y = module(d, s, context)
+    (y * torch.randn(y.shape)).sum().backward()
     inputs = (("the decoder feature", d), ("the skip feature", s))
     for name, tensor in (*inputs, *module.named_parameters()):
         assert tensor.grad is not None and tensor.grad.count_nonzero(), f"no gradient reaches {name}"

@@ -1,0 +1,28 @@
+"""fusion `concat`: both features, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.api import Fusion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Concat(Fusion):
+    """y = W·[d, s], W a 1×1 convolution to the channels of d; without it, [d, s] as it is (DDPM, ADM)."""
+
+    name = "concat"
+
+    project: bool = True  # False: the block that follows takes d's and s's channels together
+
+    def channels(self, channels: int, skip_channels: int) -> int:
+        """Those of d and s together, where nothing projects them."""
+        return channels if self.project else channels + skip_channels
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.fusion_concat`."""
+        from ablate_zoo.modules.fusion_concat import Concat as Module
+
+        return Module(channels, skip_channels, self.project)
