@@ -1,6 +1,8 @@
 # Everything sets itself up: `make demo` runs the main job, `make test` passes the tests.
 PYTHON ?= python3
 VENV ?= .venv
+# Tests at a time; each takes one core.
+JOBS ?= 2
 BIN := $(VENV)/bin
 # One pinned build, so that a machine without a GPU need not fetch the CUDA packages where a CPU
 # build is to be had; `make demo TORCH=torch` takes the newest.
@@ -24,7 +26,7 @@ layers: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine.py

@@ -119,6 +119,7 @@ class Segment:
         return {
             "schema": 1,
             **{key: self.job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
+            **({"matched": self.job["matched"]} if "matched" in self.job else {}),
             "state": "complete" if divergence is None else "diverged",
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,

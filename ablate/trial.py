@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Extent, Setting, digest
+from ablate.fields import get
 from ablate.files import read_json
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
@@ -76,6 +77,7 @@ class Question:
     setting: Setting
     budget: Budget
     evaluation: Evaluation
+    matched: str | None = None  # dotted path of the size by which candidates are brought to one cost
 
     def digest(self, candidate: Candidate) -> str:
         """config_hash: SHA-256 over everything that decides a result, but the seed."""
@@ -85,6 +87,10 @@ class Question:
     def cost(self, candidate: Candidate) -> Cost:
         """Parameters, macs and Gflops of the candidate's backbone on these data."""
         return cost_of(candidate.backbone, self.setting)
+
+    def size(self, candidate: Candidate) -> dict[str, Any]:
+        """{path: value} of what was moved to match the candidate's cost; {} where nothing was."""
+        return {self.matched: get(candidate.spec(), self.matched.split("."))} if self.matched else {}
 
     def jobs(
         self,
@@ -109,6 +115,7 @@ class Question:
             "params": None if cost is None else cost.params,
             "gflops": None if cost is None else cost.gflops,
             "macs": None if cost is None else cost.macs,
+            **({"matched": self.size(candidate)} if self.matched else {}),
         }
         names = [trial_id(config_hash, seed) for seed in range(seeds)]
         return [

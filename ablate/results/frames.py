@@ -72,7 +72,8 @@ def curves(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
-    """One row a trial: what it is, what it cost, its choices (`c.*`) and its last values (`m.*`).
+    """One row a trial: what it is, what it cost, its choices (`c.*`), the size by which its cost was matched
+    (`match.*`), and its last values (`m.*`).
 
     `m.<metric>` is the value at the largest number of images; where several were taken there (say
     with two EMA lengths), the one that was recorded first, which is the study's own. A trial that
@@ -82,6 +83,8 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     frame = _frame(flat, TRIAL)
     for path in _paths(flat):
         frame[f"c.{path}"] = _column([row["choices"].get(path) for row in flat])
+    for path in dict.fromkeys(path for row in flat for path in row.get("matched") or ()):
+        frame[f"match.{path}"] = _column([(row.get("matched") or {}).get(path) for row in flat])
     complete = set(frame.loc[frame["state"] == "complete", "trial"])
     last = last_rows(measured[measured["trial"].isin(complete)])
     for name in sorted(measured["metric"].dropna().unique()):

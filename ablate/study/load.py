@@ -39,7 +39,15 @@ class LoadedStudy:
     def candidate(self, assignment: Assignment) -> Candidate:
         """The candidate of an assignment. Raises SpecError for what does not fit together."""
         spec = self.space.apply(assignment)
-        return Fit(self.catalog, self.question.data, self.question.setting).compose(spec)
+        fit = Fit(self.catalog, self.question.data, self.question.setting)
+        if self.study.match is None:
+            return fit.compose(spec)
+        try:
+            return self.study.match.apply(spec, self.space.base, fit.setting, self.catalog, fit.compose)
+        except SpecError as error:
+            told = ", ".join(f"{path}={label}" for path, label in assignment.items())
+            problems = [Problem(p.path, f"{told}: {p.message}") for p in error.problems]
+            raise SpecError(problems, self.document.where(("match",))) from None
 
     def proposals(self) -> list[Assignment] | None:
         """All candidates in order, each once and complete; None where the design's sampler finds them."""
@@ -90,10 +98,13 @@ def load_study(
         space = check_choices(space, study.design, fit)
     except SpecError as error:
         raise _refusal(document, [*wrong, *error.problems]) from None
+    if study.match is not None:
+        wrong.extend(study.match.problems(document.data["base"], study.vary, found))
     if wrong:
         raise _refusal(document, wrong)
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
-    question = Question(study.data, setting, study.budget, study.evaluate)
+    matched = None if study.match is None else study.match.by
+    question = Question(study.data, setting, study.budget, study.evaluate, matched)
     return LoadedStudy(study, document, found, space, question, baseline, objectives)
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
     """One row a candidate, in the order in which they run; nothing is trained.
 
-    Columns: candidate (its label), c.<path> for each choice, params, gflops and macs (forward, an
+    Columns: candidate (its label), c.<path> for each choice, match.<path> of the size by which costs are
+    matched, params, gflops and macs (forward, an
     image), memory_bytes (of training) and seconds (of one trial), both estimates: see
     `ablate.study.estimate`; images (None where time decides), seeds, config_hash.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
@@ -51,6 +52,7 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
     images = question.budget.images_for(candidate.batch, cost.gflops)
     return {
         **{f"c.{path}": label for path, label in assignment.items()},
+        **{f"match.{path}": size for path, size in question.size(candidate).items()},
         "params": cost.params,
         "gflops": cost.gflops,
         "macs": cost.macs,

@@ -15,6 +15,7 @@ from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
+from ablate.study.match import Match
 from ablate.trial import Budget, Evaluation, Objective
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -45,6 +46,7 @@ class Study(Config):
     data: Data = slot()
     base: Candidate  # the complete, runnable baseline
     vary: dict[str, Any] = {}  # {dotted path below base: choices, "all", or {low, high, log, step}}
+    match: Match | None = None  # candidates of one cost: a size of each is moved until they agree
     design: Design = slot()
     budget: Budget
     evaluate: Evaluation = Evaluation()
@@ -54,6 +56,10 @@ class Study(Config):
     profiles: Annotated[
         dict[Name, dict[str, Any]], Extent()
     ] = {}  # {name: {dotted path: value}}: the same, at another scale
+
+    def active(self) -> dict[str, Any]:
+        """What decides; a part that the study does not have is no part of its identity."""
+        return {key: value for key, value in super().active().items() if value is not None}
 
 
 def metric_columns(evaluation: Evaluation) -> dict[str, str]:
