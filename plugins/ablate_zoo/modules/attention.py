@@ -7,6 +7,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class QueryKey(nn.Module):
+    """Hands queries and keys on as they are, just before their product is taken.
+
+    A submodule of this name, `query_key`, is where a probe sees what attends to what: (q, k) of shape
+    (B, heads, N, d) and (B, heads, M, d), whose logits are `scale`·q·kᵀ. None stands for 1/√d.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """The same two."""
+        return q, k
+
+
 class SelfAttention(nn.Module):
     """softmax(QKᵀ/√d)V over all tokens, then a projection (Vaswani et al. 2017, eq. 1)."""
 
@@ -14,13 +30,14 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
+        self.query_key = QueryKey()
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
-        attended = F.scaled_dot_product_attention(q, k, v)
+        attended = F.scaled_dot_product_attention(*self.query_key(q, k), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
 
@@ -32,6 +49,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(condition, 2 * width)
+        self.query_key = QueryKey()
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, condition: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -40,7 +58,7 @@ class CrossAttention(nn.Module):
         q = self.query(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)  # (B, heads, N, d)
         k, v = self.key_value(condition).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         visible = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, L)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        attended = F.scaled_dot_product_attention(*self.query_key(q, k), v, attn_mask=visible)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
 
