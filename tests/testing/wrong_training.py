@@ -10,6 +10,7 @@ from ablate.api import (
     Average,
     Clip,
     Ema,
+    Norms,
     Optimizer,
     Precision,
 )
@@ -54,13 +55,14 @@ class Lengthening(Clip):
     """Twice as long, and tells the norm after that."""
 
     name = "lengthening"
-    fails: ClassVar = ("tells_the_norm_before_clipping", "only_shortens")
+    fails: ClassVar = ("tells_the_norms", "only_shortens")
 
     def apply(self, parameters):
-        for p in parameters:
+        for p in parameters.values():
             if p.grad is not None:
                 p.grad *= 2
-        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None])
+        return Norms(norm, 2 * norm)
 
 
 class Dividing(Clip):
@@ -70,13 +72,13 @@ class Dividing(Clip):
     fails: ClassVar = ("survives_nothing_and_tells_of_nan",)
 
     def apply(self, parameters):
-        found = [p.grad for p in parameters if p.grad is not None]
+        found = [p.grad for p in parameters.values() if p.grad is not None]
         for g in found:
             g.nan_to_num_()
         norm = torch.stack([g.norm() for g in found]).norm()
         for g in found:
             g /= norm
-        return norm
+        return Norms(norm, norm)
 
 
 class Drifting(Average):
@@ -115,10 +117,10 @@ class Drift(Ema):
 
 
 class Coarse(Precision):
-    """Switches to bfloat16 for good."""
+    """Switches to bfloat16 for good, reductions and all."""
 
     name = "coarse"
-    fails: ClassVar = ("leaves_nothing_behind",)
+    fails: ClassVar = ("leaves_nothing_behind", "keeps_reductions_in_fp32")
 
     def forward(self, device):
         torch.set_autocast_enabled("cpu", True)

@@ -10,6 +10,8 @@ from ablate.testing.case import Case, Check
 
 DEVICE = torch.device("cpu")
 OFF = 0.05  # relative distance from fp32
+TRIES = 32  # steps in which a loss scale has to be found
+SMALL = 1e-6  # of a loss: its gradients vanish in half precision where the loss is not scaled
 
 
 def is_close_to_fp32(case: Case) -> None:
@@ -24,21 +26,56 @@ def is_close_to_fp32(case: Case) -> None:
 
 
 def takes_a_step(case: Case) -> None:
-    """Through its scaler, weights and gradients stay fp32 and finite, small gradients survive, and weights move."""
+    """Through its scaler, weights and gradients stay fp32, small gradients survive, and weights move.
+
+    A scaler may skip steps whose gradients are not finite, and then leaves the weights as they are; within
+    32 steps it has found a scale at which none is lost.
+    """
     for part in _variants(case):
         network = _network()
-        optimizer, scaler = torch.optim.SGD(network.parameters(), lr=0.1), part.scaler(DEVICE)
-        before = [p.detach().clone() for p in network.parameters()]
-        with part.forward(DEVICE):
-            output = network(_x())
-        scaler.scale(output.float().square().mean()).backward()
-        scaler.unscale_(optimizer)
+        optimizer, scaler = torch.optim.SGD(network.parameters(), lr=0.1 / SMALL), part.scaler(DEVICE)
+        for _ in range(TRIES):
+            before = [p.detach().clone() for p in network.parameters()]
+            optimizer.zero_grad()
+            with part.forward(DEVICE):
+                output = network(_x())
+            scaler.scale(output.float().square().mean() * SMALL).backward()
+            scaler.unscale_(optimizer)
+            gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+            skips = not all(bool(g.isfinite().all()) for g in gradients.values())
+            scaler.step(optimizer)
+            scaler.update()
+            if not skips:
+                break
+            assert scaler.is_enabled(), f"{part!r}: gradients are not finite"
+            assert all(map(torch.equal, network.parameters(), before)), f"{part!r}: a step that is skipped moves"
+        assert not skips, f"{part!r}: gradients are still not finite after {TRIES} steps"
         for name, p in network.named_parameters():
-            assert p.grad is not None and p.grad.dtype == p.dtype == torch.float32, f"{part!r}: {name} is not fp32"
-            assert p.grad.isfinite().all() and p.grad.any(), f"{part!r}: the gradient of {name} is lost"
-        scaler.step(optimizer)
-        scaler.update()
+            assert p.dtype == torch.float32 and name in gradients, f"{part!r}: {name} is not fp32, or has no gradient"
+            assert gradients[name].dtype == torch.float32 and gradients[name].any(), (
+                f"{part!r}: the gradient of {name} is lost"
+            )
         assert all(not torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True)), "nothing moves"
+
+
+def keeps_reductions_in_fp32(case: Case) -> None:
+    """Norms, softmax, exponentials, powers and sums inside of the network give fp32, whatever comes in."""
+    for part in _variants(case):
+        x = _x()
+        with part.forward(DEVICE):
+            h = torch.nn.functional.linear(x, torch.eye(12))
+            given = {
+                "layer norm": torch.nn.functional.layer_norm(h, (12,)),
+                "group norm": torch.nn.functional.group_norm(h, 3),
+                "softmax": h.softmax(-1),
+                "exp": h.exp(),
+                "square": h**2,
+                "sum": h.sum(),
+                "mean": h.mean(-1),
+                "norm": torch.linalg.vector_norm(h),
+            }
+        rough = [f"{name} gives {y.dtype}" for name, y in given.items() if y.dtype != torch.float32]
+        assert not rough, f"{part!r}: {', '.join(rough)}"
 
 
 def leaves_nothing_behind(case: Case) -> None:
@@ -65,4 +102,4 @@ def _x() -> torch.Tensor:
     return torch.randn(32, 12, generator=torch.Generator().manual_seed(1))
 
 
-CHECKS: tuple[Check, ...] = (is_close_to_fp32, takes_a_step, leaves_nothing_behind)
+CHECKS: tuple[Check, ...] = (is_close_to_fp32, takes_a_step, keeps_reductions_in_fp32, leaves_nothing_behind)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ablate.api import Precision
+from ablate_zoo.precision._sixteen import SixteenBits
 
 if TYPE_CHECKING:
     import torch
 
 
-class Bf16(Precision):
-    """Mixed precision by torch.autocast. bfloat16 has the range of fp32, so the loss needs no scaling."""
+class Bf16(SixteenBits):
+    """Mixed precision in bfloat16 (Kalamkar et al. 2019), which has the range of fp32: the loss needs no scaling."""
 
     name = "bf16"
 
-    def forward(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Autocast on that device; softmax and normalisation stay in fp32 as torch decides."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """bfloat16: 8 bits of exponent, 8 of precision."""
         import torch
 
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        return torch.bfloat16
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """A disabled one."""
