@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ablate.api import Conditioning, Site
@@ -12,13 +11,12 @@ if TYPE_CHECKING:
 
 
 class CrossAttention(Conditioning):
-    """A cross-attention layer after each block's self-attention (DiT, section 3.2)."""
+    """A cross-attention layer after each block's self-attention (DiT, section 3.2).
+
+    In a block of feature maps, after its branch: every place of the maps looks.
+    """
 
     name = "cross_attention"
-
-    def requires(self) -> Mapping[str, str]:
-        """Tokens that look."""
-        return {"tokens": "the tokens of a transformer are what attends to the condition"}
 
     def attention(self, site: Site) -> nn.Module:
         """Attention over the condition's tokens."""

@@ -25,11 +25,15 @@ def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
 class AdaptiveModulation(nn.Module):
     """SiLU, then one linear layer that regresses the named parts of every branch (DiT, figure 3)."""
 
-    def __init__(self, embedding: int, width: int, branches: int, parts: Sequence[str]) -> None:
+    def __init__(
+        self, embedding: int, width: int, branches: int, parts: Sequence[str], begin_at_zero: bool = True
+    ) -> None:
         super().__init__()
         self.parts = tuple(parts)
         self.branches = branches
-        self.linear = zero(nn.Linear(embedding, len(self.parts) * branches * width))
+        self.linear = nn.Linear(embedding, len(self.parts) * branches * width)
+        if begin_at_zero:
+            zero(self.linear)
 
     def forward(self, context: Context) -> tuple[Modulation, ...]:
         """One Modulation a branch, each part (B, width)."""

@@ -1,0 +1,169 @@
+"""backbone `unet`: residual blocks on feature maps at several sizes, with long skips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ablate.api import Backbone, Choice, Conditioning, Fusion, Range, Setting, When, slot
+from ablate_zoo.backbone import _levels as levels
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class UNet(Backbone):
+    """U-Net of diffusion models (Ho et al. 2020; Dhariwal & Nichol 2021; Karras et al. 2022).
+
+    A level has width·multiplier channels and half the size of the level before it. In the encoder it has
+    `blocks` residual blocks, in the decoder one more, each of which takes a skip. The networks of the papers are
+    files in `studies/models/`.
+    """
+
+    name = "unet"
+
+    width: Annotated[int, Field(ge=2, multiple_of=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
+    multipliers: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 2.0, 2.0)
+    blocks: Annotated[int, Field(ge=1), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
+    convolution: Literal["full", "separable"] = "full"  # separable: 3×3 a channel, then 1×1
+    norm: Literal["group", "instance", "layer", "rms"] = "group"  # the last two: over the channels of each place
+    groups: Annotated[int, Field(ge=1), When("norm", ("group",)), Choice(4, 8, 16)] = 8
+
+    attention_resolutions: tuple[Annotated[int, Field(ge=1)], ...] = (16,)  # sizes (of the shorter side)
+    attention: Literal["full", "linear"] = "full"  # linear: its cost grows with the places, not with their square
+    head_width: Annotated[int | None, Field(ge=1)] = None  # channels of a head; None: `heads` says how many heads
+    heads: Annotated[int, Field(ge=1), When("head_width", (None,)), Choice(1, 2, 4)] = 4
+    decoder_attention: Literal["every_block", "last_block"] = "every_block"  # of a level's blocks
+    middle_attention: bool = True  # between the two blocks of the middle
+
+    # How the size changes. residual: inside a residual block (BigGAN); residual_conv: with a 1×1 convolution on
+    # what passes that block by.
+    down: Literal["strided_conv", "pool", "residual", "residual_conv"] = "strided_conv"
+    up: Literal["nearest_conv", "nearest", "residual", "residual_conv"] = "nearest_conv"
+
+    conditioning: Conditioning = slot("adagn")
+    fusion: Fusion = slot("concat")
+    class_condition: bool = True  # False: labels are not read
+
+    rescale: Literal["none", "sqrt_half", "learned"] = "none"  # of x + h: none; by √½; (x + a·h)/√(1 + a²), a learned
+    zero_init: bool = True  # each branch ends in a layer that starts at zero, as does the network
+    dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # before the second convolution of a block
+    drop_path: Annotated[Share, Range(0.0, 0.2)] = 0.0  # of an image's whole branch
+    learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
+    low_resolution: bool = False  # twice the channels in: an upsampler, which sees a small image, enlarged
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each level, from the image's size down."""
+        return tuple(round(self.width * m) for m in self.multipliers)
+
+    @property
+    def encoder(self) -> list[levels.Step]:
+        """Its steps, from the image's size down."""
+        return list(levels.encoder(self.channels, self.blocks))
+
+    @property
+    def decoder(self) -> list[levels.Step]:
+        """Its steps, from the smallest size up."""
+        return list(levels.decoder(self.channels, self.blocks, self.fusion.channels))
+
+    @model_validator(mode="after")
+    def _whole_channels(self) -> Self:
+        for m in self.multipliers:
+            if abs(exact := self.width * m) < 1 or exact != round(exact):
+                near = max(round(exact), 1) / self.width
+                raise ValueError(f"multiplier {m} of width {self.width} is {exact:g} channels; the nearest: {near:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        normed = {n for step in (*self.encoder, *self.decoder) for n in (step.inputs, step.outputs)}
+        bad = [n for n in sorted(normed) if n % self.groups]
+        if self.norm == "group" and bad:
+            near = levels.nearest(self.groups, levels.divisors(*normed))
+            raise ValueError(
+                f"{self.groups} groups do not divide {bad[0]} channels; the nearest that divide all: {near}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _middle_heads_divide(self) -> Self:
+        if self.middle_attention and (problem := self._heads_problem({self.channels[-1]})):
+            raise ValueError(problem)
+        return self
+
+    def provides(self) -> frozenset[str]:
+        """Feature maps to condition; a null class, and the variance where it is learned."""
+        offers = {"null_class": self.class_condition, "learned_variance": self.learned_sigma}
+        return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
+
+    def requires(self) -> Mapping[str, str]:
+        """A loss that makes use of a learned variance; the images that an upsampler starts from."""
+        needs = {}
+        if self.learned_sigma:
+            needs["variance_loss"] = "learned_sigma gives a variance that no loss trains; set it to false, or the loss"
+        if self.low_resolution:
+            needs["low_resolution"] = "an upsampler learns from pairs of a small and a large image; set it to false"
+        return needs
+
+    def refuse(self, setting: Setting) -> str | None:
+        """The levels must halve the image, attention act at the size of one, and heads divide its channels."""
+        _, height, width = setting.shape
+        depth = len(self.multipliers)
+        if height % 2 ** (depth - 1) or width % 2 ** (depth - 1):
+            near = max(d for d in range(1, depth + 1) if height % 2 ** (d - 1) == width % 2 ** (d - 1) == 0)
+            return f"{depth} levels halve {height}×{width} {depth - 1} times, which does not divide; it does for {near}"
+        sides = [min(height, width) >> level for level in range(depth)]
+        for size in self.attention_resolutions:
+            if size not in sides:
+                near = levels.nearest(size, sides)
+                told = ", ".join(map(str, sides))
+                return f"attention at size {size}, which does not occur: the levels have {told}; the nearest: {near}"
+        attended = {self.channels[i] for i, side in enumerate(sides) if side in self.attention_resolutions}
+        if problem := self._heads_problem(attended):
+            return problem
+        places = (height * width) >> 2 * (depth - 1)
+        least = {"group": min(self.channels) // self.groups, "instance": 1}.get(self.norm)
+        if least is not None and least * places == 1:
+            return f"norm {self.norm!r} has one number to average at size {sides[-1]}: take fewer levels or groups"
+        return None
+
+    def _heads_problem(self, attended: set[int]) -> str | None:
+        """Why the heads do not fit the channels that are attended; None if they do."""
+        field, given = ("heads", self.heads) if self.head_width is None else ("head_width", self.head_width)
+        bad = [n for n in sorted(attended) if n % given]
+        if not bad:
+            return None
+        near = levels.nearest(given, levels.divisors(*attended))
+        return f"{field} {given} does not divide {bad[0]} channels; the nearest that divides all: {near}"
+
+    def heads_of(self, channels: int) -> int:
+        """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
+        return levels.heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
+
+    def build(self, setting: Setting) -> nn.Module:
+        """See `ablate_zoo.modules.unet`."""
+        from ablate_zoo.backbone._cells import Cells
+        from ablate_zoo.modules import maps, unet
+
+        image = setting.shape[0]
+        cells = Cells(self, setting)
+        norm = cells.norm(self.channels[0])
+        classes = setting.classes if self.class_condition else None
+        outputs = image * (2 if self.learned_sigma else 1)
+        made = unet.UNet(
+            (image, self.channels[0], self.channels[0], outputs),
+            unet.Condition(self.width, cells.embedding, classes),
+            [cells.make(step) for step in self.encoder],
+            cells.middle(),
+            [cells.make(step) for step in self.decoder],
+            norm,
+            self.low_resolution,
+        )
+        if self.zero_init:
+            maps.begin_at_zero(made.head)
+        return made
