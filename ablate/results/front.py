@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ablate.errors import InputError
 from ablate.results.candidates import Candidate
-from ablate.results.objectives import STATIC, Objective, values
+from ablate.results.objectives import AXES, STATIC, Objective, settings, values
 
 
 def front(
@@ -19,8 +20,13 @@ def front(
     candidates: Sequence[Candidate],
     objectives: Sequence[Objective],
     where: Mapping[str, Any] | None = None,
+    along: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Every candidate's mean over its complete seeds, and whether it is non-dominated.
+
+    along: fields of a measurement (`nfe`, `guidance`, `ema`, `solver`, `samples`) of which each value
+    makes a point of its own, so that a candidate that was measured at five numbers of evaluations
+    stands there five times. An objective of that name (`nfe`) is one of them without being said.
 
     Columns: candidate, config_hash, `c.*`, then `<objective>` and `<objective>.sd` (n − 1 in the
     denominator; missing with one seed) for each, n (complete seeds with every objective finite),
@@ -33,9 +39,20 @@ def front(
 
     Raises InputError where values of one metric differ in what decides it.
     """
-    frame, explained = values(trials, metrics, objectives, where)
     columns = [goal.column for goal in objectives]
-    table = pd.DataFrame([_row(c, frame[frame["config_hash"] == c.config_hash], columns) for c in candidates])
+    axes = list(dict.fromkeys([*along, *(column for column in columns if column in AXES)]))
+    measured_goals = [goal for goal in objectives if goal.column not in AXES]
+    if axes and all(goal.is_recorded for goal in measured_goals):
+        raise InputError(f"a front along {' and '.join(axes)} needs a metric among its objectives", "objectives")
+    rows: list[dict[str, Any]] = []
+    explained: dict[str, list[str]] = {}
+    for at in settings(metrics, measured_goals, axes, where):
+        frame, why = values(trials, metrics, measured_goals, {**(where or {}), **at})
+        frame = frame.assign(**{axis: at[axis] for axis in axes if axis in columns})
+        explained.update(why)
+        found = [_row(c, frame[frame["config_hash"] == c.config_hash], columns, at) for c in candidates]
+        rows.extend(row for row in found if row["n"] or not axes)  # not every candidate is measured at every value
+    table = pd.DataFrame(rows)
     if table.empty:
         measured = [name for c in columns for name in (c, f"{c}.sd")]
         table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", "diverged", "failed"])
@@ -80,11 +97,12 @@ def _reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(worst + np.where(margin > 0, margin, 1.0))
 
 
-def _row(candidate: Candidate, of: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
+def _row(candidate: Candidate, of: pd.DataFrame, columns: Sequence[str], at: Mapping[str, Any]) -> dict[str, Any]:
     complete = of[of["state"] == "complete"]
     finite = complete[np.isfinite(complete[list(columns)].to_numpy(dtype=float)).all(axis=1)]
     row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
     row.update({f"c.{path}": label for path, label in candidate.choices.items()})
+    row.update({axis: value for axis, value in at.items() if axis not in columns})
     for column in columns:
         known = of if column in STATIC else finite  # what a network costs is known untrained
         row[column] = known[column].mean()

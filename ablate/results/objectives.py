@@ -17,6 +17,7 @@ RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation")
+AXES = ("nfe",)  # numbers of a measurement that may themselves be an objective: how dear a sample is
 # ... unless the study varies just that: the kind whose choice explains the difference.
 EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
 
@@ -55,7 +56,7 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
     Raises InputError with the nearest name where there is none.
     """
     name = name.removeprefix("m.")
-    if name in RECORDED:
+    if name in (*RECORDED, *AXES):
         return Objective(name)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
@@ -101,6 +102,24 @@ def values(
         else:  # a table that came without its measurements
             frame[goal.column] = trials[goal.source].astype(float) if goal.source in trials else float("nan")
     return frame, explained
+
+
+def settings(
+    metrics: pd.DataFrame, objectives: Sequence[Objective], axes: Sequence[str], where: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Every combination of values that the objectives were measured at, of these fields; [{}] without any.
+
+    Raises InputError for a field that measurements do not have.
+    """
+    if not axes:
+        return [{}]
+    for axis in axes:
+        if axis not in DECIDES or axis not in metrics:
+            raise InputError(f"measurements have no {axis!r} to go along{did_you_mean(axis, DECIDES)}", "along")
+    rows = _restrict(metrics, where or {})
+    rows = rows[rows["metric"].isin([goal.column for goal in objectives])]
+    found = rows[list(axes)].drop_duplicates().sort_values(list(axes))
+    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
 
 
 def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ CAPTIONS = {
     "effects": "Each candidate against the baseline, paired by seed: small points are seeds, the bar is the 95 % t "
     "interval of the mean difference, p is Holm-corrected.",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
+    "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "samples": "Samples of every candidate from the same latents.",
 }
 

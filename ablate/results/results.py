@@ -137,17 +137,25 @@ class Results:
         found = [self.objective(c) for c in ([*columns, "loss"] if "loss" in wanted else columns)]
         return sorted(found, key=lambda o: wanted.index(o.column) if o.column in wanted else len(wanted))
 
-    def front(self, objectives: Sequence[str] | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def front(
+        self,
+        objectives: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        along: Sequence[str] = (),
+    ) -> pd.DataFrame:
         """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
 
         objectives: names such as `["kid", "gflops"]`; the study's own by default. where: which
-        measurements count, as in `{"samples": 2000}`, where there are several. See
-        `ablate.results.front.front` for the columns.
+        measurements count, as in `{"samples": 2000}`, where there are several. along: fields such as
+        `["nfe"]` or `["guidance"]`, of which each value makes a point of its own; `nfe` may also be an
+        objective, as in `front(["kid", "nfe"])`. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
         it (samples, features, reference, solver, NFE, EMA, guidance, quantisation).
         """
-        return front(self._stored.trials, self.metrics, self.candidates, self.objectives(objectives), where)
+        goals = self.objectives(objectives)
+        along = [along] if isinstance(along, str) else along
+        return front(self._stored.trials, self.metrics, self.candidates, goals, where, along)
 
     def effects(
         self,

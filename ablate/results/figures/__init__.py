@@ -18,9 +18,15 @@ def figures(results: Results, out: Path) -> list[Path]:
     A figure that would mix values that may not be compared is left out: the summary tells why.
     """
     from ablate.errors import InputError
-    from ablate.results.figures import curves, effects, front, samples, style
+    from ablate.results.figures import axes, curves, effects, front, samples, style
 
-    drawings = {"front": front.draw, "curves": curves.draw, "samples": samples.draw, "effects": effects.draw}
+    drawings = {
+        "front": front.draw,
+        "curves": curves.draw,
+        "samples": samples.draw,
+        "effects": effects.draw,
+        "axes": axes.draw,
+    }
     with style.theme():
         drawn = {}
         for name, draw in drawings.items():
