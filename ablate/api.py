@@ -19,6 +19,7 @@ from ablate.kinds.metric import Measurement, Metric
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
+from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Denoised, Level, Noised, Posterior, Process, over, posterior
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
@@ -51,6 +52,7 @@ __all__ = [
     "Fusion",
     "Grid",
     "Guidance",
+    "HistoryObserver",
     "InputError",
     "Job",
     "Level",
@@ -60,22 +62,28 @@ __all__ = [
     "Metric",
     "Modulation",
     "Noised",
+    "Observer",
     "Optimizer",
+    "PassObserver",
     "Point",
     "Pool",
     "Posterior",
     "Precision",
     "Precondition",
     "Predictor",
+    "Probe",
     "Process",
     "Range",
+    "Readings",
     "Report",
     "Schedule",
+    "Seen",
     "Setting",
     "Site",
     "Solver",
     "Spec",
     "State",
+    "StepObserver",
     "Target",
     "TrainedGuidance",
     "Weighting",

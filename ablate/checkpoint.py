@@ -35,16 +35,21 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     Raises OSError where the disk refuses.
     """
     name = f"{checkpoint.images:012d}"
-    tensors = _apart(checkpoint.tensors)
     file = folder / f"{name}.safetensors"
-    with _plain_errors():
-        write_with(file, lambda temporary: save_file(tensors, temporary))
+    write_tensors(file, checkpoint.tensors)
     own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
     write_json(folder / f"{name}.json", {**own, **checkpoint.facts})
     kept = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
     for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
         if path.stem not in kept:
             path.unlink(missing_ok=True)
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one file of safetensors atomically. Raises OSError where the disk refuses."""
+    held = _apart(tensors)
+    with _plain_errors():
+        write_with(file, lambda temporary: save_file(held, temporary))
 
 
 def newest(folder: Path, device: str) -> Checkpoint | None:

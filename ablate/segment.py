@@ -30,8 +30,10 @@ from ablate.evaluate import NotFiniteError, measure, reference_features
 from ablate.files import sweep, write_atomic, write_json
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
+from ablate.kinds.probe import Probe
 from ablate.memory import out_of_memory, peak_memory, release_memory, reset_peak_memory
 from ablate.preview import contact_sheet
+from ablate.probing import Probing
 from ablate.registry import Catalog, catalog
 from ablate.train import Images, Learner
 from ablate.training import Training
@@ -97,7 +99,8 @@ class Segment:
             return Learner(self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
 
         budget = fill(Budget, job["budget"], known)
-        self.training = Training(learner, budget, job["gflops"], folder, stop)
+        probing = Probing(_probes(job, known), job["seed"])
+        self.training = Training(learner, budget, job["gflops"], folder, stop, probing)
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""
@@ -115,6 +118,9 @@ class Segment:
                 divergence = {**where, "message": str(error)}
         measuring = time.monotonic() - begun
         write_json(self.folder / "curve.json", training.curve.rows)
+        probing = training.probing
+        if probing.axes():
+            write_json(self.folder / "probes.json", {"schema": 1, "axes": probing.axes(), "rows": probing.rows()})
         learner, wall = training.learner, before + time.monotonic() - self.begun
         return {
             "schema": 1,
@@ -135,6 +141,7 @@ class Segment:
             "weighting": self._weighting(learner),
             "divergence": divergence,
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
+            **({"probes": probing.summaries()} if probing.axes() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
 
@@ -204,6 +211,11 @@ def _prepare(job: Job, stop: Stop) -> Report:
     for metric in fill(Evaluation, job["evaluation"], known).metrics:
         reference_features(metric.features, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
+
+
+def _probes(job: Job, known: Catalog) -> list[Probe]:
+    made = [create(Probe, spec, known) for spec in job.get("probes", ())]
+    return [probe for probe in made if isinstance(probe, Probe)]
 
 
 def _data(job: Job, known: Catalog) -> Data:

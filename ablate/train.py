@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from ablate.companion import CompanionLearner
 from ablate.component import Setting
 from ablate.kinds.data import Dataset
 from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.probe import StepObserver
 from ablate.kinds.process import Noised
 from ablate.randomness import Draws, seed_everything
 
@@ -120,10 +121,10 @@ class Learner:
             total += loss.detach()
         return total
 
-    def step(self, budget: float) -> Step:
+    def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> Step:
         """One optimizer step over the next batch.
 
-        `budget` is the whole training in images, which the learning rate follows.
+        `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
         """
         batch = self.candidate.batch
         noised, labels = self.batch()
@@ -132,9 +133,13 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
+        for observer in observers:
+            observer.graded(self.network)
         norm = self.candidate.clip.apply(self.parameters)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        for observer in observers:
+            observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
         if self.companion is not None:
             self.companion.step(_split(noised, labels, self.micro), batch)

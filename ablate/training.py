@@ -16,6 +16,7 @@ from ablate.curve import Curve
 from ablate.divergence import first_bad_module
 from ablate.files import write_json
 from ablate.kinds.executor import Stop, Stopped
+from ablate.probing import Probing
 from ablate.train import Learner, Step
 from ablate.trial import Budget
 
@@ -31,16 +32,26 @@ class Training:
     make: a new learner. gflops: of a forward pass, an image. Raises Stopped when told to stop.
     """
 
-    def __init__(self, make: Callable[[], Learner], budget: Budget, gflops: float, folder: Path, stop: Stop) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Learner],
+        budget: Budget,
+        gflops: float,
+        folder: Path,
+        stop: Stop,
+        probing: Probing | None = None,
+    ) -> None:
         self._make = make
         self._folder = folder
         self._stop = stop
         self._budget = budget
+        self.probing = probing or Probing((), 0)
         self.curve = Curve()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
         self.learner, facts = self._resumed()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
+            self.probing.load(facts.get("probes"))
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
         self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
@@ -53,7 +64,8 @@ class Training:
         clock = saved = time.monotonic()
         interval = CHECKPOINT_SECONDS
         while not self._spent():
-            waiting.append(self.learner.step(self._horizon()))
+            observers = self.probing.before(self.learner, self._horizon(), self._last())
+            waiting.append(self.learner.step(self._horizon(), observers))
             self.pause()
             if not self._row_is_due(time.monotonic() - clock) and time.monotonic() - clock < LOOK_SECONDS:
                 continue
@@ -71,6 +83,7 @@ class Training:
                 saved = time.monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
             clock, waiting = time.monotonic(), []
+        self.probing.finish(self.learner)
         return None
 
     def pause(self) -> None:
@@ -91,6 +104,10 @@ class Training:
         if self.total is not None:
             return self.learner.images_seen >= self.total
         return self.seconds >= self._limit
+
+    def _last(self) -> bool:
+        """Whether the next step is known to be the last."""
+        return self.total is not None and self.learner.images_seen + self.learner.candidate.batch >= self.total
 
     @property
     def _limit(self) -> float:
@@ -120,8 +137,11 @@ class Training:
         values = torch.stack([losses, norms], dim=1).tolist()  # the one place that waits for the device
         for step, (loss, norm) in zip(waiting, values, strict=True):
             if not math.isfinite(loss) or not (math.isfinite(norm) or self.learner.scaler.is_enabled()):
+                self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
             self.curve.add({"loss": loss, "grad_norm": norm})
+            self.probing.step(step.images, loss, norm)
+        self.probing.settle()
         return None
 
     def _diagnose(self, bad: Step) -> dict[str, Any]:
@@ -148,5 +168,5 @@ class Training:
     def _save(self) -> None:
         save(
             self._folder / "checkpoint",
-            self.learner.state({"curve": self.curve.state(), "seconds": self.seconds}),
+            self.learner.state({"curve": self.curve.state(), "seconds": self.seconds, "probes": self.probing.state()}),
         )

@@ -16,6 +16,7 @@ from ablate.fields import get
 from ablate.files import read_json
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
+from ablate.kinds.probe import Probe
 
 if TYPE_CHECKING:
     from ablate.flops import Cost
@@ -78,6 +79,7 @@ class Question:
     budget: Budget
     evaluation: Evaluation
     matched: str | None = None  # dotted path of the size by which candidates are brought to one cost
+    probes: tuple[Probe, ...] = ()  # what looks on; it decides nothing
 
     def digest(self, candidate: Candidate) -> str:
         """config_hash: SHA-256 over everything that decides a result, but the seed."""
@@ -112,6 +114,7 @@ class Question:
             "budget": self.budget.spec(),
             "evaluation": self.evaluation.spec(),
             "plugins": list(plugins),
+            "probes": [probe.spec() for probe in self.probes],
             "params": None if cost is None else cost.params,
             "gflops": None if cost is None else cost.gflops,
             "macs": None if cost is None else cost.macs,
@@ -140,10 +143,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Objective:
-    """A number by which candidates are judged: a metric's column, or what a trial costs."""
+    """A number by which candidates are judged: a metric's column, what a trial costs, or a probe's summary."""
 
     name: str  # as the study says it
-    column: str  # `kid_<features>`, or a key of a trial's record such as `gflops`
+    column: str  # `kid_<features>`, a key of a trial's record such as `gflops`, or a probe's name
     larger_is_better: bool = False
 
     def value(self, record: Mapping[str, Any]) -> float | None:
@@ -154,4 +157,18 @@ class Objective:
         for row in record.get("metrics", ()):  # the first average is the one that counts
             if row["metric"] == self.column:
                 return None if row["value"] is None else float(row["value"])
-        return None
+        found = record.get("probes", {}).get(self.column)
+        return None if found is None else float(found)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a candidate has to keep to, to be on the front: a bound on the mean over its seeds."""
+
+    of: Objective
+    at_most: float = math.inf
+    at_least: float = -math.inf
+
+    def excess(self, value: float) -> float:
+        """How far a value lies beyond the bounds; 0 or less within them."""
+        return max(value - self.at_most, self.at_least - value)

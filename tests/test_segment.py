@@ -73,7 +73,7 @@ def test_record_is_what_the_architecture_says(tmp_path: Path) -> None:
     assert all(point["x0_weight"] >= 0 for point in record["weighting"]) and len(record["weighting"]) > 10
     curve = read(made, "curve.json")
     assert [point["images"] for point in curve] == [32 * (i + 1) for i in range(12)]
-    assert set(curve[0]) == {"images", "loss", "lr", "grad_norm", "images_per_second", "seconds"}
+    assert set(curve[0]) == {"images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds"}
     assert record["loss"] == pytest.approx(curve[-1]["loss"])
     assert sorted(path.name for path in Path(made["folder"]).iterdir()) == [
         *(".lock", "checkpoint", "curve.json", "job.json", "record.json", "samples.npy", "samples.png"),

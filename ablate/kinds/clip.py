@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ablate.component import Component
 
@@ -13,11 +13,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Norms(NamedTuple):
+    """The L2 norm of all gradients as one vector: 0-d tensors on the device, that nobody has waited for."""
+
+    before: Tensor  # clipping; not finite where a gradient is not
+    after: Tensor
+
+
 class Clip(Component):
     """Bounds gradients in place, after unscaling and before the optimizer's step."""
 
     kind: ClassVar[str] = "clip"
 
     @abstractmethod
-    def apply(self, parameters: Sequence[torch.nn.Parameter]) -> Tensor:
-        """Clip in place; the global norm before clipping, a 0-d tensor on the device (no sync)."""
+    def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
+        """Clip in place the gradients there are; both norms, without waiting for the device.
+
+        parameters: all that are trained, by name, in the network's order: those of one layer share what
+        stands before the last dot, and the last layer comes last.
+        """

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ablate.component import Component
+from ablate.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Weights = Mapping[str, "Tensor"]
+
+
+class Kept(Protocol):
+    """The snapshots that a training left in its folder."""
+
+    @property
+    def images(self) -> Sequence[int]:
+        """Images seen at each finished snapshot, ascending."""
+        ...
+
+    def load(self, images: int) -> Mapping[str, Tensor]:
+        """What `Average.snapshot` gave then, in fp32."""
+        ...
 
 
 class Average(ABC):
@@ -33,6 +47,17 @@ class Average(ABC):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
 
+    def due(self, images: int, batch: int, total: float) -> bool:
+        """Whether a snapshot is to be kept after this step of a training of `total` images (inf: not known yet).
+
+        The last step of a training is always asked for one.
+        """
+        return False
+
+    def snapshot(self) -> Mapping[str, Tensor]:
+        """What is kept for good, in the number format of the file; empty where nothing is."""
+        return {}
+
 
 class Ema(Component):
     """Counts in images, so that the batch size does not change the average."""
@@ -42,3 +67,25 @@ class Ema(Component):
     @abstractmethod
     def build(self, parameters: Weights) -> Average:
         """An average that starts at `parameters`, which it reads again at each update."""
+
+    def measured(self, average: Average, kept: Kept) -> dict[str, Weights]:
+        """What is measured at the end of training: {label: weights}; the first is the one that counts."""
+        return average.weights()
+
+    def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
+        """The shortest and the longest relative length that snapshots at these `images` give; None: no length.
+
+        A length is the standard deviation of an average's weights over time, relative to the training's
+        duration (σ_rel of Karras et al. 2024, section 3.1), whatever snapshots it is made of.
+        """
+        return None
+
+    def rebuild(self, lengths: Sequence[float], kept: Kept) -> dict[str, Weights]:
+        """{label: weights} of averages of these relative lengths, after the last snapshot.
+
+        Raises InputError for a length outside of `lengths`, with the reason and what can be had.
+        """
+        raise InputError(
+            f"ema {self.name!r} keeps no snapshots, so no average of another length can be rebuilt: "
+            "train with one that does (`ablate plugins list` tells which)"
+        )

@@ -43,7 +43,7 @@ METRIC = (
     "reference_hash",
     "quantisation",
 )
-CURVE = ("trial", "images", "loss", "lr", "grad_norm", "images_per_second", "seconds")
+CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
     *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
     *(
@@ -56,6 +56,7 @@ _NUMBERS = {
         "loss",
         "lr",
         "grad_norm",
+        "grad_norm_clipped",
         "images_per_second",
     ),
 }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ablate.api import Clip
+from ablate.api import Clip, Norms
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 
 class NoClip(Clip):
@@ -18,8 +17,9 @@ class NoClip(Clip):
     name = "none"
     default = True
 
-    def apply(self, parameters: Sequence[torch.nn.Parameter]) -> Tensor:
-        """The global L2 norm of the gradients there are; 0 where there is none."""
-        import torch
+    def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
+        """The global L2 norm of the gradients there are, twice; 0 where there is none."""
+        from ablate_zoo.modules.clipping import gradients, total_norm
 
-        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = total_norm(gradients(parameters.values()))
+        return Norms(norm, norm)

@@ -1,0 +1,31 @@
+"""per_layer: the gradient of each layer, shortened by itself where it is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ablate.api import Clip, Norms, Range
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PerLayer(Clip):
+    """g_l ← g_l · min(1, max_norm / |g_l|), a layer being a module with its weight and bias.
+
+    One layer that explodes does not slow the others down, as it does under a global norm; the
+    direction of the whole gradient changes.
+    """
+
+    name = "per_layer"
+
+    max_norm: Annotated[float, Field(gt=0), Range(0.01, 1, log=True)] = 0.1
+
+    def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
+        """A layer whose norm is infinite becomes zero and NaN; the norm before tells of it."""
+        from ablate_zoo.modules.clipping import clip_layers
+
+        return clip_layers(parameters, self.max_norm)

@@ -1,0 +1,36 @@
+"""value: every number of a gradient by itself, cut off where it is too large."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ablate.api import Clip, Norms, Range
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ClipValue(Clip):
+    """g ← min(max(g, −limit), limit), elementwise: the direction changes.
+
+    The norms cost two more passes over the gradients.
+    """
+
+    name = "value"
+
+    limit: Annotated[float, Field(gt=0), Range(1e-4, 1, log=True)] = 0.01
+
+    def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
+        """As torch's own clip_grad_value_. Infinity becomes the limit; the norm before tells of it."""
+        import torch
+
+        from ablate_zoo.modules.clipping import gradients, total_norm
+
+        held = gradients(parameters.values())
+        before = total_norm(held)
+        if held:
+            torch.nn.utils.clip_grad_value_(parameters.values(), self.limit)
+        return Norms(before, total_norm(held))
