@@ -4,11 +4,11 @@ from ablate.component import Choice, Component, Extent, Range, Setting, Spec, Wh
 from ablate.errors import InputError
 from ablate.hooks import hookimpl
 from ablate.kinds.backbone import Backbone
-from ablate.kinds.clip import Clip
+from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.design import Assignment, Design, Dimension
-from ablate.kinds.ema import Average, Ema, Weights
+from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.kinds.features import Extractor, Features
 from ablate.kinds.fusion import Fusion
@@ -57,6 +57,7 @@ __all__ = [
     "Job",
     "Level",
     "Levels",
+    "Kept",
     "Loss",
     "Measurement",
     "Metric",
@@ -64,6 +65,7 @@ __all__ = [
     "Noised",
     "Observer",
     "Optimizer",
+    "Norms",
     "PassObserver",
     "Point",
     "Pool",

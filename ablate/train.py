@@ -28,6 +28,7 @@ class Step(NamedTuple):
     images: int  # seen so far
     loss: Tensor
     gradient_norm: Tensor  # before clipping
+    clipped_norm: Tensor  # after it
     rate: float
 
 
@@ -73,6 +74,9 @@ class Learner:
         trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
         self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
         self.optimizer = candidate.optimizer.build(self.parameters)
+        inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
+        named = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
+        self.named = {name: p for name, p in named.items() if p.requires_grad}
         self.average = candidate.ema.build(dict(self.network.named_parameters()))
         self.scaler = candidate.precision.scaler(device)
         self.draws = Draws(seed, device)
@@ -135,7 +139,7 @@ class Learner:
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
-        norm = self.candidate.clip.apply(self.parameters)
+        norms = self.candidate.clip.apply(self.named)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for observer in observers:
@@ -145,7 +149,7 @@ class Learner:
             self.companion.step(_split(noised, labels, self.micro), batch)
         self.steps_done += 1
         self.average.update(self.images_seen, batch)
-        return Step(self.steps_done, self.images_seen, loss, norm, rate)
+        return Step(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate)
 
     @property
     def companion_network(self) -> nn.Module | None:

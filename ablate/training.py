@@ -134,12 +134,13 @@ class Training:
         """
         losses = torch.stack([step.loss for step in waiting])
         norms = torch.stack([step.gradient_norm for step in waiting])
-        values = torch.stack([losses, norms], dim=1).tolist()  # the one place that waits for the device
-        for step, (loss, norm) in zip(waiting, values, strict=True):
+        clipped = torch.stack([step.clipped_norm for step in waiting])
+        values = torch.stack([losses, norms, clipped], dim=1).tolist()  # the one place that waits for the device
+        for step, (loss, norm, after) in zip(waiting, values, strict=True):
             if not math.isfinite(loss) or not (math.isfinite(norm) or self.learner.scaler.is_enabled()):
                 self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
-            self.curve.add({"loss": loss, "grad_norm": norm})
+            self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after})
             self.probing.step(step.images, loss, norm)
         self.probing.settle()
         return None
