@@ -12,6 +12,7 @@ from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.kinds.features import Extractor, Features
 from ablate.kinds.fusion import Fusion
+from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
@@ -50,22 +51,23 @@ __all__ = [
     "Extractor",
     "Features",
     "Fusion",
+    "Gate",
     "Grid",
     "Guidance",
     "HistoryObserver",
     "InputError",
     "Job",
+    "Kept",
     "Level",
     "Levels",
-    "Kept",
     "Loss",
     "Measurement",
     "Metric",
     "Modulation",
     "Noised",
+    "Norms",
     "Observer",
     "Optimizer",
-    "Norms",
     "PassObserver",
     "Point",
     "Pool",

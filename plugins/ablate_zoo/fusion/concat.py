@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.api import Fusion
+from ablate.api import Gate, slot
+from ablate_zoo.fusion._skip import SkipFusion
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Concat(Fusion):
-    """y = W·[d, s], W a 1×1 convolution to the channels of d; without it, [d, s] as it is (DDPM, ADM)."""
+class Concat(SkipFusion):
+    """y = W·[d, g⊙s], W a 1×1 convolution to the channels of d; without it, [d, g⊙s] as it is (DDPM, ADM)."""
 
     name = "concat"
 
     project: bool = True  # False: the block that follows takes d's and s's channels together
+    gate: Gate = slot("none")
 
     def channels(self, channels: int, skip_channels: int) -> int:
         """Those of d and s together, where nothing projects them."""
@@ -25,4 +27,5 @@ class Concat(Fusion):
         """See `ablate_zoo.modules.fusion_concat`."""
         from ablate_zoo.modules.fusion_concat import Concat as Module
 
-        return Module(channels, skip_channels, self.project)
+        gate = self.gate.build(channels, skip_channels, embedding)
+        return Module(channels, skip_channels, self.project, gate, self.skip_dropout)

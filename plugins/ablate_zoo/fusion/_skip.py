@@ -1,0 +1,22 @@
+"""What the fusions share: fields that say what is done to a skip before it meets the decoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ablate.api import Choice, Fusion
+
+
+class SkipFusion(Fusion):
+    """A fusion that may be trained without the skip."""
+
+    # Share of images that lose the skip, in training alone; what is kept is not scaled up
+    skip_dropout: Annotated[float, Field(ge=0, lt=1), Choice(0.0, 0.1, 0.2)] = 0.0
+
+
+class NormedFusion(SkipFusion):
+    """A fusion that normalises the skip: ŝ = Norm(s)."""
+
+    norm: Literal["group", "adaptive_group", "none"] = "group"  # adaptive: scale and shift from the embedding

@@ -1,0 +1,22 @@
+"""fusion `add`: the sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate_zoo.fusion._skip import SkipFusion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Add(SkipFusion):
+    """y = d + s. The variance grows with every skip."""
+
+    name = "add"
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.fusion_add`."""
+        from ablate_zoo.modules.fusion_add import Add as Module
+
+        return Module(channels, skip_channels, self.skip_dropout)

@@ -1,0 +1,42 @@
+"""fusion `frequency`: low and high frequencies of the skip, each scaled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ablate.api import Range
+from ablate_zoo.fusion._skip import SkipFusion
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Frequency(SkipFusion):
+    """s is split by FFT into low and high pass, each is scaled, and their sum is added or concatenated.
+
+    The low pass is 1/(1 + (r/cutoff)⁴), r the distance from zero frequency; the high pass is the rest. Scaling
+    the bands of a skip is from FreeU (Si et al. 2023, eq. 5), there with a hard edge and after training. The
+    FFT is no matrix work: `gflops` and `macs` do not count it.
+    """
+
+    name = "frequency"
+
+    cutoff: Annotated[float, Field(gt=0, le=1), Range(0.1, 0.8)] = 0.25  # in units of half a cycle a pixel
+    scales: Literal["fixed", "learned", "time"] = "learned"  # time: they move with the noise level
+    low: Annotated[float, Field(ge=0, le=4), Range(0.2, 1.5)] = 1.0  # scale of the low pass, or where it begins
+    high: Annotated[float, Field(ge=0, le=4), Range(0.2, 1.5)] = 1.0  # scale of the high pass, or where it begins
+    merge: Literal["add", "concat"] = "add"  # concat: by a 1×1 convolution to the channels of d
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.frequency`."""
+        from ablate_zoo.modules.frequency import BandScale
+        from ablate_zoo.modules.frequency import Frequency as Module
+        from ablate_zoo.modules.fusion_add import Add
+        from ablate_zoo.modules.fusion_concat import Concat
+
+        bands = BandScale(skip_channels, self.cutoff, self.low, self.high, self.scales)
+        if self.merge == "add":
+            return Module(bands, Add(channels, skip_channels, self.skip_dropout))
+        return Module(bands, Concat(channels, skip_channels, skip_dropout=self.skip_dropout))

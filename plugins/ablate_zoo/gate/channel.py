@@ -1,0 +1,29 @@
+"""gate `channel`: squeeze and excite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ablate.api import Choice, Gate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ChannelGate(Gate):
+    """g = sigmoid(W₂·SiLU(W₁·mean[d, s])), one a channel (Hu et al. 2018, eq. 3, there with ReLU).
+
+    g = 0.88 at first.
+    """
+
+    name = "channel"
+
+    reduction: Annotated[int, Field(ge=1), Choice(4, 8, 16)] = 8  # channels of [d, s] / hidden width
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.gates`."""
+        from ablate_zoo.modules.gates import ChannelGate as Module
+
+        return Module(channels, skip_channels, self.reduction)

@@ -1,0 +1,28 @@
+"""gate `cross_attention`: the decoder looks at the skip and decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ablate.api import Choice, Gate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CrossAttentionGate(Gate):
+    """g = sigmoid(W·Attn(Q = d, K, V = s)), one a place; the skip is pooled for its keys. g = 0.88 at first."""
+
+    name = "cross_attention"
+
+    head_width: Annotated[int, Field(ge=8, le=256, multiple_of=8), Choice(32, 64)] = 32  # channels a head
+    most_keys: Annotated[int, Field(ge=1, le=4096), Choice(64, 256)] = 64
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.gates`."""
+        from ablate_zoo.modules.fusion_attention import SkipAttention
+        from ablate_zoo.modules.gates import AttentionGate
+
+        return AttentionGate(SkipAttention(channels, skip_channels, 1, self.head_width, self.most_keys))

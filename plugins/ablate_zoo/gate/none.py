@@ -1,0 +1,18 @@
+"""gate `none`: always open."""
+
+from __future__ import annotations
+
+from ablate.api import Gate
+
+
+class NoGate(Gate):
+    """g = 1."""
+
+    name = "none"
+
+    def provides(self) -> frozenset[str]:
+        """It never opens as noise grows, for it is open."""
+        return frozenset({"monotone_in_noise"})
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> None:
+        """Nothing to compute."""

@@ -1,0 +1,22 @@
+"""gate `spatial`: a mask over the places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.api import Gate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SpatialGate(Gate):
+    """g = sigmoid(3×3 convolution of [d, s]), one a place. g = 0.88 at first."""
+
+    name = "spatial"
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.gates`."""
+        from ablate_zoo.modules.gates import SpatialGate as Module
+
+        return Module(channels, skip_channels)

@@ -1,0 +1,28 @@
+"""gate `time`: closes as the noise grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.api import Gate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TimeGate(Gate):
+    """g = sigmoid(b − softplus(w)·asinh(c_noise)): monotone by construction, for the slope is never negative."""
+
+    name = "time"
+
+    per_channel: bool = True  # b and w for each channel, not one of each
+
+    def provides(self) -> frozenset[str]:
+        """Never opens as noise grows."""
+        return frozenset({"monotone_in_noise"})
+
+    def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
+        """See `ablate_zoo.modules.gates`."""
+        from ablate_zoo.modules.gates import TimeGate as Module
+
+        return Module(skip_channels if self.per_channel else 1)
