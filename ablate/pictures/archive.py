@@ -1,0 +1,99 @@
+"""Pictures in a zip archive, as EDM's dataset tool writes it; nothing is ever unpacked to disk."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ablate.errors import InputError
+from ablate.pictures.decode import MOST_BYTES, SUFFIXES, Damaged, decode
+from ablate.pictures.labels import FILE, Labelling, from_folders, from_json
+from ablate.pictures.source import Source, stamp_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# A picture file is compressed already, and pixels rarely shrink twentyfold; deflate reaches 1032.
+MOST_RATIO = 200  # of one entry that is larger than SMALL
+MOST_TOTAL = 100  # of all entries together, beyond SMALL
+SMALL = 2**24
+
+
+class Archive(Source):
+    """The pictures of a zip archive in the order of their paths; labels from its dataset.json."""
+
+    def __init__(self, path: Path, labelling: Labelling) -> None:
+        self.path = path
+        self._zip, entries = open_zip(path)
+        self.names = sorted(n for n in entries if _shown(n) and PurePosixPath(n).suffix.lower() in SUFFIXES)
+        if not self.names:
+            raise InputError(f"there is no picture in this archive of {len(entries)} files", str(path))
+        if labelling == "folders":
+            self.labels, self.classes = from_folders(self.names, str(path))
+        elif labelling == "file" and FILE in entries:
+            self.labels = from_json(self._read(FILE), self.names, f"{path}:{FILE}")
+
+    def pixels(self, i: int) -> NDArray[np.uint8]:
+        """(C, H, W) of one entry; its checksum is verified."""
+        try:
+            return decode(self._zip.read(self.names[i]))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise Damaged(str(error)) from None
+
+    def stamp(self) -> str:
+        """Size and time of the archive."""
+        return stamp_of(self.path)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise InputError(f"damaged: {error}", f"{self.path}:{name}") from None
+
+
+def open_zip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """The archive and its files by name, once they are known to be harmless.
+
+    Raises InputError where a path leads out, an entry is a link or encrypted, entries share their
+    bytes, or they would unfold without bound. What an entry says of its size is what is read at most.
+    """
+    try:
+        held = zipfile.ZipFile(path)
+        entries = [entry for entry in held.infolist() if not entry.is_dir()]
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise InputError(f"no zip archive, or a damaged one ({error}); bring it here again", str(path)) from None
+    for entry in entries:
+        reason = _danger(entry)
+        if reason is not None:
+            held.close()
+            raise InputError(f"{entry.filename!r} in this archive {reason}; it is not read", str(path))
+    size, packed = path.stat().st_size, sum(entry.compress_size for entry in entries)
+    total = sum(entry.file_size for entry in entries)
+    if packed > size or total > MOST_TOTAL * size + SMALL:
+        held.close()
+        told = f"{size} bytes would unfold into {total}"
+        raise InputError(f"a decompression bomb: {told}; it is not read", str(path))
+    return held, {entry.filename: entry for entry in entries}
+
+
+def _danger(entry: zipfile.ZipInfo) -> str | None:
+    name = entry.orig_filename
+    if name.startswith("/") or "\\" in name or ":" in name or "\0" in name or ".." in PurePosixPath(name).parts:
+        return "leads out of it"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "is a link"
+    if entry.flag_bits & 1:
+        return "is encrypted"
+    if entry.file_size > SMALL and entry.file_size > MOST_RATIO * max(entry.compress_size, 1):
+        return f"is a decompression bomb: {entry.compress_size} bytes for {entry.file_size}"
+    if PurePosixPath(name).suffix.lower() in SUFFIXES and entry.file_size > MOST_BYTES:
+        return f"has {entry.file_size >> 20} MiB"
+    return None
+
+
+def _shown(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

@@ -1,0 +1,140 @@
+"""Pictures in a numpy file: ADM's npz (`arr_0`), an npz of images and labels, or one npy."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import psutil
+
+from ablate.errors import InputError
+from ablate.pictures.archive import open_zip
+from ablate.pictures.labels import Labelling, checked
+from ablate.pictures.source import Source, stamp_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PAIRS = (("images", "labels"), ("arr_0", "arr_1"))  # names of pixels and labels, in turn
+PICKLED = "Python objects in dtype"  # as numpy says it of an npy
+LOCAL_HEADER = 30  # bytes of a zip entry's local header, before its name
+
+
+class Arrays(Source):
+    """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W); labels, if any, beside them in the npz.
+
+    What is stored plainly is memory-mapped; what is compressed is unpacked once, into memory.
+    """
+
+    def __init__(self, path: Path, labelling: Labelling) -> None:
+        self.path = path
+        if labelling == "folders":
+            raise InputError("an array has no sub-folders; say labels: file, or none", str(path))
+        images, labels = self._open(path)
+        if images.dtype != np.uint8 or images.ndim not in (3, 4):
+            raise InputError(_unfit(images), str(path))
+        if images.ndim == 3:
+            images = images[:, None]
+        elif images.shape[3] in (1, 3):
+            images = images.transpose(0, 3, 1, 2)
+        elif images.shape[1] not in (1, 3):
+            raise InputError(_unfit(images), str(path))
+        if 0 in images.shape[1:]:
+            raise InputError(_unfit(images), str(path))
+        self._images = images  # (N, C, H, W)
+        self.names = [f"image {i}" for i in range(len(images))]
+        if labels is not None and labelling == "file":
+            self.labels = checked(labels, len(images), str(path))
+
+    def pixels(self, i: int) -> NDArray[np.uint8]:
+        """(C, H, W) of one image."""
+        return np.array(self._images[i])
+
+    def stamp(self) -> str:
+        """Size and time of the file."""
+        return stamp_of(self.path)
+
+    @staticmethod
+    def _open(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        if path.suffix == ".npy":
+            return open_npy(path), None
+        known = list_npz(path)
+        for pixels, labels in PAIRS:
+            if pixels in known:
+                return open_npz(path, pixels), open_npz(path, labels) if labels in known else None
+        wanted = " or ".join(repr(pixels) for pixels, _ in PAIRS)
+        held = ", ".join(sorted(known)) or "nothing"
+        raise InputError(f"there is no array {wanted} here, only {held}", str(path))
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """A memory-mapped array; raises InputError for pickled objects and damage."""
+    try:
+        held: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        raise _damage(error, path) from None
+    return held
+
+
+def list_npz(path: Path) -> set[str]:
+    """The names of an npz's arrays."""
+    held, entries = open_zip(path)
+    held.close()
+    return {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
+
+
+def open_npz(path: Path, name: str) -> NDArray[Any]:
+    """One array of an npz: memory-mapped where it is stored plainly, else unpacked.
+
+    Raises InputError for pickled objects (which would run code), for damage, and where unpacking
+    would take more than half of the machine's memory.
+    """
+    held, entries = open_zip(path)
+    entry = entries[f"{name}.npy"]
+    try:
+        with held, held.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = reader(file)
+            begin = file.tell()
+            if dtype.hasobject:
+                raise InputError(
+                    f"array {name!r} holds pickled objects, which could run code; it is not read", str(path)
+                )
+            count = int(np.prod(shape, dtype=object))
+            if begin + count * dtype.itemsize != entry.file_size:
+                raise ValueError(f"array {name!r} is {entry.file_size - begin} bytes long, its header says otherwise")
+            order: Literal["C", "F"] = "F" if fortran else "C"
+            if entry.compress_type == zipfile.ZIP_STORED and count:
+                at = _data_offset(path, entry) + begin
+                return np.memmap(path, dtype, "r", at, shape, order)
+            if entry.file_size > psutil.virtual_memory().total // 2:
+                raise InputError(f"array {name!r} has {entry.file_size >> 20} MiB; save it uncompressed", str(path))
+            unpacked: NDArray[Any] = np.ndarray(shape, dtype, file.read(), order=order)
+            return unpacked
+    except (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise _damage(error, path) from None
+
+
+def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: its local header may be longer than the directory's."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        name, extra = struct.unpack("<26xHH", file.read(LOCAL_HEADER))
+    return entry.header_offset + LOCAL_HEADER + int(name) + int(extra)
+
+
+def _unfit(images: NDArray[Any]) -> str:
+    wanted = "(N, H, W, C) or (N, C, H, W) with C = 1 or 3"
+    told = f"images are {images.dtype} {images.shape}, and have to be uint8 {wanted}"
+    return f"{told}; quantise them first" if images.dtype != np.uint8 else told
+
+
+def _damage(error: Exception, path: Path) -> InputError:
+    if PICKLED in str(error):
+        return InputError("it holds pickled objects, which could run code; it is not read", str(path))
+    return InputError(f"no numpy file, or a damaged one ({error}); bring it here again", str(path))

@@ -1,0 +1,195 @@
+"""A set of pictures that is read in batches, with everything that may be wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ablate.errors import InputError, did_you_mean
+from ablate.pictures.archive import Archive
+from ablate.pictures.arrays import Arrays
+from ablate.pictures.decode import Damaged
+from ablate.pictures.folder import Folder
+from ablate.pictures.labels import Labelling
+from ablate.pictures.resize import Colour, Resize, recolour, resize
+from ablate.pictures.source import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+THREADS = 8  # that decode, at the most
+NAMED = 3  # damaged pictures that are told by name
+
+
+def open_pictures(
+    path: str | Path,
+    *,
+    size: int | None = None,
+    rule: Resize = "centre_crop",
+    colour: Colour = "as_is",
+    labels: Labelling = "file",
+    limit: int | None = None,
+    skip_corrupt: bool = False,
+) -> Pictures:
+    """The pictures of a folder (with its sub-folders), a zip archive, an npz or an npy.
+
+    size: side in pixels to which each is brought by `rule`; None: as they are, and then all have to
+    be of one size. colour: "grey" or "rgb"; "as_is": all have to be the one or the other. labels:
+    from a file (dataset.json, or the array beside the images) where there is one, from sub-folders,
+    or none. limit: that many pictures at most, the same whatever their order: those whose names have
+    the smallest SHA-256. skip_corrupt: leave out what cannot be decoded, instead of refusing it all.
+
+    Raises InputError where there are fewer than two pictures, labels do not match them, or the file
+    is not safe to read.
+    """
+    source = open_source(Path(path).expanduser(), labels)
+    return Pictures(source, size, rule, colour, limit, skip_corrupt)
+
+
+def open_source(path: Path, labels: Labelling) -> Source:
+    """What lies there, by what it is. Raises InputError where there is nothing, or nothing that is known."""
+    if path.is_dir():
+        return Folder(path, labels)
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = did_you_mean(path.name, beside) if len(beside) <= 100 or path.name in beside else ""
+        raise InputError(f"there is no such folder or file{near if near.startswith('; did') else ''}", str(path))
+    if not path.is_file():
+        raise InputError("neither a folder nor a file", str(path))
+    kind = path.suffix.lower()
+    if kind in (".npz", ".npy"):
+        return Arrays(path, labels)
+    if kind == ".zip":
+        return Archive(path, labels)
+    raise InputError("pictures are read from a folder, a .zip, an .npz or an .npy", str(path))
+
+
+class Pictures:
+    """Pictures of one shape, in a fixed order, read when they are asked for."""
+
+    def __init__(
+        self, source: Source, size: int | None, rule: Resize, colour: Colour, limit: int | None, skip_corrupt: bool
+    ) -> None:
+        self.source = source
+        self.size = size
+        self.rule: Resize = rule
+        self.colour: Colour = colour
+        self.skip_corrupt = skip_corrupt
+        self.skipped: dict[str, str] = {}  # {name: why} of what a reading has left out
+        self.chosen = _chosen(source, limit)
+        if len(self.chosen) < 2:
+            raise InputError("there is one picture alone; a set has at least two", str(source.path))
+
+    def __len__(self) -> int:
+        """How many there are, the damaged ones among them."""
+        return len(self.chosen)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) of all pictures, the damaged ones among them; None where there are none."""
+        return None if self.source.labels is None else self.source.labels[self.chosen]
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the whole source has: its largest label and one, or as many as it names."""
+        if self.source.labels is None:
+            return None
+        return len(self.source.classes) if self.source.classes else int(self.source.labels.max()) + 1
+
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the first picture, as it will come; that the others have it too shows when they are read."""
+        for i in self.chosen:
+            first = self._take(int(i))
+            if not isinstance(first, Damaged):
+                channels, height, width = first.shape
+                return channels, height, width
+            if not self.skip_corrupt:
+                break
+        raise self._damage()
+
+    def batches(self, count: int = 250) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
+        """Images (B, C, H, W) and their labels (B,), B <= count, until all sound pictures have come.
+
+        Raises InputError where pictures are damaged (unless they are skipped) or of different shapes.
+        """
+        self.skipped = {}
+        first: tuple[str, tuple[int, ...]] | None = None
+        labels = self.source.labels
+        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+            for begin in range(0, len(self.chosen), count):
+                part = self.chosen[begin : begin + count]
+                images, kept = [], []
+                for i, made in zip(part, pool.map(self._take, map(int, part)), strict=True):
+                    name = self.source.names[i]
+                    if isinstance(made, Damaged):
+                        if not self.skip_corrupt:
+                            raise self._damage()
+                        self.skipped[name] = str(made)
+                        continue
+                    first = first or (name, made.shape)
+                    if made.shape != first[1]:
+                        raise self._mixture(*first, name, made.shape)
+                    images.append(made)
+                    kept.append(i)
+                if images:
+                    yield np.stack(images), None if labels is None else labels[kept]
+        if len(self) - len(self.skipped) < 2:
+            raise self._damage()
+
+    def stamp(self) -> str:
+        """SHA-256 of all that decides the images, without reading them: the source's files and the options."""
+        options = (self.size, self.rule, self.colour, len(self.chosen), self.skip_corrupt)
+        labels = b"" if self.source.labels is None else self.source.labels.tobytes()
+        known = f"{self.source.path.resolve()}\n{options}\n{self.source.stamp()}".encode(errors="backslashreplace")
+        return hashlib.sha256(known + labels).hexdigest()
+
+    def _take(self, i: int) -> NDArray[np.uint8] | Damaged:
+        try:
+            pixels = recolour(self.source.pixels(i), self.colour)
+        except Damaged as reason:
+            return reason
+        return pixels if self.size is None else resize(pixels, self.size, self.rule)
+
+    def _damage(self) -> InputError:
+        """Which pictures are damaged, and how many are not."""
+        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+            found = zip(self.chosen, pool.map(self._broken, map(int, self.chosen)), strict=True)
+            bad = {self.source.names[int(i)]: why for i, why in found if why is not None}
+        named = ", ".join(f"{name} ({why})" for name, why in list(bad.items())[:NAMED])
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        fine = len(self) - len(bad)
+        what = "picture cannot" if len(bad) == 1 else "pictures cannot"
+        advice = f"the other {fine} are fine: replace it, or leave it out with skip_corrupt" if fine > 1 else ""
+        rest = advice or f"there remain {fine}, and a set has at least two"
+        return InputError(f"{len(bad)} {what} be read: {named}{more}; {rest}", str(self.source.path))
+
+    def _broken(self, i: int) -> str | None:
+        try:
+            self.source.pixels(i)
+        except Damaged as reason:
+            return str(reason)
+        return None
+
+    def _mixture(self, name: str, shape: tuple[int, ...], other: str, found: tuple[int, ...]) -> InputError:
+        if shape[0] != found[0]:
+            grey, coloured = (name, other) if shape[0] == 1 else (other, name)
+            told = f"{grey} is grey and {coloured} is in colour; say colour: grey, or colour: rgb"
+        else:
+            sizes = [f"{n} is {s[2]}×{s[1]}" for n, s in ((name, shape), (other, found))]
+            told = f"{sizes[0]} and {sizes[1]} pixels; give a size, to which all are brought"
+        return InputError(f"the pictures are mixed: {told}", str(self.source.path))
+
+
+def _chosen(source: Source, limit: int | None) -> NDArray[np.int64]:
+    everything = np.arange(len(source.names))
+    if limit is None or limit >= len(everything):
+        return everything
+    hashes = [hashlib.sha256(name.encode(errors="backslashreplace")).digest() for name in source.names]
+    by_hash = sorted(range(len(hashes)), key=hashes.__getitem__)
+    return np.sort(np.array(by_hash[:limit]))

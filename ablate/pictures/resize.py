@@ -1,0 +1,55 @@
+"""Bringing pictures to one size and colour, by rules that are written down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Colour = Literal["as_is", "grey", "rgb"]
+Resize = Literal["centre_crop", "stretch"]
+
+
+def recolour(pixels: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
+    """(C, H, W) -> (1 or 3, H, W): grey is ITU-R 601 luma, rounded; a grey picture as RGB is repeated."""
+    if colour == "rgb" and len(pixels) == 1:
+        return pixels.repeat(3, axis=0)
+    if colour == "grey" and len(pixels) == 3:
+        weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+        return np.rint(np.tensordot(weights, pixels.astype(np.float32), 1))[None].clip(0, 255).astype(np.uint8)
+    return pixels
+
+
+def resize(pixels: NDArray[np.uint8], size: int, rule: Resize) -> NDArray[np.uint8]:
+    """(C, H, W) -> (C, size, size).
+
+    centre_crop, the rule of ADM (Dhariwal & Nichol 2021) and of DiT: halve by box averages while the
+    shorter side is at least twice as long as wanted; bicubic until it is as long as wanted; cut the
+    square out of the middle. stretch: bicubic with antialiasing, each side by itself.
+    """
+    from PIL import Image
+
+    height, width = pixels.shape[1:]
+    if rule == "stretch":
+        return _scaled(pixels, size, size, Image.Resampling.BICUBIC)
+    while min(height, width) >= 2 * size:
+        height, width = height // 2, width // 2
+        pixels = _scaled(pixels, height, width, Image.Resampling.BOX)
+    scale = size / min(height, width)
+    pixels = _scaled(pixels, round(height * scale), round(width * scale), Image.Resampling.BICUBIC)
+    top, left = ((side - size) // 2 for side in pixels.shape[1:])
+    return np.ascontiguousarray(pixels[:, top : top + size, left : left + size])
+
+
+def _scaled(pixels: NDArray[np.uint8], height: int, width: int, filter_: int) -> NDArray[np.uint8]:
+    if pixels.shape[1:] == (height, width):
+        return pixels
+    from PIL import Image
+
+    grey = len(pixels) == 1
+    image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    made = np.asarray(image.resize((width, height), Image.Resampling(filter_)))
+    return made[None] if grey else made.transpose(2, 0, 1)

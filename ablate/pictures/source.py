@@ -1,0 +1,35 @@
+"""Where pictures lie: a folder, an archive, an array. Each is a list of names and a way to read one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Source(ABC):
+    """Pictures in a fixed order. Reading one may happen in several threads at once."""
+
+    path: Path
+    names: Sequence[str]
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] | None = None  # names of the classes, where they have any
+
+    @abstractmethod
+    def pixels(self, i: int) -> NDArray[np.uint8]:
+        """(C, H, W) uint8 of picture number i; raises Damaged where it cannot be decoded."""
+
+    @abstractmethod
+    def stamp(self) -> str:
+        """A text that changes when the source does, without reading its pictures: sizes and times of files."""
+
+
+def stamp_of(path: Path) -> str:
+    """Size and time of a file."""
+    known = path.stat()
+    return f"{known.st_size}@{known.st_mtime_ns}"
