@@ -1,0 +1,38 @@
+"""What optimizers with weight decay share: the decay, whom it spares, and whether torch has one kernel for a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ablate.api import Optimizer, Range
+
+if TYPE_CHECKING:
+    import torch
+
+_FUSED = {"cpu", "cuda", "mps", "xpu"}  # devices for which torch has one kernel for the whole step
+
+
+class Decaying(Optimizer):
+    """An optimizer that also pulls weights towards zero."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=10), Range(1e-4, 0.3, log=True)] = 0.0
+    decay_vectors: bool = False  # biases, gains of norms and the like decay too
+
+    def groups(self, parameters: Iterable[torch.nn.Parameter]) -> list[dict[str, Any]]:
+        """The parameters as torch's groups: all of them, or the vectors apart, without decay."""
+        held = list(parameters)
+        if not self.weight_decay or self.decay_vectors:
+            return [{"params": held, "weight_decay": self.weight_decay}]
+        split = [
+            {"params": [p for p in held if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in held if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return [group for group in split if group["params"]]
+
+
+def fused(groups: Sequence[dict[str, Any]]) -> bool:
+    """Whether every parameter is where torch's fused kernels work; elsewhere foreach is torch's own default."""
+    return all(p.device.type in _FUSED and p.is_floating_point() for group in groups for p in group["params"])
