@@ -1,0 +1,62 @@
+"""Where a probe looks: the blocks of any network, the modules of a name, and what comes out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def sites(network: nn.Module) -> dict[str, nn.Module]:
+    """The blocks of a network in their order, by name: what a curve over depth has on its axis.
+
+    A network may say so itself, by a method `sites()` that gives {name: module} in the order of
+    computation. Otherwise they are the children of its outermost lists (`nn.ModuleList`, also a list of
+    lists), such as `blocks.0`; and where it has no list, its own children.
+    """
+    own = getattr(network, "sites", None)
+    if callable(own):
+        named: Mapping[str, nn.Module] = own()
+        return dict(named)
+    return dict(_listed(network)) or dict(network.named_children())
+
+
+def _listed(module: nn.Module, prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
+            yield f"{prefix}{name}", child
+        else:
+            yield from _listed(child, f"{prefix}{name}.")
+
+
+def called(network: nn.Module, name: str) -> dict[str, nn.Module]:
+    """The submodules whose own name is `name`, by their path; of one inside another the outer one."""
+    found: dict[str, nn.Module] = {}
+    for path, module in network.named_modules():
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        if path.rpartition(".")[2] == name and not inside:
+            found[path] = module
+    return found
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """A module's output, or the first tensor in it."""
+    if isinstance(output, Tensor):
+        return output
+    return next((x for x in output if isinstance(x, Tensor)), None) if isinstance(output, tuple | list) else None
+
+
+def place(name: str, features: Tensor) -> str:
+    """The site's name; of feature maps (B, C, H, W) with their size, which is the level of a U-Net."""
+    return f"{name} {features.shape[2]}×{features.shape[3]}" if features.ndim == 4 else name
+
+
+def mean_square(x: Tensor) -> Tensor:
+    """The mean of squares in fp32, without a copy of x. A 0-d tensor."""
+    return torch.linalg.vector_norm(x.detach(), dtype=torch.float32).square() / x.numel()
+
+
+def total_norms(tensors: Iterable[Iterable[Tensor]]) -> Tensor:
+    """For each group of tensors its L2 norm, as one vector. (groups,); no group is empty."""
+    return torch.stack([torch.nn.utils.get_total_norm(list(group)) for group in tensors])

@@ -1,0 +1,12 @@
+"""Summing up over a whole training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def largest(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """The largest value of all observations and sites; None where there is none, or one is not finite."""
+    values = [row["value"] for row in rows]
+    return None if not values or None in values else float(max(values))

@@ -1,0 +1,20 @@
+"""probe `weight_norm`: whether weights grow without end."""
+
+from __future__ import annotations
+
+from ablate.api import Probe, StepObserver
+
+
+class WeightNorm(Probe):
+    """L2 norm of each block's trained parameters, before a step of training.
+
+    Blocks and x are those of `activation_variance`. Its summary is the largest norm in the last step.
+    """
+
+    name = "weight_norm"
+
+    def build(self) -> StepObserver:
+        """See `ablate_zoo.modules.probes_step`."""
+        from ablate_zoo.modules import probes_step
+
+        return probes_step.BlockNorms(probes_step.weights)
