@@ -14,6 +14,7 @@ from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
+from ablate.results.scaling import Scaling, scaling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,6 +178,18 @@ class Results:
             known = ", ".join(c.label for c in self.candidates) or "none yet"
             raise InputError(f"the study's baseline has no trial; name another one of: {known}", "baseline")
         return effects(self._stored.trials, self.metrics, self.candidates, objective, against, where)
+
+    def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
+        """How a metric follows Gflops over the candidates: correlation and power law, over their means.
+
+        metric: the study's own first one by default. See `ablate.results.scaling.Scaling`. Raises
+        InputError where the candidates' costs differ too little, or the metric is not to be found.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured", "metric")
+        table = self.front([objective.column, "gflops"], where)
+        return scaling(table["candidate"], table["gflops"], table[objective.column])
 
     # --- how it is told --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ablate.errors import InputError
 from ablate.results.numbers import number
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
@@ -67,7 +68,18 @@ def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
         marks.append(f"●: on the front of {objectives} (hypervolume {number(front.attrs['hypervolume'])})")
     if "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
-    return ["; ".join(marks)] if marks else []
+    return [*_scaling(results), *(["; ".join(marks)] if marks else [])]
+
+
+def _scaling(results: Results) -> list[str]:
+    """How quality follows cost, where the candidates' costs differ enough to say."""
+    goal = results.quality
+    if goal is None or goal.is_recorded:
+        return []
+    try:
+        return [f"{goal.column}: {results.scaling(goal.column)}"]
+    except InputError:
+        return []
 
 
 def _warned(results: Results, numbers: pd.DataFrame) -> list[str]:

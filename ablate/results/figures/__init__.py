@@ -18,7 +18,7 @@ def figures(results: Results, out: Path) -> list[Path]:
     A figure that would mix values that may not be compared is left out: the summary tells why.
     """
     from ablate.errors import InputError
-    from ablate.results.figures import axes, curves, effects, front, samples, style
+    from ablate.results.figures import axes, curves, effects, front, samples, scaling, style
 
     drawings = {
         "front": front.draw,
@@ -26,6 +26,7 @@ def figures(results: Results, out: Path) -> list[Path]:
         "samples": samples.draw,
         "effects": effects.draw,
         "axes": axes.draw,
+        "scaling": scaling.draw,
     }
     with style.theme():
         drawn = {}

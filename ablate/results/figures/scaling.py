@@ -1,0 +1,81 @@
+"""Quality against the network's cost over sizes, beside the literature's points."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ablate.errors import InputError
+from ablate.results.figures import style
+from ablate.results.figures.place import Box, place
+from ablate.results.scaling import Scaling, literature
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.results.results import Results
+
+
+def draw(results: Results) -> Figure | None:
+    """The study's candidates with their fit, and DiT's published sizes; None where the costs do not differ enough."""
+    from matplotlib.figure import Figure
+
+    goal = results.quality
+    if goal is None or goal.is_recorded:
+        return None
+    try:
+        own = results.scaling(goal.column)
+    except InputError:
+        return None
+    figure = Figure(figsize=(11.0, 4.8))
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.08, right=0.97, bottom=0.13, top=0.8, wspace=0.24)
+    colours = {c.label: style.look(c).colour for c in results.candidates}
+    _panel(left, own, colours)
+    left.set_ylabel(style.axis_label(goal))
+    style.title(left, "This study", _told(own))
+    theirs = literature()
+    _panel(right, theirs, {})
+    right.set_ylabel("FID-50K   (lower is better)")
+    style.title(right, "DiT on ImageNet 256 (Peebles & Xie 2023)", _told(theirs))
+    return figure
+
+
+def _panel(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
+    points = found.points
+    low, high = float(points["cost"].min()), float(points["cost"].max())
+    for _, point in points.iterrows():
+        axes.plot(point["cost"], point["quality"], "o", color=colours.get(point["label"], style.MUTED), markersize=6)
+    if not math.isnan(found.exponent):
+        grid = np.geomspace(low, high, 50)
+        axes.plot(grid, found.factor * grid**found.exponent, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        style.logarithmic(axes, "y", float(points["quality"].min()), float(points["quality"].max()))
+    axes.set_xlim(low / 1.4, high * 1.8)
+    style.logarithmic(axes, "x", low, high)
+    axes.set_xlabel("Gflops (forward, one image)")
+    style.finish(axes)
+    _names(axes, found, colours)
+
+
+def _names(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
+    """Each point's name beside it, so that none covers another."""
+    points = axes.transData.transform(found.points[["cost", "quality"]].to_numpy(dtype=float))
+    texts = [
+        axes.text(1.0, 1.0, str(label), fontsize=8, color=colours.get(str(label), style.MUTED))
+        for label in found.points["label"]
+    ]
+    extents = [text.get_window_extent() for text in texts]
+    frame = axes.get_window_extent()
+    area = Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 10, frame.y1 - 3)
+    boxes = place(points, [(extent.width, extent.height) for extent in extents], area)
+    for text, box in zip(texts, boxes, strict=True):
+        text.set_position(tuple(axes.transData.inverted().transform((box.x0, box.y0))))
+        text.set_verticalalignment("bottom")
+
+
+def _told(found: Scaling) -> str:
+    law = "" if math.isnan(found.exponent) else f"; dashed: Gflops to the power of {found.exponent:.2f}"
+    return f"correlation with log Gflops {found.correlation:.3f}, {found.n} sizes{law}"
