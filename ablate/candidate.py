@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ablate.component import Choice, Config, Setting, fill, slot
+from ablate.component import Choice, Config, Extent, Setting, fill, slot
 from ablate.errors import Path, Problem, SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip
@@ -52,7 +52,20 @@ class Candidate(Config):
     solver: Solver = slot()
     guidance: Guidance = slot()
     batch: Annotated[int, Field(ge=1), Choice(64, 128, 256)] = 128  # images a training step
+    # How a step fits into memory; what comes of it is the same up to rounding and dropout's draws.
+    micro: Annotated[int | None, Field(ge=1), Extent()] = None  # images a forward pass; None: the batch
+    recompute: Annotated[bool, Extent()] = False  # activations of blocks: compute them again, do not keep them
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = None  # of the data in [-1, 1]; None: measured
+
+    @model_validator(mode="after")
+    def _micro_divides(self) -> Self:
+        if self.micro is not None and self.batch % self.micro:
+            fits = [size for size in range(1, self.batch + 1) if self.batch % size == 0]
+            near = min(fits, key=lambda size: abs(size - (self.micro or 1)))
+            raise ValueError(
+                f"micro {self.micro} does not divide the batch of {self.batch}; the nearest that does: {near}"
+            )
+        return self
 
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """The diffusion process of this candidate, for data of that standard deviation unless it gives its own.

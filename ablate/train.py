@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +15,12 @@ from ablate.candidate import Candidate
 from ablate.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
 from ablate.companion import CompanionLearner
 from ablate.component import Setting
-from ablate.kinds.data import Dataset
+from ablate.images import Images as Images
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.probe import StepObserver
 from ablate.kinds.process import Noised
 from ablate.randomness import Draws, seed_everything
+from ablate.recompute import blocks, recomputed
 
 
 class Step(NamedTuple):
@@ -32,23 +34,6 @@ class Step(NamedTuple):
     rate: float
 
 
-class Images:
-    """A data set on the device: uint8 as it is, [-1, 1] when it is asked for."""
-
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.pixels = torch.from_numpy(dataset.images).to(device)  # (N, C, H, W) uint8
-        self.labels = None if dataset.labels is None else torch.from_numpy(dataset.labels).to(device)
-        part = self.pixels[:10_000].float() / 127.5 - 1
-        self.sigma_data = float(part.std())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def take(self, index: Tensor) -> Tensor:
-        """(B, C, H, W) fp32 in [-1, 1]."""
-        return self.pixels[index].float().div_(127.5).sub_(1)
-
-
 class Learner:
     """A candidate's network, optimizer and averages, and how far they have come."""
 
@@ -60,7 +45,7 @@ class Learner:
         self.data = images
         self.device = device
         self.seed = seed
-        self.micro = min(micro or candidate.batch, candidate.batch)  # images a forward pass
+        self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         seed_everything(seed, "weights", 0)
         with device:
             self.network: nn.Module = candidate.backbone.build(setting)
@@ -79,6 +64,7 @@ class Learner:
         self.named = {name: p for name, p in named.items() if p.requires_grad}
         self.average = candidate.ema.build(dict(self.network.named_parameters()))
         self.scaler = candidate.precision.scaler(device)
+        self._recomputed = blocks(self.network) if candidate.recompute else []
         self.draws = Draws(seed, device)
         self.steps_done = 0
 
@@ -89,15 +75,18 @@ class Learner:
 
     def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
         """The network in the candidate's precision."""
-        with self.candidate.precision.forward(self.device):
+        with self._scope(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._scope):
             output: Tensor = self.network(x, c_noise, labels)
         return output
+
+    def _scope(self) -> AbstractContextManager[Any]:
+        return self.candidate.precision.forward(self.device)
 
     def batch(self) -> tuple[Noised, Tensor | None]:
         """The next batch, noised, and its labels with some replaced by the null class."""
         size, number = self.candidate.batch, self.steps_done
         index = self.draws.order(self.images_seen, size, len(self.data))
-        x0 = self.data.take(index)
+        x0 = self.data.take(index, self.draws, number)
         uniform = torch.rand(size, dtype=torch.float64, device=self.device, generator=self.draws.at("levels", number))
         level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
         noise = torch.randn(x0.shape, device=self.device, generator=self.draws.at("noise", number))

@@ -270,7 +270,8 @@ class Engine:
 
 def _halved(job: Mapping[str, Any]) -> int:
     """Half of the micro-batch; 0 where it cannot be halved any more."""
-    return int(job.get("micro") or job["candidate"]["batch"]) // 2
+    candidate = job["candidate"]
+    return int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
 
 
 def _report(error: Exception) -> Report:
