@@ -12,6 +12,8 @@ from ablate_zoo.fusion._skip import SkipFusion
 if TYPE_CHECKING:
     from torch import nn
 
+Keys = Annotated[Literal["pooled", "windowed"], Choice("pooled", "windowed")]
+
 
 class Attention(SkipFusion):
     """y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
@@ -23,8 +25,8 @@ class Attention(SkipFusion):
     name = "attention"
 
     head_width: Annotated[int, Field(ge=8, le=256, multiple_of=8), Choice(32, 64)] = 32  # channels a head
-    keys: Literal["pooled", "windowed"] = "pooled"  # over the whole skip, coarser where it is large; or nearby
-    most_keys: Annotated[int, Field(ge=1, le=4096), Choice(64, 256), When("keys", ("pooled",))] = 256
+    keys: Keys = "pooled"  # pooled: the whole skip, coarser where it is large; windowed: what is near
+    most_keys: Annotated[int, Field(ge=1, le=4096), Choice(64, 256), When("keys", ("pooled",))] = 256  # after pooling
     window: Annotated[int, Field(ge=1, le=64), Choice(4, 8), When("keys", ("windowed",))] = 8  # its side at most
     gate: Gate = slot("none")
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ablate.api import Range
+from ablate.api import Choice, Range
 from ablate_zoo.fusion._skip import SkipFusion
 
 if TYPE_CHECKING:
     from torch import nn
+
+Scales = Annotated[Literal["fixed", "learned", "time"], Choice("fixed", "learned", "time")]
+Merge = Annotated[Literal["add", "concat"], Choice("add", "concat")]
 
 
 class Frequency(SkipFusion):
@@ -24,10 +27,10 @@ class Frequency(SkipFusion):
     name = "frequency"
 
     cutoff: Annotated[float, Field(gt=0, le=1), Range(0.1, 0.8)] = 0.25  # in units of half a cycle a pixel
-    scales: Literal["fixed", "learned", "time"] = "learned"  # time: they move with the noise level
+    scales: Scales = "learned"  # time: they move with the noise level
     low: Annotated[float, Field(ge=0, le=4), Range(0.2, 1.5)] = 1.0  # scale of the low pass, or where it begins
     high: Annotated[float, Field(ge=0, le=4), Range(0.2, 1.5)] = 1.0  # scale of the high pass, or where it begins
-    merge: Literal["add", "concat"] = "add"  # concat: by a 1×1 convolution to the channels of d
+    merge: Merge = "add"  # concat: by a 1×1 convolution to the channels of d
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
         """See `ablate_zoo.modules.frequency`."""

@@ -22,7 +22,7 @@ class TimeGate(nn.Module):
 
     asinh brings both usual scales of the label to order one: 0 … 999 to 0 … 7.6, and ln(σ/α)/4, about
     −1.5 … 1.1, to −1.2 … 1. At the start b = 3, softplus(w) = 1/2: g falls from 0.95 to 0.31 on the first
-    scale, from 0.97 to 0.92 on the second.
+    scale, from 0.97 to 0.93 on the second.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,0 +1,429 @@
+"""Fusions and gates: what each computes, and that the variance stays where it is said to stay."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+import ablate
+from ablate.api import Context, Fusion, slot
+from ablate.component import Config, create
+from ablate.errors import SpecError
+from ablate.flops import measure
+from ablate.registry import catalog
+from ablate.vary import make_space
+from ablate_zoo.modules.frequency import low_pass
+from ablate_zoo.modules.fusion_attention import SkipAttention, pool
+from ablate_zoo.modules.fusion_skip import group_norm
+from ablate_zoo.modules.gates import TimeGate
+
+C, S, E = 16, 24, 8
+GATES = ["none", "time", "channel", "spatial", "cross_attention", "product"]
+EVERY = [
+    "add",
+    "renorm_add",
+    {"type": "renorm_add", "norm": "adaptive_group"},
+    "concat",
+    {"type": "concat", "project": False, "gate": "time"},
+    *({"type": "gated", "gate": gate} for gate in GATES),
+    "attention",
+    {"type": "attention", "keys": "windowed", "window": 3, "gate": "time"},
+    {"type": "attention", "most_keys": 4},
+    {"type": "frequency", "scales": "time"},
+    {"type": "frequency", "merge": "concat"},
+]
+
+
+def told(spec):
+    return spec if isinstance(spec, str) else "-".join(str(v) for v in spec.values())
+
+
+every = pytest.mark.parametrize("spec", EVERY, ids=told)
+
+
+def fusion(spec, channels=C, skip=C, live=True, **fields):
+    """The module of a fusion in eval(), its weights moved unless they are to be those of the start."""
+    spec = {"type": spec, **fields} if isinstance(spec, str) else {**spec, **fields}
+    torch.manual_seed(0)
+    module = ablate.create("fusion", spec).build(channels, skip, E).eval()
+    if live:
+        with torch.no_grad():
+            for p in module.parameters():
+                p.add_(0.3 * torch.randn(p.shape))
+    return module
+
+
+def features(skip=C, size=(6, 6), batch=3, seed=1):
+    torch.manual_seed(seed)
+    d, s = torch.randn(batch, C, *size), 2 * torch.randn(batch, skip, *size) + 1
+    return d, s, Context(torch.randn(batch, E), torch.randn(batch, 2, E), torch.rand(batch) * 999)
+
+
+def normalised(s, groups):
+    """Zero mean and unit variance within groups of channels, written out."""
+    x = s.reshape(len(s), groups, -1)
+    x = (x - x.mean(-1, keepdim=True)) / x.var(-1, correction=0, keepdim=True).sqrt()
+    return x.reshape(s.shape)
+
+
+# --- what each computes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("norm", "learned", "per_channel", "renorm"),
+    list(itertools.product(["group", "adaptive_group", "none"], [False, True], [False, True], [False, True])),
+)
+def test_renorm_add_is_its_three_steps(norm, learned, per_channel, renorm):
+    module = fusion("renorm_add", norm=norm, learned=learned, per_channel=per_channel, renorm=renorm, alpha=0.7)
+    d, s, context = features()
+    hat = s if norm == "none" else normalised(s, 4)
+    if norm == "adaptive_group":
+        scale, shift = module.norm.regress(F.silu(context.embedding)).chunk(2, dim=1)
+        hat = hat * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    alpha = module.alpha if learned else torch.tensor(0.7)
+    assert sum(p is module.alpha for p in module.parameters()) == learned
+    assert alpha.numel() == (C if learned and per_channel else 1)
+    expected = (d + alpha * hat) / (torch.sqrt(1 + alpha**2) if renorm else 1)
+    assert torch.allclose(module(d, s, context), expected, atol=1e-5)
+
+
+def test_renorm_add_without_its_steps_is_add():
+    bare = fusion("renorm_add", norm="none", learned=False, alpha=1.0, renorm=False)
+    assert torch.equal(bare(*features()), fusion("add")(*features()))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_gated_is_its_formula(gate):
+    module = fusion("gated", gate=gate)
+    d, s, context = features()
+    hat = normalised(s, 4)
+    g = torch.tensor(1.0) if gate == "none" else module.gate(d, hat, context)
+    assert gate == "none" or (g.max() < 1 and g.min() > 0 and g.std() > 0)
+    assert torch.allclose(module(d, s, context), (d + g * hat) / torch.sqrt(1 + g**2), atol=1e-5)
+
+
+def test_gates_multiply():
+    d, s, context = features()
+    product = fusion("gated", gate={"type": "product", "first": "time", "second": {"type": "product"}}).gate
+    first, (second, third) = product.gates[0], product.gates[1].gates
+    expected = first(d, s, context) * second(d, s, context) * third(d, s, context)
+    assert torch.allclose(product(d, s, context), expected)
+    assert fusion("gated", gate={"type": "product", "first": "none", "second": "none"}).gate is None
+
+
+def test_concat_is_one_convolution_of_both():
+    d, s, context = features(S)
+    module = fusion("concat", skip=S, gate="channel")
+    g = module.gate(d, s, context)
+    weight = torch.cat([module.decoder.weight, module.skip.weight], dim=1)  # (C, C + S, 1, 1)
+    expected = F.conv2d(torch.cat([d, g * s], dim=1), weight, module.decoder.bias)
+    assert torch.allclose(module(d, s, context), expected, atol=1e-5)
+    assert torch.equal(fusion("concat", skip=S, project=False)(d, s, context), torch.cat([d, s], dim=1))
+
+
+def attention_by_hand(module, d, s, mask):
+    """softmax(QKᵀ/√h)V over (B, C, H, W), with mask (N, N) saying what looks where."""
+    x, y = (normalised(t, t.shape[1] // 4).flatten(2).transpose(1, 2) for t in (d, s))
+    q, (k, v) = module.query(x), module.key_value(y).chunk(2, dim=-1)
+    heads = []
+    for one in range(module.heads):
+        part = slice(one * 8, (one + 1) * 8)
+        logits = q[..., part] @ k[..., part].transpose(1, 2) / math.sqrt(8)
+        heads.append(logits.masked_fill(~mask, -torch.inf).softmax(-1) @ v[..., part])
+    return module.out(torch.cat(heads, dim=-1)).transpose(1, 2).reshape(d.shape)
+
+
+@pytest.mark.parametrize(("size", "window", "side"), [((7, 5), None, (7, 5)), ((7, 5), 3, (3, 3)), ((4, 9), 4, (4, 3))])
+def test_attention_looks_where_it_says(size, window, side):
+    """Over all of a small skip; within windows that are as even as they can be, none of whose padding counts."""
+    torch.manual_seed(0)
+    module = SkipAttention(C, S, C, head_width=8, window=window)
+    torch.nn.init.normal_(module.out.weight)
+    d, s, _ = features(S, size)
+    row, column = (i.flatten() for i in torch.meshgrid(*map(torch.arange, size), indexing="ij"))
+    window_of = row // side[0] * 100 + column // side[1]
+    expected = attention_by_hand(module, d, s, window_of[:, None] == window_of)
+    assert module.heads == 2
+    assert torch.allclose(module(d, s), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "most"), [((16, 16), 16), ((15, 7), 20), ((1, 50), 8), ((50, 1), 1), ((3, 3), 9)])
+def test_pooled_keys_are_means_and_no_more_than_wanted(size, most):
+    pooled = pool(torch.ones(1, 2, *size), most)
+    assert pooled.shape[2] * pooled.shape[3] <= most
+    assert torch.allclose(pooled, torch.ones(()))  # also at the edges, where less is there
+    assert pooled.shape[2:] == size or size[0] * size[1] > most
+
+
+def test_attention_begins_as_the_decoder():
+    d, s, context = features(S)
+    assert torch.equal(fusion("attention", skip=S, live=False)(d, s, context), d)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 6), (1, 1)])
+def test_low_pass_is_its_transfer_function(size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    rows, columns = (2 * torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
+    r = torch.sqrt(rows[:, None] ** 2 + columns**2)
+    expected = torch.fft.ifft2(torch.fft.fft2(x) / (1 + (r / 0.25) ** 4)).real
+    assert torch.allclose(low_pass(x, 0.25), expected, atol=1e-6)
+
+
+def test_low_pass_splits_tones():
+    """A constant passes whole, half of a tone at the cutoff, nothing of a chequerboard."""
+    place = torch.arange(16.0)
+    tone = torch.cos(math.pi * 0.25 * place).expand(1, 1, 16, 16)
+    board = ((-1.0) ** (place[:, None] + place)).expand(1, 1, 16, 16)
+    assert torch.allclose(low_pass(torch.ones(1, 1, 16, 16), 0.25), torch.ones(()))
+    assert torch.allclose(low_pass(tone, 0.25), 0.5 * tone, atol=1e-5)
+    assert low_pass(board, 0.25).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("merge", ["add", "concat"])
+@pytest.mark.parametrize("scales", ["fixed", "learned", "time"])
+def test_frequency_scales_two_bands(merge, scales):
+    module = fusion("frequency", skip=S, scales=scales, merge=merge, low=0.5, high=1.5)
+    d, s, context = features(S)
+    low = low_pass(s, 0.25)
+    a = module.bands.scale.squeeze(1)  # (2, C or 1, 1, 1): low, high
+    if scales == "time":
+        a = torch.tensor([0.5, 1.5]).view(2, 1, 1, 1, 1)
+        level = torch.asinh(context.noise)[:, None]
+        a = a * 2 * torch.sigmoid(module.bands.bias + module.bands.slope * level)[..., None, None]
+    expected = module.merge(d, a[0] * low + a[1] * (s - low), context)
+    assert torch.allclose(module(d, s, context), expected, atol=1e-4)
+
+
+def test_frequency_of_unit_scales_is_add():
+    d, s, context = features()
+    for scales in ("fixed", "learned", "time"):
+        y = fusion("frequency", live=False, scales=scales)(d, s, context)
+        assert torch.allclose(y, d + s, atol=1e-5)
+
+
+# --- the time gate ------------------------------------------------------------------------------
+
+number = st.floats(-30, 30, width=32)
+level = st.one_of(st.floats(-5, 5, width=32), st.floats(0, 999, width=32), st.integers(0, 999).map(float))
+
+
+@settings(max_examples=200, deadline=None)
+@given(number, number, st.lists(level, min_size=2, max_size=20))
+def test_time_gate_never_opens_as_noise_grows(bias, slope, levels):
+    """For all weights and all levels on both scales of the label."""
+    gate = TimeGate(1)
+    with torch.no_grad():
+        gate.bias.fill_(bias)
+        gate.slope.fill_(slope)
+        noise = torch.tensor(sorted(levels))
+        g = gate(noise, noise, Context(noise, noise, noise)).flatten()
+    assert F.softplus(gate.slope).min() >= 0
+    assert (g.diff() <= 1e-6).all()
+    assert ((g >= 0) & (g <= 1)).all()
+
+
+def test_time_gate_has_room_on_both_scales_at_the_start():
+    ends = torch.tensor([0.0, 999.0, -1.5, 1.1])
+    g = TimeGate(1)(ends, ends, Context(ends, ends, ends)).flatten().tolist()
+    assert g == pytest.approx([0.953, 0.309, 0.973, 0.926], abs=2e-3)
+
+
+# --- the variance over depth --------------------------------------------------------------------
+
+DEPTH = 12
+
+
+def skips(batch=8, size=16):
+    """Skips of unit variance and different statistics, over and over; every second one is ten times as large."""
+    kinds = [
+        lambda: torch.randn(batch, C, size, size),
+        lambda: (torch.rand(batch, C, size, size) - 0.5) * math.sqrt(12),
+        lambda: torch.randn(batch, C, size, size) * (torch.rand(batch, C, size, size) < 0.1) / math.sqrt(0.1),
+        lambda: F.interpolate(torch.randn(batch, C, size // 4, size // 4), scale_factor=4.0),  # smooth
+        lambda: (torch.randn(batch, C, size, size) + torch.randn(batch, C, 1, 1)) / math.sqrt(2),  # channels differ
+    ]
+    for i in range(DEPTH):
+        yield kinds[i % len(kinds)]() * (10 if i % 2 else 1)
+
+
+def grown(spec, deviation=1.0, correlation=0.0):
+    """Var y / Var d after a stack of fusions at initialisation; the skips may be correlated with what they meet."""
+    torch.manual_seed(0)
+    d = start = deviation * torch.randn(8, C, 16, 16)
+    context = Context(torch.randn(8, E), torch.randn(8, 2, E), torch.linspace(0, 999, 8))
+    with torch.no_grad():
+        for s in skips():
+            module = ablate.create("fusion", spec).build(C, C, E).eval()
+            if correlation:
+                s = correlation * d / d.std() + math.sqrt(1 - correlation**2) * torch.randn(s.shape)
+            d = module(d, s, context)
+    return float(d.var() / start.var())
+
+
+def keeping_the_variance():
+    normed = [{"type": "renorm_add", "norm": norm} for norm in ("group", "adaptive_group")]
+    return [*normed, *({"type": "gated", "gate": gate} for gate in GATES)]
+
+
+@pytest.mark.parametrize("spec", keeping_the_variance(), ids=told)
+def test_the_variance_stays_over_depth(spec):
+    """Twelve fusions at initialisation, every second skip ten times as large: Var y / Var d in 0.95 … 1.05.
+
+    Measured: renorm_add 1.00, gated 0.99 (spatial, cross-attention) to 1.02 (channel, time × channel).
+    """
+    assert grown(spec) == pytest.approx(1, abs=0.05)
+
+
+def test_the_variance_grows_without():
+    """The same stack: `add` 610, for 1 + the sum of the skips' variances, 1 + 6·1 + 6·100, is 607.
+
+    A 1×1 convolution of both halves what comes in and adds half of the skip: 61. Without its norm,
+    renorm_add does the same: 67. Attention begins as d: 1.
+    """
+    assert grown("add") == pytest.approx(607, rel=0.02)
+    assert 40 < grown("concat") < 90
+    assert 40 < grown({"type": "renorm_add", "norm": "none"}) < 90
+    assert grown("attention") == 1
+
+
+def test_the_variance_where_the_claim_fails():
+    """Where d has not unit variance, the step pulls it there; where d and s correlate, it grows up to a bound.
+
+    From V to (V + α² + 2ρα√V)/(1 + α²), whose fixed point is √V = (ρ + √(ρ² + α²))/α: with α = 1, V = 2.62 at
+    ρ = 1/2, and 5.83 at ρ = 1, at any depth. A gate that is nearly closed has the higher bound, and nears it
+    more slowly. `add` grows without bound: 66 at ρ = 1/2.
+    """
+    assert grown("renorm_add", deviation=3) == pytest.approx(1 / 9, rel=0.05)
+    assert grown("renorm_add", correlation=0.5) == pytest.approx(2.62, rel=0.03)
+    assert grown("renorm_add", correlation=0.999) == pytest.approx(5.83, rel=0.05)
+    assert grown("add", correlation=0.5) > 50
+
+
+# --- what holds of all --------------------------------------------------------------------------
+
+
+@every
+def test_a_dropped_skip_is_a_missing_skip(spec):
+    """In training an image has its skip as in eval, or none, with probability p; in eval all have it."""
+    p, batch = 0.3, 400
+    d, s, context = features(batch=batch, size=(2, 2))
+    plain, module = fusion(spec), fusion(spec, skip_dropout=p)
+    name = spec if isinstance(spec, str) else spec["type"]
+    with torch.no_grad():
+        kept = module(d, s, context)
+        assert torch.equal(kept, plain(d, s, context))
+        if name == "concat" or (name == "frequency" and spec.get("merge") == "concat"):
+            absent = plain(d, torch.zeros_like(s), context)
+        else:
+            absent = d
+        y = module.train()(d, s, context)
+    has, lacks = (torch.isclose(y, one, atol=1e-5).flatten(1).all(1) for one in (kept, absent))
+    assert (has ^ lacks).all()
+    assert abs(float(lacks.float().mean()) - p) < 4 * math.sqrt(p * (1 - p) / batch)
+
+
+@every
+def test_half_precision_keeps_statistics_in_fp32(spec):
+    """bfloat16 features far from zero, under autocast, against fp32 on the same numbers; and layout is kept."""
+    module = fusion(spec)
+    d, s, context = features(size=(7, 5), batch=2)
+    d, s = (x.to(torch.bfloat16, memory_format=torch.channels_last) for x in (d, s + 20))
+    with torch.no_grad():
+        exact = module(d.float(), s.float(), context)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = module(d, s, context)
+            mixed = module(d.float(), s, context)
+    assert rough.dtype == torch.bfloat16
+    for y in (rough, mixed):
+        assert float((y.float() - exact).norm() / exact.norm()) < 0.02
+    assert exact.is_contiguous(memory_format=torch.channels_last)
+    assert rough.is_contiguous(memory_format=torch.channels_last)
+
+
+class Root(Config):
+    """A place for a fusion."""
+
+    fusion: Fusion = slot("add")
+
+
+def test_the_space_of_fusions_and_gates():
+    """Drawn from the whole space, every candidate builds and trains on maps of any size and on few tokens."""
+    import optuna
+
+    vary = ["norm", "alpha", "learned", "per_channel", "renorm", "gate", "project", "keys", "window", "most_keys"]
+    vary += ["scales", "merge", "cutoff", "gate.first", "gate.second", "gate.reduction", "skip_dropout", "head_width"]
+    paths = {"fusion": "all"} | {f"fusion.{field}": "all" for field in vary}
+    space = make_space(Root, {"fusion": "add"}, paths, catalog(), lambda spec: None)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    sizes = itertools.cycle([(5, 7), (1, 1), (3, 1), (17, 2), (8, 8)])
+    seen = set()
+    for _ in range(80):
+        chosen = space.suggest(study.ask())
+        part = create(Fusion, space.apply(chosen)["fusion"], catalog())
+        seen |= {chosen["fusion"], f"gate {chosen.get('fusion.gate')}", f"second {chosen.get('fusion.gate.second')}"}
+        torch.manual_seed(0)
+        module = part.build(C, S, E)
+        d, s, context = features(S, next(sizes))
+        y = module(d.requires_grad_(), s, context)
+        assert y.shape == (3, part.channels(C, S), *d.shape[2:])
+        y.square().mean().backward()
+        assert all(x.grad.isfinite().all() for x in (d, *module.parameters()) if x.grad is not None)
+    assert set(catalog().names("fusion")) <= seen
+    assert {f"gate {name}" for name in catalog().names("gate")} <= seen
+    assert any(f"second {name}" in seen for name in catalog().names("gate"))
+
+
+def test_matrix_work_is_counted():
+    """Linear layers, convolutions and attention products on the meta device; the FFT is none of them."""
+
+    class Net(torch.nn.Module):
+        def __init__(self, spec):
+            super().__init__()
+            self.fusion = ablate.create("fusion", spec).build(C, S, E)
+
+        def forward(self, x, noise, labels):
+            context = Context(x.new_empty(1, E), x.new_empty(1, 1, E), noise)
+            return self.fusion(x[:, :C], x[:, C:], context)
+
+    def macs(spec):
+        with torch.device("meta"):
+            return measure(Net(spec), ablate.component.Setting((C + S, 16, 20), None)).macs
+
+    places, keys, inner = 16 * 20, 8 * 10, 32
+    assert macs("add") == S * C * places
+    assert macs("concat") == macs({"type": "frequency", "merge": "concat"}) == (C + S) * C * places
+    pooled = places * C * inner + keys * S * 2 * inner + 2 * places * keys * inner + places * inner * C
+    assert macs({"type": "attention", "most_keys": 128}) == pooled
+    windowed = places * C * inner + places * S * 2 * inner + 2 * places * 16 * inner + places * inner * C
+    assert macs({"type": "attention", "keys": "windowed", "window": 4}) == windowed
+    assert macs("gated") == S * C * places
+
+
+def test_group_norm_takes_few_channels_and_odd_numbers_of_them():
+    for channels in (1, 2, 3, 7, 12, 97, 100, 192):
+        normed = group_norm(5 + 3 * torch.randn(2, channels, 8, 8))
+        assert normed.mean().abs() < 1e-5
+        assert normed.var(correction=0) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"type": "renorm_add", "norm": "grop"}, "did you mean 'group'"),
+        ({"type": "gated", "gate": "tim"}, "did you mean 'time'"),
+        ({"type": "gated", "gate": {"type": "product", "first": "channl"}}, "did you mean 'channel'"),
+        ({"type": "gated", "gate": {"type": "channel", "reduction": 0}}, "greater than or equal to 1"),
+        ({"type": "attention", "head_width": 12}, "multiple of 8"),
+        ({"type": "frequency", "cutoff": 1.5}, "less than or equal to 1"),
+        ({"type": "add", "skip_dropout": 1.0}, "less than 1"),
+    ],
+)
+def test_bad_values_are_refused(spec, message):
+    with pytest.raises(SpecError, match=message):
+        ablate.create("fusion", spec)
