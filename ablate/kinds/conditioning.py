@@ -40,6 +40,7 @@ class Site:
     embedding: int  # width E of the context's vectors
     branches: int = 2  # residual branches of a block (attention and MLP: 2)
     heads: int = 1  # attention heads, where the conditioning attends
+    zero_init: bool = True  # whether what the conditioning would start at zero does so
 
 
 class Conditioning(Component):

@@ -33,7 +33,7 @@ class AdaLN(Conditioning):
     def _regress(self, site: Site, parts: tuple[str, ...]) -> nn.Module:
         from ablate_zoo.modules.modulation import AdaptiveModulation
 
-        return AdaptiveModulation(site.embedding, site.width, site.branches, parts)
+        return AdaptiveModulation(site.embedding, site.width, site.branches, parts, begin_at_zero=site.zero_init)
 
 
 class AdaLNZero(AdaLN):

@@ -35,6 +35,23 @@ class LevelEmbedding(nn.Module):
         return self.second(nn.functional.silu(self.first(embedded)))
 
 
+class FrequencyEmbedding(nn.Module):
+    """The noise label at as many frequencies as the network is wide, without an MLP (Bao et al. 2023, section 3.1).
+
+    A vector is learned and added, as U-ViT does it by the position of the time token.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.position = nn.Parameter(torch.empty(width))
+        nn.init.trunc_normal_(self.position, std=0.02)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(B,) -> (B, width)."""
+        return frequencies(noise, self.width) + self.position
+
+
 class ClassEmbedding(nn.Embedding):
     """A vector a class, and one more, at index `classes`, for "no class"."""
 

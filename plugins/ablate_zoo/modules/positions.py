@@ -1,0 +1,84 @@
+"""Where a token is: added to it (sin-cos, learned), or turned into its queries and keys (RoPE)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ablate_zoo.modules.embedding import frequencies, positions_2d
+
+Rotation = tuple[Tensor, Tensor]  # cos and sin of the angles, each (N, d/2)
+
+
+class SinCos2d(nn.Module):
+    """A fixed table is added, sin and cos of the row and of the column (Dosovitskiy et al. 2021, appendix D.4)."""
+
+    def __init__(self, height: int, width: int, size: int) -> None:
+        super().__init__()
+        device = torch.empty(0).device  # the one that the network is built on
+        self.register_buffer("table", positions_2d(height, width, size).to(device), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        return tokens + self.table
+
+    def rotation(self, joined: int) -> Rotation | None:
+        """None: nothing is turned."""
+        return None
+
+
+class Learned(nn.Module):
+    """A vector a place is learned, and added (Dosovitskiy et al. 2021); standard deviation 0.02 at the start."""
+
+    def __init__(self, height: int, width: int, size: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(1, height * width, size))
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        return tokens + self.table
+
+    def rotation(self, joined: int) -> Rotation | None:
+        """None: nothing is turned."""
+        return None
+
+
+class Rope2d(nn.Module):
+    """Rotary positions (Su et al. 2021): one half of a head turns with the row, the other with the column.
+
+    A product of query and key then depends on the difference of their places alone. The frequencies go
+    from 1 down to 1/period; the heads' width must be a multiple of 4, two numbers a turn.
+    """
+
+    def __init__(self, height: int, width: int, size: int, period: float = 10_000.0) -> None:
+        super().__init__()
+        device = torch.empty(0).device
+        rows, columns = (frequencies(torch.arange(n, device="cpu"), size // 2, period) for n in (height, width))
+        grid = [
+            torch.cat([r[:, None].expand(-1, width, -1), c[None].expand(height, -1, -1)], dim=-1)
+            for r, c in zip(rows.chunk(2, dim=-1), columns.chunk(2, dim=-1), strict=True)
+        ]  # cos and sin, (height, width, size/2)
+        for name, table in zip(("cos", "sin"), grid, strict=True):
+            self.register_buffer(name, table.reshape(height * width, size // 2).to(device), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) as it is: places enter by the rotation."""
+        return tokens
+
+    def rotation(self, joined: int) -> Rotation | None:
+        """For the places, after `joined` tokens without one, which are not turned."""
+        if joined == 0:
+            return self.cos, self.sin
+        half = self.cos.shape[1]
+        return (
+            torch.cat([self.cos.new_ones(joined, half), self.cos]),
+            torch.cat([self.sin.new_zeros(joined, half), self.sin]),
+        )
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn each pair (x_i, x_{i+d/2}) of (B, heads, N, d) by the token's i-th angle (Su et al. 2021, eq. 34)."""
+    cos, sin = rotation  # (N, d/2)
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
