@@ -153,7 +153,7 @@ class Segment:
             learner.process,
             self.setting,
             learner.network,
-            learner.average.weights(),
+            self.candidate.ema.measured(learner.average, training.snapshots),
             self.dataset,
             self.evaluation,
             self.job["seed"],

@@ -17,6 +17,7 @@ from ablate.divergence import first_bad_module
 from ablate.files import write_json
 from ablate.kinds.executor import Stop, Stopped
 from ablate.probing import Probing
+from ablate.snapshots import Snapshots
 from ablate.train import Learner, Step
 from ablate.trial import Budget
 
@@ -48,6 +49,7 @@ class Training:
         self.probing = probing or Probing((), 0)
         self.curve = Curve()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
+        self.snapshots = Snapshots(folder / "snapshots")
         self.learner, facts = self._resumed()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
@@ -67,7 +69,8 @@ class Training:
             observers = self.probing.before(self.learner, self._horizon(), self._last())
             waiting.append(self.learner.step(self._horizon(), observers))
             self.pause()
-            if not self._row_is_due(time.monotonic() - clock) and time.monotonic() - clock < LOOK_SECONDS:
+            due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
+            if not (due or self._row_is_due(time.monotonic() - clock) or time.monotonic() - clock >= LOOK_SECONDS):
                 continue
             bad = self._look(waiting)
             now = time.monotonic()
@@ -78,6 +81,9 @@ class Training:
             if self._row_is_due():
                 self.curve.close_row(last.images, last.rate, self.seconds)
             self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
+            if due or self._spent():
+                self.snapshots.keep(last.images, self.learner.average.snapshot())
+                now = time.monotonic()
             if self._spent() or now - saved >= interval:
                 self._save()
                 saved = time.monotonic()
@@ -161,6 +167,7 @@ class Training:
         """A learner that stands where the newest good checkpoint left off, and what that knew."""
         learner = self._make()
         checkpoint = newest(self._folder / "checkpoint", str(learner.device))
+        self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
         if checkpoint is None:
             return learner, {}
         learner.load(checkpoint)

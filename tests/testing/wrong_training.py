@@ -110,6 +110,7 @@ class Drift(Ema):
         "lies_among_its_values",
         "has_weights_for_every_parameter",
         "resumes_where_it_stopped",
+        "measures_what_it_promises",
     )
 
     def build(self, parameters):

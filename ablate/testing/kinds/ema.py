@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import contextlib
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor, nn
+
+from ablate.errors import InputError
 from ablate.kinds.ema import Average, Ema
 from ablate.testing.case import Case, Check
 
@@ -74,6 +78,51 @@ def resumes_where_it_stopped(case: Case) -> None:
             assert same, f"{part!r}: {label!r} goes on differently from its own state"
 
 
+def measures_what_it_promises(case: Case) -> None:
+    """At the end of training each average that is measured has a label and lies among the weights that it saw.
+
+    Lengths that it says can be rebuilt can be, to averages of the same kind; others are refused.
+    """
+    for part in _variants(case):
+        parameters, kept, total = _parameters(0.0), _Held(), 40 * BATCH
+        average = part.build(parameters)
+        for step in range(1, 41):
+            _set(parameters, step / 40)
+            average.update(step * BATCH, BATCH)
+            if average.due(step * BATCH, BATCH, total) or step == 40:
+                kept.keep(step * BATCH, average.snapshot())
+        ends = part.lengths(kept.images)
+        rebuilt = part.rebuild(ends, kept) if ends else {}
+        for label, weights in {**part.measured(average, kept), **rebuilt}.items():
+            assert label.strip() and weights.keys() == parameters.keys(), f"{part!r}: {label!r} holds other weights"
+            for name, value in weights.items():
+                assert value.shape == parameters[name].shape, f"{part!r}: {label!r} has {name} in another shape"
+                low, high = value.detach().aminmax()
+                assert 0 < float(low) <= float(high) <= 1.001, f"{part!r}: {label!r} leaves its values"
+        for length in (ends[0] / 2, ends[1] * 2) if ends else (0.1,):
+            with contextlib.suppress(InputError):
+                part.rebuild([length], kept)
+                raise AssertionError(f"{part!r}: rebuilds {length:g}, though it can give {ends}")
+
+
+class _Held:
+    """Snapshots in memory."""
+
+    def __init__(self) -> None:
+        self.images: list[int] = []
+        self._held: dict[int, dict[str, Tensor]] = {}
+
+    def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing counts that has nothing in it."""
+        if tensors:
+            self.images.append(images)
+            self._held[images] = {name: value.clone() for name, value in tensors.items()}
+
+    def load(self, images: int) -> dict[str, Tensor]:
+        """In fp32."""
+        return {name: value.float() for name, value in self._held[images].items()}
+
+
 def _variants(case: Case) -> list[Ema]:
     return [part for part in case.variants(numbers=True) if isinstance(part, Ema)]
 
@@ -100,4 +149,5 @@ CHECKS: tuple[Check, ...] = (
     lies_among_its_values,
     has_weights_for_every_parameter,
     resumes_where_it_stopped,
+    measures_what_it_promises,
 )
