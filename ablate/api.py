@@ -3,10 +3,11 @@
 from ablate.component import Choice, Component, Extent, Range, Setting, Spec, When, slot
 from ablate.errors import InputError
 from ablate.hooks import hookimpl
+from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
-from ablate.kinds.data import Data, Dataset
+from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
@@ -29,6 +30,7 @@ from ablate.kinds.weighting import Weighting
 
 __all__ = [
     "Assignment",
+    "Autoencoder",
     "Average",
     "Backbone",
     "Choice",
@@ -40,12 +42,14 @@ __all__ = [
     "Context",
     "Data",
     "Dataset",
+    "Decoder",
     "Denoised",
     "Denoiser",
     "Design",
     "Dimension",
     "DiscreteSchedule",
     "Ema",
+    "Encoding",
     "Executor",
     "Extent",
     "Extractor",

@@ -15,15 +15,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Images as uint8 (N, C, H, W) and labels as int64 (N,); the two parts never overlap."""
+class Encoding:
+    """How latents z of an autoencoder become what the network sees: x = (z − shift)·scale, a channel at a time.
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64] | None
+    normalised: the stored values are x already; decoding needs shift and scale all the same.
+    sampled: mean ‖ standard deviation of z are stored, (N, 2C, H, W), and z is drawn anew each time.
+    """
+
+    shift: tuple[float, ...]  # (C,)
+    scale: tuple[float, ...]  # (C,)
+    normalised: bool = False
+    sampled: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is trained on and what is measured against; the two parts never overlap.
+
+    images: uint8 (N, C, H, W), which the network sees in [-1, 1]; with an `encoding`, latents as
+    floats. The reference is pixels in any case. Arrays may be memory-mapped.
+    """
+
+    images: NDArray[np.uint8] | NDArray[np.floating]
+    labels: NDArray[np.int64] | None  # (N,)
     reference_images: NDArray[np.uint8]
     reference_labels: NDArray[np.int64] | None
     classes: int | None
     hash: str  # SHA-256 of the content of both parts
+    flip: bool = False  # every second image drawn is mirrored, left to right
+    mirrored: NDArray[np.floating] | None = None  # latents of the mirrored images: drawn every second time
+    encoding: Encoding | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the network sees."""
+        channels, height, width = self.images.shape[1:]
+        halves = 2 if self.encoding is not None and self.encoding.sampled else 1
+        return channels // halves, height, width
 
 
 class Data(Component):
@@ -38,3 +66,6 @@ class Data(Component):
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
         """The images; what is slow to make is kept under `cache` (written atomically)."""
+
+    def check(self, cache: Path) -> None:
+        """Raise InputError for what shows only when the images are read, before a study writes anything."""

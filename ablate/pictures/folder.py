@@ -27,7 +27,7 @@ class Folder(Source):
 
     def __init__(self, path: Path, labelling: Labelling) -> None:
         self.path = path
-        files = sorted(_files(path))
+        files = sorted(list_files(path))
         self.names = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
         if not self.names:
             endings = Counter(Path(name).suffix or "no suffix" for name in files)
@@ -53,8 +53,11 @@ class Folder(Source):
         return "\n".join(f"{file.relative_to(self.path)} {stamp_of(file)}" for file in files)
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Paths relative to root, with forward slashes, of what is no link and not hidden."""
+def list_files(root: Path) -> Iterator[str]:
+    """Paths relative to root, with forward slashes, of what is no link and not hidden.
+
+    Raises InputError for a link that leads out of the folder, and for what cannot be read.
+    """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"cannot be read: {error.strerror}", error.filename)

@@ -1,0 +1,39 @@
+"""autoencoder: from the latents that a network draws back to pixels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from ablate.component import Component, Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Decoder = Callable[["Tensor"], "Tensor"]
+
+
+class Autoencoder(Component):
+    """A fixed decoder that stands between sampling and measuring; it provides "decoder".
+
+    It is no part of training: with another one, the same checkpoints are measured again.
+    """
+
+    kind: ClassVar[str] = "autoencoder"
+
+    @abstractmethod
+    def pixels(self, setting: Setting) -> Setting:
+        """The images that come of latents of this setting; needs no weights."""
+
+    @abstractmethod
+    def build(self, device: torch.device) -> Decoder:
+        """Latents z (B, C, H, W) fp32, without shift and scale -> images (B, C', H', W') fp32, about [-1, 1].
+
+        Raises InputError where the weights are not to be had.
+        """
+
+    @abstractmethod
+    def identity(self) -> str:
+        """SHA-256 of all that decides the pixels: part of the identity of what is measured through it."""
