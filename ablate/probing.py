@@ -36,8 +36,9 @@ class Probing:
     What is found stays on the device until `settle`, which training calls where it reads the losses.
     """
 
-    def __init__(self, probes: Sequence[Probe], seed: int) -> None:
+    def __init__(self, probes: Sequence[Probe], seed: int, held: int = HELD) -> None:
         self._seed = seed
+        self._held = held  # images of the held batch
         self._active = {probe.name: _Active(probe, probe.build()) for probe in probes}
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[tuple[str, int, Readings]] = []  # not read yet
@@ -142,21 +143,21 @@ class Probing:
             return
         observers = [o for name in names if isinstance(o := self._active[name].observer, PassObserver)]
         if self._batch is None:
-            self._batch = held_batch(learner, self._seed)
+            self._batch = held_batch(learner, self._seed, self._held)
         show(learner, self._batch, observers)
         seen = learner.images_seen
         self._waiting += [(name, seen, one.read()) for name, one in zip(names, observers, strict=True)]
 
 
-def held_batch(learner: Learner, seed: int) -> tuple[Noised, torch.Tensor | None]:
-    """HELD training images, at LEVELS times in the middle of equal parts of [0, 1], one after the other.
+def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, torch.Tensor | None]:
+    """Training images, at LEVELS times in the middle of equal parts of [0, 1], one after the other.
 
     The same for all candidates of a seed, whatever levels they train on.
     """
     draws = Draws(mix(seed, "probe", 0), learner.device)
-    index = draws.order(0, HELD, len(learner.data))
+    index = draws.order(0, count, len(learner.data))
     x0 = learner.data.take(index)
-    t = (torch.arange(HELD, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS
+    t = (torch.arange(count, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS
     noise = torch.randn(x0.shape, device=learner.device, generator=draws.at("noise", 0))
     labels = None if learner.data.labels is None else learner.data.labels[index]
     return learner.process.diffuse(x0, noise, learner.process.level(t)), labels

@@ -7,7 +7,7 @@ the number of questions before it, so that a resumed study asks what it would ha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,14 @@ class Ledger:
     """One Optuna study in one SQLite file. Every method raises InputError where the file refuses."""
 
     def __init__(
-        self, file: Path, name: str, space: Space, design: Design, objectives: Sequence[Objective], seed: int
+        self,
+        file: Path,
+        name: str,
+        space: Space,
+        design: Design,
+        objectives: Sequence[Objective],
+        seed: int,
+        constraints: Sequence[str] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._file = file
@@ -46,10 +53,14 @@ class Ledger:
         self._design = design
         self._seed = seed
         self._objectives = objectives
+        self.constraints = tuple(constraints)
         self._proposals, self._total = plan_candidates(space, design)
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
+        if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
+            told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
+            raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
         with self._refusals():
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
@@ -91,15 +102,29 @@ class Ledger:
         self._asked += 1
         return Asked(trial.number, chosen, False)
 
-    def tell(self, asked: Asked, values: Sequence[float] | None) -> None:
-        """Write down what a candidate is worth: one number an objective, or None where it failed."""
+    def tell(self, asked: Asked, values: Sequence[float] | None, excess: Mapping[str, float] | None = None) -> None:
+        """Write down what a candidate is worth: one number an objective, or None where it failed.
+
+        `excess` says by constraint how far it lies beyond it, 0 or less where it keeps it.
+        """
         if asked.told:
             return
         with self._refusals():
+            if values is not None and excess:
+                self._constrain(asked.number, excess)
             if values is None:
                 self._study.tell(asked.number, state=TrialState.FAIL)
             else:
                 self._study.tell(asked.number, list(values))
+
+    def _constrain(self, number: int, excess: Mapping[str, float]) -> None:
+        """Optuna's samplers prefer what keeps all constraints, then what is least beyond them."""
+        study = self._storage.get_study_id_from_name(self._study.study_name)
+        trial = optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
+        if hasattr(trial, "set_constraint"):  # in Optuna 4 no sampler would read them here
+            for name, beyond in excess.items():
+                if name not in trial.constraints:  # by a run that was cut short before it told the values
+                    trial.set_constraint(name, beyond)
 
     def worst(self) -> list[float]:
         """The worth of a diverged candidate: ranked last in every objective that is measured."""

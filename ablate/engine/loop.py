@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.candidate import Candidate
-from ablate.engine.ledger import Asked, Ledger
+from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, label, running
 from ablate.errors import InputError, SpecError
 from ablate.files import write_json
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
 from ablate.space import Space
-from ablate.trial import Objective, Question, read_record
+from ablate.trial import Constraint, Objective, Question, read_record
 
 TICK = 0.25  # seconds between two looks at the workers
 LOST = 5  # times that a trial is taken up again after its worker was lost
@@ -41,6 +41,7 @@ class Plan:
     device: str  # "cpu" or "cuda"
     cache: Path
     seed: int
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass
@@ -69,7 +70,15 @@ class Engine:
         self.watch = watch
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self.ledger = Ledger(plan.folder / "optuna.db", plan.name, plan.space, plan.design, plan.objectives, plan.seed)
+        self.ledger = Ledger(
+            plan.folder / "optuna.db",
+            plan.name,
+            plan.space,
+            plan.design,
+            plan.objectives,
+            plan.seed,
+            tuple(constraint.of.name for constraint in plan.constraints),
+        )
         self._groups: dict[str, list[_Group]] = {}  # by trial: two candidates may be one and the same
         self._queue: deque[dict[str, Any]] = deque()
         self._running: dict[str, dict[str, Any]] = {}
@@ -233,11 +242,16 @@ class Engine:
             return
         records = [record for record in group.records.values() if record is not None]
         if any(record["state"] == "diverged" for record in records):
-            self.ledger.tell(group.asked, self.ledger.worst())
+            self.ledger.tell(group.asked, self.ledger.worst(), dict.fromkeys(self.ledger.constraints, WORST))
             return
         values = [self._mean(objective, records) for objective in self.plan.objectives]
         told = [value for value in values if value is not None]
-        self.ledger.tell(group.asked, told if records and len(told) == len(values) else None)
+        self.ledger.tell(group.asked, told if records and len(told) == len(values) else None, self._excess(records))
+
+    def _excess(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """How far a candidate lies beyond each bound; what it has no value of (no attention, no logits) it keeps."""
+        means = [(constraint, self._mean(constraint.of, records)) for constraint in self.plan.constraints]
+        return {one.of.name: 0.0 if mean is None else one.excess(mean) for one, mean in means}
 
     def _mean(self, objective: Objective, records: Sequence[Mapping[str, Any]]) -> float | None:
         found = [value for record in records if (value := objective.value(record)) is not None]

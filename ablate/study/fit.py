@@ -11,6 +11,7 @@ from ablate.component import Setting
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.kinds.probe import Probe
 from ablate.registry import Catalog
 from ablate.space import Space
 from ablate.trial import Evaluation
@@ -42,10 +43,11 @@ class Fit:
             return "; ".join(map(str, error.problems))
         return None
 
-    def measurement_problems(self, evaluation: Evaluation) -> list[Problem]:
-        """Why these data cannot be loaded, or cannot be measured so."""
+    def measurement_problems(self, evaluation: Evaluation, probes: Sequence[Probe] = ()) -> list[Problem]:
+        """Why these data cannot be loaded, cannot be measured so, or cannot be looked at by a probe."""
         problems = []
         parts = [*self.data.parts(("data",)), *evaluation.parts(("evaluate",))]
+        parts += [part for i, probe in enumerate(probes) for part in probe.parts(("probes", i))]
         brought = frozenset[str]().union(*(part.provides() for _, part in parts))
         for path, part in parts:
             reason = part.refuse(self.setting)

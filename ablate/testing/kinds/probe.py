@@ -1,0 +1,134 @@
+"""Checks of a probe: it changes nothing, tells plain numbers, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablate.candidate import Candidate, compose
+from ablate.component import Setting
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.data import Dataset
+from ablate.kinds.probe import HistoryObserver, Probe
+from ablate.probing import LEVELS, Probing
+from ablate.testing.case import Case, Check
+from ablate.testing.small import settle, shrink
+from ablate.train import Images, Learner
+
+CPU = torch.device("cpu")
+BATCH = 4
+STEPS = 2
+BACKBONES = 3  # with so many networks it is tried, at the most
+
+
+def changes_nothing(case: Case) -> None:
+    """With it and without it training ends in the same weights, to the bit; no hook and no gradient is left behind."""
+    for part in _variants(case):
+        for candidate, setting in _candidates(case):
+            watched, alone = (_trained(candidate, setting, *probes)[0] for probes in ([part], []))
+            for name, value in alone.network.state_dict().items():
+                assert torch.equal(watched.network.state_dict()[name], value), f"{part!r}: {name} is trained otherwise"
+            hooked = [n for n, m in watched.network.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+            assert not hooked, f"{part!r}: leaves hooks on {', '.join(hooked[:5])}"
+            assert watched.network.training, f"{part!r}: leaves the network in eval()"
+
+
+def tells_plain_numbers(case: Case) -> None:
+    """Every row has a site and a finite value; its summary is one number, or None where nothing was to be seen."""
+    for part in _variants(case):
+        for candidate, setting in _candidates(case):
+            probing = _trained(candidate, setting, part)[1]
+            rows = probing.rows()
+            for row in rows:
+                assert isinstance(row["site"], str), f"{part!r}: {row['site']!r} is no site"
+                assert row["value"] is not None, f"{part!r}: not finite at {row['site']!r} after {row['images']} images"
+            json.dumps(rows, allow_nan=False)
+            summary = probing.summaries()[part.name]
+            assert summary is None or math.isfinite(summary), f"{part!r}: sums up as {summary}"
+            assert part.summary([]) in (None, 0), f"{part!r}: sums up nothing as {part.summary([])}"
+
+
+def resumes_where_it_stopped(case: Case) -> None:
+    """Taken up from its state as JSON, in the middle of a training, it tells the same."""
+    for part in _variants(case):
+        for candidate, setting in _candidates(case)[:1]:
+            whole, pieces = (_trained(candidate, setting, part, stop=stop)[1].rows() for stop in (None, 1))
+            assert pieces == whole, f"{part!r}: tells otherwise after an interruption"
+        observer = part.build()
+        if isinstance(observer, HistoryObserver):
+            _resumes_its_history(part, observer)
+
+
+def _resumes_its_history(part: Probe, observer: HistoryObserver) -> None:
+    other, told = part.build(), []
+    assert isinstance(other, HistoryObserver)
+    for step in range(60):
+        values = (100.0 if step % 17 == 16 else 1 + 0.01 * step, math.inf if step % 13 == 12 else 2.0)
+        told.append((list(observer.step(*values)), list(other.step(*values))))
+        fresh = part.build()
+        assert isinstance(fresh, HistoryObserver)
+        fresh.load(json.loads(json.dumps(other.state(), allow_nan=False)))
+        other = fresh
+    assert all(one == two for one, two in told), f"{part!r}: finds other events after it was taken up again"
+
+
+def _variants(case: Case) -> list[Probe]:
+    return [part for part in case.variants() if isinstance(part, Probe)]
+
+
+def _candidates(case: Case) -> list[tuple[Candidate, Setting]]:
+    """Small networks of several kinds, each with data for it."""
+    found = []
+    for part in case.partners("backbone"):
+        if isinstance(part, Backbone) and not part.requires():
+            setting = settle(part)
+            spec: dict[str, Any] = {"backbone": shrink(part, setting).spec(), "batch": BATCH}
+            found.append(
+                (compose({**spec, "optimizer": {"type": _optimizer(case), "lr": 1e-3}}, case.catalog), setting)
+            )
+    assert found, "there is no backbone to train"
+    return found[:BACKBONES]
+
+
+def _optimizer(case: Case) -> str:
+    named = case.catalog.default("optimizer")
+    assert named is not None
+    return named
+
+
+@lru_cache(maxsize=8)
+def _trained(
+    candidate: Candidate, setting: Setting, *probes: Probe, stop: int | None = None
+) -> tuple[Learner, Probing]:
+    """A few steps, with an observation before each; at step `stop` the probes are taken up from their state."""
+    learner = Learner(candidate, setting, _images(setting), 0, CPU, None)
+    learner.network.train()
+    often = [probe.model_copy(update={"every": BATCH}) for probe in probes]
+    probing = Probing(often, 0, LEVELS)
+    for step in range(STEPS):
+        if step == stop:
+            probing.settle()
+            state = json.loads(json.dumps(probing.state(), allow_nan=False))
+            probing = Probing(often, 0, LEVELS)
+            probing.load(state)
+        observers = probing.before(learner, BATCH * STEPS, step == STEPS - 1)
+        taken = learner.step(BATCH * STEPS, observers)
+        probing.step(taken.images, float(taken.loss), float(taken.gradient_norm))
+    probing.settle()
+    probing.finish(learner)
+    return learner, probing
+
+
+def _images(setting: Setting) -> Images:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (16, *setting.shape), dtype=np.uint8)
+    labels = None if setting.classes is None else np.arange(16) % setting.classes
+    return Images(Dataset(pixels, labels, pixels[:0], None, setting.classes, "0" * 64), CPU)
+
+
+CHECKS: tuple[Check, ...] = (changes_nothing, tells_plain_numbers, resumes_where_it_stopped)
