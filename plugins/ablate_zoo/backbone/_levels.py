@@ -20,9 +20,9 @@ class Step:
     last: bool = True  # the last block of its level in the encoder or decoder
 
 
-def encoder(channels: Sequence[int], blocks: int) -> Iterator[Step]:
-    """At each level its blocks, then half the size; channels: one number a level."""
-    width = channels[0]
+def encoder(stem: int, channels: Sequence[int], blocks: int) -> Iterator[Step]:
+    """At each level its blocks, then half the size; stem: channels at the start; channels: one number a level."""
+    width = stem
     for level, outputs in enumerate(channels):
         for i in range(blocks):
             yield Step(level, width, outputs, last=i == blocks - 1)
@@ -31,13 +31,13 @@ def encoder(channels: Sequence[int], blocks: int) -> Iterator[Step]:
             yield Step(level + 1, width, width, resample="down")
 
 
-def decoder(channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]) -> Iterator[Step]:
+def decoder(stem: int, channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]) -> Iterator[Step]:
     """At each level, from the deepest, one block more than in the encoder, then twice the size.
 
     fused(channels, skip channels) -> channels of what the two become. Every output of the encoder, and of the
     convolution before it, is the skip of one block.
     """
-    skips = [channels[0], *(step.outputs for step in encoder(channels, blocks))]
+    skips = [stem, *(step.outputs for step in encoder(stem, channels, blocks))]
     width = channels[-1]
     for level in reversed(range(len(channels))):
         for i in range(blocks + 1):

@@ -28,6 +28,7 @@ class UNet(Backbone):
 
     width: Annotated[int, Field(ge=2, multiple_of=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
     multipliers: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 2.0, 2.0)
+    stem_width: Annotated[int | None, Field(ge=1)] = None  # channels of the first convolution; None: of the first level
     blocks: Annotated[int, Field(ge=1), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
     convolution: Literal["full", "separable"] = "full"  # separable: 3×3 a channel, then 1×1
     norm: Literal["group", "instance", "layer", "rms"] = "group"  # the last two: over the channels of each place
@@ -62,14 +63,19 @@ class UNet(Backbone):
         return tuple(round(self.width * m) for m in self.multipliers)
 
     @property
+    def stem(self) -> int:
+        """Channels after the first convolution."""
+        return self.stem_width or self.channels[0]
+
+    @property
     def encoder(self) -> list[levels.Step]:
         """Its steps, from the image's size down."""
-        return list(levels.encoder(self.channels, self.blocks))
+        return list(levels.encoder(self.stem, self.channels, self.blocks))
 
     @property
     def decoder(self) -> list[levels.Step]:
         """Its steps, from the smallest size up."""
-        return list(levels.decoder(self.channels, self.blocks, self.fusion.channels))
+        return list(levels.decoder(self.stem, self.channels, self.blocks, self.fusion.channels))
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
@@ -156,7 +162,7 @@ class UNet(Backbone):
         classes = setting.classes if self.class_condition else None
         outputs = image * (2 if self.learned_sigma else 1)
         made = unet.UNet(
-            (image, self.channels[0], self.channels[0], outputs),
+            (image, self.stem, self.channels[0], outputs),
             unet.Condition(self.width, cells.embedding, classes),
             [cells.make(step) for step in self.encoder],
             cells.middle(),

@@ -23,7 +23,7 @@ class Residual(nn.Module):
 
     def __init__(self, rescale: str, drop_path: float) -> None:
         super().__init__()
-        self.factor = math.sqrt(0.5) if rescale == "half_variance" else 1.0
+        self.factor = math.sqrt(0.5) if rescale == "sqrt_half" else 1.0
         self.weight = nn.Parameter(torch.ones(())) if rescale == "learned" else None
         self.drop_path = drop_path
 

@@ -1,0 +1,83 @@
+"""The known U-Nets as files of `studies/models/`: parameters and Gflops as published."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import ablate
+from ablate.study.yaml import read
+
+MODELS = Path(__file__).parents[2] / "studies" / "models"
+TABLE = ablate.published()
+
+# As printed by the papers, in millions; None: no paper gives Gflops by this convention.
+PRINTED = {
+    "ddpm_cifar10": (35.7, None),
+    "ddpm_256": (113.7, None),
+    "iddpm_cifar10": (52.5, None),
+    "iddpm_imagenet64": (273, None),
+    "edm_cifar10_ddpmpp": (55.7, None),
+    "adm_imagenet64": (295.9, None),
+    "adm_imagenet128": (421.5, None),
+    "adm_imagenet256": (554, 1120),
+    "adm_imagenet512": (559, 1983),
+}
+# Of the authors' own code, with an embedding for "no class" where there are classes, which theirs lack.
+EXACT = {
+    "ddpm_cifar10": 35_746_307,
+    "ddpm_256": 113_673_219,
+    "iddpm_cifar10": 52_546_438,
+    "iddpm_imagenet64": 273_049_350 + 4 * 192,
+    "adm_imagenet64": 295_904_454 + 4 * 192,
+    "adm_imagenet128": 421_529_606 + 4 * 256,
+    "adm_imagenet256": 553_838_086 + 4 * 256,
+    "adm_imagenet512": 558_997_638 + 4 * 256,
+    "adm_u_imagenet256": 311_795_910 + 4 * 192,
+    "adm_u_imagenet512": 308_835_270 + 4 * 192,
+    # Labels enter after the noise level's two layers, not before them: 11 vectors of 512, for 10 of 128 and a bias.
+    "edm_cifar10_ddpmpp": 55_734_147 + 11 * 512 - 11 * 128,
+}
+
+
+@cache
+def cost(name):
+    return ablate.cost(MODELS / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_as_printed(name):
+    params, gflops = PRINTED[name]
+    digits = 1 if isinstance(params, float) else 0
+    assert round(cost(name).params / 1e6, digits) == params
+    assert gflops is None or round(cost(name).gflops) == gflops
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_exactly_as_the_authors_code(name):
+    assert cost(name).params == EXACT[name]
+
+
+@pytest.mark.parametrize(("size", "base", "params", "gflops"), [(256, 64, 608, 742), (512, 128, 730, 2813)])
+def test_an_upsampler_with_its_base(size, base, params, gflops):
+    parts = cost(f"adm_imagenet{base}"), cost(f"adm_u_imagenet{size}")
+    assert round(sum(part.params for part in parts) / 1e6) == params
+    assert round(sum(part.gflops for part in parts)) == gflops
+
+
+def test_the_literature_says_the_same():
+    rows = TABLE.query("model in ('ADM', 'ADM-U')").drop_duplicates(["model", "resolution"])
+    assert len(rows) >= 2
+    for row in rows.to_dict("records"):
+        names = [f"adm_imagenet{row['resolution']}"]
+        if row["model"] == "ADM-U":
+            names = ["adm_imagenet128", "adm_u_imagenet512"]
+        assert round(sum(cost(name).params for name in names) / 1e6) == row["params_M"]
+        assert round(sum(cost(name).gflops for name in names)) == row["gflops"]
+
+
+def test_every_file_is_looked_at():
+    files = {path.stem for path in MODELS.glob("*.yaml") if read(path).data["backbone"]["type"] == "unet"}
+    assert files == EXACT.keys()
