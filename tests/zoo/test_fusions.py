@@ -191,7 +191,7 @@ def test_frequency_scales_two_bands(merge, scales):
     module = fusion("frequency", skip=S, scales=scales, merge=merge, low=0.5, high=1.5)
     d, s, context = features(S)
     low = low_pass(s, 0.25)
-    a = module.bands.scale.squeeze(1)  # (2, C or 1, 1, 1): low, high
+    a = module.bands.scale[..., None, None]  # (2, C or 1, 1, 1): low, high
     if scales == "time":
         a = torch.tensor([0.5, 1.5]).view(2, 1, 1, 1, 1)
         level = torch.asinh(context.noise)[:, None]
@@ -331,7 +331,7 @@ def test_a_dropped_skip_is_a_missing_skip(spec):
 @every
 def test_half_precision_keeps_statistics_in_fp32(spec):
     """bfloat16 features far from zero, under autocast, against fp32 on the same numbers; and layout is kept."""
-    module = fusion(spec)
+    module = fusion(spec).to(memory_format=torch.channels_last)
     d, s, context = features(size=(7, 5), batch=2)
     d, s = (x.to(torch.bfloat16, memory_format=torch.channels_last) for x in (d, s + 20))
     with torch.no_grad():

@@ -51,7 +51,7 @@ def decides_for_each_image_alone(case: Case) -> None:
         with torch.no_grad():
             g = module(d, s, context)
             assert torch.equal(module(d, s, context), g), "in eval(), the output is not repeatable"
-            embedding, tokens, noise, _ = context
+            embedding, tokens, noise = context.embedding, context.tokens, context.noise
             alone = module(d[1:2], s[1:2], Context(embedding[1:2], tokens[1:2], noise[1:2]))
             assert networks.close(alone, g[1:2]), "depends on the rest of the batch"
 
@@ -114,7 +114,7 @@ def _features(height: int, width: int) -> tuple[Tensor, Tensor, Context]:
 
 
 def _to_meta(d: Tensor, s: Tensor, context: Context) -> tuple[Tensor, Tensor, Context]:
-    embedding, tokens, noise, _ = context
+    embedding, tokens, noise = context.embedding, context.tokens, context.noise
     return d.to("meta"), s.to("meta"), Context(embedding.to("meta"), tokens.to("meta"), noise.to("meta"))
 
 

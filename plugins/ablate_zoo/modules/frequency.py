@@ -19,8 +19,8 @@ def low_pass(x: Tensor, cutoff: float) -> Tensor:
     rows = torch.fft.fftfreq(height, d=0.5, device=x.device)[:, None]
     columns = torch.fft.rfftfreq(width, d=0.5, device=x.device)
     squared = (rows.square() + columns.square()) / cutoff**2  # (r/cutoff)², (H, W//2 + 1)
-    spectrum = torch.fft.rfft2(x.float()) / (1 + squared.square())
-    return torch.fft.irfft2(spectrum, s=(height, width)).to(x.dtype)
+    passed = 1 / (1 + squared.square())
+    return torch.fft.irfft2(torch.fft.rfft2(x.float()) * passed, s=(height, width)).to(x.dtype)
 
 
 class BandScale(nn.Module):
@@ -34,9 +34,9 @@ class BandScale(nn.Module):
         super().__init__()
         self.cutoff = cutoff
         self.how = how
-        start = torch.tensor([low, high]).view(2, 1, 1, 1, 1)
+        start = torch.tensor([[low], [high]])
         if how == "learned":
-            self.scale = nn.Parameter(start.repeat(1, 1, channels, 1, 1))
+            self.scale = nn.Parameter(start.repeat(1, channels))
         else:
             self.register_buffer("scale", start, persistent=False)
         if how == "time":
@@ -45,11 +45,11 @@ class BandScale(nn.Module):
 
     def forward(self, s: Tensor, context: Context) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        scale = self.scale
+        scale = self.scale  # (2, channels or 1)
         if self.how == "time":
             level = torch.asinh(context.noise.float())[:, None]  # (B, 1)
-            scale = scale * (2 * torch.sigmoid(self.bias + self.slope * level))[..., None, None]  # (2, B, C, 1, 1)
-        low, high = scale.to(s.dtype)
+            scale = scale[:, None] * 2 * torch.sigmoid(self.bias + self.slope * level)  # (2, B, channels)
+        low, high = scale[..., None, None].to(s.dtype)
         # low·L + high·(s − L), with a pass over the maps less
         return torch.addcmul(s * high, low_pass(s, self.cutoff), low - high)
 
