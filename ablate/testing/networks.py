@@ -111,9 +111,10 @@ def has_a_cost(case: Case) -> None:
 def gives_the_shape(case: Case) -> None:
     """(B, C, H, W) in, (B, C, H, W) out, or 2·C channels with "learned_variance"; for data with labels and without."""
     own = [part for part in case.variants() if isinstance(part, Backbone)]
-    for backbone in own or [subject(case)[0]]:
+    like = subject(case)[0]
+    for backbone in own or [like]:
         setting = settle(backbone)
-        made = shrink(backbone, setting)
+        made = shrink(backbone, setting, like if type(like) is type(backbone) else None)
         channels, height, width = setting.shape
         outputs = 2 * channels if "learned_variance" in backbone.provides() else channels
         for data in (setting, Setting(setting.shape, None)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from ablate.candidate import cost_of
@@ -11,6 +12,7 @@ from ablate.kinds.backbone import Backbone
 from ablate.testing.case import NotApplicable
 
 ENOUGH = 2_000_000  # parameters and multiply-accumulates of a network that is small
+LIKE = 10  # times as much, for one that is made as small as another of its class
 LEAST = 2  # of any whole number: one layer, head or step may hide what happens between two
 SETTINGS = [Setting((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1, 4)]
 
@@ -27,8 +29,16 @@ def settle(backbone: Backbone) -> Setting:
 
 
 @lru_cache(maxsize=64)
-def shrink(backbone: Backbone, setting: Setting) -> Backbone:
-    """The backbone with its whole numbers halved in turn, while that makes it cheaper and it still works."""
+def shrink(backbone: Backbone, setting: Setting, like: Backbone | None = None) -> Backbone:
+    """The backbone with its whole numbers halved in turn, while that makes it cheaper and it still works.
+
+    like: one of its class that is small already, whose whole numbers are tried first.
+    """
+    if like is not None:
+        numbers = {f: getattr(like, f) for f, info in type(like).model_fields.items() if info.annotation is int}
+        made = _with(backbone, setting, numbers)
+        if made is not None and _size(cost_of(made, setting)) <= ENOUGH * LIKE:
+            return made
     size = _size(cost_of(backbone, setting))
     improved = True
     while size > ENOUGH and improved:
@@ -37,19 +47,28 @@ def shrink(backbone: Backbone, setting: Setting) -> Backbone:
             value = getattr(backbone, field)
             if info.annotation is not int or value <= LEAST:
                 continue
-            try:
-                values = {name: getattr(backbone, name) for name in type(backbone).model_fields}
-                made = type(backbone).model_validate({**values, field: max(value // 2, LEAST)})
-                if any(part.refuse(setting) for _, part in made.parts()):
-                    continue
-                smaller = _size(cost_of(made, setting))
-            except Exception:  # noqa: BLE001 - a size that does not work, whichever way it says so, is left out
+            made = _with(backbone, setting, {field: max(value // 2, LEAST)})
+            if made is None:
                 continue
+            smaller = _size(cost_of(made, setting))
             if smaller < size:
                 backbone, size, improved = made, smaller, True
             if size <= ENOUGH:
                 break
     return backbone
+
+
+def _with(backbone: Backbone, setting: Setting, numbers: Mapping[str, int]) -> Backbone | None:
+    """The backbone with other numbers; None where it does not work, whichever way it says so."""
+    try:
+        values = {name: getattr(backbone, name) for name in type(backbone).model_fields}
+        made = type(backbone).model_validate({**values, **numbers})
+        if any(part.refuse(setting) for _, part in made.parts()):
+            return None
+        cost_of(made, setting)
+    except Exception:  # noqa: BLE001 - a size that does not work is left out
+        return None
+    return made
 
 
 def _size(cost: Cost) -> int:

@@ -58,7 +58,8 @@ class Cells:
             step.outputs,
             self.norm,
             partial(maps.conv3x3, separable=config.convolution == "separable"),
-            self._last,
+            # Behind a gate that starts at zero, a second zero would keep both from ever learning.
+            self._last if "identity_at_start" not in how.provides() else nn.Identity(),
             self._residual(),
             how.modulation(site),
             how.attention(site),
