@@ -39,7 +39,7 @@ class SwiGLU(nn.Module):
 
 
 def mlp(kind: str, width: int, hidden: int) -> nn.Module:
-    """ "gelu", "gelu_tanh" (its approximation by tanh) or "swiglu"."""
+    """Of that kind: "gelu", "gelu_tanh" (its approximation by tanh) or "swiglu"."""
     if kind == "swiglu":
         return SwiGLU(width, hidden)
     return MLP(width, hidden, {"gelu": "none", "gelu_tanh": "tanh"}[kind])

@@ -11,12 +11,20 @@ from torch.nn import functional as F
 EPSILON = 1e-6  # as in DiT
 
 
+class RMSNorm(nn.RMSNorm):
+    """x/√(mean x² + ε) over the last dimension (Zhang & Sennrich 2019), computed in the scale's own precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return super().forward(x if self.weight is None else x.to(self.weight.dtype))
+
+
 def norm(kind: str, width: int, affine: bool) -> nn.Module:
-    """Over the last dimension: "layer" (Ba et al. 2016) or "rms" (Zhang & Sennrich 2019).
+    """Over the last dimension: "layer" (Ba et al. 2016) or "rms".
 
     affine: with a scale of its own, and for "layer" a shift.
     """
-    made = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}[kind]
+    made = {"layer": nn.LayerNorm, "rms": RMSNorm}[kind]
     return made(width, eps=EPSILON, elementwise_affine=affine)
 
 
@@ -55,5 +63,5 @@ class CosineQueryKey(nn.Module):
 
 
 def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
-    """ "none", "cosine" or "rms", for heads of that size."""
+    """For heads of that size: "none", "cosine" or "rms"."""
     return {"none": lambda: None, "cosine": lambda: CosineQueryKey(heads), "rms": lambda: RMSQueryKey(size)}[kind]()

@@ -1,0 +1,69 @@
+"""backbone `uvit`: a transformer over patches, with long skips between mirrored blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ablate.api import Choice, Conditioning, Fusion, Setting, slot
+from ablate_zoo.backbone._transformer import Transformer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class UViT(Transformer):
+    """U-ViT (Bao et al. 2023). Its time and class are tokens; each block of the second half is given a skip.
+
+    U-ViT-L/2: patch 2, depth 21, width 1024, heads 16. A fusion sees the patches' tokens as feature maps, and
+    the tokens that have joined them as maps of one column. The networks of the paper are in `studies/models/`.
+    """
+
+    name = "uvit"
+
+    # With an odd number, one block stands in the middle, without a skip.
+    depth: Annotated[int, Field(ge=2), Choice(5, 7, 9, 13)] = 13
+    conditioning: Conditioning = slot("in_context")
+    positions: Literal["sincos", "learned", "rope"] = "learned"
+    qkv_bias: bool = False
+    mlp: Literal["gelu_tanh", "gelu", "swiglu"] = "gelu"
+
+    fusion: Fusion = slot("concat")
+    time_mlp: bool = False  # the noise level's frequencies through an MLP, as in DiT
+    final_conv: bool = True  # a 3×3 convolution over the image at the end
+
+    def build(self, setting: Setting) -> nn.Module:
+        """See `ablate_zoo.modules.uvit`."""
+        from torch import nn
+
+        from ablate_zoo.modules import uvit
+        from ablate_zoo.modules.attention import zero
+
+        tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks()
+        half = self.depth // 2
+        skips = [
+            uvit.LongSkip(
+                self.fusion.build(self.width, self.width, self.width),
+                self.fusion.channels(self.width, self.width),
+                self.width,
+                tokens.grid,
+            )
+            for _ in range(half)
+        ]
+        outputs = self._outputs(setting)
+        refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
+        for module in (tokens.embed, head.linear, *(part for b in blocks for part in (b.attention, b.mlp))):
+            uvit.begin(module)
+        if self.zero_init:
+            zero(refine if self.final_conv else head.linear)
+        return uvit.UViT(
+            self._condition(setting, self.time_mlp),
+            tokens,
+            blocks[:half],
+            blocks[half : len(blocks) - half],
+            skips,
+            blocks[len(blocks) - half :],
+            head,
+            refine,
+        )

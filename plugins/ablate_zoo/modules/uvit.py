@@ -1,0 +1,95 @@
+"""A transformer with long skips (Bao et al. 2023, "All are Worth Words: A ViT Backbone for Diffusion Models")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ablate.api import Context
+from ablate_zoo.modules.condition import LevelAndClass
+from ablate_zoo.modules.transformer import PatchTokens
+
+
+class LongSkip(nn.Module):
+    """A fusion of feature maps, on tokens: those of the patches as (B, D, rows, columns), the others as (B, D, L, 1).
+
+    fusion: a module (d, s, context) -> (B, C, height, width). channels: its C; where that is not the
+    width D of the tokens, a linear layer takes it back.
+    """
+
+    def __init__(self, fusion: nn.Module, channels: int, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.grid = grid
+        self.reduce = nn.Identity() if channels == width else nn.Linear(channels, width)
+
+    def forward(self, d: Tensor, s: Tensor, context: Context, joined: int) -> Tensor:
+        """Two sequences (B, L + N, D), of which the first L tokens are no patches -> (B, L + N, D)."""
+        parts = [self._fuse(d[:, joined:], s[:, joined:], context, self.grid)]
+        if joined:
+            parts.insert(0, self._fuse(d[:, :joined], s[:, :joined], context, (joined, 1)))
+        return self.reduce(torch.cat(parts, dim=1))
+
+    def _fuse(self, d: Tensor, s: Tensor, context: Context, grid: tuple[int, int]) -> Tensor:
+        fused = self.fusion(d.transpose(1, 2).unflatten(2, grid), s.transpose(1, 2).unflatten(2, grid), context)
+        return fused.flatten(2).transpose(1, 2)
+
+
+class UViT(nn.Module):
+    """Blocks in two halves: each block of the second starts from a fusion with what its mirror image gave.
+
+    middle: blocks between the halves, without a skip. refine: a layer over the image at the end.
+    """
+
+    def __init__(
+        self,
+        condition: LevelAndClass,
+        tokens: PatchTokens,
+        encoder: Sequence[nn.Module],
+        middle: Sequence[nn.Module],
+        skips: Sequence[LongSkip],
+        decoder: Sequence[nn.Module],
+        head: nn.Module,
+        refine: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.condition = condition
+        self.tokens = tokens
+        self.encoder = nn.ModuleList(encoder)
+        self.middle = nn.ModuleList(middle)
+        self.skips = nn.ModuleList(skips)
+        self.decoder = nn.ModuleList(decoder)
+        self.head = head
+        self.refine = refine
+
+    def forward(
+        self,
+        x: Tensor,
+        noise: Tensor,
+        labels: Tensor | None,
+        words: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """As `dit.DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
+        context = self.condition(noise, labels, words, mask)
+        tokens, joined, places = self.tokens(x, context)
+        left: list[Tensor] = []
+        for block in self.encoder:
+            tokens = block(tokens, context, places)
+            left.append(tokens)
+        for block in self.middle:
+            tokens = block(tokens, context, places)
+        for skip, block in zip(self.skips, self.decoder, strict=True):
+            tokens = block(skip(tokens, left.pop(), context, joined), context, places)
+        return self.refine(self.tokens.image(self.head(tokens[:, joined:], context)))
+
+
+def begin(network: nn.Module) -> None:
+    """Initial weights as in U-ViT, for every linear layer below: normal of deviation 0.02, biases zero."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
