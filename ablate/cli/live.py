@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ablate.engine import Progress, Running
-    from ablate.trial import Objective
+    from ablate.trial import Constraint, Objective
 
 EVERY = 30.0  # seconds between two plain lines on how far it is
 FRONT_ROWS = 8
@@ -26,9 +26,10 @@ FRONT_ROWS = 8
 class View:
     """Takes the engine's snapshots; a context, outside of which nothing is drawn."""
 
-    def __init__(self, name: str, objectives: Sequence[Objective]) -> None:
+    def __init__(self, name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> None:
         self.name = name
         self.objectives = objectives
+        self.constraints = constraints
         self.begun = time.monotonic()
         self.progress: Progress | None = None
 
@@ -103,7 +104,7 @@ class Screen(View):
             self.console.print(Text(line))
         if len(progress.records) != self.counted:  # here and not in `frame`, which another thread calls
             self.counted = len(progress.records)
-            self.front = best_front(progress.records, self.objectives)
+            self.front = best_front(progress.records, self.objectives, self.constraints)
 
     def frame(self) -> RenderableType:
         """The picture."""
@@ -177,9 +178,9 @@ class Screen(View):
         return best
 
 
-def view(name: str, objectives: Sequence[Objective]) -> View:
+def view(name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> View:
     """What suits the terminal that there is."""
-    return Screen(name, objectives) if lively() else Lines(name, objectives)
+    return Screen(name, objectives, constraints) if lively() else Lines(name, objectives)
 
 
 def _ended(progress: Progress) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.trial import Objective
+    from ablate.trial import Constraint, Objective
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,13 @@ class Standing:
     seeds: int
 
 
-def best_front(records: Mapping[str, Mapping[str, Any]], objectives: Sequence[Objective]) -> list[Standing]:
-    """The candidates on the front, the best in the first objective first; seeds that diverged do not count."""
+def best_front(
+    records: Mapping[str, Mapping[str, Any]], objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
+) -> list[Standing]:
+    """The candidates on the front, the best in the first objective first; seeds that diverged do not count.
+
+    One that breaks a constraint by its mean over the seeds is left out.
+    """
     import numpy as np
 
     from ablate.results.front import nondominated
@@ -32,13 +37,20 @@ def best_front(records: Mapping[str, Mapping[str, Any]], objectives: Sequence[Ob
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for record in records.values():
         groups.setdefault(str(record["config_hash"]), []).append(record)
-    found = [one for group in groups.values() if (one := _standing(group, objectives)) is not None]
+    kept = [group for group in groups.values() if not any(_breaks(group, constraint) for constraint in constraints)]
+    found = [one for group in kept if (one := _standing(group, objectives)) is not None]
     if not found:
         return []
     signs = np.array([-1.0 if o.larger_is_better else 1.0 for o in objectives])
-    kept = nondominated(np.array([one.values for one in found]) * signs)
-    front = [one for one, on in zip(found, kept, strict=True) if on]
+    best = nondominated(np.array([one.values for one in found]) * signs)
+    front = [one for one, on in zip(found, best, strict=True) if on]
     return sorted(front, key=lambda one: one.values[0] * signs[0])
+
+
+def _breaks(group: Sequence[Mapping[str, Any]], constraint: Constraint) -> bool:
+    values = [constraint.of.value(record) for record in group if record["state"] == "complete"]
+    found = [value for value in values if value is not None]
+    return bool(found) and constraint.excess(statistics.fmean(found)) > 0
 
 
 def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> Standing | None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.results.probes import summary_columns
+from ablate.vitals import told
+
 Row = Mapping[str, Any]
 
 IDENTITY = ("trial", "config_hash", "seed", "choices")
@@ -26,7 +29,10 @@ TRIAL = (
     "device",
     "versions",
 )
-EXTRA = ("loss", "train_seconds", "evaluate_seconds", "overhead_seconds", "failure", "message")
+EXTRA = (
+    *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "failure", "message"),
+)
 METRIC = (
     "trial",
     "images",
@@ -59,6 +65,7 @@ _NUMBERS = {
         "grad_norm_clipped",
         "images_per_second",
     ),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps"),
 }
 
 
@@ -74,7 +81,7 @@ def curves(rows: Iterable[Row]) -> pd.DataFrame:
 
 def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     """One row a trial: what it is, what it cost, its choices (`c.*`), the size by which its cost was matched
-    (`match.*`), and its last values (`m.*`).
+    (`match.*`), its last values (`m.*`), and what its probes' observations sum up to (`p.*`).
 
     `m.<metric>` is the value at the largest number of images; where several were taken there (say
     with two EMA lengths), the one that was recorded first, which is the study's own. A trial that
@@ -91,6 +98,8 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     for name in sorted(measured["metric"].dropna().unique()):
         values = last[last["metric"] == name].set_index("trial")["value"]
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
+    for column, sums in summary_columns(flat).items():
+        frame[column] = pd.Series(sums, dtype="float64")
     for name in EXTRA:
         frame[name] = _typed(name, [row.get(name) for row in flat])
     return frame
@@ -107,7 +116,7 @@ def _extras(row: Row) -> dict[str, Any]:
     choices, versions, divergence = row.get("choices"), row.get("versions"), row.get("divergence")
     message = row.get("message")
     if isinstance(divergence, Mapping):
-        message = f"step {divergence.get('step')}, {divergence.get('module')}: {divergence.get('message')}"
+        message = told(divergence)
     return {
         "choices": choices if isinstance(choices, Mapping) else {},
         "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,

@@ -21,8 +21,12 @@ def front(
     objectives: Sequence[Objective],
     where: Mapping[str, Any] | None = None,
     along: Sequence[str] = (),
+    violations: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Every candidate's mean over its complete seeds, and whether it is non-dominated.
+
+    violations: {config_hash: which constraint it breaks}, where the study has constraints: such a candidate
+    is not on the front, nor does it beat one that could be; then the column `violates` says what it breaks.
 
     along: fields of a measurement (`nfe`, `guidance`, `ema`, `solver`, `samples`) of which each value
     makes a point of its own, so that a candidate that was measured at five numbers of evaluations
@@ -59,6 +63,9 @@ def front(
     signs = np.array([goal.sign for goal in objectives], dtype=float)
     points = table[columns].to_numpy(dtype=float) * signs
     usable = np.isfinite(points).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
+    if violations is not None:
+        table["violates"] = table["config_hash"].map(dict(violations)).fillna("")
+        usable &= (table["violates"] == "").to_numpy(dtype=bool)
     table["on_front"] = False
     table.loc[usable, "on_front"] = nondominated(points[usable])
     order = np.lexsort([points[:, 0], ~usable, ~table["on_front"].to_numpy(dtype=bool)])

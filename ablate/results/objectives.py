@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
+from ablate.results.probes import labels
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
 COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images")
@@ -26,8 +28,9 @@ EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "em
 class Objective:
     """Something to be minimised, or maximised where `larger_is_better`."""
 
-    column: str  # `gflops`, or the metric's column without its `m.`
+    column: str  # `gflops`, or the column of a metric or probe without its `m.` or `p.`
     larger_is_better: bool = False
+    is_probe: bool = False
 
     @property
     def is_cost(self) -> bool:
@@ -37,11 +40,13 @@ class Objective:
     @property
     def is_recorded(self) -> bool:
         """Whether it is a column of the trials table as it stands, and not a metric."""
-        return self.column in RECORDED
+        return self.column in RECORDED or self.is_probe
 
     @property
     def source(self) -> str:
         """Its column in the trials table."""
+        if self.is_probe:
+            return f"p.{self.column}"
         return self.column if self.is_recorded else f"m.{self.column}"
 
     @property
@@ -51,13 +56,18 @@ class Objective:
 
 
 def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objective:
-    """The objective meant by a study's short name (`kid`), a column, or a cost (`gflops`).
+    """The objective meant by a study's short name (`kid`), a column, a cost (`gflops`) or a probe (`spikes`).
 
     Raises InputError with the nearest name where there is none.
     """
     name = name.removeprefix("m.")
     if name in (*RECORDED, *AXES):
         return Objective(name)
+    larger = lock.get("larger_is_better") or ()
+    named = lock.get("probes")
+    probes = [*labels(trials), *(map(str, named) if isinstance(named, list) else ())]
+    if name.removeprefix("p.") in probes:
+        return Objective(name.removeprefix("p."), name.removeprefix("p.") in larger, is_probe=True)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
     short = {str(k): str(v) for k, v in short.items()} if isinstance(short, Mapping) else {}
@@ -67,10 +77,9 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
         if len(starting) > 1:
             raise InputError(f"metric {name!r} means one of {', '.join(starting)}; give the column")
         if not starting and name not in short.values():
-            known = [*columns, *short, *(c for c in RECORDED if c in trials.columns)]
-            raise InputError(f"no metric or cost is called {name!r}{did_you_mean(name, known)}")
+            known = [*columns, *short, *probes, *(c for c in RECORDED if c in trials.columns)]
+            raise InputError(f"no metric, cost or probe is called {name!r}{did_you_mean(name, known)}")
         column = starting[0] if starting else name
-    larger = lock.get("larger_is_better") or ()
     return Objective(column, column in larger or any(short.get(str(s)) == column for s in larger))
 
 
@@ -92,7 +101,8 @@ def values(
     for goal in objectives:
         if goal.is_recorded:
             kept = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
-            frame[goal.column] = trials[goal.column].astype(float).where(kept)
+            held = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
+            frame[goal.column] = held.where(kept)
             continue
         rows = last_rows(chosen[(chosen["metric"] == goal.column) & chosen["trial"].isin(set(complete["trial"]))])
         if reasons := _explain(goal, rows.merge(complete, on="trial", suffixes=("", ".trial"))):

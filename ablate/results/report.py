@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
 from ablate.files import write_atomic
+from ablate.results.figures import probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -68,7 +69,8 @@ def _figures(results: Results) -> list[tuple[str, str, str]]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         drawn = {p.stem: p for p in results.figures(folder) if p.suffix == ".svg"}
-        for name, caption in CAPTIONS.items():
+        captions = {**CAPTIONS, **{name: probes.caption(name) for name in drawn if name.startswith("probe_")}}
+        for name, caption in captions.items():
             if name in drawn:
                 data = base64.b64encode(drawn[name].read_bytes()).decode()
                 found.append((name, caption, f"data:image/svg+xml;base64,{data}"))

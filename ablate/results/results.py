@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import InputError, did_you_mean
-from ablate.results import store
+from ablate.results import probes, store
 from ablate.results.candidates import Candidate, candidates, find
+from ablate.results.constraints import violations
 from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
@@ -83,6 +84,14 @@ class Results:
         return self._stored.curves
 
     @cached_property
+    def probes(self) -> pd.DataFrame:
+        """Long: a row an observation of a probe at one site: trial, probe, images, site, x, value.
+
+        `attrs["axes"]` says by probe what x is: a depth, a log SNR.
+        """
+        return probes.read(self.path, self._warnings)
+
+    @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every configuration, the baseline first, then in the study's order."""
         order = self.lock.get("choices") or self.study.get("vary")
@@ -132,10 +141,11 @@ class Results:
 
     @property
     def measured(self) -> list[Objective]:
-        """All metrics that have a value (and the loss, if it is an objective), the study's first one first."""
+        """All metrics that have a value (the loss and probes, if they are objectives), the study's first one first."""
         columns = [c for c in self._stored.trials.columns if c.startswith("m.")]
         wanted = [o.column for o in self.objectives()]
-        found = [self.objective(c) for c in ([*columns, "loss"] if "loss" in wanted else columns)]
+        others = [o.column for o in self.objectives() if o.is_recorded and not o.is_cost]  # the loss, probes
+        found = [self.objective(c) for c in (*columns, *others)]
         return sorted(found, key=lambda o: wanted.index(o.column) if o.column in wanted else len(wanted))
 
     def front(
@@ -146,17 +156,19 @@ class Results:
     ) -> pd.DataFrame:
         """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
 
-        objectives: names such as `["kid", "gflops"]`; the study's own by default. where: which
-        measurements count, as in `{"samples": 2000}`, where there are several. along: fields such as
-        `["nfe"]` or `["guidance"]`, of which each value makes a point of its own; `nfe` may also be an
-        objective, as in `front(["kid", "nfe"])`. See `ablate.results.front.front` for the columns.
+        objectives: names such as `["kid", "gflops"]` of metrics, costs and probes; the study's own by default.
+        A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
+        in `{"samples": 2000}`, where there are several. along: fields such as `["nfe"]` or `["guidance"]`,
+        of which each value makes a point of its own; `nfe` may also be an objective, as in
+        `front(["kid", "nfe"])`. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
         it (samples, features, reference, solver, NFE, EMA, guidance, quantisation).
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
-        return front(self._stored.trials, self.metrics, self.candidates, goals, where, along)
+        broken = violations(self._stored.trials, self.metrics, self.lock, where)
+        return front(self._stored.trials, self.metrics, self.candidates, goals, where, along, broken)
 
     def effects(
         self,

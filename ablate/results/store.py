@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.files import read_json, write_with
-from ablate.results import frames
+from ablate.results import frames, probes
 
 SCHEMA = 1
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
@@ -71,6 +71,7 @@ def write_tables(folder: Path | str) -> None:
     stored = read(folder)
     write_with(folder / "trials.parquet", lambda path: stored.trials.to_parquet(path, index=False))
     write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
+    probes.write_table(folder)
 
 
 def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
@@ -114,12 +115,18 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
         row["images"] = curve[-1].get("images")
     rows.trials.append(row)
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
-    measured = record.get("metrics")
+    _read_metrics(folder / "record.json", record, folder.name, rows)
+    for file in sorted(folder.glob("measured/*.json")):  # by `ablate evaluate`, later
+        _read_metrics(file, read_mapping(file, rows.warnings), folder.name, rows)
+
+
+def _read_metrics(file: Path, held: Mapping[str, Any], trial: str, rows: _Rows) -> None:
+    measured = held.get("metrics")
     for point in measured if isinstance(measured, list) else []:
         if isinstance(point, Mapping) and "metric" in point:
-            rows.metrics.append({**point, "trial": folder.name})
+            rows.metrics.append({**point, "trial": trial})
         else:
-            rows.warnings.append(f"{folder / 'record.json'}: a row of 'metrics' names no metric")
+            rows.warnings.append(f"{file}: a row of 'metrics' names no metric")
 
 
 def _identity(name: str) -> dict[str, Any]:

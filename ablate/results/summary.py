@@ -66,6 +66,8 @@ def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])
         marks.append(f"●: on the front of {objectives} (hypervolume {number(front.attrs['hypervolume'])})")
+    if "violates" in numbers and (numbers["violates"] != "").any():
+        marks.append("×: beyond a constraint")
     if "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
     return [*_scaling(results), *(["; ".join(marks)] if marks else [])]

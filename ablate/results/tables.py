@@ -28,6 +28,8 @@ def grouped(results: Results) -> pd.DataFrame:
     costs = results.front(["gflops", "params", "seconds"])
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
+    if "violates" in costs:
+        table["violates"] = costs["violates"]
     measured = [o.column for o in results.measured]
     for column in measured:
         try:
@@ -76,7 +78,7 @@ def formatted(results: Results, table: pd.DataFrame, sign: str = "±") -> pd.Dat
             told[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
         lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
         told["n"] = " + ".join([str(row["n"]), *lost])
-        told["front"] = "●" if row["on_front"] else ""
+        told["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
         if "p_holm" in table:
             told["p (Holm)"] = "" if own else probability(row["p_holm"])
         rows.append(told)

@@ -23,7 +23,7 @@ def verdict(results: Results) -> str:
         said = [_best(results, quality)] if quality else [_unmeasured(results)]
     except InputError as error:
         said = [f"No verdict: {error}."]
-    return " ".join(s for s in [*said, _left_out(results)] if s)
+    return " ".join(s for s in [*said, _breaking(results), _left_out(results)] if s)
 
 
 def _best(results: Results, quality: Objective) -> str:
@@ -31,6 +31,10 @@ def _best(results: Results, quality: Objective) -> str:
     ranked = table[table["n"] > 0]
     if ranked.empty:
         return _unmeasured(results)
+    if "violates" in table:
+        ranked = ranked[ranked["violates"] == ""]
+        if ranked.empty:
+            return "Every candidate with a value breaks a constraint."
     ranked = ranked.iloc[(ranked[quality.column] * quality.sign).argsort(kind="stable")]
     best, base = ranked.iloc[0], results.baseline
     n = int(best["n"])
@@ -104,6 +108,19 @@ def _unmeasured(results: Results) -> str:
     if complete:
         return f"{complete} trial{'s are' if complete > 1 else ' is'} complete, and no metric was measured."
     return "No trial is complete yet." if len(results.trials) else "There is no trial yet."
+
+
+def _breaking(results: Results) -> str:
+    """Who breaks a constraint, and so is on no front and cannot be the best."""
+    try:
+        table = results.front()
+    except InputError:  # told already
+        return ""
+    if "violates" not in table or not (table["violates"] != "").any():
+        return ""
+    broken = table[table["violates"] != ""]
+    told = [f"{name} ({why})" for name, why in zip(broken["candidate"], broken["violates"], strict=True)]
+    return f"Beyond a constraint: {_listed(told)}."
 
 
 def _left_out(results: Results) -> str:

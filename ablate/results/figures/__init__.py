@@ -18,7 +18,7 @@ def figures(results: Results, out: Path) -> list[Path]:
     A figure that would mix values that may not be compared is left out: the summary tells why.
     """
     from ablate.errors import InputError
-    from ablate.results.figures import axes, curves, effects, front, samples, scaling, style
+    from ablate.results.figures import axes, curves, effects, front, probes, samples, scaling, style
 
     drawings = {
         "front": front.draw,
@@ -33,6 +33,7 @@ def figures(results: Results, out: Path) -> list[Path]:
         for name, draw in drawings.items():
             with contextlib.suppress(InputError):
                 drawn[name] = draw(results)
+        drawn.update(probes.draw(results))
         return [path for name, figure in drawn.items() if figure is not None for path in _save(figure, out / name)]
 
 

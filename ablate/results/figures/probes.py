@@ -1,0 +1,129 @@
+"""What the probes saw: a figure a probe, with a line a candidate over depth or log SNR, at the start and at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ablate.results.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.results.candidates import Candidate
+    from ablate.results.results import Results
+
+NAMED = 20  # candidates in the legend at the most
+PANELS = 6  # rows of panels at the most: quantities of one probe
+WIDTH, HEIGHT = 4.1, 2.9  # inches of a panel
+LOGARITHMIC = 20.0  # a range by such a factor is drawn on a logarithmic axis
+
+
+def draw(results: Results) -> dict[str, Figure]:
+    """{`probe_<name>`: figure} for each probe that saw something."""
+    seen = results.probes
+    axes = dict(seen.attrs.get("axes", {}))
+    rows = seen.merge(results.trials[["trial", "config_hash", "seed"]], on="trial")
+    rows = rows[np.isfinite(rows["value"])]
+    return {
+        f"probe_{name}": _figure(results, str(name), str(axes.get(str(name), "x")), of)
+        for name, of in rows.groupby("probe", sort=True)
+    }
+
+
+def caption(name: str) -> str:
+    """The words below a probe's figure in the report."""
+    probe = name.removeprefix("probe_")
+    return f"Probe {probe}: a line a candidate, mean over seeds; the band is the range over seeds."
+
+
+def _figure(results: Results, name: str, axis: str, rows: pd.DataFrame) -> Figure:
+    from matplotlib.figure import Figure
+
+    along = bool(rows["x"].notna().any())
+    moments = _moments(rows[rows["x"].notna()]) if along else [("during training", rows)]
+    groups = _quantities(rows)[:PANELS]
+    figure = Figure(figsize=(WIDTH * len(moments) + 1.6, HEIGHT * len(groups) + 0.9))
+    grid = figure.subplots(len(groups), len(moments), squeeze=False, sharey="row", sharex=along)
+    for row, sites in enumerate(groups):
+        for column, (moment, part) in enumerate(moments):
+            own, panel = part[part["site"].isin(sites)], grid[row][column]
+            _lines(panel, results, own) if along else _events(panel, results, own)
+            panel.set_xlabel((axis if along else "training images") if row == len(groups) - 1 else "")
+            panel.set_title(moment if row == 0 else "", fontsize=10, color=style.MUTED, loc="left")
+            style.finish(panel)
+        _scale(grid[row][0], rows[rows["site"].isin(sites)])
+        grid[row][0].set_ylabel(next(iter(sites)) if len(groups) > 1 else name)
+    said = "mean over seeds; band: their range" if along else "one point an event"
+    height = float(figure.get_figheight())
+    figure.text(0.01, 1 - 0.1 / height, name.replace("_", " "), fontsize=13, fontweight="bold", va="top")
+    figure.text(0.01, 1 - 0.4 / height, said, fontsize=9, color=style.MUTED, va="top")
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / height))
+    _legend(figure, [c for c in results.candidates if c.config_hash in set(rows["config_hash"])])
+    return figure
+
+
+def _moments(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The first and the last observation of each trial."""
+    images = rows.groupby("trial")["images"]
+    first, last = rows[rows["images"] == images.transform("min")], rows[rows["images"] == images.transform("max")]
+    begun = "at initialisation" if (first["images"] == 0).all() else "first observation"
+    if len(first) == len(rows):
+        return [(begun, first)]
+    return [(begun, first), ("at the end of training", last)]
+
+
+def _quantities(rows: pd.DataFrame) -> list[list[str]]:
+    """Sites by panel: sites that each stand at one x (blocks) share one, sites with many x (losses) have their own."""
+    sites = [str(site) for site in rows["site"].unique()]
+    many = rows.groupby(["trial", "images", "site"])["x"].nunique()
+    return [[site] for site in sites] if (many != 1).any() and len(sites) <= PANELS else [sites]
+
+
+def _lines(panel: Axes, results: Results, rows: pd.DataFrame) -> None:
+    """A line a candidate: the mean over seeds at each x."""
+    if (rows["x"] == rows["x"].round()).all():
+        from matplotlib.ticker import MaxNLocator
+
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for candidate in results.candidates:
+        of = rows[rows["config_hash"] == candidate.config_hash]
+        if of.empty:
+            continue
+        look, over = style.look(candidate), of.groupby("x")["value"]
+        mean = over.mean()
+        panel.plot(mean.index, mean, look.mark, linestyle=look.dash, color=look.colour, markersize=3.5, linewidth=1.4)
+        if of["seed"].nunique() > 1:
+            panel.fill_between(mean.index, over.min(), over.max(), color=look.colour, alpha=0.15, linewidth=0)
+
+
+def _events(panel: Axes, results: Results, rows: pd.DataFrame) -> None:
+    """A point an observation, by the images seen."""
+    for candidate in results.candidates:
+        of = rows[rows["config_hash"] == candidate.config_hash]
+        look = style.look(candidate)
+        panel.plot(of["images"], of["value"], look.mark, color=look.colour, markersize=4.5, alpha=0.8)
+    panel.set_xlim(left=0)
+    style.thousands(panel)
+
+
+def _scale(panel: Axes, rows: pd.DataFrame) -> None:
+    low, high = float(rows["value"].min()), float(rows["value"].max())
+    if low > 0 and high / low > LOGARITHMIC:
+        style.logarithmic(panel, "y", low, high)
+
+
+def _legend(figure: Figure, shown: list[Candidate]) -> None:
+    """Names at the right, each in its candidate's colour."""
+    from matplotlib.lines import Line2D
+
+    looks = [(c, style.look(c)) for c in shown[:NAMED]]
+    handles = [Line2D([], [], color=k.colour, marker=k.mark, linestyle=k.dash, markersize=4) for _, k in looks]
+    names = [c.label for c, _ in looks]
+    if len(shown) > NAMED:
+        handles.append(Line2D([], [], linestyle=""))
+        names.append(f"and {len(shown) - NAMED} more")
+    figure.legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)

@@ -1,0 +1,82 @@
+"""What probes saw: the rows of all trials as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate.files import write_with
+
+PROBE = ("trial", "probe", "images", "site", "x", "value")
+TABLE = "probes.parquet"
+
+
+def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
+    """One row an observation at one site: trial, probe, images, site, x, value.
+
+    Taken from the trials' own `probes.json`, or from the committed table where there is no trial.
+    `attrs["axes"]` says by probe what x is. A file that is damaged is named in `warnings`.
+    """
+    from ablate.results.store import read_mapping
+
+    rows: list[dict[str, Any]] = []
+    axes: dict[str, str] = {}
+    files = sorted(folder.glob("trials/*/probes.json"))
+    if not files and (folder / TABLE).exists() and not (folder / "trials").is_dir():
+        return _read_table(folder / TABLE, warnings)
+    for file in files:
+        held = read_mapping(file, warnings)
+        points, named = held.get("rows"), held.get("axes")
+        good = [p for p in points if isinstance(p, Mapping) and "probe" in p] if isinstance(points, list) else []
+        rows.extend({**point, "trial": file.parent.name} for point in good)
+        axes.update({str(k): str(v) for k, v in named.items()} if isinstance(named, Mapping) else {})
+    return _frame(rows, axes)
+
+
+def write_table(folder: Path) -> None:
+    """Write probes.parquet, atomically, where a trial has seen something."""
+    found = read(folder, [])
+    if len(found) and (folder / "trials").is_dir():
+        plain = found.assign(axis=found["probe"].map(found.attrs["axes"]))
+        plain.attrs = {}
+        write_with(folder / TABLE, lambda path: plain.to_parquet(path, index=False))
+
+
+def _read_table(path: Path, warnings: list[str]) -> pd.DataFrame:
+    try:
+        held = pd.read_parquet(path)
+        axes = held.drop_duplicates("probe").set_index("probe")["axis"]
+        rows = [{str(key): value for key, value in row.items()} for row in held[list(PROBE)].to_dict("records")]
+        return _frame(rows, {str(k): str(v) for k, v in axes.items()})
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+        warnings.append(f"{path}: cannot be read ({error})")
+        return _frame([], {})
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, str]) -> pd.DataFrame:
+    held = list(rows)
+    frame = pd.DataFrame({name: [row.get(name) for row in held] for name in PROBE})
+    for name in ("images", "x", "value"):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    frame.attrs["axes"] = dict(axes)
+    return frame
+
+
+def labels(trials: pd.DataFrame) -> list[str]:
+    """The probes that have a column (`p.<name>`) in a table of trials."""
+    return [str(c).removeprefix("p.") for c in trials.columns if str(c).startswith("p.")]
+
+
+def summary_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """{`p.<probe>`: the summary of each trial's record, NaN where it has none}."""
+    found = [row.get("probes") for row in rows]
+    held: list[Mapping[str, Any]] = [of if isinstance(of, Mapping) else {} for of in found]
+    names = dict.fromkeys(name for of in held for name in of)
+    return {f"p.{name}": [_number(of.get(name)) for of in held] for name in names}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
