@@ -11,13 +11,13 @@ from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
-from ablate.kinds.features import Extractor, Features
+from ablate.kinds.features import Extractor, Features, HeadsExtractor
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
-from ablate.kinds.metric import Measurement, Metric
+from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
@@ -27,6 +27,7 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
+from ablate.weights import WeightsFile
 
 __all__ = [
     "Assignment",
@@ -36,6 +37,7 @@ __all__ = [
     "Choice",
     "Clip",
     "Coefficients",
+    "Collector",
     "Companion",
     "Component",
     "Conditioning",
@@ -58,6 +60,7 @@ __all__ = [
     "Gate",
     "Grid",
     "Guidance",
+    "HeadsExtractor",
     "HistoryObserver",
     "InputError",
     "Job",
@@ -94,8 +97,10 @@ __all__ = [
     "StepObserver",
     "Target",
     "TrainedGuidance",
+    "Vectors",
     "Weighting",
     "Weights",
+    "WeightsFile",
     "When",
     "hookimpl",
     "noise_like",

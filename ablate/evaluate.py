@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablate.candidate import Candidate
-from ablate.component import Setting, digest
-from ablate.files import write_atomic
+from ablate.component import Setting
+from ablate.decoding import decoder, seen
+from ablate.judge import Judge, Pause, go_on
+from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
-from ablate.kinds.features import Features
 from ablate.kinds.process import Process
 from ablate.randomness import Draws
 from ablate.trial import Evaluation
 
-Pause = Callable[[], None]  # called between two evaluations of a network; it may raise to stop
 QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
 
 
 class NotFiniteError(ArithmeticError):
     """Samples that hold NaN or infinity: the candidate diverged, though its loss did not tell."""
-
-
-def go_on() -> None:
-    """The pause of one who is never stopped."""
 
 
 def quantise(x: Tensor) -> Tensor:
@@ -52,7 +45,9 @@ class Sampler:
         seed: int,
         device: torch.device,
         companion: nn.Module | None = None,
+        decode: Decoder = lambda x: x,
     ) -> None:
+        self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate
         self.process = process
@@ -92,7 +87,7 @@ class Sampler:
                 pause()
             if not bool(torch.isfinite(x).all()):
                 raise NotFiniteError(f"samples {first} to {first + count - 1} are not all finite")
-            yield quantise(x), nfe
+            yield quantise(self.decode(x)), nfe
 
 
 def measure(
@@ -115,77 +110,30 @@ def measure(
     `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
     that has trained one.
     """
-    sampler = Sampler(candidate, process, setting, seed, device, companion)
+    autoencoder = evaluation.autoencoder
+    decode = decoder(autoencoder, dataset.encoding, device)
+    sampler = Sampler(candidate, process, setting, seed, device, companion, decode)
+    judge = Judge(evaluation.metrics, dataset, cache, device, pause)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
-    wanted = {digest(m.features.active()): m.features for m in evaluation.metrics}
-    extractors = {key: _extractor(features, device) for key, features in wanted.items()}
     samples = evaluation.samples if evaluation.metrics else evaluation.previews
     for label, weights in averages.items():
-        seen: dict[str, list[NDArray[np.float64]]] = {key: [] for key in wanted}
+        judge.begin()
         nfe = 0
         for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch, pause):
             nfe = calls
-            for key, extract in extractors.items():
-                seen[key].append(extract(pixels).double().cpu().numpy())
+            judge.see(pixels)
             if not rows and sum(map(len, previews)) < evaluation.previews:
                 previews.append(pixels.cpu().numpy())
-        for metric in evaluation.metrics:
-            key = digest(metric.features.active())
-            generated = np.concatenate(seen[key])
-            reference = reference_features(metric.features, dataset, cache, device, pause)
-            measurement = metric.compute(generated, reference)
-            rows.append(
-                {
-                    "images": images,
-                    "ema": label,
-                    "solver": candidate.solver.name,
-                    "nfe": nfe,
-                    "guidance": candidate.guidance.describe(),
-                    "metric": metric.label(evaluation.samples),
-                    "features": metric.features.name,
-                    "samples": evaluation.samples,
-                    "value": _number(measurement.value),
-                    "error": _number(measurement.error),
-                    "features_hash": metric.features.identity(),
-                    "reference_hash": dataset.hash,
-                    "quantisation": QUANTISATION,
-                }
-            )
-    shown = np.concatenate(previews)[: evaluation.previews] if previews else np.zeros((0, *setting.shape), np.uint8)
-    return rows, shown
-
-
-@lru_cache(maxsize=8)
-def _extractor(features: Features, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The features' network, loaded once a process."""
-    return features.build(device)
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-_references: dict[str, NDArray[np.float64]] = {}
-
-
-def reference_features(
-    features: Features, dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
-) -> NDArray[np.float64]:
-    """(M, D) features of the reference images, kept on disk under the hashes of both."""
-    key = digest([features.identity(), dataset.hash])
-    if key in _references:
-        return _references[key]
-    file = cache / "features" / f"{key}.npz"
-    if not file.is_file():
-        extract, found = _extractor(features, device), []
-        with torch.inference_mode():
-            for part in torch.split(torch.from_numpy(dataset.reference_images), 250):
-                pause()
-                found.append(extract(part.to(device)).double().cpu().numpy())
-        content = io.BytesIO()
-        np.savez(content, features=np.concatenate(found))
-        write_atomic(file, content.getvalue())
-    with np.load(file, allow_pickle=False) as held:
-        _references[key] = held["features"]
-    return _references[key]
+        taken = {
+            "images": images,
+            "ema": label,
+            "solver": candidate.solver.name,
+            "nfe": nfe,
+            "guidance": candidate.guidance.describe(),
+            "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
+        }
+        rows += [{**taken, **value} for value in judge.values(samples)]
+    if not previews:
+        return rows, np.zeros((0, *seen(autoencoder, setting).shape), np.uint8)
+    return rows, np.concatenate(previews)[: evaluation.previews]

@@ -26,12 +26,14 @@ import torch
 
 from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
-from ablate.evaluate import NotFiniteError, measure, reference_features
+from ablate.divergence import weight_norm
+from ablate.evaluate import NotFiniteError, measure
 from ablate.files import sweep, write_atomic, write_json
+from ablate.judge import prepare_references
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.kinds.probe import Probe
-from ablate.memory import out_of_memory, peak_memory, release_memory, reset_peak_memory
+from ablate.memory import Gauge, out_of_memory, release_memory
 from ablate.preview import contact_sheet
 from ablate.probing import Probing
 from ablate.registry import Catalog, catalog
@@ -67,7 +69,7 @@ def run(job: Job, stop: Stop) -> Report:
 
 def _run(job: Job, stop: Stop) -> Report:
     folder = Path(job["folder"])
-    with _alone(folder, stop):
+    with alone(folder, stop):
         record = read_record(folder)
         if record is None:
             sweep(folder)
@@ -86,27 +88,30 @@ class Segment:
         self.job = job
         self.folder = folder
         self.device = torch.device(job["device"])
-        reset_peak_memory(self.device)
+        self.memory = Gauge(self.device)
         known = catalog(tuple(job["plugins"]))
         self.candidate: Candidate = compose(job["candidate"], known)
         self.evaluation = fill(Evaluation, job["evaluation"], known)
-        data = _data(job, known)
+        data = data_of(job, known)
         self.setting = data.setting()
-        self.dataset = _dataset(data, job["cache"])
-        images = _images(data, job["cache"], self.device)
+        self.dataset = dataset_of(data, job["cache"])
+        images = images_of(data, job["cache"], self.device)
 
         def learner() -> Learner:
             return Learner(self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
 
         budget = fill(Budget, job["budget"], known)
         probing = Probing(_probes(job, known), job["seed"])
+        self.memory.begin_training()
         self.training = Training(learner, budget, job["gflops"], folder, stop, probing)
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""
         training = self.training
-        before = training.seconds  # by earlier segments of this trial
+        before, begun_at = training.seconds, training.learner.steps_done  # by earlier segments of this trial
         divergence = training.run()
+        if training.learner.steps_done > begun_at or divergence is not None:
+            self.memory.end_training()
         rows: list[dict[str, Any]] = []
         begun = time.monotonic()
         if divergence is None:
@@ -114,8 +119,16 @@ class Segment:
                 rows = self._measure()
             except NotFiniteError as error:
                 learner = training.learner
-                where = {"step": learner.steps_done, "images": learner.images_seen, "module": "sampling"}
-                divergence = {**where, "message": str(error)}
+                divergence = {
+                    "step": learner.steps_done,
+                    "images": learner.images_seen,
+                    "module": "sampling",
+                    "message": str(error),
+                    "log_snr": None,
+                    "worst": [],
+                    "last": training.vitals.last,
+                    "weight_norm": weight_norm(learner.network),
+                }
         measuring = time.monotonic() - begun
         write_json(self.folder / "curve.json", training.curve.rows)
         probing = training.probing
@@ -133,7 +146,9 @@ class Segment:
             "train_seconds": training.seconds,
             "evaluate_seconds": measuring,
             "overhead_seconds": wall - training.seconds - measuring,  # set-up, logging, checkpoints
-            "peak_memory_bytes": peak_memory(self.device),
+            "peak_memory_bytes": self.memory.peak,
+            "train_memory_bytes": self.memory.training,
+            "estimated_memory_bytes": self.job.get("estimated_memory_bytes"),
             "device": _device_name(self.device),
             "versions": _versions(),
             "data_hash": self.dataset.hash,
@@ -142,6 +157,7 @@ class Segment:
             "divergence": divergence,
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
+            **({"skipped_steps": training.vitals.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
 
@@ -181,7 +197,7 @@ class Segment:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, stop: Stop) -> Iterator[None]:
+def alone(folder: Path, stop: Stop) -> Iterator[None]:
     """Wait until no other process works on the folder: after a killed driver, its worker may linger."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
@@ -207,9 +223,9 @@ def _prepare(job: Job, stop: Stop) -> Report:
             raise Stopped
 
     known = catalog(tuple(job["plugins"]))
-    dataset = _dataset(_data(job, known), job["cache"])
-    for metric in fill(Evaluation, job["evaluation"], known).metrics:
-        reference_features(metric.features, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
+    dataset = dataset_of(data_of(job, known), job["cache"])
+    metrics = fill(Evaluation, job["evaluation"], known).metrics
+    prepare_references(metrics, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
 
 
@@ -218,20 +234,23 @@ def _probes(job: Job, known: Catalog) -> list[Probe]:
     return [probe for probe in made if isinstance(probe, Probe)]
 
 
-def _data(job: Job, known: Catalog) -> Data:
+def data_of(job: Job, known: Catalog) -> Data:
+    """The data that a job names."""
     made = create(Data, job["data"], known)
     assert isinstance(made, Data)
     return made
 
 
 @lru_cache(maxsize=2)
-def _dataset(data: Data, cache: str) -> Dataset:
+def dataset_of(data: Data, cache: str) -> Dataset:
+    """The images, loaded once a process."""
     return data.load(Path(cache))
 
 
 @lru_cache(maxsize=2)
-def _images(data: Data, cache: str, device: torch.device) -> Images:
-    return Images(_dataset(data, cache), device)
+def images_of(data: Data, cache: str, device: torch.device) -> Images:
+    """The training images on their device, once a process."""
+    return Images(dataset_of(data, cache), device)
 
 
 def _device_name(device: torch.device) -> str:

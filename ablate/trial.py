@@ -14,6 +14,7 @@ from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Extent, Setting, digest
 from ablate.fields import get
 from ablate.files import read_json
+from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
 from ablate.kinds.probe import Probe
@@ -57,17 +58,25 @@ class Evaluation(Config):
     metrics: tuple[Metric, ...] = ()
     samples: Annotated[int, Field(ge=1)] = 2000
     batch: Annotated[int, Field(ge=1)] = 250  # images sampled at a time
+    autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 
     @model_validator(mode="after")
     def _enough(self) -> Evaluation:
         for metric in self.metrics:
-            if self.samples < metric.least:
-                raise ValueError(f"metric {metric.name!r} needs at least {metric.least} samples, not {self.samples}")
-        labels = [metric.label(self.samples) for metric in self.metrics]
+            if (reason := metric.too_few(self.samples)) is not None:
+                raise ValueError(reason)
+        labels = [column for metric in self.metrics for column in metric.columns(self.samples).values()]
         if len(set(labels)) < len(labels):
             raise ValueError("the same metric stands twice")
         return self
+
+    def active(self) -> dict[str, Any]:
+        """What decides a value; an autoencoder that does not decode is no part of it."""
+        found = super().active()
+        if self.autoencoder is None or "decoder" not in self.autoencoder.provides():
+            del found["autoencoder"]
+        return found
 
 
 @dataclass(frozen=True)

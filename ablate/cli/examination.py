@@ -106,13 +106,20 @@ def data() -> Iterator[Found]:
 
 def features() -> Iterator[Found]:
     """Each features component: whether its weights are here. They are not loaded."""
+    from ablate.study.launch import cache_folder
 
     def look(part: Component) -> str:
         assert isinstance(part, Features)
         reason = part.refuse(Setting((3, 64, 64), None))
         if reason is not None:
             raise InputError(reason)
-        return f"weights {part.weights_hash()[:12]}"
+        download = part.missing(cache_folder())
+        if download is not None:
+            return f"not here yet: {download}"
+        try:
+            return f"weights {part.weights_hash()[:12]}"
+        except InputError as error:  # they come of a study's own data
+            return error.message
 
     yield from _components("features", look)
 

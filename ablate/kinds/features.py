@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.component import Component, digest
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+    from pathlib import Path
+
     import torch
     from torch import Tensor
 
+    from ablate.kinds.data import Dataset
+
 Extractor = Callable[["Tensor"], "Tensor"]
+HeadsExtractor = Callable[["Tensor"], Mapping[str, "Tensor"]]
+
+POOLED = "pooled"  # the head that all features have: one vector of what is in the image
 
 
 class Features(Component):
-    """A fixed network that looks at images; metrics are named after it."""
+    """A fixed network that looks at images; metrics are named after it.
+
+    A network has one output, or several *heads*; a metric names the one that it looks at. All have
+    `pooled`, the only one that needs no more than `build`.
+    """
 
     kind: ClassVar[str] = "features"
 
-    # Metric names that only these features may carry: {metric: (canonical name, least samples)}.
+    # Names of values that only these features may carry: {value: (canonical name, least samples)}.
     canonical: ClassVar[dict[str, tuple[str, int]]] = {}
+
+    def heads(self) -> Mapping[str, int | None]:
+        """{head: dimensions D of its vectors}; None where D is not known before the network is built."""
+        return {POOLED: None}
+
+    def prepare(self, dataset: Dataset, cache: Path, device: torch.device, pause: Callable[[], None]) -> Features:
+        """The same features, ready to be built: weights fetched into `cache`, or trained on the data set.
+
+        Called once before anything is measured; again, it finds what lies in the cache. Raises
+        InputError where the weights are not to be had. `pause` is to be called now and then; it may
+        raise to stop.
+        """
+        return self
+
+    def missing(self, cache: Path) -> str | None:
+        """What `prepare` would have to download first, for people; None where nothing is."""
+        return None
 
     @abstractmethod
     def build(self, device: torch.device) -> Extractor:
         """Images (B, C, H, W) uint8, C = 1 or 3, any size -> features (B, D) fp32. It resizes by its own rule."""
 
+    def build_heads(self, device: torch.device, heads: Set[str]) -> HeadsExtractor:
+        """The same for several heads at once: images -> {head: (B, D) fp32}, computed in one pass."""
+        extract = self.build(device)
+        return lambda images: {POOLED: extract(images)}
+
     @abstractmethod
     def weights_hash(self) -> str:
-        """SHA-256 of the weights, without loading them."""
+        """SHA-256 of the weights, without loading them. Raises InputError where it is not known before `prepare`."""
 
     def identity(self) -> str:
         """SHA-256 of weights and fields together: part of the identity of everything measured with them.

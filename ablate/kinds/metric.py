@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ablate.component import Component, slot
-from ablate.kinds.features import Features
+from pydantic import model_validator
+
+from ablate.component import Component, is_active, slot
+from ablate.kinds.features import POOLED, Features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,20 +25,96 @@ class Measurement:
     error: float | None = None
 
 
+class Collector(Protocol):
+    """Takes the features of generated images batch by batch, and keeps of them what a metric needs."""
+
+    def add(self, vectors: NDArray[np.float64]) -> None:
+        """(B, D) features of some more images."""
+        ...
+
+    def collected(self) -> Any:
+        """What `Metric.compute` is given."""
+        ...
+
+
+class Vectors:
+    """Keeps all vectors."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.float64]] = []
+
+    def add(self, vectors: NDArray[np.float64]) -> None:
+        """(B, D) features of some more images."""
+        self._parts.append(vectors)
+
+    def collected(self) -> NDArray[np.float64]:
+        """All of them, (N, D)."""
+        import numpy as np
+
+        return np.concatenate(self._parts)
+
+
 class Metric(Component):
     """Compares two sets of feature vectors. Smaller is better unless `larger_is_better`."""
 
     kind: ClassVar[str] = "metric"
     larger_is_better: ClassVar[bool] = False
+    uses_reference: ClassVar[bool] = True  # False: it judges the generated images by themselves
     least: ClassVar[int] = 2  # fewest samples for which the value is defined
+    head: ClassVar[str] = POOLED  # what it looks at of its features
+    collects: ClassVar[type[Collector]] = Vectors  # how it keeps what it sees
+    gives: ClassVar[tuple[str, ...]] = ()  # the names of its values, where it gives more than one
 
     features: Features = slot()
 
-    def label(self, samples: int) -> str:
-        """The name of its column: `kid_<features>`, or a canonical name where that is earned."""
-        name, least = self.features.canonical.get(self.name, (None, 0))
-        return name if name and samples >= least else f"{self.name}_{self.features.name}"
+    @model_validator(mode="after")
+    def _sees_what_it_needs(self) -> Metric:
+        if self.head not in self.features.heads():
+            raise ValueError(
+                f"needs the {self.head!r} output of a network, and features {self.features.name!r} give only "
+                f"{', '.join(map(repr, sorted(self.features.heads())))}; choose others{self._usual()}"
+            )
+        return self
+
+    def fewest(self, dimensions: int | None) -> int:
+        """The fewest samples that can be measured, of vectors with so many dimensions (None: not known yet)."""
+        return self.least
+
+    def too_few(self, samples: int) -> str | None:
+        """Why so few samples cannot be measured; None if they can."""
+        dimensions = self.features.heads()[self.head]
+        needed = self.fewest(dimensions)
+        if samples >= needed:
+            return None
+        told = f" with the {dimensions} dimensions of features {self.features.name!r}" if needed > self.least else ""
+        return f"metric {self.name!r} needs at least {needed} samples{told}, not {samples}"
+
+    def columns(self, samples: int) -> dict[str, str]:
+        """{name of a value: its column}: `kid_<features>`, or a canonical name where that is earned.
+
+        Fields that are not at their default are part of the name: `precision_k5_<features>`.
+        """
+        own = [
+            f"_{name}{value}"
+            for name, info in type(self).model_fields.items()
+            if name != "features" and is_active(self, info) and (value := getattr(self, name)) != info.default
+        ]
+        found = {}
+        for given in self.gives or (self.name,):
+            name, least = self.features.canonical.get(given, (None, 0))
+            earned = name and samples >= least and not own
+            found[given] = str(name) if earned else f"{given}{''.join(own)}_{self.features.name}"
+        return found
 
     @abstractmethod
-    def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
-        """(N, D) and (M, D) features -> the measurement."""
+    def compute(
+        self, generated: NDArray[np.floating[Any]] | Any, reference: NDArray[np.floating[Any]]
+    ) -> Measurement | Mapping[str, Measurement]:
+        """What `collects` kept, or a table (N, D), and a table (M, D) -> the measurement, or one for each of `gives`.
+
+        Tables may be fp32 and lie on disk. Raises InputError for vectors of which it cannot be computed.
+        """
+
+    def _usual(self) -> str:
+        usual = type(self).model_fields["features"].default
+        return f", such as {usual!r}" if isinstance(usual, str) else ""

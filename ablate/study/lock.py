@@ -73,8 +73,16 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
         "baseline": dict(loaded.baseline),
         "objectives": [objective.name for objective in loaded.objectives],
+        "constraints": dict(study.constraints or {}),
+        "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
-        "larger_is_better": [m.label(study.evaluate.samples) for m in study.evaluate.metrics if m.larger_is_better],
+        "larger_is_better": [
+            column
+            for metric in study.evaluate.metrics
+            if metric.larger_is_better
+            for column in metric.columns(study.evaluate.samples).values()
+        ]
+        + [probe.name for probe in study.probes if probe.larger_is_better],
         "versions": versions(),
         "plugins": plugins(loaded),
     }
@@ -180,6 +188,7 @@ def _changed(then: Mapping[str, Mapping[str, str]], loaded: LoadedStudy) -> Iter
 
 def _entries(loaded: LoadedStudy) -> dict[str, Entry]:
     parts: list[Component] = [part for _, part in (*loaded.study.data.parts(), *loaded.study.evaluate.parts())]
+    parts.extend(loaded.study.judging)
     for candidate in _candidates(loaded):
         parts.extend(part for _, part in candidate.parts())
     found = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -15,8 +17,9 @@ from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
+from ablate.kinds.probe import Probe
 from ablate.study.match import Match
-from ablate.trial import Budget, Evaluation, Objective
+from ablate.trial import Budget, Constraint, Evaluation, Objective
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -50,7 +53,9 @@ class Study(Config):
     design: Design = slot()
     budget: Budget
     evaluate: Evaluation = Evaluation()
-    objectives: tuple[str, ...] = ()  # none: every metric, and gflops
+    probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
+    objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops
+    constraints: dict[str, Any] | None = None  # {metric, cost or probe: {at_most: value, at_least: value}}
     executor: Annotated[Executor | None, Extent()] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # of the search, not of the trials
     profiles: Annotated[
@@ -58,32 +63,108 @@ class Study(Config):
     ] = {}  # {name: {dotted path: value}}: the same, at another scale
 
     def active(self) -> dict[str, Any]:
-        """What decides; a part that the study does not have is no part of its identity."""
-        return {key: value for key, value in super().active().items() if value is not None}
+        """What decides; a part that the study does not have is no part of its identity.
+
+        Nor is a probe, but for one by which candidates are judged.
+        """
+        found = {**super().active(), "probes": [probe.active() for probe in self.judging] or None}
+        return {key: value for key, value in found.items() if value is not None}
+
+    @property
+    def judging(self) -> tuple[Probe, ...]:
+        """The probes by which candidates are judged."""
+        judged = {*self.objectives, *(self.constraints or ())}
+        return tuple(probe for probe in self.probes if probe.name in judged)
 
 
 def metric_columns(evaluation: Evaluation) -> dict[str, str]:
-    """{name in the study: column}: a metric's own name, or its column where two share that name."""
-    names = Counter(metric.name for metric in evaluation.metrics)
-    columns = [(metric.name, metric.label(evaluation.samples)) for metric in evaluation.metrics]
+    """{name in the study: column}: the name of a metric, or of one of its values; its column where two share that."""
+    columns = [pair for metric in evaluation.metrics for pair in metric.columns(evaluation.samples).items()]
+    names = Counter(name for name, _ in columns)
     return {(name if names[name] == 1 else column): column for name, column in columns}
 
 
-def objectives_of(study: Study) -> tuple[Objective, ...]:
-    """What candidates are judged by. Raises SpecError for what is neither a metric of the study nor a cost."""
-    short = metric_columns(study.evaluate)
-    larger = {metric.label(study.evaluate.samples): metric.larger_is_better for metric in study.evaluate.metrics}
-    known: Mapping[str, str] = {**{cost: cost for cost in COSTS}, **{c: c for c in short.values()}, **short}
-    problems: list[Problem] = []
+def objectives_of(study: Study, probes: Collection[str] = ()) -> tuple[Objective, ...]:
+    """What candidates are judged by. Raises SpecError for what is neither a metric or probe of the study nor a cost.
+
+    `probes` are the names of those that there are, for the message.
+    """
+    known = _judging(study)
+    problems = _probe_problems(study)
     found: list[Objective] = []
-    for i, name in enumerate(study.objectives or (*(short or ["loss"]), "gflops")):
+    for i, name in enumerate(study.objectives or (*(metric_columns(study.evaluate) or ["loss"]), "gflops")):
         if name not in known:
-            hint = did_you_mean(name, known)
-            problems.append(Problem(("objectives", i), f"{name!r} is neither measured here nor a cost{hint}"))
-        elif known[name] in [objective.column for objective in found]:
+            problems.append(Problem(("objectives", i), _unknown(name, known, probes)))
+        elif known[name].column in [objective.column for objective in found]:
             problems.append(Problem(("objectives", i), f"{name!r} stands twice"))
         else:
-            found.append(Objective(name, known[name], larger.get(known[name], False)))
+            found.append(known[name])
     if problems:
         raise SpecError(problems)
     return tuple(found)
+
+
+def constraints_of(study: Study, probes: Collection[str] = ()) -> tuple[Constraint, ...]:
+    """What candidates have to keep to. Raises SpecError as `objectives_of` does, and for bounds that are none."""
+    known = _judging(study)
+    problems: list[Problem] = []
+    found: list[Constraint] = []
+    for name, bounds in (study.constraints or {}).items():
+        wrong = _bound_problems(bounds) if name in known else [((), _unknown(name, known, probes))]
+        problems += [Problem(("constraints", name, *at), message) for at, message in wrong]
+        if not wrong:
+            found.append(Constraint(known[name], **{key: float(value) for key, value in bounds.items()}))
+    if problems:
+        raise SpecError(problems)
+    return tuple(found)
+
+
+def _judging(study: Study) -> dict[str, Objective]:
+    """All that candidates can be judged by, by the names that a study may use."""
+    found = {cost: Objective(cost, cost) for cost in COSTS}
+    larger = {
+        column: metric.larger_is_better
+        for metric in study.evaluate.metrics
+        for column in metric.columns(study.evaluate.samples).values()
+    }
+    short = metric_columns(study.evaluate)
+    for name, column in (*((c, c) for c in short.values()), *short.items()):
+        found[name] = Objective(name, column, larger[column])
+    for probe in study.probes:
+        found.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better))
+    return found
+
+
+def _unknown(name: str, known: Iterable[str], probes: Collection[str]) -> str:
+    if name in probes:
+        return f"{name!r} is a probe that this study does not have; add it: probes: [{name}]"
+    return f"{name!r} is neither measured here nor a cost{did_you_mean(name, known)}"
+
+
+def _bound_problems(bounds: Any) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with `{at_most: value, at_least: value}`, each with where in it."""
+    words = [field.name for field in fields(Constraint) if field.name != "of"]
+    if not isinstance(bounds, Mapping) or not bounds:
+        return [((), f"expected a bound, such as {{{words[0]}: 10}}, not {bounds!r}")]
+    wrong: list[tuple[tuple[str, ...], str]] = []
+    for key, value in bounds.items():
+        if key not in words:
+            wrong.append(((str(key),), f"a constraint has no bound {key!r}{did_you_mean(str(key), words)}"))
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            wrong.append(((str(key),), f"expected a number, not {value!r}"))
+    if not wrong and len(bounds) == len(words) and bounds["at_least"] > bounds["at_most"]:
+        wrong.append(((), f"nothing is at least {bounds['at_least']} and at most {bounds['at_most']}"))
+    return wrong
+
+
+def _probe_problems(study: Study) -> list[Problem]:
+    """Two probes of one name, or a probe that is called as something else that is measured."""
+    taken = {*COSTS, *(name for pair in metric_columns(study.evaluate).items() for name in pair)}
+    names = [probe.name for probe in study.probes]
+    problems = []
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            problems.append(Problem(("probes", i), f"the probe {name!r} stands twice"))
+        elif name in taken:
+            problems.append(Problem(("probes", i), f"a metric or cost of this study is called {name!r} too"))
+    return problems

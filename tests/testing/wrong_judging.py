@@ -75,8 +75,8 @@ class Undefined(Metric):
     name = "undefined"
     fails: ClassVar = ("is_finite", "is_named_after_its_features")
 
-    def label(self, samples):
-        return "fid"
+    def columns(self, samples):
+        return {"undefined": "fid"}
 
     def compute(self, generated, reference):
         return Measurement(math.nan)

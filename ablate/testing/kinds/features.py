@@ -1,16 +1,22 @@
-"""Checks of features: finite vectors that an image alone decides."""
+"""Checks of features: finite vectors that an image alone decides. Trained ones are trained on a few images of noise."""
 
 from __future__ import annotations
 
+import atexit
 import re
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ablate.component import Setting
 from ablate.errors import InputError
+from ablate.kinds.data import Dataset
 from ablate.kinds.features import Extractor, Features
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
@@ -46,27 +52,65 @@ def looks_at_each_image_alone(case: Case) -> None:
         assert (vectors[0] - vectors[1]).abs().max() > 0, "two images look the same"
 
 
+def has_the_heads_that_it_says(case: Case) -> None:
+    """Each of `heads` gives (B, D) fp32 with the D that is said, `pooled` what `build` gives; all in one pass."""
+    part, images = _ready(case), _images(SHAPES[1])
+    heads = part.heads()
+    assert "pooled" in heads, f"its heads are {sorted(heads)}: metrics look at 'pooled' unless they say otherwise"
+    found: Mapping[str, Tensor] = part.build_heads(torch.device("cpu"), set(heads))(images)
+    assert set(found) == set(heads), f"gives {sorted(found)}, and says {sorted(heads)}"
+    for head, dimensions in heads.items():
+        vectors = found[head]
+        assert vectors.ndim == 2 and vectors.dtype == torch.float32, f"{head!r}: {vectors.dtype} {tuple(vectors.shape)}"
+        assert dimensions in (None, vectors.shape[1]), f"{head!r} has {vectors.shape[1]} dimensions, not {dimensions}"
+        assert vectors.isfinite().all(), f"{head!r} is not finite"
+    assert close(found["pooled"], _extractor(part)(images), 1e-5), "'pooled' is not what build gives"
+
+
 def names_its_weights(case: Case) -> None:
     """`weights_hash` is a SHA-256 that does not change."""
-    part = case.component
-    assert isinstance(part, Features)
+    part = _ready(case)
     hashes = {part.weights_hash(), part.weights_hash()}
     whole = all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes)
     assert len(hashes) == 1 and whole, f"{hashes} is no SHA-256 in hexadecimal"
 
 
 def _looks(case: Case) -> Iterator[tuple[Extractor, tuple[int, int, int]]]:
+    part = _ready(case)
+    for shape in SHAPES:
+        if part.refuse(Setting(shape, None)) is None:
+            yield _extractor(part), shape
+
+
+def _ready(case: Case) -> Features:
     part = case.component
     assert isinstance(part, Features)
-    shapes = [shape for shape in SHAPES if part.refuse(Setting(shape, None)) is None]
-    if not shapes:
-        raise NotApplicable(str(part.refuse(Setting(SHAPES[0], None))))
+    reasons = [part.refuse(Setting(shape, 2)) for shape in SHAPES]
+    if all(reasons):
+        raise NotApplicable(str(reasons[0]))
+    download = part.missing(_cache())
+    if download is not None:
+        raise NotApplicable(f"not to be had here: {download}")
     try:
-        extract = _extractor(part)
+        return _prepared(part)
     except InputError as error:
         raise NotApplicable(f"not to be had here: {error}") from None
-    for shape in shapes:
-        yield extract, shape
+
+
+@lru_cache(maxsize=1)
+def _prepared(part: Features) -> Features:
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 28, 28), dtype=np.uint8)
+    labels = np.arange(40) % 2
+    noise = Dataset(images[:20], labels[:20], images[20:], labels[20:], 2, "noise")
+    return part.prepare(noise, _cache(), torch.device("cpu"), lambda: None)
+
+
+@lru_cache(maxsize=1)
+def _cache() -> Path:
+    """An empty folder that is gone with this process."""
+    folder = tempfile.mkdtemp(prefix="ablate-features-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @lru_cache(maxsize=1)
@@ -78,4 +122,10 @@ def _images(shape: tuple[int, int, int]) -> Tensor:
     return torch.randint(0, 256, (4, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-CHECKS: tuple[Check, ...] = (gives_finite_vectors, is_deterministic, looks_at_each_image_alone, names_its_weights)
+CHECKS: tuple[Check, ...] = (
+    gives_finite_vectors,
+    is_deterministic,
+    looks_at_each_image_alone,
+    has_the_heads_that_it_says,
+    names_its_weights,
+)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from ablate.api import Choice, Extractor, Features, InputError, Setting
+from ablate_zoo.features._precision import full_precision
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,10 @@ class EfficientNetLite0Features(Features):
     default = True
 
     size: Annotated[int, Field(ge=32, le=1024), Choice(64, 128, 224)] = 64  # side in pixels of what the network sees
+
+    def heads(self) -> Mapping[str, int]:
+        """The pooled activations alone."""
+        return {"pooled": 1280}
 
     def refuse(self, setting: Setting) -> str | None:
         """Images that are neither grey nor RGB, or missing weights."""
@@ -68,7 +73,7 @@ class EfficientNetLite0Features(Features):
                 shrinks = max(x.shape[-2:]) > self.size
                 x = F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=shrinks)
             x = ((x - 127) / 128).expand(-1, 3, -1, -1)
-            with torch.autocast(device.type, enabled=False), _no_tf32(device):
+            with full_precision(device):
                 return torch.cat(
                     [network(part.contiguous(memory_format=torch.channels_last)) for part in x.split(most)]
                 )
@@ -78,16 +83,6 @@ class EfficientNetLite0Features(Features):
     def weights_hash(self) -> str:
         """The hash that `build` demands of the file."""
         return _SHA256
-
-
-def _no_tf32(device: torch.device) -> AbstractContextManager[Any]:
-    """On CUDA torch rounds the inputs of fp32 convolutions to ten bits unless it is told not to."""
-    if device.type != "cuda":
-        return nullcontext()
-    import torch
-
-    flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags
 
 
 def _weights() -> Path:

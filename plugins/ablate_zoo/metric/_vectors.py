@@ -1,10 +1,11 @@
-"""What every metric of two sets of vectors needs: checked float64 arrays, and a key for what stays the same."""
+"""What every metric of two sets of vectors needs: checked tables, and a key for what stays the same."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,36 +14,74 @@ from ablate.api import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+BLOCK = 4096  # rows that are copied at a time; a table may lie on disk
+
 
 @dataclass(frozen=True)
 class Fixed:
-    """Vectors (N, D) that compare by content, so that what is computed of them can be cached."""
+    """A table (N, D) that compares by content, so that what is computed of it can be cached."""
 
     digest: bytes
-    values: NDArray[np.float64] = field(compare=False)
+    table: NDArray[np.floating[Any]] = field(compare=False)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The whole table in float64."""
+        return np.ascontiguousarray(self.table, dtype=np.float64)
 
 
 def checked(metric: str, generated: ArrayLike, reference: ArrayLike, least: int) -> tuple[NDArray[np.float64], Fixed]:
-    """Both sets as float64. Raises InputError for vectors of which no metric can be computed.
+    """Both sets. Raises InputError for vectors of which no metric can be computed.
 
     Generated vectors that are all the same pass: a collapsed model is a result, and a bad one.
     """
-    x = _vectors(metric, "generated", generated, least)
-    y = _vectors(metric, "reference", reference, least)
-    if x.shape[1] != y.shape[1]:
-        raise InputError(f"{metric}: generated features have {x.shape[1]} dimensions, the reference's {y.shape[1]}")
-    if (y == y[0]).all():
+    x = _table(metric, "generated", generated, least)
+    y = fixed(metric, reference, least)
+    same_dimensions(metric, x.shape[1], y)
+    return np.ascontiguousarray(x, dtype=np.float64), y
+
+
+def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
+    """The reference. Raises InputError where it is too small, not finite, or all the same."""
+    y = _table(metric, "reference", reference, least)
+    if all((block == y[0]).all() for block in blocks(y)):
         raise InputError(f"{metric}: all {len(y)} reference images have the same features; check the reference images")
-    return x, Fixed(hashlib.sha256(repr(y.shape).encode() + y.tobytes()).digest(), y)
+    return Fixed(hashlib.sha256(f"{y.shape}{y.dtype}".encode() + y.tobytes()).digest(), y)
 
 
-def _vectors(metric: str, which: str, values: ArrayLike, least: int) -> NDArray[np.float64]:
-    array = np.ascontiguousarray(values, dtype=np.float64)
+def same_dimensions(metric: str, dimensions: int, reference: Fixed) -> None:
+    """Raise InputError where the generated vectors are of other features than the reference's."""
+    theirs = reference.table.shape[1]
+    if dimensions != theirs:
+        raise InputError(f"{metric}: generated features have {dimensions} dimensions, the reference's {theirs}")
+
+
+def enough(metric: str, which: str, count: int, broken: int, least: int) -> None:
+    """Raise InputError for too few vectors, and for some that are not finite."""
+    if count < least:
+        raise InputError(f"{metric} needs at least {least} {which} samples, not {count}")
+    if broken:
+        raise InputError(f"{metric}: {broken} of {count} {which} samples have features that are NaN or infinite")
+
+
+def blocks(table: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.floating[Any]]]:
+    """The rows, some at a time."""
+    for first in range(0, len(table), BLOCK):
+        yield table[first : first + BLOCK]
+
+
+def shuffled(table: NDArray[np.float64]) -> NDArray[np.intp]:
+    """An order of the rows that looks random and that their content alone decides, not the order they came in."""
+    keys = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in table]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
+
+
+def _table(metric: str, which: str, values: ArrayLike, least: int) -> NDArray[np.floating[Any]]:
+    array = np.asarray(values)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{metric}: {which} features must be a table (N, D), not of shape {array.shape}")
-    if len(array) < least:
-        raise InputError(f"{metric} needs at least {least} {which} samples, not {len(array)}")
-    broken = len(array) - int(np.isfinite(array).all(axis=1).sum())
-    if broken:
-        raise InputError(f"{metric}: {broken} of {len(array)} {which} samples have features that are NaN or infinite")
+    broken = len(array) - sum(int(np.isfinite(block).all(axis=1).sum()) for block in blocks(array))
+    enough(metric, which, len(array), broken, least)
     return array

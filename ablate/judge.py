@@ -1,0 +1,160 @@
+"""A judge looks at images through the features of every metric, and compares them with a reference."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.component import digest
+from ablate.files import write_atomic
+from ablate.kinds.data import Dataset
+from ablate.kinds.features import Features, HeadsExtractor
+from ablate.kinds.metric import Collector, Metric
+
+Pause = Callable[[], None]  # called now and then; it may raise to stop
+
+_BATCH = 250  # reference images that are looked at at a time
+
+
+def go_on() -> None:
+    """The pause of one who is never stopped."""
+
+
+class Judge:
+    """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`."""
+
+    def __init__(
+        self, metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
+    ) -> None:
+        self._place = (dataset, cache, device, pause)
+        self._metrics = metrics
+        self._ready = {_key(m): prepared(m.features, *self._place) for m in metrics}
+        self._heads: dict[str, set[str]] = {}
+        for metric in metrics:
+            self._heads.setdefault(_key(metric), set()).add(metric.head)
+        self._looks = {key: _extractor(self._ready[key], device, frozenset(self._heads[key])) for key in self._ready}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the images seen so far."""
+        self._seen: dict[tuple[str, str, type], Collector] = {
+            (_key(m), m.head, m.collects): m.collects() for m in self._metrics
+        }
+
+    def see(self, images: Tensor) -> None:
+        """Some more generated images, uint8 (B, C, H, W)."""
+        for key, look in self._looks.items():
+            found = {head: vectors.double().cpu().numpy() for head, vectors in look(images).items()}
+            for (features, head, _), collector in self._seen.items():
+                if features == key:
+                    collector.add(found[head])
+
+    def values(self, samples: int) -> Iterator[dict[str, Any]]:
+        """For each value of each metric what identifies it, and what it is; `samples` images have been seen."""
+        dataset = self._place[0]
+        for metric in self._metrics:
+            key = _key(metric)
+            features = self._ready[key]
+            reference = reference_features(features, self._heads[key], *self._place)[metric.head]
+            generated = self._seen[key, metric.head, metric.collects].collected()
+            found = metric.compute(generated, reference)
+            for name, column in metric.columns(samples).items():
+                measured = found[name] if isinstance(found, Mapping) else found
+                yield {
+                    "metric": column,
+                    "features": features.name,
+                    "samples": samples,
+                    "value": _number(measured.value),
+                    "error": _number(measured.error),
+                    "features_hash": features.identity(),
+                    "reference_hash": dataset.hash,
+                }
+
+
+def prepare_references(
+    metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
+) -> None:
+    """Make once what every judge of these metrics needs: weights, and the features of the reference."""
+    heads: dict[str, set[str]] = {}
+    for metric in metrics:
+        heads.setdefault(_key(metric), set()).add(metric.head)
+    for metric in metrics:
+        features = prepared(metric.features, dataset, cache, device, pause)
+        reference_features(features, heads[_key(metric)], dataset, cache, device, pause)
+
+
+def _key(metric: Metric) -> str:
+    return digest(metric.features.active())
+
+
+_prepared: dict[tuple[str, str, str], Features] = {}
+
+
+def prepared(features: Features, dataset: Dataset, cache: Path, device: torch.device, pause: Pause) -> Features:
+    """The features, ready to be built; once a process."""
+    key = (digest(features.spec()), dataset.hash, str(cache))
+    if key not in _prepared:
+        _prepared[key] = features.prepare(dataset, cache, device, pause)
+    return _prepared[key]
+
+
+@lru_cache(maxsize=8)
+def _extractor(features: Features, device: torch.device, heads: frozenset[str]) -> HeadsExtractor:
+    """The features' network, loaded once a process."""
+    return features.build_heads(device, heads)
+
+
+_references: dict[str, NDArray[np.floating[Any]]] = {}
+
+
+def reference_features(
+    features: Features,
+    heads: set[str],
+    dataset: Dataset,
+    cache: Path,
+    device: torch.device,
+    pause: Pause = go_on,
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """{head: (M, D)} of the reference images, in the precision in which they were computed.
+
+    They are kept on disk under the hashes of features and data, and mapped into memory from there.
+    """
+    keys = {head: digest([features.identity(), dataset.hash, head]) for head in heads}
+    files = {head: cache / "features" / f"{keys[head]}.npy" for head in heads}
+    missing = {head for head in heads if keys[head] not in _references and not files[head].is_file()}
+    if missing:
+        for head, vectors in _look(features, missing, dataset.reference_images, device, pause).items():
+            content = io.BytesIO()
+            np.save(content, vectors, allow_pickle=False)
+            write_atomic(files[head], content.getvalue())
+    for head in heads:
+        if keys[head] not in _references:
+            _references[keys[head]] = np.load(files[head], mmap_mode="r", allow_pickle=False)
+    return {head: _references[keys[head]] for head in heads}
+
+
+def _look(
+    features: Features, heads: set[str], images: NDArray[np.uint8], device: torch.device, pause: Pause
+) -> dict[str, NDArray[np.floating[Any]]]:
+    look = _extractor(features, device, frozenset(heads))
+    parts: dict[str, list[NDArray[np.floating[Any]]]] = {head: [] for head in heads}
+    with torch.inference_mode():
+        for first in range(0, len(images), _BATCH):
+            pause()
+            batch = torch.from_numpy(np.ascontiguousarray(images[first : first + _BATCH])).to(device)
+            for head, vectors in look(batch).items():
+                parts[head].append(vectors.cpu().numpy())
+    return {head: np.concatenate(of) for head, of in parts.items()}
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,139 @@
+"""Files of weights that are known by their SHA-256: found, fetched with resume, and never used unchecked."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ablate.errors import InputError
+
+_CHUNK = 2**20
+_SECONDS = 30.0  # without a byte, after which a connection counts as dead
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file that lies on this machine, or can be fetched."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int  # bytes
+    also: tuple[str, ...] = ()  # names under which other programs keep it
+
+    def find(self, given: str | None, folders: Sequence[Path]) -> Path | None:
+        """The given file, or the first of its names in the folders. It is not opened.
+
+        Raises InputError where `given` is no file.
+        """
+        if given is not None:
+            path = Path(given).expanduser()
+            if not path.is_file():
+                raise InputError(f"there is no such file of weights; it should hold {self._told()}", given)
+            return path
+        paths = [folder / name for folder in folders for name in (self.name, *self.also)]
+        return next((path for path in paths if path.is_file()), None)
+
+    def check(self, path: Path) -> Path:
+        """The path. Raises InputError where the file is not the one of this hash."""
+        found = sha256_of(path)
+        if found != self.sha256:
+            raise InputError(
+                f"these are other weights, or they are damaged: SHA-256 {found[:12]}…, not {self.sha256[:12]}…; "
+                f"remove the file, or put {self._told()} in its place",
+                str(path),
+            )
+        return path
+
+    def fetch(self, folder: Path, pause: Callable[[], None]) -> Path:
+        """Download into the folder, going on where an earlier attempt ended; the checked file.
+
+        Of several processes one downloads, the others wait. Raises InputError, with what to do by
+        hand, where that is not possible.
+        """
+        path = folder / self.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _alone(folder / f".{self.name}.lock", pause):
+                if not path.is_file():
+                    self._download(folder / f"{self.name}.part", pause).replace(path)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error
+            message = f"cannot be downloaded ({reason}); bring {self._told()} to {path}"
+            raise InputError(message, self.url) from None
+        return path
+
+    def _told(self) -> str:
+        return f"{self.name} (SHA-256 {self.sha256}, from {self.url})"
+
+    def _download(self, part: Path, pause: Callable[[], None]) -> Path:
+        """Fetch what is missing of a partial file; a part that turns out wrong is removed."""
+        import urllib.request
+
+        held = part.stat().st_size if part.is_file() else 0
+        if held < self.size:
+            request = urllib.request.Request(self.url, headers={"Range": f"bytes={held}-"} if held else {})
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+                if held and answer.status != 206:  # this server begins anew
+                    held = 0
+                with part.open("ab" if held else "wb") as file:
+                    for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, held, self.size):
+                        pause()
+                        held += file.write(block)
+                        if held > self.size:
+                            raise OSError(f"it is larger than {self.size} bytes")
+        if part.stat().st_size < self.size:
+            raise OSError(f"the connection ended after {part.stat().st_size} of {self.size} bytes; try again")
+        if sha256_of(part) != self.sha256:
+            part.unlink()
+            raise OSError(f"what {self.url} sends has not the SHA-256 {self.sha256[:12]}…")
+        return part
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; a file that has not changed is read once a process."""
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shown(blocks: Iterator[bytes], name: str, held: int, size: int) -> Iterator[bytes]:
+    """The blocks, with a line of progress on stderr where that is a terminal."""
+    shown = sys.stderr.isatty()
+    for block in blocks:
+        held += len(block)
+        if shown:
+            print(f"\r{name}: {held / 2**20:.0f} of {size / 2**20:.0f} MiB", end="", file=sys.stderr, flush=True)
+        yield block
+    if shown:
+        print(file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path, pause: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock; wait for whoever has it."""
+    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                pause()
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(handle)

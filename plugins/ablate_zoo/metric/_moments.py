@@ -1,0 +1,139 @@
+"""Mean and covariance of vectors that come in batches, and the Fréchet distance between two such sets."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.api import InputError
+from ablate_zoo.metric._vectors import Fixed, blocks, enough, fixed, same_dimensions
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Moments:
+    """The moments of vectors (N, D), in float64; in memory of the order of D², however many come.
+
+    Up to D vectors are kept as they are, because they say more than their covariance, which is then
+    singular. Further ones are folded into mean and scatter, D at a time (Chan et al. 1979, eq. 2.1).
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.broken = 0  # vectors that are not finite; nothing is computed then
+        self._rows: list[NDArray[np.float64]] = []
+        self._held = 0
+        self._folded = 0
+        self._mean: NDArray[np.float64] | None = None  # (D,) of what is folded
+        self._scatter: NDArray[np.float64] | None = None  # (D, D), the sum of (x − mean)(x − mean)ᵀ
+
+    @classmethod
+    def of(cls, table: NDArray[np.floating[Any]]) -> Moments:
+        """Those of a whole table (N, D)."""
+        made = cls()
+        for block in blocks(table):
+            made.add(block)
+        return made
+
+    def add(self, vectors: ArrayLike) -> None:
+        """Some more vectors (B, D)."""
+        rows = np.array(vectors, dtype=np.float64)
+        self.count += len(rows)
+        self.broken += len(rows) - int(np.isfinite(rows).all(axis=1).sum())
+        if not self.broken:
+            self._rows.append(rows)
+            self._held += len(rows)
+            if self._held > rows.shape[1]:
+                self._fold()
+
+    def collected(self) -> Moments:
+        """Themselves."""
+        return self
+
+    @property
+    def dimensions(self) -> int:
+        """D."""
+        return len(self._rows[0][0]) if self._mean is None else len(self._mean)
+
+    def settle(self) -> tuple[NDArray[np.float64], float]:
+        """The mean (D,) and the trace of the unbiased covariance; all vectors have been added."""
+        if self._scatter is not None and self._rows:
+            self._fold()
+        if self._mean is not None and self._scatter is not None:
+            return self._mean, float(np.trace(self._scatter)) / (self.count - 1)
+        rows = np.concatenate(self._rows)
+        mean = rows.mean(0)
+        return mean, float(np.square(rows - mean).sum()) / (self.count - 1)
+
+    def factor(self) -> NDArray[np.float64]:
+        """L (D, r) with L·Lᵀ the covariance: the centred vectors themselves, or a Cholesky factor.
+
+        The Cholesky decomposition is pivoted, so that features that are always 0 do no harm.
+        """
+        mean, _ = self.settle()
+        if self._scatter is None:
+            return np.ascontiguousarray(((np.concatenate(self._rows) - mean) / np.sqrt(self.count - 1)).T)
+        from scipy.linalg.lapack import dpstrf
+
+        lower, pivots, rank, _ = dpstrf(self._scatter / (self.count - 1), lower=1)
+        factor = np.empty((len(mean), rank))
+        factor[pivots - 1] = np.tril(lower)[:, :rank]
+        return factor
+
+    def cross(self, factor: NDArray[np.float64]) -> float:
+        """tr((Σ·L·Lᵀ)^½): the sum of the singular values of X·L, with X·Xᵀ this covariance."""
+        from scipy.linalg import eigvalsh, svdvals
+
+        mean, _ = self.settle()
+        if self._scatter is None:
+            product = (np.concatenate(self._rows) - mean) @ factor
+            values = svdvals(product, overwrite_a=True, check_finite=False)
+        else:
+            squares = eigvalsh(factor.T @ self._scatter @ factor, overwrite_a=True, check_finite=False)
+            values = np.sqrt(np.maximum(squares, 0))
+        return float(values.sum()) / np.sqrt(self.count - 1)
+
+    def _fold(self) -> None:
+        rows = np.concatenate(self._rows)
+        self._rows, self._held = [], 0
+        mean = rows.mean(0)
+        rows -= mean
+        scatter = rows.T @ rows
+        if self._mean is None or self._scatter is None:
+            self._mean, self._scatter = mean, scatter
+        else:
+            apart, both = mean - self._mean, self._folded + len(rows)
+            self._mean = self._mean + apart * (len(rows) / both)
+            self._scatter += scatter
+            self._scatter += np.outer(apart, apart * (self._folded * len(rows) / both))
+        self._folded += len(rows)
+
+
+def frechet(metric: str, generated: Moments | ArrayLike, reference: ArrayLike, least: int) -> float:
+    """The distance of Heusel et al. 2017, eq. 6, 0 or more. Raises InputError for what has none."""
+    if not isinstance(generated, Moments):
+        table = np.asarray(generated, dtype=np.float64)
+        if table.ndim != 2 or table.shape[1] == 0:
+            raise InputError(f"{metric}: generated features must be a table (N, D), not of shape {table.shape}")
+        generated = Moments.of(table)
+    enough(metric, "generated", generated.count, generated.broken, least)
+    held = fixed(metric, reference, least)
+    same_dimensions(metric, generated.dimensions, held)
+    return between(generated, *of_reference(held))
+
+
+def between(generated: Moments, mean: NDArray[np.float64], trace: float, factor: NDArray[np.float64]) -> float:
+    """|μ₁ − μ₂|² + tr(Σ₁) + tr(Σ₂) − 2·tr((Σ₁Σ₂)^½), the second by its mean, the trace and a factor of Σ₂."""
+    own_mean, own_trace = generated.settle()
+    apart = float(np.square(own_mean - mean).sum())
+    return max(0.0, apart + own_trace + trace - 2 * generated.cross(factor))
+
+
+@lru_cache(maxsize=4)
+def of_reference(held: Fixed) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Mean, trace and factor of the reference, worked out once."""
+    moments = Moments.of(held.table)
+    return (*moments.settle(), moments.factor())
