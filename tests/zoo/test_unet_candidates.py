@@ -1,0 +1,115 @@
+"""Random candidates from the whole space of U-Nets: each trains, or is refused with a reason before it is built.
+
+ABLATE_UNET_CANDIDATES=500 draws as many; each is decided by its number alone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+
+from ablate.candidate import compose, cost_of, misfits
+from ablate.component import Choice, Range, Setting, slot_kind
+from ablate.errors import SpecError
+from ablate.registry import catalog
+
+COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "60"))
+SETTINGS = [
+    Setting((channels, *size), classes)
+    for channels in (1, 3, 4)
+    for size in ((8, 8), (12, 8), (6, 10), (16, 16))
+    for classes in (None, 5)
+]
+
+
+def drawn(kind: str, rng: random.Random) -> dict[str, Any]:
+    """The spec of a component of a kind, each field at its default or drawn from what it may hold."""
+    name = rng.choice([n for n in catalog().names(kind) if catalog().entry(kind, n).distribution == "ablate"])
+    spec: dict[str, Any] = {"type": name}
+    for field, info in catalog().get(kind, name).model_fields.items():
+        if rng.random() < 0.5:
+            continue
+        held = slot_kind(info)
+        value = drawn(held.kind, rng) if held else _value(info, rng)
+        if value is not None:
+            spec[field] = value
+    return spec
+
+
+def _value(info: Any, rng: random.Random) -> Any:
+    for meta in info.metadata:
+        if isinstance(meta, Choice):
+            return rng.choice(meta.values)
+        if isinstance(meta, Range):
+            return rng.uniform(meta.low, meta.high)
+    if info.annotation is bool:
+        return rng.random() < 0.5
+    return rng.choice(get_args(info.annotation)) if get_origin(info.annotation) is Literal else None
+
+
+def unet(rng: random.Random) -> dict[str, Any]:
+    """A small U-Net; its numbers are drawn too, whether they fit together or not."""
+    levels = rng.choice([1, 2, 2, 3])
+    fields = catalog().get("backbone", "unet").model_fields
+    switches = {f: _value(info, rng) for f, info in fields.items() if not slot_kind(info)}
+    return {
+        **{f: v for f, v in switches.items() if v is not None and rng.random() < 0.5},
+        "type": "unet",
+        "width": rng.choice([4, 8, 8, 16]),
+        "multipliers": [rng.choice([0.5, 1, 1, 1, 2, 3]) for _ in range(levels)],
+        "stem_width": rng.choice([None, None, 8]),
+        "blocks": rng.choice([1, 1, 2]),
+        "groups": rng.choice([1, 2, 2, 4, 8]),
+        "attention_resolutions": rng.sample([8, 6, 4, 3], rng.choice([0, 0, 0, 1])),
+        "low_resolution": rng.random() < 0.05,
+        **rng.choice([{"heads": rng.choice([1, 1, 2, 3])}, {"head_width": rng.choice([2, 4, 8])}]),
+        "conditioning": drawn("conditioning", rng),
+        "fusion": drawn("fusion", rng),
+    }
+
+
+def outcome(number: int) -> str:
+    """What becomes of a candidate: "refused", or "trained"."""
+    rng = random.Random(number)
+    setting, spec = rng.choice(SETTINGS), unet(rng)
+    loss = "hybrid_vlb" if spec.get("learned_sigma") else "mse"
+    try:
+        candidate = compose({"backbone": spec, "loss": loss}, catalog())
+    except SpecError as refusal:
+        assert all(problem.message for problem in refusal.problems)
+        return "refused"
+    if problems := misfits(candidate, None, setting):
+        assert all(problem.message for problem in problems)
+        return "refused"
+    assert cost_of(candidate.backbone, setting).macs > 0
+    torch.manual_seed(number)
+    network = candidate.backbone.build(setting).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    x, noise = torch.randn(2, *setting.shape), torch.rand(2) * 999
+    labels = None if setting.classes is None else torch.tensor([0, setting.classes])
+    for _ in range(2):  # in the second step, what began at zero lets gradients through
+        optimizer.zero_grad()
+        out = network(x, noise, labels)
+        assert out.shape[2:] == x.shape[2:] and out.shape[1] == x.shape[1] * (2 if loss == "hybrid_vlb" else 1)
+        out.sub(1).square().mean().backward()
+        bad = [name for name, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        assert not bad, f"gradients of {bad}"
+        optimizer.step()
+    assert network(x, noise, labels).isfinite().all()
+    return "trained"
+
+
+def test_random_candidates_train_or_are_refused_with_a_reason():
+    found = {"trained": 0, "refused": 0}
+    for number in range(COUNT):
+        try:
+            found[outcome(number)] += 1
+        except Exception as error:  # noqa: BLE001 - with the candidate that it comes from
+            rng = random.Random(number)
+            pytest.fail(f"candidate {number}, {rng.choice(SETTINGS)}, {unet(rng)}: {type(error).__name__}: {error}")
+    print(found)  # with -s: of 500, how many
+    assert found["trained"] >= COUNT // 4 and found["refused"] >= COUNT // 10
