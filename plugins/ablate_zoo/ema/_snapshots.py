@@ -22,9 +22,9 @@ ROUNDING = {"fp16": 2.0**-12, "fp32": 2.0**-25}  # root mean square, relative
 class SnapshotEma(Ema):
     """An average of any length, put together from snapshots after the training."""
 
-    length: Annotated[Length, Range(0.04, 0.18)] = 0.1  # σ_rel of the one that counts
+    length: Annotated[Length, Range(0.04, 0.17)] = 0.1  # σ_rel of the one that counts
     also: tuple[Length, ...] = ()  # further lengths that are measured at the end of training
-    snapshots: Annotated[int, Field(ge=2, le=1024), Choice(8, 16, 32)] = 16  # evenly over the training
+    snapshots: Annotated[int, Field(ge=8, le=1024), Choice(8, 16, 32)] = 16  # evenly over the training
     store: Literal["fp16", "fp32"] = "fp16"  # number format of the files
 
     @abstractmethod
@@ -57,7 +57,7 @@ class SnapshotEma(Ema):
         return {self.label(length): have[self.label(length)] for length in wanted}
 
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
-        """To three digits; None where there is no snapshot."""
+        """To three digits, and all between them; None where there is no snapshot."""
         if not images:
             return None
         shortest, longest = self.sure()

@@ -1,0 +1,160 @@
+"""Optimizers take the steps of their papers; rates follow the images."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ablate.errors import SpecError
+from ablate.registry import catalog
+from ablate_zoo.optimizer.adam import Adam
+from ablate_zoo.optimizer.adamw import AdamW
+from ablate_zoo.optimizer.muon import Muon
+from ablate_zoo.optimizer.sgd import Sgd
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 3))
+
+
+def backward(net, seed):
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(seed))
+    net.zero_grad()
+    net(x).square().mean().backward()
+
+
+def steps(config, rule, count=5, atol=3e-6):
+    """The optimizer beside `rule`(state, w, g, step) -> w, in float64."""
+    net = network()
+    optimizer = config.build(net.parameters())
+    theta, states = [p.detach().double() for p in net.parameters()], [{} for _ in net.parameters()]
+    for step in range(1, count + 1):
+        backward(net, step)
+        theta = [
+            rule(state, w, p.grad.double(), step) for state, w, p in zip(states, theta, net.parameters(), strict=True)
+        ]
+        optimizer.step()
+        for p, w in zip(net.parameters(), theta, strict=True):
+            assert torch.allclose(p.double(), w, atol=atol)
+
+
+def adam_direction(config, state, g, step):
+    state["m"] = config.beta1 * state.get("m", 0) + (1 - config.beta1) * g
+    state["v"] = config.beta2 * state.get("v", 0) + (1 - config.beta2) * g * g
+    m, v = state["m"] / (1 - config.beta1**step), state["v"] / (1 - config.beta2**step)
+    return m / (v.sqrt() + config.eps)
+
+
+@pytest.mark.parametrize("spec", [{}, {"lr": 1e-2, "beta1": 0.5, "beta2": 0.9, "eps": 1e-4, "weight_decay": 0.3}])
+@pytest.mark.parametrize("vectors", [False, True])
+def test_adamw_takes_the_steps_of_the_paper(spec, vectors):
+    """Loshchilov & Hutter, Algorithm 2; vectors decay where that is said."""
+    config = AdamW(**spec, decay_vectors=vectors)
+
+    def rule(state, w, g, step):
+        decay = config.weight_decay if vectors or w.ndim >= 2 else 0
+        return w - config.lr * (adam_direction(config, state, g, step) + decay * w)
+
+    steps(config, rule)
+
+
+def test_adam_takes_the_decay_as_part_of_the_gradient():
+    config = Adam(lr=1e-2, weight_decay=0.3, decay_vectors=True)
+    steps(config, lambda state, w, g, step: w - config.lr * adam_direction(config, state, g + 0.3 * w, step))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_has_momentum_and_looks_ahead(nesterov):
+    config = Sgd(lr=0.1, momentum=0.7, nesterov=nesterov)
+
+    def rule(state, w, g, step):
+        state["v"] = 0.7 * state["v"] + g if state else g
+        return w - 0.1 * (g + 0.7 * state["v"] if nesterov else state["v"])
+
+    steps(config, rule)
+
+
+def test_muon_moves_matrices_along_orthogonal_ones_and_the_rest_by_adamw():
+    """The step of a matrix has singular values near 0.2·√max(shape)·lr, Liu et al. 2025; vectors follow AdamW."""
+    net, other = network(), network()
+    config = Muon(lr=1e-2)
+    optimizer, reference = config.build(net.parameters()), AdamW(lr=1e-2).build(other.parameters())
+    before = [p.detach().clone() for p in net.parameters()]
+    for each, its in ((net, optimizer), (other, reference)):
+        backward(each, 0)
+        its.step()
+    for p, o, b in zip(net.parameters(), other.parameters(), before, strict=True):
+        if p.ndim < 2:
+            assert torch.equal(p, o)
+        else:
+            sizes = torch.linalg.svdvals((p.detach() - b) / (0.2 * math.sqrt(max(p.shape)) * 1e-2))
+            assert sizes.median() > 0.5 and sizes.max() < 1.4, sizes  # those near 0 are raised, but not to 1
+            assert not torch.allclose(p, o)
+
+
+@pytest.mark.parametrize("name", catalog().names("optimizer"))
+def test_it_resumes_and_follows_the_rate_that_is_set(name):
+    """As the learner does it: groups' rates set from outside, state through its state dict; at rate 0 nothing moves."""
+    config = catalog().create("optimizer", {"type": name, "lr": 1e-2, "weight_decay": 0.1})
+    net, other = network(), network(1)
+    optimizer = config.build(net.parameters())
+    for step in range(3):
+        backward(net, step)
+        optimizer.step()
+    other.load_state_dict(net.state_dict())
+    resumed = config.build(other.parameters())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for each, its in ((net, optimizer), (other, resumed)):
+        for group in its.param_groups:
+            group["lr"] = 3e-3
+        backward(each, 3)
+        its.step()
+    assert all(map(torch.equal, net.parameters(), other.parameters()))
+    for group in resumed.param_groups:
+        group["lr"] = 0.0
+    backward(other, 4)
+    resumed.step()
+    assert all(map(torch.equal, net.parameters(), other.parameters()))
+
+
+@pytest.mark.parametrize("cls", [AdamW, Adam, Sgd])
+def test_what_has_a_fused_kernel_uses_it(cls):
+    assert cls().build(network().parameters()).defaults["fused"] is True
+
+
+def test_the_rate_warms_up_and_falls():
+    config = AdamW(lr=1.0, warmup=100, decay="cosine", final=0.1)
+    assert config.rate(50, 1100) == pytest.approx(0.5)
+    assert config.rate(100, 1100) == pytest.approx(1.0)
+    assert config.rate(600, 1100) == pytest.approx(0.55)
+    assert config.rate(1100, 1100) == config.rate(5000, 1100) == pytest.approx(0.1)
+    assert AdamW(lr=0.3).rate(0, 10) == 0.3
+
+
+def test_the_rate_falls_linearly_or_as_edm2_does():
+    linear = AdamW(lr=2.0, warmup=100, decay="linear", final=0.5)
+    assert [linear.rate(n, 1100) for n in (50, 100, 350, 1100, 9000)] == pytest.approx([1, 2, 1.75, 1, 1])
+    edm2 = AdamW(lr=0.01, decay="inverse_sqrt", reference=1000, warmup=200)
+    seen = [edm2.rate(n, budget) for n in (100, 500, 1000, 4000, 100_000) for budget in (10, 1e9)]
+    assert seen[::2] == seen[1::2] == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.001])
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"lr": 0}, "lr: input should be greater than 0"),
+        ({"lr": -1e-4}, "lr: input should be greater than 0"),
+        ({"beta2": 1.0}, "beta2: input should be less than 1"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"decay": "cosin"}, "cosine"),
+        ({"type": "sgd", "momentum": 1}, "momentum: input should be less than 1"),
+        ({"type": "sgd", "momentum": 0, "nesterov": True}, "needs|give a momentum"),
+        ({"type": "adamx"}, "did you mean 'adam"),
+    ],
+)
+def test_what_cannot_be_is_refused(spec, told):
+    with pytest.raises(SpecError, match=told):
+        catalog().create("optimizer", {"type": "adamw", **spec})
