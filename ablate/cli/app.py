@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ablate import __version__
-from ablate.cli import doctor, export, plan, plugins, report, run, schema, status
+from ablate.cli import data, doctor, evaluate, export, plan, plugins, report, run, schema, status
 from ablate.cli.outcome import Commands
 
 # Help without rich: it reads as well, and it is there before rich would be imported.
@@ -26,12 +26,14 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     status.status,
     report.report,
     export.export,
+    evaluate.evaluate,
     doctor.doctor,
     schema.schema,
 )
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:

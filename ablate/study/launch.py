@@ -62,7 +62,8 @@ def launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     on = choose_device(device)
-    with _driving(folder):
+    loaded.study.data.check(cache_folder())
+    with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
         lock.write(folder, loaded)
         for written in (folder, folder / "figures"):
@@ -113,6 +114,7 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
         design=loaded.study.design,
         question=loaded.question,
         objectives=loaded.objectives,
+        constraints=loaded.constraints,
         candidate=loaded.candidate,
         plugins=loaded.catalog.plugins,
         device=device,
@@ -146,7 +148,7 @@ def _run(plan: Plan, executor: Executor, watch: Callable[[Progress], None] | Non
 
 
 @contextlib.contextmanager
-def _driving(folder: Path) -> Iterator[None]:
+def driving(folder: Path) -> Iterator[None]:
     """Be the only driver of a folder. Raises InputError where it cannot be written, or has a driver."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -29,35 +29,41 @@ def draw(results: Results) -> Figure | None:
     goal = results.quality
     if goal is None or goal.is_recorded:
         return None
-    panels = {field: table for field in FIELDS if (table := _points(results, goal, field)) is not None}
+    panels = {field: found for field in FIELDS if (found := _points(results, goal, field)) is not None}
     if not panels:
         return None
     figure = Figure(figsize=(0.8 + 5.2 * len(panels), 4.6))
-    for i, (field, table) in enumerate(panels.items()):
+    for i, (field, (table, held)) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), i + 1)
         _panel(axes, results, goal, field, table)
+        style.title(axes, "" if i else "How samples are taken", held if i else f"mean over seeds; bar: ± 1 sd {held}")
         if i == 0:
-            style.title(axes, "How samples are taken", "mean over seeds, all else as the study says; bar: ± 1 sd")
             axes.set_ylabel(style.axis_label(goal))
             axes.legend(fontsize=8.5, frameon=False)
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.16, top=0.82, wspace=0.25)
     return figure
 
 
-def _points(results: Results, goal: Objective, field: str) -> pd.DataFrame | None:
-    """The front's rows along one field, all else as in the study's own measurement; None without a choice."""
+def _points(results: Results, goal: Objective, field: str) -> tuple[pd.DataFrame, str] | None:
+    """The front's rows along one field, and what all else was held at; None without two values to join.
+
+    Of several settings of all else, the one at which the field takes the most values; of equals, the study's own.
+    """
     rows = results.metrics[results.metrics["metric"] == goal.column]
-    if rows.groupby("trial")[field].nunique().max() in (0, 1) or rows.empty:
+    others = [name for name in ("samples", *FIELDS) if name != field and rows[name].nunique() > 1]
+    groups: list[tuple[dict[str, object], pd.DataFrame]] = [({}, rows)]
+    if others:
+        found = rows.groupby(others, sort=False)  # in the order of measurement: the study's own first
+        groups = [(dict(zip(others, key, strict=True)), of) for key, of in found]
+    where, most = max(groups, key=lambda group: group[1][field].nunique())
+    if most[field].nunique() < 2:
         return None
-    own = rows.drop_duplicates("trial").iloc[0]  # the first of a trial is the study's own
-    solver = None if field == "nfe" else own["nfe"]
-    where = {"samples": own["samples"], "features_hash": own["features_hash"]}
-    where |= {name: own[name] for name in ("guidance", "ema") if name != field and rows[name].nunique() > 1}
     try:
-        table = results.front([goal.column], {**where, **({} if solver is None else {"nfe": solver})}, along=[field])
+        table = results.front([goal.column], where, along=[field])
     except InputError:
         return None
-    return table if table[field].nunique() > 1 else None
+    held = ", ".join(f"{name} {value}" if name != "guidance" else str(value) for name, value in where.items())
+    return table, f"at {held}" if held else ""
 
 
 def _panel(axes: Axes, results: Results, goal: Objective, field: str, table: pd.DataFrame) -> None:

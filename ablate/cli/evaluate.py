@@ -1,0 +1,79 @@
+"""`ablate evaluate`: measure a study's trials again, from their checkpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ablate.cli.options import Device, Folder, Json
+from ablate.cli.outcome import SOME_FAILED, complain
+
+
+def evaluate(
+    folder: Folder,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="What to measure; the study's metrics by default. A name or YAML; repeatable."
+        ),
+    ] = None,
+    nfe: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Evaluations of the denoiser a sample, one after the other.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, metavar="N", help="Samples to draw.")] = None,
+    ema: Annotated[
+        str | None, typer.Option(metavar="LABEL,LABEL", help="Averages of the weights, or lengths to rebuild.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="As solver.grid=karras or guidance.scale=[1, 2]. Repeatable."),
+    ] = None,
+    executor: Annotated[str | None, typer.Option(metavar="local|ray", help="Where it runs.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at a time.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure the trials of a study again, from their checkpoints; nothing is trained.
+
+    Every combination of what is asked for; what was measured is not measured again. The rows join
+    metrics.parquet, with what they were taken with.
+    """
+    from ablate.errors import InputError
+    from ablate.study.remeasure import Request, remeasure
+
+    try:
+        calls = [int(part) for part in nfe.split(",")] if nfe else []
+    except ValueError:
+        raise InputError(f"expected whole numbers, such as 5,10,20, not {nfe!r}", "--nfe") from None
+    if any(one < 1 for one in calls):
+        raise InputError("expected numbers from 1 on", "--nfe")
+    labels = [part.strip() for part in ema.split(",")] if ema else []
+    request = Request(metric or (), samples, calls, labels, set_ or ())
+    say = complain if as_json else print
+    found = remeasure(folder, request, executor, workers, device, say)
+    from ablate.results import load
+
+    results = load(folder)
+    results.figures()
+    quality = results.quality
+    table = None
+    if quality is not None and not quality.is_recorded:
+        try:
+            table = results.front([quality.column, "gflops"], along=found.axes)
+        except InputError as error:
+            complain(str(error))
+    if as_json:
+        from ablate.cli.terminal import emit_json
+
+        rows = [] if table is None else table.astype(object).where(table.notna(), None).to_dict("records")
+        emit_json({"measured": found.measured, "reused": found.reused, "failed": found.failed, "front": rows})
+    else:
+        if table is not None:
+            hidden = [c for c in table.columns if c.startswith("c.") or c in ("config_hash", "gflops.sd", "failed")]
+            print(table.drop(columns=hidden).to_string(index=False, float_format=lambda v: f"{v:.4g}"))
+        print(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
+    if found.failed:
+        for trial, why in found.failed.items():
+            complain(f"{trial}: {why}")
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,119 @@
+"""Measuring again: the weights of a trial that is measured, sampled or judged in another way; nothing is trained.
+
+What is found stands beside the record, in `measured/<digest>.json`: the record itself is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.candidate import Candidate, compose
+from ablate.checkpoint import newest
+from ablate.component import digest, fill
+from ablate.errors import InputError
+from ablate.evaluate import NotFiniteError, measure
+from ablate.files import read_json, sweep, write_json
+from ablate.kinds.executor import Job, Report, Stop, Stopped
+from ablate.memory import out_of_memory, release_memory
+from ablate.registry import Catalog, catalog
+from ablate.segment import alone, data_of, dataset_of, images_of
+from ablate.train import Learner
+from ablate.trial import Evaluation
+
+FOLDER = "measured"
+
+
+def key(asked: Mapping[str, Any]) -> str:
+    """The name of what was asked for: twice the same is measured once."""
+    return digest(asked)[:16]
+
+
+def file_of(trial: Path, asked: Mapping[str, Any]) -> Path:
+    """Where the rows of a measurement stand."""
+    return trial / FOLDER / f"{key(asked)}.json"
+
+
+def run(job: Job, stop: Stop) -> Report:
+    """Measure one trial again; a work function like `ablate.segment.run`.
+
+    job: the trial's own, and `asked`: {"evaluation", "solver", "guidance", "averages"}, the specs that
+    stand in for its own; averages are labels or lengths, null for the one that the study measures.
+    """
+    if job.get("threads"):
+        torch.set_num_threads(int(job["threads"]))
+    try:
+        folder = Path(job["folder"])
+        with alone(folder, stop):
+            file = file_of(folder, job["asked"])
+            if not file.is_file():
+                sweep(file.parent)
+                write_json(file, {"schema": 1, "asked": job["asked"], "metrics": _rows(job, folder, stop)})
+        return {"job": job["job"], "status": "done", "rows": read_json(file)["metrics"]}
+    except (InputError, NotFiniteError) as error:
+        return {"job": job["job"], "status": "failed", "message": str(error)}
+    except Exception as error:
+        if out_of_memory(error):
+            return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0]}
+        raise
+    finally:
+        release_memory(torch.device(job["device"]))
+
+
+def variant(job: Job, known: Catalog) -> Candidate:
+    """The trial's candidate with the solver and guidance that are asked for."""
+    asked = job["asked"]
+    return compose({**job["candidate"], "solver": asked["solver"], "guidance": asked["guidance"]}, known)
+
+
+def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
+    def pause() -> None:
+        if stop():
+            raise Stopped
+
+    known, device, asked = catalog(tuple(job["plugins"])), torch.device(job["device"]), job["asked"]
+    candidate = variant(job, known)
+    evaluation = fill(Evaluation, asked["evaluation"], known)
+    data = data_of(job, known)
+    dataset = dataset_of(data, job["cache"])
+    images = images_of(data, job["cache"], device)
+    checkpoint = newest(folder / "checkpoint", str(device))
+    if checkpoint is None:
+        raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
+    learner = Learner(candidate, data.setting(), images, job["seed"], device, None)
+    try:
+        learner.load(checkpoint)
+    except (RuntimeError, KeyError, ValueError):
+        told = "its weights do not fit the network that is built today: they were trained with other source code"
+        raise InputError(told, str(folder / "checkpoint")) from None
+    averages = _averages(learner, folder, asked["averages"])
+    rows, _ = measure(
+        candidate,
+        learner.process,
+        data.setting(),
+        learner.network,
+        averages,
+        dataset,
+        evaluation,
+        job["seed"],
+        learner.images_seen,
+        Path(job["cache"]),
+        device,
+        pause,
+        learner.companion_network,
+    )
+    return rows
+
+
+def _averages(learner: Learner, folder: Path, wanted: list[str] | None) -> dict[str, Any]:
+    """The averages that are asked for by label; the study's own where none is."""
+    held = learner.average.weights()
+    if wanted is None:
+        return {label: held[label] for label in list(held)[:1]}
+    missing = [label for label in wanted if label not in held]
+    if missing:
+        raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(held)}", "--ema")
+    return {label: held[label] for label in wanted}

@@ -1,0 +1,205 @@
+"""`ablate evaluate`: every trial of a study measured again, over a grid of ways to sample; nothing is trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.candidate import compose, misfits
+from ablate.component import create, fill
+from ablate.errors import InputError, SpecError
+from ablate.fields import find_field, put, why_not
+from ablate.files import read_json
+from ablate.kinds.data import Data
+from ablate.kinds.executor import Pool
+from ablate.kinds.solver import Solver
+from ablate.registry import Catalog, catalog
+from ablate.results import load as load_results
+from ablate.results import write_tables
+from ablate.study import lock
+from ablate.study.launch import cache_folder, choose_device, choose_executor, driving
+from ablate.study.yaml import value
+from ablate.trial import Evaluation
+
+LOST = 3  # times that a measurement is tried again after its worker was lost
+
+
+@dataclass
+class Remeasured:
+    """What came of it."""
+
+    measured: int = 0
+    reused: int = 0  # were there already
+    failed: dict[str, str] = field(default_factory=dict)  # {trial: why}
+    axes: tuple[str, ...] = ()  # fields of a measurement that take more than one value
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every trial; what is left out stays as the study has it."""
+
+    metrics: Sequence[str] = ()  # names, or mappings in YAML
+    samples: int | None = None
+    nfe: Sequence[int] = ()
+    averages: Sequence[str] = ()
+    settings: Sequence[str] = ()  # "solver.x=VALUE" or "guidance.x=VALUE"; a list is one after the other
+
+
+def remeasure(
+    folder: Path,
+    request: Request,
+    executor: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda line: None,
+) -> Remeasured:
+    """Measure all complete trials of a study's folder again. Raises InputError for what cannot be asked of them."""
+    results = load_results(folder)
+    held = lock.read(folder)
+    complete = results.trials[results.trials["state"] == "complete"]
+    jobs = [read_json(file) for name in complete["trial"] if (file := folder / "trials" / name / "job.json").is_file()]
+    if held is None or not jobs:
+        raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
+    found = Remeasured()
+    on = choose_device(device)
+    own = {"device": on, "cache": str(cache_folder())}
+    queue: deque[dict[str, Any]] = deque()
+    from ablate.remeasure import file_of, key  # imports torch: what is wrong with the input is told first
+
+    for job in jobs:
+        trial = folder.absolute() / "trials" / job["trial"]
+        for asked in _asked(job, held["spec"]["evaluate"], request):
+            if file_of(trial, asked).is_file():
+                found.reused += 1
+                continue
+            name = f"{job['trial']}-{key(asked)}"
+            queue.append({**job, **own, "job": name, "folder": str(trial), "asked": asked})
+    known = catalog(tuple(jobs[0]["plugins"]))
+    chosen = choose_executor(None, executor, workers, known)
+    with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
+        _work(pool, queue, found, say)
+    write_tables(folder)
+    again = load_results(folder)
+    axes = [name for name in ("nfe", "guidance", "ema", "samples") if again.metrics[name].nunique() > 1]
+    found.axes = tuple(axes)
+    return found
+
+
+def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None]) -> None:
+    """Until every job has ended."""
+    running: dict[str, dict[str, Any]] = {}
+    lost: dict[str, int] = {}
+    total = len(queue)
+    while queue or running:
+        while queue and len(running) < pool.slots:
+            job = queue.popleft()
+            running[job["job"]] = job
+            pool.submit(job)
+        for report in pool.wait(0.25):
+            job = running.pop(report["job"])
+            if report["status"] == "lost" and lost.get(job["job"], 0) < LOST:
+                lost[job["job"]] = lost.get(job["job"], 0) + 1
+                queue.append(job)
+                continue
+            if report["status"] == "done":
+                found.measured += 1
+                told = _values(report["rows"])
+            else:
+                told = report["message"].partition("\n")[0]
+                found.failed[job["trial"]] = told
+            say(f"[{found.measured + len(found.failed)}/{total}] {_called(job)}: {told}")
+
+
+def _called(job: Mapping[str, Any]) -> str:
+    return f"{'/'.join(map(str, job['choices'].values())) or 'base'}, seed {job['seed']}"
+
+
+def _values(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was found, with what it was taken with."""
+    told = []
+    for row in rows:
+        value = "not finite" if row["value"] is None else f"{row['value']:.4g}"
+        told.append(f"{row['metric']} {value} ({row['nfe']} evaluations, {row['guidance']}, {row['ema']})")
+    return "; ".join(told)
+
+
+def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request) -> Iterator[dict[str, Any]]:
+    """What a worker is asked for, one combination after the other; InputError for what does not fit together."""
+    known = catalog(tuple(job["plugins"]))
+    evaluation = _evaluation(evaluate, request, known)
+    data = create(Data, job["data"], known)
+    assert isinstance(data, Data)
+    trained = compose(job["candidate"], known)
+    for spec in _specs(job["candidate"], request, known):
+        try:
+            made = compose(spec, known)
+            problems = misfits(made, data, data.setting())
+            if problems:
+                raise SpecError(problems)
+        except SpecError as error:
+            raise InputError(f"{error.message} (trial {job['trial']})", "--set") from None
+        if made.guidance.drop_rate() != trained.guidance.drop_rate():
+            raise InputError("the share of labels that are dropped belongs to training, and cannot be changed", "--set")
+        for nfe in request.nfe or (None,):
+            solver = made.solver if nfe is None else _with_nfe(made.solver, nfe, known)
+            yield {
+                "evaluation": evaluation.spec(),
+                "solver": solver.spec(),
+                "guidance": made.guidance.spec(),
+                "averages": list(request.averages) or None,
+            }
+
+
+def _evaluation(evaluate: Mapping[str, Any], request: Request, known: Catalog) -> Evaluation:
+    spec = {**evaluate, "previews": 0}
+    if request.metrics:
+        spec["metrics"] = [value(said, "--metric") for said in request.metrics]
+    if request.samples is not None:
+        spec["samples"] = request.samples
+    try:
+        return fill(Evaluation, spec, known)
+    except SpecError as error:
+        raise InputError(error.message, "--metric" if request.metrics else "--samples") from None
+
+
+def _specs(candidate: Mapping[str, Any], request: Request, known: Catalog) -> Iterator[dict[str, Any]]:
+    """The candidate's spec under every combination of the settings."""
+    from ablate.candidate import Candidate
+
+    said: list[list[tuple[list[str], Any]]] = []
+    for text in request.settings:
+        path, separator, given = text.partition("=")
+        keys = path.strip().split(".")
+        if not separator or keys[0] not in ("solver", "guidance") or (keys == ["guidance"]):
+            raise InputError("expected solver=…, solver.FIELD=… or guidance.FIELD=…: all else is training", "--set")
+        if len(keys) > 1 and find_field(Candidate, candidate, keys, known) is None:
+            raise InputError(why_not(Candidate, candidate, keys, known), f"--set {text}")
+        parsed = value(given, f"--set {text}")
+        said.append([(keys, one) for one in (parsed if isinstance(parsed, list) else [parsed])])
+    for combination in itertools.product(*said):
+        spec = {**candidate}
+        for keys, one in combination:
+            put(spec, keys, one)
+        yield spec
+
+
+def _with_nfe(solver: Solver, nfe: int, known: Catalog) -> Solver:
+    """The same solver with as many steps as take so many evaluations."""
+    near: dict[int, Solver] = {}
+    for steps in range(1, nfe + 1):
+        try:
+            made = create(Solver, {**solver.spec(), "steps": steps}, known)
+        except SpecError:
+            continue
+        assert isinstance(made, Solver)
+        near[made.nfe()] = made
+        if made.nfe() >= nfe:
+            break
+    if nfe not in near:
+        told = " or ".join(map(str, sorted(near, key=lambda n: abs(n - nfe))[:2])) or "none"
+        raise InputError(f"solver {solver.name!r} cannot take exactly {nfe} evaluations; it can take {told}", "--nfe")
+    return near[nfe]

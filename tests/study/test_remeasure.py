@@ -1,0 +1,133 @@
+"""`ablate evaluate`: measuring again from checkpoints."""
+
+import json
+import shutil
+
+import pytest
+from segments_for_tests import CACHE, PLUGIN
+
+from ablate import load
+from ablate.errors import InputError
+from ablate.study.launch import launch
+from ablate.study.remeasure import Request, remeasure
+
+STUDY = {
+    "study": "again",
+    "plugins": [PLUGIN],
+    "data": "digits",
+    "base": {
+        "backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1},
+        "target": "v",
+        "solver": {"type": "dpmpp_2m", "steps": 3},
+        "guidance": {"type": "cfg", "scale": 1.5, "drop": 0.2},
+        "optimizer": {"type": "adamw", "lr": 2e-2},
+        "batch": 32,
+    },
+    "vary": {"backbone.conditioning": ["adaln_zero", "adaln"]},
+    "budget": {"steps": 12},
+    "evaluate": {"metrics": [{"type": "kid", "features": "pixels"}], "samples": 12},
+}
+METRIC = "kid_pixels"
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("again") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATE_CACHE", str(CACHE))
+        launch(STUDY, out=folder, executor="local")
+    return folder
+
+
+@pytest.fixture
+def folder(once, tmp_path, monkeypatch):
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    return shutil.copytree(once, tmp_path / "study")
+
+
+def again(folder, **asked):
+    return remeasure(folder, Request(**asked), executor="local")
+
+
+def test_what_the_study_measured_comes_out_again(folder):
+    before = load(folder).metrics
+    records = {path: path.read_bytes() for path in folder.glob("trials/*/record.json")}
+    again(folder)
+    after = load(folder).metrics
+    assert len(after) == 2 * len(before)
+    for _, rows in after.groupby("trial"):
+        assert rows["value"].nunique() == 1, "the same weights, latents and labels give the same value"
+    assert {path: path.read_bytes() for path in records} == records, "a record is written once"
+
+
+def test_evaluations_and_guidance_become_axes(folder):
+    found = again(folder, nfe=[2, 6], settings=["guidance.scale=[1, 4]"])
+    assert (found.measured, found.reused, found.failed) == (8, 0, {})
+    assert found.axes == ("nfe", "guidance")
+    results = load(folder)
+    table = results.front(["kid", "nfe"], along=["guidance"])
+    assert len(table) == 2 * (2 * 2 + 1), "two candidates; two by two, and the study's own"
+    assert set(table["nfe"]) == {2, 3, 6}
+    assert set(table["guidance"]) == {"cfg(1)", "cfg(1.5)", "cfg(4)"}
+    values = results.metrics.groupby(["trial", "nfe", "guidance"])["value"].first()
+    assert values.nunique() == len(values), "each way to sample gives a value of its own"
+    assert set(results.front()[METRIC]) == set(load(folder).front(where={"nfe": 3})[METRIC]), "the study's own stands"
+
+
+def test_nothing_is_measured_twice(folder):
+    assert again(folder, nfe=[2]).measured == 2
+    found = again(folder, nfe=[2, 4])
+    assert (found.measured, found.reused) == (2, 2)
+
+
+def test_samples_and_metrics_can_be_others(folder):
+    found = again(folder, samples=20, metrics=["{type: fd, features: pixels}"])
+    assert found.measured == 2
+    metrics = load(folder).metrics
+    assert set(metrics.loc[metrics["metric"] == "fd_pixels", "samples"]) == {20}
+
+
+def test_weights_that_are_gone_are_named_and_the_others_measured(folder):
+    shutil.rmtree(next(folder.glob("trials/*")) / "checkpoint")
+    found = again(folder, nfe=[2])
+    assert found.measured == 1
+    assert ["checkpoint is gone" in why for why in found.failed.values()] == [True]
+
+
+def test_weights_of_another_network_are_refused(folder):
+    job = next(folder.glob("trials/*")) / "job.json"
+    held = json.loads(job.read_text())
+    held["candidate"]["backbone"]["width"] = 32
+    job.write_text(json.dumps(held))
+    assert ["do not fit the network" in why for why in again(folder, nfe=[2]).failed.values()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"settings": ["guidance.scael=2"]}, "scael"),
+        ({"settings": ["guidance.drop=0.3"]}, "belongs to training"),
+        ({"settings": ["guidance=none"]}, "all else is training"),
+        ({"settings": ["backbone.width=32"]}, "all else is training"),
+        ({"settings": ["solver"]}, "expected solver="),
+        ({"settings": ["solver=edm_heun"]}, "there is no solver"),
+        ({"settings": ["solver.steps=0"]}, "greater than or equal to 1"),
+        ({"settings": ["solver=heun"], "nfe": [4]}, "cannot take exactly 4 evaluations; it can take [35] or [35]"),
+        ({"metrics": ["fdd"]}, "there is no metric 'fdd'"),
+        ({"metrics": ["kid"], "samples": 1}, "needs at least"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_runs(folder, asked, told):
+    with pytest.raises(InputError, match=told):
+        again(folder, **asked)
+    assert not list(folder.glob("trials/*/measured"))
+
+
+def test_a_folder_without_trials_is_refused(tmp_path):
+    (tmp_path / "trials").mkdir()
+    with pytest.raises(InputError, match="no complete trial"):
+        again(tmp_path)
+
+
+def test_an_average_that_is_not_there_is_named(folder):
+    assert all("no average is called 'long'" in why for why in again(folder, averages=["long"]).failed.values())
