@@ -36,18 +36,24 @@ class CompanionLearner:
         """The loss of each image of a batch, (B,)."""
         return self.guidance.loss(self.network(*self.process.shown(noised.x, noised.level)), labels)
 
-    def step(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> None:
-        """One optimizer step over a batch of `batch` images that comes in parts."""
+    def gradients(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+        """The mean loss of a batch of `batch` images that comes in parts; its gradients are left in the parameters."""
         self.network.train()
         total = torch.zeros_like(self.recent_loss)
         for part, labels in parts:
             loss = self.loss(part, labels).sum() / batch
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        return total
+
+    def step(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+        """One optimizer step over such a batch; its mean loss."""
+        total = self.gradients(parts, batch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         before = torch.where(self.recent_loss.isnan(), total, self.recent_loss)
         self.recent_loss = before.lerp(total, 1 - MEMORY)
+        return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors that a checkpoint must hold, and the optimizer's plain numbers."""

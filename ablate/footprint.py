@@ -22,12 +22,14 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.recompute import blocks, recomputed
 
 META = torch.device("meta")
+Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+WORKSPACE = 8 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one training. The workspace of kernels, fragmentation and the framework itself come on top."""
+    """Bytes of one training."""
 
     weights: int
     gradients: int
@@ -39,8 +41,12 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """All of it together: 4W + A with Adam and no average, more than is ever there at one time."""
-        return self.weights + self.gradients + self.optimizer + self.averages + self.companion + self.activations
+        """What to expect: all of it together (4W + A with Adam and no average), or the peak, and a workspace.
+
+        The framework itself, the data and the measuring afterwards come on top.
+        """
+        parts = self.weights + self.gradients + self.optimizer + self.averages + self.companion + self.activations
+        return max(parts, self.peak) + WORKSPACE
 
 
 def footprint(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> Footprint:
@@ -49,6 +55,14 @@ def footprint(candidate: Candidate, setting: Setting, device: str, micro: int | 
     micro: images a forward pass; None: as the candidate says.
     """
     return _played(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
+
+
+def estimated(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> int | None:
+    """The footprint's total, bytes; None where a plugin's code does not run on the meta device."""
+    try:
+        return footprint(candidate, setting, device, micro).total
+    except Exception:  # noqa: BLE001 - an estimate is no reason to fail a trial
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -105,19 +119,22 @@ def _inputs(setting: Setting, count: int) -> tuple[Tensor, Tensor, Tensor | None
     return torch.empty(count, *setting.shape, device=META), torch.empty(count, device=META), labels
 
 
-def _state(build: Callable[[list[nn.Parameter]], torch.optim.Optimizer], parameters: Iterable[nn.Parameter]) -> int:
-    """Bytes of an optimizer's state after a step: what one parameter of each shape takes, times how many there are."""
+def _state(build: Build, parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes of an optimizer's state after a step: what a parameter of each shape takes, times how many there are."""
     counts = Counter(parameter.shape for parameter in parameters)
-    ones = [nn.Parameter(torch.empty(shape, device=META)) for shape in counts]
-    for one in ones:
-        one.grad = torch.empty_like(one)
+    return sum(_state_of_one(build, shape) * count for shape, count in counts.items())
+
+
+@lru_cache(maxsize=1024)
+def _state_of_one(build: Build, shape: torch.Size) -> int:
+    one = nn.Parameter(torch.empty(shape, device=META))
+    one.grad = torch.empty_like(one)
     try:
-        optimizer = build(ones)
+        optimizer = build([one])
         optimizer.step()
     except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
-        return sum(COPIES * 4 * shape.numel() * count for shape, count in counts.items())
-    held = [_bytes(leaf for leaf in tree_leaves(optimizer.state[one]) if isinstance(leaf, Tensor)) for one in ones]
-    return sum(size * count for size, count in zip(held, counts.values(), strict=True))
+        return COPIES * _bytes([one])
+    return _bytes(leaf for leaf in tree_leaves(optimizer.state[one]) if isinstance(leaf, Tensor))
 
 
 def _averages(candidate: Candidate, network: nn.Module) -> int:
@@ -141,11 +158,11 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(storages.values())
 
 
-class Live(TorchDispatchMode):
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages that are alive, `now` and at the most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: dict[int, weakref.ref[Any]] = {}
         self._forms: dict[Any, Any] = {}  # of what operations give

@@ -1,34 +1,50 @@
-"""How much memory a trial took at its peak, and whether it was too much."""
+"""How much memory a trial took at its peak, what of it was training, and whether it was too much."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
+from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the resident peak starts anew
-    except OSError:
-        return
+class Gauge:
+    """Measures the memory of one trial, as bytes allocated on a GPU or resident in this process on the CPU.
 
+    On the CPU the training's share is what the process's resident peak rises above its size just before.
+    Numbers are None where the system does not tell.
+    """
 
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes: allocated on a GPU, or the process's resident peak on the CPU; None where that cannot be known."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return 1024 * int(peaks[0]) if peaks else None
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._base: int | None = None
+        self._before: int | None = None  # the peak up to the training
+        self.training: int | None = None  # bytes that training took at its peak
+        _reset(device)
+
+    def begin_training(self) -> None:
+        """What is there now is not counted as training's."""
+        if self._device.type == "cpu":
+            _warm_up()
+        release_memory(self._device)
+        self._before = _peak(self._device)
+        _reset(self._device)
+        self._base = _peak(self._device)
+
+    def end_training(self) -> None:
+        """What comes from now on, such as sampling, is not counted as training's."""
+        peak = _peak(self._device)
+        self.training = None if peak is None or self._base is None else peak - self._base
+
+    @property
+    def peak(self) -> int | None:
+        """Bytes at the trial's peak: the whole process on the CPU."""
+        found = [value for value in (self._before, _peak(self._device)) if value is not None]
+        return max(found, default=None)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -39,7 +55,41 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what torch keeps for later: on a GPU that is shared, others may need it now."""
+    """Give back what torch or the C library keeps for later: others may need it now."""
+    gc.collect()
     if device.type == "cuda":
-        gc.collect()
         torch.cuda.empty_cache()
+        return
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset(device: torch.device) -> None:
+    """Begin a new measurement: the peak falls to what is there now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the resident peak starts anew
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return 1024 * int(peaks[0]) if peaks else None
+
+
+@cache
+def _warm_up() -> None:
+    """Have the libraries load their code and start their threads, once a process: no training is charged for it."""
+    generator = torch.random.get_rng_state()
+    layers = nn.Sequential(nn.Conv2d(4, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8 * 36, 8), nn.LayerNorm(8))
+    optimizer = torch.optim.AdamW(layers.parameters(), fused=True)
+    layers(torch.zeros(4, 4, 8, 8)).sum().backward()
+    optimizer.step()
+    torch.random.set_rng_state(generator)

@@ -32,6 +32,7 @@ class Step(NamedTuple):
     gradient_norm: Tensor  # before clipping
     clipped_norm: Tensor  # after it
     rate: float
+    companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
 
 
 class Learner:
@@ -104,12 +105,22 @@ class Learner:
         learned = self.process.log_variance(noised.level)
         return loss if learned is None else loss + learned
 
-    def gradients(self, noised: Noised, labels: Tensor | None) -> Tensor:
-        """The mean loss of a batch; its gradients, in parts of `micro` images, are left in the parameters."""
+    def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
+        """The batch in parts of at most `micro` images."""
+        return _split(noised, labels, self.micro)
+
+    def gradients(self, noised: Noised, labels: Tensor | None, each: list[Tensor] | None = None) -> Tensor:
+        """The mean loss of a batch; its gradients, in parts of `micro` images, are left in the parameters.
+
+        The loss of each image is added to `each`, (B,) a part.
+        """
         seed_everything(self.seed, "dropout", self.steps_done)
         total = torch.zeros((), device=self.device)
-        for part, part_labels in _split(noised, labels, self.micro):
-            loss = self.loss(part, part_labels).sum() / self.candidate.batch
+        for part, part_labels in self.parts(noised, labels):
+            losses = self.loss(part, part_labels)
+            if each is not None:
+                each.append(losses.detach())
+            loss = losses.sum() / self.candidate.batch
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -134,11 +145,10 @@ class Learner:
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.companion is not None:
-            self.companion.step(_split(noised, labels, self.micro), batch)
+        beside = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
         self.steps_done += 1
         self.average.update(self.images_seen, batch)
-        return Step(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate)
+        return Step(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate, beside)
 
     @property
     def companion_network(self) -> nn.Module | None:

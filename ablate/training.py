@@ -13,13 +13,14 @@ import torch
 
 from ablate.checkpoint import newest, save
 from ablate.curve import Curve
-from ablate.divergence import first_bad_module
+from ablate.divergence import examine, weight_norm
 from ablate.files import write_json
 from ablate.kinds.executor import Stop, Stopped
 from ablate.probing import Probing
 from ablate.snapshots import Snapshots
 from ablate.train import Learner, Step
 from ablate.trial import Budget
+from ablate.vitals import MOST_SKIPS, Vitals
 
 ROWS = 100  # of the curve, over a whole training
 LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
@@ -48,11 +49,13 @@ class Training:
         self._budget = budget
         self.probing = probing or Probing((), 0)
         self.curve = Curve()
+        self.vitals = Vitals()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
         self.snapshots = Snapshots(folder / "snapshots")
         self.learner, facts = self._resumed()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
+            self.vitals = Vitals(facts.get("vitals"))
             self.probing.load(facts.get("probes"))
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
@@ -60,7 +63,7 @@ class Training:
         self._told = float("-inf")
 
     def run(self) -> dict[str, Any] | None:
-        """Train; None, or where it diverged: {"step", "images", "module", "message"}."""
+        """Train; None, or why it diverged: what a record's `divergence` holds."""
         self.learner.network.train()
         waiting: list[Step] = []  # steps whose numbers are still on the device
         clock = saved = time.monotonic()
@@ -136,14 +139,18 @@ class Training:
     def _look(self, waiting: list[Step]) -> Step | None:
         """Take the steps' numbers into the curve, up to the first that is not finite, which is returned.
 
-        A norm that is not finite is no harm where the loss is scaled: that step was skipped.
+        A norm that is not finite is no harm where the loss is scaled: that step was skipped, and is counted.
         """
-        losses = torch.stack([step.loss for step in waiting])
-        norms = torch.stack([step.gradient_norm for step in waiting])
-        clipped = torch.stack([step.clipped_norm for step in waiting])
-        values = torch.stack([losses, norms, clipped], dim=1).tolist()  # the one place that waits for the device
-        for step, (loss, norm, after) in zip(waiting, values, strict=True):
-            if not math.isfinite(loss) or not (math.isfinite(norm) or self.learner.scaler.is_enabled()):
+        columns = [
+            torch.stack([step.loss for step in waiting]),
+            torch.stack([step.gradient_norm for step in waiting]),
+            torch.stack([step.clipped_norm for step in waiting]),
+            torch.stack([step.loss if step.companion_loss is None else step.companion_loss for step in waiting]),
+        ]
+        values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
+        for step, (loss, norm, after, beside) in zip(waiting, values, strict=True):
+            well = self.vitals.take(step.number, loss, norm, self.learner.scaler.is_enabled())
+            if not (well and math.isfinite(beside)):
                 self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
             self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after})
@@ -160,8 +167,11 @@ class Training:
         while self.learner.steps_done < bad.number - 1:
             self.learner.step(self._horizon())
             self.pause()
-        module, message = first_bad_module(self.learner)
-        return {"step": bad.number, "images": bad.images, "module": module, "message": message}
+        norm = weight_norm(self.learner.network)
+        found = examine(self.learner).record()
+        if self.vitals.stuck:
+            found["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
+        return {"step": bad.number, "images": bad.images, **found, "last": self.vitals.last, "weight_norm": norm}
 
     def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
         """A learner that stands where the newest good checkpoint left off, and what that knew."""
@@ -176,5 +186,12 @@ class Training:
     def _save(self) -> None:
         save(
             self._folder / "checkpoint",
-            self.learner.state({"curve": self.curve.state(), "seconds": self.seconds, "probes": self.probing.state()}),
+            self.learner.state(
+                {
+                    "curve": self.curve.state(),
+                    "seconds": self.seconds,
+                    "vitals": self.vitals.state(),
+                    "probes": self.probing.state(),
+                }
+            ),
         )

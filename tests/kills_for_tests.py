@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 from segments_for_tests import CACHE, PLUGIN
 
-CLOCK = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes")
+CLOCK = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
 
 STUDY = """\
 study: killed

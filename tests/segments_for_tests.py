@@ -20,7 +20,7 @@ PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
 KNOWN = catalog((PLUGIN,))
 DATA = create(Data, "digits", KNOWN)
-TIMING = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes")
+TIMING = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
 
 
 def candidate(batch: int = 32, more: dict[str, Any] | None = None, **probe: Any) -> Candidate:

@@ -10,7 +10,7 @@ import torch
 from segments_for_tests import CACHE, DATA, after, candidate, job, read, run, timeless
 
 from ablate import training
-from ablate.divergence import first_bad_module
+from ablate.divergence import examine
 from ablate.kinds.executor import Stopped
 from ablate.train import Images, Learner
 
@@ -40,12 +40,18 @@ def test_step_and_module(tmp_path: Path, looks: str, step: int) -> None:
     """251 steps: a row is two steps long, so that it breaks off in the middle of one."""
     made = job(tmp_path, candidate(batch=8, bad=step, dropout=0.2), {"steps": 251})
     record = diverged(made)
-    assert record["divergence"] == {
+    found = record["divergence"]
+    assert {key: found[key] for key in ("step", "images", "module", "message")} == {
         "step": step,
         "images": 8 * step,
         "module": "middle",
         "message": "the output of middle is not finite",
     }
+    low, high = found["log_snr"]
+    assert low < high and len(found["worst"]) == 4
+    assert all(one["loss"] is None and low <= one["log_snr"] <= high for one in found["worst"])
+    assert [one["step"] for one in found["last"]] == list(range(max(1, step - 5), step))
+    assert all(one["loss"] > 0 and one["grad_norm"] > 0 for one in found["last"]) and found["weight_norm"] > 0
     rows = [*range(2, step, 2), *([step - 1] if step % 2 == 0 else [])]  # the last finite step ends the curve
     assert [row["images"] for row in read(made, "curve.json")] == [8 * row for row in rows]
     assert not Path(made["folder"], "samples.npy").exists()
@@ -95,24 +101,23 @@ def test_weights_loss_and_gradients_that_are_not_finite() -> None:
     broken = learner()
     with torch.no_grad():
         broken.network.outward.weight[0, 0, 0, 0] = torch.inf
-    assert first_bad_module(broken) == ("outward", "the parameter outward.weight is not finite")
+    assert examine(broken)[:2] == ("outward", "the parameter outward.weight is not finite")
     huge = learner()
     with torch.no_grad():
         huge.network.outward.weight.mul_(1e25)  # outputs are finite, their squares are not
-    assert first_bad_module(huge) == ("loss", "the network's output is finite, the loss is not")
+    assert examine(huge)[:2] == ("loss", "the network's output is finite, the loss is not")
     steep = learner()
     steep.network.inward.weight.register_hook(lambda gradient: gradient * torch.inf)
-    assert first_bad_module(steep) == ("inward", "the gradient of inward.weight is not finite")
-    assert first_bad_module(learner()) == (None, "the step was finite when it was repeated")
+    assert examine(steep)[:2] == ("inward", "the gradient of inward.weight is not finite")
+    assert examine(learner())[:2] == (None, "the step was finite when it was repeated")
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:
     made = job(tmp_path, candidate(trap="sample_nan"))
     record = diverged(made)
-    assert record["divergence"] == {
-        "step": 12,
-        "images": 12 * 32,
-        "module": "sampling",
-        "message": "samples 0 to 7 are not all finite",
-    }
+    found = record["divergence"]
+    assert (found["step"], found["images"], found["module"]) == (12, 12 * 32, "sampling")
+    assert found["message"] == "samples 0 to 7 are not all finite"
+    assert found["log_snr"] is None and found["weight_norm"] > 0
+    assert [one["step"] for one in found["last"]] == [8, 9, 10, 11, 12]
     assert len(read(made, "curve.json")) == 12

@@ -25,6 +25,7 @@ RECORD = {
     *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "device", "versions"),
     *("data_hash", "metrics", "weighting", "divergence"),
 }
+MEMORY = {"train_memory_bytes", "estimated_memory_bytes"}
 METRIC = {
     *("images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
     *("features_hash", "reference_hash", "quantisation"),
@@ -59,7 +60,7 @@ def test_record_is_what_the_architecture_says(tmp_path: Path) -> None:
     assert (report["job"], report["status"]) == (made["trial"], "done")
     record = read(made, "record.json")
     assert record == report["record"]
-    assert set(record) == RECORD
+    assert set(record) == RECORD | MEMORY
     assert record["state"] == "complete" and record["divergence"] is None
     assert {k: record[k] for k in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")} == {
         k: made[k] for k in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")
@@ -108,7 +109,10 @@ def test_seconds_add_up_also_over_an_interruption(tmp_path: Path, often: None, m
 
 
 @pytest.mark.parametrize("stops", [(5,), (1, 2, 9)])
-@pytest.mark.parametrize("more", [{}, {"ema": "none"}, {"precision": "bf16"}, {"weighting": "edm2"}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"ema": "none"}, {"precision": "bf16"}, {"weighting": "edm2"}, {"precision": {"type": "fp16", "growth": 2}}],
+)
 def test_resumed_equals_uninterrupted_bit_for_bit(
     tmp_path: Path, often: None, stops: tuple[int, ...], more: dict[str, Any]
 ) -> None:

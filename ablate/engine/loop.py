@@ -177,7 +177,7 @@ class Engine:
             elif broken is not None:
                 self._fail(job, broken)
             else:
-                self._queue.append({**job, "device": plan.device, "cache": str(plan.cache)})
+                self._queue.append(self._sized({**job, "device": plan.device, "cache": str(plan.cache)}, candidate))
         if not fresh:
             self._close(group)
 
@@ -200,10 +200,18 @@ class Engine:
                 self._queue.append(job)
             case "oom" if (micro := _halved(job)) >= 1:
                 self._lines.append(f"{trial}: out of memory; micro-batch {micro}, the same batch in all")
-                self._queue.appendleft({**job, "micro": micro})
+                candidate = self.plan.candidate(self._groups[trial][0].asked.assignment)
+                self._queue.appendleft(self._sized({**job, "micro": micro}, candidate))
             case _:
                 self._refuse_full_disk(report, Path(job["folder"]))
                 self._fail(job, report)
+
+    def _sized(self, job: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
+        """The job, with the memory that its training should take: counted here, where a network was counted already."""
+        from ablate.footprint import estimated
+
+        memory = estimated(candidate, self.plan.question.setting, self.plan.device, job.get("micro"))
+        return {**job, "estimated_memory_bytes": memory}
 
     def _refuse_full_disk(self, report: Report, path: Path) -> None:
         """No candidate is to blame, and no other would fare better."""
