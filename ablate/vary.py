@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -112,6 +112,8 @@ def _default_range(path: str, info: FieldInfo) -> Any:
             return {"low": meta.low, "high": meta.high, "log": meta.log, "step": meta.step}
     if info.annotation is bool:
         return [False, True]
+    if get_origin(info.annotation) is Literal:
+        return list(get_args(info.annotation))
     raise SpecError([Problem((path,), "it declares no default search range: list the choices, or give low and high")])
 
 

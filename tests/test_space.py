@@ -146,6 +146,8 @@ def test_all_means_the_declared_range_or_what_is_admitted() -> None:
     assert (gain.low, gain.high, gain.log, gain.integer) == (0.1, 10, True, False)
     assert by_path["backbone.width"].choices == (8, 16)
     assert by_path["backbone.depth"].integer
+    words = space({"solver.grid": "all", "schedule.zero_terminal_snr": "all"}).dimensions
+    assert [d.choices for d in words] == [("trailing", "uniform", "karras"), (False, True)]
 
     def admit(spec: Mapping[str, Any]) -> str | None:
         return "no" if spec["backbone"]["conditioning"] == "toy_map_scale" else None
