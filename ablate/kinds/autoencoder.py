@@ -37,3 +37,7 @@ class Autoencoder(Component):
     @abstractmethod
     def identity(self) -> str:
         """SHA-256 of all that decides the pixels: part of the identity of what is measured through it."""
+
+    def describe(self, quantisation: str) -> str:
+        """How pixels came about: the decoder, then how its images became uint8. Values that differ in it do not mix."""
+        return f"{self.name} {self.identity()[:12]}, {quantisation}"

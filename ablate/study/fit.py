@@ -47,10 +47,11 @@ class Fit:
         """Why these data cannot be loaded, cannot be measured so, or cannot be looked at by a probe."""
         problems = []
         parts = [*self.data.parts(("data",)), *evaluation.parts(("evaluate",))]
+        settings = self._settings(evaluation)
         parts += [part for i, probe in enumerate(probes) for part in probe.parts(("probes", i))]
         brought = frozenset[str]().union(*(part.provides() for _, part in parts))
         for path, part in parts:
-            reason = part.refuse(self.setting)
+            reason = part.refuse(settings.get(part.kind, self.setting))
             if reason is not None:
                 problems.append(Problem(path, f"{part.kind} {part.name!r}: {reason}"))
             for capability, why in part.requires().items():
@@ -58,6 +59,13 @@ class Fit:
                     message = f"{part.kind} {part.name!r} needs {capability!r}, which nothing here provides: {why}"
                     problems.append(Problem(path, message))
         return problems
+
+    def _settings(self, evaluation: Evaluation) -> dict[str, Setting]:
+        """{kind: what it sees} of those that see images where the network sees latents."""
+        autoencoder = evaluation.autoencoder
+        if autoencoder is None or autoencoder.refuse(self.setting) is not None:
+            return {}
+        return dict.fromkeys(("metric", "features"), autoencoder.pixels(self.setting))
 
 
 def check_choices(space: Space, design: Design, fit: Fit) -> Space:

@@ -7,34 +7,62 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ablate.component import Setting
 from ablate.errors import InputError
+from ablate.images import RESIDENT, Images
 from ablate.kinds.data import Data, Dataset
+from ablate.randomness import Draws
 from ablate.testing.case import Case, Check, NotApplicable
 
 COPIES = 0.01  # share of the reference that may look like an image of the training part
 
 
 def is_what_its_setting_says(case: Case) -> None:
-    """uint8 (N, C, H, W) in both parts, of the shape and classes that `setting()` tells beforehand."""
+    """What is trained on has the shape and classes that `setting()` tells beforehand; pixels are uint8 (N, C, H, W).
+
+    Latents, which carry an encoding, are finite floats; their reference is pixels.
+    """
     setting, data, _ = _loaded(case)
+    latent = data.encoding is not None
     assert data.classes == setting.classes, f"{data.classes} classes, setting() says {setting.classes}"
+    assert data.shape == setting.shape, f"images are {data.shape}, setting() says {setting.shape}"
+    assert latent == ("latents" in case.component.provides()), "an encoding and the capability 'latents' go together"
     for name, images in (("images", data.images), ("reference_images", data.reference_images)):
-        assert images.dtype == np.uint8, f"{name} are {images.dtype}, not uint8"
-        assert images.shape[1:] == setting.shape, f"{name} are {images.shape[1:]}, setting() says {setting.shape}"
         assert len(images) >= 2, f"there are {len(images)} {name}"
+        if latent and name == "images":
+            assert images.dtype in (np.float16, np.float32), f"latents are {images.dtype}, not fp16 or fp32"
+            assert np.isfinite(images).all(), "there are latents that are not finite"
+        else:
+            assert images.dtype == np.uint8 and images.ndim == 4, f"{name} are {images.dtype} {images.shape}"
+    if not latent:
+        shape = data.reference_images.shape[1:]
+        assert shape == setting.shape, f"reference_images are {shape}, setting() says {setting.shape}"
+
+
+def learns_what_it_says(case: Case) -> None:
+    """A learner draws fp32 batches (B, C, H, W) of it, finite, the same for the same draws; pixels lie in [-1, 1]."""
+    setting, data, _ = _loaded(case)
+    device = torch.device("cpu")
+    index = torch.arange(min(16, len(data.images)))
+    draws = [Images(data, device, resident).take(index, Draws(0, device), 3) for resident in (0, RESIDENT)]
+    assert draws[0].shape == (len(index), *setting.shape) and draws[0].dtype == torch.float32
+    assert draws[0].isfinite().all()
+    assert torch.equal(*draws), "what is drawn depends on where the images are held"
+    assert data.encoding is not None or draws[0].abs().max() <= 1
 
 
 def is_labelled_as_it_says(case: Case) -> None:
     """int64 labels in [0, classes) for every image, with "labels"; none at all without it."""
     setting, data, _ = _loaded(case)
     labelled = "labels" in case.component.provides()
+    asked = data.encoding is None  # the reference of latents may lie elsewhere, without labels
     assert labelled == (setting.classes is not None), (
         "provides 'labels', and setting() tells no classes, or the other way"
     )
     parts = ((data.labels, data.images), (data.reference_labels, data.reference_images))
-    for labels, images in parts:
+    for labels, images in parts if asked else parts[:1]:
         assert (labels is not None) == labelled, "labels and the capability 'labels' contradict each other"
         if labels is not None and setting.classes is not None:
             assert labels.dtype == np.int64 and labels.shape == images.shape[:1], (
@@ -60,7 +88,10 @@ def loads_the_same_again(case: Case) -> None:
         (first.labels, again.labels),
         (first.reference_images, again.reference_images),
         (first.reference_labels, again.reference_labels),
+        (first.mirrored, again.mirrored),
     )
+    facts = [(one.classes, one.flip, one.encoding) for one in (first, again)]
+    assert facts[0] == facts[1], f"{facts[0]}, then {facts[1]}"
     assert all(np.array_equal(one, other) for one, other in pairs if one is not None and other is not None)
 
 
@@ -76,12 +107,13 @@ def _loaded(case: Case) -> tuple[Setting, Dataset, Dataset]:
 @lru_cache(maxsize=2)
 def _load(data: Data) -> tuple[Setting, Dataset, Dataset]:
     setting = data.setting()
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache:  # a memory map outlives its file
         return setting, data.load(Path(cache)), data.load(Path(cache))
 
 
 CHECKS: tuple[Check, ...] = (
     is_what_its_setting_says,
+    learns_what_it_says,
     is_labelled_as_it_says,
     keeps_its_parts_apart,
     loads_the_same_again,

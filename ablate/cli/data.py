@@ -1,0 +1,140 @@
+"""`ablate data inspect`: what a set of pictures holds, before a study is run on it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ablate.cli.options import Json
+
+if TYPE_CHECKING:
+    from ablate.pictures import Pictures
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+SHOWN = 40  # pictures of the contact sheet
+CLASSES_TOLD = 20
+
+
+@app.callback()
+def data() -> None:
+    """Look at data of yours: ablate data inspect PATH."""
+
+
+@app.command()
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of pictures, a .zip, an .npz or an .npy.")],
+    labels: Annotated[
+        str, typer.Option(metavar="file|folders|none", help="Where classes come from: dataset.json, or sub-folders.")
+    ] = "file",
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", min=4, max=4096, help="Bring all to a square of this side.")
+    ] = None,
+    colour: Annotated[str, typer.Option(metavar="as_is|grey|rgb", help="Bring all to one colour.")] = "as_is",
+    limit: Annotated[int | None, typer.Option(metavar="N", min=2, help="Look at so many at most.")] = None,
+    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out what cannot be decoded.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The contact sheet; NAME.sheet.png here by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every picture; tell how many, their size, classes, hash and copies, and draw a contact sheet.
+
+    The hash is of the pixels and labels alone: the same pictures have it in a folder, a zip or an npz,
+    whatever they are called.
+    """
+    from typing import cast, get_args
+
+    from ablate.cli.terminal import emit_json
+    from ablate.errors import InputError, did_you_mean
+    from ablate.pictures import Colour, Labelling, open_pictures
+
+    for option, value, known in (("--labels", labels, Labelling), ("--colour", colour, Colour)):
+        if value not in get_args(known):
+            raise InputError(f"there is no {value!r}{did_you_mean(value, get_args(known))}", option)
+    pictures = open_pictures(
+        path,
+        size=size,
+        colour=cast(Colour, colour),
+        labels=cast(Labelling, labels),
+        limit=limit,
+        skip_corrupt=skip_corrupt,
+    )
+    found = _look(pictures, sheet or Path(f"{Path(path).resolve().stem}.sheet.png"))
+    if as_json:
+        emit_json(found)
+    else:
+        _tell(found)
+
+
+def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
+    """All that is told; the sheet is written last, when nothing is wrong."""
+    import io
+
+    import numpy as np
+
+    from ablate.files import write_atomic
+    from ablate.preview import contact_sheet
+
+    hashes: list[bytes] = []
+    labelled: list[bytes] = []
+    shown, counted = [], np.zeros(pictures.classes or 0, dtype=np.int64)
+    wanted = {i * len(pictures) // SHOWN for i in range(SHOWN)}
+    for images, own in pictures.batches():
+        shown += [images[i] for i in range(len(images)) if len(hashes) + i in wanted]
+        new = [hashlib.sha256(image.tobytes()).digest() for image in images]
+        hashes += new
+        if own is not None:
+            counted += np.bincount(own, minlength=len(counted))
+            new = [one + int(label).to_bytes(8, "little") for one, label in zip(new, own, strict=True)]
+        labelled += new
+    channels, height, width = images.shape[1:]
+    picture = io.BytesIO()
+    contact_sheet(np.stack(shown)).save(picture, "PNG")
+    write_atomic(sheet, picture.getvalue())
+    names = pictures.source.classes or tuple(map(str, range(len(counted))))
+    shape = f"{channels}×{height}×{width}".encode()
+    return {
+        "path": str(pictures.source.path),
+        "count": len(hashes),
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "classes": pictures.classes,
+        "images_per_class": None
+        if pictures.classes is None
+        else {n: int(c) for n, c in zip(names, counted, strict=True)},
+        "copies": len(hashes) - len(set(hashes)),
+        "skipped": pictures.skipped,
+        "hash": hashlib.sha256(shape + b"".join(sorted(labelled))).hexdigest(),
+        "sheet": str(sheet),
+    }
+
+
+def _tell(found: dict[str, Any]) -> None:
+    from ablate.cli.terminal import table
+
+    colour = "grey" if found["channels"] == 1 else "colour"
+    rows = [
+        ("pictures", str(found["count"])),
+        ("size", f"{found['width']}×{found['height']}, {colour}"),
+        ("classes", _classes(found["images_per_class"])),
+        ("copies", f"{found['copies']}" if found["copies"] else "none: every picture is there once"),
+        ("hash", found["hash"]),
+        ("sheet", found["sheet"]),
+    ]
+    if found["skipped"]:
+        named = ", ".join(f"{name} ({why})" for name, why in list(found["skipped"].items())[:CLASSES_TOLD])
+        rows.insert(1, ("left out", f"{len(found['skipped'])}: {named}"))
+    table(("what", ""), rows, wrap="")
+
+
+def _classes(counts: dict[str, int] | None) -> str:
+    if counts is None:
+        return "no labels"
+    told = ", ".join(f"{name}: {n}" for name, n in list(counts.items())[:CLASSES_TOLD])
+    more = f", and {len(counts) - CLASSES_TOLD} more" if len(counts) > CLASSES_TOLD else ""
+    return f"{len(counts)} ({told}{more})"

@@ -1,0 +1,34 @@
+"""none: the network draws pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ablate.api import Autoencoder, Decoder, Setting
+
+if TYPE_CHECKING:
+    import torch
+
+
+class NoAutoencoder(Autoencoder):
+    """What the network draws is measured as it is; the same as saying nothing."""
+
+    name = "none"
+    default = True
+
+    def pixels(self, setting: Setting) -> Setting:
+        """The same."""
+        return setting
+
+    def build(self, device: torch.device) -> Decoder:
+        """The identity."""
+        return lambda latents: latents
+
+    def identity(self) -> str:
+        """Of nothing."""
+        return hashlib.sha256(b"").hexdigest()
+
+    def describe(self, quantisation: str) -> str:
+        """As if nothing had been said."""
+        return quantisation

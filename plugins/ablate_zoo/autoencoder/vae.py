@@ -1,0 +1,145 @@
+"""vae: the decoder of latent diffusion, read with diffusers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ablate.api import Autoencoder, Decoder, Extent, InputError, Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_INSTALL = 'pip install "ablate[latents]"'
+_WEIGHTS = "diffusion_pytorch_model"
+
+
+class Vae(Autoencoder):
+    """`AutoencoderKL` of diffusers (Rombach et al. 2022, "... Image Synthesis with Latent Diffusion Models").
+
+    From a folder that `save_pretrained` wrote, or from the Hugging Face hub, such as
+    stabilityai/sd-vae-ft-mse; safetensors only, no pickle. It decodes in fp32, some latents at a time.
+    Shift and scale are the data's matter: they say how their latents were stored.
+    """
+
+    name = "vae"
+
+    path: str  # a folder with config.json and safetensors, or a repository on the hub
+    subfolder: str = ""  # in it, such as vae
+    revision: str | None = None  # of the repository
+    batch: Annotated[int, Field(ge=1), Extent()] = 16  # latents that are decoded at a time
+
+    def provides(self) -> frozenset[str]:
+        """It decodes."""
+        return frozenset({"decoder"})
+
+    def requires(self) -> Mapping[str, str]:
+        """Latents: pixels have nothing to decode."""
+        return {"latents": "an autoencoder decodes what data of type latents trained the network to draw"}
+
+    def refuse(self, setting: Setting) -> str | None:
+        """Where it is not to be had, or its latents have another number of channels."""
+        try:
+            wanted = self._config().get("latent_channels", 4)
+        except InputError as error:
+            return str(error)
+        if wanted != setting.shape[0]:
+            return f"it decodes latents of {wanted} channels, and these have {setting.shape[0]}"
+        return None
+
+    def pixels(self, setting: Setting) -> Setting:
+        """out_channels, and twice the side for each block of the decoder but one."""
+        config = self._config()
+        factor = 2 ** (len(config.get("block_out_channels", [64])) - 1)
+        _, height, width = setting.shape
+        return Setting((config.get("out_channels", 3), factor * height, factor * width), setting.classes)
+
+    def build(self, device: torch.device) -> Decoder:
+        """The decoder in fp32, whatever the precision around it."""
+        import torch
+
+        try:
+            from diffusers import AutoencoderKL
+        except ImportError as error:
+            raise InputError(f"autoencoder 'vae' needs diffusers ({error}); run: {_INSTALL}") from None
+        folder = self._folder()
+        try:
+            vae = AutoencoderKL.from_pretrained(
+                folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise InputError(f"no AutoencoderKL could be read there: {error}", str(folder)) from None
+        vae.eval().requires_grad_(False).to(device)
+
+        def decode(latents: Tensor) -> Tensor:
+            with torch.autocast(latents.device.type, enabled=False):
+                parts = [vae.decode(part).sample for part in latents.float().split(self.batch)]
+            return torch.cat(parts)
+
+        return decode
+
+    def identity(self) -> str:
+        """SHA-256 of config and weights."""
+        folder = self._folder()
+        return _hash_of(folder, tuple(sorted((p.name, p.stat().st_mtime_ns) for p in _files(folder))))
+
+    def _config(self) -> dict[str, Any]:
+        path = Path(self.path).expanduser() / self.subfolder / "config.json"
+        if not Path(self.path).expanduser().is_dir():
+            path = Path(_from_hub(self.path, self.subfolder, self.revision, "config.json")) / "config.json"
+        try:
+            held = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(f"no config.json of an autoencoder: {error}", str(path)) from None
+        if not isinstance(held, dict) or held.get("_class_name") != "AutoencoderKL":
+            raise InputError("this is not the config.json of an AutoencoderKL", str(path))
+        return held
+
+    def _folder(self) -> Path:
+        folder = Path(self.path).expanduser() / self.subfolder
+        if not Path(self.path).expanduser().is_dir():
+            folder = Path(
+                _from_hub(self.path, self.subfolder, self.revision, f"{_WEIGHTS}*.safetensors", "config.json")
+            )
+        if not _files(folder):
+            raise InputError(f"there are no weights {_WEIGHTS}.safetensors in this folder", str(folder))
+        return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    """The weights: one file, or shards."""
+    whole = folder / f"{_WEIGHTS}.safetensors"
+    return [whole] if whole.is_file() else sorted(folder.glob(f"{_WEIGHTS}-*-of-*.safetensors"))
+
+
+@lru_cache(maxsize=4)
+def _hash_of(folder: Path, times: tuple[tuple[str, int], ...]) -> str:
+    content = hashlib.sha256(json.dumps(json.loads((folder / "config.json").read_bytes()), sort_keys=True).encode())
+    for name, _ in times:
+        with (folder / name).open("rb") as file:
+            content.update(hashlib.file_digest(file, "sha256").digest())
+    return content.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _from_hub(repository: str, subfolder: str, revision: str | None, *names: str) -> str:
+    """The folder into which the hub's client has put some files of a repository."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        told = f"there is no folder {repository}, and to look on the hub huggingface_hub is needed; run: {_INSTALL}"
+        raise InputError(told) from None
+    prefix = f"{subfolder}/" if subfolder else ""
+    try:
+        root = snapshot_download(repository, revision=revision, allow_patterns=[prefix + name for name in names])
+    except Exception as error:  # noqa: BLE001 - the client raises its own, httpx's and the system's
+        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"there is no folder {repository}, and the hub does not give it ({told})") from None
+    return str(Path(root) / subfolder)

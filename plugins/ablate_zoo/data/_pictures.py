@@ -1,0 +1,151 @@
+"""What all image data have in common: size, colour, mirror images, and a reference that is held out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from ablate.api import Choice, Data, Dataset, InputError, Setting
+from ablate.component import digest
+from ablate.pictures import Colour, Pictures, Resize
+from ablate_zoo.data._store import content_hash, create_npy, gather, kept
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class PictureData(Data):
+    """Pictures of a user's own.
+
+    They are ordered by the SHA-256 of their pixels, after resizing; the first `reference` of them are
+    held out. So the split follows from the pictures alone, whatever their names and order, a larger
+    reference contains the smaller ones, and the order in which the rest is stored is as good as
+    random. Where a picture that is held out has copies, these are not trained on either.
+    """
+
+    size: Annotated[int | None, Field(ge=4, le=4096), Choice(32, 64)] = None  # side in pixels; None: as they are
+    resize: Resize = "centre_crop"  # ADM's: box halving, bicubic, the middle; read only with a size
+    colour: Colour = "as_is"  # as_is: all have to be grey, or all in colour
+    flip: bool = False  # mirror every second picture that is drawn, left to right
+    limit: Annotated[int | None, Field(ge=4)] = None  # take so many at most, whichever their order
+    reference: Annotated[int, Field(ge=2)] = 1000  # pictures held out as the reference of metrics
+    skip_corrupt: bool = False  # leave out what cannot be decoded
+
+    @abstractmethod
+    def pictures(self) -> Pictures:
+        """The pictures, opened; raises InputError where they cannot be."""
+
+    def options(self) -> dict[str, Any]:
+        """Those options that decide how a picture is read, as `Pictures` takes them."""
+        names = ("size", "colour", "limit", "skip_corrupt")
+        return {"rule": self.resize, **{name: getattr(self, name) for name in names}}
+
+    def active(self) -> dict[str, Any]:
+        """Without a size nothing is resized: the rule is not read."""
+        active = super().active()
+        if self.size is None:
+            del active["resize"]
+        return active
+
+    def provides(self) -> frozenset[str]:
+        """Whether the pictures are labelled, if they are there to tell."""
+        try:
+            labelled = self.setting().classes is not None
+        except (InputError, OSError):
+            return frozenset()
+        return frozenset({"labels"}) if labelled else frozenset()
+
+    def setting(self) -> Setting:
+        """Shape of the first picture, and the classes. Raises InputError where they cannot be read so."""
+        return _setting(self, self._freshness())
+
+    def check(self, cache: Path) -> None:
+        """Read all pictures, into the cache."""
+        self.load(cache)
+
+    def load(self, cache: Path) -> Dataset:
+        """Both parts, memory-mapped from `cache`."""
+        pictures = self.pictures()
+        key = digest([pictures.stamp(), self.reference])[:32]
+        arrays, facts = kept(cache / "data", key, lambda folder: self._make(pictures, folder))
+        return Dataset(
+            arrays["images"],
+            arrays.get("labels"),
+            arrays["reference_images"],
+            arrays.get("reference_labels"),
+            classes=pictures.classes,
+            hash=facts["hash"],
+            flip=self.flip,
+        )
+
+    def _freshness(self) -> int:
+        """Something that changes when the source does; what was found out before is then forgotten."""
+        return 0
+
+    def _room(self, count: int) -> None:
+        if self.reference > count - 2:
+            told = f"{self.reference} of {count} pictures cannot be held out: that leaves less than two to train on"
+            most = f"; say reference: {max(2, count // 5)}, and {count - 2} at most" if count >= 4 else ""
+            raise InputError(told + most)
+
+    def _make(self, pictures: Pictures, folder: Path) -> dict[str, Any]:
+        """Write the arrays; two passes over them, so that no more than a batch is ever in memory."""
+        everything, labels, hashes = read_into(folder / "all.npy", pictures)
+        order = np.array(sorted(range(len(hashes)), key=lambda i: (hashes[i], i)))
+        self._room(len(order))
+        held, rest = order[: self.reference], order[self.reference :]
+        apart = np.array([hashes[i] != hashes[held[-1]] for i in rest])
+        rest = rest[apart]
+        if len(rest) < 2:
+            raise InputError(f"nearly all of {len(order)} pictures are copies of one", str(pictures.source.path))
+        parts = {"images": gather(folder / "images.npy", everything, rest)}
+        parts["reference_images"] = gather(folder / "reference_images.npy", everything, held)
+        if labels is not None:
+            parts["labels"] = gather(folder / "labels.npy", labels, rest)
+            parts["reference_labels"] = gather(folder / "reference_labels.npy", labels, held)
+        del everything
+        (folder / "all.npy").unlink()
+        names = ("images", "labels", "reference_images", "reference_labels")
+        return {
+            "hash": content_hash(*(parts[name] for name in names if name in parts)),
+            "copies_left_out": int((~apart).sum()),
+            "skipped": pictures.skipped,
+        }
+
+
+def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[bytes]]:
+    """All sound pictures in one array on disk, their labels, and the SHA-256 of each."""
+    made = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
+    labels: list[NDArray[np.int64]] = []
+    hashes: list[bytes] = []
+    for images, own in pictures.batches():
+        made[len(hashes) : len(hashes) + len(images)] = images
+        hashes += [hashlib.sha256(image.tobytes()).digest() for image in images]
+        if own is not None:
+            labels.append(own)
+    return made, np.concatenate(labels) if labels else None, hashes
+
+
+@lru_cache(maxsize=8)
+def _setting(data: PictureData, freshness: int) -> Setting:
+    pictures = data.pictures()
+    data._room(len(pictures))
+    return Setting(pictures.shape(), pictures.classes)
+
+
+class FileData(PictureData):
+    """Pictures that lie somewhere on this machine."""
+
+    path: str  # relative to where ablate runs
+
+    def _freshness(self) -> int:
+        try:
+            return Path(self.path).expanduser().stat().st_mtime_ns
+        except OSError:
+            return 0

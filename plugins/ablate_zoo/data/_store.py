@@ -1,0 +1,114 @@
+"""Data sets on disk: arrays that are made once and memory-mapped ever after."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LAYOUT = 1  # of the kept files: another number for another way of making them
+_BLOCK = 2**24  # bytes that are hashed or moved at a time
+
+Arrays = dict[str, "NDArray[Any]"]
+
+
+def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays that `make` writes as .npy files into the folder it is given, and the facts it returns.
+
+    Made once for each key: whoever comes while they are made waits, and what a killed maker left is
+    swept. The arrays are memory-mapped, so that a process holds only the pages it looks at; they may
+    be changed in memory, the files never are.
+    """
+    target = folder / f"{key}-v{_LAYOUT}"
+    found = _opened(target)
+    if found is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder / f".{key}.lock"):
+        found = _opened(target)
+        if found is not None:
+            return found
+        for left in (target, *folder.glob(f".{key}.*.tmp")):
+            shutil.rmtree(left, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder))
+        try:
+            facts = make(made)
+            write_json(made / "facts.json", {**facts, "bytes": {p.name: p.stat().st_size for p in made.glob("*.npy")}})
+            made.chmod(0o755)
+            made.rename(target)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+    found = _opened(target)
+    if found is None:
+        raise OSError(f"{target} was made, and cannot be read")
+    return found
+
+
+def content_hash(*arrays: NDArray[Any] | None) -> str:
+    """SHA-256 over type, shape and values of each array, in blocks: a memory map stays on disk."""
+    content = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            content.update(b"none")
+            continue
+        content.update(f"{array.dtype.str}{array.shape}".encode())
+        for block in blocks(array):
+            content.update(np.ascontiguousarray(block))
+    return content.hexdigest()
+
+
+def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The array in consecutive parts of some megabytes."""
+    rows = max(1, _BLOCK // max(1, array[:1].nbytes))
+    for begin in range(0, len(array), rows):
+        yield array[begin : begin + rows]
+
+
+def create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """A new .npy file, memory-mapped for writing."""
+    made: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    return made
+
+
+def gather(path: Path, source: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Write source[order] to a new .npy file, some megabytes at a time."""
+    made = create_npy(path, (len(order), *source.shape[1:]), source.dtype)
+    done = 0
+    for block in blocks(made):
+        block[:] = source[order[done : done + len(block)]]
+        done += len(block)
+    return made
+
+
+def _opened(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
+    """What lies there, if it is whole."""
+    try:
+        facts = read_json(folder / "facts.json")
+        if any((folder / name).stat().st_size != size for name, size in facts["bytes"].items()):
+            return None
+        names = [Path(name).stem for name in facts["bytes"]]
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}, facts
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
+        return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a file's lock; the system lets go of a killed process's."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,101 @@
+"""hub: a data set of the Hugging Face hub, or one that `datasets` has saved."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ablate.api import InputError
+from ablate.pictures import Pictures, Source
+from ablate.pictures.decode import Damaged, decode
+from ablate.pictures.labels import checked
+from ablate_zoo.data._pictures import PictureData
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_INSTALL = 'pip install "ablate[hub]"'
+_SAVED = ("state.json", "dataset_dict.json")  # what Dataset.save_to_disk leaves
+
+
+class Hub(PictureData):
+    """Images of a repository on the hub, such as ylecun/mnist, or of a folder that `save_to_disk` wrote.
+
+    Read with the package `datasets` (optional), which keeps its own copy of what it downloads; scripts
+    in a repository are not run. Reading a study that names a repository downloads it.
+    """
+
+    name = "hub"
+
+    path: str  # a repository, or a folder: saved by `datasets`, or of parquet files
+    subset: str | None = None  # the configuration, where a repository has several
+    split: str = "train"  # also a slice, as in train[:10%]
+    revision: str | None = None  # of the repository
+    image: str = "image"  # the column of pictures
+    label: str | None = "label"  # the column of classes; null: without labels
+
+    def pictures(self) -> Pictures:
+        """The rows' pictures."""
+        source = _Rows(self)
+        options = self.options()
+        arguments = (options["size"], options["rule"], options["colour"], options["limit"], options["skip_corrupt"])
+        return Pictures(source, *arguments)
+
+
+class _Rows(Source):
+    """The rows of a table with one column of encoded pictures."""
+
+    def __init__(self, data: Hub) -> None:
+        table = _load(data.path, data.subset, data.split, data.revision)
+        from datasets import ClassLabel, Image
+
+        self.path = Path(data.path)
+        for column in (data.image, data.label):
+            if column is not None and column not in table.features:
+                told = f"there is no column {column!r}, only {', '.join(table.features)}"
+                raise InputError(f"{told}; say image: and label: (null where there is none)", data.path)
+        if not isinstance(table.features[data.image], Image):
+            raise InputError(f"column {data.image!r} holds no images", data.path)
+        self._rows = table.cast_column(data.image, Image(decode=False)).select_columns([data.image])
+        self._column = data.image
+        self._print = f"{table._fingerprint} {data.image} {data.label}"
+        self.names = [f"row {i}" for i in range(len(table))]
+        if data.label is not None:
+            feature = table.features[data.label]
+            self.labels = checked(np.asarray(table[data.label]), len(table), f"{data.path}:{data.label}")
+            if isinstance(feature, ClassLabel):
+                self.classes = tuple(feature.names)
+
+    def pixels(self, i: int) -> NDArray[np.uint8]:
+        """(C, H, W) of one row."""
+        held = self._rows[i][self._column]
+        if not held or (held["bytes"] is None and held["path"] is None):
+            raise Damaged("there is none")
+        return decode(Path(held["path"]).read_bytes() if held["bytes"] is None else held["bytes"])
+
+    def stamp(self) -> str:
+        """What `datasets` tells tables apart by."""
+        return hashlib.sha256(self._print.encode()).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _load(path: str, subset: str | None, split: str, revision: str | None) -> Any:
+    """The table. Raises InputError where `datasets` is not installed, or does not find it."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError(f"data 'hub' needs the package datasets ({error}); run: {_INSTALL}") from None
+    folder = Path(path).expanduser()
+    try:
+        if any((folder / name).is_file() for name in _SAVED):
+            held = datasets.load_from_disk(str(folder))
+            return held[split] if isinstance(held, datasets.DatasetDict) else held
+        where = str(folder) if folder.is_dir() else path
+        return datasets.load_dataset(where, subset, split=split, revision=revision)
+    except Exception as error:  # noqa: BLE001 - the package raises its own, its readers' and its client's
+        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"`datasets` does not give split {split!r}: {told}", path) from None

@@ -1,0 +1,206 @@
+"""latents: what an autoencoder made of images, for a network that is trained in its space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ablate.api import Data, Dataset, Encoding, InputError, Setting, When
+from ablate.component import digest
+from ablate.pictures import Pictures, open_pictures
+from ablate_zoo.data._latents import Latents as Files
+from ablate_zoo.data._latents import open_latents, read_statistics
+from ablate_zoo.data._pictures import read_into
+from ablate_zoo.data._store import content_hash, create_npy, kept
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Latents(Data):
+    """Latents z that were stored beforehand; the network sees x = (z − shift)·scale.
+
+    fast-DiT stores samples times 0.18215, an npy each (`normalised: true`). EDM2 stores mean ‖
+    standard deviation, unscaled (`stored: mean_std`, `shift: [5.81, 3.25, 0.12, -2.15]`, `scale: [0.12,
+    0.108, 0.135, 0.152]`); z is then drawn anew each time. safetensors hold `latents`, `latents_flip`
+    and `labels`, in one file or several. What the network draws is measured in pixels: the study
+    names the decoder (`evaluate: {autoencoder: {type: vae, path: ...}}`), which can be another one
+    later. The reference are pictures, which must not be among those that were encoded.
+    """
+
+    name = "latents"
+
+    path: str  # a folder, a .zip, an .npy or a .safetensors
+    reference: str  # pictures to measure against: a folder, a .zip or an .npz; nobody knows whether they were encoded
+    reference_size: Annotated[int | None, Field(ge=4, le=4096)] = None  # their side in pixels; None: as they are
+    stored: Literal["sample", "mean_std"] = "sample"  # mean_std: twice the channels, drawn from at each look
+    normalised: bool = False  # shift and scale have been applied to what is stored
+    statistics: Literal["given", "file", "measured"] = (
+        "given"  # mean and deviation of each channel, for shift and scale
+    )
+    shift: Annotated[float | tuple[float, ...], When("statistics", ("given",))] = 0.0  # one, or one a channel
+    scale: Positive | tuple[Positive, ...] = 0.18215  # with statistics, a factor beside 1/deviation
+    flip: Literal["none", "stored", "mirror"] = "none"  # stored: latents_flip; mirror: of the latents, an approximation
+    labels: Literal["file", "none"] = "file"  # file: where there are any
+    classes: Annotated[int | None, Field(ge=1)] = None  # None: as the labels say, all of which are then read at once
+
+    def provides(self) -> frozenset[str]:
+        """Latents; labels where they are."""
+        try:
+            labelled = self.setting().classes is not None
+        except (InputError, OSError):
+            labelled = False
+        return frozenset({"latents", "labels"} if labelled else {"latents"})
+
+    def requires(self) -> Mapping[str, str]:
+        """A decoder."""
+        told = "latents are measured and shown as pixels; say evaluate: {autoencoder: {type: vae, path: ...}}"
+        return {"decoder": told}
+
+    def setting(self) -> Setting:
+        """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
+        path = Path(self.path).expanduser()
+        return _setting(self, path.stat().st_mtime_ns if path.exists() else 0)
+
+    def check(self, cache: Path) -> None:
+        """Read everything, into the cache."""
+        self.load(cache)
+
+    def load(self, cache: Path) -> Dataset:
+        """Latents and reference pictures, memory-mapped from `cache`."""
+        files, pictures, setting = self._files(), self._reference(), self.setting()
+        key = digest([str(files.path.resolve()), files.stamp(), pictures.stamp(), self.active()])[:32]
+        arrays, facts = kept(cache / "data", key, lambda folder: self._make(files, pictures, setting, folder))
+        return Dataset(
+            arrays["images"],
+            arrays.get("labels"),
+            arrays["reference_images"],
+            arrays.get("reference_labels"),
+            classes=setting.classes,
+            hash=facts["hash"],
+            flip=self.flip == "mirror",
+            mirrored=arrays.get("mirrored"),
+            encoding=self._encoding(setting.shape[0], facts["mean"], facts["deviation"]),
+        )
+
+    def _files(self) -> Files:
+        return open_latents(Path(self.path).expanduser())
+
+    def _reference(self) -> Pictures:
+        return open_pictures(self.reference, size=self.reference_size)
+
+    def _encoding(self, channels: int, mean: list[float], deviation: list[float]) -> Encoding:
+        scale = _channels(self.scale, channels, "scale")
+        if self.statistics == "given":
+            shift = _channels(self.shift, channels, "shift")
+        else:
+            known = (
+                (mean, deviation) if self.statistics == "measured" else read_statistics(Path(self.path).expanduser())
+            )
+            shift = _channels(tuple(known[0]), channels, "the mean of the statistics")
+            scale = tuple(s / d for s, d in zip(scale, known[1], strict=True))
+        return Encoding(shift, scale, self.normalised, self.stored == "mean_std")
+
+    def _make(self, files: Files, pictures: Pictures, setting: Setting, folder: Path) -> dict[str, Any]:
+        """Write the arrays a batch at a time, and look at every number."""
+        shape = (files.count, *files.shape)
+        dtype = np.float16 if files.dtype == np.float16 else np.float32
+        parts: dict[str, NDArray[Any]] = {"images": create_npy(folder / "images.npy", shape, dtype)}
+        sums = _Sums(setting.shape[0], self.stored == "mean_std", self.path)
+        _fill(parts["images"], files.batches(), sums)
+        if self.flip == "stored":
+            parts["mirrored"] = create_npy(folder / "mirrored.npy", shape, dtype)
+            _fill(parts["mirrored"], files.batches(mirrored=True), sums)
+        labels = files.labels() if setting.classes is not None else None
+        if labels is not None:
+            if labels.max() >= (setting.classes or 0):
+                raise InputError(f"a label is {labels.max()}, beyond the {setting.classes} classes", self.path)
+            parts["labels"] = _written(folder / "labels.npy", labels)
+        parts["reference_images"], own, _ = read_into(folder / "reference_images.npy", pictures)
+        if labels is not None and own is not None:
+            parts["reference_labels"] = _written(folder / "reference_labels.npy", own)
+        mean, deviation = sums.moments()
+        return {"hash": content_hash(*(parts[n] for n in sorted(parts))), "mean": mean, "deviation": deviation}
+
+
+class _Sums:
+    """Mean and deviation of each channel of z, in float64, over all that passes."""
+
+    def __init__(self, channels: int, sampled: bool, where: str) -> None:
+        self.channels, self.sampled, self.where = channels, sampled, where
+        self.count = 0
+        self.first, self.second = np.zeros(channels), np.zeros(channels)
+
+    def add(self, batch: NDArray[Any]) -> None:
+        """Take a batch as it is stored. Raises InputError for what cannot be a latent."""
+        if not np.isfinite(batch).all():
+            raise InputError("there are latents that are not finite", self.where)
+        z = batch[:, : self.channels].astype(np.float64)
+        self.count += z[:, 0].size
+        self.first += z.sum((0, 2, 3))
+        self.second += np.square(z).sum((0, 2, 3))
+        if self.sampled:
+            deviation = batch[:, self.channels :].astype(np.float64)
+            if deviation.min() < 0:
+                raise InputError("deviations below 0: are these samples? Then say stored: sample", self.where)
+            self.second += np.square(deviation).sum((0, 2, 3))
+
+    def moments(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation, (C,) each."""
+        mean = self.first / self.count
+        variance = self.second / self.count - np.square(mean)
+        if variance.min() <= 0:
+            raise InputError("a channel of the latents is constant", self.where)
+        return mean.tolist(), np.sqrt(variance).tolist()
+
+
+def _fill(made: NDArray[Any], batches: Any, sums: _Sums) -> None:
+    done = 0
+    for batch in batches:
+        sums.add(batch)
+        made[done : done + len(batch)] = batch
+        done += len(batch)
+
+
+def _written(path: Path, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    made = create_npy(path, values.shape, np.int64)
+    made[:] = values
+    return made
+
+
+def _channels(given: float | tuple[float, ...], channels: int, what: str) -> tuple[float, ...]:
+    values = given if isinstance(given, tuple) else (given,) * channels
+    if len(values) != channels:
+        raise InputError(f"{what} has {len(values)} values, and the latents {channels} channels")
+    return values
+
+
+@lru_cache(maxsize=8)
+def _setting(data: Latents, freshness: int) -> Setting:
+    files = data._files()
+    data._reference()
+    channels, height, width = files.shape
+    if files.count < 2:
+        raise InputError("there is one latent alone; a set has at least two", data.path)
+    if files.dtype.kind != "f":
+        raise InputError(f"latents are {files.dtype}, not floats; are these pictures?", data.path)
+    if data.stored == "mean_std" and channels % 2:
+        raise InputError(f"mean ‖ std have twice the channels, and {channels} is odd; say stored: sample", data.path)
+    if data.flip == "stored" and not files.has_mirrored:
+        raise InputError("there are no latents_flip; say flip: mirror, or none", data.path)
+    channels //= 2 if data.stored == "mean_std" else 1
+    data._encoding(channels, [0.0] * channels, [1.0] * channels)
+    classes = None
+    if data.labels == "file" and files.has_labels:
+        classes = data.classes
+        if classes is None:
+            labels = files.labels()
+            classes = None if labels is None else int(labels.max()) + 1
+    return Setting((channels, height, width), classes)
