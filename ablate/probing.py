@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
-from ablate.kinds.process import Level, Noised
+from ablate.kinds.process import Noised
 from ablate.randomness import Draws, mix
 from ablate.train import Learner
 
@@ -167,18 +167,14 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
 def show(learner: Learner, batch: tuple[Noised, torch.Tensor | None], observers: Sequence[PassObserver]) -> None:
     """One forward pass of the network, in parts of at most `micro` images; no weight, buffer or hook is left behind."""
     network, process, candidate = learner.network, learner.process, learner.candidate
-    noised, labels = batch
     was_training = network.training
     handles = [handle for observer in observers for handle in observer.attach(network)]
     network.eval()
     try:
-        for first in range(0, len(noised.x), learner.micro):
-            cut = slice(first, first + learner.micro)
-            level = Level(*(value[cut] for value in noised.level))
-            part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level)
-            prediction = process.predict(learner.predict, part.x, level, None if labels is None else labels[cut])
+        for part, labels in learner.parts(*batch):
+            prediction = process.predict(learner.predict, part.x, part.level, labels)
             loss = candidate.loss.compute(prediction, part, process)
-            learned = process.log_variance(level)
+            learned = process.log_variance(part.level)
             for observer in observers:
                 observer.take(Seen(part, prediction, loss if learned is None else loss + learned, process))
     finally:

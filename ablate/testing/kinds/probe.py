@@ -12,18 +12,19 @@ import torch
 
 from ablate.candidate import Candidate, compose
 from ablate.component import Setting
+from ablate.images import Images
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
 from ablate.kinds.probe import HistoryObserver, Probe
 from ablate.probing import LEVELS, Probing
 from ablate.testing.case import Case, Check
 from ablate.testing.small import settle, shrink
-from ablate.train import Images, Learner
+from ablate.train import Learner
 
 CPU = torch.device("cpu")
 BATCH = 4
 STEPS = 2
-BACKBONES = 3  # with so many networks it is tried, at the most
+BACKBONES = 2  # with so many networks it is tried, at the most
 
 
 def changes_nothing(case: Case) -> None:
