@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
@@ -22,9 +23,18 @@ def plan(
     """Show what a study will cost; nothing is trained.
 
     Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates.
+    A file of studies/models/ is shown with its parameters and Gflops.
     """
     from ablate.study.load import load_study
+    from ablate.study.models import is_model
+    from ablate.study.override import applied
+    from ablate.study.yaml import read
 
+    if is_model(document := read(study)):
+        _tell_model(
+            Path(study).stem, applied(document, profile, set_ or ()).data, tuple(map(str, plugin or ())), as_json
+        )
+        return
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
@@ -40,7 +50,21 @@ def plan(
     emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
 
 
+def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:
+    from ablate.cli.terminal import emit_json, table
+    from ablate.results.numbers import count, number
+    from ablate.study.models import cost
+
+    found = cost(model, None, None, plugins)  # raises InputError
+    if as_json:
+        emit_json({"model": name, "params": found.params, "gflops": found.gflops, "macs": found.macs})
+        return
+    shape = "×".join(map(str, model["shape"]))
+    table(("model", "image", "params", "Gflops"), [[name, shape, count(found.params), number(found.gflops, 4)]])
+
+
 def _tell(frame: pd.DataFrame, device: str) -> None:
+    from ablate.cli.outcome import complain
     from ablate.cli.terminal import duration, size, table
     from ablate.results.numbers import count, number
 
@@ -50,13 +74,15 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
             str(row["candidate"]),
             count(row["params"]),
             number(row["gflops"], 4),
-            size(row["memory_bytes"]),
+            "?" if row["memory_bytes"] is None else size(row["memory_bytes"]),
             "" if row["images"] is None else str(row["images"]),
             duration(row["seconds"]),
         ]
         for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
     ]
     table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
+    for warning in frame.attrs["warnings"]:
+        complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):
         print(f"{note}; they vary in")
         for path, held in frame.attrs["space"].items():

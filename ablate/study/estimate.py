@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.candidate import Candidate
 from ablate.component import Setting
-from ablate.kinds.backbone import Backbone
 from ablate.kinds.precision import Precision
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ MEASURE_SECONDS = 0.15
 LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
-def memory_bytes(candidate: Candidate, setting: Setting) -> int:
-    """Memory of training at the full batch, bytes, all of it counted as fp32.
+def memory_bytes(candidate: Candidate, setting: Setting, device: str = "auto") -> int | None:
+    """Memory of training, bytes, as `ablate.footprint` counts it; None where that cannot be counted.
 
-    Weights, gradients and two moments of Adam; what the average keeps; and every tensor that
-    autograd saves in a forward pass, counted once a storage on the meta device. What the framework
-    itself takes, workspace and fragmentation, comes on top.
+    Weights, gradients, the optimizer's state, averages, and what autograd saves in the candidate's own
+    precision and parts: with Adam 4W + A in fp32, and 4W + A/2 in 16 bits.
     """
-    parameters, activations = _sizes(candidate.backbone, setting, candidate.batch)
-    return 4 * 4 * parameters + _average(candidate, setting) + activations
+    from ablate.footprint import estimated
+
+    return estimated(candidate, setting, "cpu" if device == "auto" else device)
 
 
 def seconds(
@@ -47,6 +48,16 @@ def seconds(
 @lru_cache(maxsize=64)
 def matmul_rate(precision: Precision, device: str = "auto") -> float:
     """Flops a second of a square matrix product in this precision, on this machine, now."""
+    return _rate(precision.forward, device)
+
+
+@lru_cache(maxsize=4)
+def plain_rate(device: str = "auto") -> float:
+    """The same in fp32."""
+    return _rate(lambda device: nullcontext(), device)
+
+
+def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: str) -> float:
     import torch
 
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -58,7 +69,7 @@ def matmul_rate(precision: Precision, device: str = "auto") -> float:
         if on.type == "cuda":
             torch.cuda.synchronize(on)
 
-    with torch.inference_mode(), precision.forward(on):
+    with torch.inference_mode(), scope(on):
         product()  # the first one starts threads and picks kernels
         best, end = float("inf"), time.perf_counter() + MEASURE_SECONDS
         while time.perf_counter() < end:
@@ -87,39 +98,3 @@ def _calls(candidate: Candidate, setting: Setting) -> float:
         level = Level(t, schedule.alpha(t), schedule.sigma(t))
         candidate.guidance.predict(predict, torch.zeros(1, *setting.shape), labels, setting.classes or 0, level)
     return looked / LEVELS
-
-
-def _average(candidate: Candidate, setting: Setting) -> int:
-    import torch
-
-    with torch.device("meta"):
-        network = candidate.backbone.build(setting)
-    average = candidate.ema.build({name: p.detach() for name, p in network.named_parameters()})
-    return sum(4 * held.numel() for held in average.state().values())
-
-
-@lru_cache(maxsize=1024)
-def _sizes(backbone: Backbone, setting: Setting, batch: int) -> tuple[int, int]:
-    """Trained parameters, and bytes that autograd saves in one forward pass."""
-    import torch
-
-    with torch.device("meta"):
-        network = backbone.build(setting).train()
-        x, noise = torch.empty(batch, *setting.shape), torch.empty(batch)
-        labels = None if setting.classes is None else torch.empty(batch, dtype=torch.int64)
-    own = {_storage(p) for p in network.parameters()}
-    saved: dict[int, Tensor] = {}  # holding them keeps a storage's address its own
-
-    def pack(tensor: Tensor) -> Tensor:
-        if _storage(tensor) not in own:
-            saved.setdefault(_storage(tensor), tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(x, noise, labels)
-    held = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-    return sum(p.numel() for p in network.parameters() if p.requires_grad), held + output.numel() * 4
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)

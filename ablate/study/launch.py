@@ -22,6 +22,7 @@ from ablate.registry import Catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.study import lock
+from ablate.study.device import check_device
 from ablate.study.load import LoadedStudy, load_study
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -62,6 +63,8 @@ def launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     on = choose_device(device)
+    for warning in check_device(loaded, on):
+        say(f"warning: {warning}")
     loaded.study.data.check(cache_folder())
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first

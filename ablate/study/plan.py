@@ -11,6 +11,7 @@ import pandas as pd
 from ablate.candidate import Candidate
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
+from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.load import LoadedStudy
 
@@ -26,8 +27,10 @@ def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
     image), memory_bytes (of training) and seconds (of one trial), both estimates: see
     `ablate.study.estimate`; images (None where time decides), seeds, config_hash.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
-    `trials` (how many candidates, times seeds), and `space` ({path: choices or range}).
+    `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
+    what would be slow on this device. Raises InputError for what cannot be trained on it.
     """
+    warnings = check_device(loaded, device)
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
@@ -39,6 +42,7 @@ def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
     frame.insert(0, "candidate", frame["config_hash"].map(names))
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
+    frame.attrs["warnings"] = warnings
     if proposals is None:
         told = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
         frame.attrs["note"] = told
@@ -56,7 +60,7 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
         "params": cost.params,
         "gflops": cost.gflops,
         "macs": cost.macs,
-        "memory_bytes": memory_bytes(candidate, question.setting),
+        "memory_bytes": memory_bytes(candidate, question.setting, device),
         "seconds": _seconds(loaded, candidate, cost, images, device),
         "images": images,
         "seeds": loaded.study.design.seeds,

@@ -57,46 +57,6 @@ def test_a_study_without_vary_is_its_baseline(tmp_path: Path) -> None:
     assert len(frame) == 1
 
 
-def test_memory_is_what_training_holds(loaded: LoadedStudy) -> None:
-    base, setting = loaded.study.base, loaded.question.setting
-    network = base.backbone.build(setting)
-    parameters = sum(p.numel() for p in network.parameters())
-    one, two = (estimate.memory_bytes(base.model_copy(update={"batch": batch}), setting) for batch in (16, 32))
-    weights = 5 * 4 * parameters  # weights, gradients, two moments, one average
-    assert 2 * (one - weights) == two - weights  # activations grow with the batch
-    # By hand, an image: x; the noise added to 8 channels has no need of its inputs; each inner layer keeps its
-    # input and the output of its ReLU, which is the next one's input; the output.
-    values = 64 * (1 + 8 + 8 + 8 + 1)
-    assert one - weights == 16 * 4 * values
-
-
-def test_saved_tensors_are_counted_as_a_real_pass_keeps_them() -> None:
-    from torch import nn
-
-    from ablate.api import Backbone, Setting
-
-    class Wide(Backbone):
-        name = "wide_for_test"
-
-        def build(self, setting: Setting) -> nn.Module:
-            class Net(nn.Module):
-                def __init__(self) -> None:
-                    super().__init__()
-                    self.inner = nn.Linear(4, 32)
-                    self.outer = nn.Linear(32, 4)
-
-                def forward(self, x, noise, labels=None):  # type: ignore[no-untyped-def]
-                    h = self.inner(x).sigmoid()
-                    return self.outer(h) * h[..., :1]
-
-            return Net()
-
-    parameters, held = estimate._sizes(Wide(), Setting((1, 4, 4), None), 10)
-    assert parameters == 4 * 32 + 32 + 32 * 4 + 4
-    rows = 10 * 4  # x (4), sigmoid's output (32, also the input of `outer`), the factor `outer(h)` (4); the output (4)
-    assert held == 4 * rows * (4 + 32 + 4 + 4)
-
-
 def test_time_follows_the_work(loaded: LoadedStudy) -> None:
     base, setting = loaded.study.base, loaded.question.setting
 
