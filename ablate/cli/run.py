@@ -47,7 +47,7 @@ def run(
     from ablate.cli.live import view  # what follows takes a while to import: first what is wrong is told
     from ablate.study.launch import launch
 
-    with _interruptible(), view(loaded.study.study, loaded.objectives) as watch:
+    with _interruptible(), view(loaded.study.study, loaded.objectives, loaded.constraints) as watch:
         launched = launch(
             study,
             out=out,

@@ -35,6 +35,17 @@ _VARY = {
     },
 }
 
+_CONSTRAINTS = {
+    "type": "object",
+    "description": "What a candidate has to keep to: metrics, costs and probes, each with its bounds.",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"at_most": {"type": "number"}, "at_least": {"type": "number"}},
+        "minProperties": 1,
+        "additionalProperties": False,
+    },
+}
+
 
 def study_schema(catalog: Catalog) -> dict[str, Any]:
     """The schema (draft 2020-12) of a study file for the components of a catalog; plain JSON."""
@@ -52,6 +63,7 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
         definitions[kind] = {"description": description, "anyOf": [{"enum": catalog.names(kind)}, *choices]}
     whole = _config(Study, catalog, definitions)
     whole["properties"]["vary"] = _VARY
+    whole["properties"]["constraints"] = _CONSTRAINTS
     return {"$schema": DIALECT, "title": "ablate study", **whole, "$defs": definitions}
 
 

@@ -18,9 +18,9 @@ from ablate.registry import Catalog, catalog
 from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
 from ablate.study.override import applied
-from ablate.study.schema import Study, objectives_of
+from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.yaml import Document, read
-from ablate.trial import Objective, Question
+from ablate.trial import Constraint, Objective, Question
 from ablate.vary import make_space
 
 
@@ -35,6 +35,7 @@ class LoadedStudy:
     question: Question
     baseline: Assignment  # the base's own labels, at every dimension that it has
     objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def candidate(self, assignment: Assignment) -> Candidate:
         """The candidate of an assignment. Raises SpecError for what does not fit together."""
@@ -81,8 +82,13 @@ def load_study(
         raise _refusal(document, problems) from None
     wrong = [*problems]
     objectives: tuple[Objective, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     try:
-        objectives = objectives_of(study)
+        objectives = objectives_of(study, found.names("probe"))
+    except SpecError as error:
+        wrong.extend(error.problems)
+    try:
+        constraints = constraints_of(study, found.names("probe"))
     except SpecError as error:
         wrong.extend(error.problems)
     try:
@@ -92,7 +98,7 @@ def load_study(
         raise _refusal(document, wrong) from None
     fit = Fit(found, study.data, setting)
     try:
-        wrong.extend(fit.measurement_problems(study.evaluate))
+        wrong.extend(fit.measurement_problems(study.evaluate, study.probes))
         fit.compose(document.data["base"], ("base",))
         space = _space(document.data["base"], _thawed(study.vary, frozen), fit)
         space = check_choices(space, study.design, fit)
@@ -104,8 +110,8 @@ def load_study(
         raise _refusal(document, wrong)
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
-    question = Question(study.data, setting, study.budget, study.evaluate, matched)
-    return LoadedStudy(study, document, found, space, question, baseline, objectives)
+    question = Question(study.data, setting, study.budget, study.evaluate, matched, study.probes)
+    return LoadedStudy(study, document, found, space, question, baseline, objectives, constraints)
 
 
 def _unknown_keys(document: Document) -> list[Problem]:

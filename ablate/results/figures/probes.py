@@ -56,7 +56,7 @@ def _figure(results: Results, name: str, axis: str, rows: pd.DataFrame) -> Figur
             panel.set_title(moment if row == 0 else "", fontsize=10, color=style.MUTED, loc="left")
             style.finish(panel)
         _scale(grid[row][0], rows[rows["site"].isin(sites)])
-        grid[row][0].set_ylabel(next(iter(sites)) if len(groups) > 1 else name)
+        grid[row][0].set_ylabel(sites[0] if len(groups) > 1 or not along else name)
     said = "mean over seeds; band: their range" if along else "one point an event"
     height = float(figure.get_figheight())
     figure.text(0.01, 1 - 0.1 / height, name.replace("_", " "), fontsize=13, fontweight="bold", va="top")
