@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
+from ablate.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +28,12 @@ def plan(
     """
     from ablate.study.load import load_study
     from ablate.study.models import is_model
-    from ablate.study.override import applied
     from ablate.study.yaml import read
 
     if is_model(document := read(study)):
-        _tell_model(
-            Path(study).stem, applied(document, profile, set_ or ()).data, tuple(map(str, plugin or ())), as_json
-        )
+        if set_ or profile:
+            raise InputError("is a model, not a study: --set and --profile do not apply; change the file", study)
+        _tell_model(Path(study).stem, document.data, tuple(map(str, plugin or ())), as_json)
         return
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 

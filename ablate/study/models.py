@@ -11,10 +11,20 @@ from ablate.component import Setting
 from ablate.errors import InputError, Problem, SpecError
 from ablate.flops import Cost
 from ablate.registry import catalog
-from ablate.study.yaml import read
+from ablate.study.yaml import Document, read
 
 
-def cost(candidate: str | Path | Mapping[str, Any], shape: tuple[int, int, int] | None, classes: int | None) -> Cost:
+def is_model(document: Document) -> bool:
+    """Whether a file is a known network, not a study: it says its shape, which a study has from its data."""
+    return "shape" in document.data and not {"study", "data"} & document.data.keys()
+
+
+def cost(
+    candidate: str | Path | Mapping[str, Any],
+    shape: tuple[int, int, int] | None,
+    classes: int | None,
+    plugins: tuple[str, ...] = (),
+) -> Cost:
     """What `ablate.cost` gives. Raises InputError for what cannot be composed or built."""
     where = None
     if isinstance(candidate, str | Path):
@@ -28,7 +38,7 @@ def cost(candidate: str | Path | Mapping[str, Any], shape: tuple[int, int, int] 
     if wanted is None or len(wanted) != 3:
         raise InputError("which shape? Give shape=(channels, height, width)", where)
     setting = Setting((int(wanted[0]), int(wanted[1]), int(wanted[2])), classes if classes is not None else own_classes)
-    made = compose(spec, catalog())
+    made = compose(spec, catalog(plugins))
     reasons = [
         Problem(path, reason) for path, part in made.backbone.parts(("backbone",)) if (reason := part.refuse(setting))
     ]

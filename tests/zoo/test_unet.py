@@ -244,7 +244,10 @@ def test_attention_on_maps_looks_from_every_place():
     assert torch.allclose(whole[:, :, 2, 3], (place + cross(place, context))[:, 0], atol=1e-5)
     attend = SelfAttentionBlock(nn.Identity(), LinearAttention(8, 2), Residual("none", 0.0))
     tokens = x.flatten(2).transpose(1, 2)
-    assert torch.allclose(attend(x).flatten(2).transpose(1, 2), tokens + attend.attention(tokens), atol=1e-6)
+    for order in (torch.contiguous_format, torch.channels_last):  # it is found and left in either
+        y = attend(x.contiguous(memory_format=order))
+        assert y.is_contiguous(memory_format=order)
+        assert torch.allclose(y.flatten(2).transpose(1, 2), tokens + attend.attention(tokens), atol=1e-6)
 
 
 def test_features_are_channels_last_all_the_way():

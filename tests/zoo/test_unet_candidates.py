@@ -63,10 +63,10 @@ def unet(rng: random.Random) -> dict[str, Any]:
         "multipliers": [rng.choice([0.5, 1, 1, 1, 2, 3]) for _ in range(levels)],
         "stem_width": rng.choice([None, None, 8]),
         "blocks": rng.choice([1, 1, 2]),
-        "groups": rng.choice([1, 2, 2, 4, 8]),
+        "groups": rng.choice([1, 2, 2, 4]),
         "attention_resolutions": rng.sample([8, 6, 4, 3], rng.choice([0, 0, 0, 1])),
         "low_resolution": rng.random() < 0.05,
-        **rng.choice([{"heads": rng.choice([1, 1, 2, 3])}, {"head_width": rng.choice([2, 4, 8])}]),
+        **rng.choice([{"heads": rng.choice([1, 1, 2, 3, 4])}, {"head_width": rng.choice([2, 4])}]),
         "conditioning": drawn("conditioning", rng),
         "fusion": drawn("fusion", rng),
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import ablate
+from ablate.cli import main
 from ablate.study.yaml import read
 
 MODELS = Path(__file__).parents[2] / "studies" / "models"
@@ -76,6 +78,23 @@ def test_the_literature_says_the_same():
             names = ["adm_imagenet128", "adm_u_imagenet512"]
         assert round(sum(cost(name).params for name in names) / 1e6) == row["params_M"]
         assert round(sum(cost(name).gflops for name in names)) == row["gflops"]
+
+
+def test_plan_shows_a_model(capsys):
+    """`ablate plan` takes a file of studies/models/ as well as a study."""
+
+    def plan(*options):
+        with pytest.raises(SystemExit) as ended:
+            main(["plan", str(MODELS / "ddpm_cifar10.yaml"), *options])
+        return ended.value.code, capsys.readouterr()
+
+    code, printed = plan("--json")
+    said = json.loads(printed.out)
+    assert code == 0 and said["params"] == EXACT["ddpm_cifar10"] and said["gflops"] == cost("ddpm_cifar10").gflops
+    code, printed = plan()
+    assert code == 0 and "35.7 M" in printed.out and "3×32×32" in printed.out
+    code, printed = plan("--set", "backbone.groups=12")
+    assert code == 2 and "is a model, not a study" in printed.err
 
 
 def test_every_file_is_looked_at():

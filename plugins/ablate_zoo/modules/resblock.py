@@ -119,5 +119,7 @@ def modulated(h: Tensor, how: Modulation) -> Tensor:
 def over_places(attention: nn.Module, x: Tensor, *context: Context) -> Tensor:
     """Attention with the places of the maps as tokens, (B, H·W, C); a view where the channels lie last."""
     b, c, height, width = x.shape
+    last = x.is_contiguous(memory_format=torch.channels_last)
     tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), *context)
-    return tokens.view(b, height, width, c).permute(0, 3, 1, 2)
+    maps = tokens.view(b, height, width, c).permute(0, 3, 1, 2)
+    return maps if last else maps.contiguous()  # in the memory format that it came in

@@ -34,7 +34,7 @@ class Condition(nn.Module):
 
     def __init__(self, width: int, embedding: int, classes: int | None) -> None:
         super().__init__()
-        self.level = LevelEmbedding(embedding, size=width)
+        self.level = LevelEmbedding(embedding, size=width + width % 2)  # as many cosines as sines
         self.label = None if classes is None else ClassEmbedding(classes, embedding)
         for layer in (self.level.first, self.level.second, self.label):  # as in ADM, not as in DiT
             if layer is not None:
@@ -85,8 +85,11 @@ class UNet(nn.Module):
         context = self.condition(noise, labels)
         if self.low_resolution:
             x = torch.cat([x, torch.zeros_like(x) if low is None else low], dim=1)
-        # Channels last: convolutions are faster so, and the places of a map are tokens without a copy.
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        if x.device.type == "cpu":
+            # Convolutions are faster so, and the places of a map are tokens without a copy. Elsewhere group norm
+            # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy.
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
         skips = [x]
         for cell in self.encoder:
             x = cell(x, context, skips)
