@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.candidate import compose, cost_of
 from ablate.component import Setting
 from ablate.errors import InputError, Problem, SpecError
-from ablate.flops import Cost
 from ablate.registry import catalog
 from ablate.study.yaml import Document, read
+
+if TYPE_CHECKING:
+    from ablate.flops import Cost
 
 
 def is_model(document: Document) -> bool:
