@@ -13,7 +13,19 @@ from ablate_zoo.backbone import _levels as levels
 if TYPE_CHECKING:
     from torch import nn
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Convolution = Annotated[Literal["full", "separable"], Choice("full", "separable")]
+Norm = Annotated[Literal["group", "instance", "layer", "rms"], Choice("group", "instance", "layer", "rms")]
+Attention = Annotated[Literal["full", "linear"], Choice("full", "linear")]
+Attending = Annotated[Literal["every_block", "last_block"], Choice("every_block", "last_block")]
+Down = Annotated[
+    Literal["strided_conv", "pool", "residual", "residual_conv"],
+    Choice("strided_conv", "pool", "residual", "residual_conv"),
+]
+Up = Annotated[
+    Literal["nearest_conv", "nearest", "residual", "residual_conv"],
+    Choice("nearest_conv", "nearest", "residual", "residual_conv"),
+]
+Rescale = Annotated[Literal["none", "sqrt_half", "learned"], Choice("none", "sqrt_half", "learned")]
 
 
 class UNet(Backbone):
@@ -27,33 +39,31 @@ class UNet(Backbone):
     name = "unet"
 
     width: Annotated[int, Field(ge=2, multiple_of=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
-    multipliers: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 2.0, 2.0)
+    multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 2.0, 2.0)  # one a level; width·m is whole
     stem_width: Annotated[int | None, Field(ge=1)] = None  # channels of the first convolution; None: of the first level
     blocks: Annotated[int, Field(ge=1), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
-    convolution: Literal["full", "separable"] = "full"  # separable: 3×3 a channel, then 1×1
-    norm: Literal["group", "instance", "layer", "rms"] = "group"  # the last two: over the channels of each place
+    convolution: Convolution = "full"  # separable: 3×3 a channel, then 1×1
+    norm: Norm = "group"  # layer, rms: over the channels of each place
     groups: Annotated[int, Field(ge=1), When("norm", ("group",)), Choice(4, 8, 16)] = 8
 
-    attention_resolutions: tuple[Annotated[int, Field(ge=1)], ...] = (16,)  # sizes (of the shorter side)
-    attention: Literal["full", "linear"] = "full"  # linear: its cost grows with the places, not with their square
+    attention_resolutions: tuple[int, ...] = (16,)  # sizes (of the shorter side) at which a level attends
+    attention: Attention = "full"  # linear: its cost grows with the places, not with their square
     head_width: Annotated[int | None, Field(ge=1)] = None  # channels of a head; None: `heads` says how many heads
     heads: Annotated[int, Field(ge=1), When("head_width", (None,)), Choice(1, 2, 4)] = 4
-    decoder_attention: Literal["every_block", "last_block"] = "every_block"  # of a level's blocks
+    decoder_attention: Attending = "every_block"  # of a level's blocks
     middle_attention: bool = True  # between the two blocks of the middle
 
-    # How the size changes. residual: inside a residual block (BigGAN); residual_conv: with a 1×1 convolution on
-    # what passes that block by.
-    down: Literal["strided_conv", "pool", "residual", "residual_conv"] = "strided_conv"
-    up: Literal["nearest_conv", "nearest", "residual", "residual_conv"] = "nearest_conv"
+    down: Down = "strided_conv"  # residual: in a block's two ways (BigGAN); residual_conv: with 1×1 on the short one
+    up: Up = "nearest_conv"  # the same, where the size doubles
 
     conditioning: Conditioning = slot("adagn")
     fusion: Fusion = slot("concat")
     class_condition: bool = True  # False: labels are not read
 
-    rescale: Literal["none", "sqrt_half", "learned"] = "none"  # of x + h: none; by √½; (x + a·h)/√(1 + a²), a learned
+    rescale: Rescale = "none"  # of x + h: none; sqrt_half: by √½; learned: (x + a·h)/√(1 + a²)
     zero_init: bool = True  # each branch ends in a layer that starts at zero, as does the network
-    dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # before the second convolution of a block
-    drop_path: Annotated[Share, Range(0.0, 0.2)] = 0.0  # of an image's whole branch
+    dropout: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.3)] = 0.0  # before the second convolution of a block
+    drop_path: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = 0.0  # of an image's whole branch
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
     low_resolution: bool = False  # twice the channels in: an upsampler, which sees a small image, enlarged
 
@@ -80,7 +90,7 @@ class UNet(Backbone):
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
         for m in self.multipliers:
-            if abs(exact := self.width * m) < 1 or exact != round(exact):
+            if (exact := self.width * m) < 1 or exact != round(exact):
                 near = max(round(exact), 1) / self.width
                 raise ValueError(f"multiplier {m} of width {self.width} is {exact:g} channels; the nearest: {near:g}")
         return self
