@@ -18,6 +18,7 @@ from ablate.candidate import compose, cost_of, misfits
 from ablate.component import slot_kind
 from ablate.errors import SpecError
 from ablate.registry import catalog
+from ablate_zoo.modules import mlp_cpu
 from ablate_zoo.modules.attention import DotProduct, LinearProduct, SelfAttention
 from ablate_zoo.modules.mlp import MLP, SwiGLU
 from ablate_zoo.modules.norms import CosineQueryKey, RMSQueryKey
@@ -198,6 +199,25 @@ def test_swiglu_has_as_many_parameters(width, hidden):
     x = torch.randn(2, width)
     gate, value = made.up(x).chunk(2, dim=-1)
     assert torch.allclose(made(x), made.down(gate * gate.sigmoid() * value), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, mlp_cpu.ROWS, 2 * mlp_cpu.ROWS + 3])
+def test_the_fast_mlp_is_the_mlp(rows):
+    """Against the same in fp64, layer by layer, over the whole range in which GELU bends; as close as torch's own."""
+    made, exact = MLP(24, 40), MLP(24, 40).double()
+    exact.load_state_dict(made.state_dict())
+    x = (4 * torch.randn(rows, 24)).requires_grad_()
+    assert mlp_cpu.serves(x, made.up.weight) and not mlp_cpu.serves(x.double(), exact.up.weight)
+    y, wanted, grad = made(x), exact(x.double()), torch.randn(rows, 24)
+    ours = torch.autograd.grad(y, [x, *made.parameters()], grad)
+    theirs = torch.autograd.grad(wanted, [x, *exact.parameters()], grad.double())
+    for one, other in zip((y, *ours), (wanted, *theirs), strict=True):
+        assert (one - other).norm() <= 1e-6 * other.norm()
+    with torch.no_grad():
+        assert torch.equal(made(x[None])[0], y)
+        far = torch.tensor([-1e30, -50.0, 50.0, 1e4])
+        mlp_cpu.gelu(far, out := torch.empty(4), torch.empty(4), slope=True)
+    assert out.tolist() == [0.0, 0.0, 50.0, 1e4]
 
 
 @pytest.mark.parametrize("name", ["in_context", "cross_attention"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from ablate.api import Context, Modulation
@@ -20,6 +21,11 @@ def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
     if scale is not None:
         return h * (1 + scale.unsqueeze(1))
     return h if shift is None else h + shift.unsqueeze(1)
+
+
+def gated_sum(x: Tensor, gate: Tensor | None, h: Tensor) -> Tensor:
+    """x + gate·h over tokens: (B, N, D) with (B, D); without a gate x + h."""
+    return x + h if gate is None else torch.addcmul(x, gate.unsqueeze(1), h)
 
 
 class AdaptiveModulation(nn.Module):

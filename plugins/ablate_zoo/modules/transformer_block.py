@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.api import Context, Modulation
-from ablate_zoo.modules.modulation import modulate
+from ablate_zoo.modules.modulation import gated_sum, modulate
 from ablate_zoo.modules.positions import Rotation
 
 NOTHING = Modulation()
@@ -71,7 +71,7 @@ class Residual(nn.Module):
         if self.training and self.drop_path:
             kept = torch.empty(len(h), 1, 1, dtype=h.dtype, device=h.device).bernoulli_(1 - self.drop_path)
             h = h * kept.div_(1 - self.drop_path)
-        x = x + h if how.gate is None else torch.addcmul(x, how.gate.unsqueeze(1), h)
+        x = gated_sum(x, how.gate, h)
         return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
 
 
