@@ -22,7 +22,7 @@ _WEIGHTS = "diffusion_pytorch_model"
 
 
 class Vae(Autoencoder):
-    """`AutoencoderKL` of diffusers (Rombach et al. 2022, "... Image Synthesis with Latent Diffusion Models").
+    """`AutoencoderKL` of diffusers: the autoencoder of Rombach et al. 2022, section 3.1.
 
     From a folder that `save_pretrained` wrote, or from the Hugging Face hub, such as
     stabilityai/sd-vae-ft-mse; safetensors only, no pickle. It decodes in fp32, some latents at a time.
