@@ -56,8 +56,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 def release_memory(device: torch.device) -> None:
     """Give back what torch or the C library keeps for later: others may need it now."""
-    gc.collect()
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it

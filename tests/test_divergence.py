@@ -13,6 +13,8 @@ from ablate import training
 from ablate.divergence import examine
 from ablate.kinds.executor import Stopped
 from ablate.train import Images, Learner
+from ablate.trial import Budget
+from ablate.vitals import told
 
 
 @pytest.fixture(params=["seldom", "often"])
@@ -110,6 +112,35 @@ def test_weights_loss_and_gradients_that_are_not_finite() -> None:
     steep.network.inward.weight.register_hook(lambda gradient: gradient * torch.inf)
     assert examine(steep)[:2] == ("inward", "the gradient of inward.weight is not finite")
     assert examine(learner())[:2] == (None, "the step was finite when it was repeated")
+
+
+def test_the_network_of_guidance(tmp_path: Path) -> None:
+    """The main network trains well; what would spoil every sample is told as what it is."""
+    made = candidate(more={"guidance": "classifier"})
+
+    def broken() -> Learner:
+        cpu = torch.device("cpu")
+        learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), cpu), 0, cpu, None)
+        first = next(learner.companion.network.parameters())
+        first.register_hook(lambda gradient: gradient * torch.nan)
+        return learner
+
+    found = training.Training(broken, Budget(steps=9), 1e-6, tmp_path, lambda: False).run()
+    assert found is not None and found["step"] == 2  # the first whose loss shows it
+    assert found["module"].startswith("companion.")
+    assert found["message"].startswith("the network of guidance 'classifier': the parameter companion.")
+    assert len(found["last"]) == 2 and found["weight_norm"] > 0  # of the main network, which was well
+
+
+def test_it_is_told_in_words() -> None:
+    last = [{"step": 6, "loss": 0.5, "grad_norm": 1.25}, {"step": 7, "loss": 3.0, "grad_norm": 80.0}]
+    where = {"step": 8, "images": 64, "module": "middle", "message": "the output of middle is not finite"}
+    levels = {"log_snr": [-9.0, 8.5], "worst": [{"log_snr": -9.0, "loss": None}]}
+    assert told({**where, **levels, "last": last, "weight_norm": 31.0}) == (
+        "step 8, middle: the output of middle is not finite (log SNR -9 to 8.5, worst at -9; "
+        "loss before: 0.5, 3; gradient norm before: 1.25, 80; weight norm 31)"
+    )
+    assert told(where) == "step 8, middle: the output of middle is not finite"  # of an earlier version
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:

@@ -271,7 +271,8 @@ class Engine:
             found = record["divergence"]
             return f"{at}: diverged at step {found['step']}: {found['message']}"
         shown = [f"{o.name} {v:.4g}" for o in self.plan.objectives if (v := o.value(record)) is not None]
-        return f"{at}: {', '.join(shown)} ({record['seconds']:.0f} s)"
+        skipped = f", {record['skipped_steps']} steps skipped" if record.get("skipped_steps") else ""
+        return f"{at}: {', '.join(shown)} ({record['seconds']:.0f} s{skipped})"
 
     def _tell_watch(self, last: bool = False) -> None:
         now = time.monotonic()
