@@ -21,6 +21,7 @@ from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog, catalog
 from ablate.segment import alone, data_of, dataset_of, images_of
+from ablate.snapshots import Snapshots
 from ablate.train import Learner
 from ablate.trial import Evaluation
 
@@ -108,12 +109,16 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     return rows
 
 
-def _averages(learner: Learner, folder: Path, wanted: list[str] | None) -> dict[str, Any]:
-    """The averages that are asked for by label; the study's own where none is."""
-    held = learner.average.weights()
+def _averages(learner: Learner, folder: Path, wanted: list[str | float] | None) -> dict[str, Any]:
+    """The averages that are asked for, by label or by relative length; the study's own where none is."""
+    kept, ema = Snapshots(folder / "snapshots"), learner.candidate.ema
+    held = {**learner.average.weights(), **ema.measured(learner.average, kept)}
     if wanted is None:
-        return {label: held[label] for label in list(held)[:1]}
-    missing = [label for label in wanted if label not in held]
+        own = next(iter(ema.measured(learner.average, kept)))
+        return {own: held[own]}
+    lengths = [one for one in wanted if not isinstance(one, str)]
+    missing = [one for one in wanted if isinstance(one, str) and one not in held]
     if missing:
         raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(held)}", "--ema")
-    return {label: held[label] for label in wanted}
+    named = {one: held[one] for one in wanted if isinstance(one, str)}
+    return {**named, **(ema.rebuild(lengths, kept) if lengths else {})}

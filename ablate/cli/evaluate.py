@@ -48,8 +48,8 @@ def evaluate(
         raise InputError(f"expected whole numbers, such as 5,10,20, not {nfe!r}", "--nfe") from None
     if any(one < 1 for one in calls):
         raise InputError("expected numbers from 1 on", "--nfe")
-    labels = [part.strip() for part in ema.split(",")] if ema else []
-    request = Request(metric or (), samples, calls, labels, set_ or ())
+    averages = [_average(part.strip()) for part in ema.split(",")] if ema else []
+    request = Request(metric or (), samples, calls, averages, set_ or ())
     say = complain if as_json else print
     found = remeasure(folder, request, executor, workers, device, say)
     from ablate.results import load
@@ -77,3 +77,11 @@ def evaluate(
         for trial, why in found.failed.items():
             complain(f"{trial}: {why}")
         raise typer.Exit(SOME_FAILED)
+
+
+def _average(said: str) -> str | float:
+    """A length, where it is a number; else a label."""
+    try:
+        return float(said)
+    except ValueError:
+        return said

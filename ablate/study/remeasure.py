@@ -45,7 +45,7 @@ class Request:
     metrics: Sequence[str] = ()  # names, or mappings in YAML
     samples: int | None = None
     nfe: Sequence[int] = ()
-    averages: Sequence[str] = ()
+    averages: Sequence[str | float] = ()  # labels, or relative lengths to rebuild
     settings: Sequence[str] = ()  # "solver.x=VALUE" or "guidance.x=VALUE"; a list is one after the other
 
 

@@ -131,3 +131,14 @@ def test_a_folder_without_trials_is_refused(tmp_path):
 
 def test_an_average_that_is_not_there_is_named(folder):
     assert all("no average is called 'long'" in why for why in again(folder, averages=["long"]).failed.values())
+
+
+def test_lengths_are_rebuilt_from_snapshots(tmp_path, monkeypatch):
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    base = {**STUDY["base"], "ema": {"type": "post_hoc", "snapshots": 8}}
+    launch({**STUDY, "base": base, "vary": {}, "budget": {"steps": 24}}, out=tmp_path / "s", executor="local")
+    assert again(tmp_path / "s", averages=[0.06, 0.1]).failed == {}
+    metrics = load(tmp_path / "s").metrics
+    assert {"post_hoc(0.06)", "post_hoc(0.1)"} <= set(metrics["ema"])
+    (why,) = again(tmp_path / "s", averages=[0.4]).failed.values()
+    assert "0.4" in why
