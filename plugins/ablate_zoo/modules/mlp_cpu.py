@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-ROWS = 512  # at a time
+ROWS = 1024  # at a time
 LINEAR = 2 * math.sqrt(2 / math.pi)  # 2u = x·(LINEAR + CUBIC·x²)
 CUBIC = 0.044715 * LINEAR
 

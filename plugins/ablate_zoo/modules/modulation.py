@@ -24,7 +24,7 @@ def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
 
 
 def gated_sum(x: Tensor, gate: Tensor | None, h: Tensor) -> Tensor:
-    """x + gate·h over tokens: (B, N, D) with (B, D); without a gate x + h."""
+    """The sum x + gate·h over tokens, (B, N, D) with (B, D); without a gate x + h."""
     return x + h if gate is None else torch.addcmul(x, gate.unsqueeze(1), h)
 
 
