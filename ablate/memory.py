@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 class Gauge:
@@ -86,10 +87,21 @@ def _peak(device: torch.device) -> int | None:
 
 @cache
 def _warm_up() -> None:
-    """Have the libraries load their code and start their threads, once a process: no training is charged for it."""
+    """Have the libraries load their code and start their threads, once a process: no training is charged for it.
+
+    A step of a little network with the usual layers; torch's generator is left as it was.
+    """
     generator = torch.random.get_rng_state()
-    layers = nn.Sequential(nn.Conv2d(4, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8 * 36, 8), nn.LayerNorm(8))
-    optimizer = torch.optim.AdamW(layers.parameters(), fused=True)
-    layers(torch.zeros(4, 4, 8, 8)).sum().backward()
-    optimizer.step()
+    images = nn.Sequential(nn.Conv2d(4, 16, 3), nn.GroupNorm(2, 16), nn.SiLU(), nn.Conv2d(16, 16, 1), nn.Dropout(0.1))
+    tokens = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 64), nn.GELU(approximate="tanh"), nn.Linear(64, 16))
+    label = nn.Embedding(2, 16)
+    optimizer = torch.optim.AdamW([*images.parameters(), *tokens.parameters(), *label.parameters()], fused=True)
+    for _ in range(2):
+        h = images(torch.randn(8, 4, 10, 10)).flatten(2).transpose(1, 2)  # (B, N, D)
+        h = h + label(torch.zeros(8, dtype=torch.int64))[:, None]
+        q = tokens(h)[:, None]
+        h = torch.cat([h, F.scaled_dot_product_attention(q, q, q)[:, 0]], dim=1)
+        (h.softmax(-1) * h).square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     torch.random.set_rng_state(generator)

@@ -17,7 +17,7 @@ import platform
 import time
 import traceback
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +97,11 @@ class Segment:
         self.dataset = dataset_of(data, job["cache"])
         images = images_of(data, job["cache"], self.device)
 
-        def learner() -> Learner:
-            return Learner(self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
-
+        make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
         budget = fill(Budget, job["budget"], known)
         probing = Probing(_probes(job, known), job["seed"])
         self.memory.begin_training()
-        self.training = Training(learner, budget, job["gflops"], folder, stop, probing)
+        self.training = Training(make, budget, job["gflops"], folder, stop, probing)
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""

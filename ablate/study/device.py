@@ -27,7 +27,7 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         warning = precision.warn_on(on)
         if warning is not None:
             times = plain_rate(device) / matmul_rate(precision, device)
-            warnings.append(f"{warning}: a matrix product takes {times:.1f} times as long as without it")
+            warnings.append(f"{warning}: a linear layer takes {times:.1f} times as long as in fp32")
     return warnings
 
 
