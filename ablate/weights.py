@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from ablate.errors import InputError
 
@@ -77,25 +78,31 @@ class WeightsFile:
     def _download(self, part: Path, pause: Callable[[], None]) -> Path:
         """Fetch what is missing of a partial file; a part that turns out wrong is removed."""
         import urllib.request
+        from http.client import HTTPException
 
         held = part.stat().st_size if part.is_file() else 0
         if held < self.size:
             request = urllib.request.Request(self.url, headers={"Range": f"bytes={held}-"} if held else {})
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-                if held and answer.status != 206:  # this server begins anew
-                    held = 0
-                with part.open("ab" if held else "wb") as file:
-                    for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, held, self.size):
-                        pause()
-                        held += file.write(block)
-                        if held > self.size:
-                            raise OSError(f"it is larger than {self.size} bytes")
+            try:
+                with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+                    self._write(answer, part, held if answer.status == 206 else 0, pause)
+            except HTTPException as error:
+                raise OSError(f"{type(error).__name__}: {error}") from None
         if part.stat().st_size < self.size:
             raise OSError(f"the connection ended after {part.stat().st_size} of {self.size} bytes; try again")
-        if sha256_of(part) != self.sha256:
+        if part.stat().st_size > self.size or sha256_of(part) != self.sha256:
             part.unlink()
-            raise OSError(f"what {self.url} sends has not the SHA-256 {self.sha256[:12]}…")
+            raise OSError(f"what is sent has not the SHA-256 {self.sha256[:12]}…")
         return part
+
+    def _write(self, answer: IO[bytes], part: Path, held: int, pause: Callable[[], None]) -> None:
+        """Append the answer, or begin anew; no more than one block beyond the size is ever written."""
+        with part.open("ab" if held else "wb") as file:
+            for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, held, self.size):
+                pause()
+                held += file.write(block)
+                if held > self.size:
+                    break
 
 
 def sha256_of(path: Path) -> str:

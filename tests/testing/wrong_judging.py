@@ -15,6 +15,7 @@ from ablate.api import (
     Measurement,
     Metric,
     Setting,
+    Vectors,
 )
 
 
@@ -56,6 +57,22 @@ class Blind(Features):
         return str(self.counter[0])
 
 
+class Hydra(Features):
+    """Says that it has another head, and more dimensions, than it gives."""
+
+    name = "hydra"
+    fails: ClassVar = ("has_the_heads_that_it_says",)
+
+    def heads(self):
+        return {"pooled": 5, "logits": 10}
+
+    def build(self, device):
+        return lambda images: images.float().flatten(1)[:, :4]
+
+    def weights_hash(self):
+        return "0" * 64
+
+
 class Dreaming(Features):
     """Sees something else each time."""
 
@@ -86,10 +103,29 @@ class Indifferent(Metric):
     """Better with noise, and by the order of the images."""
 
     name = "indifferent"
-    fails: ClassVar = ("is_deterministic", "grows_worse_with_noise")
+    fails: ClassVar = ("is_deterministic", "grows_worse_with_noise", "looks_at_the_reference_as_it_says")
 
     def compute(self, generated, reference):
         return Measurement(float(generated[0, 0] - generated.std()))
+
+
+class Last(Vectors):
+    """Forgets all batches but the last."""
+
+    def add(self, vectors):
+        self._parts = [vectors]
+
+
+class Forgetful(Metric):
+    """The distance of the means, of the last batch alone."""
+
+    name = "forgetful"
+    collects: ClassVar = Last
+    fails: ClassVar = ("takes_batches",)
+
+    def compute(self, generated, reference):
+        apart = np.linalg.norm(generated.mean(0) - reference.mean(0))
+        return Measurement(float(apart + abs(generated.std() - reference.std())))
 
 
 class Repeating(Design):

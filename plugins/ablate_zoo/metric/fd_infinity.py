@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 POINTS = 15  # numbers of samples at which the distance is taken
 SPAN = 10  # ... from a tenth of the samples
-ENOUGH, SMALLEST = 10, 2  # samples, and samples at the smallest of the points, for each dimension
+ENOUGH, SMALLEST = 5, 2  # samples, and samples at the smallest of the points, for each dimension
 
 
 class InfiniteFrechetDistance(Metric):
     """The Fréchet distance of N samples, as a line in 1/N, extrapolated to 1/N = 0, Chong & Forsyth 2020.
 
     The bias of the Fréchet distance is linear in 1/N only where N is large beside the dimensions D
-    of the features: N ≥ 10·D is asked for, and no point of the line has fewer than 2·D samples. Which
-    samples belong to which point depends on their content, not on their order. The reference's own
-    number of samples still counts.
+    of the features: N ≥ 5·D is asked for, and no point of the line has fewer than 2·D samples; what is
+    left of the bias is then under a tenth of it, downward. Which samples belong to which point depends
+    on their content, not on their order. The reference's own number of samples still counts.
     """
 
     name = "fd_infinity"
     least: ClassVar[int] = 20
 
     def fewest(self, dimensions: int | None) -> int:
-        """Ten for each dimension: the line that is extrapolated holds for no fewer."""
+        """Five for each dimension: the line that is extrapolated holds for no fewer."""
         return self.least if dimensions is None else max(self.least, ENOUGH * dimensions)
 
     def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:

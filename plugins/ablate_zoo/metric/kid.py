@@ -46,7 +46,8 @@ class KernelDistance(Metric):
             + 2 * _interaction_within(own_y) / (m * (m - 1))
             + 4 * _interaction_across(between) / (n * m)
         )
-        return Measurement(float(value), float(np.sqrt(max(jackknife - pairs, pairs))))
+        # The difference is right in the mean, but scatters; half of `pairs` keeps it away from 0 and below.
+        return Measurement(float(value), float(np.sqrt(max(jackknife - pairs, pairs / 2))))
 
 
 @dataclass(frozen=True)
