@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,8 @@ class Judge:
         self._place = (dataset, cache, device, pause)
         self._metrics = metrics
         self._ready = {_key(m): prepared(m.features, *self._place) for m in metrics}
-        self._heads: dict[str, set[str]] = {}
-        for metric in metrics:
-            self._heads.setdefault(_key(metric), set()).add(metric.head)
-        self._looks = {key: _extractor(self._ready[key], device, frozenset(self._heads[key])) for key in self._ready}
+        heads = _heads(metrics)
+        self._looks = {key: _extractor(self._ready[key], device, frozenset(heads[key])) for key in self._ready}
         self.begin()
 
     def begin(self) -> None:
@@ -64,7 +62,7 @@ class Judge:
         for metric in self._metrics:
             key = _key(metric)
             features = self._ready[key]
-            reference = reference_features(features, self._heads[key], *self._place)[metric.head]
+            reference = self._reference(metric)
             generated = self._seen[key, metric.head, metric.collects].collected()
             found = metric.compute(generated, reference)
             for name, column in metric.columns(samples).items():
@@ -79,17 +77,31 @@ class Judge:
                     "reference_hash": dataset.hash,
                 }
 
+    def _reference(self, metric: Metric) -> NDArray[np.floating[Any]]:
+        """The features of the reference; none for a metric that does not look at them."""
+        if not metric.uses_reference:
+            return np.empty((0, 0))
+        heads = _heads(m for m in self._metrics if m.uses_reference)[_key(metric)]
+        return reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+
 
 def prepare_references(
     metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
 ) -> None:
     """Make once what every judge of these metrics needs: weights, and the features of the reference."""
-    heads: dict[str, set[str]] = {}
-    for metric in metrics:
-        heads.setdefault(_key(metric), set()).add(metric.head)
+    wanted = _heads(metric for metric in metrics if metric.uses_reference)
     for metric in metrics:
         features = prepared(metric.features, dataset, cache, device, pause)
-        reference_features(features, heads[_key(metric)], dataset, cache, device, pause)
+        if _key(metric) in wanted:
+            reference_features(features, wanted[_key(metric)], dataset, cache, device, pause)
+
+
+def _heads(metrics: Iterable[Metric]) -> dict[str, set[str]]:
+    """The heads that are looked at, by the features that have them."""
+    found: dict[str, set[str]] = {}
+    for metric in metrics:
+        found.setdefault(_key(metric), set()).add(metric.head)
+    return found
 
 
 def _key(metric: Metric) -> str:

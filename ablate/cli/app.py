@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ablate import __version__
-from ablate.cli import data, doctor, evaluate, export, plan, plugins, report, run, schema, status
+from ablate.cli import data, doctor, evaluate, export, metrics, plan, plugins, report, run, schema, status
 from ablate.cli.outcome import Commands
 
 # Help without rich: it reads as well, and it is there before rich would be imported.
@@ -27,6 +27,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     report.report,
     export.export,
     evaluate.evaluate,
+    metrics.metrics,
     doctor.doctor,
     schema.schema,
 )

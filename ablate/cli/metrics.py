@@ -1,0 +1,120 @@
+"""`ablate metrics`: the same numbers as in a study, for two sets of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ablate.cli.options import Device, Json, PluginFiles
+
+if TYPE_CHECKING:
+    from ablate.compare import Seen
+    from ablate.kinds.metric import Metric
+    from ablate.registry import Catalog
+
+USUAL = ("fd", "kid")
+FORMS = "a folder, a .zip, an .npz (arr_0, or images) or an .npy"
+
+
+def metrics(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help=f"The pictures to measure against: {FORMS}.")],
+    generated: Annotated[Path, typer.Argument(metavar="GENERATED", help="The pictures to measure, likewise.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to measure; fd and kid by default. A name or YAML; repeatable."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What to look with; each metric's own by default. Likewise."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Take so many of GENERATED: compare only at equal numbers.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=4, metavar="N", help="Bring both to N×N pixels first.")] = None,
+    colour: Annotated[str, typer.Option(metavar="as_is|grey|rgb", help="Bring both to one colour.")] = "as_is",
+    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out what cannot be decoded.")] = False,
+    plugin: PluginFiles = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure generated pictures against real ones.
+
+    Every value comes with what decides it: the numbers of pictures, and the hashes of the reference
+    and of features and weights. Only the features of REAL are kept, in the cache.
+    """
+    from typing import cast, get_args
+
+    import torch
+
+    from ablate.compare import compare
+    from ablate.errors import InputError, did_you_mean
+    from ablate.pictures import Colour, open_pictures
+    from ablate.registry import catalog
+    from ablate.study.launch import cache_folder, choose_device
+
+    if colour not in get_args(Colour):
+        raise InputError(f"there is no {colour!r}{did_you_mean(colour, get_args(Colour))}", "--colour")
+    wanted = _wanted(metric or USUAL, features, catalog(tuple(plugin or ())))
+    place = torch.device(choose_device(device))
+    sets = [
+        open_pictures(
+            path, size=size, colour=cast(Colour, colour), labels="none", limit=limit, skip_corrupt=skip_corrupt
+        )
+        for path, limit in ((real, None), (generated, samples))
+    ]
+    known, made, rows = compare(sets[0], sets[1], wanted, cache_folder(), place)
+    if as_json:
+        from dataclasses import asdict
+
+        from ablate.cli.terminal import emit_json
+
+        emit_json({"real": asdict(known), "generated": asdict(made), "metrics": rows})
+    else:
+        _tell(known, made, rows)
+
+
+def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Catalog) -> list[Metric]:
+    """The metrics, each with the features that are asked for. Raises InputError with the option that is wrong."""
+    from ablate.errors import InputError, SpecError
+    from ablate.kinds.metric import Metric
+    from ablate.study.yaml import value
+
+    seen = None if features is None else value(features, "--features")
+    made = []
+    for name in names:
+        spec = value(name, "--metric")
+        spec = dict(spec) if isinstance(spec, dict) else {"type": spec}
+        if seen is not None:
+            spec.setdefault("features", seen)
+        try:
+            part = known.create("metric", spec)
+        except SpecError as error:
+            raise InputError("; ".join(map(str, error.problems)), f"--metric {name}") from None
+        assert isinstance(part, Metric)
+        made.append(part)
+    columns = [column for part in made for column in part.columns(0).values()]
+    if len(set(columns)) < len(columns):
+        raise InputError("the same metric stands twice", "--metric")
+    return made
+
+
+def _tell(real: Seen, generated: Seen, rows: list[dict[str, Any]]) -> None:
+    from ablate.cli.terminal import table
+
+    cells = [
+        (
+            row["metric"],
+            "–" if row["value"] is None else f"{row['value']:.6g}",
+            "" if row["error"] is None else f"{row['error']:.2g}",
+            row["features_hash"][:12],
+        )
+        for row in rows
+    ]
+    table(("metric", "value", "error", "features and weights"), cells)
+    for what, one in (("reference", real), ("generated", generated)):
+        channels, height, width = one.shape
+        left = f", {one.skipped} left out as damaged" if one.skipped else ""
+        colour = "grey" if channels == 1 else "colour"
+        print(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")
