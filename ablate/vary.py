@@ -90,13 +90,18 @@ def _dimension(
 
 
 def _admitted(space: Space, path: str, kind: str, context: Assignment, admit: Admit) -> list[str]:
-    """Every component of the kind that the base, with it in this place, does not refuse."""
+    """Every component of the kind that the base, or some choice above, with it in this place does not refuse."""
     names: list[str] = space.resolver.names(kind)
-    reasons = {}
+    contexts = [context, *(other for other in space.contexts(path) if space.present(other, path) and other != context)]
+    reasons: dict[str, str | None] = {}
     for name in names:
-        spec = space.apply(context)
-        put(spec, path.split("."), name)
-        reasons[name] = admit(spec)
+        for above in contexts:  # what fits under one of the choices above is a choice; the first reason is told
+            spec = space.apply(above)
+            put(spec, path.split("."), name)
+            reason = admit(spec)
+            reasons[name] = None if reason is None else reasons.get(name) or reason
+            if reason is None:
+                break
     kept = [name for name in names if reasons[name] is None]
     if not kept:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -22,6 +22,7 @@ from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.space import Space
 from ablate.trial import Objective
 
+MOST_REFUSED = 20  # candidates refused, for each that is wanted, after which a search gives up
 WORST = 1e30  # what a diverged candidate is told to be worth: finite, because Optuna refuses NaN
 
 
@@ -58,6 +59,7 @@ class Ledger:
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
+        self._refused = 0  # asked for too, but their parts do not go together: they are not counted
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
@@ -77,7 +79,11 @@ class Ledger:
         with self._refusals():
             trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if trial.state == TrialState.WAITING:
+            if "refused" in trial.user_attrs:
+                self._refused += 1
+                if not trial.state.is_finished():
+                    self.tell(Asked(trial.number, {}, False), None)
+            elif trial.state == TrialState.WAITING:
                 self._open.remove(trial.user_attrs["proposal"])
                 self._waiting += 1
             elif self._whole(trial):
@@ -96,7 +102,7 @@ class Ledger:
             elif self._open:
                 index = self._open.pop(0)
                 self._study.enqueue_trial(dict(self._proposals[index]), user_attrs={"proposal": index})
-            self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked)
+            self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked + self._refused)
             trial = self._study.ask()
             chosen = self._space.suggest(trial)
         self._asked += 1
@@ -117,21 +123,36 @@ class Ledger:
             else:
                 self._study.tell(asked.number, list(values))
 
+    def refuse(self, asked: Asked, why: str) -> None:
+        """A candidate whose parts do not go together: another one is asked for in its place."""
+        if not asked.told:
+            with self._refusals():
+                self._trial(asked.number).set_user_attr("refused", why)
+            self.tell(asked, None)
+        self._asked -= 1
+        self._refused += 1
+
     def _constrain(self, number: int, excess: Mapping[str, float]) -> None:
         """Optuna's samplers prefer what keeps all constraints, then what is least beyond them."""
-        study = self._storage.get_study_id_from_name(self._study.study_name)
-        trial = optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
+        trial = self._trial(number)
         if hasattr(trial, "set_constraint"):  # in Optuna 4 no sampler would read them here
             for name, beyond in excess.items():
                 if name not in trial.constraints:  # by a run that was cut short before it told the values
                     trial.set_constraint(name, beyond)
+
+    def _trial(self, number: int) -> optuna.trial.Trial:
+        """A trial of the study, to write on."""
+        study = self._storage.get_study_id_from_name(self._study.study_name)
+        return optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def worst(self) -> list[float]:
         """The worth of a diverged candidate: ranked last in every objective that is measured."""
         return [-WORST if o.larger_is_better else WORST for o in self._objectives]
 
     def remaining(self) -> int:
-        """How many candidates the design will still ask for."""
+        """How many candidates the design will still ask for; none where hardly any goes together."""
+        if self._refused > MOST_REFUSED * self._total:
+            return 0
         return max(self._total - self._asked, 0)
 
     def close(self) -> None:

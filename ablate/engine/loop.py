@@ -153,7 +153,7 @@ class Engine:
         except SpecError as error:
             self.outcome.refused += 1
             self._lines.append(f"refused {label(asked.assignment)}: {error.message}")
-            self.ledger.tell(asked, None)
+            self.ledger.refuse(asked, error.message)
             return
         cost, broken = None, None
         try:

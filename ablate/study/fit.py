@@ -87,12 +87,25 @@ def check_choices(space: Space, design: Design, fit: Fit) -> Space:
         for i, label in enumerate(_labels(d)):
             if proposals is None or not any(p.get(d.path) == label for p in proposals):
                 at = ("vary", d.path, i if d.choices else ("low", "high")[i])
-                problems.extend(_problems(space, {**space.context(d.path), d.path: label}, fit, at, None))
+                problems.extend(_anywhere(space, d.path, label, fit, at))
     for assignment in proposals or ():
         problems.extend(_candidate_problems(space, assignment, fit))
     if problems:
         raise SpecError(_shortened(problems))
     return space if proposals is None else space.admitting(proposals)
+
+
+def _anywhere(space: Space, path: str, label: Any, fit: Fit, at: Path) -> list[Problem]:
+    """What keeps a choice from working under the first choices above it; nothing where it works under others."""
+    first: list[Problem] | None = None
+    for above in space.contexts(path):
+        if not space.present(above, path):
+            continue
+        found = _problems(space, {**above, path: label}, fit, at, None)
+        if not found:
+            return []
+        first = found if first is None else first
+    return first or []
 
 
 def _labels(dimension: Dimension) -> Sequence[Any]:

@@ -11,7 +11,7 @@ from studies_for_tests import Driver, ledger, marks, results, study, trials
 
 from ablate.engine import loop
 from ablate.engine.ledger import WORST
-from ablate.errors import InputError
+from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.ray import Ray
 from ablate.kinds.executor import Pool, Report
 
@@ -182,7 +182,7 @@ def test_diverged_candidates_are_the_worst_and_the_search_goes_on(tmp_path: Path
     assert (again.measured, again.diverged) == (0, outcome.diverged)
 
 
-def test_refused_candidates_of_a_search_count_and_end(tmp_path: Path) -> None:
+def test_refused_candidates_of_a_search_are_replaced_by_others(tmp_path: Path) -> None:
     spec = search(algorithm="random", trials=12)
     spec["base"]["target"] = "v"
     spec["vary"] = {"schedule.zero_terminal_snr": [False, True], "solver.grid": ["trailing", "karras"]}
@@ -190,10 +190,24 @@ def test_refused_candidates_of_a_search_count_and_end(tmp_path: Path) -> None:
     outcome = driver.run()
     found = ledger(tmp_path)
     refused = [t for t in found if t.params["schedule.zero_terminal_snr"] and t.params["solver.grid"] == "karras"]
-    assert len(found) == 12 and outcome.refused == len(refused) > 0
+    assert len(found) == 12 + len(refused) and outcome.refused == len(refused) > 0
     assert all((trial.state == TrialState.FAIL) == (trial in refused) for trial in found)
     assert outcome.measured == 3 and outcome.failed == 0
     assert sum("refused" in line and "karras" in line for line in driver.lines) == len(refused)
+    assert all("karras" in trial.user_attrs["refused"] for trial in refused)
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.refused) == (0, 0) and len(ledger(tmp_path)) == len(found)
+
+
+def test_a_search_in_which_nothing_goes_together_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(tmp_path, search(algorithm="random", trials=2))
+
+    def never(self: Any, assignment: Any) -> Any:
+        raise SpecError([Problem((), "never")])
+
+    monkeypatch.setattr(type(driver.loaded), "candidate", never)
+    outcome = driver.run()
+    assert outcome.measured == 0 and 2 * 20 < outcome.refused <= 2 * 20 + 3
 
 
 def test_data_that_cannot_be_prepared_are_one_message(tmp_path: Path) -> None:

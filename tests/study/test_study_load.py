@@ -359,3 +359,25 @@ def test_ready_studies_load(path: Path) -> None:
     assert loaded.candidate(loaded.baseline) == loaded.study.base
     for profile in loaded.study.profiles:
         assert load_study(path, profile=profile).study.study == loaded.study.study
+
+
+def test_all_of_a_search_is_what_fits_under_some_choice_above():
+    backbones = [
+        {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1},
+        {"type": "unet", "width": 16, "attention_resolutions": [4]},
+    ]
+    study = {
+        "study": "families",
+        "data": "digits",
+        "base": {"backbone": backbones[0]},
+        "vary": {"backbone": backbones, "backbone.conditioning": "all", "backbone.fusion": ["add", "concat"]},
+        "design": {"type": "search", "trials": 4},
+        "budget": {"steps": 1},
+        "objectives": ["loss"],
+    }
+    by_path = {d.path: d.choices for d in load_study(study).space.dimensions}
+    assert {"adaln_zero", "adagn_zero"} <= set(by_path["backbone.conditioning"])
+    study["vary"]["backbone"] = backbones[:1]
+    del study["vary"]["backbone.fusion"]
+    by_path = {d.path: d.choices for d in load_study(study).space.dimensions}
+    assert "adaln_zero" in by_path["backbone.conditioning"] and "adagn" not in by_path["backbone.conditioning"]

@@ -38,7 +38,7 @@ class UNet(Backbone):
 
     name = "unet"
 
-    width: Annotated[int, Field(ge=2, multiple_of=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
+    width: Annotated[int, Field(ge=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
     multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 2.0, 2.0)  # one a level; width·m is whole
     stem_width: Annotated[int | None, Field(ge=1)] = None  # channels of the first convolution; None: of the first level
     blocks: Annotated[int, Field(ge=1), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
