@@ -288,7 +288,7 @@ def test_an_upsampler_sees_the_small_image_and_is_not_trained():
         ({"groups": 8, "multipliers": [1, 1.5]}, r"8 groups do not divide 12 channels; the nearest that divide all: 4"),
         ({"multipliers": [1, 1.3]}, r"multiplier 1.3 of width 8 is 10.4 channels; the nearest: 1.25"),
         ({"multipliers": []}, r"at least 1"),
-        ({"width": 9}, r"multiple of 2"),
+        ({"width": 9}, r"do not divide 9 channels"),
         ({"heads": 3}, r"heads 3 does not divide 16 channels; the nearest that divides all: 2"),
         ({"head_width": 5}, r"head_width 5 does not divide 16 channels; the nearest that divides all: 4"),
         ({"dropout": 1.0}, r"less than 1"),
