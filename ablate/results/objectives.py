@@ -22,6 +22,8 @@ DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "
 AXES = ("nfe",)  # numbers of a measurement that may themselves be an objective: how dear a sample is
 # ... unless the study varies just that: the kind whose choice explains the difference.
 EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
+# How `ablate evaluate` is told to take them alike; what is not here it takes alike by itself.
+AGAIN = {"samples": "--samples {:g}", "nfe": "--nfe {:g}", "ema": "--ema '{}'", "solver": "--set solver={}"}
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,10 @@ def _refusal(goal: Objective, name: str, given: pd.Series[Any], rows: pd.DataFra
     groups = [(value, rows["trial"][given.astype(str) == value]) for value in sorted(given.astype(str).unique())]
     told = "; ".join(f"{value} ({len(trials)} trials, such as {trials.iloc[0]})" for value, trials in groups)
     example = given.dropna().iloc[0]
+    again = " ".join(["ablate evaluate DIR", *([AGAIN[name].format(example)] if name in AGAIN else [])])
     return (
         f"the values of {goal.column} differ in {name}, so they do not measure the same thing: {told}. "
-        f"Measure all trials alike (ablate evaluate), or keep one kind with where={{{name!r}: {example!r}}}"
+        f"Measure all trials alike ({again}), or keep one kind with where={{{name!r}: {example!r}}}"
     )
 
 

@@ -111,7 +111,7 @@ def test_values_that_were_taken_differently_never_mix(study: Study, field: str, 
     fill(study, {"adaln": [1.0]}, {"adaln": 1}, **{field: value})
     results = load(study.path)
     for ask in (results.front, results.effects):
-        with pytest.raises(InputError, match=f"differ in {field}.*where="):
+        with pytest.raises(InputError, match=f"differ in {field}.*ablate evaluate DIR.*where="):
             ask()
     kept = results.front(where={field: value}).set_index("candidate")
     assert kept.loc["adaln", "n"] == 1

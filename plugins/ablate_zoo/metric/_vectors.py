@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,28 @@ def checked(metric: str, generated: ArrayLike, reference: ArrayLike, least: int)
     return np.ascontiguousarray(x, dtype=np.float64), y
 
 
+_fixed: dict[int, tuple[weakref.ref[NDArray[np.floating[Any]]], Fixed]] = {}
+
+
 def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
-    """The reference. Raises InputError where it is too small, not finite, or all the same."""
-    y = _table(metric, "reference", reference, least)
-    if all((block == y[0]).all() for block in blocks(y)):
+    """The reference. Raises InputError where it is too small, not finite, or all the same.
+
+    An array that nobody can write to, as a file that is mapped read-only, is looked at once.
+    """
+    y = np.asanyarray(reference)
+    held = _fixed.get(id(y))
+    if held is not None and held[0]() is y and len(y) >= least:
+        return held[1]
+    table = _table(metric, "reference", y, least)
+    if all((block == table[0]).all() for block in blocks(table)):
         raise InputError(f"{metric}: all {len(y)} reference images have the same features; check the reference images")
-    return Fixed(hashlib.sha256(f"{y.shape}{y.dtype}".encode() + y.tobytes()).digest(), y)
+    content = hashlib.sha256(f"{table.shape}{table.dtype}".encode())
+    content.update(np.ascontiguousarray(table))
+    made = Fixed(content.digest(), table)
+    if isinstance(y, np.memmap) and not y.flags.writeable:
+        number = id(y)
+        _fixed[number] = weakref.ref(y, lambda _: _fixed.pop(number, None)), made
+    return made
 
 
 def same_dimensions(metric: str, dimensions: int, reference: Fixed) -> None:
@@ -77,7 +94,7 @@ def shuffled(table: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _table(metric: str, which: str, values: ArrayLike, least: int) -> NDArray[np.floating[Any]]:
-    array = np.asarray(values)
+    array = np.asanyarray(values)
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if array.ndim != 2 or array.shape[1] == 0:

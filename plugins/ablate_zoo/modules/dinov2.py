@@ -18,11 +18,11 @@ def load(folder: Path) -> nn.Module:
     """The network of a local folder (config.json, model.safetensors), for images of 224×224. No code is run from it."""
     from transformers import Dinov2Model
 
-    network: Any = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    network: Any = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     table = network.embeddings.position_embeddings
     resampled = positions(table.data, SIDE // network.config.patch_size)
     network.embeddings.position_embeddings = nn.Parameter(resampled, requires_grad=False)
-    fixed: nn.Module = network.requires_grad_(False).eval()
+    fixed: nn.Module = network.float().requires_grad_(False).eval()
     return fixed
 
 
