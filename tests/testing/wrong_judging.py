@@ -25,6 +25,7 @@ class Leaky(Data):
     name = "leaky"
     fails: ClassVar = (
         "is_what_its_setting_says",
+        "learns_what_it_says",
         "is_labelled_as_it_says",
         "keeps_its_parts_apart",
         "loads_the_same_again",
