@@ -70,5 +70,5 @@ def test_a_study_of_sizes_shows_it(tmp_path):
     assert results.scaling().exponent == pytest.approx(-0.5, abs=0.02)
     drawn = {path.name for path in results.figures(tmp_path / "figures")}
     assert {"scaling.png", "scaling.svg"} <= drawn
-    with pytest.raises(InputError, match="no metric or cost"):
+    with pytest.raises(InputError, match="no metric, cost or probe"):
         results.scaling("fidd")

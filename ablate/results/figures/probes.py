@@ -25,6 +25,8 @@ LOGARITHMIC = 20.0  # a range by such a factor is drawn on a logarithmic axis
 def draw(results: Results) -> dict[str, Figure]:
     """{`probe_<name>`: figure} for each probe that saw something."""
     seen = results.probes
+    if seen.empty:
+        return {}
     axes = dict(seen.attrs.get("axes", {}))
     rows = seen.merge(results.trials[["trial", "config_hash", "seed"]], on="trial")
     rows = rows[np.isfinite(rows["value"])]
