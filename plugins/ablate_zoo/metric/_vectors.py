@@ -61,8 +61,11 @@ def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
     content.update(np.ascontiguousarray(table))
     made = Fixed(content.digest(), table)
     if isinstance(y, np.memmap) and not y.flags.writeable:
-        number = id(y)
-        _fixed[number] = weakref.ref(y, lambda _: _fixed.pop(number, None)), made
+        number, kept = (
+            id(y),
+            _fixed,
+        )  # its own name: at the end of the process the module's may be gone before the array
+        kept[number] = weakref.ref(y, lambda _: kept.pop(number, None)), made
     return made
 
 
