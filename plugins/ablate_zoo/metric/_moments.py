@@ -98,7 +98,7 @@ class Moments:
         lower, pivots, rank, _ = dpstrf(self._scatter / (self.count - 1), lower=1)
         order = pivots - 1
         if rank == len(mean):
-            return Factor(np.tril(lower), order)
+            return Factor(np.asfortranarray(np.tril(lower)), order)
         table = np.empty((len(mean), rank))
         table[order] = np.tril(lower)[:, :rank]
         return Factor(table)
@@ -106,7 +106,7 @@ class Moments:
     def cross(self, factor: Factor) -> float:
         """tr((Σ·L·Lᵀ)^½): the sum of the singular values of X·L, with X·Xᵀ this covariance."""
         from scipy.linalg import eigvalsh, svdvals
-        from scipy.linalg.lapack import dsygst
+        from scipy.linalg.blas import dtrmm
 
         mean, _ = self.settle()
         if self._scatter is None:
@@ -115,9 +115,10 @@ class Moments:
         else:
             if factor.order is None:
                 squared = factor.table.T @ self._scatter @ factor.table
-            else:  # a triangle, which a quarter of the work is enough for
-                ordered = self._scatter[np.ix_(factor.order, factor.order)]
-                squared, _ = dsygst(ordered, factor.table, itype=2, lower=1)
+            else:  # a triangle, which half of the work is enough for
+                ordered = np.asfortranarray(self._scatter[np.ix_(factor.order, factor.order)])
+                product = dtrmm(1.0, factor.table, ordered, side=1, lower=1, overwrite_b=1)
+                squared = dtrmm(1.0, factor.table, product, side=0, lower=1, trans_a=1, overwrite_b=1)
             squares = eigvalsh(squared, overwrite_a=True, check_finite=False, lower=True)
             values = np.sqrt(np.maximum(squares, 0))
         return float(values.sum()) / np.sqrt(self.count - 1)
