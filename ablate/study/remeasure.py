@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.candidate import compose, misfits
+from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
@@ -168,8 +168,6 @@ def _evaluation(evaluate: Mapping[str, Any], request: Request, known: Catalog) -
 
 def _specs(candidate: Mapping[str, Any], request: Request, known: Catalog) -> Iterator[dict[str, Any]]:
     """The candidate's spec under every combination of the settings."""
-    from ablate.candidate import Candidate
-
     said: list[list[tuple[list[str], Any]]] = []
     for text in request.settings:
         path, separator, given = text.partition("=")
