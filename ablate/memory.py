@@ -12,11 +12,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+STEPS = 2  # that are measured on the CPU: the second finds the optimizer's state
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
+OWN_PAGES = 1 << 16  # bytes from which a block has pages of its own while memory is measured
+USUAL = 1 << 25  # and otherwise: as much as the C library comes to by itself
+
 
 class Gauge:
     """Measures the memory of one trial, as bytes allocated on a GPU or resident in this process on the CPU.
 
-    On the CPU the training's share is what the process's resident peak rises above its size just before.
+    On the CPU the training's share is what the process's resident peak rises in the first steps above its size
+    just before. Every tensor then has pages of its own, so that neither what the C library keeps for later nor
+    the holes between its blocks are counted: they depend on what this process has done before.
     Numbers are None where the system does not tell.
     """
 
@@ -24,6 +31,7 @@ class Gauge:
         self._device = device
         self._base: int | None = None
         self._before: int | None = None  # the peak up to the training
+        self._steps = 0
         self.training: int | None = None  # bytes that training took at its peak
         _reset(device)
 
@@ -31,13 +39,27 @@ class Gauge:
         """What is there now is not counted as training's."""
         if self._device.type == "cpu":
             _warm_up()
+            _own_pages(True)
         release_memory(self._device)
         self._before = _peak(self._device)
         _reset(self._device)
         self._base = _peak(self._device)
 
+    def step_done(self) -> None:
+        """A step of the training was taken: on the CPU, a few of them tell enough."""
+        self._steps += 1
+        if self._device.type == "cpu" and self._steps == STEPS:
+            self._take()
+            _own_pages(False)
+
     def end_training(self) -> None:
         """What comes from now on, such as sampling, is not counted as training's."""
+        if self._device.type == "cpu" and self._steps < STEPS:
+            _own_pages(False)
+        if self._steps and (self.training is None or self._device.type != "cpu"):
+            self._take()
+
+    def _take(self) -> None:
         peak = _peak(self._device)
         self.training = None if peak is None or self._base is None else peak - self._base
 
@@ -63,6 +85,14 @@ def release_memory(device: torch.device) -> None:
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _own_pages(on: bool) -> None:
+    """Give every block from 64 KiB pages of its own, or those of 32 MiB and above alone, as is usual."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, OWN_PAGES if on else USUAL)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * USUAL)
 
 
 def _reset(device: torch.device) -> None:

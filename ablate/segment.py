@@ -101,14 +101,15 @@ class Segment:
         budget = fill(Budget, job["budget"], known)
         probing = Probing(_probes(job, known), job["seed"])
         self.memory.begin_training()
-        self.training = Training(make, budget, job["gflops"], folder, stop, probing)
+        self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory)
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""
         training = self.training
-        before, begun_at = training.seconds, training.learner.steps_done  # by earlier segments of this trial
-        divergence = training.run()
-        if training.learner.steps_done > begun_at or divergence is not None:
+        before = training.seconds  # by earlier segments of this trial
+        try:
+            divergence = training.run()
+        finally:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
         begun = time.monotonic()

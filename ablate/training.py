@@ -16,6 +16,7 @@ from ablate.curve import Curve
 from ablate.divergence import examine, weight_norm
 from ablate.files import write_json
 from ablate.kinds.executor import Stop, Stopped
+from ablate.memory import Gauge
 from ablate.probing import Probing
 from ablate.snapshots import Snapshots
 from ablate.train import Learner, Step
@@ -31,7 +32,8 @@ CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 class Training:
     """Owns the learner, the curve and the clock of one trial. `stop` is asked at every step.
 
-    make: a new learner. gflops: of a forward pass, an image. Raises Stopped when told to stop.
+    make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
+    Raises Stopped when told to stop.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Training:
         folder: Path,
         stop: Stop,
         probing: Probing | None = None,
+        memory: Gauge | None = None,
     ) -> None:
         self._make = make
         self._folder = folder
         self._stop = stop
         self._budget = budget
         self.probing = probing or Probing((), 0)
+        self._memory = memory
         self.curve = Curve()
         self.vitals = Vitals()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
@@ -71,6 +75,8 @@ class Training:
         while not self._spent():
             observers = self.probing.before(self.learner, self._horizon(), self._last())
             waiting.append(self.learner.step(self._horizon(), observers))
+            if self._memory is not None:
+                self._memory.step_done()
             self.pause()
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
             if not (due or self._row_is_due(time.monotonic() - clock) or time.monotonic() - clock >= LOOK_SECONDS):

@@ -55,7 +55,9 @@ def measure(candidate: Candidate, study: Any, images: Images, device: torch.devi
     gauge.begin_training()
     learner = Learner(candidate, setting, images, 0, device, None)
     learner.network.train()
-    steps(learner, 2)  # picks kernels, fills caches
+    for _ in range(2):  # picks kernels, fills caches
+        steps(learner, 1)
+        gauge.step_done()
     taken, skipped = steps(learner, count)
     gauge.end_training()
     median = statistics.median(taken)
