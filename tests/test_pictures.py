@@ -170,7 +170,7 @@ def test_mixtures_are_refused_unless_said_what_to_make_of_them(tmp_path, other, 
 
 def test_empty_single_missing_and_unknown_sources(tmp_path):
     cases = {
-        "nothing": (tmp_path / "empty", "no picture below this folder, nothing"),
+        "nothing": (tmp_path / "empty", "no picture below this folder, and nothing else"),
         "others": (tmp_path / "others", r"only other files \(2 \.txt\)"),
         "single": (write_folder(tmp_path / "single", noise(1)), "one picture alone"),
         "missing": (tmp_path / "singel", "did you mean 'single'"),

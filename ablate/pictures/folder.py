@@ -32,7 +32,7 @@ class Folder(Source):
         if not self.names:
             endings = Counter(Path(name).suffix or "no suffix" for name in files)
             held = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(4))
-            told = f"only other files ({held})" if held else "nothing"
+            told = f"only other files ({held})" if held else "and nothing else"
             raise InputError(f"there is no picture below this folder, {told}", str(path))
         self._table = path / FILE if FILE in files else None
         if labelling == "folders":
