@@ -14,7 +14,7 @@ from ablate.results.frames import last_rows
 from ablate.results.probes import labels
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
-COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "images")
+COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "train_memory_bytes", "images")
 RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).

@@ -28,6 +28,7 @@ UNITS = {
     "train_seconds": "seconds of training",
     "evaluate_seconds": "seconds of evaluation",
     "peak_memory_bytes": "peak memory (bytes)",
+    "train_memory_bytes": "memory of training (bytes)",
     "images": "training images",
 }
 
