@@ -26,7 +26,7 @@ layers: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine.py

@@ -137,8 +137,9 @@ def _name(process: psutil.Process) -> str:
 # --- two at once, another study ------------------------------------------------------------------
 
 
-def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, file: Path) -> None:
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, place: Path) -> None:
     out = tmp_path / "out"
+    file = lay_out(place / "long", STUDY.replace("images: 4_800", "images: 4_800_000"))  # it is at work until killed
     with started(file, out, *OPTIONS["local"]) as driver:
         until(lambda: checkpoints(out) > 0, 120, "no training began")
         second = run(file, out, *OPTIONS["local"])
