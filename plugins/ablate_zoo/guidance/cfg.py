@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ablate.api import Guidance, Level, Predictor, Range, Setting
+from ablate.api import Level, Predictor, Range, Setting
+from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Cfg(Guidance):
+class Cfg(Interval):
     """ŷ = y(null) + scale·(y(class) − y(null)) (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6).
 
     `scale` is 1 + w of the paper: 1 is the plain conditional prediction. It is the same for every
@@ -29,14 +29,6 @@ class Cfg(Guidance):
     scale: Annotated[float, Field(ge=0, le=100), Range(1.0, 6.0)] = 1.5
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
     channels: Annotated[int | None, Field(ge=1)] = None  # None: all
-    sigma_low: Annotated[float, Field(ge=0)] = 0.0
-    sigma_high: Annotated[float | None, Field(gt=0)] = None  # None: from pure noise on
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.sigma_high is not None and self.sigma_low >= self.sigma_high:
-            raise ValueError(f"sigma_low ({self.sigma_low:g}) must lie below sigma_high ({self.sigma_high:g})")
-        return self
 
     def refuse(self, setting: Setting) -> str | None:
         """More guided channels than there are."""
@@ -61,7 +53,7 @@ class Cfg(Guidance):
 
         if labels is None:
             raise ValueError("cfg needs labels to guide towards")
-        if not self._guides(level):
+        if not self.guides(level):
             return predict(x, labels)
         both = predict(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
         given, plain = (part.float() for part in both.chunk(2))
@@ -74,10 +66,4 @@ class Cfg(Guidance):
         said = [f"{self.scale:g}"]
         if self.channels is not None:
             said.append(f"channels={self.channels}")
-        if self.sigma_low > 0 or self.sigma_high is not None:
-            said.append(f"{self.sigma_low:g}-{'' if self.sigma_high is None else format(self.sigma_high, 'g')}")
-        return f"cfg({', '.join(said)})"
-
-    def _guides(self, level: Level) -> bool:
-        ratio = math.exp(-float(level.log_snr) / 2)
-        return ratio > self.sigma_low and (self.sigma_high is None or ratio <= self.sigma_high)
+        return f"cfg({', '.join([*said, *self.told()])})"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ablate.api import Choice, Denoised, Level, Predictor, Range, Setting, TrainedGuidance, over
+from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 
-class Classifier(TrainedGuidance):
+class Classifier(Interval, TrainedGuidance):
     """ε̂ = ε − scale·σ·∇_x log p(label | x, σ) (Dhariwal & Sohl-Dickstein 2021, Alg. 2).
 
     "Diffusion Models Beat GANs on Image Synthesis"; for ancestral sampling it is Alg. 1, the mean
@@ -31,14 +31,6 @@ class Classifier(TrainedGuidance):
     width: Annotated[int, Field(ge=8, le=512, multiple_of=8), Choice(32, 64)] = 32  # channels at full size
     lr: Annotated[float, Field(gt=0, le=1), Range(1e-4, 3e-3, log=True)] = 1e-3  # of the classifier's own AdamW
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.05
-    sigma_low: Annotated[float, Field(ge=0)] = 0.0
-    sigma_high: Annotated[float | None, Field(gt=0)] = None  # None: from pure noise on
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.sigma_high is not None and self.sigma_low >= self.sigma_high:
-            raise ValueError(f"sigma_low ({self.sigma_low:g}) must lie below sigma_high ({self.sigma_high:g})")
-        return self
 
     def requires(self) -> Mapping[str, str]:
         """Labels."""
@@ -90,7 +82,7 @@ class Classifier(TrainedGuidance):
 
         if labels is None:
             raise ValueError("classifier guidance needs labels to guide towards")
-        if not self._guides(level):
+        if not self.guides(level):
             return found
         # Tensors that were made in inference mode can take no part in a gradient: outside it, copies can.
         with torch.inference_mode(False), torch.enable_grad():
@@ -105,11 +97,4 @@ class Classifier(TrainedGuidance):
 
     def describe(self) -> str:
         """Such as `classifier(1)`, or `classifier(1, 0-20)`."""
-        if self.sigma_low == 0 and self.sigma_high is None:
-            return f"classifier({self.scale:g})"
-        high = "" if self.sigma_high is None else format(self.sigma_high, "g")
-        return f"classifier({self.scale:g}, {self.sigma_low:g}-{high})"
-
-    def _guides(self, level: Level) -> bool:
-        ratio = math.exp(-float(level.log_snr) / 2)
-        return ratio > self.sigma_low and (self.sigma_high is None or ratio <= self.sigma_high)
+        return f"classifier({', '.join([f'{self.scale:g}', *self.told()])})"
