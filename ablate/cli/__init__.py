@@ -1,4 +1,4 @@
-"""The command line: `ablate run`, `plan`, `status`, `report`, `export`, `plugins`, `doctor`, `schema`.
+"""The command line: `ablate run`, `plan`, `status`, `report`, `export`, `evaluate` and their kin.
 
 Importing it costs next to nothing: every command imports what it needs when it is called.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ablate import __version__
-from ablate.cli import data, doctor, evaluate, export, metrics, plan, plugins, report, run, schema, status
+from ablate.cli import dashboard, data, doctor, evaluate, export, metrics, plan, plugins, report, run, schema, status
 from ablate.cli.outcome import Commands
 
 # Help without rich: it reads as well, and it is there before rich would be imported.
@@ -28,6 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     export.export,
     evaluate.evaluate,
     metrics.metrics,
+    dashboard.dashboard,
     doctor.doctor,
     schema.schema,
 )
