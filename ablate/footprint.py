@@ -23,7 +23,7 @@ from ablate.recompute import blocks, recomputed
 
 META = torch.device("meta")
 Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-WORKSPACE = 3 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
+WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -12,62 +13,108 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-STEPS = 2  # that are measured on the CPU: the second finds the optimizer's state
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
-OWN_PAGES = 1 << 16  # bytes from which a block has pages of its own while memory is measured
-USUAL = 1 << 25  # and otherwise: as much as the C library comes to by itself
+STEPS = 5  # of the training that are measured on the CPU; the optimizer's state is there from the second on
+SECONDS = 1e-3  # between two looks at the C library's books
 
 
 class Gauge:
-    """Measures the memory of one trial, as bytes allocated on a GPU or resident in this process on the CPU.
+    """Measures the memory of one trial: bytes allocated on a GPU, on the CPU resident in this process.
 
-    On the CPU the training's share is what the process's resident peak rises in the first steps above its size
-    just before. Every tensor then has pages of its own, so that neither what the C library keeps for later nor
-    the holes between its blocks are counted: they depend on what this process has done before.
-    Numbers are None where the system does not tell.
+    The training's share is in either case what is allocated: on the CPU the C library is asked, every millisecond
+    of the first steps. What is resident tells less, since it holds what the library keeps for later,
+    and that depends on what this process has done before. Numbers are None where the system does not tell.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._base: int | None = None
+        self._watch: Watch | None = None
         self._before: int | None = None  # the peak up to the training
+        self._base: int | None = None
         self._steps = 0
         self.training: int | None = None  # bytes that training took at its peak
         _reset(device)
 
     def begin_training(self) -> None:
         """What is there now is not counted as training's."""
-        if self._device.type == "cpu":
-            _warm_up()
-            _own_pages(True)
+        gc.collect()
         release_memory(self._device)
-        self._before = _peak(self._device)
-        _reset(self._device)
-        self._base = _peak(self._device)
+        if self._device.type == "cuda":
+            self._before = _peak(self._device)
+            _reset(self._device)
+            self._base = _peak(self._device)
+        elif allocated() is not None:
+            _warm_up()
+            self._watch = Watch()
 
     def step_done(self) -> None:
         """A step of the training was taken: on the CPU, a few of them tell enough."""
         self._steps += 1
-        if self._device.type == "cpu" and self._steps == STEPS:
-            self._take()
-            _own_pages(False)
+        if self._watch is not None and self._steps == STEPS:
+            self.end_training()
 
     def end_training(self) -> None:
         """What comes from now on, such as sampling, is not counted as training's."""
-        if self._device.type == "cpu" and self._steps < STEPS:
-            _own_pages(False)
-        if self._steps and (self.training is None or self._device.type != "cpu"):
-            self._take()
-
-    def _take(self) -> None:
-        peak = _peak(self._device)
-        self.training = None if peak is None or self._base is None else peak - self._base
+        if self._watch is not None:
+            found = self._watch.end()
+            self._watch = None
+            self.training = found if self._steps else None
+        elif self._base is not None:
+            self.training = torch.cuda.max_memory_allocated(self._device) - self._base
 
     @property
     def peak(self) -> int | None:
         """Bytes at the trial's peak: the whole process on the CPU."""
         found = [value for value in (self._before, _peak(self._device)) if value is not None]
         return max(found, default=None)
+
+
+class Watch(threading.Thread):
+    """Notes the most that is allocated in this process above what was allocated when it began."""
+
+    def __init__(self) -> None:
+        super().__init__(name="memory", daemon=True)
+        self._ended = threading.Event()
+        self._base = self._most = allocated() or 0
+        self.start()
+
+    def run(self) -> None:
+        """Look again and again, until `end`."""
+        while not self._ended.wait(SECONDS):
+            self._most = max(self._most, allocated() or 0)
+
+    def end(self) -> int:
+        """Bytes."""
+        self._ended.set()
+        self.join()
+        return self._most - self._base
+
+
+class _Books(ctypes.Structure):
+    """glibc's `struct mallinfo2`, of which two numbers are needed: in use on the heaps, and in pages of their own."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks")
+    ] + [("keepcost", ctypes.c_size_t)]
+
+
+def allocated() -> int | None:
+    """Bytes that are allocated in this process; None where the C library does not tell (it is not glibc ≥ 2.33)."""
+    library = _library()
+    if library is None:
+        return None
+    books = library.mallinfo2()
+    return int(books.uordblks) + int(books.hblkhd)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(None)
+        library.mallinfo2.restype = _Books
+    except (OSError, AttributeError):
+        return None
+    return library
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -85,14 +132,6 @@ def release_memory(device: torch.device) -> None:
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _own_pages(on: bool) -> None:
-    """Give every block from 64 KiB pages of its own, or those of 32 MiB and above alone, as is usual."""
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, OWN_PAGES if on else USUAL)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * USUAL)
 
 
 def _reset(device: torch.device) -> None:

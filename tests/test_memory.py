@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from ablate.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.footprint import WORKSPACE, Footprint, Live, footprint
-from ablate.memory import Gauge
+from ablate.memory import Gauge, Watch, allocated
 from ablate.recompute import blocks
 from ablate.study.load import load_study
 from ablate.train import Images, Learner
@@ -83,10 +84,23 @@ def test_it_is_as_the_process_measures_it(name: str) -> None:
     images = Images(study.data.load(CACHE), CPU)
     gauge.begin_training()
     learner = Learner(study.base, study.data.setting(), images, 0, CPU, None)
-    for _ in range(2):
+    for _ in range(2):  # the optimizer's state is there from the second on
         learner.step(1e5)
         gauge.step_done()
+    gauge.end_training()
     assert footprint(study.base, study.data.setting(), "cpu").total == pytest.approx(gauge.training, rel=0.2)
+
+
+def test_what_is_allocated_is_known_at_once() -> None:
+    if allocated() is None:
+        pytest.skip("the C library does not tell")
+    watch = Watch()
+    blocks_held = [torch.zeros(1 << 20) for _ in range(4)]
+    time.sleep(0.05)
+    del blocks_held
+    kept = torch.zeros(1 << 18)
+    assert watch.end() == pytest.approx(16 << 20, rel=0.02)
+    assert kept.nbytes == 1 << 20
 
 
 def test_what_a_trial_took_is_recorded(tmp_path: Path) -> None:
