@@ -57,6 +57,9 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
     because = f" {note[:1].upper()}{note[1:]}." if note else ""
     base = results.baseline
     assert base is not None
+    alone = base.label == "baseline"  # it has no name of its own where several choices are moved
+    named = "the baseline" if alone else f"the baseline {base.label}"
+    than = "the baseline" if alone else base.label
     if best["config_hash"] == base.config_hash:
         told = effects["p_holm"] < ALPHA
         worse = list(effects.loc[told & (effects["difference"] * quality.sign > 0), "candidate"])
@@ -64,10 +67,10 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
             return (
                 f"; {_listed(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
             )
-        return f", but no candidate is distinguishable from it.{because}{_by_interval(effects, quality, base.label)}"
+        return f", but no candidate is distinguishable from it.{because}{_by_interval(effects, quality, than)}"
     row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
     if row["n"] == 0:
-        return f"; no seed pairs it with the baseline, {base.label}.{because}"
+        return f"; no seed pairs it with {named}.{because}"
     own = float(table.loc[table["config_hash"] == base.config_hash, "gflops"].iloc[0])
     cost = _cost(float(best["gflops"]), own)
     interval = ""
@@ -76,10 +79,10 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
     difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
     if row["p_holm"] < ALPHA:
         return (
-            f": {difference} against the baseline {base.label}, {cost}; the difference is distinguishable from chance."
+            f": {difference} against {named}, {cost}; the difference is distinguishable from chance."
         )
-    undecided = f": {difference} against the baseline {base.label}, {cost}, which is not distinguishable from chance."
-    return f"{undecided}{because}{_by_interval(effects, quality, base.label)}"
+    undecided = f": {difference} against {named}, {cost}, which is not distinguishable from chance."
+    return f"{undecided}{because}{_by_interval(effects, quality, than)}"
 
 
 def _by_interval(effects: pd.DataFrame, quality: Objective, base: str) -> str:
