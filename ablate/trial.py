@@ -150,6 +150,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
+
+
 @dataclass(frozen=True)
 class Objective:
     """A number by which candidates are judged: a metric's column, what a trial costs, or a probe's summary."""

@@ -12,7 +12,7 @@ from ablate.component import Choice, Config, Range, Resolver, slot_kind
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.fields import conditions, find_field, get, put, why_not
 from ablate.kinds.design import Assignment, Dimension
-from ablate.space import Label, Space, label_of, standing
+from ablate.space import Label, Space, labels_of, standing
 
 Admit = Callable[[Mapping[str, Any]], str | None]  # a whole spec -> why it cannot work, or None
 
@@ -77,7 +77,7 @@ def _dimension(
         return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}
     if not isinstance(wanted, list | tuple) or not wanted:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
-    labels = {label_of(option): option for option in wanted}
+    labels = labels_of(wanted)
     if len(labels) < len(wanted):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:

@@ -81,7 +81,7 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
         print(f"{outcome.reused} of the trials were measured before and taken as they were")
     sys.stdout.flush()
     if outcome.refused:
-        complain(f"{outcome.refused} candidates were refused: their parts do not go together")
+        complain(f"{outcome.refused} candidates were refused: their parts do not go together, or they cost too much")
     if outcome.failed:
         complain(f"{_trials(outcome.failed)} failed; for the reasons: ablate status {folder}")
         raise typer.Exit(SOME_FAILED)

@@ -17,10 +17,11 @@ from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, label, running
 from ablate.errors import InputError, SpecError
 from ablate.files import write_json
+from ablate.flops import Cost
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
 from ablate.space import Space
-from ablate.trial import Constraint, Objective, Question, read_record
+from ablate.trial import STATIC, Constraint, Objective, Question, read_record
 
 TICK = 0.25  # seconds between two looks at the workers
 LOST = 5  # times that a trial is taken up again after its worker was lost
@@ -151,15 +152,17 @@ class Engine:
         try:
             candidate = plan.candidate(asked.assignment)
         except SpecError as error:
-            self.outcome.refused += 1
-            self._lines.append(f"refused {label(asked.assignment)}: {error.message}")
-            self.ledger.refuse(asked, error.message)
+            self._refuse(asked, error.message)
             return
         cost, broken = None, None
         try:
             cost = plan.question.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             broken = _report(error)
+        too_much = None if cost is None or asked.told else self._too_much(asked, cost)
+        if too_much is not None:
+            self._refuse(asked, too_much)
+            return
         jobs = plan.question.jobs(
             candidate, plan.design.seeds, asked.assignment, plan.plugins, plan.folder / "trials", cost
         )
@@ -180,6 +183,24 @@ class Engine:
                 self._queue.append(self._sized({**job, "device": plan.device, "cache": str(plan.cache)}, candidate))
         if not fresh:
             self._close(group)
+
+    def _refuse(self, asked: Asked, why: str) -> None:
+        self.outcome.refused += 1
+        self._lines.append(f"refused {label(asked.assignment)}: {why}")
+        self.ledger.refuse(asked, why)
+
+    def _too_much(self, asked: Asked, cost: Cost) -> str | None:
+        """Why a candidate that a search came to is not worth a training: what it costs breaks a constraint.
+
+        The baseline is trained all the same, and so is everything that a finite design lists.
+        """
+        space = self.plan.space
+        if space.proposals(self.plan.design) is not None or asked.assignment == space.complete({}):
+            return None
+        for constraint in self.plan.constraints:
+            if constraint.of.column in STATIC and constraint.excess(getattr(cost, constraint.of.column)) > 0:
+                return f"its {constraint.of.name} of {getattr(cost, constraint.of.column):.4g} break the constraint"
+        return None
 
     def _take(self, report: Report) -> None:
         """One job ended, in one of the ways that it can."""

@@ -6,6 +6,7 @@ that do not belong together.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import io
 import json
@@ -17,9 +18,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from ablate.candidate import Candidate
+from ablate.candidate import Candidate, compose
 from ablate.component import Component
-from ablate.errors import InputError
+from ablate.errors import InputError, SpecError
 from ablate.files import read_json, write_atomic, write_json
 from ablate.registry import Entry
 from ablate.space import Space
@@ -200,10 +201,16 @@ def _entries(loaded: LoadedStudy) -> dict[str, Entry]:
 
 
 def _candidates(loaded: LoadedStudy) -> Iterator[Candidate]:
-    """The base, and candidates that between them hold every choice."""
+    """The base, and candidates that between them hold every choice, whether they go together or not."""
     yield loaded.study.base
     space, proposals = loaded.space, loaded.proposals()
-    if proposals is None:
-        proposals = [{**space.context(d.path), d.path: label} for d in space.dimensions for label in d.choices]
-    for assignment in proposals:
-        yield loaded.candidate(assignment)
+    if proposals is not None:
+        yield from map(loaded.candidate, proposals)
+        return
+    for d in space.dimensions:
+        above = [context for context in space.contexts(d.path) if space.present(context, d.path)]
+        for label in d.choices:
+            for context in above:
+                with contextlib.suppress(SpecError):  # a field that this choice has not
+                    yield compose(space.apply({**context, d.path: label}), loaded.catalog)
+                    break
