@@ -136,18 +136,21 @@ def label_of(option: Any) -> Label:
     return json.dumps(option)
 
 
-def labels_of(options: Sequence[Any]) -> dict[Label, Any]:
-    """Each choice under a label that tells it from the others: what all of one name share is not said again."""
-    named = [option for option in options if isinstance(option, Mapping) and "type" in option]
+def labels_of(options: Sequence[Any], base: Any = None) -> dict[Label, Any]:
+    """Each choice under a label that tells it from the others: what all of one name share is not said again.
+
+    base: what stands in the base, which is told apart too.
+    """
+    specs = [{"type": o} if isinstance(o, str) else o for o in (*options, base)]
+    named = [spec for spec in specs if isinstance(spec, Mapping) and "type" in spec]
     short: dict[Label, Any] = {}
     for option in options:
         shown = option
-        if any(option is one for one in named):
-            alike = [one for one in named if one["type"] == option["type"]]
+        if isinstance(option, Mapping) and "type" in option:
+            alike = [spec for spec in named if spec["type"] == option["type"]]
             shown = {k: v for k, v in option.items() if k == "type" or any(k not in o or o[k] != v for o in alike)}
         short[label_of(shown)] = option
-    full = {label_of(option): option for option in options}
-    return short if len(short) == len(full) else full
+    return short
 
 
 def standing(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ablate.component import Choice, Config, Range, Resolver, slot_kind
+from ablate.component import Choice, Config, Range, Resolver, default_name, slot_kind
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.fields import conditions, find_field, get, put, why_not
 from ablate.kinds.design import Assignment, Dimension
@@ -77,7 +77,8 @@ def _dimension(
         return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}
     if not isinstance(wanted, list | tuple) or not wanted:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
-    labels = labels_of(wanted)
+    stands = get(space.base, path.split("."))
+    labels = labels_of(wanted, default_name(info, space.resolver) if stands is None and kind is not None else stands)
     if len(labels) < len(wanted):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:

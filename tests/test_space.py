@@ -16,7 +16,7 @@ from ablate.component import Component
 from ablate.errors import SpecError
 from ablate.fields import put
 from ablate.registry import catalog
-from ablate.space import Space, label_of
+from ablate.space import Space, label_of, labels_of
 from ablate.vary import make_space
 
 CATALOG = catalog((str(Path(__file__).parent / "study" / "plugin_for_tests.py"),))
@@ -214,3 +214,16 @@ def test_a_space_needs_neither_torch_nor_optuna_to_be_made() -> None:
         "assert not {'torch', 'optuna', 'pandas', 'ray'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_labels_say_what_tells_choices_apart():
+    small, large = {"type": "dit", "patch": 4, "width": 96}, {"type": "dit", "patch": 4, "width": 192}
+    assert list(labels_of([small, large])) == ["dit(width=96)", "dit(width=192)"]
+    assert list(labels_of([small, {"type": "unet", "width": 8}, "uvit"])) == ["dit", "unet", "uvit"]
+    assert list(labels_of([small, "dit"])) == ["dit(patch=4, width=96)", "dit"]
+    assert list(labels_of([{"type": "dit"}, small])) == ["dit", "dit(patch=4, width=96)"]
+    assert len(labels_of([small, dict(small)])) == 1
+    assert list(labels_of([small, "uvit"], large)) == ["dit(width=96)", "uvit"]
+    assert list(labels_of([small, "uvit"], "dit")) == ["dit(patch=4, width=96)", "uvit"]
+    assert list(labels_of([small, "uvit"], small)) == ["dit", "uvit"]
+    assert list(labels_of([1, None, [1, 2]])) == [1, "null", "[1, 2]"]

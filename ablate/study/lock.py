@@ -168,11 +168,16 @@ def _whole(held: Mapping[str, Any]) -> bool:
 
 
 def _options(space: Space, path: str) -> list[Any]:
-    """The choices as a study would give them; one that is called by its type alone is that name again."""
+    """The choices as a study would give them; the base's own, and one without fields, is its name again."""
     options = space.options.get(path, {})
     dimension = next(d for d in space.dimensions if d.path == path)
     given = [(label, options.get(label, label)) for label in dimension.choices]
-    return [label if isinstance(o, Mapping) and o.get("type") == label else o for label, o in given]
+    return [
+        label
+        if isinstance(o, Mapping) and o.get("type") == label and (len(o) == 1 or label == dimension.baseline)
+        else o
+        for label, o in given
+    ]
 
 
 def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:

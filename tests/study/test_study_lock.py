@@ -190,3 +190,11 @@ def test_a_damaged_lock_is_one_message(tmp_path: Path, content: str) -> None:
 def test_a_study_given_as_a_mapping_is_written_as_yaml(tmp_path: Path, loaded: LoadedStudy) -> None:
     lock.write(tmp_path / "out", load_study(loaded.document.data))
     assert load_study(tmp_path / "out" / "study.yaml").study == loaded.study
+
+
+def test_a_search_over_several_families_knows_every_choice():
+    """Also those that fit under a choice above them which is not the base's."""
+    study = Path(__file__).parents[2] / "studies" / "pareto_search.yaml"
+    held = lock.plugins(load_study(study, overrides=["data={type: digits, size: 16}"]))
+    assert {"backbone/dit", "backbone/uvit", "backbone/unet"} < set(held)
+    assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/edm"} < set(held)
