@@ -139,3 +139,12 @@ def test_starts_at_zero_where_it_is_told_to():
         assert made(*inputs()).abs().max() == 0
     made = ablate.create("backbone", {**TINY, "zero_init": False}).build(SETTING)
     assert made(*inputs()).abs().max() > 0
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("normal", 0.02), ("xavier", (2 / (4 * 96 + 96)) ** 0.5)])
+def test_how_weights_begin(init, deviation):
+    spec = {**TINY, "width": 96, "heads": 3, "init": init}
+    network = ablate.create("backbone", spec).build(SETTING)
+    first = network.encoder[0].mlp
+    (weight, *_) = [p for p in first.parameters() if p.ndim == 2]
+    assert weight.std().item() == pytest.approx(deviation, rel=0.05)

@@ -32,13 +32,14 @@ class UViT(Transformer):
     fusion: Fusion = slot("concat")
     time_mlp: bool = False  # the noise level's frequencies through an MLP, as in DiT
     final_conv: bool = True  # a 3×3 convolution over the image at the end
+    init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
 
     def build(self, setting: Setting) -> nn.Module:
         """See `ablate_zoo.modules.uvit`."""
         from torch import nn
 
         from ablate_zoo.modules import uvit
-        from ablate_zoo.modules.attention import zero
+        from ablate_zoo.modules.attention import xavier, zero
 
         tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks()
         half = self.depth // 2
@@ -54,7 +55,7 @@ class UViT(Transformer):
         outputs = self._outputs(setting)
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
         for module in (tokens.embed, head.linear, *(part for b in blocks for part in (b.attention, b.mlp))):
-            uvit.begin(module)
+            (uvit.begin if self.init == "normal" else xavier)(module)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)
         return uvit.UViT(
