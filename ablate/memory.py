@@ -18,11 +18,11 @@ SECONDS = 1e-3  # between two looks at the C library's books
 
 
 class Gauge:
-    """Measures the memory of one trial: bytes allocated on a GPU, on the CPU resident in this process.
+    """Measures the memory of one trial: what its training allocates, and its peak.
 
-    The training's share is in either case what is allocated: on the CPU the C library is asked, every millisecond
-    of the first steps. What is resident tells less, since it holds what the library keeps for later,
-    and that depends on what this process has done before. Numbers are None where the system does not tell.
+    On the CPU the C library is asked what is allocated, every millisecond of the first steps; the peak is what is
+    resident of the process, which holds more: what the library keeps for later depends on what the process
+    has done before. Numbers are None where the system does not tell.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -36,13 +36,13 @@ class Gauge:
 
     def begin_training(self) -> None:
         """What is there now is not counted as training's."""
-        gc.collect()
         release_memory(self._device)
         if self._device.type == "cuda":
             self._before = _peak(self._device)
             _reset(self._device)
             self._base = _peak(self._device)
         elif allocated() is not None:
+            gc.collect()
             _warm_up()
             self._watch = Watch()
 
@@ -58,7 +58,7 @@ class Gauge:
             found = self._watch.end()
             self._watch = None
             self.training = found if self._steps else None
-        elif self._base is not None:
+        elif self._base is not None and self._steps:
             self.training = torch.cuda.max_memory_allocated(self._device) - self._base
 
     @property
@@ -94,8 +94,19 @@ class _Books(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks")
-    ] + [("keepcost", ctypes.c_size_t)]
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
 
 
 def allocated() -> int | None:

@@ -101,7 +101,11 @@ class Segment:
         budget = fill(Budget, job["budget"], known)
         probing = Probing(_probes(job, known), job["seed"])
         self.memory.begin_training()
-        self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory)
+        try:
+            self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory)
+        except BaseException:  # such as a network for which there is no room
+            self.memory.end_training()
+            raise
 
     def run(self) -> dict[str, Any]:
         """Train and measure; the record."""

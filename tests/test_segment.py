@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from segments_for_tests import PLUGIN, after, candidate, job, read, run, timeless
 
-from ablate import training
+from ablate import segment, training
 from ablate.kinds.executor import Stopped
 
 RECORD = {
@@ -333,3 +333,12 @@ def test_progress_is_told(tmp_path: Path, often: None) -> None:
     assert told.keys() == {"phase", "images", "total", "loss", "images_per_second"}
     assert (told["phase"], told["images"], told["total"]) == ("train", 4 * 32, 12 * 32)
     assert told["loss"] > 0 and told["images_per_second"] > 0
+
+
+def test_a_network_that_cannot_be_built_leaves_no_watch_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(segment, "Training", no_room)
+    assert run(job(tmp_path, candidate()))["status"] == "oom"
+    assert not [thread for thread in threading.enumerate() if thread.name == "memory"]

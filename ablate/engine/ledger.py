@@ -59,7 +59,7 @@ class Ledger:
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
-        self._refused = 0  # asked for too, but their parts do not go together: they are not counted
+        self._refused = 0  # asked for too, but not trained: they are not counted
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
@@ -124,7 +124,7 @@ class Ledger:
                 self._study.tell(asked.number, list(values))
 
     def refuse(self, asked: Asked, why: str) -> None:
-        """A candidate whose parts do not go together: another one is asked for in its place."""
+        """A candidate that is not worth a training, or cannot have one: another one is asked for in its place."""
         if not asked.told:
             with self._refusals():
                 self._trial(asked.number).set_user_attr("refused", why)

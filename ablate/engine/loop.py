@@ -194,13 +194,12 @@ class Engine:
 
         The baseline is trained all the same, and so is everything that a finite design lists.
         """
+        known = {c: getattr(cost, c.of.column) for c in self.plan.constraints if c.of.column in STATIC}
+        broken = [f"{c.of.name} of {value:.4g}" for c, value in known.items() if c.excess(value) > 0]
         space = self.plan.space
-        if space.proposals(self.plan.design) is not None or asked.assignment == space.complete({}):
+        if not broken or space.proposals(self.plan.design) is not None or asked.assignment == space.complete({}):
             return None
-        for constraint in self.plan.constraints:
-            if constraint.of.column in STATIC and constraint.excess(getattr(cost, constraint.of.column)) > 0:
-                return f"its {constraint.of.name} of {getattr(cost, constraint.of.column):.4g} break the constraint"
-        return None
+        return f"its {', '.join(broken)} break a constraint"
 
     def _take(self, report: Report) -> None:
         """One job ended, in one of the ways that it can."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ablate.errors import InputError
 from ablate.results.candidates import Candidate
-from ablate.results.objectives import AXES, STATIC, Objective, settings, values
+from ablate.results.objectives import AXES, Objective, settings, values
+from ablate.trial import STATIC
 
 
 def front(

@@ -12,7 +12,7 @@ import pandas as pd
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 from ablate.results.probes import labels
-from ablate.trial import STATIC as STATIC
+from ablate.trial import STATIC
 
 COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "train_memory_bytes", "images")
 RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
