@@ -76,7 +76,7 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     with started(file, out, *OPTIONS[executor]) as driver:
         until(lambda: checkpoints(out) > 0, 120, "no training began")
         driver.kill()
-    for _ in range(3):
+    for _ in range(2):
         before = marks(out)
         with started(file, out, *OPTIONS[executor]) as driver:
             until(lambda: (out / ".driver").exists(), 60, "it never came so far")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segments_for_tests import CACHE, DATA, KNOWN, candidate, job, run
+from segments_for_tests import CACHE, DATA, KNOWN, PLUGIN, candidate, job, run
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -196,6 +196,9 @@ class Nowhere(Precision):
 """
 
 
+NO_BLOCKS = "no module of it in an nn.ModuleList has a forward pass of its own"
+
+
 def test_what_is_emulated_is_told_with_its_cost() -> None:
     loaded = load_study(STUDY)
     slow = [name for name in LOW if KNOWN.create("precision", name).warn_on(CPU) is not None]
@@ -215,6 +218,14 @@ def test_what_a_device_has_not_is_refused_where_it_stands(tmp_path: Path) -> Non
         check_device(load_study(study), "cpu")
     assert str(raised.value).startswith(f"{study}:{len(lines) + 4}: ")
     assert "unsupported" in (KNOWN.create("precision", "fp16").refuse_on(torch.device("meta")) or "")
+
+
+@pytest.mark.parametrize(("backbone", "told"), [("probe", 1), ({"type": "dit", "patch": 4, "depth": 1}, 0)])
+def test_recomputing_nothing_is_told(backbone: Any, told: int) -> None:
+    study = {"study": "recompute", "plugins": [PLUGIN], "data": "digits", "budget": {"steps": 1}, "vary": {}}
+    base = {"backbone": backbone, "recompute": True}
+    warnings = check_device(load_study({**study, "objectives": ["gflops"], "base": base}), "cpu")
+    assert warnings == ["recompute: true saves nothing with backbone 'probe': " + NO_BLOCKS][:told]
 
 
 def test_the_profiles_for_a_gpu_say_a_format_of_16_bits() -> None:

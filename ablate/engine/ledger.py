@@ -155,6 +155,10 @@ class Ledger:
             return 0
         return max(self._total - self._asked, 0)
 
+    def unasked(self) -> list[Assignment]:
+        """Those of them that are known before they are asked for: a finite design's."""
+        return [self._proposals[index] for index in self._open]
+
     def close(self) -> None:
         """Let go of the file."""
         self._storage.remove_session()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.candidate import Candidate
+from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, label, running
 from ablate.errors import InputError, SpecError
@@ -38,6 +39,7 @@ class Plan:
     question: Question
     objectives: tuple[Objective, ...]
     candidate: Callable[[Assignment], Candidate]  # raises SpecError for what does not fit together
+    flops: Callable[[Candidate], float]  # of one trial
     plugins: tuple[str, ...]
     device: str  # "cpu" or "cuda"
     cache: Path
@@ -90,7 +92,7 @@ class Engine:
         self._crowded: dict[str, bool] = {}  # whether something ran beside a trial
         self._lines: list[str] = []
         self._prepared = False
-        self._begun = time.monotonic()
+        self._forecast = Forecast(plan.candidate, plan.flops, pool.slots)
         self._watched = 0.0
 
     def run(self) -> Outcome:
@@ -144,6 +146,7 @@ class Engine:
             self._crowded[other] = True
         self._crowded[trial] = bool(self._running)
         self._running[trial] = job
+        self._forecast.begun(trial)
         self.pool.submit(job)
 
     def _open(self, asked: Asked) -> None:
@@ -167,6 +170,7 @@ class Engine:
             candidate, plan.design.seeds, asked.assignment, plan.plugins, plan.folder / "trials", cost
         )
         group = _Group(asked, tuple(job["trial"] for job in jobs))
+        self._forecast.opened(candidate, group.trials)
         fresh = [job for job in jobs if job["trial"] not in self._groups]
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
@@ -299,15 +303,15 @@ class Engine:
         if not last and now - self._watched < TICK:
             return
         self._watched = now
-        state, left = self.outcome, None
-        total = len(self._groups) + self.ledger.remaining() * self.plan.design.seeds
+        candidates, seeds = self.ledger.remaining(), self.plan.design.seeds
         lines, self._lines = tuple(self._lines), []
         at_work = tuple(map(running, self._running.values()))
-        begun = sum(one.share for one in at_work)  # trials' worth of work that is under way
-        if state.measured + state.failed + begun > 0.1 and not last:
-            each = (now - self._begun) / (state.measured + state.failed + begun)
-            left = each * max(total - len(self._ended) - begun, 0)
-        done = len(self._records)
+        left = None
+        if not last:
+            unasked, queued = self.ledger.unasked(), [job["trial"] for job in self._queue]
+            self._forecast.foresee(unasked)
+            left = self._forecast.left(self._records, at_work, queued, unasked, candidates, seeds)
+        total, done, state = len(self._groups) + candidates * seeds, len(self._records), self.outcome
         self.watch(Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines))
 
 

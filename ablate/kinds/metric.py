@@ -107,9 +107,7 @@ class Metric(Component):
         return found
 
     @abstractmethod
-    def compute(
-        self, generated: NDArray[np.floating[Any]] | Any, reference: NDArray[np.floating[Any]]
-    ) -> Measurement | Mapping[str, Measurement]:
+    def compute(self, generated: Any, reference: NDArray[np.floating[Any]]) -> Measurement | Mapping[str, Measurement]:
         """What `collects` kept, or a table (N, D), and a table (M, D) -> the measurement, or one for each of `gives`.
 
         Tables may be fp32 and lie on disk. Raises InputError for vectors of which it cannot be computed.

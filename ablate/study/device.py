@@ -1,26 +1,29 @@
-"""Whether the number formats of a study run on a device, and what they cost there."""
+"""Whether a study's training runs on a device as it is asked for: its number formats, its recomputation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ablate.candidate import Candidate
+from ablate.component import Setting
 from ablate.errors import InputError, Path, SpecError
+from ablate.kinds.backbone import Backbone
 from ablate.kinds.design import Assignment
-from ablate.kinds.precision import Precision
 from ablate.study.estimate import matmul_rate, plain_rate
 from ablate.study.load import LoadedStudy
 
 
 def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
-    """What is slow on the device, with a measurement of how slow.
+    """What is slow on the device, with a measurement of how slow, and what has no effect.
 
     Raises InputError for a precision that cannot be trained in there.
     """
     import torch
 
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    known = list(_candidates(loaded))
     warnings = []
-    for precision, path in dict(_precisions(loaded)).items():
+    for precision, path in {candidate.precision: path for candidate, path in known}.items():
         refusal = precision.refuse_on(on)
         if refusal is not None:
             raise InputError(f"precision {precision.name!r}: {refusal}", loaded.document.where(path))
@@ -28,18 +31,36 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         if warning is not None:
             times = plain_rate(device) / matmul_rate(precision, device)
             warnings.append(f"{warning}: a linear layer takes {times:.1f} times as long as in fp32")
+    backbones = {candidate.backbone.name: candidate.backbone for candidate, _ in known if candidate.recompute}
+    for name, backbone in backbones.items():
+        if not _repeats(backbone, loaded.question.setting):
+            told = "no module of it in an nn.ModuleList has a forward pass of its own"
+            warnings.append(f"recompute: true saves nothing with backbone {name!r}: {told}")
     return warnings
 
 
-def _precisions(loaded: LoadedStudy) -> Iterator[tuple[Precision, Path]]:
-    """The precision of every candidate that is known beforehand, and where the study says it."""
+def _repeats(backbone: Backbone, setting: Setting) -> bool:
+    """Whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
+    import torch
+
+    from ablate.recompute import blocks
+
+    try:
+        with torch.device("meta"):
+            return bool(blocks(backbone.build(setting)))
+    except Exception:  # noqa: BLE001 - a plugin's own code
+        return True
+
+
+def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
+    """Every candidate that is known beforehand, and where the study says its precision."""
     for assignment in _assignments(loaded):
         try:
-            precision = loaded.candidate(assignment).precision
+            candidate = loaded.candidate(assignment)
         except SpecError:  # a choice that works beside others alone
             continue
         said = [path for path in assignment if path.partition(".")[0] == "precision"]
-        yield precision, ("vary", said[0]) if said else ("base", "precision")
+        yield candidate, ("vary", said[0]) if said else ("base", "precision")
 
 
 def _assignments(loaded: LoadedStudy) -> list[Assignment]:

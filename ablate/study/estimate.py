@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.candidate import Candidate
 from ablate.component import Setting
+from ablate.kinds.guidance import Guidance
 from ablate.kinds.precision import Precision
+from ablate.kinds.schedule import Schedule
+from ablate.trial import Question
 
 if TYPE_CHECKING:
     import torch
@@ -35,14 +38,28 @@ def memory_bytes(candidate: Candidate, setting: Setting, device: str = "auto") -
 def seconds(
     candidate: Candidate, setting: Setting, macs: float, images: int, samples: int, device: str = "auto"
 ) -> float:
-    """Time of one trial: training on `images`, and sampling `samples` images.
+    """Time of one trial: its `flops`, divided by 0.4 of the rate that a matrix product reaches here in this precision.
 
-    A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
-    the network; divided by 0.4 of the rate that a matrix product reaches here in this precision.
     Reading the data and looking at the samples come on top.
     """
+    return flops(candidate, setting, macs, images, samples) / (EFFICIENCY * matmul_rate(candidate.precision, device))
+
+
+def flops(candidate: Candidate, setting: Setting, macs: float, images: int, samples: int) -> float:
+    """What a trial computes, floating-point operations: training on `images`, and sampling `samples` images.
+
+    A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
+    the network.
+    """
     calls = candidate.solver.nfe() * _calls(candidate, setting)
-    return 2 * macs * (3 * images + samples * calls) / (EFFICIENCY * matmul_rate(candidate.precision, device))
+    return 2 * macs * (3 * images + samples * calls)
+
+
+def flops_of(question: Question, candidate: Candidate) -> float:
+    """The same for a trial of a study; its sampling alone where time decides how long it trains."""
+    cost = question.cost(candidate)
+    images = question.budget.images_for(candidate.batch, cost.gflops) or 0
+    return flops(candidate, question.setting, cost.macs, images, question.evaluation.samples)
 
 
 @lru_cache(maxsize=64)
@@ -81,6 +98,11 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
 def _calls(candidate: Candidate, setting: Setting) -> float:
     """How many images the network looks at for one call of the denoiser, on average over time."""
+    return _looks(candidate.guidance, candidate.schedule, setting)
+
+
+@lru_cache(maxsize=256)
+def _looks(guidance: Guidance, schedule: Schedule, setting: Setting) -> float:
     import torch
 
     from ablate.kinds.process import Level
@@ -93,8 +115,7 @@ def _calls(candidate: Candidate, setting: Setting) -> float:
         return torch.zeros_like(x)
 
     labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
-    schedule = candidate.schedule
     for t in torch.linspace(1, 0, LEVELS, dtype=torch.float64):
         level = Level(t, schedule.alpha(t), schedule.sigma(t))
-        candidate.guidance.predict(predict, torch.zeros(1, *setting.shape), labels, setting.classes or 0, level)
+        guidance.predict(predict, torch.zeros(1, *setting.shape), labels, setting.classes or 0, level)
     return looked / LEVELS

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.study import lock
 from ablate.study.device import check_device
+from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -119,6 +121,7 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
         objectives=loaded.objectives,
         constraints=loaded.constraints,
         candidate=loaded.candidate,
+        flops=partial(flops_of, loaded.question),
         plugins=loaded.catalog.plugins,
         device=device,
         cache=cache_folder(),

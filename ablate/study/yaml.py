@@ -127,6 +127,10 @@ def _load(text: str, file: str | None, where: str | None = None) -> Any:
         raise InputError("holds a character that YAML does not allow; remove it", at) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"is no YAML: {str(error).splitlines()[0]}", file or where) from None
+    except LookupError:  # ruamel.yaml takes a word such as "-_" for a number, and finds no digit in it
+        raise InputError(
+            "holds something that looks like a number and is none; put it in quotes", file or where
+        ) from None
 
 
 def _advice(error: MarkedYAMLError, text: str) -> str:

@@ -82,7 +82,7 @@ class Cells:
         weights = way in ("strided_conv", "nearest_conv")
         return maps.Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
 
-    def _residual(self) -> nn.Module:
+    def _residual(self) -> Residual:
         return Residual(self.config.rescale, self.config.drop_path)
 
     def _last(self, layer: nn.Module) -> nn.Module:

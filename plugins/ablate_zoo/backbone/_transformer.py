@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from ablate.api import Backbone, Choice, Conditioning, Range, Setting, Site, When, slot
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ablate_zoo.modules.condition import LevelAndClass
     from ablate_zoo.modules.transformer import PatchTokens
     from ablate_zoo.modules.transformer_block import Block, Head
@@ -127,7 +129,7 @@ class Transformer(Backbone):
         modulation = self.conditioning.modulation(site)
         places = {"pre": ("before",), "post": ("behind",), "sandwich": ("before", "after")}[self.norm_placement]
 
-        def residual(branch: object) -> Residual:
+        def residual(branch: nn.Module) -> Residual:
             # What a condition does not modulate keeps a scale of its own: such as the second norm of a sandwich.
             norms = {p: norm(self.norm, self.width, self._affine(modulation if p != "after" else None)) for p in places}
             learned = LayerScale(self.width, self.residual_beta) if self.residual == "learned" else 1.0

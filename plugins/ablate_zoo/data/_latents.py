@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from ablate.pictures.labels import FILE, checked, from_json
 from ablate.pictures.source import stamp_of
 
 if TYPE_CHECKING:
+    from zipfile import ZipFile
+
     from numpy.typing import NDArray
 
 _BATCH = 256  # latents that are in memory at a time
@@ -93,7 +95,12 @@ class Singles(Latents):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip, found = open_zip(path) if path.is_file() else (None, set(list_files(path)))
+        self._zip: ZipFile | None = None
+        found: Collection[str]
+        if path.is_file():
+            self._zip, found = open_zip(path)
+        else:
+            found = set(list_files(path))
         names = [name for name in found if name.endswith(".npy")]
         features = [name for name in names if name.partition("/")[0].endswith("_features")]
         self._pairs = bool(features)

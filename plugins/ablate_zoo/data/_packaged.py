@@ -105,7 +105,7 @@ class PackagedImages(Data):
         content = hashlib.sha256()
         for part in parts:
             content.update(f"{part.dtype.str}{part.shape}".encode())
-            content.update(np.ascontiguousarray(part))
+            content.update(np.ascontiguousarray(part).data)
         return Dataset(*parts, classes=_CLASSES, hash=content.hexdigest())
 
 

@@ -67,7 +67,7 @@ def content_hash(*arrays: NDArray[Any] | None) -> str:
             continue
         content.update(f"{array.dtype.str}{array.shape}".encode())
         for block in blocks(array):
-            content.update(np.ascontiguousarray(block))
+            content.update(np.ascontiguousarray(block).data)
     return content.hexdigest()
 
 

@@ -16,8 +16,8 @@ class Grid(Listed):
 
     def listed(self, dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
         """The product, the last dimension fastest; the baseline comes first where it is part of it."""
-        ordered = [sorted(d.choices, key=lambda c, d=d: identity(c) != identity(d.baseline)) for d in dimensions]
-        if all(identity(choices[0]) == identity(d.baseline) for choices, d in zip(ordered, dimensions, strict=True)):
-            yield {d.path: choices[0] for choices, d in zip(ordered, dimensions, strict=True)}
+        baseline = [[c for c in d.choices if identity(c) == identity(d.baseline)] for d in dimensions]
+        if all(baseline):
+            yield {d.path: choices[0] for d, choices in zip(dimensions, baseline, strict=True)}
         for combination in product(*(d.choices for d in dimensions)):
             yield {d.path: label for d, label in zip(dimensions, combination, strict=True)}

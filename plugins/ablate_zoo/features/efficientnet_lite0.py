@@ -62,7 +62,7 @@ class EfficientNetLite0Features(Features):
             raise InputError(f"{message}; run: {_INSTALL} --force-reinstall", str(path))
         network = EfficientNetLite0()
         network.load_checkpoint(torch.load(path, map_location="cpu", weights_only=True))
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
         side = (self.size, self.size)
         most = 32 if device.type == "cpu" else 512  # what is fastest on a core, whatever batch the caller has
 

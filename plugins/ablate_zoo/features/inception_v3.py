@@ -87,7 +87,7 @@ class InceptionV3Features(Features):
             raise InputError(f"the weights of features {self.name!r} are not here: call prepare first")
         network = InceptionV3()
         network.load_state_dict(torch.load(WEIGHTS.check(path), map_location="cpu", weights_only=True))
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
         most = 16 if device.type == "cpu" else 256
 
         def see(images: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Loss, Noised, Process, Range, over, posterior
+from ablate.api import DiscreteSchedule, Loss, Noised, Process, Range, over, posterior
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,13 @@ class HybridVlb(Loss):
         target = process.target.value(batch.x0, batch.noise, batch.level).float()
         error = (mean - target).square().flatten(1).mean(1) * process.target_weight(batch.level).to(mean)
         bound = step_bound(mean.detach(), raw, batch, process)
-        return error + self.bound * process.schedule.steps * bound.flatten(1).mean(1)
+        return error + self.bound * steps_of(process) * bound.flatten(1).mean(1)
+
+
+def steps_of(process: Process) -> int:
+    """T of a discrete schedule."""
+    assert isinstance(process.schedule, DiscreteSchedule)
+    return process.schedule.steps
 
 
 def step_bound(mean: Tensor, raw: Tensor, batch: Noised, process: Process) -> Tensor:
@@ -58,7 +64,7 @@ def step_bound(mean: Tensor, raw: Tensor, batch: Noised, process: Process) -> Te
     import torch
 
     level, x0, x = batch.level, batch.x0.float(), batch.x.float()
-    width = 1 / (process.schedule.steps - 1)
+    width = 1 / (steps_of(process) - 1)
     first = level.t < width  # from here a step leads to the image itself
     to = process.level((level.t - width).clamp(min=0))
     second = process.level(torch.full_like(level.t, width))

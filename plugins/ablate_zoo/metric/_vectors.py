@@ -58,13 +58,11 @@ def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
     if all((block == table[0]).all() for block in blocks(table)):
         raise InputError(f"{metric}: all {len(y)} reference images have the same features; check the reference images")
     content = hashlib.sha256(f"{table.shape}{table.dtype}".encode())
-    content.update(np.ascontiguousarray(table))
+    content.update(np.ascontiguousarray(table).data)
     made = Fixed(content.digest(), table)
     if isinstance(y, np.memmap) and not y.flags.writeable:
-        number, kept = (
-            id(y),
-            _fixed,
-        )  # its own name: at the end of the process the module's may be gone before the array
+        # Names of its own: at the end of the process the module's may be gone before the array.
+        number, kept = id(y), _fixed
         kept[number] = weakref.ref(y, lambda _: kept.pop(number, None)), made
     return made
 

@@ -8,8 +8,7 @@ from ablate.api import Collector, Measurement, Metric
 from ablate_zoo.metric._moments import Moments, frechet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 
 class FrechetDistance(Metric):
@@ -25,6 +24,6 @@ class FrechetDistance(Metric):
     least: ClassVar[int] = 2
     collects: ClassVar[type[Collector]] = Moments
 
-    def compute(self, generated: Moments | NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
+    def compute(self, generated: Moments | ArrayLike, reference: ArrayLike) -> Measurement:
         """Moments or (N, D), and (M, D) features -> the distance, 0 or more, in squared units of the features."""
         return Measurement(frechet(self.name, generated, reference, self.least))

@@ -11,7 +11,7 @@ from ablate_zoo.metric._moments import Moments, between, of_reference
 from ablate_zoo.metric._vectors import checked, shuffled
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 POINTS = 15  # numbers of samples at which the distance is taken
 SPAN = 10  # ... from a tenth of the samples
@@ -34,7 +34,7 @@ class InfiniteFrechetDistance(Metric):
         """Five for each dimension: the line that is extrapolated holds for no fewer."""
         return self.least if dimensions is None else max(self.least, ENOUGH * dimensions)
 
-    def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
+    def compute(self, generated: ArrayLike, reference: ArrayLike) -> Measurement:
         """(N, D) and (M, D) features -> the intercept, which may be a little below 0."""
         x, y = checked(self.name, generated, reference, 2)
         if len(x) < self.fewest(x.shape[1]):

@@ -11,7 +11,7 @@ from ablate.api import Choice, Features, InputError, Measurement, Metric, slot
 from ablate_zoo.metric._vectors import enough, shuffled
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 
 class InceptionScore(Metric):
@@ -34,7 +34,7 @@ class InceptionScore(Metric):
         """Two images a part: of one alone the score is 1."""
         return max(self.least, 2 * self.splits)
 
-    def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
+    def compute(self, generated: ArrayLike, reference: ArrayLike) -> Measurement:
         """(N, classes) logits -> the score, from 1 to the number of classes; the reference is not read."""
         logits = np.asarray(generated, dtype=np.float64)
         if logits.ndim != 2 or logits.shape[1] < 2:

@@ -12,7 +12,7 @@ from ablate.api import Measurement, Metric
 from ablate_zoo.metric._vectors import Fixed, checked
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 4096  # rows of a kernel matrix that are in memory at once
 
@@ -30,7 +30,7 @@ class KernelDistance(Metric):
     name = "kid"
     least: ClassVar[int] = 3
 
-    def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
+    def compute(self, generated: ArrayLike, reference: ArrayLike) -> Measurement:
         """(N, D) and (M, D) features -> the estimate and its standard error."""
         x, y = checked(self.name, generated, reference, self.least)
         own_x, own_y, between = _own(x), _reference(y), _sums(x, y.values)

@@ -12,7 +12,7 @@ from ablate.api import Choice, Measurement, Metric
 from ablate_zoo.metric._neighbours import Balls, radii
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 
 class PrecisionRecall(Metric):
@@ -34,7 +34,7 @@ class PrecisionRecall(Metric):
         """One that has k others."""
         return self.k + 1
 
-    def compute(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> Mapping[str, Measurement]:
+    def compute(self, generated: ArrayLike, reference: ArrayLike) -> Mapping[str, Measurement]:
         """(N, D) and (M, D) features -> precision and recall; in blocks, so memory is of the order of (N + M)·D."""
         balls = Balls.around(self.name, generated, reference, self.k)
         generated_radii = radii(balls.generated, self.k)

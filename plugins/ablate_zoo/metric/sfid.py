@@ -8,8 +8,7 @@ from ablate.api import Collector, Features, Measurement, Metric, slot
 from ablate_zoo.metric._moments import Moments, frechet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 
 class SpatialFrechetDistance(Metric):
@@ -26,6 +25,6 @@ class SpatialFrechetDistance(Metric):
 
     features: Features = slot("inception_v3")
 
-    def compute(self, generated: Moments | NDArray[np.float64], reference: NDArray[np.float64]) -> Measurement:
+    def compute(self, generated: Moments | ArrayLike, reference: ArrayLike) -> Measurement:
         """Moments or (N, D), and (M, D) spatial features -> the distance, 0 or more."""
         return Measurement(frechet(self.name, generated, reference, self.least))

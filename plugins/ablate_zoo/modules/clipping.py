@@ -57,7 +57,10 @@ def clip_units(
             others += gradients([p])
         else:
             groups[p.shape].append(p)
-    before, after, scaled, factors = [], [], [], []
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    scaled: list[Tensor] = []
+    factors: list[Tensor] = []
     for alike in groups.values():  # matrices of one shape at a time: a network has few shapes
         grads = gradients(alike)
         norms, bounds = _unit_norms(grads), _unit_norms(alike).clamp(min=least) * ratio  # (P, units)

@@ -45,7 +45,7 @@ class BandScale(nn.Module):
 
     def forward(self, s: Tensor, context: Context) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        scale = self.scale  # (2, channels or 1)
+        scale: Tensor = self.scale  # (2, channels or 1)
         if self.how == "time":
             level = torch.asinh(context.noise.float())[:, None]  # (B, 1)
             scale = scale[:, None] * 2 * torch.sigmoid(self.bias + self.slope * level)  # (2, B, channels)

@@ -63,6 +63,7 @@ class SpatialGate(nn.Module):
         self.skip = nn.Conv2d(skip_channels, 1, 3, padding=1, bias=False)
         nn.init.zeros_(self.decoder.weight)
         nn.init.zeros_(self.skip.weight)
+        assert self.decoder.bias is not None
         nn.init.constant_(self.decoder.bias, OPEN)
 
     def forward(self, d: Tensor, s: Tensor, context: Context) -> Tensor:

@@ -25,11 +25,11 @@ class NoisyClassifier(nn.Module):
         stages = [_Block(width, width, width)]
         size = min(height, side)
         while size // 2 >= SMALLEST:
-            before, size = stages[-1].to, size // 2
+            before, size = stages[-1].outputs, size // 2
             stages.append(_Block(before, min(2 * before, 4 * width), width, halve=True))
         self.stages = nn.ModuleList(stages)
-        self.norm = nn.GroupNorm(stages[-1].to // GROUP, stages[-1].to)
-        self.last = nn.Linear(stages[-1].to, classes)
+        self.norm = nn.GroupNorm(stages[-1].outputs // GROUP, stages[-1].outputs)
+        self.last = nn.Linear(stages[-1].outputs, classes)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -45,25 +45,25 @@ class NoisyClassifier(nn.Module):
 class _Block(nn.Module):
     """h + conv(silu(mod(norm(conv(silu(norm(h))))))), at half the size if `halve`."""
 
-    def __init__(self, width: int, to: int, embedding: int, halve: bool = False) -> None:
+    def __init__(self, width: int, outputs: int, embedding: int, halve: bool = False) -> None:
         super().__init__()
-        self.to = to
+        self.outputs = outputs
         self.halve = nn.AvgPool2d(2) if halve else nn.Identity()
         self.first_norm = nn.GroupNorm(width // GROUP, width)
-        self.first = nn.Conv2d(width, to, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * to)
-        self.second_norm = nn.GroupNorm(to // GROUP, to)
-        self.second = nn.Conv2d(to, to, 3, padding=1)
-        self.skip = nn.Identity() if width == to else nn.Conv2d(width, to, 1)
+        self.first = nn.Conv2d(width, outputs, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.second_norm = nn.GroupNorm(outputs // GROUP, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Identity() if width == outputs else nn.Conv2d(width, outputs, 1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        """(B, width, H, W), (B, E) -> (B, to, H, W) or half of H and W."""
+        """(B, width, H, W), (B, E) -> (B, outputs, H, W) or half of H and W."""
         silu = nn.functional.silu
         h = self.halve(h)
-        scale, shift = self.modulation(level)[:, :, None, None].chunk(2, dim=1)  # (B, to, 1, 1)
+        scale, shift = self.modulation(level)[:, :, None, None].chunk(2, dim=1)  # (B, outputs, 1, 1)
         inner = self.second_norm(self.first(silu(self.first_norm(h)))) * (1 + scale) + shift
         out: Tensor = self.skip(h) + self.second(silu(inner))
         return out

@@ -10,8 +10,18 @@ from ablate_zoo.modules.embedding import frequencies, positions_2d
 Rotation = tuple[Tensor, Tensor]  # cos and sin of the angles, each (N, d/2)
 
 
-class SinCos2d(nn.Module):
+class Positions(nn.Module):
+    """Adds to tokens (B, N, D) where they are, or says how queries and keys are turned."""
+
+    def rotation(self, joined: int) -> Rotation | None:
+        """Of all tokens, `joined` of which come first and have no place; None: nothing is turned."""
+        return None
+
+
+class SinCos2d(Positions):
     """A fixed table is added, sin and cos of the row and of the column (Dosovitskiy et al. 2021, appendix D.4)."""
+
+    table: Tensor  # (N, D)
 
     def __init__(self, height: int, width: int, size: int) -> None:
         super().__init__()
@@ -22,12 +32,8 @@ class SinCos2d(nn.Module):
         """(B, N, D) -> (B, N, D)."""
         return tokens + self.table
 
-    def rotation(self, joined: int) -> Rotation | None:
-        """None: nothing is turned."""
-        return None
 
-
-class Learned(nn.Module):
+class Learned(Positions):
     """A vector a place is learned, and added (Dosovitskiy et al. 2021); standard deviation 0.02 at the start."""
 
     def __init__(self, height: int, width: int, size: int) -> None:
@@ -39,17 +45,16 @@ class Learned(nn.Module):
         """(B, N, D) -> (B, N, D)."""
         return tokens + self.table
 
-    def rotation(self, joined: int) -> Rotation | None:
-        """None: nothing is turned."""
-        return None
 
-
-class Rope2d(nn.Module):
+class Rope2d(Positions):
     """Rotary positions (Su et al. 2021): one half of a head turns with the row, the other with the column.
 
     A product of query and key then depends on the difference of their places alone. The frequencies go
     from 1 down to 1/period; the heads' width must be a multiple of 4, two numbers a turn.
     """
+
+    cos: Tensor  # (N, d/2)
+    sin: Tensor
 
     def __init__(self, height: int, width: int, size: int, period: float = 10_000.0) -> None:
         super().__init__()

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from ablate.api import Context
 from ablate_zoo.modules.attention import xavier
+from ablate_zoo.modules.positions import Positions
 from ablate_zoo.modules.transformer_block import Places
 
 
 class PatchTokens(nn.Module):
     """(B, C, H, W) -> (B, L + N, D): a linear layer over each of N patches, positions, and L tokens in front.
 
-    positions: a module of `positions`. sequence(context) -> (B, L, D) makes the tokens that join; None:
+    sequence(context) -> (B, L, D) makes the tokens that join; None:
     none do. outputs: channels of the image that `image` puts together again.
     """
 
@@ -23,7 +24,7 @@ class PatchTokens(nn.Module):
         patch: int,
         width: int,
         outputs: int,
-        positions: nn.Module,
+        positions: Positions,
         sequence: nn.Module | None = None,
     ) -> None:
         super().__init__()

@@ -1,0 +1,122 @@
+"""How long a study will still take: learnt from its own trials, each weighed by what it has to compute."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ablate.candidate import Candidate
+from ablate.engine.progress import Running
+from ablate.kinds.design import Assignment
+
+ENOUGH = 0.1  # of a training: from there on its speed tells of the whole
+
+
+class Forecast:
+    """Seconds that are left. A trial of f flops takes a + b·f seconds; a and b are fitted to those that ended.
+
+    candidate: of an assignment; flops: of a trial of a candidate. Both may raise what a plugin raises.
+    slots: trials at a time.
+    """
+
+    def __init__(
+        self,
+        candidate: Callable[[Assignment], Candidate],
+        flops: Callable[[Candidate], float],
+        slots: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._candidate = candidate
+        self._flops = flops
+        self._slots = slots
+        self._clock = clock
+        self._candidates: dict[str, float | None] = {}  # by assignment; None: it cannot be counted
+        self._trials: dict[str, float | None] = {}
+        self._begun: dict[str, float] = {}
+
+    def opened(self, candidate: Candidate, trials: Sequence[str]) -> None:
+        """A candidate was taken up."""
+        self._trials.update(dict.fromkeys(trials, self._counted(lambda: candidate)))
+
+    def begun(self, trial: str) -> None:
+        """A worker has it."""
+        self._begun[trial] = self._clock()
+
+    def foresee(self, unasked: Sequence[Assignment]) -> None:
+        """Count one candidate that nobody has counted yet: one at a time, because the driver is waited for."""
+        for assignment in unasked:
+            key = _key(assignment)
+            if key not in self._candidates:
+                self._candidates[key] = self._counted(partial(self._candidate, assignment))
+                return
+
+    def left(
+        self,
+        records: Mapping[str, Mapping[str, Any]],
+        running: Sequence[Running],
+        queued: Collection[str],
+        unasked: Sequence[Assignment],
+        candidates: int,
+        seeds: int,
+    ) -> float | None:
+        """Seconds until everything is measured; None while no trial tells how fast this machine is.
+
+        `candidates` of `seeds` trials each are still to be asked for; of those, `unasked` are known, and
+        what the others compute is taken to be what the average one does.
+        """
+        now = self._clock()
+        seconds = self._fitted(records, running, now)
+        if seconds is None:
+            return None
+        work = [max(seconds(self._trials[one.trial]) - (now - self._begun[one.trial]), 0.0) for one in running]
+        work += [seconds(self._trials[trial]) for trial in queued]
+        known = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
+        usual = statistics.fmean(known or map(seconds, self._trials.values()))
+        work += seeds * [*known, *[usual] * (candidates - len(known))]
+        return max(sum(work) / self._slots, max(work, default=0.0))  # the last one works alone
+
+    def _fitted(
+        self, records: Mapping[str, Mapping[str, Any]], running: Sequence[Running], now: float
+    ) -> Callable[[float | None], float] | None:
+        """Seconds of a trial by its flops."""
+        spent = [(self._trials.get(trial), float(record["seconds"])) for trial, record in records.items()]
+        if not spent:
+            spent = [
+                (self._trials[one.trial], (now - self._begun[one.trial]) / one.share)
+                for one in running
+                if one.share >= ENOUGH
+            ]
+        if not spent:
+            return None
+        usual = statistics.fmean(seconds for _, seconds in spent)
+        points = [(flops, seconds) for flops, seconds in spent if flops is not None]
+        if not points:
+            return lambda flops: usual
+        most = max(flops for flops, _ in points)
+        fixed, each = _line([flops / most for flops, _ in points], [seconds for _, seconds in points])
+        return lambda flops: usual if flops is None else fixed + each * flops / most
+
+    def _counted(self, candidate: Callable[[], Candidate]) -> float | None:
+        try:
+            return self._flops(candidate()) or None
+        except Exception:  # noqa: BLE001 - a plugin's own code; who takes the candidate up tells what it raised
+            return None
+
+
+def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """The a and b of y = a + b·x, neither below 0; through the origin where all x are alike."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    if len(set(x)) == 1:
+        return 0.0, statistics.fmean(y) / x[0]
+    found, _ = nnls(np.column_stack([np.ones(len(x)), x]), np.asarray(y))
+    return float(found[0]), float(found[1])
+
+
+def _key(assignment: Assignment) -> str:
+    return json.dumps(assignment, sort_keys=True)
