@@ -11,14 +11,11 @@ process's own seconds, for a machine that is not quiet. `--csv` adds to a file. 
 
 from __future__ import annotations
 
-import argparse
-import csv
 import statistics
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
+import bench
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +26,6 @@ from ablate.component import Setting
 DEPTH, WIDTH, HEADS, PATCH, CLASSES, BATCH = 6, 192, 3, 2, 1000, 64
 SHAPE = (4, 16, 16)
 COLUMNS = ("network", "device", "threads", "clock", "batch", "images_per_second", "ratio", "rounds", "torch")
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class PlainBlock(nn.Module):
@@ -135,36 +131,25 @@ def stepper(network: nn.Module) -> Callable[[], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser = bench.options(__doc__, rounds=20)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--csv", type=Path)
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    clock = CLOCKS[given.clock]
+    watch = bench.Stopwatch("cpu", given.clock)
     steps = {name: stepper(make()) for name, make in (("ours", ours), ("diffusers", theirs), ("plain", Plain))}
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(-2, given.rounds):  # the first two rounds warm up
-        order = list(steps)[number % 3 :] + list(steps)[: number % 3]
-        for name in order:
-            begun = clock()
-            steps[name]()
-            if number >= 0:
-                taken[name].append(clock() - begun)
+    for number in (0, 1):  # picks kernels, fills caches
+        watch.turn(steps, number)
+    turns = [watch.turn(steps, number) for number in range(given.rounds)]
     rows = []
     for name in steps:
-        ratio = statistics.median(min(taken["diffusers"][i], taken["plain"][i]) / s for i, s in enumerate(taken[name]))
-        speed = BATCH / statistics.median(taken[name])
-        row = (name, "cpu", given.threads, given.clock, BATCH, f"{speed:.1f}", f"{ratio:.3f}", given.rounds)
-        rows.append((*row, torch.__version__.partition("+")[0]))
+        ratio = statistics.median(min(turn["diffusers"], turn["plain"]) / turn[name] for turn in turns)
+        speed = BATCH / statistics.median(turn[name] for turn in turns)
+        about = (name, "cpu", given.threads, given.clock, BATCH, f"{speed:.1f}", f"{ratio:.3f}", given.rounds)
+        rows.append(dict(zip(COLUMNS, (*about, torch.__version__.partition("+")[0]), strict=True)))
         print(f"{name:10} {speed:7.1f} images/s, {ratio:.3f} times the faster of diffusers and plain")
-    if given.csv:
-        head = [] if given.csv.exists() else [COLUMNS]
-        with given.csv.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([*head, *rows])
+    bench.keep(rows, COLUMNS, given.csv, add=True)
     if given.profile:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             steps["ours"]()

@@ -12,7 +12,6 @@ Seconds are wall and the process's own. On a machine that is not quiet take one 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import resource
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bench
 import numpy as np
 from scipy.linalg import sqrtm
 
@@ -113,11 +113,7 @@ def main() -> None:
             row["threads"] = os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count())
             rows.append({key: f"{v:.4g}" if isinstance(v, float) else v for key, v in row.items()})
             print(rows[-1], file=sys.stderr, flush=True)
-    if given.csv:
-        with given.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+    bench.keep(rows, COLUMNS, given.csv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a number format costs and saves: images a second, and the memory of training, of fp32, bf16 and fp16.
 
-    python benchmarks/precision.py [--csv FILE] [--device cuda] [--profile gpu] [--set PATH=VALUE]... [--steps 10]
+    python benchmarks/precision.py [--csv FILE] [--device cuda] [--profile gpu] [--set PATH=VALUE]... [--rounds 10]
 
 Trains the base of studies/precision.yaml (with `--profile gpu` at the scale that is meant for a GPU) in
 each format on the study's own data, with its activations kept and with them computed again. The
@@ -13,12 +13,11 @@ that trains all: it is right to about 10 MB.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
+import bench
 import torch
 
 from ablate.candidate import Candidate
@@ -36,29 +35,23 @@ COLUMNS = (
 )
 
 
-def steps(learner: Learner, count: int) -> tuple[list[float], int]:
+def steps(learner: Learner, count: int, clock: str) -> tuple[list[float], int]:
     """Seconds of each step, and how many were skipped."""
-    found, skipped = [], 0
-    for _ in range(count):
-        begun = time.perf_counter()
-        step = learner.step(1e9)
-        if learner.device.type == "cuda":
-            torch.cuda.synchronize(learner.device)
-        found.append(time.perf_counter() - begun)
-        skipped += not bool(torch.isfinite(step.gradient_norm))
-    return found, skipped
+    watch, norms = bench.Stopwatch(learner.device, clock), []
+    found = [watch(lambda: norms.append(learner.step(1e9).gradient_norm)) for _ in range(count)]
+    return found, sum(not bool(torch.isfinite(norm)) for norm in norms)
 
 
-def measure(candidate: Candidate, study: Any, images: Images, device: torch.device, count: int) -> dict[str, Any]:
-    setting = study.question.setting
+def measure(candidate: Candidate, study: Any, images: Images, asked: argparse.Namespace) -> dict[str, Any]:
+    device, count, setting = torch.device(asked.device), asked.rounds, study.question.setting
     gauge = Gauge(device)
     gauge.begin_training()
     learner = Learner(candidate, setting, images, 0, device, None)
     learner.network.train()
     for _ in range(2):  # picks kernels, fills caches
-        steps(learner, 1)
+        steps(learner, 1, asked.clock)
         gauge.step_done()
-    taken, skipped = steps(learner, count)
+    taken, skipped = steps(learner, count, asked.clock)
     gauge.end_training()
     median = statistics.median(taken)
     return {
@@ -78,33 +71,25 @@ def measure(candidate: Candidate, study: Any, images: Images, device: torch.devi
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--csv", type=Path, help="write the rows here")
-    options.add_argument("--device", default="cpu")
+    options = bench.options(__doc__, rounds=10)
     options.add_argument("--profile")
     options.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of the study")
-    options.add_argument("--steps", type=int, default=10)
     options.add_argument("--threads", type=int)
     asked = options.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
 
     study, known = load_study(STUDY, overrides=asked.set, profile=asked.profile), catalog()
-    device = torch.device(asked.device)
-    images = Images(study.question.data.load(cache_folder()), device)
+    images = Images(study.question.data.load(cache_folder()), torch.device(asked.device))
     rows = []
     for recompute in (False, True):
         for name in ("fp32", "bf16", "fp16"):
             changed = {"precision": known.create("precision", name), "recompute": recompute}
-            row = measure(study.study.base.model_copy(update=changed), study, images, device, asked.steps)
+            row = measure(study.study.base.model_copy(update=changed), study, images, asked)
             row["of_fp32"] = round(row["images_per_second"] / (rows or [row])[0]["images_per_second"], 3)
             rows.append(row)
-            print("  ".join(f"{column} {row[column]}" for column in COLUMNS), flush=True)
-    if asked.csv is not None:
-        with asked.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+            bench.show(row, COLUMNS)
+    bench.keep(rows, COLUMNS, asked.csv)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,11 @@ process's own seconds, for a machine that is not quiet.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import statistics
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import bench
 import numpy as np
 import torch
 
@@ -43,7 +39,6 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "unet": ({"type": "unet", "width": 16, "multipliers": [1, 2], "blocks": 1}, (1, 16, 16), 64),
     "large": ({"type": "dit", "patch": 2, "depth": 12, "width": 384, "heads": 6}, (4, 32, 32), 256),
 }
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 COLUMNS = (
     *("model", "precision", "device", "threads", "parameters", "batch", "steps"),
     *("plain_ms", "unobserved_ms", "observed_ms", "idle_us", "ratio", "rounds"),
@@ -60,7 +55,7 @@ class Run:
         spec: dict[str, Any],
         model: str,
         device: torch.device,
-        clock: Callable[[], float],
+        watch: bench.Stopwatch,
         probes: list[Probe],
     ) -> None:
         backbone, shape, batch = MODELS[model]
@@ -72,52 +67,47 @@ class Run:
         self.learner.network.train()
         self.probes = probes
         self.probing = Probing(probes, 0)
-        self.device = device
-        self.clock = clock
+        self.watch = watch
 
-    def step(self) -> float:
-        """Seconds of one step, as training takes it, and of reading what it gave."""
-        begun = self.clock()
+    def step(self) -> None:
+        """One step, as training takes it, and reading what it gave."""
         step = self.learner.step(HORIZON, self.probing.before(self.learner, HORIZON, False))
         loss, norm = torch.stack([step.loss, step.gradient_norm]).tolist()
         self.probing.step(step.images, loss, norm)
         self.probing.settle()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return self.clock() - begun
 
     def idle(self, count: int = 2000) -> float:
         """Seconds of all that the probes do in a step in which none of them looks."""
         seen = self.learner.images_seen
         probing = Probing(self.probes, 0)
         probing.load({"next": {probe.name: seen + 1 for probe in self.probes}})
-        begun = self.clock()
-        for _ in range(count):
-            probing.before(self.learner, HORIZON, False)
-            probing.step(seen, 1.0, 1.0)
-            probing.settle()
-        return (self.clock() - begun) / count
+
+        def pass_by() -> None:
+            for _ in range(count):
+                probing.before(self.learner, HORIZON, False)
+                probing.step(seen, 1.0, 1.0)
+                probing.settle()
+
+        return self.watch(pass_by) / count
 
 
-def measure(
-    model: str, precision: str, device: torch.device, rounds: int, clock: Callable[[], float]
-) -> dict[str, Any]:
+def measure(model: str, precision: str, device: torch.device, rounds: int, clock: str) -> dict[str, Any]:
     """One row."""
     known, batch = catalog(), MODELS[model][2]
     specs = [{"type": name, "every": CYCLE * batch} for name in known.names("probe")]
     probes = [probe for spec in specs if isinstance(probe := known.create("probe", spec), Probe)]
     spec = {"precision": precision, "optimizer": {"type": "adamw", "lr": 1e-4}}
-    watched, alone = Run(spec, model, device, clock, probes), Run(spec, model, device, clock, [])
+    watch = bench.Stopwatch(device, clock)
+    watched, alone = Run(spec, model, device, watch, probes), Run(spec, model, device, watch, [])
     plain, unobserved, observed = [], [], []
     for i in range(-1, rounds):  # the first round warms up
         for j in range(CYCLE):
             seen = len(watched.probing.rows())
-            pair = [run.step() for run in ((watched, alone) if j % 2 else (alone, watched))]
-            with_, without = pair if j % 2 else reversed(pair)
+            turn = watch.turn({"alone": alone.step, "watched": watched.step}, j)
             assert (len(watched.probing.rows()) > seen) == (j == 0), "a step was observed that should not be"
             if i >= 0:
-                plain.append(without)
-                (unobserved if j else observed).append(with_)
+                plain.append(turn["alone"])
+                (unobserved if j else observed).append(turn["watched"])
     steps = max(SPACING, -(-SPACING_IMAGES // batch))
     p, u, o = (statistics.median(times) for times in (plain, unobserved, observed))
     idle = watched.idle()
@@ -139,29 +129,17 @@ def measure(
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--csv", type=Path, help="add the rows to this file")
-    options.add_argument("--device", default="cpu")
+    options = bench.options(__doc__, rounds=10)
     options.add_argument("--model", choices=MODELS, action="append", help="again for several; all but large by default")
     options.add_argument("--precision", default="fp32")
-    options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--limit", type=float, default=1.03, help="the most that a ratio may be")
-    options.add_argument("--clock", choices=CLOCKS, default="wall")
     asked = options.parse_args()
     rows = []
     for model in asked.model or ("small", "unet"):
-        rows.append(measure(model, asked.precision, torch.device(asked.device), asked.rounds, CLOCKS[asked.clock]))
-        print("  ".join(f"{name} {rows[-1][name]}" for name in COLUMNS), flush=True)
-    if asked.csv is not None:
-        fresh = not asked.csv.exists()
-        with asked.csv.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if fresh:
-                writer.writeheader()
-            writer.writerows(rows)
-    slow = [f"{row['model']}: {row['ratio']}" for row in rows if row["ratio"] > asked.limit]
-    print(f"above {asked.limit}: {', '.join(slow)}" if slow else f"every ratio is at most {asked.limit}")
-    return 1 if slow else 0
+        rows.append(measure(model, asked.precision, torch.device(asked.device), asked.rounds, asked.clock))
+        bench.show(rows[-1], COLUMNS)
+    bench.keep(rows, COLUMNS, asked.csv, add=True)
+    return bench.at_most(asked.limit, {row["model"]: row["ratio"] for row in rows})
 
 
 if __name__ == "__main__":

@@ -11,15 +11,13 @@ cfg a call looks at twice the batch, and so does the bare one. Ends with 1 where
 
 from __future__ import annotations
 
-import argparse
-import csv
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench
 import torch
 from torch import Tensor, nn
 
@@ -31,17 +29,6 @@ STUDY = Path(__file__).parents[1] / "studies" / "dit_conditioning.yaml"
 COLUMNS = ("solver", "guidance", "device", "threads", "batch", "nfe", "sampling_ms", "network_ms", "ratio", "rounds")
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def seconds(work: Callable[[], object], device: torch.device, clock: Callable[[], float]) -> float:
-    begun = clock()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - begun
-
-
 def measure(
     candidate: Candidate,
     network: nn.Module,
@@ -49,7 +36,7 @@ def measure(
     classes: int,
     batch: int,
     rounds: int,
-    clock: Callable[[], float],
+    clock: str,
 ) -> dict[str, Any]:
     """One row: the solver and guidance of the candidate."""
     device = next(network.parameters()).device
@@ -78,14 +65,8 @@ def measure(
             network(inputs[width], noises[width], classes_of[width])
 
     bare()
-    pairs = []
-    for i in range(rounds):  # in turns, so that a drift of the machine's speed falls on both
-        if i % 2:
-            plain = seconds(bare, device, clock)
-            pairs.append((seconds(lambda: sample(network), device, clock), plain))
-        else:
-            whole = seconds(lambda: sample(network), device, clock)
-            pairs.append((whole, seconds(bare, device, clock)))
+    watch, works = bench.Stopwatch(device, clock), {"sampling": lambda: sample(network), "network": bare}
+    turns = [watch.turn(works, number) for number in range(rounds)]
     return {
         "solver": solver.name,
         "guidance": candidate.guidance.describe(),
@@ -93,22 +74,18 @@ def measure(
         "threads": torch.get_num_threads(),
         "batch": batch,
         "nfe": len(widths),
-        "sampling_ms": round(1e3 * statistics.median(a for a, _ in pairs), 3),
-        "network_ms": round(1e3 * statistics.median(b for _, b in pairs), 3),
-        "ratio": round(statistics.median(a / b for a, b in pairs), 4),
+        "sampling_ms": round(1e3 * statistics.median(turn["sampling"] for turn in turns), 3),
+        "network_ms": round(1e3 * statistics.median(turn["network"] for turn in turns), 3),
+        "ratio": round(statistics.median(turn["sampling"] / turn["network"] for turn in turns), 4),
         "rounds": rounds,
     }
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--csv", type=Path, help="write the rows here")
-    options.add_argument("--device", default="cpu")
+    options = bench.options(__doc__, rounds=15)
     options.add_argument("--batch", type=int, default=250, help="images at a time; 250 is what a study samples with")
     options.add_argument("--steps", type=int, default=8)
-    options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--limit", type=float, default=1.05, help="the most that a ratio may be")
-    options.add_argument("--clock", choices=CLOCKS, default="wall")
     asked = options.parse_args()
 
     study, known = load_study(STUDY), catalog()
@@ -124,16 +101,10 @@ def main() -> int:
             for guidance in ("none", "cfg"):
                 spec = {**base, "schedule": "linear", "solver": {"type": solver, "steps": asked.steps}}
                 candidate = compose({**spec, "guidance": guidance}, known)
-                rows.append(measure(candidate, network, shape, classes, asked.batch, asked.rounds, CLOCKS[asked.clock]))
-                print("  ".join(f"{name} {rows[-1][name]}" for name in COLUMNS), flush=True)
-    if asked.csv is not None:
-        with asked.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    slow = [f"{row['solver']} with {row['guidance']}: {row['ratio']}" for row in rows if row["ratio"] > asked.limit]
-    print(f"above {asked.limit}: {', '.join(slow)}" if slow else f"every ratio is at most {asked.limit}")
-    return 1 if slow else 0
+                rows.append(measure(candidate, network, shape, classes, asked.batch, asked.rounds, asked.clock))
+                bench.show(rows[-1], COLUMNS)
+    bench.keep(rows, COLUMNS, asked.csv)
+    return bench.at_most(asked.limit, {f"{row['solver']} with {row['guidance']}": row["ratio"] for row in rows})
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ and no average, so `none` shows what looking at the norm costs. Ends with 1 wher
 
 from __future__ import annotations
 
-import argparse
-import csv
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import bench
 import torch
 
 from ablate.api import Ema, Setting
@@ -30,20 +27,9 @@ from ablate.registry import catalog
 SETTING = Setting((4, 32, 32), 1000)
 DIT_S_2 = {"type": "dit", "patch": 2, "depth": 12, "width": 384, "heads": 6}
 COLUMNS = ("kind", "part", "device", "threads", "params", "batch", "step_ms", "part_ms", "ratio", "rounds", "torch")
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def seconds(work: Callable[[], object], device: torch.device, clock: Callable[[], float]) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    begun = clock()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - begun
-
-
-class Bench:
+class Work:
     """One network, its optimizer, and every part at work on it."""
 
     def __init__(self, batch: int, device: torch.device) -> None:
@@ -75,27 +61,21 @@ class Bench:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--csv", type=Path, help="write the rows here")
-    options.add_argument("--device", default="cpu")
+    options = bench.options(__doc__, rounds=7)
     options.add_argument("--batch", type=int, default=16)
-    options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--limit", type=float, default=1.05, help="the most that a ratio may be")
-    options.add_argument("--clock", choices=CLOCKS, default="wall")
     asked = options.parse_args()
 
-    device, clock = torch.device(asked.device), CLOCKS[asked.clock]
-    bench = Bench(asked.batch, device)
-    bench.step()
-    for part in bench.parts.values():
-        part()  # warm
+    device = torch.device(asked.device)
+    watch, work = bench.Stopwatch(device, asked.clock), Work(asked.batch, device)
+    work.step()
+    watch.turn(work.parts, 0)  # warms up
     steps: list[float] = []
-    taken: dict[tuple[str, str], list[float]] = {key: [] for key in bench.parts}
-    for i in range(asked.rounds):
-        steps.append(seconds(bench.step, device, clock))
-        keys = list(bench.parts)
-        for key in keys[i % len(keys) :] + keys[: i % len(keys)]:
-            taken[key].append(seconds(bench.parts[key], device, clock))
+    taken: dict[tuple[str, str], list[float]] = {key: [] for key in work.parts}
+    for number in range(asked.rounds):
+        steps.append(watch(work.step))
+        for key, seconds in watch.turn(work.parts, number).items():
+            taken[key].append(seconds)
     dearest = [
         max((key for key in taken if key[0] == kind), key=lambda key: statistics.median(taken[key]))
         for kind in ("clip", "ema")
@@ -110,7 +90,7 @@ def main() -> int:
                 "part": name,
                 "device": device.type,
                 "threads": torch.get_num_threads(),
-                "params": sum(p.numel() for p in bench.named.values()),
+                "params": sum(p.numel() for p in work.named.values()),
                 "batch": asked.batch,
                 "step_ms": round(1e3 * statistics.median(steps), 2),
                 "part_ms": round(1e3 * statistics.median(times), 3),
@@ -119,15 +99,9 @@ def main() -> int:
                 "torch": torch.__version__,
             }
         )
-        print("  ".join(f"{column} {rows[-1][column]}" for column in COLUMNS), flush=True)
-    if asked.csv is not None:
-        with asked.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    dear = [f"{row['part']}: {row['ratio']}" for row in rows if row["ratio"] > asked.limit]
-    print(f"above {asked.limit}: {', '.join(dear)}" if dear else f"every ratio is at most {asked.limit}")
-    return 1 if dear else 0
+        bench.show(rows[-1], COLUMNS)
+    bench.keep(rows, COLUMNS, asked.csv)
+    return bench.at_most(asked.limit, {row["part"]: row["ratio"] for row in rows})
 
 
 if __name__ == "__main__":

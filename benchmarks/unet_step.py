@@ -13,16 +13,14 @@ that is not quiet.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import bench
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +29,6 @@ from ablate.component import Setting
 from ablate.registry import catalog
 
 SETTING = Setting((3, 32, 32), None)
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 COLUMNS = ("network", "heads", "params", "macs", "device", "threads", "batch", "clock", "ours_ms", "peer_ms")
 COLUMNS += ("ours_images_s", "peer_images_s", "ratio", "rounds")
 
@@ -95,8 +92,6 @@ def step(network: nn.Module, predict: Callable[[Tensor, Tensor], Tensor], batch:
         optimizer.zero_grad()
         (predict(x, noise) - wanted).square().mean().backward()
         optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
 
     return run
 
@@ -109,22 +104,15 @@ def measure(shape: Shape, asked: argparse.Namespace) -> dict[str, Any]:
         mine, theirs = ours(shape).build(SETTING), peer(shape)
     assert cost.params == sum(p.numel() for p in theirs.parameters())
     assert cost.macs == macs(peer, shape)
-    steps = (
-        step(mine, lambda x, noise: mine(x, noise, None), asked.batch),
-        step(theirs, lambda x, noise: theirs(x, noise).sample, asked.batch),
-    )
-    for one in steps * 2:
-        one()
-    clock = CLOCKS[asked.clock]
-    pairs = []
-    for i in range(asked.rounds):  # in turns, so that a drift of the machine's speed falls on both
-        taken = [0.0, 0.0]
-        for which in (0, 1) if i % 2 else (1, 0):
-            begun = clock()
-            steps[which]()
-            taken[which] = clock() - begun
-        pairs.append(taken)
-    mine_s, theirs_s = (statistics.median(times) for times in zip(*pairs, strict=True))
+    steps = {
+        "ours": step(mine, lambda x, noise: mine(x, noise, None), asked.batch),
+        "peer": step(theirs, lambda x, noise: theirs(x, noise).sample, asked.batch),
+    }
+    watch = bench.Stopwatch(asked.device, asked.clock)
+    for number in (0, 1):  # picks kernels, fills caches
+        watch.turn(steps, number)
+    turns = [watch.turn(steps, number) for number in range(asked.rounds)]
+    mine_s, theirs_s = (statistics.median(turn[name] for turn in turns) for name in steps)
     return {
         "network": f"{shape.name} {shape.width}x{list(shape.multipliers)} blocks {shape.blocks}".replace(",", ""),
         "heads": "alike" if shape.peer_head is None else "peer's default",
@@ -138,7 +126,7 @@ def measure(shape: Shape, asked: argparse.Namespace) -> dict[str, Any]:
         "peer_ms": round(1e3 * theirs_s, 1),
         "ours_images_s": round(asked.batch / mine_s, 1),
         "peer_images_s": round(asked.batch / theirs_s, 1),
-        "ratio": round(statistics.median(b / a for a, b in pairs), 3),
+        "ratio": round(statistics.median(turn["peer"] / turn["ours"] for turn in turns), 3),
         "rounds": asked.rounds,
     }
 
@@ -160,28 +148,18 @@ def macs(make: Callable[[Shape], nn.Module], shape: Shape) -> int:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--csv", type=Path, help="write the rows here")
-    options.add_argument("--device", default="cpu")
+    options = bench.options(__doc__, rounds=10)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--batch", type=int, default=32)
-    options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--limit", type=float, default=1.3, help="the least that a ratio may be")
-    options.add_argument("--clock", choices=CLOCKS, default="wall")
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
     rows = []
     for shape in SHAPES:
         rows.append(measure(shape, asked))
-        print("  ".join(f"{name} {rows[-1][name]}" for name in COLUMNS), flush=True)
-    if asked.csv is not None:
-        with asked.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    slow = [f"{row['network']}, heads {row['heads']}: {row['ratio']}" for row in rows if row["ratio"] < asked.limit]
-    print(f"below {asked.limit}: {'; '.join(slow)}" if slow else f"every ratio is at least {asked.limit}")
-    return 1 if slow else 0
+        bench.show(rows[-1], COLUMNS)
+    bench.keep(rows, COLUMNS, asked.csv)
+    return bench.at_least(asked.limit, {f"{row['network']}, heads {row['heads']}": row["ratio"] for row in rows})
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class EfficientNetLite0Features(Features):
         """Raises InputError where the weights are missing or are others."""
         import torch
         from torch.nn import functional as F
+        from torch.nn.utils import convert_conv2d_weight_memory_format
 
         from ablate_zoo.modules.efficientnet_lite import EfficientNetLite0
 
@@ -62,7 +63,7 @@ class EfficientNetLite0Features(Features):
             raise InputError(f"{message}; run: {_INSTALL} --force-reinstall", str(path))
         network = EfficientNetLite0()
         network.load_checkpoint(torch.load(path, map_location="cpu", weights_only=True))
-        network.to(device).to(memory_format=torch.channels_last)
+        network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
         side = (self.size, self.size)
         most = 32 if device.type == "cpu" else 512  # what is fastest on a core, whatever batch the caller has
 

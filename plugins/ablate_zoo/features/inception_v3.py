@@ -79,6 +79,7 @@ class InceptionV3Features(Features):
     def build_heads(self, device: torch.device, heads: Set[str]) -> HeadsExtractor:
         """The heads, in one pass. Raises InputError where the weights were not made ready, or are others."""
         import torch
+        from torch.nn.utils import convert_conv2d_weight_memory_format
 
         from ablate_zoo.modules.inception import InceptionV3, resize
 
@@ -87,7 +88,7 @@ class InceptionV3Features(Features):
             raise InputError(f"the weights of features {self.name!r} are not here: call prepare first")
         network = InceptionV3()
         network.load_state_dict(torch.load(WEIGHTS.check(path), map_location="cpu", weights_only=True))
-        network.to(device).to(memory_format=torch.channels_last)
+        network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
         most = 16 if device.type == "cpu" else 256
 
         def see(images: Tensor) -> dict[str, Tensor]:
