@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 STEPS = 5  # of the training that are measured on the CPU; the optimizer's state is there from the second on
+SLACK = 16 << 20  # bytes by which a process may grow before cycles are looked for
 SECONDS = 1e-3  # between two looks at the C library's books
 
 
@@ -42,7 +43,6 @@ class Gauge:
             _reset(self._device)
             self._base = _peak(self._device)
         elif allocated() is not None:
-            gc.collect()
             _warm_up()
             self._watch = Watch()
 
@@ -135,10 +135,19 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+_first: dict[torch.device, int] = {}  # bytes that this process held when it gave back for the first time
+
+
 def release_memory(device: torch.device) -> None:
-    """Give back what torch or the C library keeps for later: others may need it now."""
-    if device.type == "cuda":
+    """Give back what torch or the C library keeps for later: others may need it now.
+
+    What an earlier trial left in cycles goes only where more is held than at the first time: to look for cycles
+    takes longer than a short trial, and nothing of ours leaves any.
+    """
+    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else allocated() or 0
+    if held > _first.setdefault(device, held) + SLACK:
         gc.collect()
+    if device.type == "cuda":
         torch.cuda.empty_cache()
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it

@@ -1,7 +1,9 @@
 """Settings for all tests."""
 
+import gc
 import signal
 
+import pytest
 from hypothesis import settings
 
 # The first call of an operator imports torch, and a machine may be busy: time is not what is tested.
@@ -10,3 +12,14 @@ settings.load_profile("steady")
 
 # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that: tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_collections() -> None:
+    """What was imported stays: no collection has to look at it again (statsmodels collects at every call)."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Libraries look for leaks when the process ends."""
+    gc.unfreeze()

@@ -89,7 +89,7 @@ class Driver:
         """kill -9 of the driver alone; wait until all that it had started is gone."""
         self.process.kill()
         self.process.communicate()
-        until(lambda: not self.family(), 30, "its workers go on")
+        until(lambda: not self.family(), 90, "its workers go on")
 
     def interrupt(self) -> tuple[int, str]:
         """Ctrl-C in a terminal reaches every process in the foreground; exit code and stderr."""

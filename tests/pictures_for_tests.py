@@ -40,3 +40,10 @@ def write_zip(file, images, labels=None, names=None, more=()):
         for name, content in more:
             held.writestr(name, content)
     return file
+
+
+def whole(pictures):
+    """All pixels and labels."""
+    parts = list(pictures.batches(5))
+    labels = [part[1] for part in parts]
+    return np.concatenate([part[0] for part in parts]), None if labels[0] is None else np.concatenate(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 from ablate.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.footprint import WORKSPACE, Footprint, Live, footprint
-from ablate.memory import Gauge, Watch, allocated
+from ablate.memory import SLACK, Gauge, Watch, allocated, release_memory
 from ablate.recompute import blocks
 from ablate.study.load import load_study
 from ablate.train import Images, Learner
@@ -101,6 +102,20 @@ def test_what_is_allocated_is_known_at_once() -> None:
     kept = torch.zeros(1 << 18)
     assert watch.end() == pytest.approx(16 << 20, rel=0.02)
     assert kept.nbytes == 1 << 20
+
+
+def test_what_an_earlier_trial_left_in_cycles_goes() -> None:
+    release_memory(CPU)
+    gc.disable()
+    try:
+        before, loop = allocated() or 0, []
+        loop += [loop, torch.zeros(8 * SLACK // 4)]
+        del loop
+        assert (allocated() or 0) > before + 4 * SLACK
+        release_memory(CPU)
+        assert (allocated() or 0) < before + SLACK
+    finally:
+        gc.enable()
 
 
 def test_what_a_trial_took_is_recorded(tmp_path: Path) -> None:

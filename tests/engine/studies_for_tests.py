@@ -42,6 +42,19 @@ def study(**changes: Any) -> dict[str, Any]:
     return made
 
 
+SEARCH: dict[str, Any] = {
+    "vary": {"backbone.knob": {"low": 0, "high": 1}, "backbone.knack": ["none", "half", "full"]},
+    "objectives": ["loss", "gflops"],
+    "evaluate": {"samples": 1, "previews": 0},
+    "budget": {"steps": 1},
+}
+
+
+def search(**design: Any) -> dict[str, Any]:
+    """A study whose candidates a sampler finds."""
+    return {**study(), **SEARCH, "design": {"type": "search", **design}}
+
+
 class Driver:
     """Runs a study in a folder as `launch` does, without tables and figures; keeps what was told."""
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
-from studies_for_tests import Driver, ledger, marks, results, study
-from test_engine import search
+from studies_for_tests import Driver, ledger, marks, results, search, study
 
 BEFORE, ALL = 11, 13  # candidates: past the random beginning of TPE and into the fourth generation of NSGA-II
 
@@ -53,6 +52,7 @@ def dies_and_goes_on(
     whole: Path, begun: Path | None, spec: dict[str, Any], folder: Path, moments: Iterable[int]
 ) -> None:
     """Dies at each of the moments in turn, goes on, compares."""
+    gc.freeze()  # what a driver leaves is all that a collection has to look at
     for number in moments:
         place = folder / str(number)
         if begun is not None:
@@ -74,15 +74,6 @@ def commits(folder: Path, spec: dict[str, Any]) -> int:
     with killed_at(-1) as counted:
         Driver(folder, spec).run()
     return counted[0]
-
-
-@pytest.fixture(autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """A collection has to look only at what a driver leaves, not at all that was imported before."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.slow

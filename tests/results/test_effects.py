@@ -59,7 +59,7 @@ def test_interval_without_spread() -> None:
     assert all(math.isnan(v) for v in t_interval(np.array([2.0])))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=8))
 def test_holm_by_hand(p: list[float]) -> None:
     corrected = holm(np.array(p))

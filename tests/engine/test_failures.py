@@ -1,0 +1,216 @@
+"""The engine on a real pool: failures by their class, and memory that does not suffice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from studies_for_tests import Driver, ledger, marks, search, study, trials
+
+from ablate.engine.ledger import WORST
+from ablate.errors import InputError, Problem, SpecError
+from ablate.kinds.executor import Pool, Report
+
+
+def test_a_plugin_that_raises_fails_its_trial_alone_and_is_tried_again(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    trap = {"type": "probe", "width": 8, "trap": "raise", "step": 2, "once": str(once)}
+    spec = study(vary={"backbone": ["probe", trap]}, design={"type": "one_factor", "seeds": 1})
+    folder = tmp_path / "study"
+    driver = Driver(folder, spec)
+    outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (1, 1)
+    ((trial, failure),) = trials(folder, "failure.json").items()
+    assert failure["state"] == failure["class"] == "failed" and failure["attempts"] == 1
+    assert failure["message"] == "RuntimeError: a wire is loose"
+    assert (
+        "probes_for_tests.py" in failure["traceback"]
+        and 'raise RuntimeError("a wire is loose")' in failure["traceback"]
+    )
+    assert failure["trial"] == trial and failure["params"] > 0 and failure["gflops"] > 0
+    assert [t.state for t in ledger(folder)] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert any("failed: RuntimeError: a wire is loose" in line for line in driver.lines)
+    before = marks(folder)
+    outcome = Driver(folder, spec).run()  # the trap has sprung: now it works
+    assert (outcome.measured, outcome.reused, outcome.failed) == (1, 1, 0)
+    assert trials(folder, "failure.json") == {} and set(before.items()) < set(marks(folder).items())
+
+
+def test_a_network_that_cannot_be_built_fails_its_trials_with_a_traceback(tmp_path: Path) -> None:
+    spec = study(vary={"backbone": ["probe", {"type": "probe", "trap": "build"}]})
+    outcome = Driver(tmp_path, spec).run()
+    assert (outcome.measured, outcome.failed) == (2, 2)
+    failures = trials(tmp_path, "failure.json")
+    assert len(failures) == 2
+    for failure in failures.values():
+        assert failure["message"] == "ZeroDivisionError: heads do not divide nought"
+        assert "probes_for_tests.py" in failure["traceback"] and failure["gflops"] is None
+
+
+def test_a_duplicate_of_what_failed_fails_too(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=6)
+    spec["base"]["backbone"] = {"type": "probe", "trap": "raise"}
+    spec["vary"] = {"backbone.knack": ["none", "half"]}
+    outcome = Driver(tmp_path, spec).run()
+    assert (outcome.measured, outcome.failed) == (0, 2)  # each of the two tried once
+    assert [trial.state for trial in ledger(tmp_path)] == [TrialState.FAIL] * 6
+
+
+@pytest.mark.parametrize("design", [{"algorithm": "nsga2", "population": 3}, {"algorithm": "tpe"}])
+def test_diverged_candidates_are_the_worst_and_the_search_goes_on(tmp_path: Path, design: dict[str, Any]) -> None:
+    spec = search(trials=24, **design)
+    spec["vary"] = {"backbone.knob": {"low": 0, "high": 1}, "backbone.bad": [0, 1]}
+    outcome = Driver(tmp_path, spec).run()
+    found = ledger(tmp_path)
+    worst = [trial for trial in found if trial.params["backbone.bad"]]
+    assert 0 < len(worst) < 24 and outcome.diverged > 0 and outcome.failed == 0
+    assert all(trial.values == [WORST, WORST] and trial.state == TrialState.COMPLETE for trial in worst)
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.diverged) == (0, outcome.diverged)
+
+
+def test_refused_candidates_of_a_search_are_replaced_by_others(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=12)
+    spec["base"]["target"] = "v"
+    spec["vary"] = {"schedule.zero_terminal_snr": [False, True], "solver.grid": ["trailing", "karras"]}
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = ledger(tmp_path)
+    refused = [t for t in found if t.params["schedule.zero_terminal_snr"] and t.params["solver.grid"] == "karras"]
+    assert len(found) == 12 + len(refused) and outcome.refused == len(refused) > 0
+    assert all((trial.state == TrialState.FAIL) == (trial in refused) for trial in found)
+    assert outcome.measured == 3 and outcome.failed == 0
+    assert sum("refused" in line and "karras" in line for line in driver.lines) == len(refused)
+    assert all("karras" in trial.user_attrs["refused"] for trial in refused)
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.refused) == (0, 0) and len(ledger(tmp_path)) == len(found)
+
+
+def test_what_a_search_comes_to_and_costs_too_much_is_not_trained(tmp_path: Path) -> None:
+    """The baseline of width 4 breaks the constraint as well, and is trained: others are compared with it."""
+    spec = search(algorithm="random", trials=8)
+    spec |= {"vary": {"backbone.width": [2, 4, 8]}, "constraints": {"params": {"at_most": 100}}}
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = ledger(tmp_path)
+    refused = [trial for trial in found if "refused" in trial.user_attrs]
+    assert len(found) == 8 + len(refused) and outcome.refused == len(refused) > 0
+    assert {r["choices"]["backbone.width"] for r in trials(tmp_path).values()} == {2, 4}
+    assert 8 in {trial.params["backbone.width"] for trial in refused}
+    assert all("params of" in trial.user_attrs["refused"] for trial in refused)
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.refused) == (0, 0) and len(ledger(tmp_path)) == len(found)
+
+
+def test_a_search_in_which_nothing_goes_together_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(tmp_path, search(algorithm="random", trials=2))
+
+    def never(self: Any, assignment: Any) -> Any:
+        raise SpecError([Problem((), "never")])
+
+    monkeypatch.setattr(type(driver.loaded), "candidate", never)
+    outcome = driver.run()
+    assert outcome.measured == 0 and 2 * 20 < outcome.refused <= 2 * 20 + 3
+
+
+def test_data_that_cannot_be_prepared_are_one_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="could not be prepared: PermissionError: the archive is locked"):
+        Driver(tmp_path, study(data="unreadable")).run()
+    assert trials(tmp_path) == trials(tmp_path, "failure.json") == {}
+
+
+def test_full_disk_ends_the_study_and_blames_no_trial(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    spec = study(vary={"backbone": ["probe", {"type": "probe", "trap": "full", "once": str(once)}]})
+    folder = tmp_path / "study"
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        Driver(folder, spec).run()
+    assert raised.value.errno == 28 and str(folder) in raised.value.filename
+    assert trials(folder, "failure.json") == {}
+    outcome = Driver(folder, spec).run()
+    assert (outcome.measured, outcome.reused, outcome.failed) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "folder"])
+def test_a_ledger_that_cannot_be_used_is_one_message(tmp_path: Path, damage: str) -> None:
+    if damage == "folder":
+        (tmp_path / "optuna.db").mkdir()
+    else:
+        (tmp_path / "optuna.db").write_text("this is no database" * 100)
+    with pytest.raises(InputError, match=r"optuna\.db: .*give the same command again"):
+        Driver(tmp_path, study()).run()
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_too_large_alone_halves_the_micro_batch(tmp_path: Path) -> None:
+    base = {"type": "probe", "room": 5}
+    driver = Driver(tmp_path, study(**{"base.backbone": base, "vary": {}, "design.seeds": 1}))
+    outcome = driver.run()
+    (record,) = trials(tmp_path).values()
+    assert (outcome.measured, outcome.failed, record["micro"]) == (1, 0, 4)
+    assert [line for line in driver.lines if "micro-batch" in line][-1].endswith("micro-batch 4, the same batch in all")
+    assert record["images"] == 2 * 16
+
+
+def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
+    spec = study(**{"base.backbone": {"type": "probe", "room": 1}, "vary": {}, "design.seeds": 1})
+    spec["evaluate"] = {"samples": 1, "previews": 0}
+    spec["objectives"] = ["loss"]
+    assert Driver(tmp_path / "one", spec).run().measured == 1
+    spec["base"]["backbone"] = {"type": "probe", "trap": "crowded"}  # whatever the batch
+    outcome = Driver(tmp_path / "none", spec).run()
+    (failure,) = trials(tmp_path / "none", "failure.json").values()
+    assert outcome.failed == 1 and failure["class"] == "oom"
+
+
+class Crowd(Pool):
+    """Two slots on one local worker: a queue in front of it, as if two ran beside each other."""
+
+    slots = 2
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.waiting: list[Any] = []
+        self.running: list[str] = []
+        self.log: list[tuple[str, int]] = []  # what ended, and how many ran when it began
+
+    def submit(self, job: Any) -> None:
+        self.running.append(job["job"])
+        self.log.append((job["job"], len(self.running)))
+        self.waiting.append(job)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.waiting and len(self.running) - len(self.waiting) == 0:
+            self.pool.submit(self.waiting.pop(0))
+
+    def wait(self, timeout: float) -> list[Report]:
+        reports = self.pool.wait(timeout)
+        for report in reports:
+            self.running.remove(report["job"])
+        self._begin()
+        return reports
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
+    from ablate.execute.local import Local
+
+    crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
+    spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
+    with Local().start("ablate.segment:run", "cpu") as pool:
+        crowd = Crowd(pool)
+        driver = Driver(tmp_path / "study", spec, crowd)
+        outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (6, 0)
+    (again,) = {job for job, _ in crowd.log if [other for other, _ in crowd.log].count(job) == 2}
+    assert [beside for job, beside in crowd.log if job == again][1] == 1  # alone
+    assert any("out of memory beside others; again later, alone" in line for line in driver.lines)
+    assert "micro" not in trials(tmp_path / "study")[again]
+    assert max(beside for _, beside in crowd.log) == 2
