@@ -18,11 +18,12 @@ from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidanc
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
+from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
-from ablate.kinds.process import Denoised, Level, Noised, Posterior, Process, over, posterior
+from ablate.kinds.process import Process
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ablate.checkpoint import flatten_optimizer, restore_optimizer
 from ablate.component import Setting
 from ablate.kinds.guidance import TrainedGuidance
-from ablate.kinds.process import Noised, Process
+from ablate.kinds.noised import Noised
+from ablate.kinds.process import Process
 from ablate.randomness import seed_everything
 
 MEMORY = 0.99  # of the loss that is recorded, a step

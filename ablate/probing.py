@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ablate.kinds.noised import Noised
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
-from ablate.kinds.process import Noised
 from ablate.randomness import Draws, mix
 from ablate.train import Learner
 

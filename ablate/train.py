@@ -17,8 +17,8 @@ from ablate.companion import CompanionLearner
 from ablate.component import Setting
 from ablate.images import Images as Images
 from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.noised import Noised
 from ablate.kinds.probe import StepObserver
-from ablate.kinds.process import Noised
 from ablate.randomness import Draws, seed_everything
 from ablate.recompute import blocks, recomputed
 

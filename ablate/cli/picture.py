@@ -139,7 +139,7 @@ def _weightings(known: Catalog, shown: str | None) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
 
-    from ablate.kinds.process import Level
+    from ablate.kinds.noised import Level
     from ablate.results.figures import style
 
     log_snr = torch.linspace(-REACH, REACH, 801, dtype=torch.float64)

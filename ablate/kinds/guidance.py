@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ablate.kinds.process import Denoised, Level
+    from ablate.kinds.noised import Denoised, Level
 
 Predictor = Callable[["Tensor", "Tensor | None"], "Tensor"]  # (x, labels) -> prediction y
 Companion = Callable[["Tensor", "Tensor"], "Tensor"]  # (x at unit variance, c_noise) -> its output

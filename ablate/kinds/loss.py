@@ -10,7 +10,8 @@ from ablate.component import Component
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.kinds.process import Noised, Process
+    from ablate.kinds.noised import Noised
+    from ablate.kinds.process import Process
 
 
 class Loss(Component):

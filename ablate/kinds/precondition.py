@@ -10,7 +10,7 @@ from ablate.component import Component
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.kinds.process import Level
+    from ablate.kinds.noised import Level
     from ablate.kinds.target import Target
 
 

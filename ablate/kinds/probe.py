@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
 
-    from ablate.kinds.process import Noised, Process
+    from ablate.kinds.noised import Noised
+    from ablate.kinds.process import Process
 
 Row = Mapping[str, Any]  # {"probe", "images", "site", "x", "value"}; a value that is not finite is None
 

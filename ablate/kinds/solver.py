@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from ablate.component import Component, Range, When
-from ablate.kinds.process import Denoised
+from ablate.kinds.noised import Denoised
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.component import Component
-from ablate.kinds.process import Level, over
+from ablate.kinds.noised import Level, over
 
 if TYPE_CHECKING:
     from torch import Tensor

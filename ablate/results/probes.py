@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.files import write_with
+from ablate.results.readable import read_mapping
 
 PROBE = ("trial", "probe", "images", "site", "x", "value")
 TABLE = "probes.parquet"
@@ -20,8 +21,6 @@ def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
     Taken from the trials' own `probes.json`, or from the committed table where there is no trial.
     `attrs["axes"]` says by probe what x is. A file that is damaged is named in `warnings`.
     """
-    from ablate.results.store import read_mapping
-
     rows: list[dict[str, Any]] = []
     axes: dict[str, str] = {}
     files = sorted(folder.glob("trials/*/probes.json"))

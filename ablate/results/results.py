@@ -16,6 +16,7 @@ from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
 from ablate.results.scaling import Scaling, scaling
+from ablate.results.readable import read_mapping, read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +54,12 @@ class Results:
     @cached_property
     def lock(self) -> dict[str, Any]:
         """What the first launch froze; {} where the folder has no lock file."""
-        return store.read_mapping(self.path / "lock.json", self._warnings)
+        return read_mapping(self.path / "lock.json", self._warnings)
 
     @cached_property
     def study(self) -> dict[str, Any]:
         """study.yaml as plain data; {} where the folder has none."""
-        return store.read_yaml(self.path / "study.yaml", self._warnings)
+        return read_yaml(self.path / "study.yaml", self._warnings)
 
     @property
     def name(self) -> str:

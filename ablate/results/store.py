@@ -6,7 +6,6 @@ committed: all are read as far as they go, and what could not be read is named, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.files import read_json, write_with
+from ablate.files import write_with
 from ablate.results import frames, probes
+from ablate.results.readable import read_mapping, read_rows
 
-SCHEMA = 1
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -74,23 +73,6 @@ def write_tables(folder: Path | str) -> None:
     probes.write_table(folder)
 
 
-def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
-    """A JSON object; {} where there is no file, and where it is damaged, which is then named."""
-    try:
-        data = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        warnings.append(f"{path}: cannot be read ({error})")
-        return {}
-    if not isinstance(data, dict):
-        warnings.append(f"{path}: holds no JSON object")
-        return {}
-    if isinstance(schema := data.get("schema", SCHEMA), int) and schema > SCHEMA:
-        warnings.append(f"{path}: schema {schema} was written by a newer ablate; read as far as it is understood")
-    return data
-
-
 def _trial_folders(folder: Path) -> list[Path]:
     trials = folder / "trials"
     return sorted(p for p in trials.iterdir() if p.is_dir()) if trials.is_dir() else []
@@ -101,7 +83,7 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     record = read_mapping(folder / "record.json", rows.warnings)
     failure = {} if record else read_mapping(folder / "failure.json", rows.warnings)
     job = {} if record else read_mapping(folder / "job.json", rows.warnings)
-    curve = _read_curve(folder / "curve.json", rows.warnings)
+    curve = read_rows(folder / "curve.json", rows.warnings)
     known = record or failure or job
     if not known and not curve and len(rows.warnings) == warned:
         return  # an empty folder: nothing was asked for yet
@@ -135,20 +117,6 @@ def _identity(name: str) -> dict[str, Any]:
     return {"config_hash": found["hash"], "seed": int(found["seed"])} if found else {}
 
 
-def _read_curve(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
-    try:
-        data = read_json(path)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        warnings.append(f"{path}: cannot be read ({error})")
-        return []
-    if not isinstance(data, list):
-        warnings.append(f"{path}: holds no list of points")
-        return []
-    return [point for point in data if isinstance(point, dict)]
-
-
 def _read_tables(folder: Path, warnings: list[str]) -> Stored:
     tables = {}
     for name, empty in (("trials", frames.trials([], frames.metrics([]))), ("metrics", frames.metrics([]))):
@@ -166,18 +134,3 @@ def _read_tables(folder: Path, warnings: list[str]) -> Stored:
             warnings.append(f"{path}: has no column {', '.join(missing)}")
             tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
     return Stored(tables["trials"], tables["metrics"], frames.curves([]), tuple(warnings))
-
-
-def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
-    """A YAML mapping as plain data; {} where it is absent or damaged."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, YAMLError) as error:
-        warnings.append(f"{path}: cannot be read ({error})")
-        return {}
-    return json.loads(json.dumps(data, default=str)) if isinstance(data, dict) else {}

@@ -105,7 +105,7 @@ def _calls(candidate: Candidate, setting: Setting) -> float:
 def _looks(guidance: Guidance, schedule: Schedule, setting: Setting) -> float:
     import torch
 
-    from ablate.kinds.process import Level
+    from ablate.kinds.noised import Level
 
     looked = 0
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ablate.component import Setting
 from ablate.kinds.guidance import TrainedGuidance
-from ablate.kinds.process import Denoised, Level
+from ablate.kinds.noised import Denoised, Level
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import BATCH, STEPS, batch
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ablate.kinds.noised import Level, Noised
 from ablate.kinds.precondition import Precondition
-from ablate.kinds.process import Level, Noised, Process
+from ablate.kinds.process import Process
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting

@@ -15,7 +15,7 @@ import pytest
 from results_folders import METRIC, Study, config_hash, write
 
 from ablate.errors import InputError
-from ablate.results import load, store, write_tables
+from ablate.results import load, readable, write_tables
 from ablate.results.frames import METRIC as METRIC_COLUMNS
 from ablate.results.frames import TRIAL
 
@@ -164,7 +164,7 @@ def test_what_is_no_study_is_refused(tmp_path, study: Study) -> None:  # type: i
 
 
 def test_a_newer_schema_is_read_with_a_warning(study: Study) -> None:
-    study.trial(ADALN, 0, {METRIC: 0.1}, schema=store.SCHEMA + 1)
+    study.trial(ADALN, 0, {METRIC: 0.1}, schema=readable.SCHEMA + 1)
     results = load(study.path)
     assert list(results.trials["state"]) == ["complete"]
     assert any("newer" in w for w in results.warnings)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ablate.kinds.guidance import Guidance
-from ablate.kinds.process import Level, Process
+from ablate.kinds.noised import Level
+from ablate.kinds.process import Process
 from ablate.testing import companions
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.processes import processes

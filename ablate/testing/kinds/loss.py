@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ablate.kinds.loss import Loss
-from ablate.kinds.process import Noised, Process
+from ablate.kinds.noised import Noised
+from ablate.kinds.process import Process
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.processes import noised, processes, times
 

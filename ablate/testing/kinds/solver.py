@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ablate.kinds.process import Denoised
+from ablate.kinds.noised import Denoised
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Denoiser, Solver, State
 from ablate.testing.case import Case, Check, fitting

@@ -1,0 +1,58 @@
+"""Files that may be cut short: what can be read of them, and a warning for what cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ablate.files import read_json
+
+SCHEMA = 1
+
+
+def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
+    """A JSON object; {} where there is no file, and where it is damaged, which is then named."""
+    try:
+        data = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        warnings.append(f"{path}: cannot be read ({error})")
+        return {}
+    if not isinstance(data, dict):
+        warnings.append(f"{path}: holds no JSON object")
+        return {}
+    if isinstance(schema := data.get("schema", SCHEMA), int) and schema > SCHEMA:
+        warnings.append(f"{path}: schema {schema} was written by a newer ablate; read as far as it is understood")
+    return data
+
+
+def read_rows(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
+    """A JSON list of objects; [] where there is no file, and where it is damaged, which is then named."""
+    try:
+        data = read_json(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        warnings.append(f"{path}: cannot be read ({error})")
+        return []
+    if not isinstance(data, list):
+        warnings.append(f"{path}: holds no list of points")
+        return []
+    return [point for point in data if isinstance(point, dict)]
+
+
+def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
+    """A YAML mapping as plain data; {} where it is absent or damaged."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, YAMLError) as error:
+        warnings.append(f"{path}: cannot be read ({error})")
+        return {}
+    return json.loads(json.dumps(data, default=str)) if isinstance(data, dict) else {}
