@@ -14,6 +14,7 @@ from ablate.engine.progress import Running
 from ablate.kinds.design import Assignment
 
 ENOUGH = 0.1  # of a training: from there on its speed tells of the whole
+SOON = 0.05  # of a trial: the least that remains of one that runs
 
 
 class Forecast:
@@ -72,7 +73,7 @@ class Forecast:
         seconds = self._fitted(records, running, now)
         if seconds is None:
             return None
-        work = [max(seconds(self._trials[one.trial]) - (now - self._begun[one.trial]), 0.0) for one in running]
+        work = [_remaining(seconds(self._trials[one.trial]), now - self._begun[one.trial]) for one in running]
         work += [seconds(self._trials[trial]) for trial in queued]
         known = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
         usual = statistics.fmean(known or map(seconds, self._trials.values()))
@@ -105,6 +106,11 @@ class Forecast:
             return self._flops(candidate()) or None
         except Exception:  # noqa: BLE001 - a plugin's own code; who takes the candidate up tells what it raised
             return None
+
+
+def _remaining(whole: float, spent: float) -> float:
+    """What takes longer than foreseen is taken to be nearly there."""
+    return max(whole - spent, SOON * whole)
 
 
 def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
