@@ -5,8 +5,10 @@
 Depth 6, width 192, heads 3, patch 2 on 4×16×16, adaLN-Zero with classes, batch 64, fp32, on the CPU. A step
 is forward, mean squared error, backward, AdamW (torch's fused kernel for all three) and zero_grad. In each
 round the three take a step each, one right after the other, in turns first; the figure is the median over
-the rounds of the ratio of our images/s to those of the faster of the other two. `--clock cpu` counts the
-process's own seconds, for a machine that is not quiet. `--csv` adds to a file. `--profile` tells where our time goes.
+the rounds of the ratio of our images/s to those of the faster of the other two. `products` are the matrix products of
+the blocks' linear layers alone, forward and backward, each on memory of its own: no implementation that calls the same
+library for them is faster. `--clock cpu` counts the process's own seconds, for a machine that is not quiet. `--csv`
+adds to a file. `--profile` tells where our time goes.
 """
 
 from __future__ import annotations
@@ -130,6 +132,22 @@ def stepper(network: nn.Module) -> Callable[[], None]:
     return step
 
 
+def products() -> Callable[[], None]:
+    """One step's worth: y = x·Wᵀ, dx = dy·W and dW = dyᵀ·x of every linear layer of every block."""
+    tokens = BATCH * (SHAPE[1] // PATCH) * (SHAPE[2] // PATCH)
+    layers = [(WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)] * DEPTH
+    held = [(torch.randn(tokens, n), torch.randn(m, n), torch.randn(tokens, m)) for n, m in layers]
+
+    def step() -> None:
+        for x, w, y in held:
+            torch.mm(x, w.t(), out=y)
+        for x, w, dy in reversed(held):
+            torch.mm(dy, w)
+            torch.mm(dy.t(), x)
+
+    return step
+
+
 def main() -> None:
     parser = bench.options(__doc__, rounds=20)
     parser.add_argument("--threads", type=int, default=2)
@@ -139,6 +157,7 @@ def main() -> None:
     torch.manual_seed(0)
     watch = bench.Stopwatch("cpu", given.clock)
     steps = {name: stepper(make()) for name, make in (("ours", ours), ("diffusers", theirs), ("plain", Plain))}
+    steps["products"] = products()
     for number in (0, 1):  # picks kernels, fills caches
         watch.turn(steps, number)
     turns = [watch.turn(steps, number) for number in range(given.rounds)]
