@@ -52,6 +52,6 @@ def read_json(path: Path) -> Any:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written; to be called where nobody else writes."""
-    for path in folder.glob(f".*{TEMPORARY}"):
+    """Remove what killed processes left half written, and SQLite's journals of it; where nobody else writes."""
+    for path in folder.glob(f".*{TEMPORARY}*"):
         path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
 from ablate.errors import InputError
+from ablate.files import write_with
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.space import Space
 from ablate.trial import Objective
@@ -64,15 +65,29 @@ class Ledger:
             told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
         with self._refusals():
-            self._storage = optuna.storages.RDBStorage(
-                f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
-            )
-            self._study = optuna.create_study(
-                study_name=name,
-                storage=self._storage,
-                directions=["maximize" if o.larger_is_better else "minimize" for o in objectives],
-                load_if_exists=True,
-            )
+            if not file.exists():
+                write_with(file, lambda path: self._create(path, name))
+            self._storage = _storage(file)
+            self._study = self._opened(self._storage, name)
+
+    def _opened(self, storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
+        return optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize" if o.larger_is_better else "minimize" for o in self._objectives],
+            load_if_exists=True,
+        )
+
+    def _create(self, file: Path, name: str) -> None:
+        """The database, which is put in its place when it is whole.
+
+        Cut short between a table and its index it would lack that for good; and without the one that keeps names
+        apart, every further run would begin a second study of the same name.
+        """
+        storage = _storage(file)
+        self._opened(storage, name)
+        storage.remove_session()
+        storage.engine.dispose()
 
     def replay(self) -> Iterator[Asked]:
         """All candidates of earlier runs, in order. One that was cut short while it was asked for is closed."""
@@ -184,6 +199,10 @@ class Ledger:
             told = getattr(cause, "orig", cause)
             message = f"{told}; put it right, then give the same command again: it goes on from what is there"
             raise InputError(message, str(self._file)) from error
+
+
+def _storage(file: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:

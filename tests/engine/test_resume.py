@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, results, search, study
+
+from ablate.engine.ledger import Ledger
+from ablate.study.launch import plan_of
+from ablate.study.load import load_study
 
 BEFORE, ALL = 11, 13  # candidates: past the random beginning of TPE and into the fourth generation of NSGA-II
 
@@ -112,3 +117,44 @@ def test_twice_in_the_same_place(tmp_path: Path) -> None:
     Driver(tmp_path / "parts", spec).run()
     assert asked(tmp_path / "parts") == asked(tmp_path / "whole")
     assert results(tmp_path / "parts") == results(tmp_path / "whole")
+
+
+def test_killed_between_two_tables_of_the_database(tmp_path: Path) -> None:
+    """SQLite commits each CREATE by itself: a table without its index would never be noticed again."""
+    made: list[str] = []
+    at = 0
+
+    def create(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.lstrip().startswith("CREATE"):
+            made.append(statement)
+            if len(made) == at:
+                raise Killed
+
+    def opened(folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        plan = plan_of(load_study(study()), folder, "cpu")
+        Ledger(folder / "optuna.db", plan.name, plan.space, plan.design, plan.objectives, 0).close()
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", create)
+    try:
+        opened(tmp_path / "whole")
+        total = len(made)
+        assert any("CREATE UNIQUE INDEX ix_studies_study_name" in statement for statement in made)
+        for number in range(1, total + 1):
+            made, at, folder = [], number, tmp_path / str(number)
+            with pytest.raises(Killed):
+                opened(folder)
+            gc.collect()
+            at = 0
+            for _ in range(2):
+                opened(folder)
+            assert schema(folder / "optuna.db") == schema(tmp_path / "whole" / "optuna.db"), number
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", create)
+
+
+def schema(file: Path) -> tuple[list[Any], list[Any]]:
+    """Tables and indices, and the studies that are held."""
+    with sqlite3.connect(file) as held:
+        kinds = held.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
+        return kinds, held.execute("SELECT study_id, study_name FROM studies").fetchall()
