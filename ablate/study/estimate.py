@@ -51,7 +51,7 @@ def flops(candidate: Candidate, setting: Setting, macs: float, images: int, samp
     A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
     the network.
     """
-    calls = candidate.solver.nfe() * _calls(candidate, setting)
+    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule, setting)
     return 2 * macs * (3 * images + samples * calls)
 
 
@@ -96,13 +96,9 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
     return 2 * size**3 / best
 
 
-def _calls(candidate: Candidate, setting: Setting) -> float:
-    """How many images the network looks at for one call of the denoiser, on average over time."""
-    return _looks(candidate.guidance, candidate.schedule, setting)
-
-
 @lru_cache(maxsize=256)
-def _looks(guidance: Guidance, schedule: Schedule, setting: Setting) -> float:
+def _calls(guidance: Guidance, schedule: Schedule, setting: Setting) -> float:
+    """How many images the network looks at for one call of the denoiser, on average over time."""
     import torch
 
     from ablate.kinds.noised import Level
