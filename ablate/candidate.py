@@ -55,7 +55,9 @@ class Candidate(Config):
     # How a step fits into memory; what comes of it is the same up to rounding and dropout's draws.
     micro: Annotated[int | None, Field(ge=1), Extent()] = None  # images a forward pass; None: the batch
     recompute: Annotated[bool, Extent()] = False  # activations of blocks: compute them again, do not keep them
-    sigma_data: Annotated[float | None, Field(gt=0, le=100)] = None  # of the data in [-1, 1]; None: measured
+    sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
+        None  # root mean square of the data in [-1, 1]; None: measured
+    )
 
     @model_validator(mode="after")
     def _micro_divides(self) -> Self:
@@ -68,7 +70,7 @@ class Candidate(Config):
         return self
 
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
-        """The diffusion process of this candidate, for data of that standard deviation unless it gives its own.
+        """The diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
         `uncertainty` is what the weighting built to be trained, if it builds something.
         """

@@ -16,10 +16,11 @@ from ablate.candidate import Candidate
 from ablate.component import Setting
 from ablate.decoding import decoder, seen
 from ablate.judge import Judge, Pause, go_on
+from ablate.labels import sample_labels, shares
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
 from ablate.kinds.process import Process
-from ablate.randomness import Draws
+from ablate.randomness import SampleGenerator
 from ablate.trial import Evaluation
 
 QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
@@ -35,7 +36,10 @@ def quantise(x: Tensor) -> Tensor:
 
 
 class Sampler:
-    """Draws images from a network. Latents and labels are paired over the candidates of a seed."""
+    """Draws images from a network. Latents and labels are paired over the candidates of a seed.
+
+    class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Sampler:
         device: torch.device,
         companion: nn.Module | None = None,
         decode: Decoder = lambda x: x,
+        class_counts: NDArray[np.int64] | None = None,
     ) -> None:
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
@@ -53,7 +58,8 @@ class Sampler:
         self.process = process
         self.setting = setting
         self.device = device
-        self.draws = Draws(seed, device)
+        self.seed = seed
+        self.class_counts = shares(None, setting.classes or 0) if class_counts is None else class_counts
 
     @torch.inference_mode()
     def batches(
@@ -72,15 +78,16 @@ class Sampler:
         averaged = deepcopy(network).eval()
         averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
         solver, guidance, classes = self.candidate.solver, self.candidate.guidance, self.setting.classes
-        for number, first in enumerate(range(0, samples, batch)):
+        drawn_for = None
+        if classes is not None:
+            drawn_for = torch.from_numpy(sample_labels(self.class_counts, samples)).to(self.device)
+        for first in range(0, samples, batch):
             count = min(batch, samples - first)
-            labels = None
-            if classes is not None:
-                labels = torch.arange(first, first + count, device=self.device) % classes
+            labels = None if drawn_for is None else drawn_for[first : first + count]
             denoise = self.process.denoiser(predict, guidance, labels, classes or 0, self.companion)
-            generator = self.draws.at("latents", number)
-            latents = torch.randn(count, *self.setting.shape, device=self.device, generator=generator)
-            x = self.process.prior(latents)
+            shape = (count, *self.setting.shape)
+            generator = SampleGenerator.of(self.seed, first, shape, self.device)
+            x = self.process.prior(generator.normal(shape, torch.float32))
             nfe = 0
             for state in solver.sample(denoise, x, self.candidate.schedule, generator):
                 x, nfe = state.x, state.nfe
@@ -112,7 +119,8 @@ def measure(
     """
     autoencoder = evaluation.autoencoder
     decode = decoder(autoencoder, dataset.encoding, device)
-    sampler = Sampler(candidate, process, setting, seed, device, companion, decode)
+    counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
+    sampler = Sampler(candidate, process, setting, seed, device, companion, decode, counts)
     judge = Judge(evaluation.metrics, dataset, cache, device, pause)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []

@@ -11,7 +11,7 @@ from ablate.kinds.data import Dataset
 from ablate.randomness import Draws
 
 RESIDENT = 2 * 2**30  # bytes of images that are kept on the device; more stay in their memory-mapped file
-LOOKED_AT, VALUES = 10_000, 2**26  # images, and numbers of them, from which their deviation is measured
+LOOKED_AT, VALUES = 10_000, 2**26  # images, and numbers of them, from which their root mean square is measured
 
 
 class Images:
@@ -33,20 +33,20 @@ class Images:
                 torch.tensor(values, device=device)[:, None, None]
                 for values in (self.encoding.shift, self.encoding.scale)
             )
-        self.sigma_data = self._deviation()
+        self.sigma_data = self._root_mean_square()
 
     def __len__(self) -> int:
         return len(self.stored)
 
-    def take(self, index: Tensor, draws: Draws | None = None, number: int = 0) -> Tensor:
+    def take(self, index: Tensor, draws: Draws | None = None, first: int = 0) -> Tensor:
         """(B, C, H, W) fp32: pixels in [-1, 1], or latents after shift and scale.
 
         What is random (which ones are mirrored, latents drawn from mean and deviation) follows from
-        the draws of batch `number` alone. Without draws nothing is mirrored, and latents are the mean.
+        the draws of the images number `first` and on. Without draws nothing is mirrored, and latents are the mean.
         """
         x = _rows(self.stored, index, self.device)
         if draws is not None and (self.flip or self.mirrored is not None):
-            mirrored = torch.rand(len(x), device=self.device, generator=draws.at("flip", number)) < 0.5
+            mirrored = draws.uniform("flip", first, len(x)) < 0.5
             other = x.flip(-1) if self.mirrored is None else _rows(self.mirrored, index, self.device)
             x = torch.where(mirrored[:, None, None, None], other, x)
         if self.encoding is None:
@@ -56,26 +56,28 @@ class Images:
             mean, deviation = z.chunk(2, dim=1)
             z = mean
             if draws is not None:
-                z = mean + deviation * torch.randn(
-                    mean.shape, device=self.device, generator=draws.at("encoding", number)
-                )
+                z = mean + deviation * draws.normal("encoding", first, mean.shape)
         return self._seen(z)
 
     def _seen(self, z: Tensor) -> Tensor:
         assert self.encoding is not None
         return z if self.encoding.normalised else (z - self.shift) * self.scale
 
-    def _deviation(self) -> float:
-        """The standard deviation of what the network sees, over some thousand images spread over the set."""
+    def _root_mean_square(self) -> float:
+        """√E[x²] of what the network sees, over some thousand images spread over the set.
+
+        Not the deviation about the mean: EDM's coefficients and weights (Karras et al. 2022, table 1) bring
+        E[(c_in·x)²] and a zero network's loss to 1 at every level only if σ_data² is E[x0²].
+        """
         count = max(2, min(len(self), LOOKED_AT, VALUES // self.stored[0].numel()))
         index = torch.arange(count, device=self.device) * len(self) // count
         seen = self.take(index)
         if self.encoding is None or not self.encoding.sampled:
-            return float(seen.std())
+            return float(seen.square().mean().sqrt())
         spread = _rows(self.stored, index, self.device).float().chunk(2, dim=1)[1]
         if not self.encoding.normalised:
             spread = spread * self.scale
-        return float((seen.var() + spread.square().mean()).sqrt())  # of the drawn latents: var(mean) + mean(var)
+        return float((seen.square() + spread.square()).mean().sqrt())  # of the drawn latents: E[mean² + deviation²]
 
 
 def _held(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.device, resident: bool) -> Tensor:

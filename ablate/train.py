@@ -84,17 +84,20 @@ class Learner:
         return self.candidate.precision.forward(self.device)
 
     def batch(self) -> tuple[Noised, Tensor | None]:
-        """The next batch, noised, and its labels with some replaced by the null class."""
-        size, number = self.candidate.batch, self.steps_done
-        index = self.draws.order(self.images_seen, size, len(self.data))
-        x0 = self.data.take(index, self.draws, number)
-        uniform = torch.rand(size, dtype=torch.float64, device=self.device, generator=self.draws.at("levels", number))
+        """The next batch, noised, and its labels with some replaced by the null class.
+
+        What is drawn for an image follows from its number in the training, not from the batch it comes in.
+        """
+        size, first = self.candidate.batch, self.images_seen
+        index = self.draws.order(first, size, len(self.data))
+        x0 = self.data.take(index, self.draws, first)
+        uniform = self.draws.uniform("levels", first, size, torch.float64)
         level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
-        noise = torch.randn(x0.shape, device=self.device, generator=self.draws.at("noise", number))
+        noise = self.draws.normal("noise", first, x0.shape)
         labels = None if self.data.labels is None else self.data.labels[index]
         rate = self.candidate.guidance.drop_rate()
         if labels is not None and rate > 0:
-            dropped = torch.rand(size, device=self.device, generator=self.draws.at("drop", number)) < rate
+            dropped = self.draws.uniform("drop", first, size) < rate
             labels = labels.masked_fill(dropped, self.setting.classes or 0)
         return self.process.diffuse(x0, noise, level), labels
 

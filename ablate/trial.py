@@ -57,7 +57,7 @@ class Evaluation(Config):
 
     metrics: tuple[Metric, ...] = ()
     samples: Annotated[int, Field(ge=1)] = 2000
-    batch: Annotated[int, Field(ge=1)] = 250  # images sampled at a time
+    batch: Annotated[int, Field(ge=1), Extent()] = 250  # images sampled at a time; decides memory alone
     autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 

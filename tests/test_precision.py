@@ -109,7 +109,12 @@ def test_the_formats_that_really_ran(backbone: str, precision: str) -> None:
 
 def curve(precision: Any, steps: int = 1000) -> Iterator[float]:
     """Losses of a tiny network."""
-    more = {"precision": precision, "precondition": "edm", "optimizer": {"type": "adamw", "lr": 3e-3}}
+    more = {
+        "precision": precision,
+        "precondition": "edm",
+        "optimizer": {"type": "adamw", "lr": 3e-3},
+        "sigma_data": 0.5,
+    }
     made = Learner(candidate(batch=8, width=4, more=more), DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
     for _ in range(steps):
         yield float(made.step(8.0 * steps).loss)

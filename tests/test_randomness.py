@@ -1,12 +1,16 @@
-"""Every draw is a function of (seed, stream, counter), and of nothing else."""
+"""Every draw is a function of (seed, stream, number of the image), and of nothing else."""
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.randomness import Draws, mix, seed_everything
+from ablate.kinds.solver import noise_like
+from ablate.labels import sample_labels
+from ablate.randomness import Draws, SampleGenerator, block_size, mix, seed_everything
 
 CPU = torch.device("cpu")
 
@@ -68,3 +72,61 @@ def test_global_generator_is_set() -> None:
     torch.rand(3)
     seed_everything(1, "dropout", 7)
     assert torch.equal(one, torch.rand(4))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 300), st.lists(st.integers(1, 200), min_size=1, max_size=5), st.integers(0, 5))
+def test_draws_of_an_image_do_not_depend_on_the_batch_it_comes_in(first: int, sizes: list[int], seed: int) -> None:
+    total, cut = sum(sizes), Draws(seed, CPU)
+    shape = (total, 2, 3)
+    whole = Draws(seed, CPU).normal("noise", first, shape)
+    levels = Draws(seed, CPU).uniform("levels", first, total, torch.float64)
+    starts = [first + sum(sizes[:i]) for i in range(len(sizes))]
+    parts = [
+        (cut.normal("noise", at, (size, 2, 3)), cut.uniform("levels", at, size, torch.float64))
+        for at, size in zip(starts, sizes, strict=True)
+    ]
+    assert torch.equal(torch.cat([noise for noise, _ in parts]), whole)
+    assert torch.equal(torch.cat([uniform for _, uniform in parts]), levels)
+
+
+@pytest.mark.parametrize("batch", [1, 60, 250, 333])
+def test_what_a_solver_draws_for_an_image_does_not_depend_on_the_batch(batch: int) -> None:
+    def drawn(size: int) -> torch.Tensor:
+        rows = []
+        for first in range(0, 600, size):
+            shape = (min(size, 600 - first), 3)
+            generator = SampleGenerator.of(7, first, shape, CPU)
+            latents = generator.normal(shape, torch.float32)
+            rows.append(torch.stack([latents, *(noise_like(latents, generator) for _ in range(2))], dim=1))
+        return torch.cat(rows)
+
+    assert torch.equal(drawn(batch), drawn(600))
+
+
+def test_two_streams_can_be_held_together() -> None:
+    draws = Draws(0, CPU)
+    one, two = draws.at("noise", 0), draws.at("levels", 0)
+    assert torch.equal(torch.randn(4, generator=one), normal(Draws(0, CPU), "noise", 0)[:4])
+    assert torch.equal(torch.randn(4, generator=two), normal(Draws(0, CPU), "levels", 0)[:4])
+
+
+def test_large_images_come_in_smaller_blocks() -> None:
+    assert block_size(128, (3, 32, 32)) == 128
+    assert block_size(128, (3, 512, 512)) == 5
+    assert block_size(128, (10**9,)) == 1
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=20).filter(any), st.integers(1, 400))
+def test_samples_have_the_training_images_shares_of_the_classes(counts: list[int], samples: int) -> None:
+    of = np.asarray(counts)
+    labels = sample_labels(of, samples)
+    drawn = np.bincount(labels, minlength=len(of))
+    assert len(labels) == samples
+    assert np.all(np.abs(drawn - samples * of / of.sum()) < 1 + 1e-9)
+    assert not drawn[of == 0].any()
+
+
+def test_classes_of_one_size_take_turns() -> None:
+    assert sample_labels(np.full(10, 450), 1000).tolist() == [i % 10 for i in range(1000)]
+    assert len(set(np.diff(sample_labels(np.full(10, 450), 5)))) == 1  # not the first five

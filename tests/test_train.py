@@ -38,6 +38,18 @@ def test_candidates_of_one_seed_see_the_same() -> None:
         other.step(1e3)
 
 
+def test_what_an_image_is_shown_with_does_not_depend_on_the_batch() -> None:
+    """Candidates that differ in `batch` are paired image by image: noise, level, class and whether it is dropped."""
+    more = {"guidance": {"type": "cfg", "drop": 0.3}}
+    large, small = learner(candidate(batch=96, more=more)), learner(candidate(batch=32, more=more))
+    whole, parts = drawn(large), []
+    for _ in range(3):
+        parts.append(drawn(small))
+        small.steps_done += 1
+    for one, of in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(one, torch.cat(of))
+
+
 def test_dropped_labels_become_the_null_class() -> None:
     kept = learner(candidate(batch=200))
     dropped = learner(candidate(batch=200, more={"guidance": {"type": "cfg", "drop": 0.3}}))

@@ -24,7 +24,7 @@ class Coefficients(NamedTuple):
 
 
 class Precondition(Component):
-    """Chooses the four coefficients from the level, the target and the data's deviation.
+    """Chooses the four coefficients from the level, the target and the data's root mean square.
 
     One says "unit_variance" in `provides()` where what the network sees, and what it is asked for,
     have variance 1 at every level.
@@ -34,4 +34,4 @@ class Precondition(Component):
 
     @abstractmethod
     def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
-        """The coefficients at `level`, which comes guarded; `sigma_data` is the standard deviation of x0."""
+        """The coefficients at `level`, which comes guarded; `sigma_data` is the root mean square of x0."""

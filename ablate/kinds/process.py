@@ -33,7 +33,7 @@ class Process:
     target: Target
     precondition: Precondition
     weighting: Weighting
-    sigma_data: float  # standard deviation of the data in [-1, 1]
+    sigma_data: float  # root mean square of the data in [-1, 1]
     uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
 
     def level(self, t: Tensor) -> Level:

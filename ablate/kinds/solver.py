@@ -129,7 +129,7 @@ def levels(schedule: Schedule, times: list[float]) -> list[Point]:
 
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise, drawn on the generator's own device."""
-    import torch
+    """Standard normal noise, drawn on the generator's own device: the same for an image in whatever batch it stands."""
+    from ablate.randomness import normal
 
-    return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
+    return normal(x.shape, generator, x.dtype).to(x.device)

@@ -62,7 +62,7 @@ def test_the_network_sees_shifted_and_scaled_latents_and_the_decoder_sees_them_r
     wanted = (z - np.reshape(SHIFT, (2, 1, 1))) * np.reshape(SCALE, (2, 1, 1))
     assert np.allclose(x.numpy(), wanted, atol=1e-5)
     assert np.allclose(decoder(None, made.encoding, CPU)(x).numpy(), z, atol=1e-5)
-    assert Images(made, CPU).sigma_data == pytest.approx(wanted.std(), rel=1e-3)
+    assert Images(made, CPU).sigma_data == pytest.approx(np.sqrt(np.square(wanted).mean()), rel=1e-3)
     # As fast-DiT stores them, scaled already: the network sees them as they lie, the decoder raw again.
     stored = str(write(tmp_path / "scaled", wanted.astype(np.float32), form=form))
     again = Latents(path=stored, reference=reference, shift=SHIFT, scale=SCALE, normalised=True).load(
