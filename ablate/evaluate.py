@@ -16,10 +16,10 @@ from ablate.candidate import Candidate
 from ablate.component import Setting
 from ablate.decoding import decoder, seen
 from ablate.judge import Judge, Pause, go_on
-from ablate.labels import sample_labels, shares
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
 from ablate.kinds.process import Process
+from ablate.labels import sample_labels, shares
 from ablate.randomness import SampleGenerator
 from ablate.trial import Evaluation
 

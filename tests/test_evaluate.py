@@ -16,7 +16,8 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("solver", [{"type": "ddpm", "steps": 3}, {"type": "heun", "steps": 3, "churn": 3}])
 def test_samples_do_not_depend_on_the_batch(solver: dict[str, object]) -> None:
-    made = candidate(more={"solver": solver, "target": "v", "guidance": {"type": "cfg", "scale": 2.0}})
+    dit = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2}  # it predicts zero: the noise is to be seen
+    made = candidate(more={"backbone": dit, "solver": solver, "target": "v", "guidance": "cfg"})
     learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
     sampler = Sampler(made, learner.process, DATA.setting(), 0, CPU)
 
