@@ -60,7 +60,7 @@ def evaluate(
     table = None
     if quality is not None and not quality.is_recorded:
         try:
-            table = results.front([quality.column, "gflops"], along=found.axes)
+            table = results.front([quality.column, "gflops"], found.where, found.axes)
         except InputError as error:
             complain(str(error))
     if as_json:

@@ -14,7 +14,7 @@ from ablate.results.candidates import Candidate
 from ablate.results.objectives import Objective, values
 
 ALPHA = 0.05
-EXACT = 12  # up to here all 2^n sign flips are enumerated
+EXACT = 16  # up to here all 2^n sign flips are enumerated
 RESAMPLES = 99_999
 
 
@@ -36,59 +36,85 @@ def effects(
     """Each candidate's mean difference from the baseline over the seeds that both completed.
 
     Columns: candidate, config_hash, `c.*`, mean (over the pairs), baseline_mean, difference
-    (candidate − baseline), low and high (95 % t interval of the difference), p (two-sided paired
-    permutation test of the mean: exact up to 12 pairs), p_holm (Holm 1979, over the candidates),
+    (candidate − baseline), low and high (95 % intervals that hold for all comparisons at once: Student's t
+    with Bonferroni's correction), p (two-sided paired permutation test of the mean: exact up to 16 pairs),
+    p_holm (Holm 1979, over the candidates: what is below 0.05 is told from chance, and nothing else is),
     n (pairs), smallest_p (the smallest p that n pairs can give, 2/2ⁿ), diverged (seeds of the
-    candidate that diverged: no value, worst of all), note. From the best to the worst; candidates
-    without a pair come last.
+    candidate that diverged: no value, worst of all), note. From the best to the worst; then candidates
+    of which a seed diverged, since a comparison over the others is biased; last those without a pair.
 
-    `attrs`: metric, baseline, baseline_diverged, differences ({config_hash: {seed: difference}}),
-    and `note`, which says when the number of seeds makes p < 0.05 impossible.
+    `attrs`: metric, baseline, baseline_diverged, comparisons (candidates with a pair), differences
+    ({config_hash: {seed: difference}}), and `note`, which says when the number of seeds makes p < 0.05
+    impossible, and what can be done where the baseline has no value.
     """
     frame, _ = values(trials, metrics, [objective], where)
     column = objective.column
-    base = frame[frame["config_hash"] == baseline.config_hash]
+    valued = frame[(frame["state"] == "complete") & np.isfinite(frame[column].to_numpy(dtype=float))]
+    held: dict[str, dict[int, float]] = {}  # by candidate and seed
+    for config_hash, seed, value in zip(valued["config_hash"], valued["seed"], valued[column], strict=True):
+        held.setdefault(str(config_hash), {})[int(seed)] = float(value)
+    seeds = frame.groupby("config_hash").size()
+    diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum()
+    base = held.get(baseline.config_hash, {})
     others = [c for c in candidates if c.config_hash != baseline.config_hash]
+    shared = {c.config_hash: sorted(base.keys() & held.get(c.config_hash, {}).keys()) for c in others}
+    tests = sum(len(pairs) > 0 for pairs in shared.values())
+    base_lost = (int(diverged.get(baseline.config_hash, 0)), int(seeds.get(baseline.config_hash, 0)))
     rows, differences = [], {}
     for candidate in others:
-        of = frame[frame["config_hash"] == candidate.config_hash]
-        pairs = _pairs(of, base, column)
-        delta = (pairs[f"{column}.x"] - pairs[f"{column}.y"]).to_numpy(dtype=float)
-        differences[candidate.config_hash] = {str(s): float(d) for s, d in zip(pairs["seed"], delta, strict=True)}
-        low, high = t_interval(delta)
+        name = candidate.config_hash
+        own = np.array([held[name][seed] for seed in shared[name]])
+        against = np.array([base[seed] for seed in shared[name]])
+        delta = own - against
+        differences[name] = {str(seed): float(d) for seed, d in zip(shared[name], delta, strict=True)}
+        low, high = t_interval(delta, 1 - ALPHA / max(tests, 1))
+        lost = int(diverged.get(name, 0))
         rows.append(
             {
                 "candidate": candidate.label,
                 "config_hash": candidate.config_hash,
                 **{f"c.{path}": label for path, label in candidate.choices.items()},
-                "mean": pairs[f"{column}.x"].mean(),
-                "baseline_mean": pairs[f"{column}.y"].mean(),
+                "mean": own.mean() if len(own) else math.nan,
+                "baseline_mean": against.mean() if len(own) else math.nan,
                 "difference": delta.mean() if len(delta) else math.nan,
                 "low": low,
                 "high": high,
                 "p": permutation_p(delta),
                 "n": len(delta),
                 "smallest_p": smallest_p(len(delta)),
-                "diverged": int((of["state"] == "diverged").sum()),
+                "diverged": lost,
+                "note": _note(len(delta), (lost, int(seeds.get(name, 0))), base_lost, tests),
             }
         )
-    table = pd.DataFrame(rows, columns=None if rows else ["candidate", "config_hash", *_NUMBERS, "n", "diverged"])
+    table = pd.DataFrame(rows, columns=None if rows else ["candidate", "config_hash", *_NUMBERS, "n", "diverged", "note"])
     table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    tests = int(table["p"].notna().sum())
-    table["note"] = [_note(int(row["n"]), int(row["diverged"]), tests) for _, row in table.iterrows()]
     front = [c for c in table.columns if c not in (*_NUMBERS, "n", "diverged", "note")]
     table = table[[*front, *_NUMBERS, "n", "diverged", "note"]]
-    order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, table["n"].to_numpy() == 0])
+    unpaired, biased = table["n"].to_numpy() == 0, table["diverged"].to_numpy() > 0
+    order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, biased, unpaired])
     table = table.iloc[order].reset_index(drop=True)
     pairs_seen = [int(n) for n in table["n"] if n > 0]
     table.attrs.update(
         metric=column,
         baseline=baseline.label,
-        baseline_diverged=int((base["state"] == "diverged").sum()),
+        baseline_diverged=base_lost[0],
+        comparisons=tests,
         differences=differences,
-        note=too_few(max(pairs_seen), tests) if pairs_seen else "no seed was completed by a candidate and the baseline",
+        note=too_few(max(pairs_seen), tests) if pairs_seen else _unpaired(base_lost, others, held),
     )
     return table
+
+
+def _unpaired(lost: tuple[int, int], others: Sequence[Candidate], held: Mapping[str, Mapping[int, float]]) -> str:
+    """Why nothing is compared with the baseline, and what else there is to compare with."""
+    if lost[0] < lost[1] or not lost[0]:
+        return "no seed was completed by a candidate and the baseline"
+    told = "every seed of the baseline diverged, so nothing can be compared with it"
+    sound = [c for c in others if c.config_hash in held]
+    if len(sound) < 2:
+        return told
+    most = max(sound, key=lambda c: len(held[c.config_hash]))  # of equals the first in the study's own order
+    return f'{told}; take another to compare with: load(DIR).effects(baseline="{most.label}")'
 
 
 _NUMBERS = ("mean", "baseline_mean", "difference", "low", "high", "p", "p_holm", "smallest_p")
@@ -108,7 +134,7 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
     """Two-sided p of the mean of (n,) paired differences, if every sign were as likely as its opposite.
 
     The share of the 2ⁿ sign flips whose mean is at least as far from 0 as the observed one (Fisher's
-    randomisation test); beyond 12 pairs a sample of them, with the same seed each time.
+    randomisation test); beyond 16 pairs a sample of them, with the same seed each time.
     """
     if len(delta) == 0:
         return math.nan
@@ -119,8 +145,10 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
             (delta,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=np.random.default_rng(0)
         )
         return float(drawn.pvalue)
-    flips = (np.arange(2 ** len(delta))[:, None] >> np.arange(len(delta)) & 1) * 2 - 1  # (2ⁿ, n)
-    sums = np.abs(flips @ delta)
+    sums = delta[:1]  # every flip has an opposite that is as far from 0: the first sign may stay as it is
+    for one in delta[1:]:
+        sums = np.concatenate([sums + one, sums - one])
+    sums = np.abs(sums)  # (2ⁿ⁻¹,)
     observed = abs(float(delta.sum()))
     return float(np.mean(sums >= observed - 1e-9 * float(np.abs(delta).sum())))  # equal but for rounding counts
 
@@ -156,13 +184,12 @@ def too_few(n: int, tests: int, alpha: float = ALPHA) -> str:
     return f"{told}: p < {alpha:g} is impossible, it takes {pairs_needed(tests, alpha)} seeds"
 
 
-def _note(n: int, diverged: int, tests: int) -> str:
-    parts = [f"{diverged} diverged"] if diverged else []
+def _note(n: int, own: tuple[int, int], base: tuple[int, int], tests: int) -> str:
+    """What to know of one comparison; `own` and `base`: how many seeds diverged, of how many."""
+    parts = []
+    for (lost, of), whose, favours in ((own, "", "its"), (base, " of the baseline", "the baseline's")):
+        if lost:
+            biased = f": compared over the others, which is biased in {favours} favour" if n else ""
+            parts.append(f"{lost} diverged of {of} seed{'s' if of > 1 else ''}{whose}{biased}")
     parts.append(too_few(n, tests) if n else "no pair with the baseline")
     return "; ".join(p for p in parts if p)
-
-
-def _pairs(of: pd.DataFrame, base: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The seeds that both completed with a finite value, in order."""
-    kept = [f[(f["state"] == "complete") & np.isfinite(f[column].astype(float))][["seed", column]] for f in (of, base)]
-    return kept[0].merge(kept[1], on="seed", suffixes=(".x", ".y")).sort_values("seed")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import InputError
 from ablate.results.candidates import Candidate
-from ablate.results.objectives import AXES, Objective, settings, values
+from ablate.results.objectives import AXES, Objective, check_alike, settings, values
 from ablate.trial import STATIC
 
 
@@ -23,58 +23,74 @@ def front(
     where: Mapping[str, Any] | None = None,
     along: Sequence[str] = (),
     violations: Mapping[str, str] | None = None,
+    reference: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Every candidate's mean over its complete seeds, and whether it is non-dominated.
 
     violations: {config_hash: which constraint it breaks}, where the study has constraints: such a candidate
     is not on the front, nor does it beat one that could be; then the column `violates` says what it breaks.
 
-    along: fields of a measurement (`nfe`, `guidance`, `ema`, `solver`, `samples`) of which each value
-    makes a point of its own, so that a candidate that was measured at five numbers of evaluations
-    stands there five times. An objective of that name (`nfe`) is one of them without being said.
+    along: fields of a measurement that say how a model is sampled (`nfe`, `guidance`, `ema`, `solver`), of
+    which each value makes a point of its own, so that a candidate that was measured at five numbers of
+    evaluations stands there five times. An objective of that name (`nfe`) is one of them without being said.
 
     Columns: candidate, config_hash, `c.*`, then `<objective>` and `<objective>.sd` (n − 1 in the
     denominator; missing with one seed) for each, n (complete seeds with every objective finite),
-    diverged and failed (seeds that have no value), on_front. The front comes first, each part from
-    the best to the worst in the first objective.
+    diverged and failed (seeds that have no value), on_front. The front comes first, then what it
+    beats, then candidates of which a seed diverged, then those without a value; each part from the best
+    to the worst in the first objective.
 
-    Two equal candidates are both on the front. `attrs`: objectives, hypervolume (of the front) and
-    its reference_point (each objective's worst mean, and a tenth of the range beyond it), and
-    `note` where the study itself varies how values are taken.
+    A candidate of which a seed diverged is not on the front, whatever its other seeds gave: losing the
+    worst of its seeds would make it look better. Only where no candidate came through with all seeds do they
+    stand there by the means of those that were completed.
 
-    Raises InputError where values of one metric differ in what decides it.
+    Two equal candidates are both on the front. `attrs`: objectives; hypervolume, which the front covers up
+    to its reference_point; and `note` where the study itself varies how values are taken. `reference`
+    gives the reference point, {objective: value}: hypervolumes compare only at one reference point. By
+    default it lies a tenth of the front's range beyond the worst that the front holds in each objective,
+    so that what the front beats does not move it, and another front has another.
+
+    Raises InputError where values of one metric differ in what decides it, over all the points.
     """
-    columns = [goal.column for goal in objectives]
+    columns = list(dict.fromkeys(goal.column for goal in objectives))
     axes = list(dict.fromkeys([*along, *(column for column in columns if column in AXES)]))
     measured_goals = [goal for goal in objectives if goal.column not in AXES]
     if axes and all(goal.is_recorded for goal in measured_goals):
         raise InputError(f"a front along {' and '.join(axes)} needs a metric among its objectives", "objectives")
     rows: list[dict[str, Any]] = []
     explained: dict[str, list[str]] = {}
-    for at in settings(metrics, measured_goals, axes, where):
+    places = settings(metrics, measured_goals, axes, where)
+    if axes:
+        check_alike(trials, metrics, measured_goals, [{**(where or {}), **at} for at in places], axes)
+    for at in places:
         frame, why = values(trials, metrics, measured_goals, {**(where or {}), **at})
         frame = frame.assign(**{axis: at[axis] for axis in axes if axis in columns})
         explained.update(why)
-        found = [_row(c, frame[frame["config_hash"] == c.config_hash], columns, at) for c in candidates]
+        means = {str(key): row for key, row in _means(frame, columns).to_dict("index").items()}
+        found = [_row(c, means, columns, at) for c in candidates]
         rows.extend(row for row in found if row["n"] or not axes)  # not every candidate is measured at every value
     table = pd.DataFrame(rows)
     if table.empty:
         measured = [name for c in columns for name in (c, f"{c}.sd")]
         table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", "diverged", "failed"])
-    signs = np.array([goal.sign for goal in objectives], dtype=float)
+    signs = np.array(list({goal.column: goal.sign for goal in objectives}.values()), dtype=float)
     points = table[columns].to_numpy(dtype=float) * signs
     usable = np.isfinite(points).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
+    valued, lost = usable.copy(), usable & (table["diverged"].to_numpy(dtype=float) > 0)
+    if (usable & ~lost).any():
+        usable &= ~lost
     if violations is not None:
         table["violates"] = table["config_hash"].map(dict(violations)).fillna("")
         usable &= (table["violates"] == "").to_numpy(dtype=bool)
     table["on_front"] = False
     table.loc[usable, "on_front"] = nondominated(points[usable])
-    order = np.lexsort([points[:, 0], ~usable, ~table["on_front"].to_numpy(dtype=bool)])
+    order = np.lexsort([points[:, 0], lost, ~valued, ~usable, ~table["on_front"].to_numpy(dtype=bool)])
     attrs: dict[str, Any] = {"objectives": columns, "hypervolume": None, "reference_point": None}
-    if usable.any():
-        reference = _reference(points[usable])
-        attrs["hypervolume"] = hypervolume(points[usable], reference)
-        attrs["reference_point"] = dict(zip(columns, (reference * signs).tolist(), strict=True))
+    on_front = points[table["on_front"].to_numpy(dtype=bool)]
+    if len(on_front):
+        corner = _reference(on_front) if reference is None else _given(reference, columns) * signs
+        attrs["hypervolume"] = hypervolume(on_front, corner)
+        attrs["reference_point"] = dict(zip(columns, (corner * signs).tolist(), strict=True))
     if explained:
         told = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
         attrs["note"] = f"the study itself varies how values are taken: {told}"
@@ -93,10 +109,17 @@ def nondominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """The volume between minimised (N, M) points and the reference point (M,)."""
+    """The volume between minimised (N, M) points and the reference point (M,); what lies beyond it adds nothing."""
     import moocore
 
     return float(moocore.hypervolume(points, ref=reference))
+
+
+def _given(reference: Mapping[str, float], columns: Sequence[str]) -> NDArray[np.float64]:
+    """A reference point in the order of the objectives."""
+    if set(reference) != set(columns):
+        raise InputError(f"expected a number for each of {', '.join(columns)}, not {dict(reference)!r}", "reference")
+    return np.array([float(reference[column]) for column in columns])
 
 
 def _reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,17 +128,25 @@ def _reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(worst + np.where(margin > 0, margin, 1.0))
 
 
-def _row(candidate: Candidate, of: pd.DataFrame, columns: Sequence[str], at: Mapping[str, Any]) -> dict[str, Any]:
-    complete = of[of["state"] == "complete"]
-    finite = complete[np.isfinite(complete[list(columns)].to_numpy(dtype=float)).all(axis=1)]
+def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """By config_hash: each column's mean and deviation over the complete seeds, and how many seeds there are."""
+    states, hashes = frame["state"], frame["config_hash"]
+    finite = (states == "complete") & np.isfinite(frame[list(columns)].to_numpy(dtype=float)).all(axis=1)
+    of = frame[finite].groupby("config_hash")
+    found = pd.DataFrame(index=pd.Index(hashes.dropna().unique(), name="config_hash"))
+    for column in columns:
+        known = frame.groupby("config_hash") if column in STATIC else of  # what a network costs is known untrained
+        found[column] = known[column].mean().astype(float)
+        found[f"{column}.sd"] = of[column].std(ddof=1)
+    for name, counted in (("n", finite), ("diverged", states == "diverged"), ("failed", states == "failed")):
+        found[name] = counted.groupby(hashes).sum().astype(int)
+    return found
+
+
+def _row(
+    candidate: Candidate, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], at: Mapping[str, Any]
+) -> dict[str, Any]:
     row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
     row.update({f"c.{path}": label for path, label in candidate.choices.items()})
     row.update({axis: value for axis, value in at.items() if axis not in columns})
-    for column in columns:
-        known = of if column in STATIC else finite  # what a network costs is known untrained
-        row[column] = known[column].mean()
-        row[f"{column}.sd"] = finite[column].std(ddof=1)
-    row["n"] = len(finite)
-    row["diverged"] = int((of["state"] == "diverged").sum())
-    row["failed"] = int((of["state"] == "failed").sum())
-    return row
+    return {**row, **means[candidate.config_hash]}

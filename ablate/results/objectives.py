@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,10 @@ DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "
 AXES = ("nfe",)  # numbers of a measurement that may themselves be an objective: how dear a sample is
 # ... unless the study varies just that: the kind whose choice explains the difference.
 EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
+# How a model is sampled: along these a front may go. The others say how well its samples were looked at,
+# and values that differ in them never stand side by side.
+SAMPLING = ("nfe", "guidance", "ema", "solver", "solver_settings")
+FOLLOWS = {"solver_settings": "solver"}  # what one solver has no other than its own of
 # How `ablate evaluate` is told to take them alike; what is not here it takes alike by itself.
 AGAIN = {"samples": "--samples {:g}", "nfe": "--nfe {:g}", "ema": "--ema '{}'", "solver": "--set solver={}"}
 
@@ -98,7 +102,6 @@ def values(
     """
     frame = trials.copy()
     chosen = _restrict(metrics, where or {})
-    complete = trials[trials["state"] == "complete"]
     explained: dict[str, list[str]] = {}
     for goal in objectives:
         if goal.is_recorded:
@@ -106,14 +109,30 @@ def values(
             held = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
             frame[goal.column] = held.where(kept)
             continue
-        rows = last_rows(chosen[(chosen["metric"] == goal.column) & chosen["trial"].isin(set(complete["trial"]))])
-        if reasons := _explain(goal, rows.merge(complete, on="trial", suffixes=("", ".trial"))):
+        rows = _rows(goal, trials, chosen)
+        if reasons := _explain(goal, rows, trials):
             explained[goal.column] = reasons
         if where or len(rows):
             frame[goal.column] = trials["trial"].map(rows.set_index("trial")["value"]).astype(float)
         else:  # a table that came without its measurements
             frame[goal.column] = trials[goal.source].astype(float) if goal.source in trials else float("nan")
     return frame, explained
+
+
+def check_alike(
+    trials: pd.DataFrame,
+    metrics: pd.DataFrame,
+    objectives: Sequence[Objective],
+    points: Sequence[Mapping[str, Any]],
+    axes: Sequence[str],
+) -> None:
+    """Raises InputError where values at several settings (`points`) differ in more than the axes between them."""
+    free = {axis for axis in axes if axis in SAMPLING}
+    free |= {name for name, of in FOLLOWS.items() if of in free}
+    for goal in objectives:
+        if not goal.is_recorded and points:
+            rows = pd.concat([_rows(goal, trials, _restrict(metrics, at)) for at in points])
+            _explain(goal, rows, trials, free)
 
 
 def settings(
@@ -142,18 +161,25 @@ def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     return metrics
 
 
-def _explain(goal: Objective, rows: pd.DataFrame) -> list[str]:
-    """The fields in which the rows differ and the study means them to; InputError for any other."""
+def _rows(goal: Objective, trials: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """The measurement of each complete trial that counts."""
+    complete = set(trials.loc[trials["state"] == "complete", "trial"])
+    return last_rows(chosen[(chosen["metric"] == goal.column) & chosen["trial"].isin(complete)])
+
+
+def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Collection[str] = ()) -> list[str]:
+    """The fields in which the rows differ and the study means them to; InputError for any other that is not free."""
     reasons = []
     for name in DECIDES:
-        given = rows[name].astype(object).where(rows[name].notna(), None)
-        if given.nunique(dropna=False) <= 1:
+        if name in free or rows[name].nunique(dropna=False) <= 1:
             continue
-        paths = [c for c in map(str, rows.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")]
-        if paths and not _varies_within(given, rows, paths):
+        paths = [c for c in map(str, trials.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")]
+        beside = rows.merge(trials[["trial", *paths]], on="trial")
+        given = beside[name].astype(object).where(beside[name].notna(), None)
+        if paths and not _varies_within(given, beside, paths):
             reasons.append(name)
         else:
-            raise InputError(_refusal(goal, name, given, rows))
+            raise InputError(_refusal(goal, name, given, beside))
     return reasons
 
 

@@ -21,7 +21,7 @@ CAPTIONS = {
     "front": "Quality against cost. Small points are seeds, large ones their mean, bars one standard deviation; "
     "the line joins the candidates that no other beats in both.",
     "effects": "Each candidate against the baseline, paired by seed: small points are seeds, the bar is the 95 % t "
-    "interval of the mean difference, p is Holm-corrected.",
+    "interval of the mean difference that holds for all comparisons at once (Bonferroni), p is Holm-corrected.",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law through the points; beside it the sizes that "

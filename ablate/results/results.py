@@ -154,6 +154,7 @@ class Results:
         objectives: Sequence[str] | None = None,
         where: Mapping[str, Any] | None = None,
         along: Sequence[str] = (),
+        reference: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
         """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
 
@@ -161,15 +162,25 @@ class Results:
         A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
         in `{"samples": 2000}`, where there are several. along: fields such as `["nfe"]` or `["guidance"]`,
         of which each value makes a point of its own; `nfe` may also be an objective, as in
-        `front(["kid", "nfe"])`. See `ablate.results.front.front` for the columns.
+        `front(["kid", "nfe"])`. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
+        counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
-        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation).
+        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points.
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
-        broken = violations(self._stored.trials, self.metrics, self.lock, where)
-        return front(self._stored.trials, self.metrics, self.candidates, goals, where, along, broken)
+        if reference is not None:  # of short names too
+            reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
+        stored, broken = self._stored, self.violations(where)
+        return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+
+    def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
+        """{config_hash: what it breaks} of the candidates that break a constraint; None where the study has none.
+
+        Raises InputError where values of one metric differ in what decides it.
+        """
+        return violations(self._stored.trials, self._stored.metrics, self.lock, where)
 
     def effects(
         self,
@@ -190,7 +201,7 @@ class Results:
         if against is None:
             known = ", ".join(c.label for c in self.candidates) or "none yet"
             raise InputError(f"the study's baseline has no trial; name another one of: {known}", "baseline")
-        return effects(self._stored.trials, self.metrics, self.candidates, objective, against, where)
+        return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
 
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
         """How a metric follows Gflops over the candidates: correlation and power law, over their means.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
-from ablate.results.numbers import number
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -65,7 +64,7 @@ def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
     if len(numbers) and numbers["on_front"].any():
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])
-        marks.append(f"●: on the front of {objectives} (hypervolume {number(front.attrs['hypervolume'])})")
+        marks.append(f"●: on the front of {objectives}")
     if "violates" in numbers and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
     if "p_holm" in numbers:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.errors import InputError
+from ablate.results.front import front
 from ablate.results.numbers import count, plus_minus, probability
 
 if TYPE_CHECKING:
@@ -21,21 +22,24 @@ def grouped(results: Results) -> pd.DataFrame:
     """Numbers: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds),
     seconds, n, diverged, failed, on_front, and the effect on the first metric against the baseline.
 
-    Best first in the study's quality. What cannot be computed, because values were taken in
+    Best first in the study's quality, candidates of which a seed diverged after all that came through. What cannot be computed, because values were taken in
     different ways, is left missing and named in `attrs["problems"]`.
     """
     problems: list[str] = []
-    costs = results.front(["gflops", "params", "seconds"])
+    costs = front(results.trials, results.metrics, results.candidates, results.objectives(["gflops", "params", "seconds"]))
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
-    if "violates" in costs:
-        table["violates"] = costs["violates"]
+    try:
+        if (broken := results.violations()) is not None:
+            table["violates"] = table["config_hash"].map(broken).fillna("")
+    except InputError as error:
+        problems.append(str(error))
     measured = [o.column for o in results.measured]
     for column in measured:
         try:
             of = results.front([column]).set_index("config_hash")
         except InputError as error:
-            problems.append(str(error))
+            problems += [str(error)] if str(error) not in problems else []
             continue
         for name in (column, f"{column}.sd"):
             table[name] = table["config_hash"].map(of[name])
@@ -49,7 +53,8 @@ def grouped(results: Results) -> pd.DataFrame:
         for name in EFFECT:
             table[name] = table["config_hash"].map(effects[name]).astype(float)
     if quality and quality.column in table:
-        order = np.argsort((table[quality.column] * quality.sign).to_numpy(dtype=float), kind="stable")
+        worth = (table[quality.column] * quality.sign).to_numpy(dtype=float)
+        order = np.lexsort([worth, (table["diverged"] > 0).to_numpy(), np.isnan(worth)])
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()

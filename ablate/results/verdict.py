@@ -35,6 +35,11 @@ def _best(results: Results, quality: Objective) -> str:
         ranked = ranked[ranked["violates"] == ""]
         if ranked.empty:
             return "Every candidate with a value breaks a constraint."
+    lost = ranked["diverged"] > 0
+    if not lost.all():
+        ranked = ranked[~lost]
+    elif (table["n"] > 0).sum() > len(ranked):
+        return "Every candidate with a value breaks a constraint, or lost a seed that diverged."
     ranked = ranked.iloc[(ranked[quality.column] * quality.sign).argsort(kind="stable")]
     best, base = ranked.iloc[0], results.baseline
     n = int(best["n"])
@@ -43,8 +48,8 @@ def _best(results: Results, quality: Objective) -> str:
     title = _called(str(best["candidate"]), own=base is not None and base.config_hash == best["config_hash"])
     told = f"{title} has the best {quality.column}, {value} {seeds}, at {number(best['gflops'], 3)} Gflops"
     if best["diverged"]:
-        told += f" (but {best['diverged']} of its seeds diverged)"
-    if len(ranked) == 1:
+        told += f" (but {best['diverged']} of its seeds diverged, as of every candidate a seed diverged)"
+    if (table["n"] > 0).sum() == 1:
         return f"{told}; it is the only candidate with a value, so there is nothing to compare."
     if base is None:
         return f"{told}; no trial of the baseline tells what that is worth."
@@ -59,15 +64,14 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
     assert base is not None
     alone = base.label == "baseline"  # it has no name of its own where several choices are moved
     named = "the baseline" if alone else f"the baseline {base.label}"
-    than = "the baseline" if alone else base.label
     if best["config_hash"] == base.config_hash:
-        told = effects["p_holm"] < ALPHA
+        told = (effects["p_holm"] < ALPHA) & (effects.attrs["baseline_diverged"] == 0)  # else it is biased
         worse = list(effects.loc[told & (effects["difference"] * quality.sign > 0), "candidate"])
         if worse:
             return (
                 f"; {_listed(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
             )
-        return f", but no candidate is distinguishable from it.{because}{_by_interval(effects, quality, than)}"
+        return f", but no candidate is distinguishable from it.{because}"
     row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
     if row["n"] == 0:
         return f"; no seed pairs it with {named}.{because}"
@@ -75,28 +79,18 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
     cost = _cost(float(best["gflops"]), own)
     interval = ""
     if math.isfinite(row["low"]):
-        interval = f"95 % interval {signed(row['low'])} to {signed(row['high'])}, "
+        tests = effects.attrs["comparisons"]
+        over = f" over all {tests} comparisons" if tests > 1 else ""
+        interval = f"95 % interval{over} {signed(row['low'])} to {signed(row['high'])}, "
     difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
+    if row["diverged"]:
+        return f": {difference} against {named}, {cost}, over the seeds that both completed, which decides nothing."
     if row["p_holm"] < ALPHA:
         return (
             f": {difference} against {named}, {cost}; the difference is distinguishable from chance."
         )
     undecided = f": {difference} against {named}, {cost}, which is not distinguishable from chance."
-    return f"{undecided}{because}{_by_interval(effects, quality, than)}"
-
-
-def _by_interval(effects: pd.DataFrame, quality: Objective, base: str) -> str:
-    """What the t intervals say where the permutation test cannot say anything: a hint, with its assumption."""
-    if not effects.attrs["note"]:
-        return ""
-    said = []
-    for word, sign in (("better", -quality.sign), ("worse", quality.sign)):
-        clear = (effects["low"] > 0) if sign > 0 else (effects["high"] < 0)
-        if names := list(effects.loc[clear, "candidate"]):
-            said.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}")
-    if not said:
-        return ""
-    return f" By the 95 % t intervals, which take differences to be normal, {' and '.join(said)} than {base}."
+    return f"{undecided}{because}"
 
 
 def _cost(own: float, base: float) -> str:
@@ -115,6 +109,8 @@ def _unmeasured(results: Results) -> str:
 
 def _breaking(results: Results) -> str:
     """Who breaks a constraint, and so is on no front and cannot be the best."""
+    if not results.lock.get("constraints"):
+        return ""
     try:
         table = results.front()
     except InputError:  # told already

@@ -18,8 +18,8 @@ from ablate.kinds.data import Data
 from ablate.kinds.executor import Pool
 from ablate.kinds.solver import Solver
 from ablate.registry import Catalog, catalog
+from ablate.results import Results, write_tables
 from ablate.results import load as load_results
-from ablate.results import write_tables
 from ablate.study import lock
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving
 from ablate.study.yaml import value
@@ -35,7 +35,8 @@ class Remeasured:
     measured: int = 0
     reused: int = 0  # were there already
     failed: dict[str, str] = field(default_factory=dict)  # {trial: why}
-    axes: tuple[str, ...] = ()  # fields of a measurement that take more than one value
+    axes: tuple[str, ...] = ()  # how a model is sampled: fields of a measurement that take more than one value
+    where: dict[str, Any] = field(default_factory=dict)  # what all values beside each other have in common
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,23 @@ def remeasure(
         _work(pool, queue, found, say)
     write_tables(folder)
     again = load_results(folder)
-    axes = [name for name in ("nfe", "guidance", "ema", "samples") if again.metrics[name].nunique() > 1]
-    found.axes = tuple(axes)
+    found.axes, found.where = _laid_out(again, request.samples)
     return found
+
+
+def _laid_out(results: Results, samples: int | None) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The axes along which the values of the study's quality stand, and where: of as many samples as were asked for.
+
+    What was measured on other numbers of samples is another thing, and stands on another front.
+    """
+    quality = results.quality
+    rows = results.metrics[results.metrics["metric"] == (quality.column if quality else "")]
+    counts = rows["samples"].dropna().unique()
+    where: dict[str, Any] = {}
+    if len(counts) > 1:
+        where = {"samples": samples if samples in counts else rows["samples"].iloc[0]}  # the study's own come first
+        rows = rows[rows["samples"] == where["samples"]]
+    return tuple(name for name in ("nfe", "guidance", "ema") if rows[name].nunique() > 1), where
 
 
 def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None]) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from results_folders import METRIC, Study
+from results_folders import METRIC, Study, config_hash, measurement
 from scipy import stats
 
 from ablate.errors import InputError
-from ablate.results import load
+from ablate.results import Results, frames, load
 from ablate.results.effects import holm, pairs_needed, permutation_p, smallest_p, t_interval, too_few
+from ablate.results.store import Stored
+from ablate.results.verdict import verdict
 
 differences = st.lists(st.integers(-50, 50), min_size=1, max_size=8).map(lambda d: np.array(d, dtype=float) / 8)
 
@@ -34,14 +39,15 @@ def test_p_is_never_below_the_smallest(delta: np.ndarray) -> None:
     assert smallest_p(len(delta)) <= permutation_p(delta) <= 1
 
 
-@pytest.mark.parametrize("n", range(1, 13))
+@pytest.mark.parametrize("n", range(1, 17))
 def test_the_smallest_p_is_reached(n: int) -> None:
     assert permutation_p(np.ones(n)) == smallest_p(n) == min(1.0, 2 / 2**n)
 
 
 def test_many_pairs_are_sampled_and_repeatable() -> None:
-    delta = np.random.default_rng(0).normal(0.4, 1, 13)
-    exact = np.mean([abs(np.dot(s, delta)) >= abs(delta.sum()) for s in itertools.product((-1, 1), repeat=13)])
+    delta = np.random.default_rng(0).normal(0.4, 1, 17)
+    flips = np.array(list(itertools.product((-1, 1), repeat=17)), dtype=np.int8)
+    exact = np.mean(np.abs(flips @ delta) >= abs(delta.sum()) - 1e-12)
     assert permutation_p(delta) == permutation_p(delta)
     # binomial error of the sampled p: four standard deviations
     assert permutation_p(delta) == pytest.approx(exact, abs=8 * math.sqrt(exact / 99_999))
@@ -76,6 +82,70 @@ def test_too_few_seeds_are_told() -> None:
     for tests in range(1, 20):
         n = pairs_needed(tests)
         assert tests * smallest_p(n) < 0.05 <= tests * smallest_p(n - 1)
+
+
+@pytest.mark.parametrize("tests", [1, 2, 9, 60, 150])
+def test_so_many_seeds_can_decide(tests: int) -> None:
+    """`pairs_needed` is the least with which a comparison can fall below 0.05, beside so many others that show nothing."""
+    noise = np.random.default_rng(tests).normal(size=(tests, 64))
+
+    def smallest(n: int) -> float:
+        p = [permutation_p(np.ones(n)), *(permutation_p(row[:n]) for row in noise[1:12])]
+        return float(np.nanmin(holm(np.array([*p, *[1.0] * (tests - len(p))][:tests]))))
+
+    assert smallest(pairs_needed(tests)) < 0.05 <= smallest(pairs_needed(tests) - 1)
+
+
+def tables(rng: np.random.Generator, alternatives: int, seeds: int, means: Sequence[float] = ()) -> Results:
+    """A study without files: the baseline and its alternatives, of means that are equal unless they are given."""
+    labels = ["adaln_zero", *(f"other_{i}" for i in range(alternatives))]
+    shared, rows, measured = rng.normal(size=seeds), [], []
+    for i, label in enumerate(labels):
+        for seed in range(seeds):
+            digest = config_hash({"backbone.conditioning": label})
+            trial = f"{digest[:12]}-s{seed}"
+            value = (means[i] if means else 0.0) + 5 + shared[seed] + rng.standard_t(4)
+            rows.append({"trial": trial, "config_hash": digest, "seed": seed, "state": "complete", "gflops": 1.0})
+            rows[-1]["choices"] = {"backbone.conditioning": label}
+            measured.append({**measurement(METRIC, value, 1000), "trial": trial})
+    results = Results(Path("nowhere"))
+    held = frames.metrics(measured)
+    vars(results)["_stored"] = Stored(frames.trials(rows, held), held, frames.curves([]))
+    named = {"baseline": {"backbone.conditioning": "adaln_zero"}, "metrics": {"kid": METRIC}, "objectives": ["kid"]}
+    vars(results).update(lock=named, study={})
+    return results
+
+
+CLAIM = r"distinguishably|is distinguishable from chance|\b(better|worse)\b"
+
+
+@pytest.mark.parametrize(("alternatives", "seeds", "studies"), [(3, 3, 20), (9, 8, 40), (3, 9, 40)])
+def test_the_verdict_names_a_difference_in_no_more_than_one_study_in_twenty_that_has_none(
+    alternatives: int, seeds: int, studies: int
+) -> None:
+    rng = np.random.default_rng([alternatives, seeds])
+    told, apart = 0, 0
+    for _ in range(studies):
+        results = tables(rng, alternatives, seeds)
+        told += bool(re.search(CLAIM, verdict(results)))
+        effects = results.effects()
+        apart += bool(((effects["low"] > 0) | (effects["high"] < 0)).any())
+    most = stats.binom.ppf(0.999, studies, 0.05)  # so many, were it one in twenty
+    assert told <= most
+    assert apart <= most, "the intervals are to hold for all comparisons at once"
+
+
+def test_what_differs_is_still_told() -> None:
+    said = verdict(tables(np.random.default_rng(0), 2, 9, means=[0, 8, 30]))
+    assert "other_0 and other_1 are distinguishably worse" in said
+
+
+def test_of_two_collapsed_models_none_is_called_better(study: Study) -> None:
+    study.head()
+    for seed in range(3):
+        study.trial(name("adaln_zero"), seed, {METRIC: 27.42 + 0.001 * seed})
+        study.trial(name("adaln"), seed, {METRIC: 27.37 + 0.0011 * seed})
+    assert not re.search(CLAIM, verdict(load(study.path)))
 
 
 def name(label: str) -> dict[str, str]:

@@ -51,9 +51,24 @@ def test_means_deviations_and_the_front(study: Study) -> None:
     assert dict(by["n"]) == {"adaln_zero": 2, "adaln": 2, "in_context": 2, "cross": 1}
     assert set(front[front["on_front"]]["candidate"]) == {"adaln_zero", "adaln"}
     assert list(front["on_front"]) == [True, True, False, False]
-    # worst means 6 and 4, a tenth of the ranges (4 and 3) beyond
-    assert front.attrs["reference_point"] == pytest.approx({METRIC: 6.4, "gflops": 4.3})
-    assert front.attrs["hypervolume"] == pytest.approx((6.4 - 2) * (4.3 - 2) + (6.4 - 3) * (2 - 1))
+    # a tenth of the front's own ranges (1 and 1) beyond its ends
+    assert front.attrs["reference_point"] == pytest.approx({METRIC: 3.1, "gflops": 2.1})
+    assert front.attrs["hypervolume"] == pytest.approx((3.1 - 2) * (2.1 - 2) + (3.1 - 3) * (2 - 1))
+
+
+def test_a_hypervolume_counts_up_to_the_point_that_is_given(study: Study) -> None:
+    study.head()
+    fill(study, {"adaln_zero": [2.0], "adaln": [3.0]}, {"adaln_zero": 2, "adaln": 1})
+    alone = load(study.path).front()
+    fill(study, {"in_context": [90.0]}, {"in_context": 40})
+    results = load(study.path)
+    assert results.front().attrs["hypervolume"] == alone.attrs["hypervolume"], "what the front beats moves it"
+    given = results.front(reference={"kid": 10, "gflops": 3}).attrs
+    assert given["reference_point"] == {METRIC: 10, "gflops": 3}
+    assert given["hypervolume"] == pytest.approx((10 - 2) * (3 - 2) + (10 - 3) * (2 - 1))
+    assert "(hypervolume" not in results.summary(plain=True), "it would be compared where it cannot be"
+    with pytest.raises(InputError, match="a number for each of"):
+        results.front(reference={"kid": 10})
 
 
 def test_equal_candidates_stay_together(study: Study) -> None:
@@ -78,7 +93,7 @@ def test_larger_is_better(study: Study) -> None:
     front = load(study.path).front()
     assert list(front["candidate"]) == ["adaln_zero", "adaln"]
     assert list(front["on_front"]) == [True, False]
-    assert front.attrs["reference_point"][METRIC] == pytest.approx(0.9)
+    assert front.attrs["reference_point"][METRIC] == pytest.approx(1.8)
 
 
 def test_diverged_and_failed_are_counted_and_never_on_the_front(study: Study) -> None:
@@ -90,6 +105,54 @@ def test_diverged_and_failed_are_counted_and_never_on_the_front(study: Study) ->
     assert by.loc["adaln", ["n", "diverged", "failed"]].tolist() == [0, 1, 1]
     assert not by.loc["adaln", "on_front"]
     assert by.loc["adaln", "gflops"] == 1.0
+
+
+def test_a_constraint_on_values_taken_differently_is_told_and_no_end(study: Study) -> None:
+    study.head(lock={"constraints": {"kid": {"at_most": 1.5}}})
+    fill(study, {"adaln_zero": [1.0, 2.0]}, {"adaln_zero": 1})
+    fill(study, {"adaln": [1.0]}, {"adaln": 1}, samples=50)
+    assert load(study.path).summary(plain=True).count("warning: the values of") == 1
+
+
+def test_losing_its_worst_seed_helps_no_candidate(study: Study) -> None:
+    """`adaln` is `adaln_zero` but for a seed that diverged: its mean over the others is better, its place is not."""
+    study.head()
+    fill(study, {"adaln_zero": [1.0, 1.1, 2.0], "cross": [3.0, 3.0, 3.0]}, {"adaln_zero": 1, "cross": 1})
+    fill(study, {"adaln": [1.0, 1.1]}, {"adaln": 1})
+    study.trial({"backbone.conditioning": "adaln"}, 2, {METRIC: 1e9}, state="diverged", gflops=1)
+    study.trial({"backbone.conditioning": "lost"}, 0, state="diverged", gflops=1)
+    results = load(study.path)
+    front = results.front()
+    assert list(front["candidate"]) == ["adaln_zero", "cross", "adaln", "lost"]
+    assert list(front["on_front"]) == [True, False, False, False]
+    assert front[METRIC].tolist()[2] == pytest.approx(1.05), "the mean over what was completed is shown"
+    table = results.summary(plain=True)
+    assert [line.split()[0] for line in table.splitlines()[2:6]] == ["adaln_zero", "cross", "adaln", "lost"]
+    assert "adaln_zero, the baseline, has the best" in table
+    effects = results.effects()
+    assert list(effects["candidate"]) == ["cross", "adaln", "lost"]
+    assert "1 diverged of 3 seeds" in effects["note"][1] and "in its favour" in effects["note"][1]
+
+
+def test_where_every_candidate_lost_a_seed_the_others_decide(study: Study) -> None:
+    study.head()
+    for name, value in (("adaln_zero", 1.0), ("adaln", 2.0)):
+        study.trial({"backbone.conditioning": name}, 0, {METRIC: value})
+        study.trial({"backbone.conditioning": name}, 1, state="diverged")
+    results = load(study.path)
+    assert results.front().set_index("candidate")["on_front"].to_dict() == {"adaln_zero": True, "adaln": False}
+    assert "as of every candidate a seed diverged" in results.summary(plain=True)
+
+
+def test_a_baseline_that_diverged_says_how_else_to_compare(study: Study) -> None:
+    study.head()
+    fill(study, {"adaln": [1.0, 1.1], "cross": [2.0, 2.1]}, {"adaln": 1, "cross": 1})
+    for seed in range(2):
+        study.trial({"backbone.conditioning": "adaln_zero"}, seed, state="diverged")
+    results = load(study.path)
+    told = results.summary(plain=True)
+    assert "Every seed of the baseline diverged" in told and 'effects(baseline="adaln")' in told
+    assert results.effects(baseline="adaln").set_index("candidate").loc["cross", "n"] == 2
 
 
 @pytest.mark.parametrize(
@@ -113,6 +176,13 @@ def test_values_that_were_taken_differently_never_mix(study: Study, field: str, 
     for ask in (results.front, results.effects):
         with pytest.raises(InputError, match=f"differ in {field}.*ablate evaluate DIR.*where="):
             ask()
+    if field == "samples":  # nor between the points of one front
+        fill(study, {"adaln": [1.0]}, {"adaln": 1}, guidance="cfg(3)", samples=500)
+        for along in (["guidance"], ["guidance", "samples"], ["samples"]):
+            with pytest.raises(InputError, match="differ in samples.*ablate evaluate DIR.*where="):
+                load(study.path).front(["kid", "gflops"], along=along)
+        fill(study, {"adaln": [1.0]}, {"adaln": 1}, **{field: value})
+        results = load(study.path)
     kept = results.front(where={field: value}).set_index("candidate")
     assert kept.loc["adaln", "n"] == 1
     assert kept.loc["adaln_zero", "n"] == 0
