@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ablate.component import Choice, Config, Extent, Setting, fill, slot
-from ablate.errors import Path, Problem, SpecError
+from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.explain import blamed
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip
 from ablate.kinds.data import Data
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
     from ablate.flops import Cost
 
 
+MOST_PARAMS = 10**12
+
+
+class BuildError(InputError):
+    """A candidate whose fields are in order cannot be built; the cause is the plugin's own exception."""
+
+
 class Candidate(Config):
     """Backbone, process, training and sampling: what stands under `base:` in a study."""
 
@@ -51,9 +59,9 @@ class Candidate(Config):
     precision: Precision = slot()
     solver: Solver = slot()
     guidance: Guidance = slot()
-    batch: Annotated[int, Field(ge=1), Choice(64, 128, 256)] = 128  # images a training step
+    batch: Annotated[int, Field(ge=1, le=1_000_000), Choice(64, 128, 256)] = 128  # images a training step
     # How a step fits into memory; what comes of it is the same up to rounding and dropout's draws.
-    micro: Annotated[int | None, Field(ge=1), Extent()] = None  # images a forward pass; None: the batch
+    micro: Annotated[int | None, Field(ge=1, le=1_000_000), Extent()] = None  # images a forward pass; None: the batch
     recompute: Annotated[bool, Extent()] = False  # activations of blocks: compute them again, do not keep them
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
         None  # root mean square of the data in [-1, 1]; None: measured
@@ -109,11 +117,21 @@ def misfits(candidate: Candidate, data: Data | None, setting: Setting, path: Pat
 
 @lru_cache(maxsize=4096)
 def cost_of(backbone: Backbone, setting: Setting) -> Cost:
-    """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated."""
+    """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
+
+    Raises BuildError where its own code fails, and where the network is larger than any machine.
+    """
     import torch
 
     from ablate.flops import measure
 
-    with torch.device("meta"):
-        network = backbone.build(setting)
-    return measure(network, setting)
+    named = f"backbone {backbone.name!r}"
+    try:
+        with torch.device("meta"):
+            network = backbone.build(setting)
+        params = sum(parameter.numel() for parameter in network.parameters())
+        if params <= MOST_PARAMS:
+            return measure(network, setting)
+    except Exception as error:  # a plugin's own code
+        raise BuildError(f"{named} cannot be built: {blamed(error)}") from error
+    raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

@@ -27,6 +27,9 @@ Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")
 
 
+LARGEST = 2**63 - 1  # of whole numbers
+LONGEST = 10_000  # of words, in letters
+
 # --- metadata of a field, in `Annotated[...]` ---------------------------------------------------
 
 
@@ -285,7 +288,7 @@ def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path
     except ValidationError as error:
         for one in error.errors():
             at = (*path, *one["loc"])
-            if at[: len(path) + 1] not in broken:
+            if at[: len(path) + 1] not in broken and (one["loc"] or not broken):  # a whole is judged if its parts are
                 problems.append(Problem(at, explain(one, cls, _called(cls), _known(cls))))
     if problems:
         raise SpecError(problems)
@@ -301,6 +304,8 @@ def _fill_field(
     if kind is None and nested is None:
         if isinstance(given, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
             raise SpecError([Problem(path, f"expected a number, not {given!r}")])  # pydantic takes True for 1
+        if problems := list(_too_large(given, path)):
+            raise SpecError(problems)
         return {}
     if kind is None:
         if nested is None or given is None or isinstance(given, nested):
@@ -320,6 +325,20 @@ def _fill_field(
     if isinstance(given, Mapping) and "type" not in given and named is not None:
         given = {"type": named, **given}
     return {field: create(kind, given, resolver, path)}
+
+
+def _too_large(given: Any, path: Path) -> Iterator[Problem]:
+    """What no field holds, whether its author thought of a bound or not: tensors and tables count in 64 bits."""
+    if isinstance(given, int) and not -LARGEST <= given <= LARGEST:
+        yield Problem(path, f"{short(given)} is too large: a whole number has at most 64 bits here")
+    elif isinstance(given, str) and len(given) > LONGEST:
+        yield Problem(path, f"holds {len(given):,} letters, of at most {LONGEST:,}: {short(given)}")
+    elif isinstance(given, Mapping):
+        for key, held in given.items():
+            yield from _too_large(held, (*path, key))
+    elif isinstance(given, list | tuple):
+        for i, held in enumerate(given):
+            yield from _too_large(held, (*path, i))
 
 
 def _called(cls: type[Config]) -> str:

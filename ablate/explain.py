@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from ablate.errors import did_you_mean
+
+_HERE = f"{Path(__file__).parent}{os.sep}"
+_INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
+_PYTHON = f"{sysconfig.get_path('stdlib')}{os.sep}"
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -48,7 +56,26 @@ def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
             return f"{message}, not {short(error['input'])}"
 
 
+def blamed(error: BaseException) -> str:
+    """An exception in a line: its type, what it says, and the file and line of a plugin's code that led to it."""
+    told = " ".join(str(error).split())
+    shown = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not _foreign(f.filename)]
+    return f"{shown[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else shown[:500]
+
+
+def _foreign(file: str) -> bool:
+    """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
+    if file.startswith(_INSTALLED):  # may lie inside of Python's own
+        return file.startswith((f"{_INSTALLED}torch{os.sep}", _HERE))
+    return file.startswith(("<", _HERE, _PYTHON))
+
+
 def short(value: Any) -> str:
     """A value as it was given, or its beginning."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Extent, Setting, digest
+from ablate.errors import InputError
 from ablate.fields import get
 from ablate.files import read_json
 from ablate.kinds.autoencoder import Autoencoder
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from ablate.flops import Cost
 
 
+MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
+
+
 class Budget(Config):
     """How long a candidate trains; exactly one of the four is given."""
 
-    images: Annotated[int | None, Field(ge=1)] = None
-    steps: Annotated[int | None, Field(ge=1)] = None
-    train_gflops: Annotated[float | None, Field(gt=0)] = None  # forward and backward: 3 · Gflops · images
-    minutes: Annotated[float | None, Field(gt=0)] = None  # of training; what a machine does in it differs
+    images: Annotated[int | None, Field(ge=1, le=MOST_IMAGES)] = None
+    steps: Annotated[int | None, Field(ge=1, le=10**9)] = None
+    train_gflops: Annotated[float | None, Field(gt=0, le=1e15)] = None  # forward and backward: 3 · Gflops · images
+    minutes: Annotated[float | None, Field(gt=0, le=1e7)] = None  # of training; what a machine does in it differs
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -44,20 +48,30 @@ class Budget(Config):
         return {key: value for key, value in super().active().items() if value is not None}
 
     def images_for(self, batch: int, gflops: float) -> int | None:
-        """Images to train on, in whole steps; None where time decides."""
+        """Images to train on, in whole steps; None where time decides.
+
+        Raises InputError where steps or Gflops come to more images than anyone can train on.
+        """
+        if self.images is not None:
+            return batch * math.ceil(self.images / batch)
         if self.steps is not None:
-            return self.steps * batch
-        if self.train_gflops is not None:
-            return batch * max(1, round(self.train_gflops / (3 * gflops) / batch))
-        return None if self.images is None else batch * math.ceil(self.images / batch)
+            found: float = self.steps * batch
+        elif self.train_gflops is not None:
+            found = math.inf if gflops <= 0 else self.train_gflops / (3 * gflops)
+        else:
+            return None
+        if found > MOST_IMAGES:
+            of = f"{batch} images a step" if self.steps is not None else f"a network of {gflops:g} Gflops"
+            raise InputError(f"budget: comes to {found:.3g} images with {of}; at most {MOST_IMAGES:,} are trained on")
+        return batch * max(1, round(found / batch))
 
 
 class Evaluation(Config):
     """What is measured at the end of a trial."""
 
     metrics: tuple[Metric, ...] = ()
-    samples: Annotated[int, Field(ge=1)] = 2000
-    batch: Annotated[int, Field(ge=1), Extent()] = 250  # images sampled at a time; decides memory alone
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
+    batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 250  # images sampled at a time; decides memory alone
     autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 

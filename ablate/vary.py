@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
@@ -133,12 +134,12 @@ def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
     types = {info.annotation, *get_args(info.annotation)}
     if not types & {int, float}:
         raise SpecError([Problem((path,), "holds no number, so it has no range: list the choices")])
-    numbers = [n for n in (low, high) if isinstance(n, int | float) and not isinstance(n, bool)]
+    numbers = [n for n in (low, high) if isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n)]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise SpecError([Problem((path,), f"a range needs numbers low < high, not {low!r} and {high!r}")])
     if log and (numbers[0] <= 0 or step is not None):
         raise SpecError([Problem((path,), "a logarithmic range needs low > 0, and no step")])
-    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or step <= 0):
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf):
         raise SpecError([Problem((path, "step"), f"expected a number above 0, not {step!r}")])
     integer = float not in types
     if integer and any(n is not None and n != int(n) for n in (*numbers, step)):

@@ -34,7 +34,7 @@ def inspect(
         int | None, typer.Option(metavar="PIXELS", min=4, max=4096, help="Bring all to a square of this side.")
     ] = None,
     colour: Annotated[str, typer.Option(metavar="as_is|grey|rgb", help="Bring all to one colour.")] = "as_is",
-    limit: Annotated[int | None, typer.Option(metavar="N", min=2, help="Look at so many at most.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=2, max=10**9, help="Look at so many at most.")] = None,
     skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out what cannot be decoded.")] = False,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The contact sheet; NAME.sheet.png here by default.")

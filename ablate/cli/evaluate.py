@@ -21,7 +21,7 @@ def evaluate(
     nfe: Annotated[
         str | None, typer.Option(metavar="N,N", help="Evaluations of the denoiser a sample, one after the other.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, metavar="N", help="Samples to draw.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, max=10_000_000, metavar="N", help="Samples to draw.")] = None,
     ema: Annotated[
         str | None, typer.Option(metavar="LABEL,LABEL", help="Averages of the weights, or lengths to rebuild.")
     ] = None,
@@ -30,7 +30,7 @@ def evaluate(
         typer.Option("--set", metavar="PATH=VALUE", help="As solver.grid=karras or guidance.scale=[1, 2]. Repeatable."),
     ] = None,
     executor: Annotated[str | None, typer.Option(metavar="local|ray", help="Where it runs.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at a time.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -46,8 +46,8 @@ def evaluate(
         calls = [int(part) for part in nfe.split(",")] if nfe else []
     except ValueError:
         raise InputError(f"expected whole numbers, such as 5,10,20, not {nfe!r}", "--nfe") from None
-    if any(one < 1 for one in calls):
-        raise InputError("expected numbers from 1 on", "--nfe")
+    if any(not 1 <= one <= 10_000 for one in calls):
+        raise InputError("expected numbers from 1 to 10000", "--nfe")
     averages = [_average(part.strip()) for part in ema.split(",")] if ema else []
     request = Request(metric or (), samples, calls, averages, set_ or ())
     say = complain if as_json else print

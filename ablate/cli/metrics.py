@@ -30,9 +30,12 @@ def metrics(
         typer.Option(metavar="NAME", help="What to look with; each metric's own by default. Likewise."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Take so many of GENERATED: compare only at equal numbers.")
+        int | None,
+        typer.Option(min=2, max=10**9, metavar="N", help="Take so many of GENERATED: compare only at equal numbers."),
     ] = None,
-    size: Annotated[int | None, typer.Option(min=4, metavar="N", help="Bring both to N×N pixels first.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=4, max=4096, metavar="N", help="Bring both to N×N pixels first.")
+    ] = None,
     colour: Annotated[str, typer.Option(metavar="as_is|grey|rgb", help="Bring both to one colour.")] = "as_is",
     skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out what cannot be decoded.")] = False,
     plugin: PluginFiles = None,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
+from ablate.cli.outcome import SOME_FAILED, complain
 from ablate.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+PATIENCE_SECONDS = 5.0  # with one candidate, before it is said which
 
 
 def plan(
@@ -42,12 +50,38 @@ def plan(
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    frame = make(loaded, on)
-    if not as_json:
+    with _patient() as watch:
+        frame = make(loaded, on, watch)
+    if as_json:
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
+    else:
         _tell(frame, on)
-        return
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
+    broken = frame[frame["failure"].notna()]
+    for name, why in zip(broken["candidate"], broken["failure"], strict=True):
+        complain(f"error: {name}: {why}")
+    if len(broken):
+        raise typer.Exit(SOME_FAILED)
+
+
+@contextmanager
+def _patient() -> Iterator[Callable[[str], None]]:
+    """What is told of a candidate when its turn comes: on stderr, if that takes longer than one would expect."""
+    timer: Timer | None = None
+
+    def watch(candidate: str) -> None:
+        nonlocal timer
+        if timer is not None:
+            timer.cancel()
+        timer = Timer(PATIENCE_SECONDS, complain, [f"still building the network of {candidate} …"])
+        timer.daemon = True
+        timer.start()
+
+    try:
+        yield watch
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:
@@ -64,7 +98,6 @@ def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], a
 
 
 def _tell(frame: pd.DataFrame, device: str) -> None:
-    from ablate.cli.outcome import complain
     from ablate.cli.terminal import duration, size, table
     from ablate.results.numbers import count, number
 
@@ -72,11 +105,11 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
     rows = [
         [
             str(row["candidate"]),
-            count(row["params"]),
-            number(row["gflops"], 4),
-            "?" if row["memory_bytes"] is None else size(row["memory_bytes"]),
+            "–" if row["params"] is None else count(row["params"]),
+            "–" if row["gflops"] is None else number(row["gflops"], 4),
+            "–" if row["failure"] is not None else "?" if row["memory_bytes"] is None else size(row["memory_bytes"]),
             "" if row["images"] is None else str(row["images"]),
-            duration(row["seconds"]),
+            "cannot be built" if row["failure"] is not None else duration(row["seconds"]),
         ]
         for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
     ]

@@ -32,7 +32,7 @@ def run(
         str | None, typer.Option(metavar="local|ray", help="Where segments run; ray where it is installed.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Trials at a time; as many as fit by default.")
+        int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time; as many as fit by default.")
     ] = None,
     device: Device = "auto",
 ) -> None:

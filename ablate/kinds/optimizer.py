@@ -25,10 +25,10 @@ class Optimizer(Component):
     kind: ClassVar[str] = "optimizer"
 
     lr: Annotated[float, Field(gt=0, le=10), Range(1e-5, 1e-2, log=True)] = 1e-4
-    warmup: Annotated[int, Field(ge=0)] = 0  # images until the full rate, linearly
+    warmup: Annotated[int, Field(ge=0, le=10**12)] = 0  # images until the full rate, linearly
     decay: Literal["constant", "cosine", "linear", "inverse_sqrt"] = "constant"
     final: Annotated[float, Field(ge=0, le=1), When("decay", ("cosine", "linear"))] = 0.0  # last rate / lr
-    reference: Annotated[int, Field(ge=1), Range(1e4, 1e8, log=True), When("decay", ("inverse_sqrt",))] = (
+    reference: Annotated[int, Field(ge=1, le=10**12), Range(1e4, 1e8, log=True), When("decay", ("inverse_sqrt",))] = (
         100_000  # images after which the rate falls
     )
 

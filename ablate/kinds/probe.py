@@ -111,7 +111,7 @@ class Probe(Component):
 
     # Images between two observations. None: a twentieth of the training, but no more often than every 50
     # steps and every 4,096 images, so that all probes together take less than 3 % of a training.
-    every: Annotated[int | None, Field(ge=1)] = None
+    every: Annotated[int | None, Field(ge=1, le=10**12)] = None
 
     @abstractmethod
     def build(self) -> Observer:

@@ -16,7 +16,7 @@ import platformdirs
 
 from ablate.component import create
 from ablate.engine import Engine, Outcome, Plan, Progress
-from ablate.errors import InputError, did_you_mean
+from ablate.errors import InputError, SpecError, did_you_mean
 from ablate.files import sweep
 from ablate.kinds.executor import Executor
 from ablate.registry import Catalog
@@ -90,7 +90,14 @@ def choose_executor(given: Executor | None, named: str | None, workers: int | No
         able = [e.cls for e in catalog.entries("executor") if issubclass(e.cls, Executor) and e.cls.available()]
         found = max(able, key=lambda cls: cls.preference)()
     assert isinstance(found, Executor)
-    return found.model_copy(update={"workers": workers}) if workers is not None else found
+    if workers is None:
+        return found
+    try:
+        counted = create(Executor, {**found.spec(), "workers": workers}, catalog)
+    except SpecError as error:
+        raise InputError(error.problems[0].message, "--workers") from None
+    assert isinstance(counted, Executor)
+    return counted
 
 
 def choose_device(named: str) -> str:

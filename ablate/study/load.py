@@ -19,7 +19,7 @@ from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
 from ablate.study.override import applied
 from ablate.study.schema import Study, constraints_of, objectives_of
-from ablate.study.yaml import Document, read
+from ablate.study.yaml import Document, given, read
 from ablate.trial import Constraint, Objective, Question
 from ablate.vary import make_space
 
@@ -70,7 +70,7 @@ def load_study(
 
     Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
     """
-    document = read(source) if isinstance(source, str | Path) else Document(dict(source))
+    document = read(source) if isinstance(source, str | Path) else given(source)
     document = applied(document, profile, overrides)
     problems = _unknown_keys(document)
     found = _catalog(document, plugins, problems)

@@ -14,16 +14,18 @@ from pydantic.fields import FieldInfo
 from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Resolver, Setting
 from ablate.errors import Problem, SpecError
+from ablate.explain import short
 from ablate.fields import find_field, get, put, why_not
 
 TRIES = 24  # sizes that are looked at for one candidate; about six are enough
 REACH = 64  # next to a size that does not work, how far to look for one that does
+MOST_GFLOPS = 1e9  # a forward pass of one image
 MOST = 1 << 20  # a size without a limit of its own ends here
 
 
 def _asked(gflops: Any) -> Any:
-    if gflops != "base" and (not isinstance(gflops, int | float) or not 0 < gflops < math.inf):
-        raise ValueError(f"expected a number of Gflops above 0, or 'base', not {gflops!r}")
+    if gflops != "base" and (not isinstance(gflops, int | float) or not 0 < gflops <= MOST_GFLOPS):
+        raise ValueError(f"expected a number of Gflops above 0, or 'base', not {short(gflops)}")
     return gflops
 
 

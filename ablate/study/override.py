@@ -16,7 +16,7 @@ def applied(document: Document, profile: str | None, overrides: Sequence[str]) -
         document = _with_profile(document, profile)
     for said in overrides:
         path, separator, text = said.partition("=")
-        origin = f"--set {said}"
+        origin = f"--set {said if len(said) <= 200 else f'{said[:197]}...'}"
         if not separator or not path.strip():
             raise InputError("expected PATH=VALUE, such as budget.images=20000", origin)
         document = document.with_value(_keys(path.strip(), origin), value(text, origin), origin)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ablate.candidate import Candidate
+from ablate.errors import InputError
+from ablate.explain import blamed
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
 from ablate.study.device import check_device
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
     from ablate.flops import Cost
 
 
-def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
+def plan(
+    loaded: LoadedStudy, device: str = "auto", watch: Callable[[str], None] = lambda candidate: None
+) -> pd.DataFrame:
     """One row a candidate, in the order in which they run; nothing is trained.
 
     Columns: candidate (its label), c.<path> for each choice, match.<path> of the size by which costs are
     matched, params, gflops and macs (forward, an
     image), memory_bytes (of training) and seconds (of one trial), both estimates: see
-    `ablate.study.estimate`; images (None where time decides), seeds, config_hash.
+    `ablate.study.estimate`; images (None where time decides), seeds, config_hash, failure (why the candidate
+    cannot be built; then it has no numbers). `watch` is told which candidate is looked at next.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
     what would be slow on this device. Raises InputError for what cannot be trained on it.
@@ -35,9 +40,12 @@ def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
     for assignment in [loaded.baseline] if proposals is None else proposals:
+        watch(", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline")
         row = _row(loaded, assignment, device)
         rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
-    frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64"})
+    frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
+    if frame["failure"].notna().any():
+        frame = frame.astype(dict.fromkeys(("params", "macs", "memory_bytes"), "Int64"))
     names = {c.config_hash: c.label for c in labelled(frame, loaded.baseline, dict(_space(loaded)))}
     frame.insert(0, "candidate", frame["config_hash"].map(names))
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
@@ -52,19 +60,35 @@ def plan(loaded: LoadedStudy, device: str = "auto") -> pd.DataFrame:
 def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
     candidate = loaded.candidate(assignment)
     question = loaded.question
-    cost = question.cost(candidate)
-    images = question.budget.images_for(candidate.batch, cost.gflops)
+    numbers: dict[str, Any] = dict.fromkeys(("params", "gflops", "macs", "memory_bytes", "seconds", "images"))
+    failure = None
+    try:
+        numbers |= _numbers(loaded, candidate, device)
+    except InputError as error:  # such as a BuildError
+        failure = str(error)
+    except Exception as error:  # noqa: BLE001 - a plugin's own code; the other candidates are shown all the same
+        failure = blamed(error)
     return {
         **{f"c.{path}": label for path, label in assignment.items()},
         **{f"match.{path}": size for path, size in question.size(candidate).items()},
+        **numbers,
+        "seeds": loaded.study.design.seeds,
+        "config_hash": question.digest(candidate),
+        "failure": failure,
+    }
+
+
+def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str, Any]:
+    question = loaded.question
+    cost = question.cost(candidate)
+    images = question.budget.images_for(candidate.batch, cost.gflops)
+    return {
         "params": cost.params,
         "gflops": cost.gflops,
         "macs": cost.macs,
         "memory_bytes": memory_bytes(candidate, question.setting, device),
         "seconds": _seconds(loaded, candidate, cost, images, device),
         "images": images,
-        "seeds": loaded.study.design.seeds,
-        "config_hash": question.digest(candidate),
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from ablate.candidate import Candidate
 from ablate.component import Config, Extent, slot
 from ablate.errors import Problem, SpecError, did_you_mean
+from ablate.explain import short
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
@@ -27,7 +28,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 def _folder_name(name: str) -> str:
     if not re.fullmatch(_NAME, name):
         allowed = "letters, digits, '_', '-' and '.', a letter or digit first, at most 100"
-        raise ValueError(f"names a folder below results/, so it holds only {allowed}; not {name!r}")
+        raise ValueError(f"names a folder below results/, so it holds only {allowed}; not {short(name)}")
     return name
 
 

@@ -21,6 +21,7 @@ from ablate.errors import InputError
 from ablate.errors import Path as Keys
 
 MOST = 100_000  # values in one file; aliases of aliases can stand for any number of them
+DEEPEST = 50  # mappings and lists inside of each other
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ class Document:
         lines = {at: line for at, line in self.lines.items() if kept(at)}
         origins = {at: said for at, said in self.origins.items() if kept(at)}
         return Document(data, lines, self.file, self.text, {**origins, **({path: origin} if origin else {})})
+
+
+def given(data: Mapping[str, Any]) -> Document:
+    """A study that is given as a mapping. Raises InputError for one that a file could not hold."""
+    _counted(data, 0, [0])
+    return Document(dict(data))
+
+
+def _counted(held: Any, depth: int, count: list[int]) -> None:
+    count[0] += 1
+    if count[0] > MOST or depth > DEEPEST:
+        raise InputError(f"the study holds more than {MOST} values, or is nested too deeply")
+    inner = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else ()
+    for one in inner:
+        _counted(one, depth + 1, count)
 
 
 def read(path: str | Path) -> Document:
@@ -158,7 +174,7 @@ def _advice(error: MarkedYAMLError, text: str) -> str:
 def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list[int]) -> Any:
     """Dicts, lists, numbers, words; the line of everything goes into `lines`."""
     count[0] += 1
-    if count[0] > MOST or len(path) > 50:
+    if count[0] > MOST or len(path) > DEEPEST:
         raise InputError(f"holds more than {MOST} values, or is nested too deeply", file)
     at = f"{file}:{next((lines[p] for p in _upwards(path) if p in lines), 1)}" if lines else file
     if isinstance(node, dict):

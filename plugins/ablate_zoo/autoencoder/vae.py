@@ -34,7 +34,7 @@ class Vae(Autoencoder):
     path: str  # a folder with config.json and safetensors, or a repository on the hub
     subfolder: str = ""  # in it, such as vae
     revision: str | None = None  # of the repository
-    batch: Annotated[int, Field(ge=1), Extent()] = 16  # latents that are decoded at a time
+    batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 16  # latents that are decoded at a time
 
     def provides(self) -> frozenset[str]:
         """It decodes."""

@@ -22,12 +22,12 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Transformer(Backbone):
     """A transformer over patches; what stands between its tokens and its head is its subclasses' business."""
 
-    patch: Annotated[int, Field(ge=1), Choice(2, 4, 8)] = 2  # pixels along a token's side
-    depth: Annotated[int, Field(ge=1), Choice(4, 6, 8, 12)] = 12  # blocks
+    patch: Annotated[int, Field(ge=1, le=4096), Choice(2, 4, 8)] = 2  # pixels along a token's side
+    depth: Annotated[int, Field(ge=1, le=1000), Choice(4, 6, 8, 12)] = 12  # blocks
     # Numbers a token. The default range is divided by every usual number of heads: 2, 3, 4, 6, 8, 12.
-    width: Annotated[int, Field(ge=4, multiple_of=4), Choice(96, 192, 288, 384)] = 384
-    heads: Annotated[int, Field(ge=1)] = 6
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0  # hidden width of the MLP / width
+    width: Annotated[int, Field(ge=4, le=65_536, multiple_of=4), Choice(96, 192, 288, 384)] = 384
+    heads: Annotated[int, Field(ge=1, le=65_536)] = 6
+    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0  # hidden width of the MLP / width
     conditioning: Conditioning = slot("adaln_zero")
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
 

@@ -13,6 +13,8 @@ from ablate_zoo.backbone import _levels as levels
 if TYPE_CHECKING:
     from torch import nn
 
+Multiplier = Annotated[float, Field(gt=0, le=64)]
+Side = Annotated[int, Field(ge=1, le=65_536)]
 Convolution = Annotated[Literal["full", "separable"], Choice("full", "separable")]
 Norm = Annotated[Literal["group", "instance", "layer", "rms"], Choice("group", "instance", "layer", "rms")]
 Attention = Annotated[Literal["full", "linear"], Choice("full", "linear")]
@@ -38,18 +40,24 @@ class UNet(Backbone):
 
     name = "unet"
 
-    width: Annotated[int, Field(ge=2), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
-    multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 2.0, 2.0)  # one a level; width·m is whole
-    stem_width: Annotated[int | None, Field(ge=1)] = None  # channels of the first convolution; None: of the first level
-    blocks: Annotated[int, Field(ge=1), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
+    width: Annotated[int, Field(ge=2, le=65_536), Choice(32, 64, 96, 128)] = 64  # channels that multipliers scale
+    # One a level; width·m is whole.
+    multipliers: Annotated[tuple[Multiplier, ...], Field(min_length=1, max_length=16)] = (1.0, 2.0, 2.0)
+    stem_width: Annotated[int | None, Field(ge=1, le=65_536)] = (
+        None  # of the first convolution; None: of the first level
+    )
+    blocks: Annotated[int, Field(ge=1, le=100), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
     convolution: Convolution = "full"  # separable: 3×3 a channel, then 1×1
     norm: Norm = "group"  # layer, rms: over the channels of each place
-    groups: Annotated[int, Field(ge=1), When("norm", ("group",)), Choice(4, 8, 16)] = 8
+    groups: Annotated[int, Field(ge=1, le=65_536), When("norm", ("group",)), Choice(4, 8, 16)] = 8
 
-    attention_resolutions: tuple[int, ...] = (16,)  # sizes (of the shorter side) at which a level attends
+    # Sizes (of the shorter side) at which a level attends.
+    attention_resolutions: Annotated[tuple[Side, ...], Field(max_length=16)] = (16,)
     attention: Attention = "full"  # linear: its cost grows with the places, not with their square
-    head_width: Annotated[int | None, Field(ge=1)] = None  # channels of a head; None: `heads` says how many heads
-    heads: Annotated[int, Field(ge=1), When("head_width", (None,)), Choice(1, 2, 4)] = 4
+    head_width: Annotated[int | None, Field(ge=1, le=65_536)] = (
+        None  # channels of a head; None: `heads` says how many heads
+    )
+    heads: Annotated[int, Field(ge=1, le=65_536), When("head_width", (None,)), Choice(1, 2, 4)] = 4
     decoder_attention: Attending = "every_block"  # of a level's blocks
     middle_attention: bool = True  # between the two blocks of the middle
 

@@ -23,7 +23,7 @@ class UViT(Transformer):
     name = "uvit"
 
     # With an odd number, one block stands in the middle, without a skip.
-    depth: Annotated[int, Field(ge=2), Choice(5, 7, 9, 13)] = 13
+    depth: Annotated[int, Field(ge=2, le=1000), Choice(5, 7, 9, 13)] = 13
     conditioning: Conditioning = slot("in_context")
     positions: Literal["sincos", "learned", "rope"] = "learned"
     qkv_bias: bool = False

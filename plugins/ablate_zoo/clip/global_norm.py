@@ -21,7 +21,7 @@ class GlobalNorm(Clip):
 
     name = "global_norm"
 
-    max_norm: Annotated[float, Field(gt=0), Range(0.1, 10, log=True)] = 1.0
+    max_norm: Annotated[float, Field(gt=0, le=1e9), Range(0.1, 10, log=True)] = 1.0
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """As torch's own clip_grad_norm_; a norm that is not finite makes all gradients NaN, and the loss tells."""

@@ -22,7 +22,7 @@ class PerLayer(Clip):
 
     name = "per_layer"
 
-    max_norm: Annotated[float, Field(gt=0), Range(0.01, 1, log=True)] = 0.1
+    max_norm: Annotated[float, Field(gt=0, le=1e9), Range(0.01, 1, log=True)] = 0.1
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """A layer whose norm is infinite becomes zero and NaN; the norm before tells of it."""

@@ -21,7 +21,7 @@ class ClipValue(Clip):
 
     name = "value"
 
-    limit: Annotated[float, Field(gt=0), Range(1e-4, 1, log=True)] = 0.01
+    limit: Annotated[float, Field(gt=0, le=1e9), Range(1e-4, 1, log=True)] = 0.01
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """As torch's own clip_grad_value_. Infinity becomes the limit; the norm before tells of it."""

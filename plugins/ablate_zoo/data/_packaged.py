@@ -41,7 +41,7 @@ class PackagedImages(Data):
     count: ClassVar[int]  # images
 
     # A subclass gives both a default, and `reference` a limit that leaves every class images to train on.
-    reference: Annotated[int, Field(ge=10)]  # images held out as the reference of metrics
+    reference: Annotated[int, Field(ge=10, le=100_000_000)]  # images held out as the reference of metrics
     size: Annotated[int, Field(ge=4, le=512)]  # side in pixels; another than the original is resized
 
     def provides(self) -> frozenset[str]:

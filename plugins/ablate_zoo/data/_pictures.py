@@ -33,8 +33,8 @@ class PictureData(Data):
     resize: Resize = "centre_crop"  # ADM's: box halving, bicubic, the middle; read only with a size
     colour: Colour = "as_is"  # as_is: all have to be grey, or all in colour
     flip: bool = False  # mirror every second picture that is drawn, left to right
-    limit: Annotated[int | None, Field(ge=4)] = None  # take so many at most, whichever their order
-    reference: Annotated[int, Field(ge=2)] = 1000  # pictures held out as the reference of metrics
+    limit: Annotated[int | None, Field(ge=4, le=10**9)] = None  # take so many at most, whichever their order
+    reference: Annotated[int, Field(ge=2, le=10**9)] = 1000  # pictures held out as the reference of metrics
     skip_corrupt: bool = False  # leave out what cannot be decoded
 
     @abstractmethod

@@ -21,7 +21,8 @@ from ablate_zoo.data._store import content_hash, create_npy, kept
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Latents(Data):
@@ -45,11 +46,12 @@ class Latents(Data):
     statistics: Literal["given", "file", "measured"] = (
         "given"  # mean and deviation of each channel, for shift and scale
     )
-    shift: Annotated[float | tuple[float, ...], When("statistics", ("given",))] = 0.0  # one, or one a channel
+    shift: Annotated[Finite | tuple[Finite, ...], When("statistics", ("given",))] = 0.0  # one, or one a channel
     scale: Positive | tuple[Positive, ...] = 0.18215  # with statistics, a factor beside 1/deviation
     flip: Literal["none", "stored", "mirror"] = "none"  # stored: latents_flip; mirror: of the latents, an approximation
     labels: Literal["file", "none"] = "file"  # file: where there are any
-    classes: Annotated[int | None, Field(ge=1)] = None  # None: as the labels say, all of which are then read at once
+    # None: as the labels say, all of which are then read at once.
+    classes: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
 
     def provides(self) -> frozenset[str]:
         """Latents; labels where they are."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import optuna
 
 
+MOST = 20_000  # candidates; nobody trains so many, and listing them takes minutes
+
+
 class Listed(Design):
     """Base of the designs that list their candidates."""
 
@@ -20,7 +23,7 @@ class Listed(Design):
         """The candidates in order; one that comes twice counts once."""
 
     def proposals(self, dimensions: Sequence[Dimension]) -> list[Assignment]:
-        """All candidates, each once. Raises InputError for a dimension that is a range."""
+        """All candidates, each once. Raises InputError for a dimension that is a range, and for too many of them."""
         for d in dimensions:
             if not d.choices:
                 raise InputError(
@@ -31,7 +34,14 @@ class Listed(Design):
         found: dict[Any, Assignment] = {}
         for assignment in self.listed(dimensions):
             found.setdefault(frozenset((path, identity(label)) for path, label in assignment.items()), assignment)
+            if len(found) > MOST:
+                raise self.too_many(f"more than {MOST:,}")
         return list(found.values())
+
+    def too_many(self, count: str) -> InputError:
+        """The refusal of a list that is too long."""
+        told = f"design {self.name!r} comes to {count} candidates, of at most {MOST:,}"
+        return InputError(f"{told}: give fewer choices, or take 'design: search'", "design")
 
     def candidates(self, dimensions: Sequence[Dimension]) -> int:
         """How many there are."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 
 from ablate.api import Assignment, Dimension
-from ablate_zoo.design._listed import Listed, identity
+from ablate_zoo.design._listed import MOST, Listed, identity
 
 
 class Grid(Listed):
@@ -16,6 +17,8 @@ class Grid(Listed):
 
     def listed(self, dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
         """The product, the last dimension fastest; the baseline comes first where it is part of it."""
+        if (count := prod(len(d.choices) for d in dimensions)) > MOST:
+            raise self.too_many(f"{count:,}")
         baseline = [[c for c in d.choices if identity(c) == identity(d.baseline)] for d in dimensions]
         if all(baseline):
             yield {d.path: choices[0] for d, choices in zip(dimensions, baseline, strict=True)}

@@ -26,7 +26,7 @@ class ConstantEma(Ema):
         500_000.0  # images
     )
     decay: Annotated[float, Field(ge=0, lt=1), Range(0.99, 0.9999), When("by", ("decay",))] = 0.9999
-    per: Annotated[int, Field(ge=1), When("by", ("decay",))] = 256  # images
+    per: Annotated[int, Field(ge=1, le=1_000_000), When("by", ("decay",))] = 256  # images
     rampup: Annotated[float, Field(ge=0, le=1), Range(0.01, 0.2, log=True)] = 0.05  # halflife / images seen, at most
 
     def share(self, images: int, batch: int) -> float:

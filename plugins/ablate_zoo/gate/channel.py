@@ -20,7 +20,7 @@ class ChannelGate(Gate):
 
     name = "channel"
 
-    reduction: Annotated[int, Field(ge=1), Choice(4, 8, 16)] = 8  # channels of [d, s] / hidden width
+    reduction: Annotated[int, Field(ge=1, le=65_536), Choice(4, 8, 16)] = 8  # channels of [d, s] / hidden width
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
         """See `ablate_zoo.modules.gates`."""

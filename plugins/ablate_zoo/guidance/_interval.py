@@ -13,8 +13,8 @@ from ablate.api import Guidance, Level
 class Interval(Guidance):
     """A guidance between two levels, in σ/α (Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval")."""
 
-    sigma_low: Annotated[float, Field(ge=0)] = 0.0
-    sigma_high: Annotated[float | None, Field(gt=0)] = None  # None: from pure noise on
+    sigma_low: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    sigma_high: Annotated[float | None, Field(gt=0, le=1e9)] = None  # None: from pure noise on
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

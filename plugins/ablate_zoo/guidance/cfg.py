@@ -28,7 +28,7 @@ class Cfg(Interval):
 
     scale: Annotated[float, Field(ge=0, le=100), Range(1.0, 6.0)] = 1.5
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
-    channels: Annotated[int | None, Field(ge=1)] = None  # None: all
+    channels: Annotated[int | None, Field(ge=1, le=65_536)] = None  # None: all
 
     def refuse(self, setting: Setting) -> str | None:
         """More guided channels than there are."""

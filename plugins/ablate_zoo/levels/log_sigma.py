@@ -45,8 +45,8 @@ class LogUniform(OverLogSigma):
 
     name = "log_uniform"
 
-    sigma_min: Annotated[float, Field(gt=0)] = 0.002
-    sigma_max: Annotated[float, Field(gt=0)] = 80.0
+    sigma_min: Annotated[float, Field(gt=0, le=1e6)] = 0.002
+    sigma_max: Annotated[float, Field(gt=0, le=1e6)] = 80.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -24,7 +24,7 @@ class Fp16(SixteenBits):
     name = "fp16"
 
     scale: Annotated[float, Field(ge=1, le=2**32), Range(2.0**8, 2.0**24, log=True)] = 2.0**16  # at the start
-    growth: Annotated[int, Field(ge=1)] = 2000  # steps
+    growth: Annotated[int, Field(ge=1, le=1_000_000_000)] = 2000  # steps
 
     @property
     def dtype(self) -> torch.dtype:

@@ -20,8 +20,8 @@ class Edm(Schedule):
 
     name = "edm"
 
-    sigma_min: Annotated[float, Field(gt=0)] = 0.002
-    sigma_max: Annotated[float, Field(gt=0)] = 80.0
+    sigma_min: Annotated[float, Field(gt=0, le=1e6)] = 0.002
+    sigma_max: Annotated[float, Field(gt=0, le=1e6)] = 80.0
     rho: Annotated[float, Field(ge=1, le=100)] = 7.0
 
     @model_validator(mode="after")

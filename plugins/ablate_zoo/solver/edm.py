@@ -26,8 +26,8 @@ class Churned(Solver):
 
     grid: Grid = "karras"
     churn: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    churn_min: Annotated[float, Field(ge=0)] = 0.0
-    churn_max: Annotated[float, Field(gt=0)] = 1e6
+    churn_min: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    churn_max: Annotated[float, Field(gt=0, le=1e9)] = 1e6
     churn_noise: Annotated[float, Field(gt=0, le=2)] = 1.0  # deviation of the fresh noise
 
     @model_validator(mode="after")

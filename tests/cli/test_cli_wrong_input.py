@@ -1,0 +1,66 @@
+"""What is wrong is told in one message, with the candidate's name; what is right beside it is shown all the same."""
+
+import json
+import signal
+import subprocess
+
+from command_line import environment, words
+
+BROKEN = '''
+import time
+
+from ablate.api import Backbone
+
+
+class Loose(Backbone):
+    """Its build raises."""
+
+    name = "loose"
+
+    def build(self, setting):
+        raise ValueError("a wire\\nis loose")
+
+
+class Sleepy(Backbone):
+    """Its build does not come back."""
+
+    name = "sleepy"
+
+    def build(self, setting):
+        time.sleep(600)
+'''
+
+
+def with_broken(place, named):
+    text = (place / "tiny.yaml").read_text().replace("[tiny.py]", "[tiny.py, broken.py]")
+    (place / "tiny.yaml").write_text(text.replace("  backbone.width: [4, 8]", f"  backbone: [tiny, {named}]"))
+    (place / "broken.py").write_text(BROKEN)
+
+
+def test_a_plan_names_the_candidate_that_cannot_be_built_and_shows_the_others(place, within):
+    with_broken(place, "loose")
+    told = within("plan", "tiny.yaml", cwd=place)
+    assert told.returncode == 1
+    assert "cannot be built" in told.stdout and "tiny " in told.stdout
+    assert told.stderr.splitlines() == [
+        f"error: loose: backbone 'loose' cannot be built: ValueError: a wire is loose ({place / 'broken.py'}:13)"
+    ]
+    rows = json.loads(within("plan", "tiny.yaml", "--json", cwd=place).stdout)["candidates"]
+    assert [(row["candidate"], row["params"] is None) for row in rows] == [("tiny", False), ("loose", True)]
+    assert isinstance(rows[0]["params"], int) and "a wire is loose" in rows[1]["failure"]
+
+
+def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place):
+    with_broken(place, "sleepy")
+    asked = words("plan", "tiny.yaml", "--device", "cpu")
+    with subprocess.Popen(
+        asked, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        said = ""
+        while "sleepy" not in said:  # the first lines may be of others, on a busy machine
+            said = running.stderr.readline()
+            assert said, "it ended"
+        assert said == "still building the network of backbone=sleepy …\n"
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130 and "Traceback" not in errors
