@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
@@ -34,6 +34,7 @@ class Space:
     dimensions: tuple[Dimension, ...]
     options: Mapping[str, Mapping[Label, Any]]
     resolver: Resolver
+    admitted: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)  # labels that are proposed, not listed
 
     def apply(self, assignment: Assignment) -> dict[str, Any]:
         """The base with the assignment's choices in their places."""
@@ -100,12 +101,21 @@ class Space:
         return list(found.values())
 
     def admitting(self, proposals: Sequence[Assignment]) -> Space:
-        """The space with every proposed label among the choices, such as a base that `vary` does not list."""
-        dimensions = []
+        """The space that also knows every proposed label that `vary` does not list.
+
+        Such are a base beside the listed choices, and what a component of another family has by itself. They stand
+        in the tables and in the ledger, but no design makes a choice of them.
+        """
+        found = {}
         for d in self.dimensions:
-            labels = dict.fromkeys((*d.choices, *(a[d.path] for a in proposals if d.path in a))) if d.choices else {}
-            dimensions.append(replace(d, choices=tuple(labels)))
-        return replace(self, dimensions=tuple(dimensions))
+            labels = dict.fromkeys(a[d.path] for a in proposals if d.path in a) if d.choices else {}
+            listed = {(isinstance(label, bool), label) for label in d.choices}  # 1 is 1.0, and not True
+            found[d.path] = tuple(label for label in labels if (isinstance(label, bool), label) not in listed)
+        return replace(self, admitted={path: labels for path, labels in found.items() if labels})
+
+    def labels(self, dimension: Dimension) -> list[Label]:
+        """The choices of a dimension, and what is admitted beside them; none of a range."""
+        return [*dimension.choices, *self.admitted.get(dimension.path, ())]
 
     def suggest(self, trial: optuna.trial.Trial) -> Assignment:
         """Ask Optuna for every dimension that exists under the choices made before it."""
@@ -114,7 +124,7 @@ class Space:
             if not self.present(chosen, d.path):
                 continue
             if d.choices:
-                chosen[d.path] = trial.suggest_categorical(d.path, list(d.choices))
+                chosen[d.path] = trial.suggest_categorical(d.path, self.labels(d))
             elif d.integer:
                 assert d.low is not None and d.high is not None
                 step = 1 if d.step is None else int(d.step)

@@ -58,7 +58,7 @@ def test_a_base_that_is_not_listed_is_its_own_choice_of_a_finite_design() -> Non
     assert proposals == [{"backbone.conditioning": "toy_scale(gain=2.0)"}, {"backbone.conditioning": "toy_shift"}]
     assert made.apply(proposals[0]) == BASE
     wider = made.admitting(proposals)
-    assert wider.dimensions[0].choices == ("toy_shift", "toy_scale(gain=2.0)")
+    assert wider.labels(wider.dimensions[0]) == ["toy_shift", "toy_scale(gain=2.0)"]
     assert wider.proposals(design("toy_one_factor")) == proposals
 
 
@@ -227,3 +227,27 @@ def test_labels_say_what_tells_choices_apart():
     assert list(labels_of([small, "uvit"], "dit")) == ["dit(patch=4, width=96)", "uvit"]
     assert list(labels_of([small, "uvit"], small)) == ["dit", "uvit"]
     assert list(labels_of([1, None, [1, 2]])) == [1, "null", "[1, 2]"]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["one_factor", "grid"]),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True),
+    st.integers(1, 8),
+    st.sampled_from([["toy_tokens"], ["toy_maps"], ["toy_tokens", "toy_maps"]]),
+    st.integers(1, 8),
+)
+def test_what_a_family_has_by_itself_is_no_choice_of_another(
+    of: str, depths: list[int], base_depth: int, families: list[str], own: int
+) -> None:
+    base = {"backbone": {"type": "toy_tokens", "depth": base_depth}}
+    listed = [{"type": name, "depth": own} if name == "toy_maps" else name for name in families]
+    made = space({"backbone": listed, "backbone.depth": depths}, base)
+    proposals = made.proposals(design(of))
+    assert proposals is not None
+    known = made.admitting(proposals)
+    assert known.proposals(design(of)) == proposals  # what is known of them adds none
+    for assignment in proposals:
+        allowed = {*depths, own} if "toy_maps" in str(assignment["backbone"]) else {*depths, base_depth}
+        assert assignment["backbone.depth"] in allowed
+        assert assignment["backbone.depth"] in known.labels(next(d for d in known.dimensions if "depth" in d.path))

@@ -69,7 +69,7 @@ class Fit:
 
 
 def check_choices(space: Space, design: Design, fit: Fit) -> Space:
-    """The space, with every label that the design proposes among its choices.
+    """The space, which knows every label that the design proposes.
 
     Composes each candidate of a finite design, and each choice by itself where none has it. Raises
     SpecError, with paths of the study.

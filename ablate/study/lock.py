@@ -69,7 +69,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "identity": study.digest(),
         "science": study.active(),  # what the identity is the hash of
         "spec": study.spec(),
-        "choices": {d.path: list(d.choices) for d in space.dimensions if d.choices},
+        "choices": {d.path: space.labels(d) for d in space.dimensions if d.choices},
         "options": {d.path: _options(space, d.path) for d in space.dimensions if d.choices},
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
         "baseline": dict(loaded.baseline),

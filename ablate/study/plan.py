@@ -104,4 +104,4 @@ def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int 
 def _space(loaded: LoadedStudy) -> Iterator[tuple[str, list[Any] | Mapping[str, Any]]]:
     for d in loaded.space.dimensions:
         ends = {key: value for key, value in asdict(d).items() if key in ("low", "high", "log", "step")}
-        yield d.path, list(d.choices) if d.choices else ends
+        yield d.path, loaded.space.labels(d) if d.choices else ends
