@@ -65,7 +65,7 @@ class Judge:
             reference = self._reference(metric)
             generated = self._seen[key, metric.head, metric.collects].collected()
             found = metric.compute(generated, reference)
-            for name, column in metric.columns(samples).items():
+            for name, column in metric.columns(samples, len(reference)).items():
                 measured = found[name] if isinstance(found, Mapping) else found
                 yield {
                     "metric": column,

@@ -174,6 +174,7 @@ class Objective:
     name: str  # as the study says it
     column: str  # `kid_<features>`, a key of a trial's record such as `gflops`, or a probe's name
     larger_is_better: bool = False
+    otherwise: str | None = None  # the metric's column where the reference has too few pictures for that name
 
     def value(self, record: Mapping[str, Any]) -> float | None:
         """The value in a trial's record; None where it was not measured, or is not finite."""
@@ -181,7 +182,7 @@ class Objective:
             found = record[self.column]
             return None if found is None else float(found)
         for row in record.get("metrics", ()):  # the first average is the one that counts
-            if row["metric"] == self.column:
+            if row["metric"] in (self.column, self.otherwise):
                 return None if row["value"] is None else float(row["value"])
         found = record.get("probes", {}).get(self.column)
         return None if found is None else float(found)

@@ -32,7 +32,8 @@ class Features(Component):
 
     kind: ClassVar[str] = "features"
 
-    # Names of values that only these features may carry: {value: (canonical name, least samples)}.
+    # Names of values that only these features may carry: {value: (canonical name, least samples)}; a metric that
+    # compares with a reference needs as many pictures in that.
     canonical: ClassVar[dict[str, tuple[str, int]]] = {}
 
     def heads(self) -> Mapping[str, int | None]:

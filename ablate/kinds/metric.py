@@ -89,10 +89,12 @@ class Metric(Component):
         told = f" with the {dimensions} dimensions of features {self.features.name!r}" if needed > self.least else ""
         return f"metric {self.name!r} needs at least {needed} samples{told}, not {samples}"
 
-    def columns(self, samples: int) -> dict[str, str]:
+    def columns(self, samples: int, references: int | None = None) -> dict[str, str]:
         """{name of a value: its column}: `kid_<features>`, or a canonical name where that is earned.
 
-        Fields that are not at their default are part of the name: `precision_k5_<features>`.
+        references: how many pictures the reference has; None where that is not known yet, and then taken to
+        be enough. It counts only for a metric that looks at the reference. Fields that are not at their
+        default are part of the name: `precision_k5_<features>`.
         """
         own = [
             f"_{name}{value}"
@@ -102,7 +104,8 @@ class Metric(Component):
         found = {}
         for given in self.gives or (self.name,):
             name, least = self.features.canonical.get(given, (None, 0))
-            earned = name and samples >= least and not own
+            seen = samples if references is None or not self.uses_reference else min(samples, references)
+            earned = name and seen >= least and not own
             found[given] = str(name) if earned else f"{given}{''.join(own)}_{self.features.name}"
         return found
 

@@ -76,7 +76,9 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
         return Objective(name.removeprefix("p."), name.removeprefix("p.") in larger, is_probe=True)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
-    short = {str(k): str(v) for k, v in short.items()} if isinstance(short, Mapping) else {}
+    plain = _otherwise(lock, columns)
+    name = plain.get(name, name)
+    short = {str(k): plain.get(str(v), str(v)) for k, v in short.items()} if isinstance(short, Mapping) else {}
     column = name if name in columns else short.get(name)
     if column is None:
         starting = [c for c in columns if c.startswith(f"{name}_")]
@@ -87,6 +89,13 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
             raise InputError(f"no metric, cost or probe is called {name!r}{did_you_mean(name, known)}")
         column = starting[0] if starting else name
     return Objective(column, column in larger or any(short.get(str(s)) == column for s in larger))
+
+
+def _otherwise(lock: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """{canonical column of the lock: the one that the values have}, where the reference had too few pictures for it."""
+    held = lock.get("otherwise")
+    pairs = held.items() if isinstance(held, Mapping) else ()
+    return {str(name): str(other) for name, other in pairs if name not in columns and other in columns}
 
 
 def values(
@@ -209,7 +218,8 @@ def own_objectives(trials: pd.DataFrame, lock: Mapping[str, Any]) -> list[Object
     named = lock.get("objectives")
     if not isinstance(named, list) or not named:
         short = lock.get("metrics")
-        listed = [str(v) for v in short.values()] if isinstance(short, Mapping) else []
+        plain = _otherwise(lock, columns)
+        listed = [plain.get(str(v), str(v)) for v in short.values()] if isinstance(short, Mapping) else []
         named = [*[*listed, *columns][:1], "gflops"]
     found = []
     for name in map(str, named):

@@ -25,7 +25,7 @@ from ablate.files import read_json, write_atomic, write_json
 from ablate.registry import Entry
 from ablate.space import Space
 from ablate.study.load import LoadedStudy
-from ablate.study.schema import metric_columns
+from ablate.study.schema import metric_columns, otherwise
 
 SCHEMA = 1
 PACKAGES = ("ablate", "torch", "numpy", "optuna")
@@ -77,11 +77,13 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "constraints": dict(study.constraints or {}),
         "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
+        "otherwise": otherwise(study.evaluate),
         "larger_is_better": [
             column
             for metric in study.evaluate.metrics
             if metric.larger_is_better
-            for column in metric.columns(study.evaluate.samples).values()
+            for references in (None, 0)  # its canonical name, and the one that it has at few pictures
+            for column in metric.columns(study.evaluate.samples, references).values()
         ]
         + [probe.name for probe in study.probes if probe.larger_is_better],
         "versions": versions(),

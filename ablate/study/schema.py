@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -85,6 +86,14 @@ def metric_columns(evaluation: Evaluation) -> dict[str, str]:
     return {(name if names[name] == 1 else column): column for name, column in columns}
 
 
+def otherwise(evaluation: Evaluation) -> dict[str, str]:
+    """{canonical column: the one that the value has where the reference has too few pictures for that name}."""
+    plain = (metric.columns(evaluation.samples, 0).items() for metric in evaluation.metrics)
+    named = (metric.columns(evaluation.samples).items() for metric in evaluation.metrics)
+    pairs = zip(itertools.chain(*named), itertools.chain(*plain), strict=True)
+    return {column: other for (_, column), (_, other) in pairs if column != other}
+
+
 def objectives_of(study: Study, probes: Collection[str] = ()) -> tuple[Objective, ...]:
     """What candidates are judged by. Raises SpecError for what is neither a metric or probe of the study nor a cost.
 
@@ -128,9 +137,9 @@ def _judging(study: Study) -> dict[str, Objective]:
         for metric in study.evaluate.metrics
         for column in metric.columns(study.evaluate.samples).values()
     }
-    short = metric_columns(study.evaluate)
+    short, plain = metric_columns(study.evaluate), otherwise(study.evaluate)
     for name, column in (*((c, c) for c in short.values()), *short.items()):
-        found[name] = Objective(name, column, larger[column])
+        found[name] = Objective(name, column, larger[column], plain.get(column))
     for probe in study.probes:
         found.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better))
     return found

@@ -174,9 +174,12 @@ def test_metrics_that_cannot_be_are_refused_when_they_are_read():
 def test_canonical_names_are_earned():
     fd = FrechetDistance(features=INCEPTION)
     assert fd.columns(10_000) == {"fd": "fid"} and fd.columns(9_999) == {"fd": "fd_inception_v3"}
+    assert fd.columns(50_000, 9_999) == {"fd": "fd_inception_v3"}, "a perfect model has 61 at 500 reference pictures"
+    assert fd.columns(50_000, 10_000) == {"fd": "fid"}
     assert SpatialFrechetDistance(features=INCEPTION).columns(50_000) == {"sfid": "sfid"}
+    assert SpatialFrechetDistance(features=INCEPTION).columns(50_000, 999) == {"sfid": "sfid_inception_v3"}
     score = InceptionScore(features=INCEPTION)
-    assert score.columns(50_000) == {"inception_score": "inception_score"}
+    assert score.columns(50_000, 0) == {"inception_score": "inception_score"}, "it looks at no reference"
     other = InceptionScore(features=INCEPTION, splits=1)
     assert other.columns(50_000) == {"inception_score": "inception_score_splits1_inception_v3"}
     both = PrecisionRecall(features=LITE, k=5).columns(50_000)
