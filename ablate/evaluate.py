@@ -87,7 +87,7 @@ class Sampler:
             denoise = self.process.denoiser(predict, guidance, labels, classes or 0, self.companion)
             shape = (count, *self.setting.shape)
             generator = SampleGenerator.of(self.seed, first, shape, self.device)
-            x = self.process.prior(generator.normal(shape, torch.float32))
+            x = self.process.prior(generator.normal(shape, torch.float32), solver.start(self.candidate.schedule).t)
             nfe = 0
             for state in solver.sample(denoise, x, self.candidate.schedule, generator):
                 x, nfe = state.x, state.nfe

@@ -52,7 +52,9 @@ def measure(
     def sample(called: Callable[..., Tensor]) -> None:
         generator = torch.Generator(device).manual_seed(0)
         denoise = process.denoiser(called, candidate.guidance, labels, classes)
-        for _ in solver.sample(denoise, process.prior(latents), candidate.schedule, generator):
+        for _ in solver.sample(
+            denoise, process.prior(latents, solver.start(candidate.schedule).t), candidate.schedule, generator
+        ):
             pass
 
     sample(watched)  # also warms up

@@ -44,11 +44,9 @@ class Process:
         """Add noise: x = α·x0 + σ·ε."""
         return Noised(x0, noise, over(level.alpha, x0) * x0 + over(level.sigma, x0) * noise, level)
 
-    def prior(self, noise: Tensor) -> Tensor:
-        """Where sampling starts: x at t = 1 from standard normal noise, σ(1)·ε."""
-        import torch
-
-        return noise * float(self.schedule.sigma(torch.ones((), dtype=torch.float64)))
+    def prior(self, noise: Tensor, t: float = 1.0) -> Tensor:
+        """Where sampling starts: x at t, where the solver does, from standard normal noise: σ(t)·ε."""
+        return noise * float(_level_at(self.schedule, t).sigma)
 
     def predict(self, network: Network, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
         """The network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).

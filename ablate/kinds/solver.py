@@ -50,11 +50,16 @@ CLEAN = Point(0.0, 1.0, 0.0)  # where every sample ends: the image itself
 class Solver(Component):
     """Integrates the reverse process. All arithmetic in fp32 or better, whatever the network runs in.
 
+    How far the steps alone put Gaussian samples off is known (`ablate.moments`), and the defaults of
+    the solvers that ship are chosen by it (`benchmarks/solver_grids.py`).
+
     `steps` calls lie on a grid of times, and the last step goes on to the clean image:
     `trailing` at 1, 1 − 1/n, …, 1/n (Lin et al. 2023); `uniform` evenly from 1 to 0, both included
     (`trailing` where the schedule has no noise at 0); `karras` evenly in (σ/α)^(1/ρ) (Karras et
-    al. 2022, eq. 5). `clip` keeps each predicted image in [-1, 1] and takes ε to match: right for
-    pixels, wrong for latents.
+    al. 2022, eq. 5), from `sigma_max` down: where a schedule goes on to more noise than that, such
+    as σ/α = 20,291 of `cosine`, it would spend most of its steps on levels that hold nothing.
+    `clip` keeps each predicted image in [-1, 1] and takes ε to match: right for pixels, wrong for
+    latents.
     """
 
     kind: ClassVar[str] = "solver"
@@ -62,13 +67,15 @@ class Solver(Component):
     steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 100, log=True)] = 50
     grid: Grid = "trailing"
     rho: Annotated[float, Field(ge=1, le=100), When("grid", ("karras",))] = 7.0
+    # the noisiest σ/α, where the schedule reaches so far (80: Karras et al. 2022, table 1); None: its own at t = 1
+    sigma_max: Annotated[float | None, Field(gt=0.01, le=1e6), When("grid", ("karras",))] = 80.0
     clip: bool = True
 
     def excludes(self) -> Mapping[str, str]:
-        """Zero terminal SNR where the grid is laid out in σ/α, which is infinite there."""
+        """Zero terminal SNR where the grid is laid out in σ/α, which has no end there."""
         if self.grid != "karras":
             return {}
-        return {"zero_terminal_snr": "the karras grid starts at σ/α, which is infinite without signal; use 'trailing'"}
+        return {"zero_terminal_snr": "the karras grid runs over σ/α, which is infinite without signal; use 'trailing'"}
 
     @abstractmethod
     def nfe(self) -> int:
@@ -76,10 +83,14 @@ class Solver(Component):
 
     @abstractmethod
     def sample(self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator) -> Iterator[State]:
-        """States from x at t = 1 to the image, in order; the last state's x is the sample.
+        """States from x at `start` to the image, in order; the last state's x is the sample.
 
         Times are plain numbers, laid out before the first call: no step waits for the device.
         """
+
+    def start(self, schedule: Schedule) -> Point:
+        """The level at which x is noise to begin with, σ·ε: the first of `points`."""
+        return self.points(schedule)[0]
 
     def points(self, schedule: Schedule) -> list[Point]:
         """The `steps` levels at which the denoiser is called, then the clean image: steps + 1 of them."""
@@ -90,6 +101,7 @@ class Solver(Component):
         clean_at_zero = float(schedule.sigma(ends)[0]) == 0.0
         if self.grid == "karras":
             low, high = (schedule.sigma(ends) / schedule.alpha(ends)).tolist()
+            high = high if self.sigma_max is None else min(high, self.sigma_max)
             part = torch.linspace(0, 1, n, dtype=torch.float64, device="cpu")
             start, end = high ** (1 / self.rho), max(low, 1e-3) ** (1 / self.rho)
             ratio = (start + part * (end - start)) ** self.rho

@@ -21,7 +21,7 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
     import torch
 
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    known = list(_candidates(loaded))
+    known = list(candidates(loaded))
     warnings = []
     for precision, path in {candidate.precision: path for candidate, path in known}.items():
         refusal = precision.refuse_on(on)
@@ -52,7 +52,7 @@ def _repeats(backbone: Backbone, setting: Setting) -> bool:
         return True
 
 
-def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
+def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
     """Every candidate that is known beforehand, and where the study says its precision."""
     for assignment in _assignments(loaded):
         try:

@@ -16,6 +16,7 @@ from ablate.results.candidates import candidates as labelled
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.load import LoadedStudy
+from ablate.study.sampling import check_sampling
 
 if TYPE_CHECKING:
     from ablate.flops import Cost
@@ -33,9 +34,10 @@ def plan(
     cannot be built; then it has no numbers). `watch` is told which candidate is looked at next.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
-    what would be slow on this device. Raises InputError for what cannot be trained on it.
+    what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
+    what cannot be trained on it.
     """
-    warnings = check_device(loaded, device)
+    warnings = [*check_device(loaded, device), *check_sampling(loaded)]
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}

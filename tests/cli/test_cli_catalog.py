@@ -63,7 +63,7 @@ def test_show_tells_ranges_conditions_and_capabilities(within):
     said = json.loads(within("plugins", "show", "solver/ddim", "--json").stdout)
     fields = {field["name"]: field for field in said["fields"]}
     assert fields["steps"]["range"] == "≥ 1, ≤ 10000"
-    assert fields["steps"]["search"] == {"low": 10, "high": 100, "log": True, "step": None}
+    assert fields["steps"]["search"] == {"low": 10, "high": 500, "log": True, "step": None}
     assert fields["rho"]["only_while"] == "grid is karras"
     schedule = json.loads(within("plugins", "show", "schedule/linear", "--json").stdout)
     assert "variance_preserving" in schedule["provides"]

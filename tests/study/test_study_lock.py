@@ -197,4 +197,4 @@ def test_a_search_over_several_families_knows_every_choice():
     study = Path(__file__).parents[2] / "studies" / "pareto_search.yaml"
     held = lock.plugins(load_study(study, overrides=["data={type: digits, size: 16}"]))
     assert {"backbone/dit", "backbone/uvit", "backbone/unet"} < set(held)
-    assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/edm"} < set(held)
+    assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/exponential"} < set(held)

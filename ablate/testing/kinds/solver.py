@@ -107,7 +107,7 @@ def _noise(*shape: int) -> Tensor:
 
 def _run(solver: Solver, schedule: Schedule, z: Tensor, calls: list[float]) -> list[State]:
     """All states from noise z, in float64 and without clipping."""
-    alpha, sigma = _coefficients(schedule)(1.0)
+    alpha, sigma = _coefficients(schedule)(solver.start(schedule).t)
     x = alpha * MEAN + math.hypot(alpha * DEVIATION, sigma) * z
     generator = torch.Generator().manual_seed(2)
     return list(_with(solver, clip=False).sample(_optimal(schedule, calls), x, schedule, generator))

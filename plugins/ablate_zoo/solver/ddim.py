@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Denoiser, Point, Schedule, Solver, State, noise_like, posterior
+from ablate.api import Denoiser, Point, Range, Schedule, Solver, State, noise_like, posterior
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +23,8 @@ class Ddim(Solver):
     """
 
     name = "ddim"
-    default = True
 
+    steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 500, log=True)] = 150  # first order: it takes as many
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def nfe(self) -> int:

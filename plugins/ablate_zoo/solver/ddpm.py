@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ablate.api import Denoiser, Schedule, Solver, State, noise_like, posterior
+from pydantic import Field
+
+from ablate.api import Denoiser, Range, Schedule, Solver, State, noise_like, posterior
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +25,9 @@ class Ddpm(Solver):
 
     name = "ddpm"
 
+    steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 1000, log=True)] = (
+        400  # half its noise is fresh: it takes as many
+    )
     variance: Literal["small", "large", "learned"] = "small"
 
     def requires(self) -> Mapping[str, str]:

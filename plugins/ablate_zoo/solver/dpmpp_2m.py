@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ablate.api import Denoiser, Grid, Point, Schedule, Solver, State
+from pydantic import Field
+
+from ablate.api import Denoiser, Point, Range, Schedule, Solver, State
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +24,10 @@ class Dpmpp2m(Solver):
     """
 
     name = "dpmpp_2m"
+    default = True
 
-    grid: Grid = "karras"
+    # from 30 on Gaussian samples are within 2 % of their deviation on every schedule but scaled_linear
+    steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 100, log=True)] = 32
 
     def nfe(self) -> int:
         """One call a step."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Denoised, Denoiser, Grid, Point, Schedule, Solver, State, noise_like
+from ablate.api import Denoised, Denoiser, Grid, Point, Range, Schedule, Solver, State, noise_like
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,9 @@ class Churned(Solver):
 
     Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", Alg. 2
     (there: S_churn, S_tmin, S_tmax, S_noise). It acts where churn_min <= r <= churn_max, and never
-    rises above the schedule's own r(1). The grid is `karras`: neighbouring r are of one size.
+    rises above the schedule's own r(1).
     """
 
-    grid: Grid = "karras"
     churn: Annotated[float, Field(ge=0, le=1000)] = 0.0
     churn_min: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     churn_max: Annotated[float, Field(gt=0, le=1e9)] = 1e6
@@ -68,6 +67,8 @@ class Euler(Churned):
 
     name = "euler"
 
+    steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 500, log=True)] = 150  # first order: it takes as many
+
     def nfe(self) -> int:
         """One call a step."""
         return self.steps
@@ -83,10 +84,15 @@ class Heun(Churned):
 
     The step from r to r' is x' = a·x + b·(ε + ε')/2 with a = α'/α, b = σ' − a·σ, and ε' is looked up
     at a·x + b·ε. The last step ends without noise and stays first order, so n steps take 2n − 1
-    calls.
+    calls. The trapezoid does not damp a step from r to far less: where r' falls to the data's own
+    deviation it leaves a good part of r·ε behind. So the grid is `karras`, whose steps shrink with r,
+    from `sigma_max` on; with few steps its samples are too wide all the same.
     """
 
     name = "heun"
+
+    steps: Annotated[int, Field(ge=1, le=10_000), Range(10, 100, log=True)] = 32
+    grid: Grid = "karras"
 
     def excludes(self) -> Mapping[str, str]:
         """Zero terminal SNR: r is infinite where there is no signal."""

@@ -1,0 +1,67 @@
+"""Whether a study's solvers put samples off by themselves: then part of every metric is the solver's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from ablate.kinds.schedule import Schedule
+from ablate.kinds.solver import Grid, Solver
+from ablate.study.device import candidates
+from ablate.study.load import LoadedStudy
+
+STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400, 500, 1000)  # tried for a way out
+
+
+def check_sampling(loaded: LoadedStudy) -> list[str]:
+    """A line for each solver, schedule and deviation of the data whose samples of a Gaussian are off by more than 2 %.
+
+    And one for each solver that clips latents. The deviation is the candidate's `sigma_data`, 0.5
+    where the study does not say it: it is measured when the images are read.
+    """
+    from ablate.moments import DEVIATION, TOLERATED, deviation_error
+
+    latents = "latents" in loaded.question.data.provides()
+    warnings: dict[str, None] = {}
+    for candidate, _ in candidates(loaded):
+        solver, schedule = candidate.solver, candidate.schedule
+        deviation = candidate.sigma_data or DEVIATION
+        error = deviation_error(solver, schedule, deviation)
+        if error is not None and abs(error) > TOLERATED:
+            told = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
+            ways = list(_ways_out(solver, schedule, deviation))
+            told += f"; take {' or '.join(ways)}" if ways else ""
+            warnings[f"{_called(solver, schedule)} {told}"] = None
+        if latents and solver.clip:
+            told = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
+            warnings[f"solver {solver.name!r} with clip: true {told}"] = None
+    return list(warnings)
+
+
+def _called(solver: Solver, schedule: Schedule) -> str:
+    return f"solver {solver.name!r} with {_steps(solver.steps)} on grid {solver.grid} of schedule {schedule.name!r}"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
+def _percent(error: float) -> str:
+    return f"{abs(error):.1%} too {'wide' if error > 0 else 'narrow'}".replace("%", " %")
+
+
+def _ways_out(solver: Solver, schedule: Schedule, deviation: float) -> Iterator[str]:
+    """Another grid with as many steps, or the fewest steps on this one, with which it is within 2 %."""
+    from ablate.moments import TOLERATED, deviation_error
+
+    def right(**changes: object) -> bool:
+        made = solver.model_copy(update=changes)
+        if set(made.excludes()) & schedule.provides():
+            return False
+        error = deviation_error(made, schedule, deviation)
+        return error is not None and abs(error) <= TOLERATED
+
+    yield from (f"grid {grid}" for grid in get_args(Grid) if grid != solver.grid and right(grid=grid))
+    steps = next((n for n in STEPS if n > solver.steps and right(steps=n)), None)
+    if steps is not None:
+        yield f"{steps} steps"
