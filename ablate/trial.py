@@ -125,8 +125,12 @@ class Question:
         plugins: tuple[str, ...],
         trials: Path,
         cost: Cost | None,
+        first_seed: int = 0,
     ) -> list[dict[str, Any]]:
-        """For each seed the JSON that a worker needs to run the trial, and that its folder keeps as `job.json`."""
+        """For each of so many seeds, from `first_seed` on, the JSON that a worker needs to run the trial.
+
+        The trial's folder keeps it as `job.json`.
+        """
         config_hash = self.digest(candidate)
         shared = {
             "schema": 1,
@@ -143,10 +147,10 @@ class Question:
             "macs": None if cost is None else cost.macs,
             **({"matched": self.size(candidate)} if self.matched else {}),
         }
-        names = [trial_id(config_hash, seed) for seed in range(seeds)]
+        named = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
         return [
             {**shared, "job": name, "trial": name, "folder": str(trials / name), "seed": seed}
-            for seed, name in enumerate(names)
+            for seed, name in named.items()
         ]
 
 

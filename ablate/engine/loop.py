@@ -166,8 +166,9 @@ class Engine:
         if too_much is not None:
             self._refuse(asked, too_much)
             return
+        design, trials = plan.design, plan.folder / "trials"
         jobs = plan.question.jobs(
-            candidate, plan.design.seeds, asked.assignment, plan.plugins, plan.folder / "trials", cost
+            candidate, design.seeds, asked.assignment, plan.plugins, trials, cost, design.first_seed
         )
         group = _Group(asked, tuple(job["trial"] for job in jobs))
         self._forecast.opened(candidate, group.trials)

@@ -37,6 +37,7 @@ class Design(Component):
     kind: ClassVar[str] = "design"
 
     seeds: Annotated[int, Field(ge=1, le=1000), Extent()] = 1  # repetitions of each candidate
+    first_seed: Annotated[int, Field(ge=0, le=2**31 - 1), Extent()] = 0  # theirs are this one and those that follow
 
     def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
         """All candidates in order, where they are known beforehand; None: the sampler finds them.

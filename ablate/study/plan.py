@@ -28,10 +28,10 @@ def plan(
     """One row a candidate, in the order in which they run; nothing is trained.
 
     Columns: candidate (its label), c.<path> for each choice, match.<path> of the size by which costs are
-    matched, params, gflops and macs (forward, an
-    image), memory_bytes (of training) and seconds (of one trial), both estimates: see
-    `ablate.study.estimate`; images (None where time decides), seeds, config_hash, failure (why the candidate
-    cannot be built; then it has no numbers). `watch` is told which candidate is looked at next.
+    matched, params, gflops and macs (forward, an image), memory_bytes (of training) and seconds (of one
+    trial), both estimates: see `ablate.study.estimate`; images (None where time decides), seeds, first_seed
+    (where it is not 0), config_hash, failure (why the candidate cannot be built; then it has no numbers).
+    `watch` is told which candidate is looked at next.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
     what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
@@ -75,6 +75,7 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
         **{f"match.{path}": size for path, size in question.size(candidate).items()},
         **numbers,
         "seeds": loaded.study.design.seeds,
+        **({"first_seed": first} if (first := loaded.study.design.first_seed) else {}),
         "config_hash": question.digest(candidate),
         "failure": failure,
     }

@@ -67,6 +67,23 @@ def test_measured_trials_are_not_run_again(tmp_path: Path) -> None:
     assert again.progress[-1].done == 6 and again.lines == []
 
 
+def test_fresh_seeds_confirm_what_others_found(tmp_path: Path) -> None:
+    """The same candidates by the same identity, no seed twice, in a folder of their own or beside the others."""
+    Driver(tmp_path / "old", study()).run()
+    fresh = study(**{"design.first_seed": 100})
+    outcome = Driver(tmp_path / "new", fresh).run()
+    assert (outcome.measured, outcome.reused) == (6, 0)
+    seeds = {name.rpartition("-s")[2] for name in trials(tmp_path / "new")}
+    assert seeds == {"100", "101"}
+    heads = [{name.partition("-")[0] for name in trials(tmp_path / folder)} for folder in ("old", "new")]
+    assert heads[0] == heads[1], "what is trained is the same"
+    losses = {row["loss"] for folder in ("old", "new") for row in trials(tmp_path / folder).values()}
+    assert len(losses) == 12, "fresh seeds draw afresh"
+    driver = Driver(tmp_path / "old", fresh)
+    assert (driver.run().measured, len(trials(tmp_path / "old"))) == (6, 12)
+    assert driver.progress[-1].total == driver.progress[-1].done == 6
+
+
 def test_more_seeds_run_only_the_new_ones(tmp_path: Path) -> None:
     Driver(tmp_path, study(**{"design.seeds": 1})).run()
     before = marks(tmp_path)
