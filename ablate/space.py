@@ -7,6 +7,7 @@ that field, so the conditions of the space fall out of the tree. `ablate.vary` m
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -100,6 +101,17 @@ class Space:
             found.setdefault(json.dumps(assignment, sort_keys=True), assignment)
         return list(found.values())
 
+    def everything(self, chosen: Assignment | None = None) -> Iterator[Assignment]:
+        """All complete assignments, one after the other; ends in OverflowError at the first range without steps."""
+        known = dict(chosen or {})
+        for d in self.dimensions:
+            if d.path in known or not self.present(known, d.path):
+                continue
+            for label in _labels(d):
+                yield from self.everything({**known, d.path: label})
+            return
+        yield known
+
     def admitting(self, proposals: Sequence[Assignment]) -> Space:
         """The space that also knows every proposed label that `vary` does not list.
 
@@ -133,6 +145,20 @@ class Space:
                 assert d.low is not None and d.high is not None
                 chosen[d.path] = trial.suggest_float(d.path, d.low, d.high, log=d.log, step=d.step)
         return chosen
+
+
+def _labels(dimension: Dimension) -> Sequence[Label]:
+    """All that a dimension may be. Raises OverflowError where that has no end."""
+    if dimension.choices:
+        return dimension.choices
+    assert dimension.low is not None and dimension.high is not None
+    step = dimension.step or (1 if dimension.integer else 0)
+    if not step:
+        raise OverflowError(f"{dimension.path} takes any number between {dimension.low:g} and {dimension.high:g}")
+    count = math.floor((dimension.high - dimension.low) / step + 1e-9) + 1
+    if dimension.integer:
+        return range(int(dimension.low), int(dimension.low) + count * int(step), int(step))
+    return [dimension.low + k * step for k in range(count)]
 
 
 def label_of(option: Any) -> Label:

@@ -112,8 +112,9 @@ class Training:
             return
         self._told = time.monotonic()
         numbers = {"images": self.learner.images_seen, "total": self.total, "loss": loss, "images_per_second": speed}
+        spent = {"seconds": self.seconds, "limit": None if self.total is not None else self._limit}
         with contextlib.suppress(OSError):
-            write_json(self._folder / "progress.json", {"phase": phase, **numbers}, durable=False)
+            write_json(self._folder / "progress.json", {"phase": phase, **numbers, **spent}, durable=False)
 
     def _spent(self) -> bool:
         if self.total is not None:

@@ -330,7 +330,7 @@ def test_progress_is_told(tmp_path: Path, often: None) -> None:
     with pytest.raises(Stopped):
         run(made, after(5))
     told = read(made, "progress.json")
-    assert told.keys() == {"phase", "images", "total", "loss", "images_per_second"}
+    assert told.keys() == {"phase", "images", "total", "loss", "images_per_second", "seconds", "limit"}
     assert (told["phase"], told["images"], told["total"]) == ("train", 4 * 32, 12 * 32)
     assert told["loss"] > 0 and told["images_per_second"] > 0
 

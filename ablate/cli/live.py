@@ -155,7 +155,7 @@ class Screen(View):
         for one in shown:
             cells: list[RenderableType] = [Text(one.label), Text(f"seed {one.seed}"), Text(one.phase)]
             if bars:
-                cells.append(ProgressBar(total=one.total, completed=one.images, width=12) if one.total else Text(""))
+                cells.append(ProgressBar(total=1.0, completed=one.share, width=12))
             grid.add_row(*cells, *map(Text, _numbers(one)))
         more = len(running) - len(shown)
         return [grid, Text(f"… and {more} more", style="dim")] if more else [grid]
@@ -211,6 +211,8 @@ def _numbers(one: Running) -> tuple[str, str, str]:
     images = f"{one.images:,}".replace(",", " ")
     if one.total:
         images += f"/{one.total:,}".replace(",", " ")
+    if one.limit:
+        images += f" ({duration(one.seconds)} of {duration(one.limit)})"
     loss = "" if one.loss is None else f"loss {number(one.loss, 3)}"
     speed = "" if one.images_per_second is None else f"{number(one.images_per_second, 3)} images/s"
     return (images if one.images or one.total else ""), loss, speed

@@ -82,6 +82,8 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
     sys.stdout.flush()
     if outcome.refused:
         complain(f"{outcome.refused} candidates were refused: their parts do not go together, or they cost too much")
+    if outcome.short:
+        complain(outcome.short)
     if outcome.failed:
         complain(f"{_trials(outcome.failed)} failed; for the reasons: ablate status {folder}")
         raise typer.Exit(SOME_FAILED)

@@ -81,7 +81,10 @@ def _planned(results: Results, known: int) -> int | None:
     from ablate.errors import InputError
     from ablate.kinds.design import Design, Dimension
     from ablate.registry import catalog
+    from ablate.results.unequal import ended
 
+    if ended(results).get("trials") == known:
+        return known
     lock = results.lock
     try:
         design = catalog().create("design", lock["spec"]["design"])

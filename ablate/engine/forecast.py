@@ -18,7 +18,9 @@ SOON = 0.05  # of a trial: the least that remains of one that runs
 
 
 class Forecast:
-    """Seconds that are left. A trial of f flops takes a + b·f seconds; a and b are fitted to those that ended.
+    """Seconds that are left. A trial of f flops takes T + a + b·f seconds; a and b are fitted to those that ended.
+
+    T are the seconds that every trial trains where the budget is time, else 0; f then counts what comes after.
 
     candidate: of an assignment; flops: of a trial of a candidate. Both may raise what a plugin raises.
     slots: trials at a time.
@@ -30,11 +32,13 @@ class Forecast:
         flops: Callable[[Candidate], float],
         slots: int,
         clock: Callable[[], float] = time.monotonic,
+        training: float = 0.0,
     ) -> None:
         self._candidate = candidate
         self._flops = flops
         self._slots = slots
         self._clock = clock
+        self._training = training
         self._candidates: dict[str, float | None] = {}  # by assignment; None: it cannot be counted
         self._trials: dict[str, float | None] = {}
         self._begun: dict[str, float] = {}
@@ -73,7 +77,7 @@ class Forecast:
         seconds = self._fitted(records, running, now)
         if seconds is None:
             return None
-        work = [_remaining(seconds(self._trials[one.trial]), now - self._begun[one.trial]) for one in running]
+        work = [self._remaining(one, seconds(self._trials[one.trial]), now) for one in running]
         work += [seconds(self._trials[trial]) for trial in queued]
         known = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
         usual = statistics.fmean(known or map(seconds, self._trials.values()))
@@ -84,7 +88,10 @@ class Forecast:
         self, records: Mapping[str, Mapping[str, Any]], running: Sequence[Running], now: float
     ) -> Callable[[float | None], float] | None:
         """Seconds of a trial by its flops."""
-        spent = [(self._trials.get(trial), float(record["seconds"])) for trial, record in records.items()]
+        training = self._training
+        spent = [(self._trials.get(trial), float(record["seconds"]) - training) for trial, record in records.items()]
+        if not spent and training:
+            return lambda flops: training  # and what comes after it, which nobody knows yet
         if not spent:
             spent = [
                 (self._trials[one.trial], (now - self._begun[one.trial]) / one.share)
@@ -96,21 +103,23 @@ class Forecast:
         usual = statistics.fmean(seconds for _, seconds in spent)
         points = [(flops, seconds) for flops, seconds in spent if flops is not None]
         if not points:
-            return lambda flops: usual
+            return lambda flops: training + usual
         most = max(flops for flops, _ in points)
         fixed, each = _line([flops / most for flops, _ in points], [seconds for _, seconds in points])
-        return lambda flops: usual if flops is None else fixed + each * flops / most
+        return lambda flops: training + (usual if flops is None else fixed + each * flops / most)
+
+    def _remaining(self, one: Running, whole: float, now: float) -> float:
+        """What takes longer than foreseen is taken to be nearly there."""
+        if one.limit is None:
+            return max(whole - (now - self._begun[one.trial]), SOON * whole)
+        after = whole - self._training
+        return max(one.limit - one.seconds, 0.0) + (after if after > 0 else SOON * whole)
 
     def _counted(self, candidate: Callable[[], Candidate]) -> float | None:
         try:
             return self._flops(candidate()) or None
         except Exception:  # noqa: BLE001 - a plugin's own code; who takes the candidate up tells what it raised
             return None
-
-
-def _remaining(whole: float, spent: float) -> float:
-    """What takes longer than foreseen is taken to be nearly there."""
-    return max(whole - spent, SOON * whole)
 
 
 def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

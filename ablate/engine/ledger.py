@@ -7,6 +7,9 @@ the number of questions before it, so that a resumed study asks what it would ha
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,9 @@ from ablate.space import Space
 from ablate.trial import Objective
 
 MOST_REFUSED = 20  # candidates refused, for each that is wanted, after which a search gives up
+STUBBORN = 10  # repeats in a row after which chance decides instead of the sampler
+MOST_REPEATS = 200  # in a row, after which a search in a space without an end gives up
+MOST_LISTED = 2000  # candidates: a space of no more is listed, to find those that are left
 WORST = 1e30  # what a diverged candidate is told to be worth: finite, because Optuna refuses NaN
 
 
@@ -57,10 +63,16 @@ class Ledger:
         self._objectives = objectives
         self.constraints = tuple(constraints)
         self._proposals, self._total = plan_candidates(space, design)
+        self.searches = space.proposals(design) is None  # whether a sampler finds the candidates
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
         self._refused = 0  # asked for too, but not trained: they are not counted
+        self._seen: set[str] = set()  # what was asked for
+        self._repeats = 0  # answers that named what had been asked for before: they are not counted
+        self._in_a_row = 0  # of these, the last ones
+        self._fresh = False  # whether the last answer was none
+        self._rest: list[Assignment] | None = None  # what is left of a space that is small; None: not listed
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
@@ -94,34 +106,103 @@ class Ledger:
         with self._refusals():
             trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if "refused" in trial.user_attrs:
+            self._settle()
+            if "repeat" in trial.user_attrs:
+                self._fresh = False
+                self._repeats += 1
+                self._in_a_row += 1
+                if not trial.state.is_finished():
+                    self.tell(Asked(trial.number, {}, False), None)
+            elif "refused" in trial.user_attrs:
                 self._refused += 1
+                self._seen.add(_key(trial.params))
+                self._fresh = True
                 if not trial.state.is_finished():
                     self.tell(Asked(trial.number, {}, False), None)
             elif trial.state == TrialState.WAITING:
-                self._open.remove(trial.user_attrs["proposal"])
+                if "proposal" in trial.user_attrs:
+                    self._open.remove(trial.user_attrs["proposal"])
                 self._waiting += 1
             elif self._whole(trial):
                 self._count(trial)
-                yield Asked(trial.number, dict(trial.params), trial.state.is_finished())
+                asked = Asked(trial.number, dict(trial.params), trial.state.is_finished())
+                if self._is_new(asked):
+                    yield asked
+                else:
+                    self.repeat(asked)
             elif not trial.state.is_finished():
                 self.tell(Asked(trial.number, {}, False), None)
 
     def ask(self) -> Asked | None:
-        """The next candidate; None when the design has no more."""
-        if not self.remaining():
-            return None
+        """The next candidate; None when the design has no more. A search is asked until it names a new one."""
+        while self.remaining():
+            self._settle()
+            asked = self._ask()
+            if asked is None:
+                return None
+            if self._is_new(asked):
+                return asked
+            self.repeat(asked)
+        return None
+
+    def _ask(self) -> Asked | None:
+        """What the sampler says, or where it says the same again and again, what chance does."""
+        number = self._seed * 1_000_003 + self._asked + self._refused + self._repeats
+        sampler = self._design.sampler(number)
         with self._refusals():
             if self._waiting:
                 self._waiting -= 1  # Optuna hands it out before anything else
             elif self._open:
                 index = self._open.pop(0)
                 self._study.enqueue_trial(dict(self._proposals[index]), user_attrs={"proposal": index})
-            self._study.sampler = self._design.sampler(self._seed * 1_000_003 + self._asked + self._refused)
+            elif self._in_a_row >= STUBBORN:
+                left = self._left()
+                if left == []:
+                    return None
+                if left is None:
+                    sampler = optuna.samplers.RandomSampler(seed=number)
+                else:
+                    self._study.enqueue_trial(dict(random.Random(number).choice(left)))
+            self._study.sampler = sampler
             trial = self._study.ask()
             chosen = self._space.suggest(trial)
         self._asked += 1
         return Asked(trial.number, chosen, False)
+
+    def _settle(self) -> None:
+        """Before the next question: was the last answer a new one?"""
+        if self._fresh:
+            self._in_a_row = 0
+
+    def _is_new(self, asked: Asked) -> bool:
+        """Whether nobody has asked for that yet; what a finite design lists always is."""
+        key = _key(asked.assignment)
+        self._fresh = not self.searches or key not in self._seen
+        self._seen.add(key)
+        return self._fresh
+
+    def _left(self) -> list[Assignment] | None:
+        """What a small space still holds; None where it is not small."""
+        if self._rest is None:
+            try:
+                self._rest = list(itertools.islice(self._space.everything(), MOST_LISTED + 1))
+            except OverflowError:
+                return None
+        if len(self._rest) > MOST_LISTED:
+            return None
+        self._rest = [one for one in self._rest if _key(one) not in self._seen]
+        return self._rest
+
+    def repeat(self, asked: Asked) -> None:
+        """A candidate that is there already: another one is asked for in its place."""
+        if not asked.told:
+            with self._refusals():
+                self._trial(asked.number).set_user_attr("repeat", True)
+            self.tell(asked, None)
+        self._asked -= 1
+        self._repeats += 1
+        self._in_a_row += 1
+        self._fresh = False
 
     def tell(self, asked: Asked, values: Sequence[float] | None, excess: Mapping[str, float] | None = None) -> None:
         """Write down what a candidate is worth: one number an objective, or None where it failed.
@@ -166,9 +247,26 @@ class Ledger:
 
     def remaining(self) -> int:
         """How many candidates the design will still ask for; none where hardly any goes together."""
-        if self._refused > MOST_REFUSED * self._total:
+        if self._refused > MOST_REFUSED * self._total or self._in_a_row >= MOST_REPEATS:
+            return 0
+        if self._in_a_row >= STUBBORN and not self._waiting and self._left() == []:
             return 0
         return max(self._total - self._asked, 0)
+
+    def short(self) -> str | None:
+        """Why a search ended with fewer candidates than it was to find; None where it has them all, or goes on."""
+        if not self.searches or self.remaining():
+            return None
+        wanted = self._design.candidates(self._space.dimensions)
+        if self._asked >= wanted:
+            return None
+        told = f"the search found {self._asked} different candidates, not {wanted}"
+        if self._refused > MOST_REFUSED * self._total:
+            return f"{told}: {self._refused} others do not go together or cost too much"
+        if self._asked == self._total or self._left() == []:
+            beside = f", beside {self._refused} that are refused" if self._refused else ""
+            return f"{told}: there are no more in what `vary` spans{beside}"
+        return f"{told}: the last {self._in_a_row} answers of its sampler were repeats"
 
     def unasked(self) -> list[Assignment]:
         """Those of them that are known before they are asked for: a finite design's."""
@@ -215,8 +313,17 @@ def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int
     if proposals is not None:
         return proposals, len(proposals)
     baseline = space.complete({})
+    wanted = design.candidates(space.dimensions)
+    with contextlib.suppress(OverflowError):  # there is no end of them
+        wanted = sum(1 for _ in itertools.islice(space.everything(), wanted))
     inside = all(_holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
-    return [baseline] if inside else [], design.candidates(space.dimensions)
+    return [baseline] if inside else [], wanted
+
+
+def _key(assignment: Mapping[str, Any]) -> str:
+    """The same for what differs by rounding alone."""
+    rounded = {path: f"{label:.12g}" if isinstance(label, float) else label for path, label in assignment.items()}
+    return json.dumps(rounded, sort_keys=True)
 
 
 def _holds(dimension: Dimension, label: Any) -> bool:

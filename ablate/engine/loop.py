@@ -25,6 +25,7 @@ from ablate.space import Space
 from ablate.trial import STATIC, Constraint, Objective, Question, read_record
 
 TICK = 0.25  # seconds between two looks at the workers
+ENDED = "ended.json"  # in the study's folder while nothing is left to do
 LOST = 5  # times that a trial is taken up again after its worker was lost
 
 
@@ -92,12 +93,15 @@ class Engine:
         self._crowded: dict[str, bool] = {}  # whether something ran beside a trial
         self._lines: list[str] = []
         self._prepared = False
-        self._forecast = Forecast(plan.candidate, plan.flops, pool.slots)
+        self._forecast = Forecast(
+            plan.candidate, plan.flops, pool.slots, training=60 * (plan.question.budget.minutes or 0.0)
+        )
         self._watched = 0.0
 
     def run(self) -> Outcome:
         """Ask until the design has no more, and until everything that was asked for is measured."""
         try:
+            (self.plan.folder / ENDED).unlink(missing_ok=True)
             for asked in self.ledger.replay():
                 self._open(asked)
             self._fill()
@@ -106,10 +110,17 @@ class Engine:
                     self._take(report)
                 self._fill()
                 self._tell_watch()
+            self.outcome.short = self.ledger.short()
             self._tell_watch(last=True)
+            self._conclude()
         finally:
             self.ledger.close()
         return self.outcome
+
+    def _conclude(self) -> None:
+        """Leave word in the folder that the study is whole, and of how many trials."""
+        ended = {"schema": 1, "trials": len(self._groups), "short": self.outcome.short}
+        write_json(self.plan.folder / ENDED, ended)
 
     def _fill(self) -> None:
         """Give every free worker a job; a candidate is asked for only when a worker waits for it."""
@@ -170,9 +181,12 @@ class Engine:
         jobs = plan.question.jobs(
             candidate, design.seeds, asked.assignment, plan.plugins, trials, cost, design.first_seed
         )
+        fresh = [job for job in jobs if job["trial"] not in self._groups]
+        if self.ledger.searches and not fresh:  # other words for one that is there
+            self.ledger.repeat(asked)
+            return
         group = _Group(asked, tuple(job["trial"] for job in jobs))
         self._forecast.opened(candidate, group.trials)
-        fresh = [job for job in jobs if job["trial"] not in self._groups]
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
             if trial in self._ended:

@@ -22,10 +22,14 @@ class Running:
     total: int | None
     loss: float | None
     images_per_second: float | None
+    seconds: float = 0.0  # of training, in all runs
+    limit: float | None = None  # of them, where time decides how long it trains
 
     @property
     def share(self) -> float:
-        """How much of its training is done, in [0, 1]; 0 where time decides."""
+        """How much of its training is done, in [0, 1]: of the images, or of the seconds where time decides."""
+        if self.limit:
+            return min(1.0, self.seconds / self.limit)
         return min(1.0, self.images / self.total) if self.total else 0.0
 
 
@@ -55,6 +59,7 @@ class Outcome:
     diverged: int = 0
     failed: int = 0
     refused: int = 0
+    short: str | None = None  # why a search found fewer candidates than it was asked for
 
 
 def running(job: Mapping[str, Any]) -> Running:
@@ -72,6 +77,8 @@ def running(job: Mapping[str, Any]) -> Running:
         told.get("total"),
         told.get("loss"),
         told.get("images_per_second"),
+        told.get("seconds", 0.0),
+        told.get("limit"),
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results.front import front
 from ablate.results.numbers import count, plus_minus, probability
+from ablate.results.unequal import unequal
 
 if TYPE_CHECKING:
     from ablate.results.results import Results
@@ -58,7 +59,7 @@ def grouped(results: Results) -> pd.DataFrame:
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()
-    table.attrs.update(problems=problems, metrics=[c for c in measured if c in table])
+    table.attrs.update(problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table])
     return table
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from studies_for_tests import Driver, ledger, marks, results, search, study, trials
+from studies_for_tests import Driver, asked, ledger, marks, results, search, study, trials
 
 from ablate.engine import loop
 from ablate.execute.ray import Ray
@@ -45,13 +46,42 @@ def test_grid_asks_for_the_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
-def test_search_asks_for_as_many_as_it_may(tmp_path: Path, algorithm: str) -> None:
+def test_a_search_finds_as_many_different_candidates_as_it_was_asked_for(tmp_path: Path, algorithm: str) -> None:
+    """Samplers name again what they have named, NSGA-II most of all: they are asked again."""
     more = {"population": 4} if algorithm == "nsga2" else {}
-    outcome = Driver(tmp_path, search(algorithm=algorithm, trials=14, **more)).run()
-    found = ledger(tmp_path)
-    assert len(found) == 14 and outcome.measured == len(trials(tmp_path)) <= 14
-    assert found[0].params == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
-    assert len({trial.params["backbone.knob"] for trial in found}) > 4
+    spec = search(algorithm=algorithm, trials=14, **more)
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = asked(tmp_path)
+    assert len(found) == outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == 14
+    assert found[0] == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
+    assert len({tuple(sorted(params.items())) for params in found}) == 14 and outcome.short is None
+    again = Driver(tmp_path, spec)
+    assert (again.run().measured, again.progress[-1].total) == (0, 14) and asked(tmp_path) == found
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "tpe"])
+@pytest.mark.parametrize("room", [12, 20])
+def test_a_search_of_a_small_space_finds_all_of_it_and_says_so(tmp_path: Path, algorithm: str, room: int) -> None:
+    more = {"population": 3} if algorithm == "nsga2" else {}
+    spec = search(algorithm=algorithm, trials=13, **more)
+    knobs = {"low": 0, "high": 1, "step": 0.5 if room == 12 else 0.25}
+    spec["vary"] = {"backbone.knob": knobs, "backbone.width": {"low": 2, "high": 8, "step": 2}}
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    found = min(room, 13)
+    assert outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == found
+    assert driver.progress[0].total == found  # known from the beginning
+    told = json.loads((tmp_path / "ended.json").read_text())
+    assert (told["trials"], told["short"]) == (found, outcome.short)
+    if room == 12:
+        assert (
+            outcome.short == "the search found 12 different candidates, not 13: there are no more in what `vary` spans"
+        )
+    else:
+        assert outcome.short is None
+    again = Driver(tmp_path, spec).run()
+    assert (again.measured, again.short) == (0, outcome.short)
 
 
 # --- what is measured already --------------------------------------------------------------------
@@ -105,22 +135,30 @@ def test_more_trials_of_a_search_go_on_where_it_stood(tmp_path: Path) -> None:
 def test_records_outlive_the_ledger(tmp_path: Path) -> None:
     """After a power cut SQLite may have lost its last entries: what is measured stays measured."""
     Driver(tmp_path, search(algorithm="random", trials=6)).run()
-    before, asked = marks(tmp_path), [trial.params for trial in ledger(tmp_path)]
+    before, named = marks(tmp_path), [trial.params for trial in ledger(tmp_path)]
     (tmp_path / "optuna.db").unlink()
     outcome = Driver(tmp_path, search(algorithm="random", trials=6)).run()
     assert (outcome.measured, outcome.reused) == (0, 6)
-    assert marks(tmp_path) == before and [trial.params for trial in ledger(tmp_path)] == asked
+    assert marks(tmp_path) == before and [trial.params for trial in ledger(tmp_path)] == named
 
 
 def test_candidates_that_are_one_and_the_same_share_their_trials(tmp_path: Path) -> None:
-    spec = search(algorithm="random", trials=8)
-    spec["vary"] = {"backbone.knack": ["none", "half"]}
-    driver = Driver(tmp_path, spec)
+    alike = ["probe", {"type": "probe", "width": 4}]  # 4 is the default
+    driver = Driver(tmp_path, study(vary={"backbone": alike}))
     outcome = driver.run()
     found = ledger(tmp_path)
-    assert len(found) == 8 and all(trial.state == TrialState.COMPLETE for trial in found)
-    assert outcome.measured == len(trials(tmp_path)) == 2
-    assert len({(trial.params["backbone.knack"], *trial.values) for trial in found}) == 2
+    assert len(found) == 2 and all(trial.state == TrialState.COMPLETE for trial in found)
+    assert outcome.measured == len(trials(tmp_path)) == 2  # the seeds
+    assert found[0].values == found[1].values
+
+
+def test_a_search_does_not_count_other_words_for_the_same_candidate(tmp_path: Path) -> None:
+    spec = search(algorithm="random", trials=4)
+    spec["vary"] = {"backbone": ["probe", {"type": "probe", "width": 4}], "backbone.knob": {"low": 0, "high": 1}}
+    assert Driver(tmp_path / "many", spec).run().measured == 4
+    spec["vary"] = {"backbone": spec["vary"]["backbone"]}
+    outcome = Driver(tmp_path / "one", spec).run()
+    assert outcome.measured == 1 and "1 different candidates, not 4" in (outcome.short or "")
 
 
 # --- Ray -----------------------------------------------------------------------------------------

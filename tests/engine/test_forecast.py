@@ -93,6 +93,29 @@ def test_before_anything_ended_the_speed_of_what_runs_tells(forecast: Forecast, 
     assert left == pytest.approx(8.0 * FLOPS["middle"] / FLOPS["small"])  # longer than both halves of the work
 
 
+def test_where_time_is_the_budget_it_is_known_from_the_start(clock: Clock) -> None:
+    """8 minutes of training each; what sampling takes is learnt, and told on top."""
+    forecast = Forecast(candidate, flops, slots=1, clock=clock, training=480.0)
+    for size in ("small", "middle"):
+        forecast.opened(candidate(of(size)), [f"{size}-s0"])
+    forecast.begun("small-s0")
+
+    def at(seconds: float) -> Running:
+        return Running("small-s0", "", 0, "train", 70_000, None, None, None, seconds, 480.0)
+
+    soon = SOON * 480
+    assert forecast.left({}, [at(0.0)], ["middle-s0"], [], 0, 1) == pytest.approx(960 + soon)
+    clock.now = 240.0
+    assert at(240.0).share == 0.5
+    assert forecast.left({}, [at(240.0)], ["middle-s0"], [], 0, 1) == pytest.approx(720 + soon)
+    records = {"middle-s0": {"seconds": 480 + 5.0}}  # 1 s a gigaflop, through the origin
+    assert forecast.left(records, [at(470.0)], [], [], 0, 1) == pytest.approx(10 + 1)
+    assert forecast.left(records, [], ["middle-s0"], [], 0, 1) == pytest.approx(485)
+    assert forecast.left(records, [], ["small-s0"], [], 2, 1) == pytest.approx(
+        481 + 2 * 483
+    )  # what a sampler will find is the average
+
+
 def test_what_cannot_be_counted_is_taken_for_the_average(forecast: Forecast) -> None:
     records = {f"{size}-s0": {"seconds": takes(size)} for size in ("small", "middle")}
     average = (takes("small") + takes("middle")) / 2

@@ -19,11 +19,11 @@ class Search(Design):
     name = "search"
 
     algorithm: Literal["nsga2", "tpe", "random"] = "nsga2"
-    trials: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 50  # candidates
+    trials: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 50  # different candidates
     population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2",))] = 20  # candidates a generation
 
     def candidates(self, dimensions: Sequence[Dimension]) -> int:
-        """As many as are asked for; some may come twice."""
+        """As many different ones as are asked for, where there are so many."""
         return self.trials
 
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:

@@ -1,0 +1,46 @@
+"""What a reader of a study's table has to know of the study as a whole: unequal trainings, a search cut short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate.files import read_json
+
+if TYPE_CHECKING:
+    from ablate.results.results import Results
+
+ENDED = "ended.json"  # the engine's word that a study is whole
+
+
+def unequal(results: Results) -> list[str]:
+    """One line each, for the warnings under a table; [] where all is as it seems."""
+    return [*_images(results), *_short(results)]
+
+
+def ended(results: Results) -> dict[str, object]:
+    """What the engine left when nothing was left to do: `trials`, and why a search is `short`; {} before."""
+    try:
+        found = read_json(results.path / ENDED)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _images(results: Results) -> list[str]:
+    """Where time was the budget, the candidates have not seen the same number of images."""
+    spec = results.lock.get("spec")
+    budget = spec.get("budget") if isinstance(spec, dict) else None
+    minutes = budget.get("minutes") if isinstance(budget, dict) else None
+    if minutes is None:
+        return []
+    complete = results.trials[results.trials["state"] == "complete"]
+    seen = complete.groupby("config_hash")["images"].mean().dropna()
+    if len(seen) < 2 or seen.min() == seen.max():
+        return []
+    told = f"the budget was {float(minutes):g} minutes of training, in which candidates saw from {seen.min():,.0f}"
+    return [f"{told} to {seen.max():,.0f} images: a faster one has trained on more (budget.images makes them equal)"]
+
+
+def _short(results: Results) -> list[str]:
+    short = ended(results).get("short")
+    return [str(short)] if short else []
