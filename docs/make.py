@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ablate import text
 from ablate.cli.describe import describe, summary
 from ablate.component import Component
 from ablate.registry import Catalog, Entry, catalog
@@ -28,7 +29,7 @@ def pages() -> dict[Path, str]:
     known = catalog()
     made = {DOCS / "kinds" / f"{kind}.md": page(kind, known) for kind in known.kinds()}
     made[DOCS / "kinds" / "README.md"] = index(known)
-    made[DOCS / "study.schema.json"] = json.dumps(study_schema(known), indent=1, ensure_ascii=False) + "\n"
+    made[DOCS / "study.schema.json"] = text.json(json.dumps(study_schema(known), indent=1, ensure_ascii=False)) + "\n"
     return made
 
 
@@ -130,7 +131,7 @@ if __name__ == "__main__":
     made = pages()
     for file in set((DOCS / "kinds").glob("*.md")) - made.keys():
         file.unlink()
-    for file, text in made.items():
+    for file, written in made.items():
         file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(written, encoding="utf-8")
     print(f"{len(made)} files written below {DOCS}")

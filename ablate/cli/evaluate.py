@@ -55,7 +55,7 @@ def evaluate(
     from ablate.results import load
 
     results = load(folder)
-    results.figures()
+    results.figures(say=complain)
     quality = results.quality
     table = None
     if quality is not None and not quality.is_recorded:

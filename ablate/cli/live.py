@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from ablate.cli.outcome import hush
 from ablate.cli.standing import Standing, best_front
-from ablate.cli.terminal import console, duration, lively
+from ablate.cli.terminal import console, duration, lively, say
 from ablate.results.numbers import number
+from ablate.text import label, message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,10 +64,10 @@ class Lines(View):
     def show(self, progress: Progress) -> None:
         """Print what happened since the last snapshot."""
         for line in progress.lines:
-            print(f"[{_ended(progress)}/{progress.total}] {line}", flush=True)
+            say(f"[{_ended(progress)}/{progress.total}] {line}")
         if self.clock() - self.told >= EVERY and progress.running:
             self.told = self.clock()
-            print(f"... {_summary(progress)}; {_working(progress.running)}", flush=True)
+            say(f"... {_summary(progress)}; {_working(progress.running)}")
 
 
 class Screen(View):
@@ -101,7 +102,7 @@ class Screen(View):
         from rich.text import Text
 
         for line in progress.lines:
-            self.console.print(Text(line))
+            self.console.print(Text(message(line)))
         if len(progress.records) != self.counted:  # here and not in `frame`, which another thread calls
             self.counted = len(progress.records)
             self.front = best_front(progress.records, self.objectives, self.constraints)
@@ -153,7 +154,7 @@ class Screen(View):
             grid.add_column(no_wrap=True, justify="right")
         shown = running if len(running) <= room else running[: room - 1]
         for one in shown:
-            cells: list[RenderableType] = [Text(one.label), Text(f"seed {one.seed}"), Text(one.phase)]
+            cells: list[RenderableType] = [Text(label(one.label)), Text(f"seed {one.seed}"), Text(one.phase)]
             if bars:
                 cells.append(ProgressBar(total=1.0, completed=one.share, width=12))
             grid.add_row(*cells, *map(Text, _numbers(one)))
@@ -201,7 +202,7 @@ def _working(running: Sequence[Running]) -> str:
     told = []
     for one in running[:4]:
         numbers = ", ".join(cell for cell in _numbers(one) if cell)
-        told.append(f"{one.label} seed {one.seed} {one.phase}" + (f" ({numbers})" if numbers else ""))
+        told.append(f"{label(one.label)} seed {one.seed} {one.phase}" + (f" ({numbers})" if numbers else ""))
     more = len(running) - len(told)
     return "; ".join(told) + (f"; and {more} more" if more else "")
 

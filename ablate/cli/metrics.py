@@ -104,7 +104,7 @@ def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Cat
 
 
 def _tell(real: Seen, generated: Seen, rows: list[dict[str, Any]]) -> None:
-    from ablate.cli.terminal import table
+    from ablate.cli.terminal import say, table
 
     cells = [
         (
@@ -120,4 +120,4 @@ def _tell(real: Seen, generated: Seen, rows: list[dict[str, Any]]) -> None:
         channels, height, width = one.shape
         left = f", {one.skipped} left out as damaged" if one.skipped else ""
         colour = "grey" if channels == 1 else "colour"
-        print(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")
+        say(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")

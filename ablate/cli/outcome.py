@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from ablate.errors import InputError
+from ablate.text import message as fit
 
 DONE, SOME_FAILED, WRONG_INPUT, DEFECT, INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -63,7 +64,7 @@ def fail(message: str) -> NoReturn:
 def complain(message: str) -> None:
     """A message on stderr, if there is still anyone to read it."""
     try:
-        print(message, file=sys.stderr, flush=True)
+        print(fit(message), file=sys.stderr, flush=True)
     except OSError:
         hush()
 

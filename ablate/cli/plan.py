@@ -98,7 +98,7 @@ def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], a
 
 
 def _tell(frame: pd.DataFrame, device: str) -> None:
-    from ablate.cli.terminal import duration, size, table
+    from ablate.cli.terminal import duration, say, size, table
     from ablate.results.numbers import count, number
 
     columns = ("candidate", "params", "Gflops", "memory", "images", f"time of a trial ({device})")
@@ -117,9 +117,9 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
     for warning in frame.attrs["warnings"]:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):
-        print(f"{note}; they vary in")
+        say(f"{note}; they vary in")
         for path, held in frame.attrs["space"].items():
-            print(f"  {path}: {_range(held)}")
+            say(f"  {path}: {_range(held)}")
     seeds = int(frame["seeds"].iloc[0])
     of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
     print(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")

@@ -50,7 +50,7 @@ def show(
 ) -> None:
     """Show a component: what it does, its fields, what it needs, and where its source is."""
     from ablate.cli.describe import describe, told
-    from ablate.cli.terminal import emit_json
+    from ablate.cli.terminal import emit_json, say
     from ablate.registry import catalog
 
     known = catalog(tuple(plugin or ()))
@@ -59,7 +59,7 @@ def show(
         from ablate.cli.picture import picture
 
         known.kind(kind)
-        print(picture(kind, name or None, out, known))
+        say(picture(kind, name or None, out, known))
         return
     if not name:
         known.kind(kind)  # raises, with the nearest name
@@ -72,11 +72,11 @@ def show(
     if as_json:
         emit_json(description)
     else:
-        print(told(description))
+        say(told(description))
 
 
 def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None:
-    from ablate.cli.terminal import emit_json, table
+    from ablate.cli.terminal import emit_json, say, table
     from ablate.registry import catalog
 
     known = catalog(tuple(plugin))
@@ -94,14 +94,14 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
     if any(r["default"] for r in rows):
         print("*: fills the place of its kind where a study says nothing")
     for one in known.broken:
-        print(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
+        say(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
 
 
 def _show_kind(kind: str, known: Catalog) -> None:
     from ablate.cli.describe import summary
-    from ablate.cli.terminal import table
+    from ablate.cli.terminal import say, table
 
-    print(f"{kind}: {summary(known.kind(kind))}\n")
+    say(f"{kind}: {summary(known.kind(kind))}\n")
     table(
         ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in known.entries(kind)], wrap="what it is"
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ablate.cli.options import Folder
+from ablate.cli.outcome import complain
 
 
 def report(
@@ -20,11 +21,11 @@ def report(
 
     One page that needs nothing else: table, verdict, figures, every trial.
     """
+    from ablate.cli.terminal import say
     from ablate.results import load
     from ablate.results.report import report as write
 
     results = load(folder)
-    drawn = results.figures()
-    print(write(results, out))
-    for path in drawn:
-        print(path)
+    drawn = results.figures(say=complain)
+    for path in (write(results, out), *drawn):
+        say(path)

@@ -55,11 +55,12 @@ def _breaks(group: Sequence[Mapping[str, Any]], constraint: Constraint) -> bool:
 
 def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> Standing | None:
     from ablate.results.candidates import show
+    from ablate.text import label
 
     rows = [[o.value(record) for o in objectives] for record in group if record["state"] == "complete"]
     whole = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
     whole = [row for row in whole if len(row) == len(objectives)]
     if not whole:
         return None
-    label = ", ".join(show(choice) for choice in group[0]["choices"].values()) or "baseline"
-    return Standing(label, tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))
+    name = ", ".join(show(choice) for choice in group[0]["choices"].values()) or "baseline"
+    return Standing(label(name), tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))

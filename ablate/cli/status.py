@@ -100,7 +100,7 @@ def _planned(results: Results, known: int) -> int | None:
 
 
 def _tell(found: dict[str, Any], folder: Path) -> None:
-    from ablate.cli.terminal import duration, table
+    from ablate.cli.terminal import duration, say, table
 
     if found["at_work"]:
         doing = "at work"
@@ -108,7 +108,7 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
         doing = "interrupted; the same `ablate run` goes on from here"
     else:
         doing = "nobody is at work here"
-    print(f"{found['study']}: {doing}")
+    say(f"{found['study']}: {doing}")
     counts = [f"{n} {state}" for state, n in found["states"].items() if n]
     of = f" of {found['planned']}" if found["planned"] is not None else ""
     print(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
@@ -122,7 +122,7 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
             ("candidate", "seed", "state", "why", "trial"), [_failure_row(one) for one in found["failures"]], wrap="why"
         )
         if any(one["state"] == "failed" for one in found["failures"]):
-            print(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
+            say(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
 
 
 def _open_row(one: dict[str, Any]) -> list[str]:

@@ -7,7 +7,10 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from ablate import text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,41 +30,44 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", wrap: str = "") -> None:
-    """Print a table: drawn and wrapped in a terminal, whole lines of aligned text elsewhere.
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", wrap: str = "", names: Sequence[str] = ()
+) -> None:
+    """Print a table: drawn and fitted to the width of a terminal, whole lines of aligned text elsewhere.
 
-    wrap: the one column whose cells may be broken over lines; all others stay whole.
+    wrap: the one column whose cells may be broken over lines. names: those whose cells may lose their middle, the
+    first by default; all others stay whole, in a block of their own where they do not fit.
     """
-    right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in range(len(columns))]
+    from ablate.columns import Column, drawn, layout
+
+    held = [
+        Column(
+            name,
+            tuple(row[i] for row in rows),
+            right=bool(rows) and all(_numeric(row[i]) for row in rows),
+            wrap=bool(wrap) and name == wrap,
+            name=(name in names or (i == 0 and not names)) and name != wrap,
+        )
+        for i, name in enumerate(columns)
+    ]
     if lively():
-        _draw(columns, rows, right, title, wrap)
+        console().print(drawn(held, title))
         return
-    lines = [list(columns), *([cell.replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    flat = [replace(column, cells=tuple(cell.replace("\n", " ") for cell in column.cells)) for column in held]
     if title:
-        print(title)
-    for line in lines:
-        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        print("  ".join(cells).rstrip())
-
-
-def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], title: str, wrap: str) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", title=Text(title, style="bold") if title else None)
-    drawn.title_justify = "left"
-    for name, numeric in zip(columns, right, strict=True):
-        drawn.add_column(Text(name), justify="right" if numeric else "left", no_wrap=bool(wrap) and name != wrap)
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    console().print(drawn)
+        print(text.label(title))
+    for line in layout(flat, None, rule=False):
+        print(line.told)
 
 
 def emit_json(data: Any) -> None:
     """Print JSON that any program reads: NaN and infinity become null."""
-    print(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str))
+    print(text.json(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str)))
+
+
+def say(told: object) -> None:
+    """Print what holds words that are not ours: names, paths, messages of exceptions."""
+    print(text.message(told), flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -91,8 +97,8 @@ def size(count: float) -> str:
 
 def _numeric(cell: str) -> bool:
     """Whether a cell is a number, with a unit prefix perhaps, or missing."""
-    text = cell.strip()
-    return text == "" or (any(c.isdigit() or c == "–" for c in text) and set(text.rstrip("kMGB")) <= NUMERIC)
+    told = cell.strip()
+    return told == "" or (any(c.isdigit() or c == "–" for c in told) and set(told.rstrip("kMGB")) <= NUMERIC)
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate import text
 from ablate.files import read_json
 
 
@@ -85,4 +86,4 @@ def running(job: Mapping[str, Any]) -> Running:
 def label(choices: Mapping[str, Any]) -> str:
     """A candidate in a line of text: its choices."""
     shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())
-    return ", ".join(shown) or "baseline"
+    return text.label(", ".join(shown)) or "baseline"

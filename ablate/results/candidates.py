@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
+from ablate.text import label as fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,7 @@ def _leaves(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _unique(labels: list[str], found: Sequence[Candidate]) -> list[str]:
+    labels = [fit(label) for label in labels]
     counts = Counter(labels)
     return [
         f"{label} ({c.config_hash[:6]})" if counts[label] > 1 else label for label, c in zip(labels, found, strict=True)

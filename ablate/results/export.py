@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ablate import text
 from ablate.errors import InputError, did_you_mean
 from ablate.files import write_atomic
 from ablate.results.candidates import show
@@ -36,7 +37,12 @@ def export(
 
 def csv(results: Results) -> str:
     """Numbers in full: a row a candidate; `<metric>` is the mean, `<metric>.sd` the deviation over seeds."""
-    return str(grouped(results).to_csv(index=False, lineterminator="\n"))
+    table = grouped(results)
+    text_columns = [c for c in table.columns if table[c].dtype == object or str(table[c].dtype).startswith("str")]
+    for column in text_columns:
+        table[column] = table[column].map(text.csv)
+    table.columns = [str(text.csv(str(column))) for column in table.columns]
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def markdown(results: Results) -> str:
@@ -44,41 +50,60 @@ def markdown(results: Results) -> str:
     cells = _cells(results)
     rule = [":--" if name == "candidate" else "--:" for name in cells.columns]
     rows = [[str(c) for c in row] for row in cells.itertuples(index=False)]
-    lines = [[_escape_markdown(c) for c in line] for line in [list(cells.columns), *rows]]
+    lines = [[text.markdown(c) for c in line] for line in [list(cells.columns), *rows]]
     return "".join(f"| {' | '.join(line)} |\n" for line in [lines[0], rule, *lines[1:]])
 
 
 def latex(results: Results) -> str:
-    r"""A `booktabs` table (`\usepackage{booktabs}`); the best mean of each metric is bold."""
+    r"""A `booktabs` table (`\usepackage{booktabs}`): candidate, cost, metrics with their deviation over seeds, n.
+
+    An arrow in the head says which way is better. The best mean of a metric is bold where it rests on two seeds or
+    more; a comment on top says so, and what is the same for every candidate, which takes no column.
+    """
     numbers = grouped(results)
-    cells = _cells(results, numbers, sign=r"\pm")
-    body = []
-    for i, row in enumerate(cells.itertuples(index=False)):
-        line = []
-        for name, cell in zip(cells.columns, row, strict=True):
-            text = str(cell)
-            if name in numbers.attrs["metrics"]:
-                best = _best(results, name, numbers)
-                text = "--" if text == "–" else f"${text}$" if best != i else rf"$\mathbf{{{text}}}$"
-            elif text == "●":
-                text = r"$\bullet$"
-            else:
-                text = _escape_latex(text)
-            line.append(text)
-        body.append(" & ".join(line) + r" \\")
-    head = " & ".join(_escape_latex(str(c)) for c in cells.columns) + r" \\"
+    cells = formatted(results, numbers, sign=r"\pm")
+    metrics = [name for name in numbers.attrs["metrics"] if name in cells]
+    cells = cells[["candidate", "Gflops", "params", *metrics, "n"]]
+    same = [c for c in ("Gflops", "params", "n") if len(cells) > 1 and cells[c].nunique() == 1]
+    said = ["mean \u00b1 standard deviation over n seeds"]
+    said += [f"{name}: {cells[name].iloc[0]} for every candidate" for name in same]
+    if best := {name: _best(results, name, numbers) for name in metrics}:
+        said.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
+    cells = cells.drop(columns=same)
+    body = [
+        " & ".join(_latex_cell(name, str(cell), name in best, best.get(name) == i) for name, cell in row.items())
+        for i, row in enumerate(cells.to_dict("records"))
+    ]
+    head = " & ".join(text.latex(name) + _arrow(results, str(name), metrics) for name in cells.columns)
     spec = "l" + "r" * (len(cells.columns) - 1)
-    lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines) + "\n"
+    lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", rf"{head} \\", r"\midrule"]
+    lines += [rf"{line} \\" for line in body]
+    return "\n".join([*(f"% {text.printable(one)}" for one in said), *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_cell(name: str, cell: str, metric: bool, bold: bool) -> str:
+    if not metric:
+        return text.latex(cell)
+    if cell == "–":
+        return "--"
+    return rf"$\mathbf{{{cell}}}$" if bold else f"${cell}$"
+
+
+def _arrow(results: Results, name: str, metrics: Sequence[str]) -> str:
+    """Which way is better: of a metric, and of a cost, which is better where it is lower."""
+    if name not in (*metrics, "Gflops", "params"):
+        return ""
+    larger = name in metrics and results.objective(name).larger_is_better
+    return r" $\uparrow$" if larger else r" $\downarrow$"
 
 
 WRITERS: dict[str, Callable[[Results], str]] = {"csv": csv, "md": markdown, "tex": latex}
 
 
-def _cells(results: Results, numbers: pd.DataFrame | None = None, sign: str = "±") -> pd.DataFrame:
+def _cells(results: Results) -> pd.DataFrame:
     """The formatted table, with a column for each choice where there are several paths."""
-    numbers = grouped(results) if numbers is None else numbers
-    cells = formatted(results, numbers, sign)
+    numbers = grouped(results)
+    cells = formatted(results, numbers)
     paths = [c for c in numbers.columns if c.startswith("c.")]
     if len(paths) > 1:
         for place, path in enumerate(paths, start=1):
@@ -87,22 +112,9 @@ def _cells(results: Results, numbers: pd.DataFrame | None = None, sign: str = "�
 
 
 def _best(results: Results, metric: str, numbers: pd.DataFrame) -> int | None:
+    """The row of the best mean; None where none rests on two seeds, so that chance is not set in bold."""
     signed = numbers[metric].astype(float) * results.objective(metric).sign
-    return int(signed.to_numpy().argsort(kind="stable")[0]) if signed.notna().any() else None
-
-
-def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("_", r"\_")
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
-
-
-_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    "–": "--",
-}
+    if not signed.notna().any():
+        return None
+    best = int(signed.to_numpy().argsort(kind="stable")[0])
+    return best if numbers["n"].iloc[best] > 1 and signed.notna().sum() > 1 else None

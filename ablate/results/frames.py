@@ -150,7 +150,7 @@ def _typed(name: str, values: list[Any]) -> pd.Series[Any]:
 
 def _column(values: list[Any]) -> pd.Series[Any]:
     """A choice's labels in one type: as they are where all agree, otherwise as text."""
-    plain = [json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else v for v in values]
+    plain = [json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else _sound(v) for v in values]
     kinds = {type(v) for v in plain if not _missing(v)}
     if len(kinds) > 1 and kinds != {int, float}:
         return _text([None if _missing(v) else v if isinstance(v, str) else json.dumps(v) for v in plain])
@@ -161,7 +161,13 @@ def _column(values: list[Any]) -> pd.Series[Any]:
 
 def _text(values: list[str | None]) -> pd.Series[Any]:
     """Text with None where it is missing; never the word 'None', whatever the version of pandas."""
+    values = [_sound(v) for v in values]
     return pd.Series(values) if any(v is not None for v in values) else pd.Series(values, dtype=object)
+
+
+def _sound(value: Any) -> Any:
+    """Text that UTF-8 can hold: half of a surrogate pair, as JSON may bring it, becomes its escape."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _missing(value: Any) -> bool:

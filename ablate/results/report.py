@@ -13,6 +13,7 @@ from ablate.files import write_atomic
 from ablate.results.figures import probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
+from ablate.text import printable
 
 if TYPE_CHECKING:
     from ablate.results.results import Results
@@ -39,9 +40,10 @@ def report(results: Results, out: str | Path | None = None) -> Path:
 
     path = Path(out) if out is not None else results.path / "report.html"
     source = (resources.files("ablate.results") / "report.html.j2").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        source
-    )
+    # autoescape: nothing is markup; finalize: nothing reverses a line or is invalid in UTF-8
+    page = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
+    ).from_string(source)
     numbers = grouped(results)
     cells = formatted(results, numbers)
     trials = results.trials.drop(columns=["versions"]).astype(object)
@@ -75,6 +77,10 @@ def _figures(results: Results) -> list[tuple[str, str, str]]:
                 data = base64.b64encode(drawn[name].read_bytes()).decode()
                 found.append((name, caption, f"data:image/svg+xml;base64,{data}"))
     return found
+
+
+def _printable(value: object) -> object:
+    return printable(value, lines=True) if isinstance(value, str) else value
 
 
 def _note(results: Results) -> str:

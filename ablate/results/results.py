@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -17,10 +17,10 @@ from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
 from ablate.results.scaling import Scaling, scaling
 from ablate.results.readable import read_mapping, read_yaml
+from ablate.text import label, printable
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import RenderableType
 
 
 def load(folder: str | Path) -> Results:
@@ -63,8 +63,8 @@ class Results:
 
     @property
     def name(self) -> str:
-        """The study's name."""
-        return str(self.lock.get("study") or self.study.get("study") or self.path.resolve().name)
+        """The study's name, for people: printable, and not longer than a label."""
+        return label(self.lock.get("study") or self.study.get("study") or self.path.resolve().name)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -217,24 +217,33 @@ class Results:
 
     # --- how it is told --------------------------------------------------------------------------
 
-    def summary(self, plain: bool = False) -> RenderableType:
+    def summary(self, plain: bool = False) -> Any:
         """A table of the candidates, the verdict, and where the files are.
 
-        A rich renderable, or text without markup where `plain` is true (for logs and pipes).
+        For `rich` and for notebooks, or text without markup where `plain` is true (for logs and pipes).
         """
         from ablate.results import summary
 
-        return summary.plain(self) if plain else summary.renderable(self)
+        return summary.plain(self) if plain else summary.Summary(self)
 
-    def figures(self, out: str | Path | None = None) -> list[Path]:
-        """Draw all figures for which there is something to show, as PNG and SVG; their paths.
+    def figures(
+        self,
+        out: str | Path | None = None,
+        formats: Sequence[str] = ("png", "svg"),
+        names: Sequence[str] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> list[Path]:
+        """Draw all figures for which there is something to show; their paths.
 
-        A figure that would mix values that may not be compared is left out; `summary` says which.
-        out: a folder, `figures/` in the study's folder by default.
+        A figure that would mix values that may not be compared is left out; `summary` says which. One that cannot
+        be drawn is named in one line by `say` (a Python warning by default), and the others are drawn.
+
+        out: a folder, `figures/` in the study's folder by default. formats: of `png`, `svg` and `pdf`. names: such as
+        `["front", "curves"]`, or all. Raises InputError for an unknown format or name.
         """
         from ablate.results.figures import figures
 
-        return figures(self, Path(out) if out is not None else self.path / "figures")
+        return figures(self, Path(out) if out is not None else self.path / "figures", formats, names, say)
 
     def __repr__(self) -> str:
         told = ", ".join(f"{n} {state}" for state, n in sorted(self.states.items())) or "no trials"
@@ -244,7 +253,14 @@ class Results:
         from ablate.results.verdict import verdict
 
         try:
-            table = self.front().to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="")
+            front = self.front()
+            front.columns = front.columns.map(printable)
+            front = front.map(lambda v: label(v) if isinstance(v, str) else v)
+            # The class keeps a notebook from taking what stands between two dollars for a formula.
+            table = front.to_html(
+                index=False, float_format=lambda v: f"{v:.4g}", na_rep="", classes="tex2jax_ignore mathjax_ignore"
+            )
         except InputError as error:
-            table = f"<p>{escape(str(error))}</p>"
-        return f"<h3>{escape(self.name)}</h3><p>{escape(verdict(self))}</p>{table}"
+            table = f"<p>{escape(printable(error))}</p>"
+        told = f"<h3>{escape(self.name)}</h3><p>{escape(printable(verdict(self)))}</p>{table}"
+        return f'<div class="tex2jax_ignore mathjax_ignore">{told}</div>'

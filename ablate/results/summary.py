@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
+from ablate.columns import Column, drawn, layout
 from ablate.errors import InputError
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
+from ablate.text import message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,47 +18,73 @@ if TYPE_CHECKING:
     from ablate.results.results import Results
 
 
+class Summary:
+    """The study in a table and some sentences; a terminal and a notebook each show it in their own way."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def __rich__(self) -> RenderableType:
+        """For a terminal: print it with `rich.console.Console`."""
+        return renderable(self.results)
+
+    def __str__(self) -> str:
+        return plain(self.results)
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        results = self.results
+        numbers = grouped(results)
+        cells = formatted(results, numbers)
+        head = "".join(f"<th>{_html(name)}</th>" for name in cells.columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in cells.itertuples(index=False)
+        )
+        told = [verdict(results), *_notes(results, numbers), *_warned(results, numbers), _where(results)]
+        below = "".join(f"<p>{_html(line)}</p>" for line in told)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        # The class keeps a notebook from taking what stands between two dollars for a formula.
+        return f'<div class="tex2jax_ignore mathjax_ignore"><h3>{_html(results.name)}</h3>{table}{below}</div>'
+
+
 def renderable(results: Results) -> RenderableType:
     """For a terminal: print it with `rich.console.Console`."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     numbers = grouped(results)
-    cells = formatted(results, numbers)
-    table = Table(title=Text(results.name, style="bold"), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    for name in cells.columns:
-        left = name == "candidate"
-        table.add_column(Text(name), justify="left" if left else "center" if name == "front" else "right", no_wrap=left)
-    for i, row in enumerate(cells.itertuples(index=False)):
-        on_front = bool(numbers["on_front"].iloc[i])
-        lost = not numbers["n"].iloc[i]
-        table.add_row(*(Text(str(c)) for c in row), style="green" if on_front else "dim" if lost else None)
-    parts: list[RenderableType] = [table, Padding(Text(verdict(results)), (1, 0, 0, 0))]
+
+    def style(row: int) -> str | None:
+        return "green" if numbers["on_front"].iloc[row] else None if numbers["n"].iloc[row] else "dim"
+
+    table = drawn(_columns(formatted(results, numbers)), results.name, style)
+    parts: list[Any] = [Text(""), table, Padding(Text(message(verdict(results))), (1, 0, 0, 0))]
     if notes := _notes(results, numbers):
-        parts.append(Text("\n".join(notes), style="dim"))
+        parts.append(Text(message("\n".join(notes)), style="dim"))
     if warned := _warned(results, numbers):
-        parts.append(Text("\n".join(warned), style="yellow"))
-    parts.append(Text(_where(results), style="dim"))
+        parts.append(Text(message("\n".join(warned)), style="yellow"))
+    parts.append(Text(message(_where(results)), style="dim", overflow="fold"))
     return Group(*parts)
 
 
 def plain(results: Results) -> str:
     """The same as text without markup: columns by spaces, for logs and pipes."""
     numbers = grouped(results)
-    cells = formatted(results, numbers)
-    lines = [list(cells.columns), *([str(c) for c in row] for row in cells.itertuples(index=False))]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(cells.columns))]
-    text = [
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+    lines = [line.told for line in layout(_columns(formatted(results, numbers)), None, rule=False)]
+    told = [verdict(results), *_notes(results, numbers), *_warned(results, numbers), _where(results)]
+    return "\n".join([results.name, *lines, "", *map(message, told)]) + "\n"
+
+
+def _columns(cells: pd.DataFrame) -> list[Column]:
+    return [
+        Column(str(name), tuple(map(str, cells[name])), right=name != "candidate", name=name == "candidate")
+        for name in cells.columns
     ]
-    told = [results.name, *text, "", verdict(results), *_notes(results, numbers), *_warned(results, numbers)]
-    return "\n".join([*told, _where(results)]) + "\n"
+
+
+def _html(told: object) -> str:
+    return escape(message(told))
 
 
 def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:

@@ -74,7 +74,7 @@ def launch(
         lock.write(folder, loaded)
         for written in (folder, folder / "figures"):
             sweep(written)
-        outcome = _run(plan_of(loaded, folder, on), chosen, watch)
+        outcome = _run(plan_of(loaded, folder, on), chosen, watch, say)
     return Launched(folder, outcome, loaded)
 
 
@@ -137,7 +137,9 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
     )
 
 
-def _run(plan: Plan, executor: Executor, watch: Callable[[Progress], None] | None) -> Outcome:
+def _run(
+    plan: Plan, executor: Executor, watch: Callable[[Progress], None] | None, say: Callable[[str], None]
+) -> Outcome:
     due = time.monotonic() + TABLES_SECONDS
 
     def look(progress: Progress) -> None:
@@ -157,7 +159,10 @@ def _run(plan: Plan, executor: Executor, watch: Callable[[Progress], None] | Non
             write_tables(plan.folder)
         raise
     write_tables(plan.folder)
-    load_results(plan.folder).figures()
+    try:
+        load_results(plan.folder).figures(say=say)
+    except OSError as error:  # what was measured is there: how the run ended is for the trials to say
+        say(f"warning: the figures could not be written: {error.strerror or error}")
     return outcome
 
 

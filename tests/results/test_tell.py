@@ -102,6 +102,15 @@ def test_exports(conditioning: Study) -> None:
     assert {line.count("|") for line in lines} == {9}
     tex = paths[2].read_text()
     assert tex.count(r"\mathbf") == 2
+    head = next(line for line in tex.splitlines() if line.startswith("candidate"))
+    assert [column.strip() for column in head.removesuffix(r" \\").split("&")] == [
+        "candidate",
+        r"Gflops $\downarrow$",
+        r"params $\downarrow$",
+        r"kid\_efficientnet\_lite0 $\downarrow$",
+        r"fd\_efficientnet\_lite0 $\downarrow$",
+        "n",
+    ]
     assert r"$0.0504 \pm 0.0021$" in tex
     assert "_" not in tex.replace(r"\_", "")
     with pytest.raises(InputError, match="no format 'xls'"):
@@ -116,11 +125,21 @@ def test_awkward_labels_stay_inside_their_cells(study: Study) -> None:
     rows = markdown(results).splitlines()
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"(?<!\\)\|", rows[0]))}
     body = latex(results).split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in body} == {5}  # candidate, Gflops, params, the metric, n, front
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in body} == {1}  # candidate and metric: all else is the same
     (path,) = export(results, formats=["csv"])
     assert {row["candidate"] for row in csv.DictReader(io.StringIO(path.read_text()))} == {
         c.label for c in results.candidates
     }
+
+
+def test_latex_sets_no_single_seed_in_bold_and_says_which_way_is_better(study: Study) -> None:
+    study.head(lock={"larger_is_better": ["recall_x"]})
+    for label in ("adaln_zero", "adaln"):
+        study.trial(name(label), 0, {METRIC: 0.1, "recall_x": 0.5})
+    tex = latex(load(study.path))
+    assert r"recall\_x $\uparrow$" in tex
+    assert r"\mathbf" not in tex
+    assert "% n: 1 for every candidate" in tex
 
 
 def test_the_report_needs_nothing_else(conditioning: Study) -> None:

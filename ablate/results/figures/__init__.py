@@ -1,54 +1,110 @@
-"""The figures of a study, each as PNG and SVG; matplotlib and seaborn load when one is drawn."""
+"""The figures of a study as PNG, SVG or PDF; matplotlib and seaborn load when one is drawn."""
 
 from __future__ import annotations
 
-import contextlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ablate.results.results import Results
 
+# Without dates and random ids: the same study gives the same file.
+METADATA: Mapping[str, dict[str, Any]] = {
+    "png": {"Software": "ablate"},
+    "svg": {"Date": None, "Creator": "ablate"},
+    "pdf": {"CreationDate": None, "Creator": "ablate"},
+}
+NAMES = ("front", "curves", "samples", "effects", "axes", "scaling")  # and probe_<name> of each probe
 
-def figures(results: Results, out: Path) -> list[Path]:
+
+def figures(
+    results: Results,
+    out: Path,
+    formats: Sequence[str] = ("png", "svg"),
+    names: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Path]:
     """Draw each figure for which there is something to show, and write it atomically to `out`.
 
-    A figure that would mix values that may not be compared is left out: the summary tells why.
+    A figure that would mix values that may not be compared is left out: the summary tells why. One that cannot be
+    drawn (a library's limits, a damaged file) is named in one line, and the others are drawn: a picture is no reason
+    to end a run that has measured everything.
     """
     from ablate.errors import InputError
-    from ablate.results.figures import axes, curves, effects, front, probes, samples, scaling, style
+    from ablate.results.figures import style
 
-    drawings = {
-        "front": front.draw,
-        "curves": curves.draw,
-        "samples": samples.draw,
-        "effects": effects.draw,
-        "axes": axes.draw,
-        "scaling": scaling.draw,
-    }
+    _check(formats, METADATA, "format")
+    if names is not None:
+        _check([name for name in names if not name.startswith("probe_")], NAMES, "figure")
+    paths: list[Path] = []
     with style.theme():
-        drawn = {}
-        for name, draw in drawings.items():
-            with contextlib.suppress(InputError):
-                drawn[name] = draw(results)
-        drawn.update(probes.draw(results))
-        return [path for name, figure in drawn.items() if figure is not None for path in _save(figure, out / name)]
+        for name, draw in _drawings(results):
+            if names is not None and name not in names:
+                continue
+            try:
+                figure = draw()
+                if figure is not None:
+                    paths += _save(figure, out / name, formats)
+            except InputError:
+                continue
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever matplotlib or seaborn raise for what is in the folder
+                _tell(f"warning: figure {name!r} could not be drawn: {type(error).__name__}: {error}", say)
+    return paths
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def _drawings(results: Results) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
+    from ablate.results.figures import axes, curves, effects, front, probes, samples, scaling
+
+    modules = {"front": front, "curves": curves, "samples": samples, "effects": effects, "axes": axes}
+    for name, module in modules.items():
+        yield name, lambda module=module: module.draw(results)  # type: ignore[misc]
+    yield "scaling", lambda: scaling.draw(results)
+    for name in probes.names(results):
+        yield name, lambda name=name: probes.draw(results, name)  # type: ignore[misc]
+
+
+def _check(wanted: Sequence[str], known: Iterable[str], what: str) -> None:
+    from ablate.errors import InputError, did_you_mean
+
+    for one in wanted:
+        if one not in known:
+            raise InputError(f"there is no {what} {one!r}{did_you_mean(one, known)}")
+
+
+def _tell(line: str, say: Callable[[str], None] | None) -> None:
+    from ablate.text import label
+
+    line = label(line, 500)
+    if say is not None:
+        say(line)
+    else:
+        warnings.warn(line.removeprefix("warning: "), stacklevel=4)
+
+
+def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    from matplotlib.text import Text
+
     from ablate.files import write_with
+    from ablate.text import printable
 
-    # Without dates and random ids: the same study gives the same file.
-    metadata = {"png": {"Software": "ablate"}, "svg": {"Date": None, "Creator": "ablate"}}
+    for drawn in figure.findobj(Text):
+        assert isinstance(drawn, Text)
+        told = drawn.get_text()
+        if (fit := printable(told, lines=True)) != told:  # an SVG with a control in it is none
+            drawn.set_text(fit)
     paths = []
-    for kind, said in metadata.items():
+    for kind in formats:
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         write_with(
             paths[-1],
-            lambda path, kind=kind, said=said: figure.savefig(  # type: ignore[misc]
-                path, format=kind, metadata=said, bbox_inches="tight", pad_inches=0.15
+            lambda path, kind=kind: figure.savefig(  # type: ignore[misc]
+                path, format=kind, metadata=METADATA[kind], bbox_inches="tight", pad_inches=0.15
             ),
         )
     return paths

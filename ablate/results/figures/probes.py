@@ -22,18 +22,19 @@ WIDTH, HEIGHT = 4.1, 2.9  # inches of a panel
 LOGARITHMIC = 20.0  # a range by such a factor is drawn on a logarithmic axis
 
 
-def draw(results: Results) -> dict[str, Figure]:
-    """{`probe_<name>`: figure} for each probe that saw something."""
+def names(results: Results) -> list[str]:
+    """`probe_<name>` of each probe that saw something."""
     seen = results.probes
-    if seen.empty:
-        return {}
+    return [] if seen.empty else [f"probe_{name}" for name in sorted(set(map(str, seen["probe"])))]
+
+
+def draw(results: Results, name: str) -> Figure | None:
+    """The figure of one probe, by its name as in `names`; None where no value is finite."""
+    seen, probe = results.probes, name.removeprefix("probe_")
     axes = dict(seen.attrs.get("axes", {}))
-    rows = seen.merge(results.trials[["trial", "config_hash", "seed"]], on="trial")
+    rows = seen[seen["probe"] == probe].merge(results.trials[["trial", "config_hash", "seed"]], on="trial")
     rows = rows[np.isfinite(rows["value"])]
-    return {
-        f"probe_{name}": _figure(results, str(name), str(axes.get(str(name), "x")), of)
-        for name, of in rows.groupby("probe", sort=True)
-    }
+    return None if rows.empty else _figure(results, probe, str(axes.get(probe, "x")), rows)
 
 
 def caption(name: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ablate.text import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +62,9 @@ def theme() -> Iterator[None]:
         "figure.dpi": 100,
         "savefig.dpi": 180,
         "svg.hashsalt": "ablate",
+        "text.parse_math": False,  # a dollar in a label is a dollar
+        "text.usetex": False,
+        "axes.formatter.use_mathtext": False,
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
         "font.size": 10,
@@ -72,8 +78,9 @@ def theme() -> Iterator[None]:
         "grid.color": "#ececec",
         "axes.axisbelow": True,
     }
-    with mpl.rc_context(), sns.axes_style("ticks"):
+    with mpl.rc_context(), sns.axes_style("ticks"), warnings.catch_warnings():
         mpl.rcParams.update(own)
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box
         yield
 
 
@@ -86,7 +93,7 @@ def axis_label(objective: Objective) -> str:
 
 def title(axes: Axes, text: str, sub: str = "", left: float = 0, up: float = 0) -> None:
     """A left-aligned title above a quieter line, `left` and `up` points from the axes' corner."""
-    text = textwrap.fill(text, 68)
+    text = textwrap.fill(label(text, 300), 68)
     sub = "\n".join(textwrap.fill(line, 112) for line in sub.splitlines())
     above = up + 13 + 12 * len(sub.splitlines())
     axes.annotate(

@@ -1,0 +1,138 @@
+"""A study all of whose words are hostile: every writer of results, and every figure, gives them back as mere text."""
+
+import html.parser
+import io
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+from results_folders import METRIC, Study, blobs, write
+from rich.console import Console
+
+from ablate.cli.status import standing
+from ablate.errors import InputError
+from ablate.results import load
+from ablate.results.export import export
+from ablate.results.figures import curves
+from ablate.results.report import report
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
+LABELS = (
+    "$x_1$ and $",
+    "=HYPERLINK(1)",
+    "<script>alert(1)</script>",
+    "\x1b[2J\x9b31m\x07",
+    "two\r\nlines | and a \\ `tick`",
+    "\u202edesrever",
+    "[bold]x[/bold] [/]",
+    "\ud800",
+    "word " * 2000,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("hostile") / "hostile")
+    question = "Is $\\frac{1}{0$ <b>bold</b> \x1b[31m? " + "x" * 10_000
+    study.head(lock={"study": "s\x1b[31m" + "n" * 100_000, "baseline": {"a.note": LABELS[0]}}, question=question)
+    for i, label in enumerate(LABELS):
+        for seed in range(2):
+            values = {METRIC: 0.1 + 0.01 * i + 0.003 * seed}
+            line = [(1000.0 * k, 0.5 / k + 0.01 * i) for k in range(1, 6)]
+            study.trial({"a.note": label}, seed, values, curve=line, samples=blobs(seed, 0.1, n=2), gflops=0.5 + i)
+    failed = study.trial({"a.note": LABELS[3]}, 2, state="failed", message="\x1b]0;owned\x07 <i>" + "y" * 100_000)
+    trial = failed.parent / next(p.name for p in failed.parent.iterdir() if p.name.endswith("-s0"))
+    write(trial / "probes.json", [])
+    return study.path
+
+
+def shown(renderable):
+    console = Console(width=100, file=io.StringIO())
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+class Page(html.parser.HTMLParser):
+    """Which tags a page has."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+
+def test_every_figure_is_drawn_and_a_dollar_is_a_dollar(folder, tmp_path):
+    told = []
+    paths = load(folder).figures(tmp_path, formats=("svg",), say=told.append)
+    assert told == []
+    assert {path.stem for path in paths} >= {"front", "curves", "samples", "effects"}
+    for path in paths:
+        ET.parse(path)
+        assert not CONTROLS.search(path.read_text(encoding="utf-8"))
+
+
+def test_what_is_told_in_a_terminal_is_plain(folder):
+    results = load(folder)
+    for told in (results.summary(plain=True), shown(results.summary())):
+        assert not CONTROLS.search(told)
+        assert len(told) < 60_000
+        assert "[bold]x[/bold] [/]" in told
+
+
+def test_the_pages_hold_no_tag_and_no_control_of_a_label(folder):
+    page = report(load(folder)).read_text(encoding="utf-8")
+    for one in (page, load(folder)._repr_html_(), load(folder).summary()._repr_html_()):
+        assert not Page(one).tags & {"script", "b", "i"}
+        assert not CONTROLS.search(one)
+
+
+def test_the_tables_hold_a_row_a_candidate_and_no_formula(folder, tmp_path):
+    for path in export(load(folder), tmp_path):
+        told = path.read_text(encoding="utf-8")
+        assert not CONTROLS.search(told)
+        if path.suffix == ".csv":
+            table = pd.read_csv(path)
+            assert len(table) == len(LABELS)
+            assert table[METRIC].dtype == float
+            assert not [c for c in table["candidate"] if c[:1] in "=+-@"]
+        else:
+            rows = [line for line in told.splitlines() if not line.startswith(("%", "\\", "| :--"))]
+            assert len(rows) == len(LABELS) + 1  # and the head
+    assert "<script>" not in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_names_stay_apart_after_they_were_made_fit(folder):
+    results = load(folder)
+    assert len({c.label for c in results.candidates}) == len(LABELS)
+    assert {one["candidate"] for one in standing(results)["failures"]} <= {c.label for c in results.candidates}
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_drawn(folder, tmp_path, monkeypatch):
+    def fails(results):
+        raise ValueError("Image size of 99999x9 pixels is too large\nand more")
+
+    monkeypatch.setattr(curves, "draw", fails)
+    told = []
+    paths = load(folder).figures(tmp_path, formats=("png", "pdf"), names=["front", "curves"], say=told.append)
+    assert told == [
+        "warning: figure 'curves' could not be drawn: ValueError: Image size of 99999x9 pixels is too large and more"
+    ]
+    assert {path.name for path in paths} == {"front.png", "front.pdf"}
+    with pytest.raises(InputError, match="no figure 'fornt'; did you mean 'front'"):
+        load(folder).figures(tmp_path, names=["fornt"])
+    with pytest.warns(UserWarning, match="figure 'curves' could not be drawn"):
+        load(folder).figures(tmp_path, names=["curves"])
+
+
+def test_status_of_such_a_study_in_a_pipe(folder):
+    command = [sys.executable, "-m", "ablate.cli", "status", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="strict", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not CONTROLS.search(done.stdout)
+    assert max(map(len, done.stdout.splitlines())) < 3_000
