@@ -17,17 +17,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from ablate import hooks, kinds
+from ablate import hooks, kinds, provenance
 from ablate.component import Component, create, is_component, is_kind
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
-from ablate.provenance import source_hash
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class Entry:
         """`distribution:name`, which is never ambiguous."""
         return f"{self.distribution}:{self.name}"
 
-    @property
+    @cached_property
     def source_hash(self) -> str:
         """SHA-256 of the source that the component's behaviour is written in; see `ablate.provenance`."""
-        return source_hash(self.file, self.cls.__module__)
+        return provenance.source_hash(self.file, self.cls.__module__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ class Source:
     distribution: str
     version: str
     load: Callable[[], ModuleType]
+    is_file: bool = False
 
 
 class Catalog:
@@ -85,12 +85,14 @@ class Catalog:
         self.broken: list[Broken] = []
         self._entries: dict[str, list[Entry]] = {}
         self._kinds: dict[str, tuple[type[Component], str]] = {}
+        self._names: dict[type[Component], tuple[str, Entry]] = {}
         self._manager = pluggy.PluginManager(hooks.GROUP)
         self._manager.add_hookspecs(hooks)
         for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
             self._find_kinds(importlib.import_module(module.name), "ablate")
         for source in (*_installed(), *map(_local, self.plugins)):
             self._load(source)
+        provenance.framework()  # of the files as they are now, while they are imported
 
     def kinds(self) -> list[str]:
         """The names of all extension points."""
@@ -146,6 +148,26 @@ class Catalog:
         """The provenance of a component class."""
         return next(entry for entry in self.entries() if entry.cls is cls)
 
+    def used(self, parts: Iterable[Component]) -> dict[str, Entry]:
+        """The entries of components, by `kind/name`: what a trial that is made of them stands on.
+
+        The name is the bare one, or `distribution:name` where two distributions bring it.
+        """
+        called = (self._called(cls) for cls in {type(part) for part in parts})
+        return dict(sorted(called, key=lambda one: one[0]))
+
+    def _called(self, cls: type[Component]) -> tuple[str, Entry]:
+        if cls not in self._names:
+            entry = self.locate(cls)
+            bare = entry.name in self.names(entry.kind)
+            self._names[cls] = (f"{entry.kind}/{entry.name if bare else entry.full_name}", entry)
+        return self._names[cls]
+
+    def stale(self) -> bool:
+        """Whether a local plugin's file has changed since it was imported."""
+        files = [Path(plugin).resolve() for plugin in self.plugins if plugin.endswith(".py")]
+        return any(file.is_file() and file.read_bytes() != provenance.content(file) for file in files)
+
     def _load(self, source: Source) -> None:
         if any(name == source.plugin for name, _ in self._manager.list_name_plugin()):
             return  # the same local file given twice
@@ -199,11 +221,22 @@ class Catalog:
                 base = next(b for b in cls.__mro__ if is_kind(b))
                 self._kinds[cls.kind] = (base, source.distribution)
             self._entries.setdefault(cls.kind, []).append(entry)
+            if source.is_file:
+                _ = entry.source_hash  # of what was imported just now: such a file may change at any time
+
+
+def catalog(plugins: tuple[str, ...] = (), fresh: bool = False) -> Catalog:
+    """The catalog of what is installed, and of local plugin files; made once for each set of files.
+
+    fresh: import anew where a file has changed, as whoever launches a study means it; a worker keeps what it has.
+    """
+    if fresh and _catalog(plugins).stale():
+        _catalog.cache_clear()
+    return _catalog(plugins)
 
 
 @cache
-def catalog(plugins: tuple[str, ...] = ()) -> Catalog:
-    """The catalog of what is installed, and of local plugin files; made once for each set of files."""
+def _catalog(plugins: tuple[str, ...]) -> Catalog:
     return Catalog(plugins)
 
 
@@ -241,19 +274,21 @@ def _local(plugin: str) -> Source:
     path = Path(plugin).resolve()
     if not path.is_file():
         raise InputError(f"there is no plugin file {plugin}")
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    held = path.read_bytes()
+    content = hashlib.sha256(held).hexdigest()
     name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
     def load() -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
+        provenance.imported(path, held)
+        try:  # what was read above and nothing else: neither an edit since then nor a compiled file of before it
+            exec(compile(held, str(path), "exec", dont_inherit=True), vars(module))
         except BaseException:
             del sys.modules[name]
             raise
         return module
 
-    return Source(str(path), path.stem, content[:12], load)
+    return Source(str(path), path.stem, content[:12], load, is_file=True)

@@ -14,6 +14,7 @@ import importlib.metadata
 import io
 import os
 import platform
+import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ablate import sources
 from ablate.candidate import Candidate, compose
-from ablate.component import create, fill
+from ablate.component import Component, create, fill
 from ablate.divergence import weight_norm
 from ablate.evaluate import NotFiniteError, measure
 from ablate.files import sweep, write_atomic, write_json
@@ -56,6 +58,8 @@ def run(job: Job, stop: Stop) -> Report:
         torch.set_num_threads(int(job["threads"]))
     try:
         return _prepare(job, stop) if job.get("prepare") else _run(job, stop)
+    except sources.OtherSourceError as error:
+        return sources.report(job, error)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # what they hold is large, and may be needed by the next
         if out_of_memory(error):
@@ -90,6 +94,7 @@ class Segment:
         self.device = torch.device(job["device"])
         self.memory = Gauge(self.device)
         known = catalog(tuple(job["plugins"]))
+        sources.check(job, known)
         self.candidate: Candidate = compose(job["candidate"], known)
         self.evaluation = fill(Evaluation, job["evaluation"], known)
         data = data_of(job, known)
@@ -99,10 +104,12 @@ class Segment:
 
         make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
         budget = fill(Budget, job["budget"], known)
-        probing = Probing(_probes(job, known), job["seed"])
+        probes = _probes(job, known)
+        probing = Probing(probes, job["seed"])
+        trained = sources.of(_trained_by(self.candidate, data, probes), known) if "sources" in job else {}
         self.memory.begin_training()
         try:
-            self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory)
+            self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory, trained)
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
             raise
@@ -153,6 +160,8 @@ class Segment:
             "train_memory_bytes": self.memory.training,
             "estimated_memory_bytes": self.job.get("estimated_memory_bytes"),
             "device": _device_name(self.device),
+            "host": socket.gethostname(),
+            **{key: self.job[key] for key in ("hashes", "sources") if key in self.job},
             "versions": _versions(),
             "data_hash": self.dataset.hash,
             "metrics": rows,
@@ -226,10 +235,18 @@ def _prepare(job: Job, stop: Stop) -> Report:
             raise Stopped
 
     known = catalog(tuple(job["plugins"]))
+    sources.check(job, known)
     dataset = dataset_of(data_of(job, known), job["cache"])
     metrics = fill(Evaluation, job["evaluation"], known).metrics
     prepare_references(metrics, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
+
+
+def _trained_by(candidate: Candidate, data: Data, probes: list[Probe]) -> Iterator[Component]:
+    """What a checkpoint depends on; a solver or a metric that is mended costs no training."""
+    yield from (part for path, part in candidate.parts() if path[0] != "solver")
+    for whole in (data, *probes):
+        yield from (part for _, part in whole.parts())
 
 
 def _probes(job: Job, known: Catalog) -> list[Probe]:

@@ -33,6 +33,7 @@ class Training:
     """Owns the learner, the curve and the clock of one trial. `stop` is asked at every step.
 
     make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
+    sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
     Raises Stopped when told to stop.
     """
 
@@ -45,8 +46,10 @@ class Training:
         stop: Stop,
         probing: Probing | None = None,
         memory: Gauge | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self._make = make
+        self._sources = dict(sources or {})
         self._folder = folder
         self._stop = stop
         self._budget = budget
@@ -184,6 +187,8 @@ class Training:
         """A learner that stands where the newest good checkpoint left off, and what that knew."""
         learner = self._make()
         checkpoint = newest(self._folder / "checkpoint", str(learner.device))
+        if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:
+            checkpoint = None
         self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
         if checkpoint is None:
             return learner, {}
@@ -199,6 +204,7 @@ class Training:
                     "seconds": self.seconds,
                     "vitals": self.vitals.state(),
                     "probes": self.probing.state(),
+                    "sources": self._sources,
                 }
             ),
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate import sources
 from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
@@ -46,6 +47,7 @@ class Plan:
     cache: Path
     seed: int
     constraints: tuple[Constraint, ...] = ()
+    stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
 
 
 @dataclass
@@ -148,6 +150,7 @@ class Engine:
         (report,) = reports
         if report["status"] != "done":
             self._refuse_full_disk(report, self.plan.cache)
+            sources.refuse(report)
             raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
 
     def _submit(self, job: dict[str, Any]) -> None:
@@ -181,6 +184,7 @@ class Engine:
         jobs = plan.question.jobs(
             candidate, design.seeds, asked.assignment, plan.plugins, trials, cost, design.first_seed
         )
+        jobs = [{**job, **plan.stands_on(candidate)} for job in jobs]
         fresh = [job for job in jobs if job["trial"] not in self._groups]
         if self.ledger.searches and not fresh:  # other words for one that is there
             self.ledger.repeat(asked)
@@ -243,6 +247,7 @@ class Engine:
                 self._queue.appendleft(self._sized({**job, "micro": micro}, candidate))
             case _:
                 self._refuse_full_disk(report, Path(job["folder"]))
+                sources.refuse(report)
                 self._fail(job, report)
 
     def _sized(self, job: dict[str, Any], candidate: Candidate) -> dict[str, Any]:

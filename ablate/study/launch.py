@@ -14,6 +14,8 @@ from typing import Any
 
 import platformdirs
 
+from ablate import provenance, sources
+from ablate.candidate import Candidate
 from ablate.component import create
 from ablate.engine import Engine, Outcome, Plan, Progress
 from ablate.errors import InputError, SpecError, did_you_mean
@@ -134,7 +136,15 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
         device=device,
         cache=cache_folder(),
         seed=loaded.study.seed,
+        stands_on=partial(_stands_on, loaded),
     )
+
+
+def _stands_on(loaded: LoadedStudy, candidate: Candidate) -> dict[str, Any]:
+    """The source that a candidate's trials need, for their jobs: of the candidate and of all that they share."""
+    wholes = (candidate, loaded.question.data, loaded.question.evaluation, *loaded.question.probes)
+    found = sources.of((part for whole in wholes for _, part in whole.parts()), loaded.catalog)
+    return {"hashes": provenance.SCHEME, "sources": found}
 
 
 def _run(

@@ -143,7 +143,7 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
         if plugin.endswith(".py") and not path.is_file():
             raise InputError(f"there is no plugin file {path}{_files_beside(path)}", f"--plugin {plugin}")
         found.setdefault(str(path) if plugin.endswith(".py") else plugin, ())
-    made = catalog(tuple(found))
+    made = catalog(tuple(found), fresh=True)
     for broken in made.broken:
         if broken.plugin in found:
             told = f"plugin {broken.module} could not be loaded:\n{broken.traceback.rstrip()}"

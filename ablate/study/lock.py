@@ -13,17 +13,22 @@ import json
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from ablate import provenance
 from ablate.candidate import Candidate, compose
 from ablate.component import Component
 from ablate.errors import InputError, SpecError
 from ablate.files import read_json, write_atomic, write_json
+from ablate.provenance import FRAMEWORK
 from ablate.registry import Entry
+from ablate.sources import short
 from ablate.space import Space
+from ablate.study import standing
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
 
@@ -49,14 +54,16 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def write(folder: Path, loaded: LoadedStudy) -> None:
-    """Keep the study's file as given and, at the first launch only, its lock."""
+    """Keep the study's file as given and its lock, which only forgets source that no complete trial stands on."""
     text = loaded.document.text
     if text is None:
         stream = io.StringIO()
         YAML(typ="safe", pure=True).dump(loaded.document.data, stream)
         text = stream.getvalue()
-    if not (folder / "lock.json").exists():
-        write_json(folder / "lock.json", make(loaded))  # first: by this file a folder is known to be a study's
+    held = read(folder)
+    locked = make(loaded) if held is None else _renewed(held, loaded)
+    if locked != held:
+        write_json(folder / "lock.json", locked)  # first: by this file a folder is known to be a study's
     write_atomic(folder / "study.yaml", text)
 
 
@@ -87,6 +94,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         ]
         + [probe.name for probe in study.probes if probe.larger_is_better],
         "versions": versions(),
+        "hashes": provenance.SCHEME,
         "plugins": plugins(loaded),
     }
 
@@ -97,9 +105,10 @@ def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(folder: Path, loaded: LoadedStudy) -> list[str]:
-    """Whether a folder belongs to this study, whose plugins have not changed; warnings of lesser changes.
+    """Whether a folder belongs to this study, and today's source may join its results; lines about lesser changes.
 
-    Raises InputError for another study's folder, with what differs, and for a changed plugin.
+    Raises InputError for another study's folder, with what differs, and for a change of source that complete
+    trials stand on.
     """
     held = read(folder)
     if held is None:
@@ -112,14 +121,9 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
             "give another folder with --out, or undo the change",
             where,
         )
-    changed = list(_changed(held["plugins"], loaded))
-    if changed:
-        told = "\n".join(f"  {line}" for line in changed)
-        raise InputError(
-            f"was begun with other source code:\n{told}\nrestore that source, or give another folder with --out", where
-        )
+    lines = _source_lines(folder, held, loaded)
     now = versions()
-    return [
+    return lines + [
         f"{folder} was begun with {name} {then}, this is {now.get(name)}: results may differ slightly"
         for name, then in held["versions"].items()
         if now.get(name) != then
@@ -138,11 +142,14 @@ def versions() -> dict[str, str]:
 
 
 def plugins(loaded: LoadedStudy) -> dict[str, dict[str, str]]:
-    """Provenance of every component that a trial of the study can use, by `kind/name`."""
-    return {
-        name: {"distribution": entry.distribution, "version": entry.version, "source_hash": entry.source_hash}
-        for name, entry in sorted(_entries(loaded).items())
+    """Provenance of every component that a trial of the study can use, by `kind/name`, and of the framework."""
+    since = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
+    found = {
+        name: {"distribution": one.distribution, "version": one.version, "source_hash": one.source_hash, **since}
+        for name, one in entries(loaded).items()
     }
+    own = {"distribution": FRAMEWORK, "version": versions()[FRAMEWORK], "source_hash": provenance.framework(), **since}
+    return {**found, FRAMEWORK: own}
 
 
 def differences(then: Any, now: Any, path: str = "") -> list[str]:
@@ -188,23 +195,50 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
     return {**ends, "log": dimension["log"], "step": dimension["step"]}
 
 
-def _changed(then: Mapping[str, Mapping[str, str]], loaded: LoadedStudy) -> Iterator[str]:
-    for name, entry in sorted(_entries(loaded).items()):
-        if name in then and then[name]["source_hash"] != entry.source_hash:
-            yield f"{name} of {entry.distribution} {entry.version}, {entry.file}"
+def _source_lines(folder: Path, held: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
+    """What is to be said of source that changed; InputError where complete trials stand on it."""
+    found = entries(loaded)
+    now = {**{name: one.source_hash for name, one in found.items()}, FRAMEWORK: provenance.framework()}
+    changed, silent = standing.changes(folder, now)
+    if changed:
+        files = {**{name: str(one.file) for name, one in found.items()}, FRAMEWORK: provenance.home()}
+        raise standing.refusal(folder, changed, held["plugins"], files)
+    lines = []
+    if silent or held.get("hashes") != provenance.SCHEME:
+        lines.append(
+            f"{folder} was begun by an ablate that hashed source otherwise, so it cannot be compared with today's: "
+            f"whether its {silent} results come from the same source is not known"
+        )
+    if held.get("hashes") == provenance.SCHEME:
+        then = {name: one["source_hash"] for name, one in held["plugins"].items()}
+        other = [name for name in now if name in then and then[name] != now[name]]
+        if other:
+            told = ", ".join(f"{name} ({short(then[name])} -> {short(now[name])})" for name in other)
+            lines.append(
+                f"other source than at the last launch, on which no complete trial stands: {told}; "
+                "trials that were half trained with it begin anew"
+            )
+    return lines
 
 
-def _entries(loaded: LoadedStudy) -> dict[str, Entry]:
+def _renewed(held: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
+    """The lock with today's source; what is the same source keeps its date."""
+    then = held["plugins"] if held.get("hashes") == provenance.SCHEME else {}
+    now = {
+        name: then[name] if then.get(name, {}).get("source_hash") == one["source_hash"] else one
+        for name, one in plugins(loaded).items()
+    }
+    return {**held, "hashes": provenance.SCHEME, "plugins": {**then, **now}}
+
+
+def entries(loaded: LoadedStudy) -> dict[str, Entry]:
+    """Every component that a trial of the study can use, by `kind/name`."""
     parts: list[Component] = [part for _, part in (*loaded.study.data.parts(), *loaded.study.evaluate.parts())]
-    parts.extend(loaded.study.judging)
+    for probe in loaded.study.probes:
+        parts.extend(part for _, part in probe.parts())
     for candidate in _candidates(loaded):
         parts.extend(part for _, part in candidate.parts())
-    found = {}
-    for cls in {type(part) for part in parts}:
-        entry = loaded.catalog.locate(cls)
-        bare = entry.name in loaded.catalog.names(entry.kind)
-        found[f"{entry.kind}/{entry.name if bare else entry.full_name}"] = entry
-    return found
+    return loaded.catalog.used(parts)
 
 
 def _candidates(loaded: LoadedStudy) -> Iterator[Candidate]:

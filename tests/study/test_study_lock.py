@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-import subprocess
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from toy_study import PLUGIN, TEXT, written
 
+from ablate import provenance
 from ablate.component import digest
 from ablate.errors import InputError
 from ablate.files import read_json, write_json
@@ -37,7 +37,10 @@ def test_the_lock_says_what_the_study_is(tmp_path: Path, loaded: LoadedStudy) ->
     assert lock.read(folder) is None
     lock.write(folder, loaded)
     held = lock.read(folder)
-    assert held == json.loads(json.dumps(lock.make(loaded)))
+    again = json.loads(json.dumps(lock.make(loaded)))
+    dates = {one.pop("since") for made in (held, again) for one in made["plugins"].values()}
+    assert held == again and all(datetime.fromisoformat(date).tzinfo == UTC for date in dates)
+    assert held["plugins"]["ablate"]["source_hash"] == provenance.framework()
     assert (folder / "study.yaml").read_text() == TEXT
     assert held["schema"] == 1
     assert held["study"] == "toy_conditioning"
@@ -142,32 +145,35 @@ def test_frozen_ranges_and_specs_come_back(tmp_path: Path) -> None:
     assert load_study(tmp_path / "study.yaml", frozen=frozen).space.dimensions == first.space.dimensions
 
 
-def test_a_changed_plugin_is_refused(tmp_path: Path) -> None:
-    plugin = tmp_path / "mine.py"
-    shutil.copy(PLUGIN, plugin)
-    written(tmp_path, TEXT.replace(str(PLUGIN), "mine.py"))
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom ablate.study import lock\n"
-        "from ablate.study.load import load_study\nfrom ablate.errors import InputError\n"
-        f"folder = Path({str(tmp_path / 'out')!r})\n"
-        f"loaded = load_study({str(tmp_path / 'study.yaml')!r})\n"
-        "try: print(lock.check(folder, loaded)); lock.write(folder, loaded)\n"
-        "except InputError as error: print(error)\n"
-    )
+def test_source_that_no_complete_trial_stands_on_may_change(tmp_path: Path) -> None:
+    """The lock takes the new hash, and a line says so; what is the same source keeps its date."""
+    shutil.copy(PLUGIN, tmp_path / "mine.py")
+    path, folder = written(tmp_path, TEXT.replace(str(PLUGIN), "mine.py")), tmp_path / "out"
+    lock.write(folder, load_study(path))
+    before = lock.read(folder)["plugins"]
+    (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("0.1, 10", "0.2, 10"))
+    changed = load_study(path)  # in the same process: what is launched is what the file says now
+    [said] = lock.check(folder, changed)
+    lock.write(folder, changed)
+    after = lock.read(folder)["plugins"]
+    then, now = (held["conditioning/toy_scale"]["source_hash"][:12] for held in (before, after))
+    assert f"conditioning/toy_scale ({then} -> {now})" in said and "no complete trial" in said and then != now
+    assert "schedule/linear" not in said and before["schedule/linear"] == after["schedule/linear"]
+    assert lock.check(folder, changed) == []
 
-    def launch() -> str:  # a process of its own: a module is imported once
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert launch() == launch() == "[]\n"
-    plugin.write_text(plugin.read_text().replace("0.1, 10", "0.2, 10"))
-    told = launch()
-    assert "was begun with other source code" in told
-    assert (
-        f"conditioning/toy_scale of mine {catalog((str(plugin),)).entries('conditioning')[-1].version}, {plugin}"
-        in told
-    )
-    assert "restore that source, or give another folder with --out" in told
-    assert "schedule/linear" not in told
+def test_a_lock_of_older_hashes_is_read_and_says_once_that_it_cannot_be_compared(tmp_path, loaded) -> None:
+    folder = tmp_path / "out"
+    lock.write(folder, loaded)
+    held = read_json(folder / "lock.json")
+    del held["hashes"], held["plugins"]["ablate"]
+    for one in held["plugins"].values():
+        one["source_hash"] = "0" * 64
+    write_json(folder / "lock.json", held)
+    [said] = lock.check(folder, loaded)
+    assert "cannot be compared" in said
+    lock.write(folder, loaded)
+    assert lock.check(folder, loaded) == []
 
 
 def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> None:

@@ -1,0 +1,87 @@
+"""Which measured trials of a folder stand on which source, and whether the source of today may join them.
+
+Refused is no more than needed: what no complete trial has used may change. A trial that diverged is complete here,
+as it is a result too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate import provenance
+from ablate.engine.progress import label
+from ablate.errors import InputError
+from ablate.files import read_json
+from ablate.sources import short
+from ablate.trial import read_record
+
+NAMED = 3  # trials that a message names; the others it counts
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One change that complete trials stand against."""
+
+    component: str
+    then: str
+    now: str
+    trials: list[str] = field(default_factory=list)
+
+
+def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
+    """What was measured with another source than `now` {component: hash}, and how many results do not say.
+
+    A component that is not in `now` is not asked about.
+    """
+    found: dict[tuple[str, str], Standing] = {}
+    silent = 0
+    for who, held in _results(folder):
+        if held.get("hashes") != provenance.SCHEME or not isinstance(held.get("sources"), Mapping):
+            silent += 1
+            continue
+        for component, then in held["sources"].items():
+            if component in now and now[component] != then:
+                one = found.setdefault((component, then), Standing(component, then, now[component]))
+                if who not in one.trials:
+                    one.trials.append(who)
+    return list(found.values()), silent
+
+
+def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
+    """What changed, since when, and what stands on it. held: the lock's `plugins`; files: where each source lies."""
+    lines = []
+    for one in changed:
+        known = held.get(one.component, {})
+        since = f" since {known['since']}" if known.get("source_hash") == one.then and "since" in known else ""
+        lines.append(f"  {one.component}: {short(one.then)}{since} -> {short(one.now)}, {files[one.component]}")
+        more = len(one.trials) - NAMED
+        stand = [*one.trials[:NAMED], *([f"and {more} more"] if more > 0 else [])]
+        lines.append(f"    measured with it: {'; '.join(stand)}")
+        if known.get("source_hash") == one.then and (kept := known.get("kept")):
+            lines.append(f"    that source is kept in {folder / kept}")
+    told = "\n".join(lines)
+    return InputError(
+        f"was begun with other source code, and complete trials stand on it (then -> now):\n{told}\n"
+        "restore that source, or give another folder with --out",
+        str(folder),
+    )
+
+
+def _results(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every result with whose it is: records, and what `ablate evaluate` measured."""
+    for trial in sorted(folder.glob("trials/*/record.json")):
+        record = read_record(trial.parent)
+        if record is None:
+            continue
+        who = f"{label(record.get('choices') or {})}, seed {record.get('seed')}"
+        yield who, record
+        for file in sorted(trial.parent.glob("measured/*.json")):
+            try:
+                held = read_json(file)
+            except (OSError, ValueError):
+                continue  # does not count
+            if isinstance(held, Mapping):
+                yield f"{who}, measured again", held
