@@ -25,7 +25,7 @@ CAPTIONS = {
     "interval of the mean difference that holds for all comparisons at once (Bonferroni), p is Holm-corrected.",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
-    "scaling": "Quality against Gflops over the sizes, with the power law through the points; beside it the sizes that "
+    "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the sizes that "
     "Peebles & Xie (2023) published.",
     "samples": "Samples of every candidate from the same latents.",
 }

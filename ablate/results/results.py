@@ -15,7 +15,7 @@ from ablate.results.constraints import violations
 from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
-from ablate.results.scaling import Scaling, scaling
+from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
 from ablate.text import label, printable
 
@@ -204,15 +204,21 @@ class Results:
         return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
 
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
-        """How a metric follows Gflops over the candidates: correlation and power law, over their means.
+        """How a metric follows Gflops over sizes of one network: correlation and power law, over their means.
 
-        metric: the study's own first one by default. See `ablate.results.scaling.Scaling`. Raises
-        InputError where the candidates' costs differ too little, or the metric is not to be found.
+        metric: the study's own first one by default. Candidates of which a seed diverged are left out. See
+        `ablate.results.scaling.Scaling`. Raises InputError where candidates differ in more than their size,
+        or cost too much the same, and where the metric is not to be found.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise InputError("no metric was measured", "metric")
-        table = self.front([objective.column, "gflops"], where)
+        table = self.front([objective.column, "gflops", "params"], where)
+        costs = table.set_index("config_hash")[["gflops", "params"]]
+        sizes = {str(name): (float(row["gflops"]), float(row["params"])) for name, row in costs.iterrows()}
+        if why := not_of_size(self.candidates, sizes):
+            raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
+        table = table[table["diverged"] == 0]  # what the other seeds gave is too good
         return scaling(table["candidate"], table["gflops"], table[objective.column])
 
     # --- how it is told --------------------------------------------------------------------------

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ablate.errors import InputError
+from ablate.results.candidates import Candidate, show
+from ablate.results.powerlaw import fit
 
 FEWEST = 4  # points under which a line through them says nothing
 SPAN = 2.0  # the largest cost over the smallest, at the least
@@ -16,10 +22,13 @@ SPAN = 2.0  # the largest cost over the smallest, at the least
 
 @dataclass(frozen=True)
 class Scaling:
-    """A line through log cost and quality, and a power law, quality ≈ factor · cost^exponent.
+    """The correlation of log cost with quality, and a power law above a floor: quality ≈ factor · cost^exponent + floor.
 
-    The law is least squares in the logarithm of both; its fields are NaN where a value is not
-    positive, as an unbiased KID near 0 may be. `low` and `high` bound the exponent (95 %, Student's t).
+    The law is least squares in the logarithm of quality, with a floor of 0 or more: what no size takes away
+    (the solver's error, the metric's bias) would otherwise flatten the exponent. `low` and `high` bound the
+    exponent over all floors (95 %, profile likelihood); an end is infinite where the points do not
+    bound it. Its fields are NaN where a value is not positive, as an unbiased KID near 0 may be, and the
+    exponent is where the points show no more than a step.
     """
 
     points: pd.DataFrame  # label, cost, quality
@@ -30,10 +39,24 @@ class Scaling:
     low: float
     high: float
     factor: float
+    floor: float = 0.0
+    floor_told: bool = False  # whether the points tell the floor from none
+
+    def law(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The fitted quality at these costs; NaN without a law."""
+        return self.factor * np.asarray(cost, dtype=float) ** self.exponent + self.floor
 
     def __str__(self) -> str:
-        law = "" if math.isnan(self.exponent) else f", exponent {self.exponent:.3g} [{self.low:.3g}, {self.high:.3g}]"
-        return f"correlation of log Gflops with quality {self.correlation:.3f} over {self.n} points{law}"
+        told = f"correlation of log Gflops with quality {self.correlation:.3f} over {self.n} points"
+        if math.isnan(self.low):
+            return told
+        if math.isnan(self.exponent):
+            return f"{told}; they show no power law"
+        bounds = f"{_end(self.low)}, {_end(self.high)}"
+        floor = f"above a floor of {self.floor:.3g}"
+        if not self.floor_told:
+            floor += ", which the points cannot tell from none"
+        return f"{told}, exponent {self.exponent:.3g} [{bounds}] {floor}"
 
 
 def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[float]) -> Scaling:
@@ -52,16 +75,71 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
             f"a scaling fit needs at least {FEWEST} candidates whose costs span a factor of {SPAN:g}; "
             f"there are {len(points)}, over a factor of {span:.3g}"
         )
-    x = np.log(points["cost"].to_numpy())
-    correlation = stats.pearsonr(x, points["quality"].to_numpy())
-    exponent = low = high = factor = math.nan
-    if (points["quality"] > 0).all():
-        law = stats.linregress(x, np.log(points["quality"].to_numpy()))
-        margin = float(stats.t.ppf(0.975, len(points) - 2) * law.stderr)
-        exponent, factor = float(law.slope), math.exp(law.intercept)
-        low, high = exponent - margin, exponent + margin
+    x, y = points["cost"].to_numpy(), points["quality"].to_numpy()
+    correlation = stats.pearsonr(np.log(x), y)
     found = float(correlation.statistic), float(correlation.pvalue)
-    return Scaling(points, len(points), *found, exponent, low, high, factor)
+    if not (y > 0).all():
+        return Scaling(points, len(points), *found, math.nan, math.nan, math.nan, math.nan, math.nan)
+    law = fit(x, y)
+    return Scaling(
+        points, len(points), *found, law.exponent, law.low, law.high, law.factor, law.floor, law.floor_told
+    )
+
+
+def not_of_size(candidates: Sequence[Candidate], costs: Mapping[str, tuple[float, float]]) -> str:
+    """Why candidates differ in more than the size of one network, so that no law of size goes through them; '' if not.
+
+    A size is a number among the network's own fields, which makes it larger: two candidates that cost the same
+    (costs: {config_hash: (Gflops, parameters)}) differ in something else.
+    """
+    paths = list(dict.fromkeys(path for c in candidates for path in c.choices))
+    for path in paths:
+        labels = {show(c.choices[path]) if path in c.choices else "" for c in candidates}
+        if len(labels) > 1 and not _is_size(path, [c.choices.get(path) for c in candidates]):
+            named = sorted(label for label in labels if label)
+            more = ", …" if len(named) > 3 else ""
+            return f"{path} varies too ({', '.join(named[:3])}{more})"
+    at: dict[tuple[float, float], str] = {}
+    for candidate in candidates:
+        cost = costs.get(candidate.config_hash)
+        if cost is not None and cost in at:
+            return f"{at[cost]} and {candidate.label} are of one size"
+        if cost is not None and all(map(math.isfinite, cost)):
+            at[cost] = candidate.label
+    return ""
+
+
+def _is_size(path: str, values: Sequence[Any]) -> bool:
+    """Whether the choices at a path are numbers of the network, or networks of one type that differ in numbers alone."""
+    if path.partition(".")[0] != "backbone":
+        return False
+    specs = [_spec(value) for value in values]
+    if all(spec is not None for spec in specs):
+        words = [{key: value for key, value in (spec or {}).items() if not _numeric(value)} for spec in specs]
+        return all(one == words[0] for one in words)
+    return all(_numeric(value) for value in values)
+
+
+def _spec(value: Any) -> dict[str, Any] | None:
+    """A choice that is a component with fields, as a mapping."""
+    if not isinstance(value, str) or not value.startswith("{"):
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _numeric(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_numeric, value))
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_)
+    return bool(number and math.isfinite(value))
+
+
+def _end(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "−∞" if value < 0 else "∞"
 
 
 def literature() -> Scaling:

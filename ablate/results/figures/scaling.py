@@ -51,7 +51,7 @@ def _panel(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
         axes.plot(point["cost"], point["quality"], "o", color=colours.get(point["label"], style.MUTED), markersize=6)
     if not math.isnan(found.exponent):
         grid = np.geomspace(low, high, 50)
-        axes.plot(grid, found.factor * grid**found.exponent, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        axes.plot(grid, found.law(grid), color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
         style.logarithmic(axes, "y", float(points["quality"].min()), float(points["quality"].max()))
     axes.set_xlim(low / 1.4, high * 1.8)
     style.logarithmic(axes, "x", low, high)
@@ -77,5 +77,5 @@ def _names(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
 
 
 def _told(found: Scaling) -> str:
-    law = "" if math.isnan(found.exponent) else f"; dashed: Gflops to the power of {found.exponent:.2f}"
+    law = "" if math.isnan(found.exponent) else f"; dashed: Gflops to the power of {found.exponent:.2f} above a floor"
     return f"correlation with log Gflops {found.correlation:.3f}, {found.n} sizes{law}"
