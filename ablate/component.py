@@ -160,6 +160,11 @@ class Component(Config, ABC):
         """One sentence, why this component cannot work on such data and what to do; None if it can."""
         return None
 
+    @classmethod
+    def instead(cls, name: str, resolver: Resolver) -> str | None:
+        """Where there is no component of this kind by that name: what else the word means, and how to say it."""
+        return None
+
     def spec(self) -> dict[str, Any]:
         """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
         return {"type": self._called or self.name, **super().spec()}

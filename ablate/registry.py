@@ -125,7 +125,10 @@ class Catalog:
         if found:
             several = " or ".join(repr(e.full_name) for e in found)
             raise SpecError([Problem((), f"two plugins bring {kind} {name!r}: say {several}")])
-        message = f"there is no {kind} {name!r}{did_you_mean(name, self.names(kind))}"
+        meant = self.kind(kind).instead(name, self)
+        message = (
+            f"there is no {kind} {name!r}{did_you_mean(name, self.names(kind)) if meant is None else f'; {meant}'}"
+        )
         for broken in self.broken:
             message += f"\nplugin {broken.plugin} could not be loaded and may bring it:\n{broken.traceback.rstrip()}"
         raise SpecError([Problem((), message)])

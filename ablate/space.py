@@ -202,6 +202,8 @@ def standing(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, An
         held = default_name(info, space.resolver)
     if held is None:
         return label_of(None)
+    if isinstance(held, str) and (bare := held.rpartition(":")[2]) in space.resolver.names(kind.kind):
+        held = bare  # a default is known by its distribution too, which nobody wrote
     named = held if isinstance(held, str) else held.get("type", default_name(info, space.resolver))
     for name in (named, str(named).rpartition(":")[2]):
         if name in labels and isinstance(labels[name], str):

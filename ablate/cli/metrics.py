@@ -55,7 +55,7 @@ def metrics(
     from ablate.errors import InputError, did_you_mean
     from ablate.pictures import Colour, open_pictures
     from ablate.registry import catalog
-    from ablate.study.launch import cache_folder, choose_device
+    from ablate.study.launch import cache_folder, choose_device, usable
 
     if colour not in get_args(Colour):
         raise InputError(f"there is no {colour!r}{did_you_mean(colour, get_args(Colour))}", "--colour")
@@ -67,7 +67,7 @@ def metrics(
         )
         for path, limit in ((real, None), (generated, samples))
     ]
-    known, made, rows = compare(sets[0], sets[1], wanted, cache_folder(), place)
+    known, made, rows = compare(sets[0], sets[1], wanted, usable(cache_folder()), place)
     if as_json:
         from dataclasses import asdict
 

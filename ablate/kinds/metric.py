@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import model_validator
 
-from ablate.component import Component, is_active, slot
+from ablate.component import Component, Resolver, is_active, slot
 from ablate.kinds.features import POOLED, Features
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ class Metric(Component):
     gives: ClassVar[tuple[str, ...]] = ()  # the names of its values, where it gives more than one
 
     features: Features = slot()
+
+    @classmethod
+    def instead(cls, name: str, resolver: Resolver) -> str | None:
+        """The metric and the features that earn a canonical name, such as `fid`."""
+        for features in resolver.names("features"):
+            found = resolver.get("features", features)
+            earned = found.canonical if issubclass(found, Features) else {}
+            for value, (canonical, least) in earned.items():
+                if canonical == name:
+                    how = f"{{type: {value}, features: {features}}}"
+                    return f"it is what {value} is called with these features and {least:,} samples: say {how}"
+        return None
 
     @model_validator(mode="after")
     def _sees_what_it_needs(self) -> Metric:

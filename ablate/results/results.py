@@ -30,7 +30,9 @@ def load(folder: str | Path) -> Results:
         near = [p.name for p in path.parent.iterdir() if store.is_study(p)] if path.parent.is_dir() else []
         raise InputError(f"there is no such folder{did_you_mean(path.name, near)}", str(path))
     if not path.is_dir() or not store.is_study(path):
-        raise InputError("is no study's folder: it holds neither lock.json nor trials; ablate run makes one", str(path))
+        what = "is a file, not a study's folder" if path.is_file() else "is no study's folder"
+        hint = "; give its folder, such as results/NAME" if path.is_file() else ""
+        raise InputError(f"{what}: it holds neither lock.json nor trials; ablate run makes one{hint}", str(path))
     return Results(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def launch(
     on = choose_device(device)
     for warning in (*check_device(loaded, on), *check_sampling(loaded)):
         say(f"warning: {warning}")
+    if loaded.study.evaluate.metrics:
+        usable(cache_folder())
     loaded.study.data.check(cache_folder())
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
@@ -118,6 +121,18 @@ def choose_device(named: str) -> str:
 def cache_folder() -> Path:
     """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
     return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
+
+
+def usable(cache: Path) -> Path:
+    """The folder, made where it is not there. Raises InputError where nothing can be kept in it."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        told = f"the cache {cache} cannot be written ({error.strerror}); name another folder in ABLATE_CACHE"
+        raise InputError(told) from None
+    return cache
 
 
 def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:

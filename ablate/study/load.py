@@ -17,6 +17,7 @@ from ablate.kinds.design import Assignment
 from ablate.registry import Catalog, catalog
 from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
+from ablate.study.models import is_model
 from ablate.study.override import applied
 from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.yaml import Document, given, read
@@ -71,6 +72,7 @@ def load_study(
     Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
     """
     document = read(source) if isinstance(source, str | Path) else given(source)
+    _is_study(document)
     document = applied(document, profile, overrides)
     problems = _unknown_keys(document)
     found = _catalog(document, plugins, problems)
@@ -94,7 +96,7 @@ def load_study(
     try:
         setting = study.data.setting()
     except InputError as error:
-        wrong.append(Problem(("data",), error.message))
+        wrong.append(_data_problem(study.data, error))
         raise _refusal(document, wrong) from None
     fit = Fit(found, study.data, setting)
     try:
@@ -112,6 +114,38 @@ def load_study(
     matched = None if study.match is None else study.match.by
     question = Question(study.data, setting, study.budget, study.evaluate, matched, study.probes)
     return LoadedStudy(study, document, found, space, question, baseline, objectives, constraints)
+
+
+def _is_study(document: Document) -> None:
+    """Raise InputError for a file of another sort: one message, instead of one for each key that a study has not."""
+    data, where = document.data, None if document.file is None else str(document.file)
+    needed = [name for name, info in Study.model_fields.items() if info.is_required()]
+    if is_model(document):
+        told = "is a model, not a study: `ablate plan` shows its cost; to train it, put it under `base:` of a study"
+    elif {"identity", "science", "versions"} <= data.keys():
+        told = "is the lock of a study's folder, not a study; the study is study.yaml beside it"
+    elif "backbone" in data and not {"study", "data", "base"} & data.keys():
+        told = "holds a candidate, not a study: put it under `base:`, beside study, data and budget"
+    elif data and not set(data) & set(needed) and not _near(data, needed):
+        told = f"is no study: it has none of {', '.join(needed)}"
+    else:
+        return
+    raise InputError(told, where)
+
+
+def _near(data: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether a key may be a misspelt one of those."""
+    return any(get_close_matches(str(key), names, n=1) for key in data)
+
+
+def _data_problem(data: Data, error: InputError) -> Problem:
+    """What is wrong with the data, told at the field that names the file, and with that file."""
+    where = error.where or ""
+    for field in type(data).model_fields:
+        said = getattr(data, field)
+        if isinstance(said, str) and said and where.startswith((said, str(Path(said).expanduser()))):
+            return Problem(("data", field), f"{where}: {error.message}")
+    return Problem(("data",), f"{where}: {error.message}" if where else error.message)
 
 
 def _unknown_keys(document: Document) -> list[Problem]:

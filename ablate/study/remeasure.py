@@ -21,7 +21,7 @@ from ablate.registry import Catalog, catalog
 from ablate.results import Results, write_tables
 from ablate.results import load as load_results
 from ablate.study import lock
-from ablate.study.launch import cache_folder, choose_device, choose_executor, driving
+from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.yaml import value
 from ablate.trial import Evaluation
 
@@ -67,7 +67,7 @@ def remeasure(
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
     found = Remeasured()
     on = choose_device(device)
-    own = {"device": on, "cache": str(cache_folder())}
+    own = {"device": on, "cache": str(usable(cache_folder()))}
     queue: deque[dict[str, Any]] = deque()
     from ablate.remeasure import file_of, key  # imports torch: what is wrong with the input is told first
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,11 +17,15 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
+from ruamel.yaml.tokens import ScalarToken, TagToken
 
 from ablate.errors import InputError
 from ablate.errors import Path as Keys
+from ablate.explain import short
 
 MOST = 100_000  # values in one file; aliases of aliases can stand for any number of them
+BREAK = "\r\n|[\n\r\x85\u2028\u2029]"  # what YAML takes for the end of a line
+LONGEST_KEY = 300  # letters
 DEEPEST = 50  # mappings and lists inside of each other
 
 
@@ -85,7 +90,9 @@ def _counted(held: Any, depth: int, count: list[int]) -> None:
     count[0] += 1
     if count[0] > MOST or depth > DEEPEST:
         raise InputError(f"the study holds more than {MOST} values, or is nested too deeply")
-    inner = held.values() if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else ()
+    if isinstance(held, str):
+        _word_of(held, None)
+    inner = (*held, *held.values()) if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else ()
     for one in inner:
         _counted(one, depth + 1, count)
 
@@ -98,10 +105,15 @@ def read(path: str | Path) -> Document:
     except FileNotFoundError:
         raise InputError(f"there is no such file{_neighbours(path)}", str(path)) from None
     except IsADirectoryError:
+        if (path / "lock.json").is_file():
+            told = f"is the folder of a study that was run; its file is {path / 'study.yaml'}"
+            raise InputError(f"{told}, and `ablate status {path}` tells how it stands", str(path)) from None
         hint = _list(sorted(p.name for p in path.glob("*.y*ml")))
         raise InputError(f"is a folder, not a study file{hint}", str(path)) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
+    if (other := _other_sort(path, raw)) is not None:
+        raise InputError(f"{other}, not a study; a study is a YAML file, as in studies/", str(path))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,6 +121,15 @@ def read(path: str | Path) -> Document:
         message = f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
         raise InputError(message, f"{path}:{line}") from None
     return parse(text, path)
+
+
+def _other_sort(path: Path, raw: bytes) -> str | None:
+    """What a file is that nobody wrote as YAML; None where it may be."""
+    if path.suffix == ".py":
+        return f"is Python code (components come in by --plugin {path.name})"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is text in UTF-16 (save it as UTF-8)"
+    return f"is a {path.suffix or 'binary'} file without text" if b"\0" in raw[:4096] else None
 
 
 def parse(text: str, file: Path) -> Document:
@@ -126,7 +147,7 @@ def parse(text: str, file: Path) -> Document:
 
 def value(text: str, where: str) -> Any:
     """One value in YAML's notation, such as `200_000` or `[adaln, adaln_zero]`."""
-    return _plain(_load(text, None, where), (), {}, where, [0])
+    return _plain(_load(text, None, where), (), None, where, [0])
 
 
 def _load(text: str, file: str | None, where: str | None = None) -> Any:
@@ -139,7 +160,7 @@ def _load(text: str, file: str | None, where: str | None = None) -> Any:
         at = f"{file}:{mark.line + 1}" if file and mark is not None else file or where
         raise InputError(_advice(error, text), at) from None
     except ReaderError as error:
-        at = f"{file}:{text.count(chr(10), 0, error.position) + 1}" if file else where
+        at = f"{file}:{len(re.split(BREAK, text[: error.position]))}" if file else where
         raise InputError("holds a character that YAML does not allow; remove it", at) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"is no YAML: {str(error).splitlines()[0]}", file or where) from None
@@ -147,18 +168,35 @@ def _load(text: str, file: str | None, where: str | None = None) -> Any:
         raise InputError(
             "holds something that looks like a number and is none; put it in quotes", file or where
         ) from None
+    except Exception as error:  # noqa: BLE001 - ruamel.yaml's own: tags and merges that hold themselves
+        told, line = _unreadable(text)
+        at = f"{file}:{line}" if file else where
+        raise InputError(f"{told} ({type(error).__name__} in the YAML reader)", at) from None
+
+
+def _unreadable(text: str) -> tuple[str, int]:
+    """What a text holds that the reader cannot deal with, and its line: a tag, or a merge."""
+    for token in YAML(typ="rt", pure=True).scan(text):
+        line = token.start_mark.line + 1
+        if isinstance(token, TagToken):
+            return "a tag (!…) that does not fit what it stands before; write the value alone", line
+        if isinstance(token, ScalarToken) and token.value == "<<" and token.plain:
+            return "a merge (<<) of something that is no mapping, or that holds itself; write the keys out", line
+    return "cannot be read as YAML", 1
 
 
 def _advice(error: MarkedYAMLError, text: str) -> str:
     """What is wrong and what to do, in a line."""
     problem = str(error.problem or error.context)
-    lines = text.split("\n")
+    lines = re.split(BREAK, text)
     at = error.problem_mark.line if error.problem_mark else 0
     begun = error.context_mark.line if error.context_mark else at
     if isinstance(error, DuplicateKeyError):
         name = problem.partition('"')[2].partition('"')[0]
         column = error.problem_mark.column if error.problem_mark else 0
-        first = next((n for n in range(begun, at) if lines[n][column:].lstrip("\"'").startswith(name)), begun)
+        first = next(
+            (n for n in range(begun, min(at, len(lines))) if lines[n][column:].lstrip("\"'").startswith(name)), begun
+        )
         return f"the key {name!r} stands here and on line {first + 1}; keep one of the two"
     line = lines[min(at, len(lines) - 1)]
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
@@ -171,8 +209,8 @@ def _advice(error: MarkedYAMLError, text: str) -> str:
     return f"{problem} ({error.context}{since}); check indentation, brackets and quotes" if error.context else problem
 
 
-def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list[int]) -> Any:
-    """Dicts, lists, numbers, words; the line of everything goes into `lines`."""
+def _plain(node: Any, path: Keys, lines: dict[Keys, int] | None, file: str, count: list[int]) -> Any:
+    """Dicts, lists, numbers, words; the line of everything goes into `lines`, where there are any."""
     count[0] += 1
     if count[0] > MOST or len(path) > DEEPEST:
         raise InputError(f"holds more than {MOST} values, or is nested too deeply", file)
@@ -181,7 +219,9 @@ def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list
         held = {}
         for key, inner in node.items():
             if not isinstance(key, str):
-                raise InputError(f"a key must be a word, not {key!r}; put it in quotes", at)
+                raise InputError(_no_word(key, inner), _at(node, key, file, at) if lines else at)
+            if len(_word_of(key, at)) > LONGEST_KEY:
+                raise InputError(f"a key of {len(key):,} letters: {short(key)}", at)
             _mark(node, "key", key, (*path, key), lines)
             held[str(key)] = _plain(inner, (*path, str(key)), lines, file, count)
         return held
@@ -196,7 +236,7 @@ def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list
     if isinstance(node, float):
         return float(node)
     if isinstance(node, str):
-        return str(node)
+        return _word_of(str(node), at)
     if isinstance(node, datetime.date):
         return node.isoformat()
     if node is None:
@@ -206,10 +246,31 @@ def _plain(node: Any, path: Keys, lines: dict[Keys, int], file: str, count: list
     raise InputError(f"expected words, numbers, lists and mappings, not a {_word(node)}", at)
 
 
-def _mark(node: Any, sort: str, key: Any, path: Keys, lines: dict[Keys, int]) -> None:
+def _no_word(key: Any, held: Any) -> str:
+    if held is None and isinstance(key, int | float) and not isinstance(key, bool):
+        return f"a comma ends the value before {key!r}: a number is written without, such as 1000 or 1_000"
+    return f"a key must be a word, not {short(key)}; put it in quotes"
+
+
+def _at(node: Any, key: Any, file: str, otherwise: str) -> str:
+    """`file:line` of a key, where that is known."""
+    position = getattr(node, "lc", None)
+    known = position is not None and position.data and key in position.data
+    return f"{file}:{position.key(key)[0] + 1}" if known else otherwise
+
+
+def _word_of(text: str, where: str | None) -> str:
+    """The text. Raises InputError for a character that neither a path nor a file can hold."""
+    odd = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+    if odd is None:
+        return text
+    raise InputError(f"{short(text)} holds the character {odd!r}, which no name or path has; remove it", where)
+
+
+def _mark(node: Any, sort: str, key: Any, path: Keys, lines: dict[Keys, int] | None) -> None:
     """Keep the line of a key or an item; what a merge (`<<`) brought has none."""
     position = getattr(node, "lc", None)
-    if position is not None and position.data and key in position.data:
+    if lines is not None and position is not None and position.data and key in position.data:
         lines[path] = getattr(position, sort)(key)[0] + 1
 
 
