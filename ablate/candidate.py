@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ablate.component import Choice, Config, Extent, Setting, fill, slot
+from ablate.component import Choice, Component, Config, Extent, Setting, fill, slot
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.explain import blamed
+from ablate.isolation import GlobalStateError, isolated
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip
 from ablate.kinds.data import Data
@@ -31,7 +32,7 @@ from ablate.registry import Catalog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ablate.flops import Cost
 
@@ -115,23 +116,40 @@ def misfits(candidate: Candidate, data: Data | None, setting: Setting, path: Pat
     return problems
 
 
+def called(part: Component) -> str:
+    """What a message calls a component, with what it holds: `backbone 'dit' (conditioning 'adaln')`."""
+    within = ", ".join(f"{p.kind} {p.name!r}" for at, p in part.parts() if at)
+    return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
+
+
 @lru_cache(maxsize=4096)
 def cost_of(backbone: Backbone, setting: Setting) -> Cost:
     """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
 
-    Raises BuildError where its own code fails, and where the network is larger than any machine.
+    Raises BuildError where its own code fails or changes what is global for the process,
+    and where the network is larger than any machine.
     """
     import torch
 
     from ablate.flops import measure
 
     named = f"backbone {backbone.name!r}"
-    try:
+
+    def build() -> nn.Module:
         with torch.device("meta"):
-            network = backbone.build(setting)
-        params = sum(parameter.numel() for parameter in network.parameters())
-        if params <= MOST_PARAMS:
-            return measure(network, setting)
+            return backbone.build(setting)
+
+    try:
+        with isolated() as before:
+            network = build()
+            before.check(f"{called(backbone)}, while it is built,", build)
+            params = sum(parameter.numel() for parameter in network.parameters())
+            if params <= MOST_PARAMS:
+                cost = measure(network, setting)
+                before.check(f"{called(backbone)}, in a forward pass,", lambda: measure(network, setting))
+                return cost
+    except GlobalStateError as error:
+        raise BuildError(str(error)) from None
     except Exception as error:  # a plugin's own code
         raise BuildError(f"{named} cannot be built: {blamed(error)}") from error
     raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

@@ -61,11 +61,11 @@ def blamed(error: BaseException) -> str:
     told = " ".join(str(error).split())
     shown = f"{type(error).__name__}: {told}" if told else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not _foreign(f.filename)]
+    own = [f for f in frames if not foreign(f.filename)]
     return f"{shown[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else shown[:500]
 
 
-def _foreign(file: str) -> bool:
+def foreign(file: str) -> bool:
     """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
     if file.startswith(_INSTALLED):  # may lie inside of Python's own
         return file.startswith((f"{_INSTALLED}torch{os.sep}", _HERE))

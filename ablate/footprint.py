@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ablate.candidate import Candidate
 from ablate.component import Setting
+from ablate.isolation import isolated
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.recompute import blocks, recomputed
 
@@ -67,6 +68,11 @@ def estimated(candidate: Candidate, setting: Setting, device: str, micro: int | 
 
 @lru_cache(maxsize=256)
 def _played(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
+    with isolated():
+        return _played_once(candidate, setting, device, micro)
+
+
+def _played_once(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
     with META:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()

@@ -19,6 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ablate.states import Seed
+
 BLOCK = 128  # training images that share a seed
 SAMPLES = 250  # images sampled for evaluation that share a seed
 VALUES = 2**22  # numbers in one block, at the most: large images come in smaller blocks
@@ -164,15 +166,18 @@ def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype)
 
 
 def seed_everything(seed: int, stream: str, counter: int) -> None:
-    """Set torch's global generators, which initial weights and dropout draw from.
+    """Set the global generators of torch, numpy and Python, which initial weights and dropout draw from.
 
-    Those of the CPU and of the current GPU; `torch.manual_seed` formats three stack traces for devices
+    Torch's are those of the CPU and of the current GPU; `torch.manual_seed` formats three stack traces for devices
     that are not there, which would be half a millisecond a step.
     """
     value = mix(seed, stream, counter)
+    Seed.busy = True
+    Seed.set(value)
     torch.default_generator.manual_seed(value)
     if _has_cuda():
         torch.cuda.manual_seed(value)
+    Seed.busy = False
 
 
 @cache

@@ -17,10 +17,11 @@ from ablate.component import digest, fill
 from ablate.errors import InputError
 from ablate.evaluate import NotFiniteError, measure
 from ablate.files import read_json, sweep, write_json
+from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog, catalog
-from ablate.segment import alone, data_of, dataset_of, images_of
+from ablate.segment import alone, alone_in_process, data_of, dataset_of, images_of
 from ablate.snapshots import Snapshots
 from ablate.train import Learner
 from ablate.trial import Evaluation
@@ -44,15 +45,15 @@ def run(job: Job, stop: Stop) -> Report:
     job: the trial's own, and `asked`: {"evaluation", "solver", "guidance", "averages"}, the specs that
     stand in for its own; averages are labels or lengths, null for the one that the study measures.
     """
-    if job.get("threads"):
-        torch.set_num_threads(int(job["threads"]))
     try:
         folder = Path(job["folder"])
-        with alone(folder, stop):
+        with alone_in_process(job, stop) as ask, alone(folder, ask):
             file = file_of(folder, job["asked"])
             if not file.is_file():
                 sweep(file.parent)
-                write_json(file, {"schema": 1, "asked": job["asked"], "metrics": _rows(job, folder, stop)})
+                with watched("this candidate, while it is sampled and measured,"):
+                    rows = _rows(job, folder, ask)
+                write_json(file, {"schema": 1, "asked": job["asked"], "metrics": rows})
         return {"job": job["job"], "status": "done", "rows": read_json(file)["metrics"]}
     except (InputError, NotFiniteError) as error:
         return {"job": job["job"], "status": "failed", "message": str(error)}

@@ -26,11 +26,13 @@ import numpy as np
 import torch
 
 from ablate import sources
-from ablate.candidate import Candidate, compose
+from ablate.candidate import Candidate, called, compose
 from ablate.component import Component, create, fill
 from ablate.divergence import weight_norm
+from ablate.errors import InputError
 from ablate.evaluate import NotFiniteError, measure
 from ablate.files import sweep, write_atomic, write_json
+from ablate.isolation import TURNS, Before, isolated, watched
 from ablate.judge import prepare_references
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
@@ -54,10 +56,9 @@ def run(job: Job, stop: Stop) -> Report:
     The report's status is `done` or `diverged` with the `record`, `oom`, or, with the `errno`,
     `failed` where the disk is full. Raises Stopped soon after `stop()` has become true; the folder resumes.
     """
-    if job.get("threads"):
-        torch.set_num_threads(int(job["threads"]))
     try:
-        return _prepare(job, stop) if job.get("prepare") else _run(job, stop)
+        with alone_in_process(job, stop) as asked:
+            return _prepare(job, asked) if job.get("prepare") else _run(job, asked)
     except sources.OtherSourceError as error:
         return sources.report(job, error)
     except Exception as error:
@@ -69,6 +70,30 @@ def run(job: Job, stop: Stop) -> Report:
         raise
     finally:
         release_memory(torch.device(job["device"]))
+
+
+@contextlib.contextmanager
+def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
+    """What a job needs around it: its threads, its turn, and that nothing of it reaches the next job.
+
+    Gives the `stop` that the job has to ask. Raises GlobalStateError where a component changed what is
+    global, unless the job ended in another way before.
+    """
+
+    def asked() -> bool:
+        TURNS.pause()
+        return stop()
+
+    with TURNS.working(), isolated():
+        if job.get("threads"):
+            torch.set_num_threads(int(job["threads"]))
+        state = Before()
+        try:
+            yield asked
+        except Exception as error:
+            if not (isinstance(error, Stopped | InputError) or out_of_memory(error)):
+                state.check_failed("this candidate", error)
+            raise
 
 
 def _run(job: Job, stop: Stop) -> Report:
@@ -95,12 +120,14 @@ class Segment:
         self.memory = Gauge(self.device)
         known = catalog(tuple(job["plugins"]))
         sources.check(job, known)
-        self.candidate: Candidate = compose(job["candidate"], known)
-        self.evaluation = fill(Evaluation, job["evaluation"], known)
-        data = data_of(job, known)
-        self.setting = data.setting()
-        self.dataset = dataset_of(data, job["cache"])
-        images = images_of(data, job["cache"], self.device)
+        with watched("this candidate, while it is put together,"):
+            self.candidate: Candidate = compose(job["candidate"], known)
+            self.evaluation = fill(Evaluation, job["evaluation"], known)
+            data = data_of(job, known)
+            self.setting = data.setting()
+        with watched(f"{called(data)}, while it is loaded,"):
+            self.dataset = dataset_of(data, job["cache"])
+            images = images_of(data, job["cache"], self.device)
 
         make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
         budget = fill(Budget, job["budget"], known)
@@ -176,21 +203,22 @@ class Segment:
     def _measure(self) -> list[dict[str, Any]]:
         training, learner = self.training, self.training.learner
         training.tell("measure")
-        rows, shown = measure(
-            self.candidate,
-            learner.process,
-            self.setting,
-            learner.network,
-            self.candidate.ema.measured(learner.average, training.snapshots),
-            self.dataset,
-            self.evaluation,
-            self.job["seed"],
-            learner.images_seen,
-            Path(self.job["cache"]),
-            self.device,
-            training.pause,
-            learner.companion_network,
-        )
+        with watched("this candidate, while it is sampled and measured,"):
+            rows, shown = measure(
+                self.candidate,
+                learner.process,
+                self.setting,
+                learner.network,
+                self.candidate.ema.measured(learner.average, training.snapshots),
+                self.dataset,
+                self.evaluation,
+                self.job["seed"],
+                learner.images_seen,
+                Path(self.job["cache"]),
+                self.device,
+                training.pause,
+                learner.companion_network,
+            )
         if len(shown):
             array, picture = io.BytesIO(), io.BytesIO()
             np.save(array, shown, allow_pickle=False)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ablate.candidate import Candidate
+from ablate.candidate import Candidate, called
 from ablate.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
 from ablate.companion import CompanionLearner
-from ablate.component import Setting
+from ablate.component import Component, Setting
 from ablate.images import Images as Images
+from ablate.isolation import watched
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import StepObserver
@@ -48,23 +49,25 @@ class Learner:
         self.seed = seed
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         seed_everything(seed, "weights", 0)
-        with device:
-            self.network: nn.Module = candidate.backbone.build(setting)
+        self.network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
         seed_everything(seed, "uncertainty", 0)
-        with device:
-            self.uncertainty = candidate.weighting.build()
+        self.uncertainty = _made(candidate.weighting, candidate.weighting.build, device)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
         if isinstance(candidate.guidance, TrainedGuidance):
-            self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
+            with watched(f"{called(candidate.guidance)}, while its companion is built,"):
+                self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
         trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
         self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-        self.optimizer = candidate.optimizer.build(self.parameters)
+        with watched(f"{called(candidate.optimizer)}, while it is built,"):
+            self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
         named = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
         self.named = {name: p for name, p in named.items() if p.requires_grad}
-        self.average = candidate.ema.build(dict(self.network.named_parameters()))
-        self.scaler = candidate.precision.scaler(device)
+        with watched(f"{called(candidate.ema)}, while it is built,"):
+            self.average = candidate.ema.build(dict(self.network.named_parameters()))
+        with watched(f"{called(candidate.precision)}, while its scaler is built,"):
+            self.scaler = candidate.precision.scaler(device)
         self._recomputed = blocks(self.network) if candidate.recompute else []
         self.draws = Draws(seed, device)
         self.steps_done = 0
@@ -195,6 +198,17 @@ class Learner:
         if self.companion is not None:
             self.companion.load(parts["companion"], checkpoint.facts["companion"])
         self.steps_done = checkpoint.facts["steps"]
+
+
+def _made(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
+    """What a component builds, on the device. Raises GlobalStateError where that changes what is global."""
+
+    def make() -> Any:
+        with device:
+            return build()
+
+    with watched(f"{called(part)}, while it is built,", make):
+        return make()
 
 
 def _split(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from ablate.checkpoint import newest, save
 from ablate.curve import Curve
 from ablate.divergence import examine, weight_norm
 from ablate.files import write_json
+from ablate.isolation import Before
 from ablate.kinds.executor import Stop, Stopped
-from ablate.memory import Gauge
+from ablate.kinds.probe import StepObserver
+from ablate.memory import Gauge, out_of_memory
 from ablate.probing import Probing
 from ablate.snapshots import Snapshots
 from ablate.train import Learner, Step
@@ -24,6 +26,7 @@ from ablate.trial import Budget
 from ablate.vitals import MOST_SKIPS, Vitals
 
 ROWS = 100  # of the curve, over a whole training
+STEPPING = "this candidate, in a step of training,"
 LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
 CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
@@ -72,18 +75,23 @@ class Training:
     def run(self) -> dict[str, Any] | None:
         """Train; None, or why it diverged: what a record's `divergence` holds."""
         self.learner.network.train()
+        state, first = Before(), True
         waiting: list[Step] = []  # steps whose numbers are still on the device
         clock = saved = time.monotonic()
         interval = CHECKPOINT_SECONDS
         while not self._spent():
             observers = self.probing.before(self.learner, self._horizon(), self._last())
-            waiting.append(self.learner.step(self._horizon(), observers))
+            waiting.append(self._stepped(observers, state))
+            if first:
+                state.check(STEPPING, self._once_more)
+                first = False
             if self._memory is not None:
                 self._memory.step_done()
             self.pause()
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
             if not (due or self._row_is_due(time.monotonic() - clock) or time.monotonic() - clock >= LOOK_SECONDS):
                 continue
+            state.check(STEPPING, self._once_more)
             bad = self._look(waiting)
             now = time.monotonic()
             self.seconds += now - clock
@@ -103,6 +111,19 @@ class Training:
             clock, waiting = time.monotonic(), []
         self.probing.finish(self.learner)
         return None
+
+    def _stepped(self, observers: Sequence[StepObserver], state: Before) -> Step:
+        """One step; where it fails, and has changed what is global, that is what is told."""
+        try:
+            return self.learner.step(self._horizon(), observers)
+        except Exception as error:
+            if not out_of_memory(error):
+                state.check_failed(STEPPING, error)
+            raise
+
+    def _once_more(self) -> None:
+        """A step that nobody counts, to see where it changes what is global."""
+        self.learner.step(self._horizon())
 
     def pause(self) -> None:
         """Stop here if the executor wants the worker back."""

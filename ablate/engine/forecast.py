@@ -11,9 +11,11 @@ from typing import Any
 
 from ablate.candidate import Candidate
 from ablate.engine.progress import Running
+from ablate.isolation import TURNS
 from ablate.kinds.design import Assignment
 
 ENOUGH = 0.1  # of a training: from there on its speed tells of the whole
+PATIENCE = 0.2  # seconds to wait for the end of another's step
 SOON = 0.05  # of a trial: the least that remains of one that runs
 
 
@@ -56,7 +58,9 @@ class Forecast:
         for assignment in unasked:
             key = _key(assignment)
             if key not in self._candidates:
-                self._candidates[key] = self._counted(partial(self._candidate, assignment))
+                with TURNS.between(PATIENCE) as came:  # a job of this process runs components' code too
+                    if came:
+                        self._candidates[key] = self._counted(partial(self._candidate, assignment))
                 return
 
     def left(
