@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate import sources
+from ablate import records, sources
 from ablate.candidate import Candidate, called, compose
 from ablate.component import Component, create, fill
 from ablate.divergence import weight_norm
@@ -43,9 +43,10 @@ from ablate.probing import Probing
 from ablate.registry import Catalog, catalog
 from ablate.train import Images, Learner
 from ablate.training import Training
-from ablate.trial import Budget, Evaluation, read_record
+from ablate.trial import Budget, Evaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
+BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
 LOCK_SECONDS = 0.1  # between two looks at a folder that another process works on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk's fault, not the candidate's
 
@@ -99,14 +100,14 @@ def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
 def _run(job: Job, stop: Stop) -> Report:
     folder = Path(job["folder"])
     with alone(folder, stop):
-        record = read_record(folder)
+        record = records.take(folder, job)
         if record is None:
             sweep(folder)
-            write_json(folder / "job.json", dict(job), durable=False)
-            record = Segment(job, folder, stop).run()
-            write_json(folder / "record.json", record)
+            write_json(folder / "job.json", records.sealed(job), durable=False)
+            record = records.write(folder, Segment(job, folder, stop).run())
             (folder / "progress.json").unlink(missing_ok=True)
-    return {"job": job["job"], "status": "diverged" if record["state"] == "diverged" else "done", "record": record}
+    status = "diverged" if record["state"] == records.DIVERGED else "done"
+    return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
 
 
 class Segment:
@@ -170,7 +171,8 @@ class Segment:
         write_json(self.folder / "curve.json", training.curve.rows)
         probing = training.probing
         if probing.axes():
-            write_json(self.folder / "probes.json", {"schema": 1, "axes": probing.axes(), "rows": probing.rows()})
+            seen = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
+            write_json(self.folder / "probes.json", records.sealed(seen))
         learner, wall = training.learner, before + time.monotonic() - self.begun
         return {
             "schema": 1,
@@ -194,6 +196,7 @@ class Segment:
             "metrics": rows,
             "weighting": self._weighting(learner),
             "divergence": divergence,
+            "files": records.hashes(self.folder, BESIDE),
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
             **({"skipped_steps": training.vitals.skipped} if learner.scaler.is_enabled() else {}),

@@ -14,7 +14,6 @@ from ablate.candidate import Candidate, cost_of
 from ablate.component import Config, Extent, Setting, digest
 from ablate.errors import InputError
 from ablate.fields import get
-from ablate.files import read_json
 from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
@@ -157,15 +156,6 @@ class Question:
 def trial_id(config_hash: str, seed: int) -> str:
     """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
     return f"{config_hash[:12]}-s{seed}"
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the trial in a folder; None where it is not measured, or the file is damaged."""
-    try:
-        record = read_json(folder / "record.json")
-    except (FileNotFoundError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds

@@ -64,4 +64,5 @@ def timeless(rows: Any) -> Any:
     """Records and curves without what a clock decides."""
     if isinstance(rows, list):
         return [timeless(row) for row in rows]
-    return {key: value for key, value in rows.items() if key not in (*TIMING, "images_per_second")}
+    clocked = (*TIMING, "images_per_second", "checksum", "files")
+    return {key: value for key, value in rows.items() if key not in clocked}

@@ -23,7 +23,7 @@ from ablate.kinds.executor import Stopped
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
     *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "device", "versions"),
-    *("host", "data_hash", "metrics", "weighting", "divergence"),
+    *("host", "data_hash", "metrics", "weighting", "divergence", "files", "checksum"),
 }
 MEMORY = {"train_memory_bytes", "estimated_memory_bytes"}
 METRIC = {

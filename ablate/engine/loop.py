@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import sources
+from ablate import records, sources
 from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
@@ -23,7 +23,7 @@ from ablate.flops import Cost
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
 from ablate.space import Space
-from ablate.trial import STATIC, Constraint, Objective, Question, read_record
+from ablate.trial import STATIC, Constraint, Objective, Question
 
 TICK = 0.25  # seconds between two looks at the workers
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
@@ -196,7 +196,7 @@ class Engine:
             if trial in self._ended:
                 group.records[trial] = self._ended[trial]
         for job in fresh:
-            record = read_record(Path(job["folder"]))
+            record = records.take(Path(job["folder"]), job, self._lines.append)
             if record is not None:
                 self.outcome.reused += 1
                 self._end(job["trial"], record)
@@ -229,10 +229,13 @@ class Engine:
         trial = report["job"]
         job = self._running.pop(trial)
         match report["status"]:
+            case "done" | "diverged" if why := records.fault(report["record"], trial, job):
+                self._fail(job, {"status": "failed", "message": f"what its worker reported {why}"})
             case "done" | "diverged":
+                record = self._arrived(job, report)
                 self.outcome.measured += 1
-                self._lines.append(self._describe(report["record"]))
-                self._end(trial, report["record"])
+                self._lines.append(self._describe(record))
+                self._end(trial, record)
             case "lost" if self._lost.get(trial, 0) < LOST:
                 self._lost[trial] = self._lost.get(trial, 0) + 1
                 self._lines.append(f"{trial}: its worker was lost; it goes on from its checkpoint")
@@ -249,6 +252,20 @@ class Engine:
                 self._refuse_full_disk(report, Path(job["folder"]))
                 sources.refuse(report)
                 self._fail(job, report)
+
+    def _arrived(self, job: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """The record, which from here on lies in the study's folder: a worker elsewhere may have written another."""
+        folder, record = Path(job["folder"]), report["record"]
+        folder.mkdir(parents=True, exist_ok=True)
+        list(folder.iterdir())  # a network's file system asks the server again
+        if records.take(folder, job, self._lines.append) == record:
+            return record
+        self._lines.append(
+            f"warning: {label(job['choices'])}, seed {job['seed']}: the files of host {report.get('host', 'unknown')} "
+            f"did not arrive in {folder}; its record was written from what it reported, its curve, samples and "
+            "checkpoint are not here. Let all workers see the study's folder"
+        )
+        return records.write(folder, record)
 
     def _sized(self, job: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
         """The job, with the memory that its training should take: counted here, where a network was counted already."""

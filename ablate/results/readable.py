@@ -7,24 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import read_json
+from ablate.records import DamagedError, read_sealed
 
 SCHEMA = 1
+READ = "read as far as it is understood"
 
 
 def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
     """A JSON object; {} where there is no file, and where it is damaged, which is then named."""
     try:
-        data = read_json(path)
+        data = read_sealed(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        warnings.append(f"{path}: cannot be read ({error})")
-        return {}
-    if not isinstance(data, dict):
-        warnings.append(f"{path}: holds no JSON object")
+    except DamagedError as error:
+        warnings.append(str(error))
         return {}
     if isinstance(schema := data.get("schema", SCHEMA), int) and schema > SCHEMA:
-        warnings.append(f"{path}: schema {schema} was written by a newer ablate; read as far as it is understood")
+        warnings.append(f"{path}: schema {schema} was written by a newer ablate; {READ}")
     return data
 
 

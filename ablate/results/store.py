@@ -14,9 +14,10 @@ from typing import Any
 
 import pandas as pd
 
+from ablate import records
 from ablate.files import write_with
 from ablate.results import frames, probes
-from ablate.results.readable import read_mapping, read_rows
+from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
@@ -80,17 +81,24 @@ def _trial_folders(folder: Path) -> list[Path]:
 
 def _read_trial(folder: Path, rows: _Rows) -> None:
     warned = len(rows.warnings)
-    record = read_mapping(folder / "record.json", rows.warnings)
-    failure = {} if record else read_mapping(folder / "failure.json", rows.warnings)
-    job = {} if record else read_mapping(folder / "job.json", rows.warnings)
-    curve = read_rows(folder / "curve.json", rows.warnings)
+    record = _record(folder, rows.warnings)
+    unreadable = len(rows.warnings) > warned and not record  # neither running nor measured: nobody knows
+    failure = {} if record or unreadable else _own(folder / "failure.json", rows.warnings)
+    job = {} if record else _own(folder / "job.json", rows.warnings)
+    curve = read_rows(folder / "curve.json", rows.warnings) if _as_recorded(folder, "curve.json", record, rows) else []
     known = record or failure or job
     if not known and not curve and len(rows.warnings) == warned:
         return  # an empty folder: nothing was asked for yet
-    row = {**_identity(folder.name), **{k: v for k, v in job.items() if k in frames.IDENTITY}, **known}
+    row = {**known, **{k: v for k, v in job.items() if k in frames.IDENTITY}, **_identity(folder.name)}
+    if str(known.get("config_hash")).startswith(str(row.get("config_hash"))):
+        row["config_hash"] = known["config_hash"]  # the whole of it
     row["trial"] = folder.name
-    if record or failure:
-        row["state"] = str(known.get("state", "complete" if record else "failed"))
+    if record:
+        row["state"] = record["state"]
+    elif unreadable:
+        row["state"] = "unreadable"
+    elif failure:
+        row["state"] = "failed"
     else:
         row["state"] = "running" if job or len(rows.warnings) == warned else "unreadable"
     if not record and curve:
@@ -99,7 +107,52 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
     _read_metrics(folder / "record.json", record, folder.name, rows)
     for file in sorted(folder.glob("measured/*.json")):  # by `ablate evaluate`, later
-        _read_metrics(file, read_mapping(file, rows.warnings), folder.name, rows)
+        _read_metrics(file, _measured(file, folder.name, rows.warnings), folder.name, rows)
+
+
+def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
+    """The trial's record; {} where there is none, and where there is one that does not count, which is then named."""
+    try:
+        held = records.read(folder) or {}
+    except records.DamagedError as error:
+        warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")
+        return {}
+    if held.get("schema", SCHEMA) > SCHEMA:
+        warnings.append(f"{folder / records.RECORD}: schema {held['schema']} was written by a newer ablate; {READ}")
+    return held
+
+
+def _own(file: Path, warnings: list[str]) -> dict[str, Any]:
+    """A JSON object of the trial's; {} where it is damaged, or another trial's, which is then named."""
+    held = read_mapping(file, warnings)
+    if held.get("trial", file.parent.name) != file.parent.name:
+        warnings.append(f"{file}: is of another trial, {held['trial']}; it does not count")
+        return {}
+    return held
+
+
+def _measured(file: Path, trial: str, warnings: list[str]) -> Mapping[str, Any]:
+    """What `ablate evaluate` found; {} where the file is damaged, or another trial's, which is then named."""
+    try:
+        held = records.read_sealed(file)
+    except (records.DamagedError, FileNotFoundError) as error:
+        warnings.append(f"{error}; it does not count, and `ablate evaluate` measures it again")
+        return {}
+    if held.get("trial", trial) != trial:
+        warnings.append(f"{file}: was measured of another trial, {held['trial']}; it does not count")
+        return {}
+    return held
+
+
+def _as_recorded(folder: Path, name: str, record: Mapping[str, Any], rows: _Rows) -> bool:
+    """Whether a file beside a record is the one that the record speaks of, if it speaks of one."""
+    held = record.get("files")
+    if not isinstance(held, Mapping) or name not in held or not (folder / name).is_file():
+        return True
+    same = bool(records.file_hash(folder / name) == held[name])
+    if not same:
+        rows.warnings.append(f"{folder / name}: is not the one that was recorded with the trial; it is left out")
+    return same
 
 
 def _read_metrics(file: Path, held: Mapping[str, Any], trial: str, rows: _Rows) -> None:

@@ -14,6 +14,7 @@ from studies_for_tests import Driver, ledger, study, trials
 
 from ablate.engine.ledger import WORST, Ledger
 from ablate.errors import InputError
+from ablate.records import sealed
 from ablate.results import Results, load, write_tables
 from ablate.results.report import report
 from ablate.study import lock
@@ -155,7 +156,7 @@ def test_figures_and_report_show_what_was_seen(run: Path, tmp_path: Path) -> Non
     for trial in (run / "trials").iterdir():  # with nothing else to draw
         record = json.loads((trial / "record.json").read_text())
         (tmp_path / "trials" / trial.name).mkdir(parents=True)
-        (tmp_path / "trials" / trial.name / "record.json").write_text(json.dumps({**record, "metrics": []}))
+        (tmp_path / "trials" / trial.name / "record.json").write_text(json.dumps(sealed({**record, "metrics": []})))
         shutil.copy(trial / "probes.json", tmp_path / "trials" / trial.name)
     page = report(load(tmp_path)).read_text()
     for name in ("weight_norm", "loss_by_level", "activation_variance"):

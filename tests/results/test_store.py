@@ -76,7 +76,7 @@ def test_a_damaged_record_is_named_and_its_trial_kept(study: Study, content: str
     folder = study.trial(ADALN, 0, {METRIC: 0.1}, curve=[(1000, 0.5)])
     (folder / "record.json").write_text(content)
     results = load(study.path)
-    assert sorted(results.trials["state"]) == ["complete", "running"]
+    assert sorted(results.trials["state"]) == ["complete", "unreadable"]
     assert any("record.json" in w for w in results.warnings)
     (folder / "job.json").unlink()
     again = load(study.path).trials.set_index("seed", drop=False)
