@@ -40,9 +40,9 @@ def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Write a trial's record, sealed and atomically; what was written. Raises OSError where the disk refuses."""
-    whole = sealed(record)
-    write_json(folder / RECORD, whole)
-    return whole
+    made = sealed(record)
+    write_json(folder / RECORD, made)
+    return made
 
 
 def read(folder: Path, asked: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
@@ -59,6 +59,14 @@ def read(folder: Path, asked: Mapping[str, Any] | None = None) -> dict[str, Any]
     if why is not None:
         raise DamagedError(file, why)
     return record
+
+
+def whole(folder: Path) -> dict[str, Any] | None:
+    """The record in a trial's folder, where there is one that counts."""
+    try:
+        return read(folder)
+    except DamagedError:
+        return None
 
 
 def take(

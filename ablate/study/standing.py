@@ -6,17 +6,16 @@ as it is a result too.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance
+from ablate import provenance, records
 from ablate.engine.progress import label
 from ablate.errors import InputError
-from ablate.files import read_json
 from ablate.sources import short
-from ablate.trial import read_record
 
 NAMED = 3  # trials that a message names; the others it counts
 
@@ -73,15 +72,11 @@ def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], file
 def _results(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every result with whose it is: records, and what `ablate evaluate` measured."""
     for trial in sorted(folder.glob("trials/*/record.json")):
-        record = read_record(trial.parent)
+        record = records.whole(trial.parent)
         if record is None:
             continue
         who = f"{label(record.get('choices') or {})}, seed {record.get('seed')}"
         yield who, record
         for file in sorted(trial.parent.glob("measured/*.json")):
-            try:
-                held = read_json(file)
-            except (OSError, ValueError):
-                continue  # does not count
-            if isinstance(held, Mapping):
-                yield f"{who}, measured again", held
+            with contextlib.suppress(FileNotFoundError, records.DamagedError):  # which do not count
+                yield f"{who}, measured again", records.read_sealed(file)
