@@ -155,7 +155,7 @@ def test_all_diverged(study: Study) -> None:
     study.head()
     for label in ("adaln", "adaln_zero"):
         study.trial({"backbone.conditioning": label}, 0, state="diverged", curve=[(1000, 0.5), (2000, 1e9)])
-    assert names(load(study.path).figures()) == {"front", "curves", "effects"}
+    assert names(load(study.path).figures()) == {"front", "curves"}
 
 
 def test_nothing_yet(study: Study) -> None:
@@ -165,15 +165,34 @@ def test_nothing_yet(study: Study) -> None:
     load(study.path).figures()
 
 
-def test_many_candidates_are_numbered(study: Study) -> None:
-    study.head(lock={"baseline": {}})
-    rng = np.random.default_rng(0)
-    for i in range(front.NAMED + 1):
-        study.trial({"backbone.width": 8 * i}, 0, {METRIC: rng.random()}, gflops=0.1 + rng.random())
+def test_of_many_candidates_the_leading_ones_are_named_and_the_rest_is_grey(study: Study) -> None:
+    study.head(lock={"baseline": {"backbone.width": 64}})
+    for i in range(60):
+        line = [(1000.0 * k, 1 / k + 0.01 * i) for k in range(1, 5)]
+        study.trial({"backbone.width": 64 + i}, 0, {METRIC: 0.1 + 0.01 * (i * 7 % 60)}, curve=line, gflops=1.0 + i)
+    results = load(study.path)
     figure, texts = drawn(study)
-    assert {t.get_text() for t in texts} == {str(i + 1) for i in range(front.NAMED + 1)}
-    shown = {t.get_text() for t in figure.axes[0].texts}
-    assert {f"{i + 1}  width={8 * i}" for i in range(front.NAMED + 1)} <= shown
+    held = {t.get_text() for t in texts}
+    front_ = results.front()
+    best = front_.sort_values(METRIC)["config_hash"].head(5)
+    on = {c.config_hash: str(c.index + 1) for c in results.candidates}
+    assert len(held) == 24 and all(text.isdigit() for text in held)
+    assert "1" in held  # the baseline
+    assert {on[h] for h in (*best, *front_.loc[front_["on_front"], "config_hash"])} <= held
+    assert any("36 more" in t.get_text() for t in figure.axes[0].texts)
+    assert sum(len(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets()) > 1) == 36
+    paths = results.figures(study.path / "f", formats=("png",), names=["front", "curves", "effects"])
+    for path in paths:
+        with Image.open(path) as image:
+            assert max(image.size) < 2600, path
+
+
+def test_an_effects_figure_without_a_pair_is_not_written(study: Study) -> None:
+    study.head(lock={"baseline": {"clip": "none"}})
+    study.trial({"clip": "none"}, 0, state="diverged")
+    study.trial({"clip": "agc"}, 0, {METRIC: 0.2})
+    paths = load(study.path).figures(formats=("png",))
+    assert "effects.png" not in {path.name for path in paths} and "front.png" in {path.name for path in paths}
 
 
 def test_samples_of_one_seed_in_colour_and_damage(study: Study) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ablate.errors import InputError
 from ablate.results.figures import style
+from ablate.results.figures.leading import GREY, leading, name, said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,11 +37,12 @@ def draw(results: Results) -> Figure | None:
     for i, (field, (table, held)) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), i + 1)
         _panel(axes, results, goal, field, table)
-        style.title(axes, "" if i else "How samples are taken", held if i else f"mean over seeds; bar: ± 1 sd {held}")
+        style.title(axes, "" if i else "How samples are taken", held if i else f"mean over seeds; bar: ± 1 sd {held}\n{said(results)}".strip())
         if i == 0:
             axes.set_ylabel(style.axis_label(goal))
-            axes.legend(fontsize=8.5, frameon=False)
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.16, top=0.82, wspace=0.25)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="center left", bbox_to_anchor=(0.98, 0.5), fontsize=8.5, frameon=False)
     return figure
 
 
@@ -71,8 +73,11 @@ def _panel(axes: Axes, results: Results, goal: Objective, field: str, table: pd.
     numbers = [_number(place) for place in places]
     plain = all(np.isfinite(numbers)) and len(set(numbers)) == len(numbers)
     at = dict(zip(places, numbers if plain else range(len(places)), strict=True))
-    for candidate in results.candidates:
+    named = leading(results)
+    for candidate in named:
         _line(axes, candidate, table[table["config_hash"] == candidate.config_hash], at, field, goal)
+    others = table[~table["config_hash"].isin([c.config_hash for c in named])]
+    axes.scatter(others[field].map(at).astype(float), others[goal.column], s=8, color=GREY, linewidth=0, zorder=1)
     if plain and min(numbers) > 0 and max(numbers) / min(numbers) > 5:
         style.logarithmic(axes, "x", min(numbers), max(numbers))
     elif not plain:
@@ -97,7 +102,7 @@ def _line(
         linestyle=look.dash,
         linewidth=1.4,
         markersize=5,
-        label=candidate.label,
+        label=name(candidate.label),
     )
 
 

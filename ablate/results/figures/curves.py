@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
+from ablate.results.figures.leading import GREY, leading, name, said
 from ablate.results.figures.place import spread
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
 NAMED = 16
+OTHERS = 200  # grey lines at the most: more are a grey area
 # Varying one of these changes what the loss is, not only how small it gets.
 REDEFINES = ("target", "weighting", "loss", "precondition", "levels", "schedule", "data")
 
@@ -40,7 +42,10 @@ def draw(results: Results) -> Figure | None:
     low, high = _range(curves)
     if low > 0 and high / low > 5:
         style.logarithmic(axes, "y", low, high)
-    ends = {c: _lines(axes, c, curves[curves["config_hash"] == c.config_hash], high) for c in results.candidates}
+    named = leading(results)
+    of = {str(config_hash): part for config_hash, part in curves.groupby("config_hash")}
+    ends = {c: _lines(axes, c, of[c.config_hash], high) for c in named if c.config_hash in of}
+    _others(axes, [of[c.config_hash] for c in results.candidates if c.config_hash in of and c not in ends])
     axes.set_xlim(0, float(curves["images"].max()))
     room = (high / low) ** 0.05 if axes.get_yscale() == "log" else 0.05 * (high - low) or 1e-3
     axes.set_ylim((low / room, high * room) if axes.get_yscale() == "log" else (low - room, high + room))
@@ -48,10 +53,10 @@ def draw(results: Results) -> Figure | None:
     axes.set_ylabel("training loss")
     style.thousands(axes)
     changed = sorted({p for c in results.candidates for p in c.choices if set(p.split(".")) & set(REDEFINES)})
-    said = "mean over seeds; band: ± 1 standard deviation"
+    told = "mean over seeds; band: ± 1 standard deviation"
     if changed and len(results.candidates) > 1:
-        said += f"; what the loss is depends on {', '.join(changed)}: do not compare its level across them"
-    style.title(axes, "Learning curves", said)
+        told += f"; what the loss is depends on {', '.join(changed)}: do not compare its level across them"
+    style.title(axes, "Learning curves", "\n".join(line for line in (told, said(results)) if line))
     style.finish(axes)
     _names(axes, {c: end for c, end in ends.items() if end is not None})
     return figure
@@ -70,19 +75,16 @@ def _range(curves: pd.DataFrame) -> tuple[float, float]:
 
 def _lines(axes: Axes, candidate: Candidate, curves: pd.DataFrame, top: float) -> float | None:
     """Draw a candidate's lines; the loss at which its name belongs, None where it has no curve."""
-    import seaborn as sns
-
-    if curves.empty:
-        return None
     look = style.look(candidate)
     end: float | None = None
     complete = curves[curves["state"] == "complete"]
     if len(complete):
         shared = _binned(complete)
-        band: Any = "sd" if shared["seed"].nunique() > 1 else None
-        sns.lineplot(
-            shared, x="images", y="loss", errorbar=band, ax=axes, color=look.colour, linestyle=look.dash, linewidth=1.7
-        )
+        over = shared.groupby("images")["loss"]
+        mean, spread = over.mean(), over.std()
+        axes.plot(mean.index, mean, color=look.colour, linestyle=look.dash, linewidth=1.7)
+        if shared["seed"].nunique() > 1:
+            axes.fill_between(mean.index, mean - spread, mean + spread, color=look.colour, alpha=0.2, linewidth=0)
         end = float(shared[shared["images"] == shared["images"].max()]["loss"].mean())
     for _, of in curves[curves["state"] != "complete"].groupby("trial"):
         line = _binned(of).sort_values("images")
@@ -93,6 +95,20 @@ def _lines(axes: Axes, candidate: Candidate, curves: pd.DataFrame, top: float) -
             axes.plot(*at, "x", color=look.colour, markersize=8, markeredgewidth=2, clip_on=False, zorder=5)
         end = float(last["loss"]) if end is None else end
     return end
+
+
+def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
+    """The candidates that are not named: each one's mean over its complete seeds, thin and grey."""
+    from matplotlib.collections import LineCollection
+
+    lines = []
+    for of in curves[:OTHERS]:
+        complete = of[of["state"] == "complete"]
+        if len(complete):
+            mean = _binned(complete).groupby("images")["loss"].mean()
+            lines.append(np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)]))
+    if lines:
+        axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1), autolim=False)
 
 
 def _binned(curves: pd.DataFrame) -> pd.DataFrame:
@@ -139,4 +155,4 @@ def _names(axes: Axes, ends: dict[Candidate, float]) -> None:
             transform=axes.transAxes,
             clip_on=False,
         )
-        axes.text(1.036, y, candidate.label, color=look.colour, fontsize=size, va="center", transform=axes.transAxes)
+        axes.text(1.036, y, name(candidate.label), color=look.colour, fontsize=size, va="center", transform=axes.transAxes)

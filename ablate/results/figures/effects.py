@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
+from ablate.results.figures.leading import MOST, leading, name
 from ablate.results.numbers import probability, signed
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def draw(results: Results) -> Figure | None:
         return None
     table = results.effects(quality.column)
     differences = table.attrs["differences"]
+    if not table["n"].any():
+        return None  # a frame without a point: the verdict says why there is nothing to compare
+    omitted = max(len(table) - MOST, 0)
+    if omitted:
+        held = {c.config_hash for c in leading(results, MOST + 1)}  # and the baseline, which has no row
+        table = table[table["config_hash"].isin(held)].head(MOST)
     height = 1.95 + 0.42 * len(table)
     figure = Figure(figsize=(8.2, height))
     axes = figure.add_subplot()
@@ -37,25 +44,25 @@ def draw(results: Results) -> Figure | None:
     looks = {c.config_hash: c for c in results.candidates}
     low, high = _limits(table, differences)
     axes.set_xlim(low, high)
-    if not table["n"].any():
-        axes.set_xticks([])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
     for i, (_, row) in enumerate(table.iterrows()):
         _row(axes, i, row, looks[row["config_hash"]], list(differences[row["config_hash"]].values()))
-    axes.set_yticks(range(len(table)), list(table["candidate"]))
+    axes.set_yticks(range(len(table)), [name(label) for label in table["candidate"]])
     for tick, hash_ in zip(axes.get_yticklabels(), table["config_hash"], strict=True):
         tick.set_color(style.look(looks[hash_]).colour)
         tick.set_fontsize(10)
     better = "right" if quality.larger_is_better else "left"
-    axes.set_xlabel(f"{quality.column}: difference from {results.baseline.label}")
+    axes.set_xlabel(f"{quality.column}: difference from {name(results.baseline.label)}")
     for at, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
         _beside(axes, -0.6, at, text, style.MUTED, above=5)
     said = f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval over all comparisons; p: permutation test, Holm"
+    if omitted:
+        said += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
     style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126, up=14)
     style.finish(axes, grid="x")
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)  # room for the arrow of an interval that goes on
     return figure
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
+from ablate.results.figures.leading import GREY, leading, name, said
 from ablate.results.figures.place import Box, place
 from ablate.results.objectives import Objective, values
 
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from ablate.results.results import Results
 
 APART, REACH = 13, 160  # pixels between candidates of one cost, and over how many they may spread
-NAMED = 24  # beyond so many candidates the points carry numbers, and the names stand beside
+NAMED = 12  # beyond so many candidates the points carry numbers, and the names stand beside
+GAP = 13  # pixels between a point and its name
 
 
 def draw(results: Results) -> Figure | None:
     """The study's quality against its cost (Gflops, unless it names another); None without a metric.
 
-    Candidates without a value stand as crosses on the edge where the worst would be.
+    Candidates without a value stand as crosses on the edge where the worst would be. Of many the leading ones have
+    a colour and a name.
     """
     from matplotlib.figure import Figure
 
@@ -43,8 +46,12 @@ def draw(results: Results) -> Figure | None:
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
     _scale(axes, table, seeds, quality, cost)
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
-    rows = {str(h): row for h, row in table.iterrows() if np.isfinite(row[cost.column])}
-    shown = [c for c in results.candidates if c.config_hash in rows]  # of the others nothing is known yet
+    priced = table[np.isfinite(table[cost.column].astype(float))]  # of the others nothing is known yet
+    shown = [c for c in leading(results) if c.config_hash in priced.index]
+    rows = {c.config_hash: priced.loc[c.config_hash] for c in shown}
+    others = priced[~priced.index.isin(list(rows))]
+    axes.scatter(others[cost.column], others[quality.column].astype(float), s=12, color=GREY, linewidth=0, zorder=1.8)
+    seeds = seeds[seeds["config_hash"].isin(list(rows))]
     lanes = _lanes(axes, rows, seeds, quality, cost)
     marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in shown]
     axes.set_xlabel(style.axis_label(cost))
@@ -59,7 +66,8 @@ def draw(results: Results) -> Figure | None:
         told.append("equal costs side by side")
     if n and (table["n"] == 0).any():
         told.append("cross: no seed has a value")
-    style.title(axes, results.study.get("question") or results.name, "; ".join(told))
+    below = "\n".join(line for line in ("; ".join(told), said(results)) if line)
+    style.title(axes, results.study.get("question") or results.name, below)
     style.finish(axes)
     if seeds.empty:
         axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
@@ -196,9 +204,11 @@ def _labels(
     bars = [axes.transData.transform(of) for of in (*(of for _, _, of in marks if of), *lines)]
     obstacles = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
     frame = axes.get_window_extent()
-    boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), obstacles)
+    boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), obstacles, GAP)
     for artist, box, point in zip(artists, boxes, points, strict=True):
-        artist.set_position(tuple(axes.transData.inverted().transform((box.x0, box.y0))))
+        left = box.x1 <= point[0]  # its end is what must not touch the point, at whatever resolution
+        artist.set_position(tuple(axes.transData.inverted().transform((box.x1 if left else box.x0, box.y0))))
+        artist.set_horizontalalignment("right" if left else "left")
         artist.set_verticalalignment("bottom")
         end = box.nearest(*point)
         if np.hypot(*np.subtract(end, point)) > 15:
@@ -209,22 +219,19 @@ def _labels(
 
 
 def _name(candidate: Candidate, row: pd.Series[Any]) -> str:
-    name = f"{candidate.label} (baseline)" if candidate.baseline and candidate.label != "baseline" else candidate.label
+    own = name(candidate.label)
+    own = f"{own} (baseline)" if candidate.baseline and candidate.label != "baseline" else own
     lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
-    return f"{name}, {', '.join(lost)}" if lost else name
+    return f"{own}, {', '.join(lost)}" if lost else own
 
 
 def _key(axes: Axes, lines: Sequence[str], candidates: Sequence[Candidate]) -> None:
     """The names that the numbers stand for, right of the axes."""
-    per = max(-(-len(lines) // 3), 32)
-    longest = max(map(len, lines))
     for i, (line, candidate) in enumerate(zip(lines, candidates, strict=True)):
-        column, row = divmod(i, per)
-        at = (18 + column * (longest * 4.6 + 14), -row * 10.4)
         axes.annotate(
             line,
             (1, 1),
-            at,
+            (18, -i * 11.5),
             "axes fraction",
             "offset points",
             fontsize=7.5,

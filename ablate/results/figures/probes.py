@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
+from ablate.results.figures.leading import GREY, leading, name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,8 @@ def _figure(results: Results, name: str, axis: str, rows: pd.DataFrame) -> Figur
     figure.text(0.01, 1 - 0.1 / height, name.replace("_", " "), fontsize=13, fontweight="bold", va="top")
     figure.text(0.01, 1 - 0.4 / height, said, fontsize=9, color=style.MUTED, va="top")
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.6 / height))
-    _legend(figure, [c for c in results.candidates if c.config_hash in set(rows["config_hash"])])
+    seen = set(rows["config_hash"])
+    _legend(figure, [c for c in leading(results, NAMED) if c.config_hash in seen], len(results.candidates) - NAMED)
     return figure
 
 
@@ -92,7 +94,8 @@ def _lines(panel: Axes, results: Results, rows: pd.DataFrame) -> None:
         from matplotlib.ticker import MaxNLocator
 
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for candidate in results.candidates:
+    named = leading(results, NAMED)
+    for candidate in named:
         of = rows[rows["config_hash"] == candidate.config_hash]
         if of.empty:
             continue
@@ -101,11 +104,25 @@ def _lines(panel: Axes, results: Results, rows: pd.DataFrame) -> None:
         panel.plot(mean.index, mean, look.mark, linestyle=look.dash, color=look.colour, markersize=3.5, linewidth=1.4)
         if of["seed"].nunique() > 1:
             panel.fill_between(mean.index, over.min(), over.max(), color=look.colour, alpha=0.15, linewidth=0)
+    _others(panel, rows[~rows["config_hash"].isin([c.config_hash for c in named])])
+
+
+def _others(panel: Axes, rows: pd.DataFrame) -> None:
+    """The candidates that are not named, thin and grey."""
+    from matplotlib.collections import LineCollection
+
+    means = rows.groupby(["config_hash", "x"])["value"].mean().reset_index()
+    lines = [of[["x", "value"]].to_numpy(dtype=float) for _, of in means.groupby("config_hash")]
+    if lines:
+        panel.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1))
 
 
 def _events(panel: Axes, results: Results, rows: pd.DataFrame) -> None:
     """A point an observation, by the images seen."""
-    for candidate in results.candidates:
+    named = leading(results, NAMED)
+    rest = rows[~rows["config_hash"].isin([c.config_hash for c in named])]
+    panel.plot(rest["images"], rest["value"], ".", color=GREY, markersize=2, zorder=1)
+    for candidate in named:
         of = rows[rows["config_hash"] == candidate.config_hash]
         look = style.look(candidate)
         panel.plot(of["images"], of["value"], look.mark, color=look.colour, markersize=4.5, alpha=0.8)
@@ -119,14 +136,14 @@ def _scale(panel: Axes, rows: pd.DataFrame) -> None:
         style.logarithmic(panel, "y", low, high)
 
 
-def _legend(figure: Figure, shown: list[Candidate]) -> None:
+def _legend(figure: Figure, shown: list[Candidate], more: int) -> None:
     """Names at the right, each in its candidate's colour."""
     from matplotlib.lines import Line2D
 
-    looks = [(c, style.look(c)) for c in shown[:NAMED]]
+    looks = [(c, style.look(c)) for c in shown]
     handles = [Line2D([], [], color=k.colour, marker=k.mark, linestyle=k.dash, markersize=4) for _, k in looks]
-    names = [c.label for c, _ in looks]
-    if len(shown) > NAMED:
-        handles.append(Line2D([], [], linestyle=""))
-        names.append(f"and {len(shown) - NAMED} more")
-    figure.legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    labels = [name(c.label) for c, _ in looks]
+    if more > 0:
+        handles.append(Line2D([], [], color=GREY))
+        labels.append(f"{more} more")
+    figure.legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)

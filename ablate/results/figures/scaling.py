@@ -9,10 +9,12 @@ import numpy as np
 
 from ablate.errors import InputError
 from ablate.results.figures import style
+from ablate.results.figures.leading import leading, name
 from ablate.results.figures.place import Box, place
 from ablate.results.scaling import Scaling, literature
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,18 +35,19 @@ def draw(results: Results) -> Figure | None:
     figure = Figure(figsize=(11.0, 4.8))
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.08, right=0.97, bottom=0.13, top=0.8, wspace=0.24)
-    colours = {c.label: style.look(c).colour for c in results.candidates}
-    _panel(left, own, colours)
+    named = leading(results)
+    colours = {c.label: style.look(c).colour for c in named}
+    _panel(left, own, colours, {c.label for c in named})
     left.set_ylabel(style.axis_label(goal))
     style.title(left, "This study", _told(own))
     theirs = literature()
-    _panel(right, theirs, {})
+    _panel(right, theirs, {}, set(theirs.points["label"]))
     right.set_ylabel("FID-50K   (lower is better)")
     style.title(right, "DiT on ImageNet 256 (Peebles & Xie 2023)", _told(theirs))
     return figure
 
 
-def _panel(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
+def _panel(axes: Axes, found: Scaling, colours: dict[str, str], named: set[str]) -> None:
     points = found.points
     low, high = float(points["cost"].min()), float(points["cost"].max())
     for _, point in points.iterrows():
@@ -57,20 +60,20 @@ def _panel(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
     style.logarithmic(axes, "x", low, high)
     axes.set_xlabel("Gflops (forward, one image)")
     style.finish(axes)
-    _names(axes, found, colours)
+    _names(axes, points[points["label"].isin(named)], colours)
 
 
-def _names(axes: Axes, found: Scaling, colours: dict[str, str]) -> None:
+def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
     """Each point's name beside it, so that none covers another."""
-    points = axes.transData.transform(found.points[["cost", "quality"]].to_numpy(dtype=float))
+    places = axes.transData.transform(points[["cost", "quality"]].to_numpy(dtype=float))
     texts = [
-        axes.text(1.0, 1.0, str(label), fontsize=8, color=colours.get(str(label), style.MUTED))
-        for label in found.points["label"]
+        axes.text(1.0, 1.0, name(str(label)), fontsize=8, color=colours.get(str(label), style.MUTED))
+        for label in points["label"]
     ]
     extents = [text.get_window_extent() for text in texts]
     frame = axes.get_window_extent()
     area = Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 10, frame.y1 - 3)
-    boxes = place(points, [(extent.width, extent.height) for extent in extents], area)
+    boxes = place(places, [(extent.width, extent.height) for extent in extents], area)
     for text, box in zip(texts, boxes, strict=True):
         text.set_position(tuple(axes.transData.inverted().transform((box.x0, box.y0))))
         text.set_verticalalignment("bottom")
