@@ -11,17 +11,18 @@ from typing import Any
 
 import torch
 
+from ablate import datasets, records
 from ablate.candidate import Candidate, compose
 from ablate.checkpoint import newest
 from ablate.component import digest, fill
 from ablate.errors import InputError
 from ablate.evaluate import NotFiniteError, measure
-from ablate.files import read_json, sweep, write_json
+from ablate.files import sweep, write_json
 from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog, catalog
-from ablate.segment import alone, alone_in_process, data_of, dataset_of, images_of
+from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of
 from ablate.snapshots import Snapshots
 from ablate.train import Learner
 from ablate.trial import Evaluation
@@ -39,6 +40,20 @@ def file_of(trial: Path, asked: Mapping[str, Any]) -> Path:
     return trial / FOLDER / f"{key(asked)}.json"
 
 
+def read(file: Path) -> dict[str, Any] | None:
+    """What was measured before; None where it was not, and where the file is damaged, which is then kept aside."""
+    try:
+        held = records.read_sealed(file)
+    except FileNotFoundError:
+        return None
+    except records.DamagedError:
+        held = {}
+    if isinstance(held.get("metrics"), list) and held.get("trial", file.parent.parent.name) == file.parent.parent.name:
+        return held
+    records.set_aside(file)
+    return None
+
+
 def run(job: Job, stop: Stop) -> Report:
     """Measure one trial again; a work function like `ablate.segment.run`.
 
@@ -49,13 +64,15 @@ def run(job: Job, stop: Stop) -> Report:
         folder = Path(job["folder"])
         with alone_in_process(job, stop) as ask, alone(folder, ask):
             file = file_of(folder, job["asked"])
-            if not file.is_file():
+            held = read(file)
+            if held is None:
                 sweep(file.parent)
                 with watched("this candidate, while it is sampled and measured,"):
                     rows = _rows(job, folder, ask)
-                write_json(file, {"schema": 1, "asked": job["asked"], "metrics": rows})
-        return {"job": job["job"], "status": "done", "rows": read_json(file)["metrics"]}
-    except (InputError, NotFiniteError) as error:
+                held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "metrics": rows}
+                write_json(file, records.sealed(held))
+        return {"job": job["job"], "status": "done", "rows": held["metrics"]}
+    except (InputError, NotFiniteError, datasets.OtherDataError) as error:
         return {"job": job["job"], "status": "failed", "message": str(error)}
     except Exception as error:
         if out_of_memory(error):
@@ -80,11 +97,14 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     candidate = variant(job, known)
     evaluation = fill(Evaluation, asked["evaluation"], known)
     data = data_of(job, known)
-    dataset = dataset_of(data, job["cache"])
+    dataset = dataset_for(job, data)
     images = images_of(data, job["cache"], device)
     checkpoint = newest(folder / "checkpoint", str(device))
     if checkpoint is None:
         raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
+    trained_on = checkpoint.facts.get("sources", {}).get("data", dataset.hash)
+    if trained_on != dataset.hash:
+        raise datasets.OtherDataError(f"{datasets.told(data)}, of the checkpoint", trained_on, dataset.hash)
     learner = Learner(candidate, data.setting(), images, job["seed"], device, None)
     try:
         learner.load(checkpoint)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate import records, sources
+from ablate import datasets, records, sources
 from ablate.candidate import Candidate, called, compose
 from ablate.component import Component, create, fill
 from ablate.divergence import weight_norm
@@ -62,6 +62,8 @@ def run(job: Job, stop: Stop) -> Report:
             return _prepare(job, asked) if job.get("prepare") else _run(job, asked)
     except sources.OtherSourceError as error:
         return sources.report(job, error)
+    except datasets.OtherDataError as error:
+        return datasets.report(job, error)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # what they hold is large, and may be needed by the next
         if out_of_memory(error):
@@ -127,7 +129,7 @@ class Segment:
             data = data_of(job, known)
             self.setting = data.setting()
         with watched(f"{called(data)}, while it is loaded,"):
-            self.dataset = dataset_of(data, job["cache"])
+            self.dataset = dataset_for(job, data)
             images = images_of(data, job["cache"], self.device)
 
         make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
@@ -135,6 +137,7 @@ class Segment:
         probes = _probes(job, known)
         probing = Probing(probes, job["seed"])
         trained = sources.of(_trained_by(self.candidate, data, probes), known) if "sources" in job else {}
+        trained["data"] = self.dataset.hash
         self.memory.begin_training()
         try:
             self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory, trained)
@@ -267,7 +270,7 @@ def _prepare(job: Job, stop: Stop) -> Report:
 
     known = catalog(tuple(job["plugins"]))
     sources.check(job, known)
-    dataset = dataset_of(data_of(job, known), job["cache"])
+    dataset = dataset_for(job, data_of(job, known))
     metrics = fill(Evaluation, job["evaluation"], known).metrics
     prepare_references(metrics, dataset, Path(job["cache"]), torch.device(job["device"]), pause)
     return {"job": job["job"], "status": "done", "data_hash": dataset.hash}
@@ -296,6 +299,17 @@ def data_of(job: Job, known: Catalog) -> Data:
 def dataset_of(data: Data, cache: str) -> Dataset:
     """The images, loaded once a process."""
     return data.load(Path(cache))
+
+
+def dataset_for(job: Job, data: Data) -> Dataset:
+    """The images of a job; raises OtherDataError where they are not those that it was made for."""
+    found = dataset_of(data, job["cache"])
+    if job.get("data_hash") not in (None, found.hash):  # this process may hold what lay there earlier
+        dataset_of.cache_clear()
+        images_of.cache_clear()
+        found = dataset_of(data, job["cache"])
+    datasets.check(job, data, found)
+    return found
 
 
 @lru_cache(maxsize=2)

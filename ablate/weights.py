@@ -106,13 +106,16 @@ class WeightsFile:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal; a file that has not changed is read once a process."""
+    """SHA-256 of a file's content, in hexadecimal; a file that has not changed is read once a process.
+
+    A copy can have the size and the time of another file; the time of its last change (`ctime`) nobody can set.
+    """
     stat = path.stat()
-    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+    return _sha256_of(path, (stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size))
 
 
-@lru_cache(maxsize=64)
-def _sha256_of(path: Path, size: int, changed: int) -> str:
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, known: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import records, sources
+from ablate import datasets, records, sources
 from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
@@ -95,6 +95,7 @@ class Engine:
         self._crowded: dict[str, bool] = {}  # whether something ran beside a trial
         self._lines: list[str] = []
         self._prepared = False
+        self._shared: dict[str, Any] = {}  # keys of every job: what the preparation found
         self._forecast = Forecast(
             plan.candidate, plan.flops, pool.slots, training=60 * (plan.question.budget.minutes or 0.0)
         )
@@ -151,7 +152,9 @@ class Engine:
         if report["status"] != "done":
             self._refuse_full_disk(report, self.plan.cache)
             sources.refuse(report)
+            datasets.refuse(report)
             raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
+        self._shared = {key: report[key] for key in ("data_hash",) if key in report}
 
     def _submit(self, job: dict[str, Any]) -> None:
         trial = job["trial"]
@@ -161,7 +164,7 @@ class Engine:
         self._crowded[trial] = bool(self._running)
         self._running[trial] = job
         self._forecast.begun(trial)
-        self.pool.submit(job)
+        self.pool.submit({**self._shared, **job})
 
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""
@@ -251,6 +254,7 @@ class Engine:
             case _:
                 self._refuse_full_disk(report, Path(job["folder"]))
                 sources.refuse(report)
+                datasets.refuse(report)
                 self._fail(job, report)
 
     def _arrived(self, job: Mapping[str, Any], report: Report) -> dict[str, Any]:

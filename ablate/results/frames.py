@@ -31,7 +31,7 @@ TRIAL = (
 )
 EXTRA = (
     *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "failure", "message"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "failure", "message", "data_hash"),
 )
 METRIC = (
     "trial",

@@ -109,6 +109,7 @@ def values(
     `where` restricts the measurements, as in `{"samples": 2000}`. Raises InputError where values of
     one metric differ in what decides it.
     """
+    _check_data(trials)
     frame = trials.copy()
     chosen = _restrict(metrics, where or {})
     explained: dict[str, list[str]] = {}
@@ -126,6 +127,20 @@ def values(
         else:  # a table that came without its measurements
             frame[goal.column] = trials[goal.source].astype(float) if goal.source in trials else float("nan")
     return frame, explained
+
+
+def _check_data(trials: pd.DataFrame) -> None:
+    """Raises InputError where trials were trained on different data: nothing that is measured later mends that."""
+    if "data_hash" not in trials:
+        return  # a table that was written earlier
+    known = trials[trials["data_hash"].notna() & trials["state"].isin(("complete", "diverged"))]
+    groups = known.groupby("data_hash", sort=False)["trial"]
+    if len(groups) > 1:
+        told = "; ".join(f"{str(of)[:12]}… ({len(who)} trials, such as {who.iloc[0]})" for of, who in groups)
+        raise InputError(
+            f"these trials were trained on different data, so they cannot be compared: {told}. Give the trials of "
+            "each data a folder of their own; measuring again does not make them alike"
+        )
 
 
 def check_alike(

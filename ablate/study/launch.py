@@ -25,7 +25,7 @@ from ablate.kinds.executor import Executor
 from ablate.registry import Catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
-from ablate.study import lock
+from ablate.study import dataset, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
@@ -74,12 +74,16 @@ def launch(
     if loaded.study.evaluate.metrics:
         usable(cache_folder())
     loaded.study.data.check(cache_folder())
+    data_hash = dataset.hash_of(loaded.study.data, cache_folder())
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
-        lock.write(folder, loaded)
+        do = "bring those data back, or give another folder with --out"
+        for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), do):
+            say(line)
+        lock.write(folder, loaded, data_hash)
         for written in (folder, folder / "figures"):
             sweep(written)
-        outcome = _run(plan_of(loaded, folder, on), chosen, watch, say)
+        outcome = _run(plan_of(loaded, folder, on, data_hash), chosen, watch, say)
     return Launched(folder, outcome, loaded)
 
 
@@ -135,8 +139,8 @@ def usable(cache: Path) -> Path:
     return cache
 
 
-def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
-    """What the engine needs to know of a study that was read."""
+def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None) -> Plan:
+    """What the engine needs to know of a study that was read. data_hash: of what its trials are trained on."""
     return Plan(
         name=loaded.study.study,
         folder=folder,
@@ -151,15 +155,16 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str) -> Plan:
         device=device,
         cache=cache_folder(),
         seed=loaded.study.seed,
-        stands_on=partial(_stands_on, loaded),
+        stands_on=partial(_stands_on, loaded, data_hash),
     )
 
 
-def _stands_on(loaded: LoadedStudy, candidate: Candidate) -> dict[str, Any]:
-    """The source that a candidate's trials need, for their jobs: of the candidate and of all that they share."""
+def _stands_on(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
+    """The source and data that a candidate's trials need, for their jobs: its own, and what all trials share."""
     wholes = (candidate, loaded.question.data, loaded.question.evaluation, *loaded.question.probes)
     found = sources.of((part for whole in wholes for _, part in whole.parts()), loaded.catalog)
-    return {"hashes": provenance.SCHEME, "sources": found}
+    known = {} if data_hash is None else {"data_hash": data_hash}
+    return {"hashes": provenance.SCHEME, "sources": found, **known}
 
 
 def _run(

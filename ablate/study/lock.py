@@ -28,7 +28,7 @@ from ablate.provenance import FRAMEWORK
 from ablate.registry import Entry
 from ablate.sources import short
 from ablate.space import Space
-from ablate.study import standing
+from ablate.study import dataset, standing
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
 
@@ -53,7 +53,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     return held
 
 
-def write(folder: Path, loaded: LoadedStudy) -> None:
+def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
     """Keep the study's file as given and its lock, which only forgets source that no complete trial stands on."""
     text = loaded.document.text
     if text is None:
@@ -62,6 +62,7 @@ def write(folder: Path, loaded: LoadedStudy) -> None:
         text = stream.getvalue()
     held = read(folder)
     locked = make(loaded) if held is None else _renewed(held, loaded)
+    locked.update(dataset.locked(loaded.study.data, data_hash, held))
     if locked != held:
         write_json(folder / "lock.json", locked)  # first: by this file a folder is known to be a study's
     write_atomic(folder / "study.yaml", text)

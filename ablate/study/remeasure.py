@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate import records
 from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
-from ablate.files import read_json
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Pool
 from ablate.kinds.solver import Solver
 from ablate.registry import Catalog, catalog
 from ablate.results import Results, write_tables
 from ablate.results import load as load_results
-from ablate.study import lock
+from ablate.study import dataset, lock
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.yaml import value
 from ablate.trial import Evaluation
@@ -62,19 +62,20 @@ def remeasure(
     results = load_results(folder)
     held = lock.read(folder)
     complete = results.trials[results.trials["state"] == "complete"]
-    jobs = [read_json(file) for name in complete["trial"] if (file := folder / "trials" / name / "job.json").is_file()]
+    jobs = list(_jobs(folder, complete["trial"], say))
     if held is None or not jobs:
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
+    _check_data(folder, jobs[0], held)
     found = Remeasured()
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
     queue: deque[dict[str, Any]] = deque()
-    from ablate.remeasure import file_of, key  # imports torch: what is wrong with the input is told first
+    from ablate.remeasure import file_of, key, read  # imports torch: what is wrong with the input is told first
 
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
         for asked in _asked(job, held["spec"]["evaluate"], request):
-            if file_of(trial, asked).is_file():
+            if read(file_of(trial, asked)) is not None:
                 found.reused += 1
                 continue
             name = f"{job['trial']}-{key(asked)}"
@@ -87,6 +88,32 @@ def remeasure(
     again = load_results(folder)
     found.axes, found.where = _laid_out(again, request.samples)
     return found
+
+
+def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What the driver once asked for, with the data that the trial was trained on; a damaged file is told."""
+    for name in trials:
+        file = folder / "trials" / name / "job.json"
+        record = records.whole(file.parent) or {}
+        try:
+            job = records.read_sealed(file)
+        except FileNotFoundError:
+            continue
+        except records.DamagedError as error:
+            say(f"warning: {error}; the trial is left out")
+            continue
+        if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
+            say(f"warning: {file}: is not the job of this trial, which is left out")
+            continue
+        yield {"data_hash": record.get("data_hash"), **job}
+
+
+def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Raises InputError where the data are not those that the trials were trained on."""
+    data = create(Data, job["data"], catalog(tuple(job["plugins"])))
+    assert isinstance(data, Data)
+    do = "bring those data back: what is measured against other pictures does not belong beside what is there"
+    dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
 
 
 def _laid_out(results: Results, samples: int | None) -> tuple[tuple[str, ...], dict[str, Any]]:

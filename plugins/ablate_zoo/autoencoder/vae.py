@@ -88,7 +88,12 @@ class Vae(Autoencoder):
     def identity(self) -> str:
         """SHA-256 of config and weights."""
         folder = self._folder()
-        return _hash_of(folder, tuple(sorted((p.name, p.stat().st_mtime_ns) for p in _files(folder))))
+        return _hash_of(
+            folder,
+            tuple(
+                sorted((p.name, p.stat().st_ctime_ns, p.stat().st_mtime_ns, p.stat().st_ino) for p in _files(folder))
+            ),
+        )
 
     def _config(self) -> dict[str, Any]:
         path = Path(self.path).expanduser() / self.subfolder / "config.json"

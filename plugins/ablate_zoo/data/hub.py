@@ -13,6 +13,7 @@ from ablate.api import InputError
 from ablate.pictures import Pictures, Source
 from ablate.pictures.decode import Damaged, decode
 from ablate.pictures.labels import checked
+from ablate.weights import sha256_of
 from ablate_zoo.data._pictures import PictureData
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class _Rows(Source):
     """The rows of a table with one column of encoded pictures."""
 
     def __init__(self, data: Hub) -> None:
-        table = _load(data.path, data.subset, data.split, data.revision)
+        content = _content(data.path)
+        table = _load(data.path, data.subset, data.split, data.revision, content)
         from datasets import ClassLabel, Image
 
         self.path = Path(data.path)
@@ -62,7 +64,7 @@ class _Rows(Source):
             raise InputError(f"column {data.image!r} holds no images", data.path)
         self._rows = table.cast_column(data.image, Image(decode=False)).select_columns([data.image])
         self._column = data.image
-        self._print = f"{table._fingerprint} {data.image} {data.label}"
+        self._print = f"{table._fingerprint} {content} {data.image} {data.label}"
         self.names = [f"row {i}" for i in range(len(table))]
         if data.label is not None:
             feature = table.features[data.label]
@@ -78,12 +80,22 @@ class _Rows(Source):
         return decode(Path(held["path"]).read_bytes() if held["bytes"] is None else held["bytes"])
 
     def stamp(self) -> str:
-        """What `datasets` tells tables apart by."""
+        """What `datasets` tells tables apart by, and the content of files that lie here."""
         return hashlib.sha256(self._print.encode()).hexdigest()
 
 
+def _content(path: str) -> str:
+    """SHA-256 over the files of a folder: `datasets` itself trusts their times and a note in the folder."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return ""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    lines = [f"{p.relative_to(folder)} {sha256_of(p)}" for p in files]
+    return hashlib.sha256("\n".join(lines).encode(errors="backslashreplace")).hexdigest()
+
+
 @lru_cache(maxsize=2)
-def _load(path: str, subset: str | None, split: str, revision: str | None) -> Any:
+def _load(path: str, subset: str | None, split: str, revision: str | None, content: str) -> Any:
     """The table. Raises InputError where `datasets` is not installed, or does not find it."""
     try:
         import datasets
@@ -94,8 +106,10 @@ def _load(path: str, subset: str | None, split: str, revision: str | None) -> An
         if any((folder / name).is_file() for name in _SAVED):
             held = datasets.load_from_disk(str(folder))
             return held[split] if isinstance(held, datasets.DatasetDict) else held
-        where = str(folder) if folder.is_dir() else path
-        return datasets.load_dataset(where, subset, split=split, revision=revision)
+        if folder.is_dir():  # a cache of its own for each content
+            own = Path(datasets.config.HF_DATASETS_CACHE) / "ablate" / content[:32]
+            return datasets.load_dataset(str(folder), subset, split=split, revision=revision, cache_dir=str(own))
+        return datasets.load_dataset(path, subset, split=split, revision=revision)
     except Exception as error:  # noqa: BLE001 - the package raises its own, its readers' and its client's
         told = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"`datasets` does not give split {split!r}: {told}", path) from None

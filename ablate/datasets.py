@@ -1,0 +1,53 @@
+"""The data that a trial is trained on: what its job carries, what a worker compares before it trains.
+
+All trials of a study are trained on the same images and measured against the same reference. The driver
+freezes their hash; where a worker finds others (another machine's copy, pictures that were replaced), it
+trains nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ablate.errors import InputError
+from ablate.kinds.data import Data, Dataset
+from ablate.kinds.executor import Job, Report
+
+CHANGED = "other_data"  # the key of a report that tells of it
+SHOWN = 12  # digits of a hash that a message shows
+
+
+class OtherDataError(Exception):
+    """Raised where a process found other data than its job asks for."""
+
+    def __init__(self, data: str, wanted: str, found: str) -> None:
+        host = socket.gethostname()
+        super().__init__(f"{data}: {wanted[:SHOWN]} in this run, {found[:SHOWN]} on {host}")
+
+
+def told(data: Data) -> str:
+    """What a message calls data: `data 'folder' (path: faces)`."""
+    path = getattr(data, "path", None)
+    return f"data {data.name!r}" + (f" (path: {path})" if path is not None else "")
+
+
+def check(job: Job, data: Data, dataset: Dataset) -> None:
+    """Raises OtherDataError where these are not the data that the job was made for."""
+    wanted = job.get("data_hash")
+    if wanted is not None and dataset.hash != wanted:
+        raise OtherDataError(told(data), wanted, dataset.hash)
+
+
+def report(job: Job, error: OtherDataError) -> Report:
+    """What a worker says of it: neither a result nor the candidate's failure."""
+    return {"job": job["job"], "status": "failed", "message": f"other data: {error}", CHANGED: str(error)}
+
+
+def refuse(report: Report) -> None:
+    """Raises InputError where a worker found other data: on them no trial of this study can be trained."""
+    if CHANGED in report:
+        raise InputError(
+            f"a worker found other data than this run began with:\n  {report[CHANGED]}\n"
+            "nothing was trained on them, and what was measured is kept. Bring the data of all machines to the "
+            "same state, then give the same command again; a study on the new data needs a folder of its own (--out)"
+        )
