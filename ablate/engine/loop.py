@@ -259,7 +259,8 @@ class Engine:
 
     def _arrived(self, job: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """The record, which from here on lies in the study's folder: a worker elsewhere may have written another."""
-        folder, record = Path(job["folder"]), report["record"]
+        folder = Path(job["folder"])
+        record: dict[str, Any] = report["record"]
         folder.mkdir(parents=True, exist_ok=True)
         list(folder.iterdir())  # a network's file system asks the server again
         if records.take(folder, job, self._lines.append) == record:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from data_for_tests import LABELS, latents, write_edm2, write_hub, write_idx
 from pictures_for_tests import noise, write_folder, write_zip
 from segments_for_tests import PLUGIN, after, candidate, job, run
@@ -23,6 +20,7 @@ from ablate.errors import InputError
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Stopped
 from ablate.registry import catalog
+from ablate.results.results import Results
 from ablate.study import dataset
 from ablate.study.launch import launch
 from ablate.study.remeasure import Request, remeasure
@@ -32,6 +30,7 @@ COUNT = len(LABELS)
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(Results, "figures", lambda self, **options: [])  # they take the most time, and say nothing here
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

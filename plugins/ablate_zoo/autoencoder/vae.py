@@ -88,12 +88,8 @@ class Vae(Autoencoder):
     def identity(self) -> str:
         """SHA-256 of config and weights."""
         folder = self._folder()
-        return _hash_of(
-            folder,
-            tuple(
-                sorted((p.name, p.stat().st_ctime_ns, p.stat().st_mtime_ns, p.stat().st_ino) for p in _files(folder))
-            ),
-        )
+        known = ((p.name, p.stat()) for p in _files(folder))  # no copy has the inode and the ctime of another
+        return _hash_of(folder, tuple(sorted((name, s.st_ino, s.st_ctime_ns, s.st_mtime_ns) for name, s in known)))
 
     def _config(self) -> dict[str, Any]:
         path = Path(self.path).expanduser() / self.subfolder / "config.json"
@@ -125,9 +121,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=4)
-def _hash_of(folder: Path, times: tuple[tuple[str, int], ...]) -> str:
+def _hash_of(folder: Path, known: tuple[tuple[str, int, int, int], ...]) -> str:
     content = hashlib.sha256(json.dumps(json.loads((folder / "config.json").read_bytes()), sort_keys=True).encode())
-    for name, _ in times:
+    for name, *_ in known:
         with (folder / name).open("rb") as file:
             content.update(hashlib.file_digest(file, "sha256").digest())
     return content.hexdigest()
