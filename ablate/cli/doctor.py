@@ -10,7 +10,7 @@ class Finding(NamedTuple):
     """One line of the examination."""
 
     part: str
-    well: bool | None  # None: a fact, neither good nor bad
+    well: bool | str | None  # None: a fact, neither good nor bad; "not here": works once it was downloaded
     text: str
 
 
@@ -19,15 +19,18 @@ def doctor() -> None:
 
     Versions, devices, plugins, data, weights, cache. Something missing is no error: it may not be needed.
     """
-    from ablate.cli.terminal import table
+    from ablate.cli.terminal import say, table
 
-    marks = {True: "ok", False: "missing", None: ""}
+    marks = {True: "ok", False: "missing", None: "", "not here": "not here"}
     findings = list(examine())
     table(
         ("part", "state", "what was found"), [(f.part, marks[f.well], f.text) for f in findings], wrap="what was found"
     )
     missing = [f.part for f in findings if f.well is False]
-    print(f"\nmissing: {', '.join(missing)}; the lines above say what to do" if missing else "\nall of this works here")
+    away = [f.part for f in findings if f.well == "not here"]
+    said = [f"missing: {', '.join(missing)}; the lines above say what to do"] if missing else []
+    said += [f"not here: {', '.join(away)}; fetched when first used, where the network can be reached"] if away else []
+    say("\n" + "\n".join(said or ["all of this works here"]))
 
 
 def examine() -> Iterator[Finding]:

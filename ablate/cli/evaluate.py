@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ablate.cli.options import Device, Folder, Json
 from ablate.cli.outcome import SOME_FAILED, complain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
     request = Request(metric or (), samples, calls, averages, set_ or ())
     say = complain if as_json else print
     found = remeasure(folder, request, executor, workers, device, say)
+    from ablate.cli.terminal import say as say_
     from ablate.results import load
 
     results = load(folder)
@@ -71,12 +75,26 @@ def evaluate(
     else:
         if table is not None:
             hidden = [c for c in table.columns if c.startswith("c.") or c in ("config_hash", "gflops.sd", "failed")]
-            print(table.drop(columns=hidden).to_string(index=False, float_format=lambda v: f"{v:.4g}"))
-        print(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
+            _tell(table.drop(columns=hidden))
+        say_(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:
+        rows = results.trials.set_index("trial")
         for trial, why in found.failed.items():
-            complain(f"{trial}: {why}")
+            complain(f"{rows.loc[trial, 'candidate']}, seed {rows.loc[trial, 'seed']}: {why} ({trial})")
         raise typer.Exit(SOME_FAILED)
+
+
+def _tell(table: pd.DataFrame) -> None:
+    from ablate.cli.terminal import table as draw
+
+    rows = table.astype(object).where(table.notna(), "–").map(_cell)
+    draw(list(map(str, table.columns)), rows.to_numpy().tolist())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "●" if value else ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _average(said: str) -> str | float:

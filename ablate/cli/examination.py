@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,10 +22,14 @@ from ablate.kinds.features import Features
 if TYPE_CHECKING:
     from ablate.registry import Entry
 
-Found = tuple[str, bool | None, str]
+Found = tuple[str, bool | str | None, str]
+AWAY = "not here"
 
 NEEDED = ("torch", "optuna", "pydantic", "pandas", "moocore")
-OPTIONAL = {"ray": 'trials side by side: pip install "ablate[ray]"'}
+
+
+class _NotHereError(Exception):
+    """It works, once what it needs was downloaded."""
 
 
 def versions() -> Iterator[Found]:
@@ -33,9 +38,12 @@ def versions() -> Iterator[Found]:
     for name in ("ablate", *NEEDED):
         version = _version(name)
         yield name, version is not None, version or f"not installed; run: pip install {name}"
-    for name, what in OPTIONAL.items():
-        version = _version(name)
-        yield name, version is not None, version or f"not installed; for {what}"
+    for extra, names in _extras().items():
+        lacking = [name for name in names if _version(name) is None]
+        told = ", ".join(f"{name} {_version(name)}" for name in names)
+        if lacking:
+            told = f'{", ".join(lacking)} not installed; only where a study needs it: pip install "ablate[{extra}]"'
+        yield f"extra {extra}", None if lacking else True, told
 
 
 def devices() -> Iterator[Found]:
@@ -115,7 +123,7 @@ def features() -> Iterator[Found]:
             raise InputError(reason)
         download = part.missing(cache_folder())
         if download is not None:
-            return f"not here yet: {download}"
+            raise _NotHereError(f"needs a download: {download}")
         try:
             return f"weights {part.weights_hash()[:12]}"
         except InputError as error:  # they come of a study's own data
@@ -164,6 +172,8 @@ def _components(kind: str, look: Callable[[Component], str]) -> Iterator[Found]:
             continue
         try:
             yield f"{kind} {entry.name}", True, look(part)
+        except _NotHereError as away:
+            yield f"{kind} {entry.name}", AWAY, str(away)
         except InputError as error:
             yield f"{kind} {entry.name}", False, str(error)
         except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
@@ -178,6 +188,22 @@ def _default(entry: Entry) -> Component | str:
         return catalog().create(entry.kind, {"type": entry.full_name})
     except SpecError as error:
         return f"needs to be told: {error.message}"
+
+
+def _extras() -> dict[str, list[str]]:
+    """{extra of ablate: packages that it brings}: what is installed with `pip install "ablate[extra]"`."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, list[str]] = {}
+    try:
+        wanted = importlib.metadata.requires("ablate") or []
+    except importlib.metadata.PackageNotFoundError:
+        return found
+    for one in map(Requirement, wanted):
+        extra = re.search(r"extra == [\"']([\w.-]+)[\"']", str(one.marker or ""))
+        if extra and extra[1] not in ("dev", "test", "docs"):
+            found.setdefault(extra[1], []).append(one.name)
+    return found
 
 
 def _version(name: str) -> str | None:

@@ -16,7 +16,7 @@ from ablate import datasets, records, sources
 from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
-from ablate.engine.progress import Outcome, Progress, label, running
+from ablate.engine.progress import Outcome, Progress, called, label, running
 from ablate.errors import InputError, SpecError
 from ablate.files import write_json
 from ablate.flops import Cost
@@ -241,14 +241,14 @@ class Engine:
                 self._end(trial, record)
             case "lost" if self._lost.get(trial, 0) < LOST:
                 self._lost[trial] = self._lost.get(trial, 0) + 1
-                self._lines.append(f"{trial}: its worker was lost; it goes on from its checkpoint")
+                self._lines.append(f"{called(job)}: its worker was lost; it goes on from its checkpoint")
                 self._queue.appendleft(job)
             case "oom" if self._crowded[trial]:
                 self._alone.add(trial)
-                self._lines.append(f"{trial}: out of memory beside others; again later, alone")
+                self._lines.append(f"{called(job)}: out of memory beside others; again later, alone")
                 self._queue.append(job)
             case "oom" if (micro := _halved(job)) >= 1:
-                self._lines.append(f"{trial}: out of memory; micro-batch {micro}, the same batch in all")
+                self._lines.append(f"{called(job)}: out of memory; micro-batch {micro}, the same batch in all")
                 candidate = self.plan.candidate(self._groups[trial][0].asked.assignment)
                 self._queue.appendleft(self._sized({**job, "micro": micro}, candidate))
             case _:
@@ -266,7 +266,7 @@ class Engine:
         if records.take(folder, job, self._lines.append) == record:
             return record
         self._lines.append(
-            f"warning: {label(job['choices'])}, seed {job['seed']}: the files of host {report.get('host', 'unknown')} "
+            f"warning: {called(job)}: the files of host {report.get('host', 'unknown')} "
             f"did not arrive in {folder}; its record was written from what it reported, its curve, samples and "
             "checkpoint are not here. Let all workers see the study's folder"
         )
@@ -287,7 +287,7 @@ class Engine:
     def _fail(self, job: Mapping[str, Any], report: Report) -> None:
         trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1
-        self._lines.append(f"{trial} failed: {message}")
+        self._lines.append(f"{called(job)} failed: {message} ({trial})")
         kept = ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")
         failure = {
             "schema": 1,
@@ -332,7 +332,7 @@ class Engine:
         return statistics.fmean(found) if found else None
 
     def _describe(self, record: Mapping[str, Any]) -> str:
-        at = f"{label(record['choices'])}, seed {record['seed']}"
+        at = called(record)
         if record["state"] == "diverged":
             found = record["divergence"]
             return f"{at}: diverged at step {found['step']}: {found['message']}"

@@ -83,6 +83,11 @@ def running(job: Mapping[str, Any]) -> Running:
     )
 
 
+def called(of: Mapping[str, Any]) -> str:
+    """A trial by its job or record, in a line of text: its candidate and seed."""
+    return f"{label(of['choices'])}, seed {of['seed']}"
+
+
 def label(choices: Mapping[str, Any]) -> str:
     """A candidate in a line of text: its choices."""
     shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
 
 from ablate.errors import InputError
 from ablate.files import write_atomic
@@ -16,6 +19,8 @@ from ablate.results.verdict import verdict
 from ablate.text import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ablate.results.results import Results
 
 CAPTIONS = {
@@ -43,11 +48,13 @@ def report(results: Results, out: str | Path | None = None) -> Path:
     # autoescape: nothing is markup; finalize: nothing reverses a line or is invalid in UTF-8
     page = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
-    ).from_string(source)
+    )
+    page.filters["broken"] = _broken
+    template = page.from_string(source)
     numbers = grouped(results)
     cells = formatted(results, numbers)
-    trials = results.trials.drop(columns=["versions"]).astype(object)
-    html = page.render(
+    trials = _trials(results)
+    html = template.render(
         name=results.name,
         question=results.study.get("question", ""),
         verdict=verdict(results),
@@ -55,9 +62,7 @@ def report(results: Results, out: str | Path | None = None) -> Path:
         columns=list(cells.columns),
         rows=[(row, bool(front)) for row, front in zip(cells.to_numpy().tolist(), numbers["on_front"], strict=True)],
         figures=_figures(results),
-        trials=trials.where(trials.notna(), "")
-        .map(lambda v: f"{v:.5g}" if isinstance(v, float) else str(v))
-        .to_dict("split"),
+        trials=trials.to_dict("split"),
         versions=sorted(set(results.trials["versions"].dropna())),
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
@@ -70,7 +75,7 @@ def _figures(results: Results) -> list[tuple[str, str, str]]:
     """(name, caption, data URI) of each figure, drawn anew so that they show what the tables show."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        drawn = {p.stem: p for p in results.figures(folder) if p.suffix == ".svg"}
+        drawn = {p.stem: p for p in results.figures(folder, formats=("svg",))}
         captions = {**CAPTIONS, **{name: probes.caption(name) for name in drawn if name.startswith("probe_")}}
         for name, caption in captions.items():
             if name in drawn:
@@ -79,8 +84,28 @@ def _figures(results: Results) -> list[tuple[str, str, str]]:
     return found
 
 
+def _trials(results: Results) -> pd.DataFrame:
+    """A row a trial as text: who it is and what it is worth first, its folder last; hashes by their beginning."""
+    frame = results.trials.drop(columns=["versions", "config_hash"]).astype(object)
+    frame = frame.where(frame.notna(), "").map(_cell)
+    frame = frame[[c for c in frame.columns if (frame[c] != "").any()]]
+    first = [c for c in ("candidate", "seed", "state", *(c for c in frame if c[:2] == "m."), "gflops") if c in frame]
+    return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(value))
+
+
+def _broken(head: object) -> Markup:
+    """A head that may break behind its underscores and dots."""
+    return Markup(re.sub(r"([_.])", r"\1<wbr>", str(escape(printable(head)))))
+
+
 def _printable(value: object) -> object:
-    return printable(value, lines=True) if isinstance(value, str) else value
+    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _note(results: Results) -> str:

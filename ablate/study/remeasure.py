@@ -12,6 +12,7 @@ from typing import Any
 from ablate import records
 from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
+from ablate.engine.progress import called
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
 from ablate.kinds.data import Data
@@ -153,11 +154,7 @@ def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Call
             else:
                 told = report["message"].partition("\n")[0]
                 found.failed[job["trial"]] = told
-            say(f"[{found.measured + len(found.failed)}/{total}] {_called(job)}: {told}")
-
-
-def _called(job: Mapping[str, Any]) -> str:
-    return f"{'/'.join(map(str, job['choices'].values())) or 'base'}, seed {job['seed']}"
+            say(f"[{found.measured + len(found.failed)}/{total}] {called(job)}: {told}")
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """`ablate plugins`, `doctor`, `schema`."""
 
 import json
+import re
 
 import pytest
 from command_line import HERE, ablate
@@ -88,12 +89,15 @@ def test_every_component_can_be_described(entry):
 
 
 def test_doctor_examines_everything_and_ends_well(tmp_path):
-    ran = ablate("doctor", ABLATE_CACHE=str(tmp_path / "cache"))
+    ran = ablate("doctor", ABLATE_CACHE=str(tmp_path / "cache"), TORCH_HOME=str(tmp_path / "none"))
     assert ran.returncode == 0 and ran.stderr == ""
     lines = {line.split("  ")[0] for line in ran.stdout.splitlines()}
-    wanted = {"python", "torch", "ray", "optuna", "device cpu", "cores", "memory", "cache", "plugin ablate:zoo"}
+    wanted = {"python", "torch", "extra ray", "optuna", "device cpu", "cores", "memory", "cache", "plugin ablate:zoo"}
     wanted |= {f"{e.kind} {e.name}" for kind in ("data", "features", "executor") for e in catalog().entries(kind)}
     assert wanted <= lines
+    (inception,) = (line for line in ran.stdout.splitlines() if line.startswith("features inception_v3"))
+    assert "not here" in inception and "91 MiB" in inception and "  ok  " not in inception
+    assert re.search(r"^not here: .*features inception_v3", ran.stdout, re.MULTILINE)
     assert not (tmp_path / "cache").exists()  # it looks, and leaves nothing behind
 
 
@@ -106,7 +110,7 @@ def test_doctor_says_what_is_missing_and_what_to_do(tmp_path):
     assert ran.returncode == 0
     assert 'pip install "ablate[mnist]"' in next(s for s in ran.stdout.splitlines() if s.startswith("data mnist"))
     assert "ABLATE_CACHE" in next(s for s in ran.stdout.splitlines() if s.startswith("cache"))
-    assert "data mnist" in ran.stdout.splitlines()[-1]
+    assert "data mnist" in next(s for s in ran.stdout.splitlines() if s.startswith("missing:"))
 
 
 def test_schema_is_json_and_knows_every_component(within):

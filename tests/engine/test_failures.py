@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def test_a_plugin_that_raises_fails_its_trial_alone_and_is_tried_again(tmp_path:
     assert failure["trial"] == trial and failure["params"] > 0 and failure["gflops"] > 0
     assert [t.state for t in ledger(folder)] == [TrialState.COMPLETE, TrialState.FAIL]
     assert any("failed: RuntimeError: a wire is loose" in line for line in driver.lines)
+    assert not [line for line in driver.lines if re.match(r"[0-9a-f]{12}-s\d", line)]  # a name and a seed, no hash
     before = marks(folder)
     outcome = Driver(folder, spec).run()  # the trap has sprung: now it works
     assert (outcome.measured, outcome.reused, outcome.failed) == (1, 1, 0)

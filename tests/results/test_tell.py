@@ -189,3 +189,16 @@ def test_published_points() -> None:
     row = table[(table["model"] == "DiT-XL/2") & (table["block"] == "cross_attention")].iloc[0]
     assert (row["gflops"], row["fid_50k"], row["params_M"]) == (137.62, 26.14, 598)
     assert set(table["cfg"].dropna()) == {"1.5", "guided"}
+
+
+def test_the_report_folds_and_leads_with_names_and_values(conditioning: Study) -> None:
+    """Where a page is narrow or printed a row becomes a block, in which every number stands beside its column's name."""
+    html = report(load(conditioning.path)).read_text()
+    assert "@media (max-width: 760px)" in html and "@media print" in html
+    results = load(conditioning.path)
+    for value in results.trials[f"m.{METRIC}"].dropna():
+        assert f'data-of="m.{METRIC}">{value:.5g}</td>' in html
+    head = html.split('class="small trials"')[1].split("</thead>")[0]
+    assert [h.split("<")[0] for h in re.findall(r"<th>(.*?)</th>", head)][:3] == ["candidate", "seed", "state"]
+    assert "kid_<wbr>efficientnet_<wbr>lite0" in head
+    assert not re.search(r"<td[^>]*>[0-9a-f]{64}", html)

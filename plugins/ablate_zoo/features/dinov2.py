@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WIDTHS = {"small": 384, "base": 768, "large": 1024, "giant": 1536}
+_MEGABYTES = {"small": 88, "base": 346, "large": 1218, "giant": 4546}  # of model.safetensors
 _FILES = ("config.json", "model.safetensors")
 _INSTALL = 'pip install "ablate[dinov2]"'
 
@@ -69,7 +70,7 @@ class Dinov2Features(Features):
         if self._folder is not None or self.weights is not None:
             return None
         there = all(isinstance(try_to_load_from_cache(self._repository, file), str) for file in _FILES)
-        return None if there else "downloaded from the Hugging Face hub when first used"
+        return None if there else f"about {_MEGABYTES[self.size]} MB come from the Hugging Face hub when first used"
 
     def build(self, device: torch.device) -> Extractor:
         """Raises InputError before `prepare`."""
