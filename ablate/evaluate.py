@@ -39,6 +39,7 @@ class Sampler:
     """Draws images from a network. Latents and labels are paired over the candidates of a seed.
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
+    latents: what the network draws are latents, which `decode` makes pixels.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Sampler:
         companion: nn.Module | None = None,
         decode: Decoder = lambda x: x,
         class_counts: NDArray[np.int64] | None = None,
+        latents: bool = False,
     ) -> None:
+        self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate
@@ -77,7 +80,7 @@ class Sampler:
 
         averaged = deepcopy(network).eval()
         averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
-        solver, guidance, classes = self.candidate.solver, self.candidate.guidance, self.setting.classes
+        solver, guidance, classes = self.solver, self.candidate.guidance, self.setting.classes
         drawn_for = None
         if classes is not None:
             drawn_for = torch.from_numpy(sample_labels(self.class_counts, samples)).to(self.device)
@@ -120,7 +123,9 @@ def measure(
     autoencoder = evaluation.autoencoder
     decode = decoder(autoencoder, dataset.encoding, device)
     counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
-    sampler = Sampler(candidate, process, setting, seed, device, companion, decode, counts)
+    sampler = Sampler(
+        candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
+    )
     judge = Judge(evaluation.metrics, dataset, cache, device, pause)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
@@ -136,7 +141,8 @@ def measure(
         taken = {
             "images": images,
             "ema": label,
-            "solver": candidate.solver.name,
+            "solver": sampler.solver.name,
+            "solver_settings": sampler.solver.settings(),
             "nfe": nfe,
             "guidance": candidate.guidance.describe(),
             "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),

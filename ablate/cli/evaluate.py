@@ -12,6 +12,9 @@ from ablate.cli.outcome import SOME_FAILED, complain
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ablate.results import Results
+    from ablate.study.remeasure import Remeasured
+
 
 def evaluate(
     folder: Folder,
@@ -57,16 +60,11 @@ def evaluate(
     found = remeasure(folder, request, executor, workers, device, say)
     from ablate.cli.terminal import say as say_
     from ablate.results import load
+    from ablate.results.identity import told_apart
 
     results = load(folder)
     results.figures(say=complain)
-    quality = results.quality
-    table = None
-    if quality is not None and not quality.is_recorded:
-        try:
-            table = results.front([quality.column, "gflops"], found.where, found.axes)
-        except InputError as error:
-            complain(str(error))
+    table = _table(results, found)
     if as_json:
         from ablate.cli.terminal import emit_json
 
@@ -75,7 +73,10 @@ def evaluate(
     else:
         if table is not None:
             hidden = [c for c in table.columns if c.startswith("c.") or c in ("config_hash", "gflops.sd", "failed")]
-            _tell(table.drop(columns=hidden))
+            shown = table.drop(columns=hidden)
+            if "solver_settings" in shown:
+                shown["solver_settings"] = shown["solver_settings"].map(told_apart(shown["solver_settings"]))
+            _tell(shown)
         say_(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:
         rows = results.trials.set_index("trial")
@@ -95,6 +96,24 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "●" if value else ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(results: Results, found: Remeasured) -> pd.DataFrame | None:
+    """The front of what was asked for, and of nothing else; None where there is none, which is told."""
+    from ablate.errors import InputError
+    from ablate.results import frames
+
+    rows = frames.metrics(found.rows)
+    quality = results.quality
+    columns = list(dict.fromkeys(rows["metric"]))
+    if not columns:
+        return None
+    column = quality.column if quality is not None and quality.column in columns else columns[0]
+    try:
+        return results.among(rows).front([column, "gflops"], along=found.axes)
+    except InputError as error:
+        complain(str(error))
+        return None
 
 
 def _average(said: str) -> str | float:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
 
-from ablate.component import Component, Range, When
+from ablate.component import Choice, Component, Range, When
 from ablate.kinds.noised import Denoised
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Solver(Component):
     al. 2022, eq. 5), from `sigma_max` down: where a schedule goes on to more noise than that, such
     as σ/α = 20,291 of `cosine`, it would spend most of its steps on levels that hold nothing.
     `clip` keeps each predicted image in [-1, 1] and takes ε to match: right for pixels, wrong for
-    latents.
+    latents, which reach beyond. So by default the data decide (`settled`).
     """
 
     kind: ClassVar[str] = "solver"
@@ -69,13 +70,23 @@ class Solver(Component):
     rho: Annotated[float, Field(ge=1, le=100), When("grid", ("karras",))] = 7.0
     # the noisiest σ/α, where the schedule reaches so far (80: Karras et al. 2022, table 1); None: its own at t = 1
     sigma_max: Annotated[float | None, Field(gt=0.01, le=1e6), When("grid", ("karras",))] = 80.0
-    clip: bool = True
+    # auto: predictions of pixels are kept in [-1, 1], those of latents not
+    clip: Annotated[Literal[True, False, "auto"], Choice(False, True)] = "auto"
 
     def excludes(self) -> Mapping[str, str]:
         """Zero terminal SNR where the grid is laid out in σ/α, which has no end there."""
         if self.grid != "karras":
             return {}
         return {"zero_terminal_snr": "the karras grid runs over σ/α, which is infinite without signal; use 'trailing'"}
+
+    def settled(self, latents: bool) -> Self:
+        """The solver with `clip` decided by what the network draws, where nobody said."""
+        return self if isinstance(self.clip, bool) else self.model_copy(update={"clip": not latents})
+
+    def settings(self) -> str:
+        """All fields that decide a sample but `steps`, which the evaluations tell: part of a measurement's identity."""
+        left = {name: held for name, held in self.active().items() if name not in ("type", "steps")}
+        return ", ".join(f"{name}={held if isinstance(held, str) else json.dumps(held)}" for name, held in left.items())
 
     @abstractmethod
     def nfe(self) -> int:
@@ -124,9 +135,9 @@ class Solver(Component):
         return levels(schedule, schedule.time(-2 * wanted.log()).tolist())
 
     def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
-        """One evaluation, with x0 kept within [-1, 1] if `clip` says so."""
+        """One evaluation, with x0 kept within [-1, 1] unless `clip` forbids it."""
         found = denoise(x, at.t)
-        if not self.clip:
+        if self.clip is False:
             return found
         x0 = found.x0.clamp(-1, 1)
         return found._replace(x0=x0, noise=(x - at.alpha * x0) / at.sigma)

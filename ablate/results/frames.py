@@ -48,7 +48,9 @@ METRIC = (
     "features_hash",
     "reference_hash",
     "quantisation",
+    "solver_settings",
 )
+ADDED = ("solver_settings",)  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
     *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
@@ -105,11 +107,12 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def last_rows(measured: pd.DataFrame) -> pd.DataFrame:
-    """Of each trial and metric, the row at the most images; the first of several."""
+def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:
+    """Of each trial and metric, the row at the most images; the first of several, or every one of them."""
     images = measured["images"].fillna(-1)
     most = images.groupby([measured["trial"], measured["metric"]]).transform("max")
-    return measured[images == most].drop_duplicates(["trial", "metric"])
+    last = measured[images == most]
+    return last if every else last.drop_duplicates(["trial", "metric"])
 
 
 def _extras(row: Row) -> dict[str, Any]:

@@ -18,10 +18,13 @@ COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_b
 RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
-DECIDES = ("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation")
+DECIDES = (
+    *("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation"),
+    "solver_settings",
+)
 AXES = ("nfe",)  # numbers of a measurement that may themselves be an objective: how dear a sample is
 # ... unless the study varies just that: the kind whose choice explains the difference.
-EXPLAINED_BY = {"solver": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
+EXPLAINED_BY = {"solver": "solver", "solver_settings": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
 # How a model is sampled: along these a front may go. The others say how well its samples were looked at,
 # and values that differ in them never stand side by side.
 SAMPLING = ("nfe", "guidance", "ema", "solver", "solver_settings")
@@ -111,7 +114,6 @@ def values(
     """
     _check_data(trials)
     frame = trials.copy()
-    chosen = _restrict(metrics, where or {})
     explained: dict[str, list[str]] = {}
     for goal in objectives:
         if goal.is_recorded:
@@ -119,7 +121,7 @@ def values(
             held = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
             frame[goal.column] = held.where(kept)
             continue
-        rows = _rows(goal, trials, chosen)
+        rows = _rows(goal, trials, metrics, where or {})
         if reasons := _explain(goal, rows, trials):
             explained[goal.column] = reasons
         if where or len(rows):
@@ -155,7 +157,7 @@ def check_alike(
     free |= {name for name, of in FOLLOWS.items() if of in free}
     for goal in objectives:
         if not goal.is_recorded and points:
-            rows = pd.concat([_rows(goal, trials, _restrict(metrics, at)) for at in points])
+            rows = pd.concat([_rows(goal, trials, metrics, at) for at in points])
             _explain(goal, rows, trials, free)
 
 
@@ -181,14 +183,33 @@ def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     for column, wanted in where.items():
         if column not in metrics:
             raise InputError(f"measurements have no {column!r}{did_you_mean(column, metrics.columns)}")
-        metrics = metrics[metrics[column] == wanted]
+        metrics = metrics[metrics[column].isna() if pd.isna(wanted) else metrics[column] == wanted]
     return metrics
 
 
-def _rows(goal: Objective, trials: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """The measurement of each complete trial that counts."""
+def _rows(
+    goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The measurement of each complete trial that counts: of several, the one that is like the study's own but for `where`.
+
+    Raises InputError where there are several and none is: which of them counts would be chance.
+    """
     complete = set(trials.loc[trials["state"] == "complete", "trial"])
-    return last_rows(chosen[(chosen["metric"] == goal.column) & chosen["trial"].isin(complete)])
+    of = metrics[(metrics["metric"] == goal.column) & metrics["trial"].isin(complete)]
+    chosen = _restrict(of, where)
+    if not where or not chosen["trial"].duplicated().any():
+        return last_rows(chosen)
+    chosen = last_rows(chosen, every=True).reset_index(drop=True)
+    names = [name for name in DECIDES if name not in where]
+    own = chosen[["trial"]].merge(last_rows(of)[["trial", *names]], on="trial", how="left")
+    alike = pd.Series(True, chosen.index)
+    for name in names:
+        alike &= (chosen[name] == own[name]) | (chosen[name].isna() & own[name].isna())
+    rest = chosen[~chosen["trial"].isin(set(chosen.loc[alike, "trial"]))]
+    for name in names:
+        if (rest.groupby("trial")[name].nunique(dropna=False) > 1).any():
+            raise InputError(_refusal(goal, name, rest[name].astype(object).where(rest[name].notna(), None), rest))
+    return chosen[alike | chosen.index.isin(rest.index)].drop_duplicates("trial")
 
 
 def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Collection[str] = ()) -> list[str]:
@@ -214,10 +235,13 @@ def _varies_within(given: pd.Series[Any], rows: pd.DataFrame, paths: Sequence[st
 
 
 def _refusal(goal: Objective, name: str, given: pd.Series[Any], rows: pd.DataFrame) -> str:
-    groups = [(value, rows["trial"][given.astype(str) == value]) for value in sorted(given.astype(str).unique())]
+    said = given.map(lambda held: "not recorded" if pd.isna(held) else str(held))
+    groups = [(value, rows["trial"][said == value]) for value in sorted(said.unique())]
     told = "; ".join(f"{value} ({len(trials)} trials, such as {trials.iloc[0]})" for value, trials in groups)
     example = given.dropna().iloc[0]
     again = " ".join(["ablate evaluate DIR", *([AGAIN[name].format(example)] if name in AGAIN else [])])
+    if name == "solver_settings":  # such as grid=trailing, eta=0
+        again = " ".join(["ablate evaluate DIR", *(f"--set solver.{one}" for one in str(example).split(", "))])
     return (
         f"the values of {goal.column} differ in {name}, so they do not measure the same thing: {told}. "
         f"Measure all trials alike ({again}), or keep one kind with where={{{name!r}: {example!r}}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -75,6 +76,12 @@ class Results:
         labels = {c.config_hash: c.label for c in self.candidates}
         frame["candidate"] = frame["config_hash"].map(labels)
         return frame
+
+    def among(self, metrics: pd.DataFrame) -> Results:
+        """The same trials with these measurements alone, which are rows of `metrics`."""
+        made = Results(self.path)
+        made.__dict__["_stored"] = replace(self._stored, metrics=metrics)
+        return made
 
     @property
     def metrics(self) -> pd.DataFrame:

@@ -17,6 +17,8 @@ import pandas as pd
 from ablate import records
 from ablate.files import write_with
 from ablate.results import frames, probes
+from ablate.results.identity import distinct
+from ablate.results.objectives import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
@@ -56,7 +58,8 @@ def read(folder: Path) -> Stored:
         _read_trial(trial, rows)
     if not rows.trials and (folder / "trials.parquet").exists():
         return _read_tables(folder, rows.warnings)
-    metrics = frames.metrics(rows.metrics)
+    metrics, doubtful = distinct(frames.metrics(rows.metrics), DECIDES)
+    rows.warnings.extend(doubtful)
     return Stored(frames.trials(rows.trials, metrics), metrics, frames.curves(rows.curves), tuple(rows.warnings))
 
 
@@ -184,6 +187,9 @@ def _read_tables(folder: Path, warnings: list[str]) -> Stored:
             tables[name] = empty
         missing = [c for c in empty.columns if c not in tables[name].columns]
         if missing:
-            warnings.append(f"{path}: has no column {', '.join(missing)}")
+            if damaged := [c for c in missing if c not in frames.ADDED]:
+                warnings.append(f"{path}: has no column {', '.join(damaged)}")
             tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
-    return Stored(tables["trials"], tables["metrics"], frames.curves([]), tuple(warnings))
+    metrics, doubtful = distinct(tables["metrics"], DECIDES)
+    warnings.extend(doubtful)
+    return Stored(tables["trials"], metrics, frames.curves([]), tuple(warnings))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +19,12 @@ from ablate.kinds.data import Data
 from ablate.kinds.executor import Pool
 from ablate.kinds.solver import Solver
 from ablate.registry import Catalog, catalog
-from ablate.results import Results, write_tables
 from ablate.results import load as load_results
+from ablate.results import write_tables
+from ablate.results.objectives import SAMPLING
 from ablate.study import dataset, lock
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
+from ablate.study.measured import missing, sources
 from ablate.study.yaml import value
 from ablate.trial import Evaluation
 
@@ -36,8 +38,8 @@ class Remeasured:
     measured: int = 0
     reused: int = 0  # were there already
     failed: dict[str, str] = field(default_factory=dict)  # {trial: why}
+    rows: list[dict[str, Any]] = field(default_factory=list)  # all that was asked for, measured now or before
     axes: tuple[str, ...] = ()  # how a model is sampled: fields of a measurement that take more than one value
-    where: dict[str, Any] = field(default_factory=dict)  # what all values beside each other have in common
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,24 @@ def remeasure(
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
     queue: deque[dict[str, Any]] = deque()
-    from ablate.remeasure import file_of, key, read  # imports torch: what is wrong with the input is told first
+    from ablate.remeasure import key  # imports torch: what is wrong with the input is told first
 
+    known = catalog(tuple(jobs[0]["plugins"]))
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
+        there = sources(trial, job, known)
         for asked in _asked(job, held["spec"]["evaluate"], request):
-            if read(file_of(trial, asked)) is not None:
-                found.reused += 1
-                continue
-            name = f"{job['trial']}-{key(asked)}"
-            queue.append({**job, **own, "job": name, "folder": str(trial), "asked": asked})
-    known = catalog(tuple(jobs[0]["plugins"]))
+            rows, left = missing(asked, job["data"], there, known)
+            found.rows += [{**row, "trial": job["trial"]} for row in rows]
+            found.reused += not left
+            for part in left:
+                name = f"{job['trial']}-{key(part)}"
+                queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part})
     chosen = choose_executor(None, executor, workers, known)
     with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
         _work(pool, queue, found, say)
     write_tables(folder)
-    again = load_results(folder)
-    found.axes, found.where = _laid_out(again, request.samples)
+    found.axes = _axes(found.rows)
     return found
 
 
@@ -117,19 +120,13 @@ def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -
     dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
 
 
-def _laid_out(results: Results, samples: int | None) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The axes along which the values of the study's quality stand, and where: of as many samples as were asked for.
-
-    What was measured on other numbers of samples is another thing, and stands on another front.
-    """
-    quality = results.quality
-    rows = results.metrics[results.metrics["metric"] == (quality.column if quality else "")]
-    counts = rows["samples"].dropna().unique()
-    where: dict[str, Any] = {}
-    if len(counts) > 1:
-        where = {"samples": samples if samples in counts else rows["samples"].iloc[0]}  # the study's own come first
-        rows = rows[rows["samples"] == where["samples"]]
-    return tuple(name for name in ("nfe", "guidance", "ema") if rows[name].nunique() > 1), where
+def _axes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The fields in which values of one metric of one trial differ: along these they stand beside each other."""
+    values: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in SAMPLING}
+    for row in rows:
+        for name, of in values.items():
+            of[row["trial"], row["metric"]].add(row.get(name))
+    return tuple(name for name, of in values.items() if any(len(held) > 1 for held in of.values()))
 
 
 def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None]) -> None:
@@ -150,6 +147,7 @@ def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Call
                 continue
             if report["status"] == "done":
                 found.measured += 1
+                found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
                 told = _values(report["rows"])
             else:
                 told = report["message"].partition("\n")[0]

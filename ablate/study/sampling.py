@@ -32,7 +32,7 @@ def check_sampling(loaded: LoadedStudy) -> list[str]:
             ways = list(_ways_out(solver, schedule, deviation))
             told += f"; take {' or '.join(ways)}" if ways else ""
             warnings[f"{_called(solver, schedule)} {told}"] = None
-        if latents and solver.clip:
+        if latents and solver.clip is True:
             told = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
             warnings[f"solver {solver.name!r} with clip: true {told}"] = None
     return list(warnings)

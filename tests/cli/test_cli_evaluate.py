@@ -19,11 +19,25 @@ def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, withi
     assert {row["nfe"] for row in found["front"]} == {2, 3}, "what the study measured on other numbers of samples"
 
 
+def test_two_grids_stand_apart_in_what_is_printed(ended, within, tmp_path):
+    _, folder = ended
+    place = shutil.copytree(folder, tmp_path / "study")
+    call = ["evaluate", place, "--nfe", "2,3", "--set", "solver.grid=[karras, trailing]", "--executor", "local"]
+    told = within(*call, cwd=folder.parents[1])
+    assert told.returncode == 0, told.stderr
+    assert "grid=karras" in told.stdout and "grid=trailing" in told.stdout and "clip" not in told.stdout
+    told = within(*call[:4], "--set", "solver.grid=karras", "--json", cwd=folder.parents[1])
+    found = json.loads(told.stdout)
+    assert found["measured"] == 0 and {row["nfe"] for row in found["front"]} == {2, 3}
+    values = {row[next(name for name in row if name.startswith("kid"))] for row in found["front"]}
+    assert len(values) == len(found["front"]), "what was asked for, not the study's own table"
+
+
 def test_wrong_words_are_told(ended, within):
     _, folder = ended
     for more, said in (
         (("--nfe", "2,x"), "expected whole numbers"),
-        (("--nfe", "0"), "from 1 on"),
+        (("--nfe", "0"), "from 1 to 10000"),
         (("--set", "backbone.width=3"), "all else is training"),
         (("--executor", "nowhere"), "there is no executor"),
     ):

@@ -6,8 +6,9 @@ import shutil
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
-from ablate import load
+from ablate import load, records
 from ablate.errors import InputError
+from ablate.remeasure import run
 from ablate.study.launch import launch
 from ablate.study.remeasure import Request, remeasure
 
@@ -49,15 +50,80 @@ def again(folder, **asked):
     return remeasure(folder, Request(**asked), executor="local")
 
 
-def test_what_the_study_measured_comes_out_again(folder):
+def test_what_the_study_measured_is_there_already_and_would_come_out_again(folder):
     before = load(folder).metrics
     records = {path: path.read_bytes() for path in folder.glob("trials/*/record.json")}
-    again(folder)
-    after = load(folder).metrics
-    assert len(after) == 2 * len(before)
-    for _, rows in after.groupby("trial"):
-        assert rows["value"].nunique() == 1, "the same weights, latents and labels give the same value"
+    found = again(folder)
+    assert (found.measured, found.reused, len(found.rows)) == (0, 2, 2)
+    assert len(load(folder).metrics) == len(before)
+    for trial in folder.glob("trials/*"):
+        job = json.loads((trial / "job.json").read_text())
+        own = {"solver": job["candidate"]["solver"], "guidance": job["candidate"]["guidance"], "averages": None}
+        asked = {"evaluation": {**job["evaluation"], "previews": 0}, **own}
+        done = run(
+            {**job, "job": "x", "device": "cpu", "cache": str(CACHE), "asked": asked, "folder": str(trial)}, stop
+        )
+        assert done["rows"] == json.loads((trial / "record.json").read_text())["metrics"], "the same weights and draws"
+    after = load(folder)
+    assert len(after.metrics) == len(before) and after.warnings == [], "a row of each, though two files hold it"
     assert {path: path.read_bytes() for path in records} == records, "a record is written once"
+
+
+def stop():
+    return False
+
+
+def test_another_subset_of_metrics_measures_only_what_is_missing(folder):
+    both = ["{type: kid, features: pixels}", "{type: fd, features: pixels}"]
+    found = again(folder, metrics=both)
+    assert found.measured == 2 and {row["metric"] for row in found.rows} == {"kid_pixels", "fd_pixels"}
+    for file in folder.glob("trials/*/measured/*.json"):
+        assert {row["metric"] for row in json.loads(file.read_text())["metrics"]} == {"fd_pixels"}, "kid was there"
+    assert (again(folder, metrics=both[1:]).measured, again(folder, metrics=both[::-1]).reused) == (0, 2)
+    metrics = load(folder).metrics
+    assert metrics.groupby(["trial", "metric"]).size().eq(1).all()
+
+
+def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
+    found = again(folder, nfe=[3, 6], settings=["solver.grid=[karras, trailing]"])
+    assert (found.measured, found.reused, found.axes) == (6, 2, ("nfe", "solver_settings")), "3 on trailing is its own"
+    results = load(folder)
+    own = next(text for text in results.metrics["solver_settings"] if text.startswith("grid=trailing"))
+    like_its_own = results.front(["kid", "nfe"])
+    assert set(like_its_own[METRIC]) == set(results.front(["kid", "nfe"], where={"solver_settings": own})[METRIC])
+    table = results.front(["kid", "nfe"], along=["solver_settings"])
+    assert table.groupby(["candidate", "nfe"])["solver_settings"].nunique().eq(2).all()
+    assert results.metrics.groupby(["trial", "nfe", "solver_settings"])["value"].first().nunique() == len(
+        results.metrics
+    )
+    assert again(folder, settings=["solver.grid=karras"]).reused == 2
+    again(folder, nfe=[9], settings=["solver.grid=[karras, uniform]"])
+    with pytest.raises(InputError, match=r"differ in solver_settings.*--set solver.grid="):
+        load(folder).front(["kid", "nfe"])  # none of the two at 9 evaluations is like the study's own
+
+
+def test_rows_without_settings_stay_and_are_not_taken_for_new_ones(folder):
+    for file in folder.glob("trials/*/record.json"):
+        held = json.loads(file.read_text())
+        for row in held["metrics"]:
+            del row["solver_settings"]
+        file.write_text(json.dumps(records.sealed(held)))
+    assert load(folder).front()[METRIC].notna().all() and load(folder).warnings == []
+    found = again(folder, nfe=[3, 6])
+    assert (found.measured, found.reused) == (4, 0)
+    with pytest.raises(InputError, match="solver_settings"):
+        load(folder).front(["kid", "nfe"])
+
+
+def test_two_values_of_one_identity_are_named(folder):
+    trial = next(folder.glob("trials/*"))
+    row = json.loads((trial / "record.json").read_text())["metrics"][0]
+    (trial / "measured").mkdir()
+    (trial / "measured" / "0.json").write_text(json.dumps({"metrics": [{**row, "value": 7.0}]}))
+    results = load(folder)
+    (told,) = results.warnings
+    assert trial.name in told and METRIC in told and "7" in told
+    assert 7.0 not in set(results.metrics["value"]), "the record's stands"
 
 
 def test_evaluations_and_guidance_become_axes(folder):
@@ -98,7 +164,7 @@ def test_weights_of_another_network_are_refused(folder):
     job = next(folder.glob("trials/*")) / "job.json"
     held = json.loads(job.read_text())
     held["candidate"]["backbone"]["width"] = 32
-    job.write_text(json.dumps(held))
+    job.write_text(json.dumps(records.sealed(held)))
     assert ["do not fit the network" in why for why in again(folder, nfe=[2]).failed.values()] == [True]
 
 

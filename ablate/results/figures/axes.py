@@ -11,6 +11,7 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results.figures import style
 from ablate.results.figures.leading import GREY, leading, name, said
+from ablate.results.identity import told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ablate.results.results import Results
 
 FIELDS = {"nfe": "evaluations of the denoiser a sample", "guidance": "guidance", "ema": "average of the weights"}
+BESIDE = ("samples", *FIELDS, "solver", "solver_settings")  # what all points of a panel have in common
 
 
 def draw(results: Results) -> Figure | None:
@@ -52,10 +54,10 @@ def _points(results: Results, goal: Objective, field: str) -> tuple[pd.DataFrame
     Of several settings of all else, the one at which the field takes the most values; of equals, the study's own.
     """
     rows = results.metrics[results.metrics["metric"] == goal.column]
-    others = [name for name in ("samples", *FIELDS) if name != field and rows[name].nunique() > 1]
+    others = [name for name in BESIDE if name != field and rows[name].nunique(dropna=False) > 1]
     groups: list[tuple[dict[str, object], pd.DataFrame]] = [({}, rows)]
     if others:
-        found = rows.groupby(others, sort=False)  # in the order of measurement: the study's own first
+        found = rows.groupby(others, sort=False, dropna=False)  # in the order of measurement: the study's own first
         groups = [(dict(zip(others, key, strict=True)), of) for key, of in found]
     where, most = max(groups, key=lambda group: group[1][field].nunique())
     if most[field].nunique() < 2:
@@ -64,7 +66,10 @@ def _points(results: Results, goal: Objective, field: str) -> tuple[pd.DataFrame
         table = results.front([goal.column], where, along=[field])
     except InputError:
         return None
-    held = ", ".join(f"{name} {value}" if name != "guidance" else str(value) for name, value in where.items())
+    apart = told_apart(rows["solver_settings"])
+    kept = {field: apart.get(str(value), value) for field, value in where.items() if not pd.isna(value)}
+    plain = ("guidance", "solver_settings")
+    held = ", ".join(str(value) if name in plain else f"{name} {value}" for name, value in kept.items())
     return table, f"at {held}" if held else ""
 
 
