@@ -105,6 +105,7 @@ def _run(job: Job, stop: Stop) -> Report:
         record = records.take(folder, job)
         if record is None:
             sweep(folder)
+            (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
             write_json(folder / "job.json", records.sealed(job), durable=False)
             record = records.write(folder, Segment(job, folder, stop).run())
             (folder / "progress.json").unlink(missing_ok=True)

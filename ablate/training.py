@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -71,13 +71,14 @@ class Training:
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
         self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
         self._told = float("-inf")
+        self._phase = "train"
 
     def run(self) -> dict[str, Any] | None:
         """Train; None, or why it diverged: what a record's `divergence` holds."""
         self.learner.network.train()
         state, first = Before(), True
         waiting: list[Step] = []  # steps whose numbers are still on the device
-        clock = saved = time.monotonic()
+        clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
         while not self._spent():
             observers = self.probing.before(self.learner, self._horizon(), self._last())
@@ -87,13 +88,13 @@ class Training:
                 first = False
             if self._memory is not None:
                 self._memory.step_done()
-            self.pause()
+            stopping = self._stop()
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
-            if not (due or self._row_is_due(time.monotonic() - clock) or time.monotonic() - clock >= LOOK_SECONDS):
+            if not (stopping or due or self._row_is_due(monotonic() - clock) or monotonic() - clock >= LOOK_SECONDS):
                 continue
             state.check(STEPPING, self._once_more)
             bad = self._look(waiting)
-            now = time.monotonic()
+            now = monotonic()
             self.seconds += now - clock
             if bad is not None:
                 return self._diagnose(bad)
@@ -103,12 +104,14 @@ class Training:
             self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
             if due or self._spent():
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
-                now = time.monotonic()
-            if self._spent() or now - saved >= interval:
+                now = monotonic()
+            if self._spent() or stopping or now - saved >= interval:
                 self._save()
-                saved = time.monotonic()
+                saved = monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
-            clock, waiting = time.monotonic(), []
+            if stopping:  # nothing that was trained is trained again
+                raise Stopped
+            clock, waiting = monotonic(), []
         self.probing.finish(self.learner)
         return None
 
@@ -126,15 +129,17 @@ class Training:
         self.learner.step(self._horizon())
 
     def pause(self) -> None:
-        """Stop here if the executor wants the worker back."""
+        """Stop here if the executor wants the worker back; else a sign of life."""
         if self._stop():
             raise Stopped
+        if monotonic() - self._told >= LOOK_SECONDS:
+            self.tell(self._phase)
 
     def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:
         """A sign of life for whoever watches the folder, once a second; not worth an fsync."""
-        if phase == "train" and time.monotonic() - self._told < LOOK_SECONDS:
+        if phase == "train" and monotonic() - self._told < LOOK_SECONDS:
             return
-        self._told = time.monotonic()
+        self._told, self._phase = monotonic(), phase
         numbers = {"images": self.learner.images_seen, "total": self.total, "loss": loss, "images_per_second": speed}
         spent = {"seconds": self.seconds, "limit": None if self.total is not None else self._limit}
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -13,6 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ablate.api import Backbone, Choice, Data, Dataset, Features, Range, Setting
+
+Refusals = Literal["none", "raise", "full", "crowded", "build", "loss_nan", "sample_nan"]
+Deaths = Literal["kill", "interrupt", "segfault", "hang"]
+Trap = Refusals | Deaths
 
 
 class Middle(nn.Module):
@@ -68,6 +73,12 @@ class Network(nn.Module):
                 raise RuntimeError("a wire is loose")
             if probe.trap == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if probe.trap == "interrupt":
+                raise KeyboardInterrupt
+            if probe.trap == "segfault":
+                ctypes.string_at(0)
+            if probe.trap == "hang":
+                time.sleep(1e6)
             if probe.trap == "crowded":
                 raise torch.OutOfMemoryError("out of memory: there are others")
             if probe.trap == "full":
@@ -87,7 +98,20 @@ class Probe(Backbone):
     tied: bool = False
     bad: int = 0  # the pass from which on `middle` gives NaN
     room: int = 0  # images that fit into memory; 0: any number
-    trap: Literal["none", "raise", "kill", "crowded", "full", "loss_nan", "sample_nan", "build"] = "none"
+    trap: Literal[
+        "none",
+        "raise",
+        "kill",
+        "crowded",
+        "full",
+        "loss_nan",
+        "sample_nan",
+        "build",
+        "interrupt",
+        "leave",
+        "segfault",
+        "hang",
+    ] = "none"
     step: int = 1  # the pass at which the trap springs
     once: str = "/nowhere"  # a file that disarms the trap, and that it leaves behind
 

@@ -2,5 +2,6 @@
 
 from ablate.engine.loop import Engine, Plan
 from ablate.engine.progress import Outcome, Progress, Running
+from ablate.engine.vigil import Vigil
 
-__all__ = ["Engine", "Outcome", "Plan", "Progress", "Running"]
+__all__ = ["Engine", "Outcome", "Plan", "Progress", "Running", "Vigil"]

@@ -17,6 +17,7 @@ from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, called, label, running
+from ablate.engine.vigil import Vigil
 from ablate.errors import InputError, SpecError
 from ablate.files import write_json
 from ablate.flops import Cost
@@ -66,14 +67,21 @@ class _Group:
 class Engine:
     """Runs a study to its end. Nothing that was measured is measured again.
 
-    `watch` is shown a snapshot now and then. Raises InputError where the data cannot be prepared or
-    the ledger cannot be written, and OSError where a disk is full: the folder resumes.
+    `watch` is shown a snapshot now and then; `vigil` says which trials hang. Raises InputError where the
+    data cannot be prepared or the ledger cannot be written, and OSError where a disk is full: the folder resumes.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, watch: Callable[[Progress], None] = lambda progress: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        pool: Pool,
+        watch: Callable[[Progress], None] = lambda progress: None,
+        vigil: Vigil | None = None,
+    ) -> None:
         self.plan = plan
         self.pool = pool
         self.watch = watch
+        self.vigil = vigil or Vigil(None)
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(
@@ -112,6 +120,7 @@ class Engine:
                 for report in self.pool.wait(TICK):
                     self._take(report)
                 self._fill()
+                self._abandon()
                 self._tell_watch()
             self.outcome.short = self.ledger.short()
             self._tell_watch(last=True)
@@ -164,7 +173,17 @@ class Engine:
         self._crowded[trial] = bool(self._running)
         self._running[trial] = job
         self._forecast.begun(trial)
+        self.vigil.begun(job)
         self.pool.submit({**self._shared, **job})
+
+    def _abandon(self) -> None:
+        """End what hangs: the study goes on without it."""
+        for trial, seconds in self.vigil.silent(self._running).items():
+            one = running(self._running[trial])
+            why = f"no sign of life for {seconds:.0f} s in phase {one.phase!r}, after {one.images:,} images"
+            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
+            if not self.pool.abandon(trial, f"{why}: {advice}"):
+                self._lines.append(f"{one.label}, seed {one.seed}: {why}; this executor cannot end it")
 
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""

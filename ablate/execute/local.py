@@ -1,30 +1,47 @@
-"""The executor `local`: one job at a time in this process, without Ray.
+"""The executor `local`: one job at a time in one other process of this machine, without Ray.
 
-The job runs in a thread of its own, so that the driver goes on showing progress (torch works without
-the interpreter lock) and Ctrl-C reaches the main thread at once. A thread cannot be killed: `close`
-asks the work function to stop, which it sees by calling its second argument, and waits for that.
+A process of its own, so that nothing that a trial's code does ends the driver or keeps it waiting: an
+exit, a crash in native code, a loop without an end. It is started once and serves all jobs, as
+importing torch takes seconds, and anew should it die; that job is then reported as lost.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
+from ablate.component import Extent
+from ablate.execute import work as jobs
+from ablate.execute.child import GRACE, SIGNALS
 from ablate.execute.pool import QueuePool
-from ablate.execute.work import call
 from ablate.kinds.executor import Executor, Pool
 
-GRACE = 30.0  # seconds that a running job gets to reach its next step
+TRACE = 2.0  # seconds that a worker that hangs gets to say where
+CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ablate.execute.child import main; main()"  # no
+    # `-m`, which would find another `ablate` than the driver's where that changed its `sys.path`
+)
 
 
 class Local(Executor):
-    """One slot, in this process: for small studies, for debugging, and where Ray is not installed."""
+    """One slot, in one process beside the driver: for small studies, and where Ray is not installed."""
 
     name = "local"
     preference: ClassVar[int] = 0
+
+    in_process: Annotated[bool, Extent()] = False  # in the driver itself, for a debugger: then a crash ends both
 
     @model_validator(mode="after")
     def _one_worker(self) -> Self:
@@ -34,11 +51,123 @@ class Local(Executor):
 
     def start(self, work: str, device: str) -> Pool:
         """A pool with one slot, whatever the device is."""
-        return LocalPool(work)
+        return InProcessPool(work) if self.in_process else LocalPool(work)
 
 
 class LocalPool(QueuePool):
-    """One thread for the life of the pool, so that the thread pools of OpenMP are made once."""
+    """One worker process for the life of the pool, or one after the other where they die."""
+
+    def __init__(self, work: str) -> None:
+        super().__init__(slots=1, threads=None)
+        self._work = work
+        self._child = Child(work, self._ended)
+
+    def _begin(self, name: str, job: str) -> None:
+        while not self._child.begin(name, job):
+            self._child.close()
+            self._child = Child(self._work, self._ended)
+
+    def abandon(self, job: str, why: str) -> bool:
+        """See `Pool.abandon`; the report says where in the code it hung."""
+        return self._child.abandon(job, why)
+
+    def _end(self) -> None:
+        self._child.close()
+
+
+class Child:
+    """A worker process, and the thread that reads its reports."""
+
+    def __init__(self, work: str, ended: SimpleQueue[str]) -> None:
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._job: str | None = None  # what it works on; who takes it out reports on it
+        self._gone = False
+        self._faults = tempfile.TemporaryFile()  # noqa: SIM115 - the child writes to it when it crashes
+        path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109 - what "" stands for
+        command = [sys.executable, "-c", CODE, path, work, str(os.getpid()), str(self._faults.fileno())]
+        with _later():
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[self._faults.fileno()],
+                text=True,
+                encoding="utf-8",
+            )
+        self._reader = threading.Thread(target=self._read, name="ablate-local", daemon=True)
+        self._reader.start()
+
+    def begin(self, name: str, job: str) -> bool:
+        """Hand it a job; False where the process is dead."""
+        with self._lock:
+            if self._gone:
+                return False
+            self._job = name
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it died just now: `_read` reports that
+            self._process.stdin.write(f"{job}\n")
+            self._process.stdin.flush()
+        return True
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as reports:
+            for line in reports:
+                if line.endswith("\n") and self._take():
+                    self._ended.put(line)
+        code = self._process.wait()
+        with self._lock:
+            self._gone = True
+        if (job := self._take()) is not None:
+            self._ended.put(jobs.lost(job, f"the worker process died: {_how(code)}", self._fault()))
+
+    def _take(self) -> str | None:
+        with self._lock:
+            job, self._job = self._job, None
+            return job
+
+    def abandon(self, job: str, why: str) -> bool:
+        """Kill it in the midst of a job, which counts as failed."""
+        with self._lock:
+            if self._job != job:
+                return False
+            self._job = None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + TRACE
+        while not self._fault() and time.monotonic() < end and self._process.poll() is None:
+            time.sleep(0.01)
+        self._process.kill()
+        self._process.wait()
+        with self._lock:
+            self._gone = True
+        self._ended.put(jobs.ended(job, why, self._fault()))
+        return True
+
+    def _fault(self) -> str:
+        """Where the code stood, as faulthandler writes it; most recent call first."""
+        size = os.fstat(self._faults.fileno()).st_size
+        return os.pread(self._faults.fileno(), size, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """Ask it to stop, wait for its checkpoint, kill it. An exception meanwhile (Ctrl-C again) kills it at once."""
+        self._take()
+        assert self._process.stdin is not None
+        try:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._reader.join()
+            self._faults.close()
+
+
+class InProcessPool(QueuePool):
+    """One thread of the driver. It cannot be killed: `close` waits until the job has seen that it is to stop."""
 
     def __init__(self, work: str) -> None:
         super().__init__(slots=1, threads=None)
@@ -51,7 +180,7 @@ class LocalPool(QueuePool):
 
     def _serve(self) -> None:
         for job in iter(self._jobs.get, None):
-            self._ended.put(call(self._work, job, self._stop.is_set))
+            self._ended.put(jobs.call(self._work, job, self._stop.is_set))
 
     def _begin(self, name: str, job: str) -> None:
         self._jobs.put(job)
@@ -60,3 +189,26 @@ class LocalPool(QueuePool):
         self._stop.set()
         self._jobs.put(None)
         self._thread.join(GRACE)
+
+
+def _how(code: int) -> str:
+    """An exit status in words."""
+    if code >= 0:
+        return f"it ended with exit code {code} in the midst of a job"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    told = {
+        signal.SIGKILL: "it was killed (by hand, or because the machine ran out of memory)",
+        signal.SIGSEGV: "it crashed in native code",
+        signal.SIGABRT: "it was aborted by native code",
+    }
+    return f"{told.get(-code, 'it was ended by a signal')} [{name}]"
+
+
+@contextlib.contextmanager
+def _later() -> Iterator[None]:
+    """Signals that come meanwhile are delivered afterwards; a process that starts keeps them off until it is ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

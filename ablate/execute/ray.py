@@ -6,12 +6,16 @@ engine retries, Ray does not.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -21,10 +25,13 @@ from ablate.errors import InputError
 from ablate.execute import work as jobs
 from ablate.execute.pool import QueuePool
 from ablate.execute.share import Resources, Share, machine, share
+from ablate.execute.work import stop_file
 from ablate.kinds.executor import Executor, Pool, Report
 
 if TYPE_CHECKING:
     from ablate.execute.cluster import Cluster
+
+GRACE = 30.0  # seconds that running jobs get to reach their next step and to write a checkpoint
 
 
 class Ray(Executor):
@@ -94,6 +101,7 @@ class RayPool(QueuePool):
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
         task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
         self._task = task(_task(work, list(sys.path)))
+        self._folders: dict[str, Path] = {}  # of the jobs that can be told to stop
         self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
 
     def wait(self, timeout: float) -> list[Report]:
@@ -109,6 +117,10 @@ class RayPool(QueuePool):
         return super().wait(0)
 
     def _begin(self, name: str, job: str) -> None:
+        if (folder := json.loads(job).get("folder")) is not None:
+            self._folders[name] = Path(folder)
+            with contextlib.suppress(OSError):
+                stop_file(folder).unlink()  # of a driver that was killed while it stopped
         reference = self._task.remote(job)
         self._tasks[name] = reference
         reference.future().add_done_callback(partial(self._ended_with, name, reference))
@@ -131,13 +143,38 @@ class RayPool(QueuePool):
         else:
             self._ended.put(jobs.lost(name, f"{type(error).__name__}: {error}"))
 
+    def abandon(self, job: str, why: str) -> bool:
+        """See `Pool.abandon`."""
+        reference = self._tasks.pop(job, None)
+        if reference is None:
+            return False
+        _ray().cancel(reference, force=True)
+        self._ended.put(jobs.ended(job, why, ""))
+        return True
+
     def _end(self) -> None:
         ray = _ray()
+        told = [stop_file(folder) for name, folder in self._folders.items() if name in self._tasks]
         try:
+            self._ask_to_stop(told)
             for reference in list(self._tasks.values()):
                 ray.cancel(reference, force=True)
         finally:
             self._cluster.close()
+            for file in told:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
+    def _ask_to_stop(self, told: list[Path]) -> None:
+        """Let what runs write its checkpoint; what never asks, or does not see the folder, is not waited for longer."""
+        if not told or not self._cluster.alive():
+            return
+        for file in told:
+            with contextlib.suppress(OSError):
+                file.touch()
+        end = time.monotonic() + GRACE
+        while any(name in self._tasks for name in self._folders) and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def _ray() -> Any:
@@ -152,8 +189,8 @@ def _task(work: str, path: list[str]) -> Callable[[str], str]:
 
     def run(job: str) -> str:
         sys.path.extend(entry for entry in path if entry not in sys.path)
-        from ablate.execute.work import call
+        from ablate.execute.work import call, told_to_stop
 
-        return call(work, job, lambda: False)  # never asked to stop: it is killed
+        return call(work, job, told_to_stop(job))
 
     return run

@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from ablate.kinds.executor import STATUSES, Stop, Stopped, Work
+
+LOOK_SECONDS = 1.0  # between two looks at the file that says to stop
 
 
 def call(work: str, job: str, stop: Stop) -> str:
     """The report of the function `module:function` on a job, both as JSON text.
 
-    Nothing but KeyboardInterrupt gets out: an exception, also of the import, is a report with status
-    `failed`, and so is a report that is not JSON (NaN is not) or has no known status.
+    Nothing gets out: an exception, also of the import, and also a KeyboardInterrupt that a trial's own code
+    raises, is a report with status `failed`, and so is a report that is not JSON (NaN is not) or has no known status.
     """
     asked = json.loads(job)["job"]
     try:
         return _text(_function(work)(json.loads(job), stop), asked)
     except Stopped:
         return lost(asked, "stopped before it was through")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - any end of one trial is a report, the study goes on
+    except BaseException as error:  # noqa: BLE001 - any end of one trial is a report, the study goes on
         return failed(asked, error)
+
+
+def stop_file(folder: Path | str) -> Path:
+    """What tells the worker on a trial, which may be on another machine, to stop: that it is there."""
+    return Path(folder) / ".stop"
+
+
+def told_to_stop(job: str) -> Stop:
+    """Whether the file is there, looked at once a second; never, for a job without a folder."""
+    folder = json.loads(job).get("folder")
+    looked, told = float("-inf"), False
+
+    def stop() -> bool:
+        nonlocal looked, told
+        now = time.monotonic()
+        if folder is not None and not told and now - looked >= LOOK_SECONDS:
+            looked, told = now, stop_file(folder).exists()
+        return told
+
+    return stop
 
 
 def failed(job: str, error: BaseException) -> str:
@@ -31,9 +55,14 @@ def failed(job: str, error: BaseException) -> str:
     return _text({"status": "failed", "message": _message(error), "traceback": "".join(lines)}, job)
 
 
-def lost(job: str, message: str) -> str:
-    """The report on a job whose worker is gone."""
-    return _text({"status": "lost", "message": message}, job)
+def ended(job: str, message: str, traceback: str) -> str:
+    """The report on a job whose worker was killed because it hung."""
+    return _text({"status": "failed", "message": message, "traceback": traceback}, job)
+
+
+def lost(job: str, message: str, traceback: str = "") -> str:
+    """The report on a job whose worker is gone; traceback: where it stood, if that is known."""
+    return _text({"status": "lost", "message": message, **({"traceback": traceback} if traceback else {})}, job)
 
 
 def oom(job: str, message: str) -> str:

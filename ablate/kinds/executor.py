@@ -45,6 +45,13 @@ class Pool(ABC):
         It returns at the first report, and at once where no job runs. KeyboardInterrupt passes through.
         """
 
+    def abandon(self, job: str, why: str) -> bool:
+        """Kill the worker of a job that hangs, so that `wait` reports it as failed, with `why` as its message.
+
+        False where that is not possible, or the job does not run.
+        """
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Stop everything, running jobs too (they resume from their checkpoints). Again is no error."""
@@ -62,6 +69,7 @@ class Executor(Component):
     kind: ClassVar[str] = "executor"
 
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
+    patience: Annotated[float | None, Field(gt=0), Extent()] = 1800.0  # s without a sign of life that end a trial
 
     @classmethod
     def available(cls) -> bool:

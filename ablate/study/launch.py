@@ -18,7 +18,7 @@ import platformdirs
 from ablate import provenance, sources
 from ablate.candidate import Candidate
 from ablate.component import create
-from ablate.engine import Engine, Outcome, Plan, Progress
+from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
 from ablate.errors import InputError, SpecError, did_you_mean
 from ablate.files import sweep
 from ablate.kinds.executor import Executor
@@ -183,7 +183,7 @@ def _run(
 
     try:
         with executor.start("ablate.segment:run", plan.device) as pool:
-            outcome = Engine(plan, pool, look).run()
+            outcome = Engine(plan, pool, look, Vigil(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong
             write_tables(plan.folder)

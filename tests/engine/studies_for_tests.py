@@ -1,4 +1,4 @@
-"""Studies of probes on digits, run by the engine on a real pool in this process."""
+"""Studies of probes on digits, run by the engine on a real pool, in this process unless they bring another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from segments_for_tests import PLUGIN, timeless
 
-from ablate.engine import Engine, Outcome, Progress
+from ablate.engine import Engine, Outcome, Progress, Vigil
 from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
 from ablate.study.launch import plan_of
@@ -58,10 +58,13 @@ def search(**design: Any) -> dict[str, Any]:
 class Driver:
     """Runs a study in a folder as `launch` does, without tables and figures; keeps what was told."""
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any], pool: Pool | None = None) -> None:
+    def __init__(
+        self, folder: Path, spec: Mapping[str, Any], pool: Pool | None = None, vigil: Vigil | None = None
+    ) -> None:
         self.folder = folder
         self.loaded: LoadedStudy = load_study(spec)
         self.pool = pool
+        self.vigil = vigil
         self.progress: list[Progress] = []
 
     @property
@@ -71,8 +74,8 @@ class Driver:
     def run(self) -> Outcome:
         plan = plan_of(self.loaded, self.folder, "cpu")
         if self.pool is not None:
-            return Engine(plan, self.pool, self.progress.append).run()
-        with Local().start("ablate.segment:run", "cpu") as pool:
+            return Engine(plan, self.pool, self.progress.append, self.vigil).run()
+        with Local(in_process=True).start("ablate.segment:run", "cpu") as pool:
             return Engine(plan, pool, self.progress.append).run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, search, study, trials
 
+from ablate.engine import Vigil, loop
 from ablate.engine.ledger import WORST
 from ablate.errors import InputError, Problem, SpecError
+from ablate.execute.local import Local
 from ablate.kinds.executor import Pool, Report
 
 
@@ -146,6 +149,58 @@ def test_a_ledger_that_cannot_be_used_is_one_message(tmp_path: Path, damage: str
         Driver(tmp_path, study()).run()
 
 
+# --- code that ends or hangs its worker ----------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process beside the driver; the trial that hangs says so, and then an hour passes at once."""
+    monkeypatch.setattr(loop, "LOST", 0)
+    hung = tmp_path / "hung"
+    traps = [{"type": "probe", "trap": trap} for trap in ("interrupt", "segfault")]
+    hang = {"type": "probe", "trap": "hang", "once": str(hung)}
+    spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
+    vigil = Vigil(1800.0, lambda: time.monotonic() + 3600 * hung.exists())
+    with Local().start("ablate.segment:run", "cpu") as pool:
+        driver = Driver(tmp_path / "study", spec, pool, vigil)
+        outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (1, 3)
+    failures = {f["choices"]["backbone"]: f for f in trials(tmp_path / "study", "failure.json").values()}
+    assert {name.split("trap=")[1].strip(")").split(",")[0]: f["class"] for name, f in failures.items()} == {
+        "interrupt": "failed",
+        "segfault": "lost",
+        "hang": "failed",
+    }
+    for name, failure in failures.items():
+        assert "probes_for_tests.py" in failure["traceback"], name
+        if "hang" in name:
+            assert failure["message"].startswith("no sign of life for 3") and "in phase 'start'" in failure["message"]
+
+
+def test_silence_is_counted_from_a_workers_first_sign(tmp_path: Path) -> None:
+    now = [0.0]
+    vigil, jobs = Vigil(60.0, lambda: now[0]), {"one": {"job": "one", "folder": str(tmp_path)}}
+    (tmp_path / "progress.json").write_text("of an earlier run")
+    vigil.begun(jobs["one"])
+    now[0] = 1e6
+    assert vigil.silent(jobs) == {}  # it waits for a worker
+    (tmp_path / "job.json").write_text("{}")
+    now[0] += 50
+    assert vigil.silent(jobs) == {}
+    now[0] += 59
+    assert vigil.silent(jobs) == {}
+    (tmp_path / "progress.json").unlink()
+    (tmp_path / "progress.json").write_text("of this run")
+    now[0] += 59
+    assert vigil.silent(jobs) == {}
+    now[0] += 61
+    assert vigil.silent(jobs) == {"one": 61}
+    assert vigil.silent(jobs) == {}  # said once
+    assert Vigil(None).silent(jobs) == {}
+
+
 # --- memory --------------------------------------------------------------------------------------
 
 
@@ -203,11 +258,9 @@ class Crowd(Pool):
 
 
 def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
-    from ablate.execute.local import Local
-
     crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
     spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
-    with Local().start("ablate.segment:run", "cpu") as pool:
+    with Local(in_process=True).start("ablate.segment:run", "cpu") as pool:
         crowd = Crowd(pool)
         driver = Driver(tmp_path / "study", spec, crowd)
         outcome = driver.run()

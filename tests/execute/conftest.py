@@ -21,10 +21,16 @@ def ray_pool() -> Iterator[Pool]:
         yield pool
 
 
-@pytest.fixture(params=["local", "ray"])
+@pytest.fixture(scope="session")
+def local_pool() -> Iterator[Pool]:
+    with Local().start(WORK, "cpu") as pool:
+        yield pool
+
+
+@pytest.fixture(params=["local", "in_process", "ray"])
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
-    if request.param == "ray":
-        yield request.getfixturevalue("ray_pool")
+    if request.param != "in_process":
+        yield request.getfixturevalue(f"{request.param}_pool")
     else:
-        with Local().start(WORK, "cpu") as started:
+        with Local(in_process=True).start(WORK, "cpu") as started:
             yield started

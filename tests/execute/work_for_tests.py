@@ -25,6 +25,26 @@ def _exit(job, stop):
     raise SystemExit(3)
 
 
+def _interrupt(job, stop):
+    raise KeyboardInterrupt
+
+
+def _segfault(job, stop):
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def _leave(job, stop):
+    os._exit(7)
+
+
+def _print(job, stop):
+    print("from Python", flush=True)
+    os.system("echo from a child; echo and its errors >&2")
+    return {"status": "done"}
+
+
 def _report(job, stop):
     return job["report"]
 
@@ -48,6 +68,12 @@ def _sleep(job, stop):
         if stop():
             Path(job["file"]).with_suffix(".stopped").touch()
             raise Stopped
+    return {"status": "done"}
+
+
+def _until(job, stop):
+    while not Path(job["file"]).exists():
+        time.sleep(0.01)
     return {"status": "done"}
 
 

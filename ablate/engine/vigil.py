@@ -1,0 +1,67 @@
+"""Signs of life: what a worker writes into its trial's folder, and how long it has been silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SIGNS = ("job.json", "progress.json")  # written when a worker takes the trial up, then once a second
+EVERY = 5.0  # seconds between two looks, at the most
+
+Mark = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass
+class _Seen:
+    mark: Mark
+    since: float
+    begun: bool  # whether a worker has it: on a busy cluster it may wait for hours
+
+
+class Vigil:
+    """Tells which trials have given no sign of life for `patience` seconds (None: never).
+
+    Only changes of the files count, seen on this machine's clock: those of the workers' may differ.
+    """
+
+    def __init__(self, patience: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._looked = float("-inf")
+
+    def begun(self, job: Mapping[str, Any]) -> None:
+        """A job is handed to a worker."""
+        self._seen[job["job"]] = _Seen(_mark(job), self._clock(), False)
+
+    def silent(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+        """Of the running jobs by name, those that are silent for too long, and since how many seconds."""
+        now = self._clock()
+        if self._patience is None or now - self._looked < min(EVERY, self._patience / 4):
+            return {}
+        self._looked = now
+        found = {}
+        for name, job in jobs.items():
+            seen, mark = self._seen[name], _mark(job)
+            if mark != seen.mark:
+                self._seen[name] = _Seen(mark, now, True)
+            elif seen.begun and now - seen.since >= self._patience:
+                found[name] = now - seen.since
+                seen.since = now  # told once
+        return found
+
+
+def _mark(job: Mapping[str, Any]) -> Mark:
+    """What changes when a file is written anew."""
+    return tuple(_of(Path(job["folder"]) / name) for name in SIGNS)
+
+
+def _of(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
