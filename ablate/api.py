@@ -1,6 +1,6 @@
 """All that a plugin author imports. Importing it does not import torch."""
 
-from ablate.component import Choice, Component, Extent, Range, Setting, Spec, When, slot
+from ablate.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, slot
 from ablate.errors import InputError
 from ablate.hooks import hookimpl
 from ablate.kinds.autoencoder import Autoencoder, Decoder
@@ -43,6 +43,7 @@ __all__ = [
     "Component",
     "Conditioning",
     "Context",
+    "Course",
     "Data",
     "Dataset",
     "Decoder",

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
@@ -83,6 +83,16 @@ class Setting:
 
     shape: tuple[int, int, int]  # (C, H, W) of what the network sees
     classes: int | None  # None: the data carry no labels
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a candidate goes through, known before anything is trained."""
+
+    setting: Setting
+    batch: int  # images a step
+    images: int | None  # of the whole training; None: time decides
+    samples: int  # that are drawn at its end
 
 
 @runtime_checkable
@@ -159,6 +169,13 @@ class Component(Config, ABC):
     def refuse(self, setting: Setting) -> str | None:
         """One sentence, why this component cannot work on such data and what to do; None if it can."""
         return None
+
+    def idle(self, course: Course) -> Iterable[str]:
+        """A sentence for each field of this component that is never reached, or cannot matter, in such a training.
+
+        They are told as warnings, after the component's name. What leaves no sensible result is refused elsewhere.
+        """
+        return ()
 
     @classmethod
     def instead(cls, name: str, resolver: Resolver) -> str | None:

@@ -35,14 +35,19 @@ class Space:
     dimensions: tuple[Dimension, ...]
     options: Mapping[str, Mapping[Label, Any]]
     resolver: Resolver
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of `all`: {path: {name: why}}
     admitted: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)  # labels that are proposed, not listed
 
     def apply(self, assignment: Assignment) -> dict[str, Any]:
-        """The base with the assignment's choices in their places."""
+        """The base with the assignment's choices in their places.
+
+        A word that is none of the options names what stands there already, such as a family's own default.
+        """
         spec = deepcopy(dict(self.base))
         for path in sorted(assignment, key=lambda p: p.count(".")):
-            label = assignment[path]
-            put(spec, path.split("."), deepcopy(self.options.get(path, {}).get(label, label)))
+            label, options = assignment[path], self.options.get(path, {})
+            if label in options or not isinstance(label, str):
+                put(spec, path.split("."), deepcopy(options.get(label, label)))
         return spec
 
     def present(self, assignment: Assignment, path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -34,11 +35,16 @@ def make_space(
         waiting.remove(path)
         try:
             info, context = _locate(space, path)
-            dimension, options = _dimension(space, path, vary[path], info, context, admit)
+            dimension, options, left = _dimension(space, path, vary[path], info, context, admit)
         except SpecError as error:
             problems.extend(error.problems)
             continue
-        space = replace(space, dimensions=(*space.dimensions, dimension), options={**space.options, path: options})
+        space = replace(
+            space,
+            dimensions=(*space.dimensions, dimension),
+            options={**space.options, path: options},
+            left_out={**space.left_out, **({path: left} if left else {})},
+        )
     if problems:
         raise SpecError(problems)
     return space
@@ -66,16 +72,18 @@ def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
 
 def _dimension(
     space: Space, path: str, wanted: Any, info: FieldInfo, context: Assignment, admit: Admit
-) -> tuple[Dimension, Mapping[Label, Any]]:
+) -> tuple[Dimension, Mapping[Label, Any], Mapping[str, str]]:
+    """The dimension, what its labels stand for, and what `all` leaves out of it: {name: why}."""
     kind = slot_kind(info)
+    left: Mapping[str, str] = {}
     if wanted == "all" and kind is not None:
-        wanted = _admitted(space, path, kind.kind, context, admit)
+        wanted, left = _admitted(space, path, kind.kind, context, admit)
     elif wanted == "all":
         wanted = _default_range(path, info)
     if isinstance(wanted, Mapping) and "type" not in wanted:
         ranged = _ranged(path, wanted, info)
         present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
-        return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}
+        return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}, left
     if not isinstance(wanted, list | tuple) or not wanted:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
     stands = get(space.base, path.split("."))
@@ -83,16 +91,21 @@ def _dimension(
     if len(labels) < len(wanted):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
-        return Dimension(path, tuple(labels)), labels
+        return Dimension(path, tuple(labels)), labels, left
     held = get(space.base, path.split("."))
     baseline = standing(space, path, info, labels)
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
     options = labels if held is None else {**labels, baseline: held}
-    return Dimension(path, tuple(labels), baseline=baseline), options
+    return Dimension(path, tuple(labels), baseline=baseline), options, left
 
 
-def _admitted(space: Space, path: str, kind: str, context: Assignment, admit: Admit) -> list[str]:
-    """Every component of the kind that the base, or some choice above, with it in this place does not refuse."""
+def _admitted(
+    space: Space, path: str, kind: str, context: Assignment, admit: Admit
+) -> tuple[list[str], dict[str, str]]:
+    """Every component of the kind that the base, or some choice above, with it in this place does not refuse.
+
+    And the others, each with the first reason.
+    """
     names: list[str] = space.resolver.names(kind)
     contexts = [context, *(other for other in space.contexts(path) if space.present(other, path) and other != context)]
     reasons: dict[str, str | None] = {}
@@ -108,7 +121,7 @@ def _admitted(space: Space, path: str, kind: str, context: Assignment, admit: Ad
     if not kept:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise SpecError([Problem((path,), f"no {kind} works here ({why})")])
-    return kept
+    return kept, {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _default_range(path: str, info: FieldInfo) -> Any:
@@ -144,4 +157,10 @@ def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
     integer = float not in types
     if integer and any(n is not None and n != int(n) for n in (*numbers, step)):
         raise SpecError([Problem((path,), f"takes whole numbers, not {low!r}, {high!r} in steps of {step!r}")])
-    return Dimension(path, (), float(numbers[0]), float(numbers[1]), bool(log), step, integer)
+    top = numbers[1]
+    if step is not None:  # the last step that lies in the range: Optuna would take it too, with a warning of its own
+        first, last, by = (Decimal(str(number)) for number in (numbers[0], top, step))
+        top = float(first + (last - first) // by * by)
+        if not numbers[0] < top:
+            raise SpecError([Problem((path, "step"), f"a step of {step:g} is longer than the range")])
+    return Dimension(path, (), float(numbers[0]), float(top), bool(log), step, integer)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.component import Component, Range, When
+from ablate.component import Component, Course, Range, When
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,15 @@ class Optimizer(Component):
     @abstractmethod
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer at rate `lr`, fused or foreach where the device has it."""
+
+    def idle(self, course: Course) -> Iterator[str]:
+        """A warm-up that outlasts the training; a rate that would fall after its end."""
+        if course.images is None:
+            return
+        if self.warmup >= course.images:
+            yield f"warmup of {self.warmup:,} images: a training of {course.images:,} never reaches the full rate"
+        if self.decay == "inverse_sqrt" and self.reference >= course.images:
+            yield f"the rate falls after {self.reference:,} images, and the training has {course.images:,}"
 
     def rate(self, images: float, budget: float) -> float:
         """The learning rate after `images` of `budget` images."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from ablate.component import Component
+from ablate.component import Component, Course
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,6 +116,12 @@ class Probe(Component):
     @abstractmethod
     def build(self) -> Observer:
         """An observer for one training; it imports torch no earlier than this."""
+
+    def idle(self, course: Course) -> Iterator[str]:
+        """An interval that is longer than the training."""
+        if self.every is not None and course.images is not None and self.every >= course.images:
+            told = f"every {self.every:,} images: a training of {course.images:,} is looked at"
+            yield f"{told} at its beginning and its end alone"
 
     def summary(self, rows: Sequence[Row]) -> float | None:
         """One number for all rows of a trial, in the order of images; here the largest of the last observation.

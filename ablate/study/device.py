@@ -54,7 +54,7 @@ def _repeats(backbone: Backbone, setting: Setting) -> bool:
 
 def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
     """Every candidate that is known beforehand, and where the study says its precision."""
-    for assignment in _assignments(loaded):
+    for assignment in assignments(loaded):
         try:
             candidate = loaded.candidate(assignment)
         except SpecError:  # a choice that works beside others alone
@@ -63,7 +63,8 @@ def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
         yield candidate, ("vary", said[0]) if said else ("base", "precision")
 
 
-def _assignments(loaded: LoadedStudy) -> list[Assignment]:
+def assignments(loaded: LoadedStudy) -> list[Assignment]:
+    """All candidates of a finite design; else the baseline, and each choice by itself."""
     proposals = loaded.proposals()
     if proposals is not None:
         return proposals

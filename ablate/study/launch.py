@@ -30,6 +30,7 @@ from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
+from ablate.study.sense import check_sense
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
 TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
@@ -69,7 +70,7 @@ def launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     on = choose_device(device)
-    for warning in (*check_device(loaded, on), *check_sampling(loaded)):
+    for warning in (*check_device(loaded, on), *check_sampling(loaded), *check_sense(loaded)):
         say(f"warning: {warning}")
     if loaded.study.evaluate.metrics:
         usable(cache_folder())

@@ -80,6 +80,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "choices": {d.path: space.labels(d) for d in space.dimensions if d.choices},
         "options": {d.path: _options(space, d.path) for d in space.dimensions if d.choices},
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
+        "left_out": {path: dict(why) for path, why in space.left_out.items()},  # of `all`: {path: {name: why}}
         "baseline": dict(loaded.baseline),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),

@@ -17,6 +17,7 @@ from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.load import LoadedStudy
 from ablate.study.sampling import check_sampling
+from ablate.study.sense import check_sense
 
 if TYPE_CHECKING:
     from ablate.flops import Cost
@@ -37,7 +38,7 @@ def plan(
     what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
     what cannot be trained on it.
     """
-    warnings = [*check_device(loaded, device), *check_sampling(loaded)]
+    warnings = [*check_device(loaded, device), *check_sampling(loaded), *check_sense(loaded)]
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}

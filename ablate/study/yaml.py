@@ -255,8 +255,9 @@ def _no_word(key: Any, held: Any) -> str:
 def _at(node: Any, key: Any, file: str, otherwise: str) -> str:
     """`file:line` of a key, where that is known."""
     position = getattr(node, "lc", None)
-    known = position is not None and position.data and key in position.data
-    return f"{file}:{position.key(key)[0] + 1}" if known else otherwise
+    if position is None or not position.data or key not in position.data:
+        return otherwise
+    return f"{file}:{position.key(key)[0] + 1}"
 
 
 def _word_of(text: str, where: str | None) -> str:

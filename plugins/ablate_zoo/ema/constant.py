@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate.api import Average, Ema, Range, Weights, When
+from ablate.api import Average, Course, Ema, Range, Weights, When
 
 
 class ConstantEma(Ema):
@@ -33,6 +35,22 @@ class ConstantEma(Ema):
         """What stays of the old average, in [0, 1), after `images` seen with this step's `batch`."""
         plain = 0.5 ** (batch / self.halflife) if self.by == "halflife" else self.decay ** (batch / self.per)
         return min(plain, 0.5 ** (batch / (self.rampup * images))) if self.rampup else plain
+
+    def idle(self, course: Course) -> Iterator[str]:
+        """A half-life that was asked for, and is longer than the training."""
+        asked = {"halflife", "decay", "per"} & self.model_fields_set
+        if course.images is None or not (asked or not self.rampup):
+            return
+        half = self.halflife
+        if self.by == "decay":
+            half = self.per * math.log(0.5) / math.log(self.decay) if self.decay else 0.0
+        if half >= course.images:
+            held = (
+                f"never more than {self.rampup:g} of it (rampup) is reached"
+                if self.rampup
+                else "it stays near its start"
+            )
+            yield f"a half-life of {half:,.0f} images is longer than the training of {course.images:,}: {held}"
 
     def build(self, parameters: Weights) -> Average:
         """An average that starts at a copy of the parameters."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Level, Predictor, Range, Setting
+from ablate.api import Course, Level, Predictor, Range, Setting
 from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class Cfg(Interval):
             "null_class": "cfg compares the prediction with that for no class, which the backbone must know",
             "labels": "cfg guides towards a class, so the data must be labelled",
         }
+
+    def idle(self, course: Course) -> Iterator[str]:
+        """A comparison with what was never trained; a null class that is trained and never asked."""
+        if self.drop == 0 and self.scale != 1:
+            yield f"scale {self.scale:g} compares with the null class, which drop: 0 never trains; say a drop above 0"
+        elif course.images is not None and self.scale != 1 and self.drop * course.images < 1:
+            yield f"drop: {self.drop:g} of {course.images:,} images never trains the null class, to which it compares"
 
     def drop_rate(self) -> float:
         """`drop`."""

@@ -1,0 +1,130 @@
+"""Whether a study's settings make sense together: what is never reached, cannot matter, or was left out is told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from ablate.candidate import Candidate
+from ablate.component import Component, Config, Course, When, is_component, slot_kind
+from ablate.errors import SpecError
+from ablate.kinds.design import Assignment
+from ablate.study.device import assignments
+from ablate.study.load import LoadedStudy
+
+MOST = 12  # warnings; a study that draws more has one reason for most of them
+WIDE = 160  # letters of a reason
+
+
+def check_sense(loaded: LoadedStudy) -> list[str]:
+    """A line for each setting that has no effect, and for each reason to leave something out of `all`."""
+    known = list(_candidates(loaded))
+    lines = dict.fromkeys(
+        [
+            *_left_out(loaded),
+            *_ranges(loaded),
+            *_few(loaded),
+            *(line for _, candidate in known for line in _idle(loaded, candidate)),
+            *_unread(loaded, [candidate for _, candidate in known]),
+            *_without_effect(loaded, known),
+        ]
+    )
+    told = list(lines)
+    return told if len(told) <= MOST else [*told[:MOST], f"and {len(told) - MOST} more settings like these"]
+
+
+def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Assignment, Candidate]]:
+    for assignment in assignments(loaded):
+        try:
+            yield assignment, loaded.candidate(assignment)
+        except SpecError:  # a choice that works beside others alone
+            continue
+
+
+def _left_out(loaded: LoadedStudy) -> Iterator[str]:
+    """What `all` does not take, by reason."""
+    for path, why in loaded.space.left_out.items():
+        names: dict[str, list[str]] = defaultdict(list)
+        for name, reason in why.items():
+            plain = reason.removeprefix(f"{path}: ").replace(f"{name!r} ", "")
+            names[plain if len(plain) <= WIDE else f"{plain[: WIDE - 3]}..."].append(name)
+        for reason, of in names.items():
+            yield f"vary.{path}: all leaves out {', '.join(of)}: {reason}"
+
+
+def _ranges(loaded: LoadedStudy) -> Iterator[str]:
+    """Ranges whose steps end before they do."""
+    for d in loaded.space.dimensions:
+        said = loaded.study.vary.get(d.path)
+        high = said.get("high") if isinstance(said, dict) and "type" not in said else None
+        if high is not None and d.high is not None and d.high < high:
+            yield f"vary.{d.path}: steps of {d.step:g} from {d.low:g} do not reach {high:g}; it ends at {d.high:g}"
+
+
+def _few(loaded: LoadedStudy) -> Iterator[str]:
+    """Fewer samples than classes."""
+    classes, samples = loaded.question.setting.classes, loaded.question.evaluation.samples
+    if classes is not None and samples < classes and loaded.question.evaluation.metrics:
+        yield f"evaluate.samples: {samples} samples of {classes} classes: some classes have none"
+
+
+def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:
+    """What components say of themselves, and a budget that is shorter than a step."""
+    question, study = loaded.question, loaded.study
+    budget, batch = question.budget, candidate.batch
+    gflops = 1.0
+    if budget.train_gflops is not None:
+        try:
+            gflops = question.cost(candidate).gflops
+        except Exception:  # noqa: BLE001 - a network that cannot be built is told elsewhere
+            return
+        if budget.train_gflops < 3 * gflops * batch:
+            yield f"budget: {budget.train_gflops:g} Gflops are less than a step of {batch} images; one step is trained"
+    if budget.images is not None and budget.images < batch:
+        yield f"budget: {budget.images} images are less than a step; one step of {batch} is trained"
+    course = Course(question.setting, batch, budget.images_for(batch, gflops), question.evaluation.samples)
+    held: list[Config] = [candidate, study.data, study.evaluate, *study.probes]
+    for part in (part for one in held for _, part in one.parts()):
+        for sentence in part.idle(course):
+            yield f"{_called(part)}: {sentence}"
+
+
+def _unread(loaded: LoadedStudy, known: Sequence[Candidate]) -> Iterator[str]:
+    """Fields that were given and that no candidate reads, since another field says otherwise (`When`)."""
+    study = loaded.study
+    unread: dict[tuple[str, str], str] = {}
+    read: set[tuple[str, str]] = set()
+    for config in (*known, study.data, study.evaluate, study.design, *study.probes):
+        for _, part in config.parts():
+            for field in part.model_fields_set:
+                info = type(part).model_fields[field]
+                whens = [meta for meta in info.metadata if isinstance(meta, When)]
+                if not whens or slot_kind(info) is not None:
+                    continue
+                wrong = next((w for w in whens if getattr(part, w.field) not in w.values), None)
+                at = (_called(part), field)
+                if wrong is None:
+                    read.add(at)
+                else:
+                    unread[at] = f"{wrong.field!r} is {getattr(part, wrong.field)!r}"
+    for (of, field), why in unread.items():
+        if (of, field) not in read:
+            yield f"{of}: {field!r} is given and not read, since {why}"
+
+
+def _without_effect(loaded: LoadedStudy, known: Sequence[tuple[Assignment, Candidate]]) -> Iterator[str]:
+    """Paths of `vary` under which all candidates are one and the same."""
+    hashes = [(dict(assignment), loaded.question.digest(candidate)) for assignment, candidate in known]
+    for d in loaded.space.dimensions:
+        groups: dict[frozenset[tuple[str, str]], list[str]] = defaultdict(list)
+        for assignment, found in hashes:
+            if d.path in assignment:
+                others = frozenset((path, repr(label)) for path, label in assignment.items() if path != d.path)
+                groups[others].append(found)
+        several = [of for of in groups.values() if len(of) > 1]
+        if several and all(len(set(of)) == 1 for of in several):
+            yield f"vary.{d.path}: changes nothing that decides a result: its candidates are one and the same"
+
+
+def _called(part: Component) -> str:
+    return f"{part.kind} {part.name!r}" if is_component(type(part)) else part.kind

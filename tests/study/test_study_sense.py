@@ -1,0 +1,123 @@
+"""Settings that have no effect, and what `all` leaves out, are told where a study is planned and where it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.component import Course, Setting
+from ablate.registry import catalog
+from ablate.study import lock
+from ablate.study.load import load_study
+from ablate.study.sense import check_sense
+
+STUDY: dict[str, Any] = {
+    "study": "sense",
+    "data": "digits",
+    "base": {
+        "backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 32, "heads": 2},
+        "guidance": {"type": "cfg", "scale": 1.5, "drop": 0.1},
+        "batch": 16,
+    },
+    "vary": {"backbone.width": [32, 64]},
+    "budget": {"images": 512},
+    "evaluate": {"samples": 20, "previews": 0},
+    "objectives": ["loss"],
+}
+SHORT = "a training of 512"
+
+
+def told(*said: str) -> list[str]:
+    return check_sense(load_study(STUDY, overrides=said))
+
+
+def test_a_study_that_makes_sense_draws_no_word() -> None:
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("base.optimizer={type: adamw, warmup: 512}", f"warmup of 512 images: {SHORT} never reaches"),
+        ("base.optimizer={type: adamw, final: 0.1}", "'final' is given and not read, since 'decay' is 'constant'"),
+        ("base.optimizer={type: sgd, decay: inverse_sqrt}", "the rate falls after 100,000 images"),
+        ("base.ema.halflife=512", "a half-life of 512 images is longer than the training"),
+        ("base.ema={type: constant, by: decay, decay: 0.99999}", "is longer than the training"),
+        ("base.ema={type: constant, rampup: 0}", "it stays near its start"),
+        ("base.guidance.drop=0", "scale 1.5 compares with the null class, which drop: 0 never trains"),
+        ("base.guidance.drop=1e-4", "never trains the null class"),
+        ("base.batch=1024", "budget: 512 images are less than a step; one step of 1024 is trained"),
+        ("budget={train_gflops: 1e-6}", "budget: 1e-06 Gflops are less than a step"),
+        ("probes=[{type: gradient_norm, every: 512}]", f"probe 'gradient_norm': every 512 images: {SHORT}"),
+        ("evaluate={samples: 8, metrics: [{type: kid}]}", "evaluate.samples: 8 samples of 10 classes"),
+        ("vary.micro=[4, 8]", "vary.micro: changes nothing that decides a result"),
+        ("design={type: search, algorithm: tpe, population: 5}", "'population' is given and not read, since"),
+    ],
+)  # fmt: skip
+def test_what_cannot_matter_is_told(said: str, line: str) -> None:
+    lines = told(said)
+    assert len([one for one in lines if line in one]) == 1 and len(lines) <= 2, lines
+
+
+def test_a_field_that_some_candidate_reads_is_read() -> None:
+    assert told("base.optimizer={type: adamw, final: 0.1}", "vary.optimizer.decay=[constant, cosine]") == []
+
+
+@pytest.mark.parametrize("design", ["{type: search, trials: 3}", "one_factor"])
+def test_what_all_leaves_out_is_told_and_kept(design: str) -> None:
+    loaded = load_study(STUDY, overrides=["vary={backbone.conditioning: all}", f"design={design}"])
+    (line,) = check_sense(loaded)
+    assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero: ")
+    assert "needs 'feature_maps'" in line and len(line) < 300
+    assert lock.make(loaded)["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
+
+
+def test_a_range_ends_at_its_last_step_and_says_so() -> None:
+    vary = "vary={optimizer.weight_decay: {low: 0, high: 0.1, step: 0.03}}"
+    loaded = load_study(STUDY, overrides=[vary, "design={type: search, trials: 3}"])
+    assert loaded.space.dimensions[0].high == 0.09
+    assert check_sense(loaded) == [
+        "vary.optimizer.weight_decay: steps of 0.03 from 0 do not reach 0.1; it ends at 0.09"
+    ]
+
+
+def test_a_base_that_leaves_a_field_open_is_a_candidate_as_it_stands() -> None:
+    loaded = load_study(STUDY, overrides=["vary={sigma_data: [0.3, 0.5]}"])
+    assert [loaded.candidate(one).sigma_data for one in loaded.proposals() or ()] == [None, 0.3, 0.5]
+
+
+def test_a_family_keeps_what_its_choice_gives_it() -> None:
+    own = "{type: uvit, patch: 4, depth: 3, width: 32, heads: 2, fusion: {type: frequency, cutoff: 0.5}}"
+    loaded = load_study(STUDY, overrides=[f"vary={{backbone: [dit, {own}], backbone.fusion: [concat]}}"])
+    held = [loaded.candidate(one).spec()["backbone"].get("fusion") for one in loaded.proposals() or ()]
+    assert [one and one["type"] for one in held] == [None, "frequency", "concat"]
+    assert held[1]["cutoff"] == 0.5
+
+
+def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
+    course = Course(Setting((3, 32, 32), 10), 128, 10**8, 10_000)
+    for entry in catalog().entries():
+        if any(info.is_required() and not isinstance(info.default, str) for info in entry.cls.model_fields.values()):
+            continue
+        assert list(catalog().create(entry.kind, entry.full_name).idle(course)) == []
+
+
+def test_the_plan_and_the_run_tell_the_same(tmp_path: Path) -> None:
+    from ablate.study.launch import launch
+    from ablate.study.plan import plan
+
+    study = {**STUDY, "base": {**STUDY["base"], "ema": {"type": "constant", "halflife": 600}}}
+    study["vary"], study["budget"] = {}, {"images": 32}
+    lines = [line for line in plan(load_study(study), "cpu").attrs["warnings"] if "half-life" in line]
+    heard: list[str] = []
+
+    def say(line: str) -> None:
+        heard.append(line)
+        if line in (f"warning: {one}" for one in lines):
+            raise KeyboardInterrupt  # it was told before anything was trained: that is all
+
+    with pytest.raises(KeyboardInterrupt):
+        launch(study, out=tmp_path / "out", executor="local", device="cpu", say=say)
+    assert len(lines) == 1 and not (tmp_path / "out").exists()
