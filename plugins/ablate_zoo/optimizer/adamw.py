@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class AdamW(Moments):
     """Loshchilov & Hutter 2019, Algorithm 2; without weight decay it is Adam (Kingma & Ba 2015).
 
-    The defaults are those of DiT (Peebles & Xie 2023): a constant rate of 1e-4, no decay.
+    The defaults are for short runs: a constant rate of 1e-3, no decay. DiT trains its millions of steps
+    at 1e-4 (Peebles & Xie 2023).
     """
 
     name = "adamw"
