@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_folders import METRIC, Study, config_hash, measurement
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from ablate.errors import InputError
 from ablate.results import Results, frames, load
@@ -73,6 +74,9 @@ def test_holm_by_hand(p: list[float]) -> None:
     finite = sorted(x for x in p if not math.isnan(x))
     steps = np.minimum(np.maximum.accumulate([(len(finite) - i) * x for i, x in enumerate(finite)]), 1)
     assert sorted(c for c in corrected if not math.isnan(c)) == pytest.approx(list(steps))
+    if finite:
+        theirs = multipletests([x for x in p if not math.isnan(x)], method="holm")[1]
+        assert [c for c in corrected if not math.isnan(c)] == pytest.approx(list(theirs))
 
 
 def test_too_few_seeds_are_told() -> None:
