@@ -103,6 +103,10 @@ def published() -> pd.DataFrame:
     return table()
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "__doc__", "__file__", "__name__", "__path__"]
+
+
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:
     import json
 

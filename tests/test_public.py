@@ -74,3 +74,9 @@ def test_no_pickle_and_no_bare_except(file):
             names = {getattr(node, "module", None), *(alias.name for alias in node.names)}
             assert not names & {"pickle", "dill", "cloudpickle", "shelve", "marshal"}, f"line {node.lineno}"
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"line {node.lineno}"
+
+
+def test_the_package_shows_what_it_offers_and_nothing_that_it_imports() -> None:
+    import ablate
+
+    assert {name for name in dir(ablate) if not name.startswith("__")} == set(ablate.__all__)

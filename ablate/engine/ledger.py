@@ -10,13 +10,14 @@ import contextlib
 import itertools
 import json
 import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
@@ -97,7 +98,10 @@ class Ledger:
         apart, every further run would begin a second study of the same name.
         """
         storage = _storage(file)
-        self._opened(storage, name)
+        study = self._opened(storage, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([objective.name for objective in self._objectives])  # for `ablate dashboard`
         storage.remove_session()
         storage.engine.dispose()
 

@@ -219,7 +219,7 @@ def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Co
         if name in free or rows[name].nunique(dropna=False) <= 1:
             continue
         paths = [c for c in map(str, trials.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")]
-        beside = rows.merge(trials[["trial", *paths]], on="trial")
+        beside = rows[["trial", name]].merge(trials[["trial", *paths]], on="trial")
         given = beside[name].astype(object).where(beside[name].notna(), None)
         if paths and not _varies_within(given, beside, paths):
             reasons.append(name)

@@ -83,23 +83,35 @@ class Results:
         made.__dict__["_stored"] = replace(self._stored, metrics=metrics)
         return made
 
-    @property
+    @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Long: a row a measurement, with everything that decides its value."""
-        return self._stored.metrics
+        """Long: a row a measurement, with everything that decides its value; candidate, seed and `c.<path>` choices."""
+        return self._with_choices(self._stored.metrics)
 
-    @property
+    @cached_property
     def curves(self) -> pd.DataFrame:
-        """Long: a row a logged point of training; empty where only the tables were committed."""
-        return self._stored.curves
+        """Long: a row a logged point of training, with candidate, seed and `c.<path>` choices.
+
+        Empty where only the tables were committed.
+        """
+        return self._with_choices(self._stored.curves)
 
     @cached_property
     def probes(self) -> pd.DataFrame:
         """Long: a row an observation of a probe at one site: trial, probe, images, site, x, value.
 
-        `attrs["axes"]` says by probe what x is: a depth, a log SNR.
+        Then candidate, seed and `c.<path>` choices. `attrs["axes"]` says by probe what x is: a depth, a log SNR.
         """
-        return probes.read(self.path, self._warnings)
+        return self._with_choices(probes.read(self.path, self._warnings))
+
+    def _with_choices(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows of trials, with what each trial is: its candidate, its seed and its choices."""
+        trials = self.trials.set_index("trial")
+        told = ["candidate", "seed", *(c for c in trials.columns if str(c).startswith("c."))]
+        beside = trials[told].reindex(frame["trial"]).set_index(frame.index)
+        found = frame.assign(**{str(name): beside[name] for name in told})
+        found.attrs = dict(frame.attrs)
+        return found
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:

@@ -96,7 +96,12 @@ def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
         marks.append(f"●: on the front of {objectives}")
     if "violates" in numbers and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
-    if "p_holm" in numbers:
+    if numbers.attrs["pairs"] == 1:
+        marks.append(
+            "one seed each: the order is what was drawn once, and no difference in it is told from chance, nor which "
+            "choice made it; confirm the first ones on fresh seeds (--set design.first_seed=100)"
+        )
+    elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
     return [*_scaling(results), *(["; ".join(marks)] if marks else [])]
 

@@ -23,10 +23,12 @@ def grouped(results: Results) -> pd.DataFrame:
     """Numbers: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds),
     seconds, n, diverged, failed, on_front, and the effect on the first metric against the baseline.
 
-    Best first in the study's quality, candidates of which a seed diverged after all that came through. What cannot be computed, because values were taken in
-    different ways, is left missing and named in `attrs["problems"]`.
+    Best first in the study's quality, candidates of which a seed diverged after all that came through. What
+    cannot be computed, because values were taken in different ways, is left missing and named in
+    `attrs["problems"]`. `attrs["pairs"]`: the most seeds that a candidate shares with the baseline.
     """
     problems: list[str] = []
+    pairs = 0
     costs = front(results.trials, results.metrics, results.candidates, results.objectives(["gflops", "params", "seconds"]))
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
@@ -51,6 +53,7 @@ def grouped(results: Results) -> pd.DataFrame:
     quality = results.quality
     if quality and results.baseline and quality.column in table:
         effects = results.effects(quality.column).set_index("config_hash")
+        pairs = int(effects["n"].max()) if len(effects) else 0
         for name in EFFECT:
             table[name] = table["config_hash"].map(effects[name]).astype(float)
     if quality and quality.column in table:
@@ -59,7 +62,7 @@ def grouped(results: Results) -> pd.DataFrame:
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()
-    table.attrs.update(problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table])
+    table.attrs.update(problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table], pairs=pairs)
     return table
 
 
@@ -85,7 +88,7 @@ def formatted(results: Results, table: pd.DataFrame, sign: str = "±") -> pd.Dat
         lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
         told["n"] = " + ".join([str(row["n"]), *lost])
         told["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
-        if "p_holm" in table:
+        if "p_holm" in table and table.attrs["pairs"] != 1:  # of one pair p is 1, whatever it shows
             told["p (Holm)"] = "" if own else probability(row["p_holm"])
         rows.append(told)
     return pd.DataFrame(rows, columns=None if rows else ["candidate", "Gflops", "params", "n", "front"])

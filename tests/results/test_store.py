@@ -28,7 +28,7 @@ def test_trials_have_the_contract_s_columns(conditioning: Study) -> None:
     assert tuple(results.trials.columns[: len(TRIAL)]) == TRIAL
     assert "c.backbone.conditioning" in results.trials
     assert f"m.{METRIC}" in results.trials
-    assert tuple(results.metrics.columns) == METRIC_COLUMNS
+    assert tuple(results.metrics.columns[: len(METRIC_COLUMNS)]) == METRIC_COLUMNS
     assert len(results.trials) == 12
     assert results.states == {"complete": 11, "diverged": 1}
     assert json.loads(results.trials["versions"][0])["torch"] == "2.13.0"
@@ -180,3 +180,15 @@ def test_importing_costs_little() -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_every_table_says_which_candidate_and_seed_a_row_is_of(conditioning: Study) -> None:
+    seen = conditioning.trial({"backbone.conditioning": "adaln"}, 0, {METRIC: 0.1}, curve=[(10, 1.0), (20, 0.5)])
+    row = {"probe": "gradient_norm", "images": 10, "site": "blocks.0", "x": 0.0, "value": 1.0}
+    (seen / "probes.json").write_text(json.dumps({"schema": 1, "rows": [row], "axes": {"gradient_norm": "depth"}}))
+    results = load(conditioning.path)
+    for name, table in (("metrics", results.metrics), ("curves", results.curves), ("probes", results.probes)):
+        of = table[table["trial"] == seen.name]
+        assert len(of) and set(of["candidate"]) == {"adaln"} and set(of["seed"]) == {0}, name
+        assert set(of["c.backbone.conditioning"]) == {"adaln"}, name
+    assert results.probes.attrs["axes"] == {"gradient_norm": "depth"}

@@ -34,6 +34,13 @@ def test_too_few_seeds_are_said_in_the_verdict(conditioning: Study) -> None:
     assert "1 diverged (in_context)" in said
 
 
+def test_one_seed_each_has_no_column_of_ones_but_a_line_that_says_what_it_cannot_decide(study: Study) -> None:
+    fill_conditioning(study, seeds=1, diverge=False)
+    told = load(study.path).summary(plain=True)
+    assert "p (Holm)" not in told
+    assert "no difference in it is told from chance" in told and "design.first_seed" in told
+
+
 def test_enough_seeds_let_it_decide(study: Study) -> None:
     fill_conditioning(study, seeds=9, diverge=False)
     said = verdict(load(study.path))

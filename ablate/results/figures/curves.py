@@ -32,7 +32,7 @@ def draw(results: Results) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    curves = results.curves.merge(results.trials[["trial", "config_hash", "seed", "state"]], on="trial")
+    curves = results.curves.merge(results.trials[["trial", "config_hash", "state"]], on="trial")
     curves = curves[np.isfinite(curves["loss"]) & np.isfinite(curves["images"])]
     if curves.empty:
         return None

@@ -33,7 +33,7 @@ def draw(results: Results, name: str) -> Figure | None:
     """The figure of one probe, by its name as in `names`; None where no value is finite."""
     seen, probe = results.probes, name.removeprefix("probe_")
     axes = dict(seen.attrs.get("axes", {}))
-    rows = seen[seen["probe"] == probe].merge(results.trials[["trial", "config_hash", "seed"]], on="trial")
+    rows = seen[seen["probe"] == probe].merge(results.trials[["trial", "config_hash"]], on="trial")
     rows = rows[np.isfinite(rows["value"])]
     return None if rows.empty else _figure(results, probe, str(axes.get(probe, "x")), rows)
 
