@@ -19,6 +19,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ PREFIX = "ablate-ray-"
 MARK = "ABLATE_RAY"  # environment variable by which the cluster's processes are known
 OBJECT_STORE = 100_000_000  # bytes; jobs and reports are short strings (Ray's least is 75 MB)
 LONGEST_BASE = 24  # a socket's path may have 107 bytes, and Ray appends some 70 to ours
+LOOK = 5.0  # seconds between two looks whether a cluster's head still listens
+SILENCE = 25.0  # seconds without an answer: after 60 Ray ends the program that is connected
 CONNECT = 10.0  # seconds to reach a cluster
 GRACE = 5.0  # seconds that processes get to end by themselves
 
@@ -59,17 +62,34 @@ class Cluster(ABC):
 class Joined(Cluster):
     """Somebody else's cluster: at an address, or the one that this program itself is connected to (None)."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, said: str | None = None) -> None:
+        """said: where the address was named, for the message where nothing is to be found there."""
         import ray
 
         self._leave = address is not None
-        if address is None:
-            return
-        try:
-            _reach(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"no Ray cluster at {address!r}: {error}") from error
+        self._heard = self._looked = time.monotonic()
+        if address is not None:
+            try:
+                _reach(address)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                raise InputError(_refused(address, error), said) from error
+        self._address = address if address and "://" in address else str(ray.get_runtime_context().gcs_address)
+
+    def alive(self) -> bool:
+        """True, or InputError where the head is gone for good: Ray itself would end this program a little later."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            try:
+                _reach(self._address)
+                self._heard = now
+            except (OSError, ValueError) as error:
+                if now - self._heard >= SILENCE:
+                    told = f"the Ray cluster at {self._address} does not answer any more ({error})"
+                    again = "start its head and give the same command again, or add --executor local"
+                    raise InputError(f"{told}; {again}: it goes on from what is there") from error
+        return True
 
     def close(self) -> None:
         """Disconnect, where the connection is ours."""
@@ -83,6 +103,17 @@ class Own(Cluster):
     """One machine. slots: tasks of one CPU at once; threads: of OpenMP in each worker."""
 
     def __init__(self, slots: int, gpus: int, threads: int) -> None:
+        try:
+            self._begin(slots, gpus, threads)
+        except (RuntimeError, ValueError, OSError):  # on a busy machine its servers may be late
+            try:
+                self._begin(slots, gpus, threads)
+            except (RuntimeError, ValueError, OSError) as error:
+                why = str(error).strip().partition("\n")[0] or type(error).__name__
+                advice = "is it busy, or short of memory or disk? Try again, or take --executor local"
+                raise InputError(f"Ray does not start on this machine ({why}); {advice}") from error
+
+    def _begin(self, slots: int, gpus: int, threads: int) -> None:
         with _environment(_ENVIRONMENT), _loopback(), _same_sigterm():
             import ray
 
@@ -136,6 +167,15 @@ class Own(Cluster):
             with contextlib.suppress(psutil.Error):  # of another user, or just gone
                 if process.environ().get(MARK) == str(self._root):
                     yield process
+
+
+def _refused(address: str, error: Exception) -> str:
+    """What to do about a cluster that does not take us."""
+    told = str(error).strip().partition("\n")[0]
+    if any(word in str(error).lower() for word in ("authenticat", "auth token", "unauthorized", "rejected")):
+        wanted = "set RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN (or a file's path in RAY_AUTH_TOKEN_PATH)"
+        return f"the Ray cluster at {address!r} wants a token: {wanted}: {told}"
+    return f"no Ray cluster at {address!r}: {told or type(error).__name__}; take --executor local to do without"
 
 
 def _reach(address: str) -> None:

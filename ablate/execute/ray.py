@@ -65,10 +65,13 @@ class Ray(Executor):
         from ablate.execute.cluster import Joined, Own
 
         address = self.address or os.environ.get("RAY_ADDRESS")
+        said = None if self.address else "RAY_ADDRESS"
+        if address is not None and not address.strip():
+            raise InputError("is empty: unset it, or say host:port", "RAY_ADDRESS")
         if "ray" in sys.modules and _ray().is_initialized():
             return self._on(Joined(None), work, device)
         if address not in (None, "local"):
-            return self._on(Joined(address), work, device)
+            return self._on(Joined(address, said), work, device)
         have = machine(device)
         each = share(have, self.workers, self.cpus, self.gpus, device)
         # On a cluster of our own one CPU stands for one worker, whatever it gets.

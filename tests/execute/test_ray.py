@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from waiting_for_tests import collect, run, until
 
 from ablate.errors import InputError
+from ablate.execute import cluster
 from ablate.execute.cluster import _TOKEN, Joined
 from ablate.execute.ray import Ray
 from ablate.kinds.executor import Pool
@@ -80,6 +82,44 @@ def test_ray_connection_of_the_program_is_used_and_kept(ray_pool: Pool) -> None:
     with Ray(workers=1).start("work_for_tests:work", "cpu") as second:  # ray_pool has connected this process
         assert run(second, do="echo")["status"] == "done"
     assert run(ray_pool, do="echo")["status"] == "done"
+
+
+@pytest.mark.parametrize("address", ["", " ", "127.0.0.1:1"])
+def test_an_address_from_the_environment_that_leads_nowhere_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match="RAY_ADDRESS"):
+        Ray().start("work_for_tests:work", "cpu")
+
+
+def test_a_head_that_is_gone_is_one_message_before_ray_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that listens and then does not, on a clock of the test's own."""
+    now = [0.0]
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
+    joined = Joined.__new__(Joined)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        joined._heard, joined._looked, joined._address = 0.0, 0.0, f"127.0.0.1:{head.getsockname()[1]}"
+        for now[0] in (6.0, 100.0):
+            assert joined.alive()
+    now[0] = 106.0
+    assert joined.alive()  # it may come back
+    now[0] = 126.0
+    with pytest.raises(InputError, match=r"does not answer any more .* give the same command again"):
+        joined.alive()
+
+
+def test_a_cluster_of_ones_own_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def late(*_: object) -> None:
+        tried.append(1)
+        raise RuntimeError("the node timed out\nand fifty lines more")
+
+    monkeypatch.setattr(cluster.Own, "_begin", late)
+    with pytest.raises(InputError, match=r"\(the node timed out\).*--executor local") as raised:
+        cluster.Own(1, 0, 1)
+    assert len(tried) == 2 and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
