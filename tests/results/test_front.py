@@ -217,3 +217,11 @@ def test_the_last_measurement_counts(study: Study) -> None:
     assert results.front(where={"ema": "long"})[METRIC].tolist() == [0.1]
     with pytest.raises(InputError, match="did you mean 'ema'"):
         results.front(where={"emaa": "long"})
+
+
+def test_a_table_of_trials_on_different_data_shows_their_costs_and_says_why_no_more(study: Study) -> None:
+    study.head()
+    for name, data in (("adaln_zero", "a"), ("adaln", "b")):
+        study.trial({"backbone.conditioning": name}, 0, {METRIC: 1.0}, data_hash=data * 64)
+    told = load(study.path).summary(plain=True)
+    assert "trained on different data" in told and "1.2 M" in told
