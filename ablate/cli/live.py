@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 from ablate.cli.outcome import hush
 from ablate.cli.standing import Standing, best_front
 from ablate.cli.terminal import console, duration, lively, say
+from ablate.columns import Column, layout
 from ablate.results.numbers import number
 from ablate.text import label, message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from ablate.engine import Progress, Running
     from ablate.trial import Constraint, Objective
@@ -116,9 +116,11 @@ class Screen(View):
         if self.progress is None:
             return Text(f"{self.name}: starting … {elapsed}", style="dim")
         front = self._best()
-        room = max(1, self.console.size.height - 4 - (0 if front is None else front.row_count + 3))
+        room = max(1, self.console.size.height - 4 - len(front))
         return Group(
-            self._head(self.progress, elapsed), *self._running(self.progress.running, room), *filter(None, [front])
+            self._head(self.progress, elapsed),
+            *self._running(self.progress.running, room),
+            *(Text(line, style="green", overflow="fold") for line in ["", *front] if front),
         )
 
     def _head(self, progress: Progress, elapsed: str) -> RenderableType:
@@ -161,22 +163,16 @@ class Screen(View):
         more = len(running) - len(shown)
         return [grid, Text(f"… and {more} more", style="dim")] if more else [grid]
 
-    def _best(self) -> Table | None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
+    def _best(self) -> list[str]:
+        """The front's lines, fitted to the terminal: names give way, numbers stay whole."""
         if not self.front:
-            return None
-        best = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="dim")
-        best.add_column(Text("best front so far"), no_wrap=True, overflow="ellipsis")
-        for objective in self.objectives:
-            best.add_column(Text(objective.name), justify="right", no_wrap=True)
-        best.add_column("seeds", justify="right", no_wrap=True)
-        for row in self.front[:FRONT_ROWS]:
-            values = [Text(number(value)) for value in row.values]
-            best.add_row(Text(row.label), *values, Text(str(row.seeds)), style="green")
-        return best
+            return []
+        rows = self.front[:FRONT_ROWS]
+        columns = [Column("best front so far", tuple(row.label for row in rows), name=True)]
+        for i, objective in enumerate(self.objectives):
+            columns.append(Column(objective.name, tuple(number(row.values[i]) for row in rows), right=True))
+        columns.append(Column("seeds", tuple(str(row.seeds) for row in rows), right=True))
+        return [line.told for line in layout(columns, self.console.width)]
 
 
 def view(name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> View:

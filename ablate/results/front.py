@@ -80,7 +80,7 @@ def front(
     if (usable & ~lost).any():
         usable &= ~lost
     if violations is not None:
-        table["violates"] = table["config_hash"].map(dict(violations)).fillna("")
+        table["violates"] = [violations.get(str(h), "") for h in table["config_hash"]]
         usable &= (table["violates"] == "").to_numpy(dtype=bool)
     table["on_front"] = False
     table.loc[usable, "on_front"] = nondominated(points[usable])

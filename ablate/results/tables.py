@@ -34,7 +34,7 @@ def grouped(results: Results) -> pd.DataFrame:
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
     try:
         if (broken := results.violations()) is not None:
-            table["violates"] = table["config_hash"].map(broken).fillna("")
+            table["violates"] = [broken.get(str(h), "") for h in table["config_hash"]]
     except InputError as error:
         problems.append(str(error))
     measured = [o.column for o in results.measured]
