@@ -79,9 +79,9 @@ def evaluate(
             _tell(shown)
         say_(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:
-        rows = results.trials.set_index("trial")
+        trials = results.trials.set_index("trial")
         for trial, why in found.failed.items():
-            complain(f"{rows.loc[trial, 'candidate']}, seed {rows.loc[trial, 'seed']}: {why} ({trial})")
+            complain(f"{trials.loc[trial, 'candidate']}, seed {trials.loc[trial, 'seed']}: {why} ({trial})")
         raise typer.Exit(SOME_FAILED)
 
 

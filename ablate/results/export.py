@@ -71,7 +71,7 @@ def latex(results: Results) -> str:
         said.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
     cells = cells.drop(columns=same)
     body = [
-        " & ".join(_latex_cell(name, str(cell), name in best, best.get(name) == i) for name, cell in row.items())
+        " & ".join(_latex_cell(str(name), str(cell), name in best, best.get(str(name)) == i) for name, cell in row.items())
         for i, row in enumerate(cells.to_dict("records"))
     ]
     head = " & ".join(text.latex(name) + _arrow(results, str(name), metrics) for name in cells.columns)

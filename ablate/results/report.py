@@ -89,7 +89,7 @@ def _trials(results: Results) -> pd.DataFrame:
     frame = results.trials.drop(columns=["versions", "config_hash"]).astype(object)
     frame = frame.where(frame.notna(), "").map(_cell)
     frame = frame[[c for c in frame.columns if (frame[c] != "").any()]]
-    first = [c for c in ("candidate", "seed", "state", *(c for c in frame if c[:2] == "m."), "gflops") if c in frame]
+    first = [c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame]
     return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
 
 

@@ -48,7 +48,8 @@ def draw(results: Results) -> Figure | None:
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
     priced = table[np.isfinite(table[cost.column].astype(float))]  # of the others nothing is known yet
     shown = [c for c in leading(results) if c.config_hash in priced.index]
-    rows = {c.config_hash: priced.loc[c.config_hash] for c in shown}
+    held = {str(config_hash): row for config_hash, row in priced.iterrows()}
+    rows = {c.config_hash: held[c.config_hash] for c in shown}
     others = priced[~priced.index.isin(list(rows))]
     axes.scatter(others[cost.column], others[quality.column].astype(float), s=12, color=GREY, linewidth=0, zorder=1.8)
     seeds = seeds[seeds["config_hash"].isin(list(rows))]
