@@ -81,7 +81,8 @@ def evaluate(
     if found.failed:
         trials = results.trials.set_index("trial")
         for trial, why in found.failed.items():
-            complain(f"{trials.loc[trial, 'candidate']}, seed {trials.loc[trial, 'seed']}: {why} ({trial})")
+            who = f"{trials['candidate'].get(trial)!s}, seed {trials['seed'].get(trial)!s}"
+            complain(f"{who}: {why} ({trial})")
         raise typer.Exit(SOME_FAILED)
 
 

@@ -67,7 +67,8 @@ def latex(results: Results) -> str:
     same = [c for c in ("Gflops", "params", "n") if len(cells) > 1 and cells[c].nunique() == 1]
     said = ["mean \u00b1 standard deviation over n seeds"]
     said += [f"{name}: {cells[name].iloc[0]} for every candidate" for name in same]
-    if best := {name: _best(results, name, numbers) for name in metrics}:
+    best = {name: _best(results, name, numbers) for name in metrics}
+    if any(row is not None for row in best.values()):
         said.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
     cells = cells.drop(columns=same)
     body = [
