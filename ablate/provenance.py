@@ -230,6 +230,11 @@ def _place(module: str) -> Path | None:
     return None  # `from module import name`, where the name is no module
 
 
+def is_local(file: Path, module: str) -> bool:
+    """Whether a file belongs to its user, not to a package that has a version."""
+    return module.partition(".")[0] not in (FRAMEWORK, *_plugins()) and _STORED.isdisjoint(file.parts)
+
+
 @cache
 def _plugins() -> frozenset[str]:
     """Packages that bring components: always by source, wherever they are installed."""

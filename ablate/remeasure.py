@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ablate import datasets, records
+from ablate import datasets, records, sources
 from ablate.candidate import Candidate, compose
 from ablate.checkpoint import newest
 from ablate.component import digest, fill
@@ -22,7 +22,7 @@ from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog, catalog
-from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of
+from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of, versions
 from ablate.snapshots import Snapshots
 from ablate.train import Learner
 from ablate.trial import Evaluation
@@ -69,9 +69,13 @@ def run(job: Job, stop: Stop) -> Report:
                 sweep(file.parent)
                 with watched("this candidate, while it is sampled and measured,"):
                     rows = _rows(job, folder, ask)
-                held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "metrics": rows}
+                own = {key: job[key] for key in ("hashes", "sources") if key in job}
+                held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "versions": versions(), **own}
+                held["metrics"] = rows
                 write_json(file, records.sealed(held))
         return {"job": job["job"], "status": "done", "rows": held["metrics"]}
+    except sources.OtherSourceError as error:
+        return sources.report(job, error)
     except (InputError, NotFiniteError, datasets.OtherDataError) as error:
         return {"job": job["job"], "status": "failed", "message": str(error)}
     except Exception as error:
@@ -94,6 +98,7 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
             raise Stopped
 
     known, device, asked = catalog(tuple(job["plugins"])), torch.device(job["device"]), job["asked"]
+    sources.check(job, known)
     candidate = variant(job, known)
     evaluation = fill(Evaluation, asked["evaluation"], known)
     data = data_of(job, known)

@@ -195,7 +195,7 @@ class Segment:
             "device": _device_name(self.device),
             "host": socket.gethostname(),
             **{key: self.job[key] for key in ("hashes", "sources") if key in self.job},
-            "versions": _versions(),
+            "versions": versions(),
             "data_hash": self.dataset.hash,
             "metrics": rows,
             "weighting": self._weighting(learner),
@@ -324,6 +324,7 @@ def _device_name(device: torch.device) -> str:
 
 
 @lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a result was computed with."""
     found = {name: importlib.metadata.version(name) for name in ("ablate", "torch", "numpy")}
     return {**found, "python": platform.python_version()}

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from ablate import __version__
-from ablate.cli import dashboard, data, doctor, evaluate, export, metrics, plan, plugins, report, run, schema, status
+from ablate.cli import (
+    dashboard,
+    data,
+    doctor,
+    evaluate,
+    export,
+    metrics,
+    plan,
+    plugins,
+    report,
+    run,
+    schema,
+    show,
+    status,
+)
 from ablate.cli.outcome import Commands
 
 # Help without rich: it reads as well, and it is there before rich would be imported.
@@ -24,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
     plan.plan,
     status.status,
+    show.show,
     report.report,
     export.export,
     evaluate.evaluate,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.cli.options import Device, Folder, Json
+from ablate.cli.options import Device, Folder, Json, PluginFiles
 from ablate.cli.outcome import SOME_FAILED, complain
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     folder: Folder,
     metric: Annotated[
         list[str] | None,
@@ -35,6 +36,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="As solver.grid=karras or guidance.scale=[1, 2]. Repeatable."),
     ] = None,
+    plugin: PluginFiles = None,
     executor: Annotated[str | None, typer.Option(metavar="local|ray", help="Where it runs.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time.")] = None,
     device: Device = "auto",
@@ -57,7 +59,7 @@ def evaluate(
     averages = [_average(part.strip()) for part in ema.split(",")] if ema else []
     request = Request(metric or (), samples, calls, averages, set_ or ())
     say = complain if as_json else print
-    found = remeasure(folder, request, executor, workers, device, say)
+    found = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
     from ablate.cli.terminal import say as say_
     from ablate.results import load
     from ablate.results.identity import told_apart

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     study: StudyFile,
     out: Annotated[
         Path | None,
@@ -57,6 +58,7 @@ def run(
             executor=executor,
             workers=workers,
             device=device,
+            words=context.meta["ablate.words"],
             watch=watch,
             say=complain,
         )

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate import launches
 from ablate.errors import InputError, did_you_mean
 from ablate.results import probes, store
 from ablate.results.candidates import Candidate, candidates, find
@@ -61,8 +62,13 @@ class Results:
 
     @cached_property
     def study(self) -> dict[str, Any]:
-        """study.yaml as plain data; {} where the folder has none."""
+        """study.yaml as plain data, with all that was said beside it; {} where the folder has none."""
         return read_yaml(self.path / "study.yaml", self._warnings)
+
+    @cached_property
+    def launches(self) -> list[dict[str, Any]]:
+        """Each `ablate run` and `ablate evaluate` in this folder, the oldest first: command, options, date, host."""
+        return launches.read(self.path)
 
     @property
     def name(self) -> str:

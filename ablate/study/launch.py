@@ -15,7 +15,6 @@ from typing import Any
 
 import platformdirs
 
-from ablate import provenance, sources
 from ablate.candidate import Candidate
 from ablate.component import create
 from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
@@ -25,7 +24,7 @@ from ablate.kinds.executor import Executor
 from ablate.registry import Catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
-from ablate.study import dataset, lock
+from ablate.study import dataset, history, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
@@ -55,12 +54,16 @@ def launch(
     executor: str | None = None,
     workers: int | None = None,
     device: str = "auto",
+    words: Sequence[str] | None = None,
     watch: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Launched:
-    """Run or resume a study. Nothing is written before all of the input is known to be right."""
+    """Run or resume a study. Nothing is written before all of the input is known to be right.
+
+    A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log.
+    """
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
-    folder = (out or Path("results") / loaded.study.study).absolute()
+    folder = (out or _home(study) or Path("results") / loaded.study.study).absolute()
     held = lock.read(folder)
     if held is not None:
         loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=lock.frozen_vary(held))
@@ -82,10 +85,30 @@ def launch(
         for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), do):
             say(line)
         lock.write(folder, loaded, data_hash)
+        history.log(
+            folder,
+            "run",
+            str(Path(study).absolute()) if isinstance(study, str | Path) else None,
+            versions=lock.versions(),
+            command=history.command(words, "ablate.run(...)"),
+            overrides=list(overrides),
+            profile=profile,
+            plugins=list(loaded.catalog.plugins),
+            executor=chosen.spec(),
+            device=on,
+        )
         for written in (folder, folder / "figures"):
             sweep(written)
         outcome = _run(plan_of(loaded, folder, on, data_hash), chosen, watch, say)
     return Launched(folder, outcome, loaded)
+
+
+def _home(study: str | Path | Mapping[str, Any]) -> Path | None:
+    """The folder whose own study a file is; None where it is none."""
+    if isinstance(study, Mapping) or Path(study).name != history.EFFECTIVE:
+        return None
+    folder = Path(study).parent
+    return folder if (folder / "lock.json").is_file() else None
 
 
 def choose_executor(given: Executor | None, named: str | None, workers: int | None, catalog: Catalog) -> Executor:
@@ -161,11 +184,8 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
 
 
 def _stands_on(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
-    """The source and data that a candidate's trials need, for their jobs: its own, and what all trials share."""
-    wholes = (candidate, loaded.question.data, loaded.question.evaluation, *loaded.question.probes)
-    found = sources.of((part for whole in wholes for _, part in whole.parts()), loaded.catalog)
-    known = {} if data_hash is None else {"data_hash": data_hash}
-    return {"hashes": provenance.SCHEME, "sources": found, **known}
+    """The source and data that a candidate's trials need, for their jobs."""
+    return {**loaded.sources(candidate), **({} if data_hash is None else {"data_hash": data_hash})}
 
 
 def _run(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablate.candidate import Candidate
+from ablate import provenance, sources
+from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment
-from ablate.registry import Catalog, catalog
+from ablate.registry import Catalog, Entry, catalog
 from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
+from ablate.study.kept import kept
 from ablate.study.models import is_model
 from ablate.study.override import applied
 from ablate.study.schema import Study, constraints_of, objectives_of
@@ -50,6 +54,34 @@ class LoadedStudy:
             told = ", ".join(f"{path}={label}" for path, label in assignment.items())
             problems = [Problem(p.path, f"{told}: {p.message}") for p in error.problems]
             raise SpecError(problems, self.document.where(("match",))) from None
+
+    @cached_property
+    def used(self) -> dict[str, Entry]:
+        """Every component that a trial of the study can use, by `kind/name`."""
+        wholes = (self.study.data, self.study.evaluate, *self.study.probes, *self._representatives())
+        return self.catalog.used(part for whole in wholes for _, part in whole.parts())
+
+    def sources(self, candidate: Candidate) -> dict[str, Any]:
+        """What the jobs of a candidate carry: the source that they need."""
+        question = self.question
+        wholes = (candidate, question.data, question.evaluation, *question.probes)
+        found = sources.of((part for whole in wholes for _, part in whole.parts()), self.catalog)
+        return {"hashes": provenance.SCHEME, "sources": found}
+
+    def _representatives(self) -> Iterator[Candidate]:
+        """The base, and candidates that between them hold every choice, whether they go together or not."""
+        yield self.study.base
+        space, proposals = self.space, self.proposals()
+        if proposals is not None:
+            yield from map(self.candidate, proposals)
+            return
+        for d in space.dimensions:
+            above = [context for context in space.contexts(d.path) if space.present(context, d.path)]
+            for choice in d.choices:
+                for context in above:
+                    with contextlib.suppress(SpecError):  # a field that this choice has not
+                        yield compose(space.apply({**context, d.path: choice}), self.catalog)
+                        break
 
     def proposals(self) -> list[Assignment] | None:
         """All candidates in order, each once and complete; None where the design's sampler finds them."""
@@ -167,6 +199,8 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
         if not isinstance(plugin, str):
             continue  # reported with the other types
         path = (folder / plugin).resolve()
+        if plugin.endswith(".py") and not path.is_file():
+            path = kept(folder, path) or path
         if plugin.endswith(".py") and not path.is_file():
             wrong.append(Problem(("plugins", i), f"there is no plugin file {path}{_files_beside(path)}"))
         found[str(path) if plugin.endswith(".py") else plugin] = ("plugins", i)

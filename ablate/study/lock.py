@@ -6,29 +6,22 @@ that do not belong together.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import io
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from ablate import provenance
-from ablate.candidate import Candidate, compose
-from ablate.component import Component
-from ablate.errors import InputError, SpecError
-from ablate.files import read_json, write_atomic, write_json
+from ablate.errors import InputError
+from ablate.files import read_json, write_json
 from ablate.provenance import FRAMEWORK
-from ablate.registry import Entry
 from ablate.sources import short
 from ablate.space import Space
-from ablate.study import dataset, standing
+from ablate.study import dataset, history, standing
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
 
@@ -54,18 +47,15 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
-    """Keep the study's file as given and its lock, which only forgets source that no complete trial stands on."""
-    text = loaded.document.text
-    if text is None:
-        stream = io.StringIO()
-        YAML(typ="safe", pure=True).dump(loaded.document.data, stream)
-        text = stream.getvalue()
+    """Keep the study as it is run, its local source, and its lock, which only forgets source that nothing stands on."""
     held = read(folder)
     locked = make(loaded) if held is None else _renewed(held, loaded)
     locked.update(dataset.locked(loaded.study.data, data_hash, held))
+    if kept := {**locked.get("kept", {}), **history.keep_sources(folder, loaded)}:
+        locked["kept"] = kept
     if locked != held:
         write_json(folder / "lock.json", locked)  # first: by this file a folder is known to be a study's
-    write_atomic(folder / "study.yaml", text)
+    history.write_study(folder, loaded)
 
 
 def make(loaded: LoadedStudy) -> dict[str, Any]:
@@ -124,8 +114,13 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
             where,
         )
     lines = _source_lines(folder, held, loaded)
+    return lines + other_versions(folder, held)
+
+
+def other_versions(folder: Path, held: Mapping[str, Any]) -> list[str]:
+    """A line for each package that has another version than when the folder was begun."""
     now = versions()
-    return lines + [
+    return [
         f"{folder} was begun with {name} {then}, this is {now.get(name)}: results may differ slightly"
         for name, then in held["versions"].items()
         if now.get(name) != then
@@ -148,7 +143,7 @@ def plugins(loaded: LoadedStudy) -> dict[str, dict[str, str]]:
     since = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
     found = {
         name: {"distribution": one.distribution, "version": one.version, "source_hash": one.source_hash, **since}
-        for name, one in entries(loaded).items()
+        for name, one in loaded.used.items()
     }
     own = {"distribution": FRAMEWORK, "version": versions()[FRAMEWORK], "source_hash": provenance.framework(), **since}
     return {**found, FRAMEWORK: own}
@@ -199,18 +194,8 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
 
 def _source_lines(folder: Path, held: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
     """What is to be said of source that changed; InputError where complete trials stand on it."""
-    found = entries(loaded)
-    now = {**{name: one.source_hash for name, one in found.items()}, FRAMEWORK: provenance.framework()}
-    changed, silent = standing.changes(folder, now)
-    if changed:
-        files = {**{name: str(one.file) for name, one in found.items()}, FRAMEWORK: provenance.home()}
-        raise standing.refusal(folder, changed, held["plugins"], files)
-    lines = []
-    if silent or held.get("hashes") != provenance.SCHEME:
-        lines.append(
-            f"{folder} was begun by an ablate that hashed source otherwise, so it cannot be compared with today's: "
-            f"whether its {silent} results come from the same source is not known"
-        )
+    now = {**{name: one.source_hash for name, one in loaded.used.items()}, FRAMEWORK: provenance.framework()}
+    lines = standing.check(folder, held, now, {name: str(one.file) for name, one in loaded.used.items()})
     if held.get("hashes") == provenance.SCHEME:
         then = {name: one["source_hash"] for name, one in held["plugins"].items()}
         other = [name for name in now if name in then and then[name] != now[name]]
@@ -231,29 +216,3 @@ def _renewed(held: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         for name, one in plugins(loaded).items()
     }
     return {**held, "hashes": provenance.SCHEME, "plugins": {**then, **now}}
-
-
-def entries(loaded: LoadedStudy) -> dict[str, Entry]:
-    """Every component that a trial of the study can use, by `kind/name`."""
-    parts: list[Component] = [part for _, part in (*loaded.study.data.parts(), *loaded.study.evaluate.parts())]
-    for probe in loaded.study.probes:
-        parts.extend(part for _, part in probe.parts())
-    for candidate in _candidates(loaded):
-        parts.extend(part for _, part in candidate.parts())
-    return loaded.catalog.used(parts)
-
-
-def _candidates(loaded: LoadedStudy) -> Iterator[Candidate]:
-    """The base, and candidates that between them hold every choice, whether they go together or not."""
-    yield loaded.study.base
-    space, proposals = loaded.space, loaded.proposals()
-    if proposals is not None:
-        yield from map(loaded.candidate, proposals)
-        return
-    for d in space.dimensions:
-        above = [context for context in space.contexts(d.path) if space.present(context, d.path)]
-        for label in d.choices:
-            for context in above:
-                with contextlib.suppress(SpecError):  # a field that this choice has not
-                    yield compose(space.apply({**context, d.path: label}), loaded.catalog)
-                    break

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import records
+from ablate import provenance, records
+from ablate import sources as code
 from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
 from ablate.engine.progress import called
@@ -22,7 +23,8 @@ from ablate.registry import Catalog, catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.results.objectives import SAMPLING
-from ablate.study import dataset, lock
+from ablate.study import dataset, history, lock, standing
+from ablate.study.kept import kept
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.measured import missing, sources
 from ablate.study.yaml import value
@@ -60,12 +62,20 @@ def remeasure(
     workers: int | None = None,
     device: str = "auto",
     say: Callable[[str], None] = lambda line: None,
+    plugins: Sequence[str] = (),
+    words: Sequence[str] | None = None,
 ) -> Remeasured:
-    """Measure all complete trials of a study's folder again. Raises InputError for what cannot be asked of them."""
+    """Measure all complete trials of a study's folder again.
+
+    plugins: files or packages; one stands in for a file of the same name that has moved. words: of the command line,
+    for the folder's log. Raises InputError for what cannot be asked of the trials, and where results in the folder
+    come from other source than there is today.
+    """
     results = load_results(folder)
     held = lock.read(folder)
     complete = results.trials[results.trials["state"] == "complete"]
-    jobs = list(_jobs(folder, complete["trial"], say))
+    found_jobs = _jobs(folder, complete["trial"], say)
+    jobs = [{**job, "plugins": _plugins(folder, job["plugins"], plugins)} for job in found_jobs]
     if held is None or not jobs:
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
     _check_data(folder, jobs[0], held)
@@ -75,19 +85,29 @@ def remeasure(
     queue: deque[dict[str, Any]] = deque()
     from ablate.remeasure import key  # imports torch: what is wrong with the input is told first
 
-    known = catalog(tuple(jobs[0]["plugins"]))
+    now: dict[str, str] = {}
+    files: dict[str, str] = {}
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
+        known = catalog(tuple(job["plugins"]))
         there = sources(trial, job, known)
         for asked in _asked(job, held["spec"]["evaluate"], request):
+            stands = _stands_on(job, asked, known)
+            now.update(stands["sources"])
+            files.update({one: str(known.entry(*one.split("/", 1)).file) for one in stands["sources"] if "/" in one})
             rows, left = missing(asked, job["data"], there, known)
             found.rows += [{**row, "trial": job["trial"]} for row in rows]
             found.reused += not left
             for part in left:
                 name = f"{job['trial']}-{key(part)}"
-                queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part})
+                stands = _stands_on(job, part, known)
+                queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part, **stands})
+    for line in (*standing.check(folder, held, now, files), *lock.other_versions(folder, held)):
+        say(line)
     chosen = choose_executor(None, executor, workers, known)
     with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
+        told = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
+        history.log(folder, "evaluate", None, versions=lock.versions(), **told, executor=chosen.spec(), device=on)
         _work(pool, queue, found, say)
     write_tables(folder)
     found.axes = _axes(found.rows)
@@ -120,6 +140,42 @@ def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -
     dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
 
 
+def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The plugins of a trial, where they are today: as given, where they were, or as the folder keeps them."""
+    said = {Path(one).name if one.endswith(".py") else one: one for one in given}
+    found = []
+    for plugin in named:
+        path = Path(plugin)
+        if not plugin.endswith(".py"):
+            found.append(plugin)
+        elif path.name in said:
+            found.append(_file(said[path.name]))
+        elif path.is_file():
+            found.append(plugin)
+        elif (stored := kept(folder, plugin)) is not None:
+            found.append(str(stored))
+        else:
+            told = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: --plugin FILE"
+            raise InputError(told, str(folder))
+    further = (_file(one) if one.endswith(".py") else one for one in given)
+    return list(dict.fromkeys([*found, *further]))
+
+
+def _file(plugin: str) -> str:
+    path = Path(plugin).resolve()
+    if not path.is_file():
+        raise InputError(f"there is no plugin file {path}", f"--plugin {plugin}")
+    return str(path)
+
+
+def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog) -> dict[str, Any]:
+    """The source that a measurement needs, for its job: of the trained network, and of how it is measured now."""
+    candidate = compose({**job["candidate"], "solver": asked["solver"], "guidance": asked["guidance"]}, known)
+    wholes = (candidate, create(Data, job["data"], known), fill(Evaluation, asked["evaluation"], known))
+    found = code.of((part for whole in wholes for _, part in whole.parts()), known)
+    return {"hashes": provenance.SCHEME, "sources": found}
+
+
 def _axes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The fields in which values of one metric of one trial differ: along these they stand beside each other."""
     values: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in SAMPLING}
@@ -145,6 +201,7 @@ def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Call
                 lost[job["job"]] = lost.get(job["job"], 0) + 1
                 queue.append(job)
                 continue
+            code.refuse(report)
             if report["status"] == "done":
                 found.measured += 1
                 found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance, records
+from ablate import __version__, provenance, records
 from ablate.engine.progress import label
 from ablate.errors import InputError
 from ablate.sources import short
@@ -30,6 +30,22 @@ class Standing:
     trials: list[str] = field(default_factory=list)
 
 
+def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
+    """Lines on what cannot be compared. Raises InputError where results stand on other source than `now`.
+
+    held: the lock; now: {component: hash of its source}; files: where each lies.
+    """
+    changed, silent = changes(folder, now)
+    if changed:
+        raise refusal(folder, changed, held, {provenance.FRAMEWORK: provenance.home(), **files})
+    if not silent and held.get("hashes") == provenance.SCHEME:
+        return []
+    return [
+        f"{folder} was begun by an ablate that hashed source otherwise, so it cannot be compared with today's: "
+        f"whether its {silent} results come from the same source is not known"
+    ]
+
+
 def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
     """What was measured with another source than `now` {component: hash}, and how many results do not say.
 
@@ -41,7 +57,10 @@ def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
         if held.get("hashes") != provenance.SCHEME or not isinstance(held.get("sources"), Mapping):
             silent += 1
             continue
+        version = held.get("versions", {}).get(provenance.FRAMEWORK)
         for component, then in held["sources"].items():
+            if component == provenance.FRAMEWORK and version != __version__:
+                continue  # another release is told of by its version, and may go on
             if component in now and now[component] != then:
                 one = found.setdefault((component, then), Standing(component, then, now[component]))
                 if who not in one.trials:
@@ -50,16 +69,16 @@ def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
 
 
 def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
-    """What changed, since when, and what stands on it. held: the lock's `plugins`; files: where each source lies."""
+    """What changed, since when, and what stands on it. held: the lock; files: where each source lies."""
     lines = []
     for one in changed:
-        known = held.get(one.component, {})
-        since = f" since {known['since']}" if known.get("source_hash") == one.then and "since" in known else ""
+        known = held["plugins"].get(one.component, {})
+        since = f" since {_date(known['since'])}" if known.get("source_hash") == one.then and "since" in known else ""
         lines.append(f"  {one.component}: {short(one.then)}{since} -> {short(one.now)}, {files[one.component]}")
         more = len(one.trials) - NAMED
         stand = [*one.trials[:NAMED], *([f"and {more} more"] if more > 0 else [])]
         lines.append(f"    measured with it: {'; '.join(stand)}")
-        if known.get("source_hash") == one.then and (kept := known.get("kept")):
+        if known.get("source_hash") == one.then and (kept := held.get("kept", {}).get(one.component)):
             lines.append(f"    that source is kept in {folder / kept}")
     told = "\n".join(lines)
     return InputError(
@@ -67,6 +86,10 @@ def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], file
         "restore that source, or give another folder with --out",
         str(folder),
     )
+
+
+def _date(said: str) -> str:
+    return said[:16].replace("T", " ") + " UTC"
 
 
 def _results(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -1,0 +1,105 @@
+"""`ablate show`: what was done in a study's folder: the study as it was run, by which commands, with which source."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.cli.options import Folder, Json
+
+if TYPE_CHECKING:
+    from ablate.results import Results
+
+WIDTH = 80
+
+
+def show(folder: Folder, as_json: Json = False) -> None:
+    """Say what was done in a study's folder: the study, its launches, the source of its components."""
+    from ablate.cli.outcome import complain
+    from ablate.cli.terminal import emit_json
+    from ablate.results import load
+    from ablate.text import printable
+
+    results = load(folder)
+    if as_json:
+        emit_json(told(results))
+    else:
+        print("\n".join(printable(line) for line in _lines(results)))
+    for warning in results.warnings:
+        complain(f"warning: {warning}")
+
+
+def told(results: Results) -> dict[str, Any]:
+    """Everything that `ablate show` tells, as plain data."""
+    return {
+        "name": results.name,
+        "folder": str(results.path),
+        "study": results.study,
+        "launches": results.launches,
+        "versions": results.lock.get("versions", {}),
+        "sources": results.lock.get("plugins", {}),
+        "kept": results.lock.get("kept", {}),
+    }
+
+
+def _lines(results: Results) -> Iterator[str]:
+    of = told(results)
+    yield of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"
+    yield of["folder"]
+    yield from ("", "the study as it was run")
+    try:
+        text = (results.path / "study.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = "(there is no study.yaml)"
+    yield from (f"  {line}" for line in text.splitlines() if not line.startswith("# What was run"))
+    yield from ("", "launches")
+    for launch in of["launches"]:
+        yield from _launch(launch)
+    if not of["launches"]:
+        yield "  (none is known: the folder was made by an ablate that kept no log of them)"
+    yield from ("", "source")
+    rows = [("component", "version", "hash", "since (UTC)")]
+    for name, one in sorted(of["sources"].items()):
+        rows.append(
+            (
+                name,
+                one.get("version", ""),
+                one.get("source_hash", "")[:12],
+                _date(one.get("since")).removesuffix(" UTC"),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    yield from ("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    places: dict[str, list[str]] = {}
+    for name, place in of["kept"].items():
+        if not Path(name).is_relative_to(results.path.absolute()):
+            places.setdefault(place, []).append(name)
+    if places:
+        yield from ("", "local source, as it is kept here")
+    for place, users in sorted(places.items()):
+        yield f"  {place}"
+        yield from textwrap.wrap(", ".join(users), WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _launch(launch: Mapping[str, Any]) -> Iterator[str]:
+    executor = launch.get("executor") or {}
+    yield f"  {_date(launch['date'])} on {launch.get('host')}, {launch.get('device')}, executor {executor.get('type')}"
+    said = str(launch.get("command"))
+    yield from textwrap.wrap(
+        f"in {launch.get('cwd')}: {said}",
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    versions = launch.get("versions") or {}
+    told = [f"{name} {version}" for name, version in versions.items()]
+    commit = [f"commit {launch['commit']}"] if launch.get("commit") else []
+    yield from textwrap.wrap(", ".join([*told, *commit]), WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _date(said: str | None) -> str:
+    return said[:16].replace("T", " ") + " UTC" if said else "unknown"

@@ -1,0 +1,42 @@
+"""The log of what was done in a study's folder: a line of JSON for each `ablate run` and `ablate evaluate`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = "launches.jsonl"
+
+
+def append(folder: Path, launch: Mapping[str, Any]) -> None:
+    """Add a line, in one write, behind what is there; a line that a killed process left half written stays apart."""
+    handle = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        line = json.dumps(launch, allow_nan=False) + "\n"
+        os.write(handle, (("\n" if torn else "") + line).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """All launches that are whole, the oldest first; none where the folder was made before there was a log."""
+    try:
+        lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [launch for line in lines if isinstance(launch := _parsed(line), dict)]
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
