@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 
 MOST_PARAMS = 10**12
+META = (
+    "; networks are counted on torch's meta device, which has no numbers and no autocast: name no device, "
+    "read no values, and leave the number format to the study's `precision`"
+)
 
 
 class BuildError(InputError):
@@ -151,5 +155,7 @@ def cost_of(backbone: Backbone, setting: Setting) -> Cost:
     except GlobalStateError as error:
         raise BuildError(str(error)) from None
     except Exception as error:  # a plugin's own code
-        raise BuildError(f"{named} cannot be built: {blamed(error)}") from error
+        told = blamed(error)
+        why = META if any(word in told for word in ("meta", "scalarType")) else ""
+        raise BuildError(f"{named} cannot be built: {told}{why}") from error
     raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

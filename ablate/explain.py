@@ -58,11 +58,27 @@ def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
 
 def blamed(error: BaseException) -> str:
     """An exception in a line: its type, what it says, and the file and line of a plugin's code that led to it."""
-    told = " ".join(str(error).split())
+    told = " ".join(said(error).split())
     shown = f"{type(error).__name__}: {told}" if told else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not foreign(f.filename)]
     return f"{shown[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else shown[:500]
+
+
+def said(error: BaseException) -> str:
+    """What an exception says; what it is where it cannot be asked, because its own `__str__` raises."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a plugin's own code
+        return f"(its message cannot be had: {type(second).__name__})"
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as Python prints it, whatever the exception is."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - `__str__` or `__cause__` of a plugin's own
+        return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {said(error)}\n"])
 
 
 def foreign(file: str) -> bool:

@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from ablate.errors import InputError
-from ablate.explain import foreign
+from ablate.explain import blamed, foreign
 from ablate.states import ENVIRONMENT, FOLDER, Seed, State, main_states, numpy_states, python_states
 
 LOCATE_SECONDS = 5.0  # that the search for a culprit's line may take
@@ -82,7 +82,7 @@ class Before:
         """The same behind an exception: where something is changed, that is told, with the exception as its end."""
         if not isinstance(error, GlobalStateError) and (changes := self.changes()):
             self.restore()
-            raise GlobalStateError(f"{message(doing, changes, None)}; then: {type(error).__name__}: {error}") from error
+            raise GlobalStateError(f"{message(doing, changes, None)}; then: {blamed(error)}") from error
 
     def _moved(self) -> Iterator[tuple[State, Any, Any]]:
         """States that are not what they were, or what ablate's own seed made of them since then."""
@@ -130,6 +130,21 @@ def message(doing: str, changes: list[Change], place: str | None) -> str:
     at = f" (at {place})" if place else ""
     told = "; ".join(map(str, changes))
     return f"{doing} changes what is global for the process{at}: {told}"
+
+
+@contextlib.contextmanager
+def staying() -> Iterator[None]:
+    """Inside, a component that would end the process at once (`os._exit`, `os.abort`) raises SystemExit instead."""
+
+    def stay(code: int = 134) -> NoReturn:
+        raise SystemExit(code)
+
+    held = os._exit, os.abort
+    os._exit = os.abort = stay
+    try:
+        yield
+    finally:
+        os._exit, os.abort = held
 
 
 # --- where it was done ------------------------------------------------------------------------------

@@ -171,7 +171,11 @@ def seed_everything(seed: int, stream: str, counter: int) -> None:
     Torch's are those of the CPU and of the current GPU; `torch.manual_seed` formats three stack traces for devices
     that are not there, which would be half a millisecond a step.
     """
-    value = mix(seed, stream, counter)
+    seed_all(mix(seed, stream, counter))
+
+
+def seed_all(value: int) -> None:
+    """The same with a seed as it is, for checks; a seed that a component gives instead is noticed."""
     Seed.busy = True
     Seed.set(value)
     torch.default_generator.manual_seed(value)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ablate.cli.options import Json, PluginFiles
 from ablate.cli.outcome import SOME_FAILED
+
+if TYPE_CHECKING:
+    from ablate.testing import Outcome
 
 
 def check(
@@ -25,7 +30,8 @@ def check(
     from ablate.testing import Outcome, examine, find
 
     found = find(target, tuple(plugin or ()))
-    outcomes = [Outcome(one.plugin, "loads", "failed", one.reason) for one in found.broken]
+    faulthandler.enable()  # of what ends the process from below, at least the line is told
+    outcomes = [Outcome(one.plugin, "loads", "failed", one.reason, one.traceback) for one in found.broken]
     for entry in found.entries:
         outcomes += examine(entry, found.catalog)
     failed = any(one.state == "failed" for one in outcomes)
@@ -33,7 +39,7 @@ def check(
         tracebacks = [one.traceback for one in found.broken]
         emit_json({"passed": not failed, "checks": [asdict(one) for one in outcomes], "tracebacks": tracebacks})
     else:
-        rows = [(one.component, one.check, one.state, one.reason) for one in outcomes]
+        rows = list(_rows(outcomes))
         table(("component", "check", "", "why"), rows, wrap="why")
         count = Counter(one.state for one in outcomes)
         print("\n" + ", ".join(f"{count[state]} {state}" for state in ("passed", "failed", "skipped") if count[state]))
@@ -41,3 +47,11 @@ def check(
             say(f"\n{one.module} could not be loaded\n{one.traceback.rstrip()}")
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, str, str]]:
+    """A row a check; one reason is told once, however many checks of a component it fails."""
+    told: dict[tuple[str, str], str] = {}
+    for one in outcomes:
+        first = told.setdefault((one.component, one.reason), one.check) if one.state == "failed" else one.check
+        yield one.component, one.check, one.state, one.reason if first == one.check else f"as {first}"

@@ -14,8 +14,9 @@ from ablate.candidate import cost_of
 from ablate.component import Setting, slot_kind
 from ablate.errors import SpecError
 from ablate.kinds.backbone import Backbone
+from ablate.randomness import seed_all
 from ablate.registry import Catalog
-from ablate.testing.case import Case, Check, NotApplicable, clash
+from ablate.testing.case import SEED, Case, Check, NotApplicable, clash
 from ablate.testing.small import settle, shrink
 
 BATCH = 4
@@ -57,7 +58,7 @@ def hosts(case: Case) -> Iterator[Backbone]:
 
 def begin(backbone: Backbone, setting: Setting, seed: int = 0) -> nn.Module:
     """The network with its initial weights."""
-    torch.manual_seed(seed)
+    seed_all(SEED + seed)
     return backbone.build(setting)
 
 
@@ -179,7 +180,7 @@ def keeps_its_state(case: Case) -> None:
     """A state dict through safetensors into a new network, and a copy of the network, give equal outputs."""
     backbone, setting = subject(case)
     network, other = live(backbone, setting), live(backbone, setting, seed=5)
-    other.load_state_dict(load(save({k: v.contiguous() for k, v in network.state_dict().items()})))
+    other.load_state_dict(load(save({k: v.clone() for k, v in network.state_dict().items()})))
     with torch.no_grad():
         y = network(*batch(setting))
         assert torch.equal(other(*batch(setting)), y), "a state that the state dict does not hold decides the output"

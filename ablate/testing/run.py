@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import sys
@@ -11,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.errors import InputError
+from ablate.explain import blamed, said, trace
+from ablate.isolation import Before, GlobalStateError, isolated, staying
 from ablate.registry import Catalog, Entry
 from ablate.testing import common
-from ablate.testing.case import Case, Check, NotApplicable
+from ablate.testing.case import SEED, Case, Check, NotApplicable
 from ablate.testing.target import find
-
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Outcome:
     check: str
     state: Literal["passed", "failed", "skipped"]
     reason: str = ""
+    traceback: str = ""  # of what failed
 
 
 def checks(kind: str) -> list[Check]:
@@ -94,14 +95,34 @@ def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | Non
 
 
 def call(check: Check, case: Case) -> None:
-    """Run a check from one fixed random state, and leave torch's own as it was."""
-    with contextlib.ExitStack() as stack:
-        if "torch" in sys.modules:
-            import torch
+    """Run a check from one fixed random state, with everything that is global put back afterwards.
 
-            stack.enter_context(torch.random.fork_rng(devices=[]))
-            torch.manual_seed(SEED)
-        check(case)
+    Raises AssertionError also where the component changed something global, and where it ends the process.
+    """
+    with isolated(), staying():
+        if "torch" in sys.modules:
+            from ablate.randomness import seed_all
+
+            seed_all(SEED)
+        before, doing = Before(), f"{case.kind} {case.entry.name!r}"
+        try:
+            check(case)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            if isinstance(error, GlobalStateError):
+                raise AssertionError(str(error)) from error
+            try:
+                before.check_failed(doing, error)
+            except GlobalStateError as told:
+                raise AssertionError(str(told)) from error
+            raise
+        except (SystemExit, GeneratorExit) as error:
+            raise AssertionError(f"ends the process: {blamed(error)}; raise an exception instead") from error
+        try:
+            before.check(doing, lambda: check(case))
+        except GlobalStateError as told:
+            raise AssertionError(str(told)) from None
 
 
 def _outcome(name: str, check: Check, case: Case) -> Outcome:
@@ -109,8 +130,9 @@ def _outcome(name: str, check: Check, case: Case) -> Outcome:
         call(check, case)
     except NotApplicable as reason:
         return Outcome(name, check.__name__, "skipped", str(reason))
-    except AssertionError as error:
-        return Outcome(name, check.__name__, "failed", str(error) or "AssertionError")
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and that is a failure too
-        return Outcome(name, check.__name__, "failed", f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is a failure too
+        own = isinstance(error, AssertionError | InputError) and said(error)
+        return Outcome(name, check.__name__, "failed", own or blamed(error), trace(error))
     return Outcome(name, check.__name__, "passed")

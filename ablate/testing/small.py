@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from ablate.candidate import cost_of
-from ablate.component import Setting
+from ablate.component import Component, Setting
+from ablate.errors import Path
 from ablate.flops import Cost
 from ablate.kinds.backbone import Backbone
 from ablate.testing.case import NotApplicable
@@ -30,12 +32,15 @@ def settle(backbone: Backbone) -> Setting:
 
 @lru_cache(maxsize=64)
 def shrink(backbone: Backbone, setting: Setting, like: Backbone | None = None) -> Backbone:
-    """The backbone with its whole numbers halved in turn, while that makes it cheaper and it still works.
+    """The backbone with its whole numbers, and those of what it holds, halved in turn.
+
+    As long as that makes it cheaper, and it still works.
 
     like: one of its class that is small already, whose whole numbers are tried first.
     """
     if like is not None:
-        numbers = {f: getattr(like, f) for f, info in type(like).model_fields.items() if info.annotation is int}
+        there = dict(numbers_of(backbone))
+        numbers = {path: value for path, value in numbers_of(like) if path in there}
         made = _with(backbone, setting, numbers)
         if made is not None and _size(cost_of(made, setting)) <= ENOUGH * LIKE:
             return made
@@ -43,11 +48,10 @@ def shrink(backbone: Backbone, setting: Setting, like: Backbone | None = None) -
     improved = True
     while size > ENOUGH and improved:
         improved = False
-        for field, info in type(backbone).model_fields.items():
-            value = getattr(backbone, field)
-            if info.annotation is not int or value <= LEAST:
+        for path, value in numbers_of(backbone):
+            if value <= LEAST:
                 continue
-            made = _with(backbone, setting, {field: max(value // 2, LEAST)})
+            made = _with(backbone, setting, {path: max(value // 2, LEAST)})
             if made is None:
                 continue
             smaller = _size(cost_of(made, setting))
@@ -58,11 +62,35 @@ def shrink(backbone: Backbone, setting: Setting, like: Backbone | None = None) -
     return backbone
 
 
-def _with(backbone: Backbone, setting: Setting, numbers: Mapping[str, int]) -> Backbone | None:
+def numbers_of(whole: Component) -> list[tuple[Path, int]]:
+    """Every whole number of a component and of what it holds, each with its path."""
+    return [
+        ((*at, field), getattr(part, field))
+        for at, part in whole.parts()
+        for field, info in type(part).model_fields.items()
+        if info.annotation is int
+    ]
+
+
+def _changed(held: Any, path: Path, value: int) -> Any:
+    """What is held, a component or several, with another number at a path below it."""
+    if not path:
+        return value
+    first, *rest = path
+    if isinstance(held, tuple):
+        return tuple(_changed(one, tuple(rest), value) if i == first else one for i, one in enumerate(held))
+    values = {name: getattr(held, name) for name in type(held).model_fields}
+    made = type(held).model_validate({**values, first: _changed(values[str(first)], tuple(rest), value)})
+    made._called = held._called
+    return made
+
+
+def _with(backbone: Backbone, setting: Setting, numbers: Mapping[Path, int]) -> Backbone | None:
     """The backbone with other numbers; None where it does not work, whichever way it says so."""
     try:
-        values = {name: getattr(backbone, name) for name in type(backbone).model_fields}
-        made = type(backbone).model_validate({**values, **numbers})
+        made = backbone
+        for path, value in numbers.items():
+            made = _changed(made, path, value)
         if any(part.refuse(setting) for _, part in made.parts()):
             return None
         cost_of(made, setting)

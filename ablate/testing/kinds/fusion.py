@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ablate.kinds.conditioning import Context
 from ablate.kinds.fusion import Fusion
+from ablate.randomness import seed_all
 from ablate.testing import networks
-from ablate.testing.case import Case, Check
+from ablate.testing.case import SEED, Case, Check
 
 BATCH, EMBEDDING, WORDS, SIDE = 3, 24, 2, 8
 WIDTHS = [(16, 16), (16, 32), (32, 16)]  # channels of the decoder and of the skip
@@ -73,7 +74,7 @@ def _build(case: Case, channels: int, skip: int) -> nn.Module:
 
 def _live(case: Case, seed: int = 0) -> nn.Module:
     """The module somewhere in training, in eval()."""
-    torch.manual_seed(seed)
+    seed_all(SEED + seed)
     module = _build(case, *WIDTHS[1]).eval()
     with torch.no_grad():
         for p in module.parameters():

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ablate.kinds.conditioning import Context
 from ablate.kinds.gate import Gate
+from ablate.randomness import seed_all
 from ablate.testing import networks
-from ablate.testing.case import Case, Check, NotApplicable
+from ablate.testing.case import SEED, Case, Check, NotApplicable
 
 BATCH, EMBEDDING, CHANNELS, SKIP = 3, 24, 16, 32
 SIZES = [(8, 8), (5, 7), (3, 1), (1, 1)]  # maps that halve and maps that do not, and a few tokens
@@ -99,7 +100,7 @@ def _build(part: object) -> nn.Module | None:
 
 def _live(part: object, seed: int = 0, scale: float = 0.05) -> Iterator[nn.Module]:
     """The module somewhere in training, in eval(); nothing where the gate builds none."""
-    torch.manual_seed(seed)
+    seed_all(SEED + seed)
     module = _build(part)
     if module is not None:
         with torch.no_grad():

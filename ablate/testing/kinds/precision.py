@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ablate.kinds.precision import Precision
-from ablate.testing.case import Case, Check
+from ablate.randomness import seed_all
+from ablate.testing.case import SEED, Case, Check
 
 DEVICE = torch.device("cpu")
 OFF = 0.05  # relative distance from fp32
@@ -94,7 +95,7 @@ def _variants(case: Case) -> list[Precision]:
 
 
 def _network() -> nn.Module:
-    torch.manual_seed(0)
+    seed_all(SEED)
     return nn.Sequential(nn.Linear(12, 16), nn.LayerNorm(16), nn.SiLU(), nn.Linear(16, 12))
 
 
