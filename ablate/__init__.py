@@ -38,19 +38,21 @@ def run(
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
     Raises InputError where the input is wrong.
     """
+    from ablate.errors import in_python
     from ablate.results import load as load_results
     from ablate.study.launch import launch
 
-    launched = launch(
-        study,
-        out=None if out is None else Path(out),
-        overrides=_assignments(overrides),
-        plugins=plugins,
-        profile=profile,
-        executor=executor,
-        workers=workers,
-        device=device,
-    )
+    with in_python():
+        launched = launch(
+            study,
+            out=None if out is None else Path(out),
+            overrides=_assignments(overrides),
+            plugins=plugins,
+            profile=profile,
+            executor=executor,
+            workers=workers,
+            device=device,
+        )
     return load_results(launched.folder)
 
 
@@ -63,10 +65,12 @@ def load(folder: str | Path) -> Results:
 
 def plan(study: str | Path | Mapping[str, Any], *, plugins: Sequence[str] = (), **overrides: Any) -> pd.DataFrame:
     """Every candidate of a study: parameters, Gflops, memory, expected time. Trains nothing."""
+    from ablate.errors import in_python
     from ablate.study.load import load_study
     from ablate.study.plan import plan as plan_study
 
-    return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugins))
+    with in_python():
+        return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugins))
 
 
 def catalog(plugins: Sequence[str] = ()) -> Catalog:
@@ -85,15 +89,19 @@ def cost(
     candidate: str | Path | Mapping[str, Any],
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
+    plugins: Sequence[str] = (),
 ) -> Cost:
     """Parameters, macs and Gflops of a candidate, counted on the meta device: nothing is allocated.
 
     candidate: a mapping as under `base:` of a study, or a file of `studies/models/`, which brings its
-    own shape and classes. shape: (C, H, W) of what the network sees.
+    own shape and classes. shape: (C, H, W) of what the network sees. plugins: files or packages with
+    components of yours. Raises InputError, with a study's own reasons, for what no study would train.
     """
+    from ablate.errors import in_python
     from ablate.study.models import cost as cost_of_model
 
-    return cost_of_model(candidate, shape, classes)
+    with in_python():
+        return cost_of_model(candidate, shape, classes, tuple(plugins))
 
 
 def published() -> pd.DataFrame:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
@@ -22,6 +24,26 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+
+_OPTION = re.compile(r"--(plugin|set|profile|metric|samples|nfe|ema|out|device|executor|workers)\b")
+_ARGUMENTS = {"plugin": "plugins", "metric": "metrics", "set": "overrides"}
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Errors in the words of who calls a function: `plugins=`, where the command line says `--plugin`."""
+
+    def said(text: str) -> str:
+        return _OPTION.sub(lambda found: f"{_ARGUMENTS.get(found[1], found[1])}=", text)
+
+    try:
+        yield
+    except InputError as error:
+        error.message = said(error.message)
+        error.where = None if error.where is None else said(error.where)
+        error.args = (error.message,)
+        raise
 
 
 @dataclass(frozen=True)

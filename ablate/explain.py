@@ -81,6 +81,16 @@ def trace(error: BaseException) -> str:
         return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {said(error)}\n"])
 
 
+def own_trace(error: BaseException) -> str:
+    """A traceback without the frames of libraries: what of a plugin's own code led to an exception."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not foreign(f.filename)]
+    head = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
+    try:
+        return "".join([*head, *traceback.format_exception_only(error)])
+    except Exception:  # noqa: BLE001 - a plugin's own `__str__`
+        return "".join([*head, f"{type(error).__name__}: {said(error)}\n"])
+
+
 def foreign(file: str) -> bool:
     """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
     if file.startswith(_INSTALLED):  # may lie inside of Python's own

@@ -10,6 +10,7 @@ Nothing here imports torch or numpy: what is theirs is looked at where they are 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -54,6 +55,16 @@ class Before:
         """What a component must not have changed, and has."""
         found = [(s, *s.told(value, now)) for s, value, now in self._moved() if s.instead is not None]
         return [Change(state, _short(before), _short(after)) for state, before, after in found]
+
+    def on_import(self) -> list[Change]:
+        """What an import must not have changed, and has; put back. Libraries add to the environment, and may seed."""
+        found = []
+        for state, value, now in list(self._moved()):
+            if state.instead is not None and state.seeded is None and state.name != ENVIRONMENT:
+                found.append(Change(state, *map(_short, state.told(value, now))))
+                with contextlib.suppress(Exception):
+                    state.write(value)
+        return found
 
     def restore(self) -> None:
         """Put everything back, the random states too."""
@@ -130,6 +141,21 @@ def message(doing: str, changes: list[Change], place: str | None) -> str:
     at = f" (at {place})" if place else ""
     told = "; ".join(map(str, changes))
     return f"{doing} changes what is global for the process{at}: {told}"
+
+
+class ToStderr(io.TextIOBase):
+    """Where a component's prints go while stdout belongs to whoever asked: to stderr. It cannot be closed."""
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase`."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase`."""
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Nothing is closed."""
 
 
 @contextlib.contextmanager

@@ -7,17 +7,20 @@ the call.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +28,11 @@ from typing import Any
 import pluggy
 
 from ablate import hooks, kinds, provenance
-from ablate.component import Component, create, is_component, is_kind
+from ablate.component import Component, create, is_kind
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.explain import own_trace
+from ablate.isolation import Before, ToStderr, message, staying
+from ablate.mistakes import described, mistake
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,12 @@ class Catalog:
         for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
             self._find_kinds(importlib.import_module(module.name), "ablate")
         for source in (*_installed(), *map(_local, self.plugins)):
-            self._load(source)
+            before = Before()
+            with contextlib.redirect_stdout(ToStderr()), staying():  # stdout belongs to who asked
+                self._load(source)
+            if changes := before.on_import():
+                told = message(f"plugin {source.plugin}, while it is imported,", changes, None)
+                self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {told}\n"))
         provenance.framework()  # of the files as they are now, while they are imported
 
     def kinds(self) -> list[str]:
@@ -197,8 +208,8 @@ class Catalog:
             return action()
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-            self.broken.append(Broken(source.plugin, module, traceback.format_exc()))
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            self.broken.append(Broken(source.plugin, module, own_trace(error)))
             return None
 
     def _find_kinds(self, module: ModuleType, distribution: str) -> None:
@@ -209,12 +220,16 @@ class Catalog:
     def _find_components(self, module: ModuleType, source: Source) -> None:
         known = {entry.cls for entry in self.entries()}  # a package may be found by two ways
         for cls in _own_classes(module):
-            if "name" not in vars(cls) or cls in known:
+            if cls in known or (reason := mistake(cls)) == "":
                 continue
-            if not is_component(cls):
-                missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-                reason = f"class {cls.__name__} declares a name, but lacks what its kind asks for: {missing}\n"
-                self.broken.append(Broken(source.plugin, module.__name__, reason))
+            twin = None
+            if reason is None:
+                twin = next((e for e in self._entries.get(cls.kind, ()) if _same_name(e, cls, source)), None)
+            if twin is not None:
+                first = f"{twin.cls.__name__} at {twin.file}:{twin.line}"
+                reason = f"it is called {cls.kind} {cls.name!r}, and so is {first}; give one of them another name"
+            if reason is not None:
+                self.broken.append(Broken(source.plugin, module.__name__, f"{described(cls)}: {reason}\n"))
                 continue
             file = Path(inspect.getfile(cls)).resolve()
             entry = Entry(
@@ -270,13 +285,50 @@ def _installed() -> Iterable[Source]:
             yield Source(f"{distribution}:{point.name}", distribution, version, point.load)
 
 
+def unavailable(plugin: str) -> str | None:
+    """Why there is no plugin of that name, in one sentence; None where there is one to be loaded."""
+    if "\0" in plugin or not plugin.strip():
+        return f"{plugin!r} is no name of a plugin: name a .py file, or a package"
+    path = Path(plugin)
+    if plugin.endswith(".py"):
+        return None if path.is_file() else f"there is no plugin file {plugin}"
+    if path.is_file():
+        return f"{plugin} is no plugin: the name of a Python file ends in .py"
+    if os.sep in plugin or not plugin.replace(".", "").isidentifier():
+        what = "is a folder" if path.is_dir() else "is no name of a package, and there is no such file"
+        return f"{plugin} {what}: name a .py file, or a package that can be imported"
+    if _importable(plugin):
+        return None
+    near = difflib.get_close_matches(f"{plugin}.py", [p.name for p in Path().glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no package {plugin!r} that can be imported{hint or ', and no file of that name'}"
+
+
+def _importable(package: str) -> bool:
+    """Whether a package is there; one that is there and broken is loaded, which tells why."""
+    try:
+        found = importlib.util.find_spec(package)
+    except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
+        return "." in package and _importable(package.rpartition(".")[0])
+    return found is not None and (found.origin is not None or _holds_modules(found))
+
+
+def _holds_modules(found: ModuleSpec) -> bool:
+    """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
+    return any(any(Path(place).glob("*.py")) for place in found.submodule_search_locations or ())
+
+
+def _same_name(entry: Entry, cls: type[Component], source: Source) -> bool:
+    return (entry.name, entry.distribution) == (cls.name, source.distribution)
+
+
 def _local(plugin: str) -> Source:
     """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    if (reason := unavailable(plugin)) is not None:
+        raise InputError(reason)
     if not plugin.endswith(".py"):
         return Source(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
     path = Path(plugin).resolve()
-    if not path.is_file():
-        raise InputError(f"there is no plugin file {plugin}")
     held = path.read_bytes()
     content = hashlib.sha256(held).hexdigest()
     name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

@@ -201,3 +201,57 @@ def test_a_strangers_default_does_not_replace_the_kinds_own(tmp_path: Path) -> N
 def test_finding_components_imports_no_torch(tmp_path: Path) -> None:
     code = "c = Catalog(); print(json.dumps(sorted({'torch', 'ray', 'optuna', 'pandas'} & set(sys.modules))))"
     assert ask(tmp_path, code) == []
+
+
+HEAD = "from ablate.api import Weighting\n\n\nclass W(Weighting):\n"
+BODY = "    def weight(self, level, sigma_data):\n        return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("    name: str = 'w'\n", "`name` with an annotation is a field; write `name = 'w'`"),
+        ("    name = 'a:b'\n", "its name is 'a:b'"),
+        ("    name = 3\n", "its name is 3"),
+        ("    name = 'w'\n    type: int = 1\n", "a field cannot be called 'type'"),
+        ("    name = 'w'\n    kind: str = 'x'\n", "`kind` with an annotation is a field"),
+        ("    name = 'w'\n    digest: int = 1\n", "a field cannot be called 'digest'"),
+        ("    name = 'w'\n    sizes: list[int] = [1, 2]\n", "'sizes' is a list, which may change and has no hash"),
+        ("    name = 'w'\n    bound: float = float('inf')\n", "the default of field 'bound', inf, is no JSON"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Field name:UserWarning")
+def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path, field: str, told: str) -> None:
+    path = tmp_path / "w.py"
+    path.write_text(HEAD + field + BODY)
+    (broken,) = Catalog([path]).broken
+    assert broken.traceback.startswith(f"class W ({path}:4): ") and told in broken.traceback
+    assert broken.traceback.count("\n") == 1
+
+
+def test_one_name_twice_in_a_file_names_both_classes(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "twice.py", "First")
+    path.write_text(path.read_text() + GATE.format(cls="Second", name="test_gate"))
+    (broken,) = Catalog([path]).broken
+    assert f"class Second ({path}:13)" in broken.traceback and f"First at {path}:4" in broken.traceback
+
+
+def test_what_a_plugin_prints_is_no_part_of_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "prints.py"
+    path.write_text("import sys\nprint('hello')\nsys.stdout.close()\n")
+    Catalog([path])
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_plugin_that_moves_the_process_while_it_is_imported_is_refused(tmp_path: Path) -> None:
+    path, here = tmp_path / "moves.py", Path.cwd()
+    path.write_text("import os\nos.chdir('/')\nos._exit(0)\n")
+    told = " ".join(broken.traceback for broken in Catalog([path]).broken)
+    assert "the current folder was" in told and "SystemExit: 0" in told and Path.cwd() == here
+
+
+@pytest.mark.parametrize("named", ["no_such_package_at_all", "a b", "/", "pyproject.toml"])
+def test_what_is_no_plugin_is_told_in_one_line(named: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Catalog([named])
+    assert "\n" not in str(caught.value)

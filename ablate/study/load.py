@@ -17,7 +17,7 @@ from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment
-from ablate.registry import Catalog, Entry, catalog
+from ablate.registry import Catalog, Entry, catalog, unavailable
 from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
 from ablate.study.kept import kept
@@ -203,6 +203,8 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
             path = kept(folder, path) or path
         if plugin.endswith(".py") and not path.is_file():
             wrong.append(Problem(("plugins", i), f"there is no plugin file {path}{_files_beside(path)}"))
+        elif not plugin.endswith(".py") and (reason := unavailable(plugin)) is not None:
+            wrong.append(Problem(("plugins", i), reason))
         found[str(path) if plugin.endswith(".py") else plugin] = ("plugins", i)
     if len(wrong) > len(problems):
         raise _refusal(document, wrong)
@@ -210,6 +212,8 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
         path = Path(plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
             raise InputError(f"there is no plugin file {path}{_files_beside(path)}", f"--plugin {plugin}")
+        if not plugin.endswith(".py") and (reason := unavailable(plugin)) is not None:
+            raise InputError(reason, f"--plugin {plugin}")
         found.setdefault(str(path) if plugin.endswith(".py") else plugin, ())
     made = catalog(tuple(found), fresh=True)
     for broken in made.broken:
