@@ -10,6 +10,7 @@ import typer
 
 from ablate.cli import check, new
 from ablate.cli.options import Json, PluginFiles
+from ablate.cli.outcome import complain
 
 if TYPE_CHECKING:
     from ablate.registry import Broken, Catalog, Entry
@@ -54,6 +55,8 @@ def show(
     from ablate.registry import catalog
 
     known = catalog(tuple(plugin or ()))
+    for one in known.broken:
+        complain(f"plugin {one.plugin} could not be loaded: {one.reason}")
     kind, _, name = what.partition("/")
     if plot or out is not None:
         from ablate.cli.picture import picture
