@@ -138,7 +138,7 @@ def dump(tree: ast.AST, docstrings: bool = False) -> str:
             continue
         parts: list[Any] = [type(item).__name__, "("]
         for field in item._fields:
-            value = getattr(item, field, None)
+            value: Any = getattr(item, field, None)
             if field == "body" and not docstrings and isinstance(item, _HOLD_DOCSTRINGS):
                 value = value[1:] if _is_text(value[:1]) else value
             if field == "values" and isinstance(item, ast.JoinedStr):
