@@ -38,6 +38,7 @@ from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.kinds.probe import Probe
 from ablate.memory import Gauge, out_of_memory, release_memory
+from ablate.noisiness import noise
 from ablate.preview import contact_sheet
 from ablate.probing import Probing
 from ablate.registry import Catalog, catalog
@@ -118,6 +119,7 @@ class Segment:
 
     def __init__(self, job: Job, folder: Path, stop: Stop) -> None:
         self.begun = time.monotonic()
+        self.noise: float | None = None  # of the samples: see `ablate.noisiness`
         self.job = job
         self.folder = folder
         self.device = torch.device(job["device"])
@@ -203,6 +205,7 @@ class Segment:
             "files": records.hashes(self.folder, BESIDE),
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
+            **({"noise": self.noise} if self.noise is not None else {}),
             **({"skipped_steps": training.vitals.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
@@ -226,6 +229,7 @@ class Segment:
                 training.pause,
                 learner.companion_network,
             )
+        self.noise = noise(shown, self.dataset.reference_images)
         if len(shown):
             array, picture = io.BytesIO(), io.BytesIO()
             np.save(array, shown, allow_pickle=False)

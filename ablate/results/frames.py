@@ -31,7 +31,8 @@ TRIAL = (
 )
 EXTRA = (
     *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "failure", "message", "data_hash"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "failure", "message"),
+    "data_hash",
 )
 METRIC = (
     "trial",
@@ -67,7 +68,7 @@ _NUMBERS = {
         "grad_norm_clipped",
         "images_per_second",
     ),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate import launches
 from ablate.errors import InputError, did_you_mean
+from ablate.noisiness import TOLD
 from ablate.results import probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
@@ -32,9 +33,9 @@ def load(folder: str | Path) -> Results:
         near = [p.name for p in path.parent.iterdir() if store.is_study(p)] if path.parent.is_dir() else []
         raise InputError(f"there is no such folder{did_you_mean(path.name, near)}", str(path))
     if not path.is_dir() or not store.is_study(path):
-        what = "is a file, not a study's folder" if path.is_file() else "is no study's folder"
-        hint = "; give its folder, such as results/NAME" if path.is_file() else ""
-        raise InputError(f"{what}: it holds neither lock.json nor trials; ablate run makes one{hint}", str(path))
+        hint = "; this is a file: give a folder, such as results/NAME" if path.is_file() else ""
+        told = "is no study's folder: it holds neither lock.json nor trials; ablate run makes one"
+        raise InputError(f"{told}{hint}", str(path))
     return Results(path)
 
 
@@ -127,9 +128,20 @@ class Results:
 
     @property
     def warnings(self) -> list[str]:
-        """Files that could not be read, each with the reason."""
+        """Files that could not be read, each with the reason; candidates whose samples are still noise."""
         _ = self.lock, self.study
-        return [*self._warnings, *self._stored.warnings]
+        return [*self._warnings, *self._stored.warnings, *self._noisy()]
+
+    def _noisy(self) -> list[str]:
+        trials = self.trials
+        if "noise" not in trials or trials["noise"].isna().all():
+            return []
+        shares = trials.groupby("candidate", sort=False)["noise"].mean()
+        return [
+            f"samples of {name} are hardly better than noise ({share:.2f}; 0: as smooth as the data, 1: noise): "
+            "train longer, or raise the learning rate"
+            for name, share in shares[shares > TOLD].items()
+        ]
 
     @property
     def states(self) -> dict[str, int]:
