@@ -22,6 +22,7 @@ from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog, catalog
+from ablate.sample_cost import sample_gflops
 from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of, versions
 from ablate.snapshots import Snapshots
 from ablate.train import Learner
@@ -132,7 +133,8 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         pause,
         learner.companion_network,
     )
-    return rows
+    cost = sample_gflops(candidate, data.setting(), job["gflops"])
+    return [{**row, "sample_gflops": cost} for row in rows]
 
 
 def _averages(learner: Learner, folder: Path, wanted: list[str | float] | None) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from ablate.noisiness import noise
 from ablate.preview import contact_sheet
 from ablate.probing import Probing
 from ablate.registry import Catalog, catalog
+from ablate.sample_cost import sample_gflops
 from ablate.train import Images, Learner
 from ablate.training import Training
 from ablate.trial import Budget, Evaluation
@@ -184,6 +185,7 @@ class Segment:
             "schema": 1,
             **{key: self.job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             **({"matched": self.job["matched"]} if "matched" in self.job else {}),
+            **({"sample_gflops": self.job["sample_gflops"]} if "sample_gflops" in self.job else {}),
             "state": "complete" if divergence is None else "diverged",
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,
@@ -236,7 +238,8 @@ class Segment:
             contact_sheet(shown).save(picture, "PNG")
             write_atomic(self.folder / "samples.npy", array.getvalue())
             write_atomic(self.folder / "samples.png", picture.getvalue())
-        return rows
+        cost = sample_gflops(self.candidate, self.setting, self.job["gflops"])
+        return [{**row, "sample_gflops": cost} for row in rows]
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """The effective weight on the squared x0-error over log SNR."""

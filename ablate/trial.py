@@ -18,6 +18,7 @@ from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
 from ablate.kinds.probe import Probe
+from ablate.sample_cost import sample_gflops
 
 if TYPE_CHECKING:
     from ablate.flops import Cost
@@ -144,6 +145,7 @@ class Question:
             "params": None if cost is None else cost.params,
             "gflops": None if cost is None else cost.gflops,
             "macs": None if cost is None else cost.macs,
+            "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
             **({"matched": self.size(candidate)} if self.matched else {}),
         }
         named = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}

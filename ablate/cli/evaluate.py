@@ -70,11 +70,15 @@ def evaluate(
     if as_json:
         from ablate.cli.terminal import emit_json
 
-        rows = [] if table is None else table.astype(object).where(table.notna(), None).to_dict("records")
-        emit_json({"measured": found.measured, "reused": found.reused, "failed": found.failed, "front": rows})
+        points = [] if table is None else table.astype(object).where(table.notna(), None).to_dict("records")
+        emit_json({"measured": found.measured, "reused": found.reused, "failed": found.failed, "front": points})
     else:
         if table is not None:
-            hidden = [c for c in table.columns if c.startswith("c.") or c in ("config_hash", "gflops.sd", "failed")]
+            hidden = [
+                c
+                for c in table.columns
+                if c.startswith("c.") or c in ("config_hash", "gflops.sd", "sample_gflops.sd", "failed")
+            ]
             shown = table.drop(columns=hidden)
             if "solver_settings" in shown:
                 shown["solver_settings"] = shown["solver_settings"].map(told_apart(shown["solver_settings"]))
@@ -113,7 +117,8 @@ def _table(results: Results, found: Remeasured) -> pd.DataFrame | None:
         return None
     column = quality.column if quality is not None and quality.column in columns else columns[0]
     try:
-        return results.among(rows).front([column, "gflops"], along=found.axes)
+        cost = "sample_gflops" if rows["sample_gflops"].notna().all() else "gflops"
+        return results.among(rows).front([column, cost], along=found.axes)
     except InputError as error:
         complain(str(error))
         return None

@@ -30,6 +30,7 @@ TRIAL = (
     "versions",
 )
 EXTRA = (
+    "sample_gflops",
     *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "failure", "message"),
     "data_hash",
@@ -50,10 +51,12 @@ METRIC = (
     "reference_hash",
     "quantisation",
     "solver_settings",
+    "sample_gflops",
 )
-ADDED = ("solver_settings",)  # columns that folders of earlier versions do not have
+ADDED = ("solver_settings", "sample_gflops")  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
+    "sample_gflops",
     *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
     *(
         "evaluate_seconds",

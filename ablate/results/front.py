@@ -94,6 +94,10 @@ def front(
     if explained:
         told = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
         attrs["note"] = f"the study itself varies how values are taken: {told}"
+    moved = {*axes, *(field for fields in explained.values() for field in fields)} & {"nfe", "guidance"}
+    if moved and "gflops" in columns and "sample_gflops" not in columns:
+        told = f"gflops is one call without guidance: what {' and '.join(sorted(moved))} cost is in sample_gflops"
+        attrs["note"] = f"{attrs['note']}; {told}" if "note" in attrs else told
     table = table.iloc[order].reset_index(drop=True)
     table.attrs.update(attrs)
     return table

@@ -14,7 +14,7 @@ from ablate.results.frames import last_rows
 from ablate.results.probes import labels
 from ablate.trial import STATIC
 
-COSTS = (*STATIC, "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "train_memory_bytes", "images")
+COSTS = (*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "train_memory_bytes", "images")
 RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
@@ -121,6 +121,11 @@ def values(
             kept = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
             held = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
             frame[goal.column] = held.where(kept)
+            if goal.column == "sample_gflops" and (metric := next((o for o in objectives if not o.is_recorded), None)):
+                rows = _rows(metric, trials, metrics, where or {})  # what the samples cost that were measured
+                if "sample_gflops" in rows:
+                    taken = trials["trial"].map(rows.set_index("trial")["sample_gflops"]).astype(float)
+                    frame[goal.column] = taken.fillna(frame[goal.column])
             continue
         rows = _rows(goal, trials, metrics, where or {})
         if reasons := _explain(goal, rows, trials):

@@ -13,6 +13,7 @@ from ablate.errors import InputError
 from ablate.explain import blamed
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
+from ablate.sample_cost import sample_gflops
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.load import LoadedStudy
@@ -63,7 +64,9 @@ def plan(
 def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
     candidate = loaded.candidate(assignment)
     question = loaded.question
-    numbers: dict[str, Any] = dict.fromkeys(("params", "gflops", "macs", "memory_bytes", "seconds", "images"))
+    numbers: dict[str, Any] = dict.fromkeys(
+        ("params", "gflops", "macs", "sample_gflops", "memory_bytes", "seconds", "images")
+    )
     failure = None
     try:
         numbers |= _numbers(loaded, candidate, device)
@@ -90,6 +93,7 @@ def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str
         "params": cost.params,
         "gflops": cost.gflops,
         "macs": cost.macs,
+        "sample_gflops": sample_gflops(candidate, question.setting, cost.gflops),
         "memory_bytes": memory_bytes(candidate, question.setting, device),
         "seconds": _seconds(loaded, candidate, cost, images, device),
         "images": images,

@@ -36,7 +36,7 @@ def _folder_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_folder_name), Field(json_schema_extra={"pattern": _NAME})]
 
 # What a trial costs or is trained to: known of every trial, smaller is better.
-COSTS = ("gflops", "params", "macs", "seconds", "peak_memory_bytes", "train_memory_bytes", "loss")
+COSTS = ("gflops", "params", "macs", "sample_gflops", "seconds", "peak_memory_bytes", "train_memory_bytes", "loss")
 
 
 class Study(Config):

@@ -208,3 +208,15 @@ def test_lengths_are_rebuilt_from_snapshots(tmp_path, monkeypatch):
     assert {"post_hoc(0.06)", "post_hoc(0.1)"} <= set(metrics["ema"])
     (why,) = again(tmp_path / "s", averages=[0.4]).failed.values()
     assert "0.4" in why
+
+
+def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(folder):
+    again(folder, nfe=[2, 6])
+    results = load(folder)
+    table = results.front(["kid", "sample_gflops"], along=["nfe"])
+    each = table["sample_gflops"] / table["nfe"]
+    assert each.round(9).nunique() == 2 and set(table["nfe"]) == {2, 3, 6}, (
+        "two networks; a cost in step with the calls"
+    )
+    assert set(results.trials["sample_gflops"]) == set(table.loc[table["nfe"] == 3, "sample_gflops"])
+    assert "sample_gflops" in results.front(["kid", "gflops"], along=["nfe"]).attrs["note"]

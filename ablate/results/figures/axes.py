@@ -67,7 +67,7 @@ def _points(results: Results, goal: Objective, field: str) -> tuple[pd.DataFrame
     except InputError:
         return None
     apart = told_apart(rows["solver_settings"])
-    kept = {field: apart.get(str(value), value) for field, value in where.items() if not pd.isna(value)}
+    kept = {field: apart.get(str(value), value) for field, value in where.items() if value is not None and value == value}
     plain = ("guidance", "solver_settings")
     held = ", ".join(str(value) if name in plain else f"{name} {value}" for name, value in kept.items())
     return table, f"at {held}" if held else ""
