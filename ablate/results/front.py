@@ -66,7 +66,8 @@ def front(
         frame, why = values(trials, metrics, measured_goals, {**(where or {}), **at})
         frame = frame.assign(**{axis: at[axis] for axis in axes if axis in columns})
         explained.update(why)
-        means = {str(key): row for key, row in _means(frame, columns).to_dict("index").items()}
+        held = _means(frame, columns).to_dict("index")
+        means = {str(key): {str(name): value for name, value in row.items()} for key, row in held.items()}
         found = [_row(c, means, columns, at) for c in candidates]
         rows.extend(row for row in found if row["n"] or not axes)  # not every candidate is measured at every value
     table = pd.DataFrame(rows)
