@@ -196,7 +196,7 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"it ended with exit code {code} in the midst of a job"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    told = {
+    told: dict[int, str] = {
         signal.SIGKILL: "it was killed (by hand, or because the machine ran out of memory)",
         signal.SIGSEGV: "it crashed in native code",
         signal.SIGABRT: "it was aborted by native code",

@@ -157,26 +157,27 @@ class RayPool(QueuePool):
 
     def _end(self) -> None:
         ray = _ray()
-        told = [stop_file(folder) for name, folder in self._folders.items() if name in self._tasks]
+        told = {name: stop_file(folder) for name, folder in self._folders.items() if name in self._tasks}
         try:
             self._ask_to_stop(told)
             for reference in list(self._tasks.values()):
                 ray.cancel(reference, force=True)
         finally:
             self._cluster.close()
-            for file in told:
+            for file in told.values():
                 with contextlib.suppress(OSError):
                     file.unlink()
 
-    def _ask_to_stop(self, told: list[Path]) -> None:
+    def _ask_to_stop(self, told: dict[str, Path]) -> None:
         """Let what runs write its checkpoint; what never asks, or does not see the folder, is not waited for longer."""
         if not told or not self._cluster.alive():
             return
-        for file in told:
+        begun = {name for name, file in told.items() if file.parent.is_dir()}  # a worker has made its folder
+        for name in begun:
             with contextlib.suppress(OSError):
-                file.touch()
+                told[name].touch()
         end = time.monotonic() + GRACE
-        while any(name in self._tasks for name in self._folders) and time.monotonic() < end:
+        while not begun.isdisjoint(self._tasks) and time.monotonic() < end:
             time.sleep(0.05)
 
 

@@ -14,7 +14,10 @@ def main(executor: str, folder: str, do: str) -> int:
     with chosen.start("work_for_tests:work", "cpu") as pool:
         try:
             for i in range(pool.slots):
-                pool.submit({"job": str(i), "do": do, "seconds": 120, "file": f"{folder}/{i}.pid"})
+                Path(folder, str(i)).mkdir()
+                pool.submit(
+                    {"job": str(i), "do": do, "seconds": 120, "file": f"{folder}/{i}.pid", "folder": f"{folder}/{i}"}
+                )
             while True:
                 for report in pool.wait(0.25):
                     print(report, flush=True)

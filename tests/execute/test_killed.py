@@ -92,21 +92,23 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do
 def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path) -> None:
     from ablate.execute.cluster import _sweep
 
-    with driver("ray", tmp_path, "spin", temporary) as interrupted:
+    with driver("ray", tmp_path, "sleep", temporary) as interrupted:
         _sweep(temporary)
         assert len(interrupted.folders()) == 1  # not swept: its driver lives
         os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
-        out, errors = interrupted.process.communicate(timeout=30)
+        out, errors = interrupted.process.communicate(timeout=120)
         assert interrupted.process.returncode == 130
         assert (out, errors) == ("", "")
         assert interrupted.alive() == []
         assert interrupted.folders() == []
+    assert len(list(tmp_path.glob("*.stopped"))) == 2  # they were asked first, and had time for a checkpoint
+    assert not list(tmp_path.glob("*/.stop"))
 
 
 def test_local_interrupt_stops_the_job(tmp_path: Path, temporary: Path) -> None:
     with driver("local", tmp_path, "sleep", temporary) as interrupted:
         os.killpg(interrupted.process.pid, signal.SIGINT)
-        _, errors = interrupted.process.communicate(timeout=20)
+        _, errors = interrupted.process.communicate(timeout=120)
         assert (interrupted.process.returncode, errors) == (130, "")
         assert (tmp_path / "0.stopped").exists()
         assert interrupted.alive() == []
