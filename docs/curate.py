@@ -1,0 +1,53 @@
+"""Keep a finished study under results/curated: what a reader needs of its folder, without the weights.
+
+    python docs/curate.py results/dit_conditioning [...]
+
+Tables, records, curves, samples, figures, Optuna's ledger and the log of launches are kept, so that `ablate.load`,
+`ablate report` and `ablate dashboard` read the curated folder as any other. Checkpoints and snapshots are not, nor
+what names places of the machine (job.json), so a curated study cannot go on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+CURATED = Path(__file__).resolve().parent.parent / "results" / "curated"
+KEPT = (
+    *("study.yaml", "lock.json", "launches.jsonl", "optuna.db", "*.parquet", "sources/*", "figures/*.png"),
+    *(f"trials/*/{name}" for name in ("record.json", "failure.json", "curve.json", "probes.json", "samples.png")),
+    "trials/*/measured/*.json",
+)
+MOST = 30 * 2**20  # bytes of all curated studies together
+
+
+def curate(folder: Path) -> Path:
+    """Replace the curated copy of a study's folder; its place."""
+    place = CURATED / folder.name
+    shutil.rmtree(place, ignore_errors=True)
+    for pattern in KEPT:
+        for file in sorted(folder.glob(pattern)):
+            kept = place / file.relative_to(folder)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, kept)
+    return place
+
+
+def main() -> None:
+    """Curate the folders that are named, and say what they take."""
+    for name in sys.argv[1:]:
+        place = curate(Path(name))
+        print(f"{place.name}: {_size(place) / 2**10:.0f} KiB")
+    total = _size(CURATED)
+    print(f"all: {total / 2**20:.1f} MiB")
+    if total > MOST:
+        sys.exit(f"more than {MOST / 2**20:.0f} MiB")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    main()
