@@ -98,6 +98,11 @@ class _InOrder:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (self._count, *self._held.shape[1:])
+
     def __getitem__(self, part: slice) -> NDArray[np.uint8]:
         first, last, _ = part.indices(self._count)
         if first == 0:

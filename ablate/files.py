@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = ".tmp"
+DIGESTED = 2**28  # bytes of one file that a digest of its content reads, at the most
+_BLOCK = 2**20
 
 
 def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
@@ -49,6 +52,28 @@ def write_json(path: Path, data: Any, durable: bool = True) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; FileNotFoundError and json.JSONDecodeError pass through."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def stamp(path: Path) -> str:
+    """What changes when a file does, without reading it: its number, size and times.
+
+    Size and time of the content are not enough: a copy that keeps its times (cp -p, an unpacked archive) may share
+    both with another file. The time of the last change of the entry itself cannot be set by a program.
+    """
+    known = path.stat()
+    return f"{known.st_ino}:{known.st_size}@{known.st_mtime_ns}/{known.st_ctime_ns}"
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file's size and content; of a file beyond 256 MiB, of blocks spread evenly over it."""
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
+    blocks, most = -(-size // _BLOCK), DIGESTED // _BLOCK
+    with path.open("rb") as file:
+        for i in range(min(blocks, most)):
+            file.seek((i if blocks <= most else i * (blocks - 1) // (most - 1)) * _BLOCK)
+            found.update(file.read(_BLOCK))
+    return found.hexdigest()
 
 
 def sweep(folder: Path) -> None:

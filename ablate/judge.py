@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.component import digest
-from ablate.files import write_atomic
+from ablate.files import content_digest, write_atomic
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features, HeadsExtractor
 from ablate.kinds.metric import Collector, Metric
@@ -138,20 +138,35 @@ def reference_features(
 ) -> dict[str, NDArray[np.floating[Any]]]:
     """{head: (M, D)} of the reference images, in the precision in which they were computed.
 
-    They are kept on disk under the hashes of features and data, and mapped into memory from there.
+    They are kept on disk under the hashes of features and data, and mapped into memory from there; what
+    was cut short or changed since it was written is computed anew.
     """
     keys = {head: digest([features.identity(), dataset.hash, head]) for head in heads}
     files = {head: cache / "features" / f"{keys[head]}.npy" for head in heads}
-    missing = {head for head in heads if keys[head] not in _references and not files[head].is_file()}
+    missing = {head for head in heads if keys[head] not in _references and not _whole(files[head])}
     if missing:
         for head, vectors in _look(features, missing, dataset.reference_images, device, pause).items():
             content = io.BytesIO()
             np.save(content, vectors, allow_pickle=False)
             write_atomic(files[head], content.getvalue())
+            write_atomic(_sum_of(files[head]), content_digest(files[head]))
     for head in heads:
         if keys[head] not in _references:
             _references[keys[head]] = np.load(files[head], mmap_mode="r", allow_pickle=False)
     return {head: _references[keys[head]] for head in heads}
+
+
+def _sum_of(file: Path) -> Path:
+    """Where the digest of a kept file stands."""
+    return file.with_suffix(".sum")
+
+
+def _whole(file: Path) -> bool:
+    """Whether a kept file is there as it was written."""
+    try:
+        return _sum_of(file).read_text() == content_digest(file)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _look(

@@ -109,6 +109,7 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
         else {n: int(c) for n, c in zip(names, counted, strict=True)},
         "copies": len(hashes) - len(set(hashes)),
         "skipped": pictures.skipped,
+        "notes": [*pictures.source.notes, *(f"{n} of the pictures {word}" for word, n in pictures.remarks.items())],
         "hash": hashlib.sha256(shape + b"".join(sorted(labelled))).hexdigest(),
         "sheet": str(sheet),
     }
@@ -129,6 +130,7 @@ def _tell(found: dict[str, Any]) -> None:
     if found["skipped"]:
         named = ", ".join(f"{name} ({why})" for name, why in list(found["skipped"].items())[:CLASSES_TOLD])
         rows.insert(1, ("left out", f"{len(found['skipped'])}: {named}"))
+    rows += [("note", note) for note in found["notes"]]
     table(("what", ""), rows, wrap="")
 
 

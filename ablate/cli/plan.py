@@ -114,6 +114,8 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
         for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
     ]
     table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
+    for line in frame.attrs["data"]:
+        complain(f"data: {line}")
     for warning in frame.attrs["warnings"]:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):

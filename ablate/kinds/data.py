@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.component import Component, Setting
+from ablate.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,12 +48,32 @@ class Dataset:
     mirrored: NDArray[np.floating] | None = None  # latents of the mirrored images: drawn every second time
     encoding: Encoding | None = None
 
+    def __post_init__(self) -> None:
+        """Raise InputError for what is no set of images: points, sequences, videos, or labels of another number."""
+        for name, images, labels in (
+            ("images", self.images, self.labels),
+            ("reference images", self.reference_images, self.reference_labels),
+        ):
+            if len(images.shape) != 4:
+                raise InputError(f"{name} are of shape {tuple(images.shape)}; images are (N, C, H, W)")
+            if labels is not None and labels.shape != (len(images),):
+                raise InputError(f"{len(images)} {name} have labels of shape {labels.shape}; one each is needed")
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what the network sees."""
         channels, height, width = self.images.shape[1:]
         halves = 2 if self.encoding is not None and self.encoding.sampled else 1
         return channels // halves, height, width
+
+
+def image_setting(data: Data) -> Setting:
+    """The data's shape and classes. Raises InputError where they are no images (C, H, W): points, sequences, videos."""
+    setting = data.setting()
+    if len(setting.shape) != 3 or not all(isinstance(side, int) and side > 0 for side in setting.shape):
+        told = f"data {data.name!r} are of shape {tuple(setting.shape)}"
+        raise InputError(f"{told}; a study is of images: (channels, height, width)")
+    return setting
 
 
 class Data(Component):
@@ -66,6 +88,14 @@ class Data(Component):
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
         """The images; what is slow to make is kept under `cache` (written atomically)."""
+
+    def describe(self, cache: Path) -> Sequence[str]:
+        """What the data are taken for, a line each, for people: how many, size, classes, what is left out and why.
+
+        It reads names and headers, and what an earlier reading left in `cache`; it does not read all images.
+        """
+        shape, classes = "×".join(map(str, self.setting().shape)), self.setting().classes
+        return [f"items of {shape}, {'no labels' if classes is None else f'{classes} classes'}"]
 
     def check(self, cache: Path) -> None:
         """Raise InputError for what shows only when the images are read, before a study writes anything."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
 from ablate.pictures.decode import MOST_BYTES, SUFFIXES, Damaged, decode
-from ablate.pictures.labels import FILE, Labelling, from_folders, from_json
+from ablate.pictures.folder import notes_of, table_of
+from ablate.pictures.labels import Labelling, from_folders, from_json
 from ablate.pictures.source import Source, stamp_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Archive(Source):
     """The pictures of a zip archive in the order of their paths; labels from its dataset.json."""
 
     def __init__(self, path: Path, labelling: Labelling) -> None:
+        super().__init__()
         self.path = path
         self._zip, entries = open_zip(path)
         self.names = sorted(n for n in entries if _shown(n) and PurePosixPath(n).suffix.lower() in SUFFIXES)
@@ -34,13 +36,19 @@ class Archive(Source):
             raise InputError(f"there is no picture in this archive of {len(entries)} files", str(path))
         if labelling == "folders":
             self.labels, self.classes = from_folders(self.names, str(path))
-        elif labelling == "file" and FILE in entries:
-            self.labels = from_json(self._read(FILE), self.names, f"{path}:{FILE}")
+        table = table_of(entries.keys(), self.names)
+        if labelling == "file" and table:
+            above = PurePosixPath(table).parent
+            names = [PurePosixPath(name).relative_to(above).as_posix() for name in self.names]
+            self.labels = from_json(self._read(table), names, f"{path}:{table}")
+        hidden = [name for name in entries if not _shown(name)]
+        others = [name for name in entries if _shown(name)]
+        self.notes = notes_of(others, self.names, table, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """(C, H, W) of one entry; its checksum is verified."""
         try:
-            return decode(self._zip.read(self.names[i]))
+            return decode(self._zip.read(self.names[i]), self.remarks.append)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise Damaged(str(error)) from None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAIRS = (("images", "labels"), ("arr_0", "arr_1"))  # names of pixels and labels, in turn
+Names = tuple[str | None, str | None]  # of the arrays of pixels and labels; None: those of PAIRS
 PICKLED = "Python objects in dtype"  # as numpy says it of an npy
 LOCAL_HEADER = 30  # bytes of a zip entry's local header, before its name
 
@@ -30,11 +31,12 @@ class Arrays(Source):
     What is stored plainly is memory-mapped; what is compressed is unpacked once, into memory.
     """
 
-    def __init__(self, path: Path, labelling: Labelling) -> None:
+    def __init__(self, path: Path, labelling: Labelling, names: Names = (None, None)) -> None:
+        super().__init__()
         self.path = path
         if labelling == "folders":
             raise InputError("an array has no sub-folders; say labels: file, or none", str(path))
-        images, labels = self._open(path)
+        images, labels, left = _open(path, names)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise InputError(_unfit(images), str(path))
         if images.ndim == 3:
@@ -49,6 +51,9 @@ class Arrays(Source):
         self.names = [f"image {i}" for i in range(len(images))]
         if labels is not None and labelling == "file":
             self.labels = checked(labels, len(images), str(path))
+        elif labels is not None:
+            left = [*left, "the labels"]
+        self.notes = [f"left out: {', '.join(left)}"] if left else []
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """(C, H, W) of one image."""
@@ -58,17 +63,22 @@ class Arrays(Source):
         """Size and time of the file."""
         return stamp_of(self.path)
 
-    @staticmethod
-    def _open(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        if path.suffix == ".npy":
-            return open_npy(path), None
-        known = list_npz(path)
-        for pixels, labels in PAIRS:
-            if pixels in known:
-                return open_npz(path, pixels), open_npz(path, labels) if labels in known else None
-        wanted = " or ".join(repr(pixels) for pixels, _ in PAIRS)
-        held = ", ".join(sorted(known)) or "nothing"
-        raise InputError(f"there is no array {wanted} here, only {held}", str(path))
+
+def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
+    """Pixels, labels if there are any, and the names of what is left out. InputError for a name that is not there."""
+    if path.suffix == ".npy":
+        return open_npy(path), None, []
+    known = list_npz(path)
+    held = ", ".join(sorted(known)) or "nothing"
+    found = next((pixels for pixels, _ in PAIRS if pixels in known), None) if names[0] is None else names[0]
+    if found not in known:
+        wanted = " or ".join(repr(pixels) for pixels, _ in PAIRS) if found is None else repr(found)
+        raise InputError(f"there is no array {wanted} here, only {held}; say image_array: NAME", str(path))
+    labels = dict(PAIRS).get(found) if names[1] is None else names[1]
+    if names[1] is not None and labels not in known:
+        raise InputError(f"there is no array {labels!r} here, only {held}", str(path))
+    left = [f"array {name}" for name in sorted(known - {found, labels})]
+    return open_npz(path, found), open_npz(path, labels) if labels is not None and labels in known else None, left
 
 
 def open_npy(path: Path) -> NDArray[Any]:

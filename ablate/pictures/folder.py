@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
 from ablate.pictures.decode import MOST_BYTES, SUFFIXES, Damaged, decode
-from ablate.pictures.labels import FILE, Labelling, from_folders, from_json
+from ablate.pictures.labels import FILE, Labelling, from_folders, from_json, looks_like
 from ablate.pictures.source import Source, stamp_of
 
 if TYPE_CHECKING:
@@ -26,26 +27,32 @@ class Folder(Source):
     """
 
     def __init__(self, path: Path, labelling: Labelling) -> None:
+        super().__init__()
         self.path = path
-        files = sorted(list_files(path))
+        hidden: list[str] = []
+        files = sorted(list_files(path, hidden))
         self.names = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
         if not self.names:
             endings = Counter(Path(name).suffix or "no suffix" for name in files)
             held = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(4))
             told = f"only other files ({held})" if held else "and nothing else"
             raise InputError(f"there is no picture below this folder, {told}", str(path))
-        self._table = path / FILE if FILE in files else None
+        table = table_of(files, self.names)
+        self._table = path / table if table else None
         if labelling == "folders":
             self.labels, self.classes = from_folders(self.names, str(path))
         elif labelling == "file" and self._table:
-            self.labels = from_json(self._table.read_bytes(), self.names, str(self._table))
+            above = self._table.relative_to(path).parent
+            names = [Path(name).relative_to(above).as_posix() for name in self.names]
+            self.labels = from_json(self._table.read_bytes(), names, str(self._table))
+        self.notes = notes_of(files, self.names, table, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """(C, H, W) of one file."""
         file = self.path / self.names[i]
         if file.stat().st_size > MOST_BYTES:
             raise Damaged(f"a file of {file.stat().st_size >> 20} MiB")
-        return decode(file.read_bytes())
+        return decode(file.read_bytes(), self.remarks.append)
 
     def stamp(self) -> str:
         """Names, sizes and times of all files."""
@@ -53,8 +60,31 @@ class Folder(Source):
         return "\n".join(f"{file.relative_to(self.path)} {stamp_of(file)}" for file in files)
 
 
-def list_files(root: Path) -> Iterator[str]:
-    """Paths relative to root, with forward slashes, of what is no link and not hidden.
+def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
+    """The dataset.json that stands at the top, or in the one folder in which all pictures lie."""
+    folders = [PurePosixPath(name).parts[:-1] for name in pictures]
+    shared = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
+    common = PurePosixPath(*(level[0] for level in shared))
+    return next((name for at in (common, *common.parents) if (name := (at / FILE).as_posix()) in files), None)
+
+
+def notes_of(
+    files: Sequence[str], pictures: Sequence[str], table: str | None, hidden: Sequence[str], labelled: bool
+) -> list[str]:
+    """What was left out, and what might be meant otherwise, for people."""
+    taken = {*pictures, *([table] if table else [])}
+    others = Counter(Path(name).suffix.lower() or "no suffix" for name in files if name not in taken)
+    told = [f"{n} {ending}" for ending, n in others.most_common(4)]
+    more = sum(others.values()) - sum(n for _, n in others.most_common(4))
+    notes = [f"left out: {', '.join(told)}{f' and {more} more' if more else ''}, which are no pictures"] if told else []
+    if hidden:
+        notes.append(f"left out: {len(hidden)} hidden or linked, such as {hidden[0]}")
+    meant = None if labelled else looks_like(pictures)
+    return [*notes, meant] if meant else notes
+
+
+def list_files(root: Path, hidden: list[str] | None = None) -> Iterator[str]:
+    """Paths relative to root, with forward slashes, of what is no link and not hidden; those go into `hidden`.
 
     Raises InputError for a link that leads out of the folder, and for what cannot be read.
     """
@@ -64,6 +94,9 @@ def list_files(root: Path) -> Iterator[str]:
 
     inside = os.path.realpath(root)
     for folder, folders, files in os.walk(root, onerror=refuse):
+        passed = [name for name in (*files, *folders) if name.startswith(".")]
+        if hidden is not None:
+            hidden += [Path(folder, name).relative_to(root).as_posix() for name in passed]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in (*files, *folders):
             path = Path(folder, name)
@@ -73,5 +106,7 @@ def list_files(root: Path) -> Iterator[str]:
                 target = os.path.realpath(path)
                 if os.path.commonpath([target, inside]) != inside or not os.path.exists(target):  # noqa: PTH110
                     raise InputError(f"this link leads out of {root}, or nowhere; put the file itself there", str(path))
+                if hidden is not None:
+                    hidden.append(path.relative_to(root).as_posix())
             elif path.is_file():
                 yield path.relative_to(root).as_posix()

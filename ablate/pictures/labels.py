@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Labelling = Literal["file", "folders", "none"]
 FILE = "dataset.json"
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "evaluation"}
 MOST_CLASSES = 100_000  # one stray label of 10^9 would be an embedding of as many rows
 
 
@@ -48,17 +49,39 @@ def from_json(text: bytes, names: Sequence[str], where: str) -> NDArray[np.int64
 
 
 def from_folders(names: Sequence[str], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """(N,) labels and the classes' names: the first folder in which the paths differ, in alphabetical order."""
+    """(N,) labels and the classes' names: the first folder in which the paths differ, in alphabetical order.
+
+    Raises InputError where pictures lie outside of any, in one alone, or in the parts of a data set.
+    """
     parts = [PurePosixPath(name).parts[:-1] for name in names]
     common = 0
     while all(len(p) > common for p in parts) and len({p[common] for p in parts}) == 1:
         common += 1
     bare = next((name for name, p in zip(names, parts, strict=True) if len(p) <= common), None)
+    if common and all(len(p) == common for p in parts):
+        one = "/".join(parts[0][:common])
+        told = f"all pictures lie in one folder, {one!r}, so there is one class alone"
+        raise InputError(f"{told}; give the folder above the classes, or say labels: none", where)
     if bare is not None:
         raise InputError(f"classes by sub-folder need every picture in one, and {bare} lies in none", where)
     classes = sorted({p[common] for p in parts})
+    if {name.lower() for name in classes} <= PARTS:
+        told = f"the sub-folders {' and '.join(classes)} are parts of a data set, not classes"
+        raise InputError(f"{told}: give one of them as the path", where)
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[p[common]] for p in parts], dtype=np.int64), tuple(classes)
+
+
+def looks_like(names: Sequence[str]) -> str | None:
+    """What sub-folders might mean that are not taken for classes, for people; None where there are none."""
+    parts = [PurePosixPath(name).parts[:-1] for name in names]
+    first = sorted({p[0] for p in parts if p})
+    if len(first) < 2 or any(not p for p in parts):
+        return None
+    shown = ", ".join(first[:4]) + (", …" if len(first) > 4 else "")
+    if {name.lower() for name in first} <= PARTS:
+        return f"the parts {shown} are taken together; give one of them as the path to take it alone"
+    return f"the sub-folders {shown} are not taken for classes; labels: folders does that"
 
 
 def checked(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:

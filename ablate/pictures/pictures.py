@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from ablate.errors import InputError, did_you_mean
 from ablate.pictures.archive import Archive
-from ablate.pictures.arrays import Arrays
+from ablate.pictures.arrays import Arrays, Names
 from ablate.pictures.decode import Damaged
 from ablate.pictures.folder import Folder
 from ablate.pictures.labels import Labelling
@@ -36,6 +37,7 @@ def open_pictures(
     labels: Labelling = "file",
     limit: int | None = None,
     skip_corrupt: bool = False,
+    arrays: Names = (None, None),
 ) -> Pictures:
     """The pictures of a folder (with its sub-folders), a zip archive, an npz or an npy.
 
@@ -43,16 +45,17 @@ def open_pictures(
     be of one size. colour: "grey" or "rgb"; "as_is": all have to be the one or the other. labels:
     from a file (dataset.json, or the array beside the images) where there is one, from sub-folders,
     or none. limit: that many pictures at most, the same whatever their order: those whose names have
-    the smallest SHA-256. skip_corrupt: leave out what cannot be decoded, instead of refusing it all.
+    the smallest SHA-256. skip_corrupt: leave out what cannot be decoded, instead of refusing it all. arrays:
+    names of the arrays of pixels and labels in an npz, where they are other than `images` or `arr_0`.
 
     Raises InputError where there are fewer than two pictures, labels do not match them, or the file
     is not safe to read.
     """
-    source = open_source(Path(path).expanduser(), labels)
+    source = open_source(Path(path).expanduser(), labels, arrays)
     return Pictures(source, size, rule, colour, limit, skip_corrupt)
 
 
-def open_source(path: Path, labels: Labelling) -> Source:
+def open_source(path: Path, labels: Labelling, arrays: Names = (None, None)) -> Source:
     """What lies there, by what it is. Raises InputError where there is nothing, or nothing that is known."""
     if path.is_dir():
         return Folder(path, labels)
@@ -64,7 +67,7 @@ def open_source(path: Path, labels: Labelling) -> Source:
         raise InputError("neither a folder nor a file", str(path))
     kind = path.suffix.lower()
     if kind in (".npz", ".npy"):
-        return Arrays(path, labels)
+        return Arrays(path, labels, arrays)
     if kind == ".zip":
         return Archive(path, labels)
     raise InputError("pictures are read from a folder, a .zip, an .npz or an .npy", str(path))
@@ -119,6 +122,7 @@ class Pictures:
         Raises InputError where pictures are damaged (unless they are skipped) or of different shapes.
         """
         self.skipped = {}
+        self.source.remarks.clear()
         first: tuple[str, tuple[int, ...]] | None = None
         labels = self.source.labels
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
@@ -141,6 +145,11 @@ class Pictures:
                     yield np.stack(images), None if labels is None else labels[kept]
         if len(self) - len(self.skipped) < 2:
             raise self._damage()
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """{what a viewer shows otherwise: how many pictures} of the last reading."""
+        return dict(Counter(self.source.remarks))
 
     def stamp(self) -> str:
         """SHA-256 of all that decides the images, without reading them: the source's files and the options."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.files import stamp
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +21,11 @@ class Source(ABC):
     names: Sequence[str]
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None  # names of the classes, where they have any
+    notes: Sequence[str] = ()  # for people: what was left out and why, and what might be meant otherwise
+    remarks: list[str]  # of pictures that were read: one for each that a viewer shows otherwise
+
+    def __init__(self) -> None:
+        self.remarks = []
 
     @abstractmethod
     def pixels(self, i: int) -> NDArray[np.uint8]:
@@ -26,10 +33,9 @@ class Source(ABC):
 
     @abstractmethod
     def stamp(self) -> str:
-        """A text that changes when the source does, without reading its pictures: sizes and times of files."""
+        """A text that changes when the source does, without reading its pictures: numbers, sizes and times of files."""
 
 
 def stamp_of(path: Path) -> str:
-    """Size and time of a file."""
-    known = path.stat()
-    return f"{known.st_size}@{known.st_mtime_ns}"
+    """What changes when a file does: see `ablate.files.stamp`."""
+    return stamp(path)

@@ -15,7 +15,7 @@ from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
 from ablate.registry import Catalog, Entry, catalog, unavailable
 from ablate.space import Space
@@ -126,7 +126,7 @@ def load_study(
     except SpecError as error:
         wrong.extend(error.problems)
     try:
-        setting = study.data.setting()
+        setting = image_setting(study.data)
     except InputError as error:
         wrong.append(_data_problem(study.data, error))
         raise _refusal(document, wrong) from None
@@ -235,7 +235,7 @@ def _vary_problems(document: Document, found: Catalog, problems: Sequence[Proble
     try:
         data = create(Data, document.data.get("data"), found)
         assert isinstance(data, Data)
-        _space(base, vary, Fit(found, data, data.setting()))
+        _space(base, vary, Fit(found, data, image_setting(data)))
     except SpecError as error:
         return list(error.problems)
     except InputError:

@@ -16,6 +16,7 @@ from ablate.results.candidates import candidates as labelled
 from ablate.sample_cost import sample_gflops
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
+from ablate.study.launch import cache_folder
 from ablate.study.load import LoadedStudy
 from ablate.study.sampling import check_sampling
 from ablate.study.sense import check_sense
@@ -55,6 +56,7 @@ def plan(
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
     frame.attrs["warnings"] = warnings
+    frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
         told = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
         frame.attrs["note"] = told

@@ -67,6 +67,11 @@ class PackagedImages(Data):
                 write_with(path, lambda temporary: _write(temporary, *made))
         return self._split(*made)
 
+    def describe(self, cache: Path) -> list[str]:
+        """Known without reading them."""
+        told = f"{self.count} images, brought to {self.size}×{self.size}, grey, {_CLASSES} classes of about one size"
+        return [f"{told}; {self.reference} of them are held out as the reference of metrics"]
+
     def _source(self) -> Path:
         found = importlib.util.find_spec(self.package)
         for folder in (found.submodule_search_locations or []) if found else []:

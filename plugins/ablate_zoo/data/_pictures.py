@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +14,14 @@ from pydantic import Field
 
 from ablate.api import Choice, Data, Dataset, InputError, Setting
 from ablate.component import digest
+from ablate.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
-from ablate_zoo.data._store import content_hash, create_npy, gather, kept
+from ablate_zoo.data._store import content_hash, create_npy, gather, kept, known_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+CLASSES = 12  # that are told one by one
 
 
 class PictureData(Data):
@@ -72,8 +76,7 @@ class PictureData(Data):
     def load(self, cache: Path) -> Dataset:
         """Both parts, memory-mapped from `cache`."""
         pictures = self.pictures()
-        key = digest([pictures.stamp(), self.reference])[:32]
-        arrays, facts = kept(cache / "data", key, lambda folder: self._make(pictures, folder))
+        arrays, facts = kept(cache / "data", self._key(pictures), lambda folder: self._make(pictures, folder))
         return Dataset(
             arrays["images"],
             arrays.get("labels"),
@@ -84,9 +87,18 @@ class PictureData(Data):
             flip=self.flip,
         )
 
-    def _freshness(self) -> int:
+    def describe(self, cache: Path) -> list[str]:
+        """Pictures, classes and what is left out; of their content what an earlier reading has found."""
+        pictures = self.pictures()
+        facts = known_facts(cache / "data", self._key(pictures))
+        return described(pictures, self.reference, facts)
+
+    def _key(self, pictures: Pictures) -> str:
+        return digest([pictures.stamp(), self.reference])[:32]
+
+    def _freshness(self) -> str:
         """Something that changes when the source does; what was found out before is then forgotten."""
-        return 0
+        return ""
 
     def _room(self, count: int) -> None:
         if self.reference > count - 2:
@@ -116,7 +128,40 @@ class PictureData(Data):
             "hash": content_hash(*(parts[name] for name in names if name in parts)),
             "copies_left_out": int((~apart).sum()),
             "skipped": pictures.skipped,
+            "remarks": pictures.remarks,
         }
+
+
+def described(pictures: Pictures, reference: int, facts: Mapping[str, Any]) -> list[str]:
+    """What a set of pictures is taken for, a line each, for people."""
+    channels, height, width = pictures.shape()
+    colour = "grey" if channels == 1 else "colour"
+    size = f"{width}×{height}, {colour}, 8 bits a channel"
+    lines = [f"{len(pictures)} pictures of {size}; {reference} of them are held out as the reference of metrics"]
+    lines.append(classes_told(pictures.labels, pictures.classes, pictures.source.classes))
+    if len(pictures) < len(pictures.source.names):
+        lines.append(
+            f"left out: {len(pictures.source.names) - len(pictures)} of {len(pictures.source.names)} by the limit"
+        )
+    lines += pictures.source.notes
+    if skipped := facts.get("skipped"):
+        name, why = next(iter(skipped.items()))
+        lines.append(f"left out: {len(skipped)} that cannot be read, such as {name} ({why})")
+    if copies := facts.get("copies_left_out"):
+        lines.append(f"left out: {copies} copies of pictures in the reference, which are not trained on")
+    return lines + [f"{count} of the pictures {word}" for word, count in facts.get("remarks", {}).items()]
+
+
+def classes_told(labels: NDArray[np.int64] | None, classes: int | None, names: Sequence[str] | None) -> str:
+    """How many classes there are, what they are called, and how many pictures each has."""
+    if labels is None or classes is None:
+        return "no labels: what is drawn is not conditioned on a class"
+    counts = np.bincount(labels, minlength=classes)
+    named = [f"{names[i] if names else i}: {n}" for i, n in enumerate(counts.tolist()) if n]
+    shown = ", ".join(named[:CLASSES]) + (f", and {len(named) - CLASSES} more" if len(named) > CLASSES else "")
+    empty = int((counts == 0).sum())
+    without = f"; {empty} class numbers have no picture, and no sample is drawn for them" if empty else ""
+    return f"{len(named)} classes ({shown}){without}"
 
 
 def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[bytes]]:
@@ -133,7 +178,7 @@ def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArra
 
 
 @lru_cache(maxsize=8)
-def _setting(data: PictureData, freshness: int) -> Setting:
+def _setting(data: PictureData, freshness: str) -> Setting:
     pictures = data.pictures()
     data._room(len(pictures))
     return Setting(pictures.shape(), pictures.classes)
@@ -144,8 +189,8 @@ class FileData(PictureData):
 
     path: str  # relative to where ablate runs
 
-    def _freshness(self) -> int:
+    def _freshness(self) -> str:
         try:
-            return Path(self.path).expanduser().stat().st_mtime_ns
+            return stamp(Path(self.path).expanduser())
         except OSError:
-            return 0
+            return ""

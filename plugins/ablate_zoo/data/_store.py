@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.files import read_json, write_json
+from ablate.files import content_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LAYOUT = 1  # of the kept files: another number for another way of making them
+_LAYOUT = 2  # of the kept files: another number for another way of making them
 _BLOCK = 2**24  # bytes that are hashed or moved at a time
 
 Arrays = dict[str, "NDArray[Any]"]
@@ -29,8 +29,8 @@ def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tupl
     """The arrays that `make` writes as .npy files into the folder it is given, and the facts it returns.
 
     Made once for each key: whoever comes while they are made waits, and what a killed maker left is
-    swept. The arrays are memory-mapped, so that a process holds only the pages it looks at; they may
-    be changed in memory, the files never are.
+    swept. What was cut short or changed since then is made anew. The arrays are memory-mapped, so that
+    a process holds only the pages it looks at; they may be changed in memory, the files never are.
     """
     target = folder / f"{key}-v{_LAYOUT}"
     found = _opened(target)
@@ -46,7 +46,8 @@ def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tupl
         made = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder))
         try:
             facts = make(made)
-            write_json(made / "facts.json", {**facts, "bytes": {p.name: p.stat().st_size for p in made.glob("*.npy")}})
+            sums = {path.name: content_digest(path) for path in made.glob("*.npy")}
+            write_json(made / "facts.json", {**facts, "sums": sums})
             made.chmod(0o755)
             made.rename(target)
         except BaseException:
@@ -56,6 +57,15 @@ def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tupl
     if found is None:
         raise OSError(f"{target} was made, and cannot be read")
     return found
+
+
+def known_facts(folder: Path, key: str) -> dict[str, Any]:
+    """The facts of what `kept` has made; {} where it has not."""
+    try:
+        held = read_json(folder / f"{key}-v{_LAYOUT}" / "facts.json")
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def content_hash(*arrays: NDArray[Any] | None) -> str:
@@ -98,9 +108,9 @@ def _opened(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
     """What lies there, if it is whole."""
     try:
         facts = read_json(folder / "facts.json")
-        if any((folder / name).stat().st_size != size for name, size in facts["bytes"].items()):
+        if any(content_digest(folder / name) != found for name, found in facts["sums"].items()):
             return None
-        names = [Path(name).stem for name in facts["bytes"]]
+        names = [Path(name).stem for name in facts["sums"]]
         return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}, facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
         return None

@@ -51,6 +51,7 @@ class _Rows(Source):
     """The rows of a table with one column of encoded pictures."""
 
     def __init__(self, data: Hub) -> None:
+        super().__init__()
         content = _content(data.path)
         table = _load(data.path, data.subset, data.split, data.revision, content)
         from datasets import ClassLabel, Image
@@ -77,7 +78,8 @@ class _Rows(Source):
         held = self._rows[i][self._column]
         if not held or (held["bytes"] is None and held["path"] is None):
             raise Damaged("there is none")
-        return decode(Path(held["path"]).read_bytes() if held["bytes"] is None else held["bytes"])
+        content = Path(held["path"]).read_bytes() if held["bytes"] is None else held["bytes"]
+        return decode(content, self.remarks.append)
 
     def stamp(self) -> str:
         """What `datasets` tells tables apart by, and the content of files that lie here."""

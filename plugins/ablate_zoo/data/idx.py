@@ -47,6 +47,7 @@ class _Files(Source):
     """Both files of a part, unpacked into memory."""
 
     def __init__(self, path: Path, part: str, labelled: bool) -> None:
+        super().__init__()
         self.path = path
         self._files = [_found(path, f"{part}-images-idx3-ubyte")]
         self._images = _read(self._files[0], 3)

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from ablate.api import Data, Dataset, Encoding, InputError, Setting, When
 from ablate.component import digest
+from ablate.files import stamp
 from ablate.pictures import Pictures, open_pictures
 from ablate_zoo.data._latents import Latents as Files
 from ablate_zoo.data._latents import open_latents, read_statistics
-from ablate_zoo.data._pictures import read_into
+from ablate_zoo.data._pictures import classes_told, read_into
 from ablate_zoo.data._store import content_hash, create_npy, kept
 
 if TYPE_CHECKING:
@@ -69,7 +70,23 @@ class Latents(Data):
     def setting(self) -> Setting:
         """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
         path = Path(self.path).expanduser()
-        return _setting(self, path.stat().st_mtime_ns if path.exists() else 0)
+        return _setting(self, stamp(path) if path.exists() else "")
+
+    def describe(self, cache: Path) -> list[str]:
+        """Latents, classes, and the pictures that they are measured against."""
+        files, setting, reference = self._files(), self.setting(), self._reference()
+        shape = "×".join(map(str, setting.shape))
+        kind = "mean and deviation of each, drawn anew at each look" if self.stored == "mean_std" else "samples"
+        labels = files.labels() if setting.classes is not None else None
+        against = (
+            f"measured against {len(reference)} pictures of {self.reference}, which must not be among those encoded"
+        )
+        notes = [f"reference: {note}" for note in reference.source.notes]
+        return [
+            f"{files.count} latents of {shape} ({kind}); {against}",
+            classes_told(labels, setting.classes, None),
+            *notes,
+        ]
 
     def check(self, cache: Path) -> None:
         """Read everything, into the cache."""
@@ -185,7 +202,7 @@ def _channels(given: float | tuple[float, ...], channels: int, what: str) -> tup
 
 
 @lru_cache(maxsize=8)
-def _setting(data: Latents, freshness: int) -> Setting:
+def _setting(data: Latents, freshness: str) -> Setting:
     files = data._files()
     data._reference()
     channels, height, width = files.shape
