@@ -115,7 +115,7 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
     ]
     table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
     for line in frame.attrs["data"]:
-        complain(f"data: {line}")
+        say(f"data: {line}")
     for warning in frame.attrs["warnings"]:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):
