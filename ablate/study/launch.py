@@ -79,14 +79,14 @@ def launch(
         usable(cache_folder())
     loaded.study.data.check(cache_folder())
     data_hash = dataset.hash_of(loaded.study.data, cache_folder())
-    for line in loaded.study.data.describe(cache_folder()):
-        say(f"data: {line}")
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
         do = "bring those data back, or give another folder with --out"
         for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), do):
             say(line)
         lock.write(folder, loaded, data_hash)
+        for line in loaded.study.data.describe(cache_folder()):
+            say(f"data: {line}")
         history.log(
             folder,
             "run",
