@@ -162,8 +162,8 @@ class ToStderr(io.TextIOBase):
 def staying() -> Iterator[None]:
     """Inside, a component that would end the process at once (`os._exit`, `os.abort`) raises SystemExit instead."""
 
-    def stay(code: int = 134) -> NoReturn:
-        raise SystemExit(code)
+    def stay(status: int = 134) -> NoReturn:
+        raise SystemExit(status)
 
     held = os._exit, os.abort
     os._exit = os.abort = stay

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any, get_origin
 
 from ablate.component import Component, Config, is_kind, slot_kind
 from ablate.explain import blamed
 
 DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
-HASHABLE = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
+HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
 
 
 def described(cls: type) -> str:
@@ -45,7 +46,7 @@ def _annotated(word: str, default: Any) -> str:
 
 
 def _of_fields(cls: type[Component]) -> str | None:
-    base = next(one for one in cls.__mro__ if is_kind(one))
+    base: type[Component] = next(one for one in cls.__mro__ if is_kind(one))
     for field, info in cls.model_fields.items():
         if field in DECLARED:
             return _annotated(field, info.default)
