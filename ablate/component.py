@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path as FilePath
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from ablate.errors import Path, Problem, SpecError
+from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.explain import explain, short
 
 Spec = str | Mapping[str, Any]
@@ -150,7 +152,24 @@ class Component(Config, ABC):
     kind: ClassVar[str]
     name: ClassVar[str]
     default: ClassVar[bool] = False  # fills a slot of its kind where nothing is said
+    _root: FilePath | None = PrivateAttr(None)  # the folder of the study's file, from which its paths go out
     _called: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
+
+    def located(self, path: str) -> FilePath:
+        """Where a path in one of the fields leads: from the folder of the study's file, wherever ablate runs.
+
+        A path of a study that is no file, but a mapping, goes out from the working directory. Raises InputError
+        where only the working directory holds such a path: what is meant cannot be known.
+        """
+        given = FilePath(path).expanduser()
+        if self._root is None or given.is_absolute():
+            return given
+        found, here = self._root / given, FilePath.cwd() / given
+        if not found.exists() and here.exists():
+            said = FilePath(os.path.relpath(here, self._root))
+            told = f"a path in a study goes out from its file, and in {self._root} there is none"
+            raise InputError(f"{told}; the one in the working directory is {said.as_posix()!r} from there", path)
+        return found
 
     # How components that do not know each other find out whether they fit. A capability is a
     # word such as "null_class"; the text says why it is needed, for the refusal.
@@ -289,6 +308,7 @@ def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()
     values = {key: value for key, value in spec.items() if key != "type"}
     made = fill(cls, values, resolver, path)
     assert isinstance(made, Component)
+    made._root = getattr(resolver, "root", None)
     if ":" in named and cls.name not in resolver.names(kind.kind):  # the bare name would find nobody
         made._called = named
     return made

@@ -20,6 +20,7 @@ from ablate.files import read_json, write_json
 
 RECORD = "record.json"
 CHECKSUM = "checksum"
+ASIDE = ".damaged-"  # in the name of what does not count
 COMPLETE, DIVERGED = "complete", "diverged"
 STATES = (COMPLETE, DIVERGED)
 
@@ -101,10 +102,15 @@ def read_sealed(file: Path) -> dict[str, Any]:
     return held
 
 
+def measured(folder: Path) -> list[Path]:
+    """What `ablate evaluate` left in a trial's folder, in order, without what was kept aside."""
+    return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
+
+
 def set_aside(file: Path) -> Path:
     """Rename a damaged file out of the way: `record.json` -> `record.damaged-1.json`; where it is now."""
     n = 1
-    while (kept := file.with_name(f"{file.stem}.damaged-{n}{file.suffix}")).exists():
+    while (kept := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
         n += 1
     with contextlib.suppress(OSError):  # gone meanwhile, or a folder that cannot be written, which is told later
         file.rename(kept)

@@ -8,6 +8,7 @@ the call.
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import hashlib
 import importlib
@@ -17,7 +18,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib.machinery import ModuleSpec
@@ -88,6 +89,7 @@ class Catalog:
 
     def __init__(self, plugins: Sequence[str | Path] = ()) -> None:
         self.plugins = tuple(str(plugin) for plugin in plugins)
+        self.root: Path | None = None  # from which paths in specs go out; None: the working directory
         self.broken: list[Broken] = []
         self._entries: dict[str, list[Entry]] = {}
         self._kinds: dict[str, tuple[type[Component], str]] = {}
@@ -104,6 +106,12 @@ class Catalog:
                 told = message(f"plugin {source.plugin}, while it is imported,", changes, None)
                 self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {told}\n"))
         provenance.framework()  # of the files as they are now, while they are imported
+
+    def at(self, root: str | Path | None) -> Catalog:
+        """The same catalog; what it makes has paths that go out from a folder."""
+        made = copy.copy(self)
+        made.root = None if root is None else Path(root)
+        return made
 
     def kinds(self) -> list[str]:
         """The names of all extension points."""
@@ -251,6 +259,11 @@ def catalog(plugins: tuple[str, ...] = (), fresh: bool = False) -> Catalog:
     if fresh and _catalog(plugins).stale():
         _catalog.cache_clear()
     return _catalog(plugins)
+
+
+def catalog_of(job: Mapping[str, Any]) -> Catalog:
+    """The catalog that a job is to be read with: its plugins, and the folder from which its paths go out."""
+    return catalog(tuple(job["plugins"])).at(job.get("root"))
 
 
 @cache

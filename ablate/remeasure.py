@@ -21,7 +21,7 @@ from ablate.files import sweep, write_json
 from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
-from ablate.registry import Catalog, catalog
+from ablate.registry import Catalog, catalog_of
 from ablate.sample_cost import sample_gflops
 from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of, versions
 from ablate.snapshots import Snapshots
@@ -98,7 +98,7 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         if stop():
             raise Stopped
 
-    known, device, asked = catalog(tuple(job["plugins"])), torch.device(job["device"]), job["asked"]
+    known, device, asked = catalog_of(job), torch.device(job["device"]), job["asked"]
     sources.check(job, known)
     candidate = variant(job, known)
     evaluation = fill(Evaluation, asked["evaluation"], known)

@@ -41,7 +41,7 @@ from ablate.memory import Gauge, out_of_memory, release_memory
 from ablate.noisiness import noise
 from ablate.preview import contact_sheet
 from ablate.probing import Probing
-from ablate.registry import Catalog, catalog
+from ablate.registry import Catalog, catalog_of
 from ablate.sample_cost import sample_gflops
 from ablate.train import Images, Learner
 from ablate.training import Training
@@ -125,7 +125,7 @@ class Segment:
         self.folder = folder
         self.device = torch.device(job["device"])
         self.memory = Gauge(self.device)
-        known = catalog(tuple(job["plugins"]))
+        known = catalog_of(job)
         sources.check(job, known)
         with watched("this candidate, while it is put together,"):
             self.candidate: Candidate = compose(job["candidate"], known)
@@ -276,7 +276,7 @@ def _prepare(job: Job, stop: Stop) -> Report:
         if stop():
             raise Stopped
 
-    known = catalog(tuple(job["plugins"]))
+    known = catalog_of(job)
     sources.check(job, known)
     dataset = dataset_for(job, data_of(job, known))
     metrics = fill(Evaluation, job["evaluation"], known).metrics

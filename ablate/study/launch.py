@@ -187,7 +187,8 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
 
 def _stands_on(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
     """The source and data that a candidate's trials need, for their jobs."""
-    return {**loaded.sources(candidate), **({} if data_hash is None else {"data_hash": data_hash})}
+    known = {"root": str(loaded.root), **({} if data_hash is None else {"data_hash": data_hash})}
+    return {**loaded.sources(candidate), **known}
 
 
 def _run(

@@ -15,6 +15,7 @@ from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
+from ablate.files import read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
 from ablate.registry import Catalog, Entry, catalog, unavailable
@@ -38,6 +39,7 @@ class LoadedStudy:
     catalog: Catalog
     space: Space
     question: Question
+    root: Path  # the folder from which paths in it go out
     baseline: Assignment  # the base's own labels, at every dimension that it has
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
@@ -107,7 +109,8 @@ def load_study(
     _is_study(document)
     document = applied(document, profile, overrides)
     problems = _unknown_keys(document)
-    found = _catalog(document, plugins, problems)
+    root = _root(document)
+    found = _catalog(document, plugins, problems).at(root)
     try:
         study = fill(Study, document.data, found)
     except SpecError as error:
@@ -145,7 +148,7 @@ def load_study(
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
     question = Question(study.data, setting, study.budget, study.evaluate, matched, study.probes)
-    return LoadedStudy(study, document, found, space, question, baseline, objectives, constraints)
+    return LoadedStudy(study, document, found, space, question, root, baseline, objectives, constraints)
 
 
 def _is_study(document: Document) -> None:
@@ -225,6 +228,19 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
     if len(wrong) > len(problems):
         raise _refusal(document, wrong)
     return made
+
+
+def _root(document: Document) -> Path:
+    """The folder from which paths in a study go out: its file's; that of a results folder is its own study's."""
+    if document.file is None:
+        return Path.cwd()
+    folder = document.file.parent.resolve()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        first = read_json(folder / "lock.json")["root"]
+        for root in (Path(first["absolute"]), folder / first["relative"]):
+            if root.is_dir():
+                return root.resolve()
+    return folder
 
 
 def _vary_problems(document: Document, found: Catalog, problems: Sequence[Problem]) -> list[Problem]:

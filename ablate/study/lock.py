@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -53,6 +54,8 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     locked.update(dataset.locked(loaded.study.data, data_hash, held))
     if kept := {**locked.get("kept", {}), **history.keep_sources(folder, loaded)}:
         locked["kept"] = kept
+    relative = Path(os.path.relpath(loaded.root, folder)).as_posix()
+    locked["root"] = {"absolute": str(loaded.root), "relative": relative}
     if locked != held:
         write_json(folder / "lock.json", locked)  # first: by this file a folder is known to be a study's
     history.write_study(folder, loaded)

@@ -44,7 +44,7 @@ def sources(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[Source]
 
     record, candidate = records.whole(trial) or {}, job["candidate"]
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}
-    files = sorted((trial / "measured").glob("*.json"))
+    files = records.measured(trial)
     later = [one for file in files if (one := read(file)) is not None]
     held = [(own, record.get("metrics")), *((one.get("asked"), one.get("metrics")) for one in later)]
     found = []

@@ -19,7 +19,7 @@ from ablate.fields import find_field, put, why_not
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Pool
 from ablate.kinds.solver import Solver
-from ablate.registry import Catalog, catalog
+from ablate.registry import Catalog, catalog_of
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.results.objectives import SAMPLING
@@ -89,7 +89,7 @@ def remeasure(
     files: dict[str, str] = {}
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
-        known = catalog(tuple(job["plugins"]))
+        known = catalog_of(job)
         there = sources(trial, job, known)
         for asked in _asked(job, held["spec"]["evaluate"], request):
             stands = _stands_on(job, asked, known)
@@ -134,7 +134,7 @@ def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> It
 
 def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Raises InputError where the data are not those that the trials were trained on."""
-    data = create(Data, job["data"], catalog(tuple(job["plugins"])))
+    data = create(Data, job["data"], catalog_of(job))
     assert isinstance(data, Data)
     do = "bring those data back: what is measured against other pictures does not belong beside what is there"
     dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
@@ -223,7 +223,7 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request) -> Iterator[dict[str, Any]]:
     """What a worker is asked for, one combination after the other; InputError for what does not fit together."""
-    known = catalog(tuple(job["plugins"]))
+    known = catalog_of(job)
     evaluation = _evaluation(evaluate, request, known)
     data = create(Data, job["data"], known)
     assert isinstance(data, Data)

@@ -100,6 +100,6 @@ def _results(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             continue
         who = f"{label(record.get('choices') or {})}, seed {record.get('seed')}"
         yield who, record
-        for file in sorted(trial.parent.glob("measured/*.json")):
+        for file in records.measured(trial.parent):
             with contextlib.suppress(FileNotFoundError, records.DamagedError):  # which do not count
                 yield f"{who}, measured again", records.read_sealed(file)

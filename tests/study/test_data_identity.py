@@ -161,3 +161,49 @@ def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(
     resumed, fresh = run(asked("resumed", 1)), run(asked("fresh", 1))
     assert resumed["record"]["loss"] == fresh["record"]["loss"]
     assert resumed["record"]["metrics"] == fresh["record"]["metrics"]
+
+
+YAML = """
+study: beside
+plugins: [{plugin}]
+data: {{type: folder, path: faces, reference: 8}}
+base: {{backbone: probe, solver: {{type: ddim, steps: 1}}, batch: 8}}
+vary: {{backbone.width: [2]}}
+design: {{type: grid, seeds: 1}}
+budget: {{steps: 1}}
+evaluate: {{metrics: [{{type: kid, features: pixels}}], samples: 4, batch: 4, previews: 0}}
+"""
+
+
+def test_paths_go_out_from_the_studys_file_wherever_ablate_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, elsewhere = tmp_path / "studies", tmp_path / "elsewhere"
+    for place, seed in ((studies, 0), (elsewhere, 1)):  # two folders of one name
+        write_folder(place / "faces", noise(COUNT, seed=seed))
+    file = studies / "s.yaml"
+    file.write_text(YAML.format(plugin=PLUGIN))
+    monkeypatch.chdir(studies)
+    launch("s.yaml", out=tmp_path / "out", executor="local", device="cpu")
+    monkeypatch.chdir(elsewhere)
+    assert launch(file, out=tmp_path / "out", executor="local", device="cpu").outcome.reused == 1
+    done = launch(tmp_path / "out" / "study.yaml", out=tmp_path / "out", executor="local", device="cpu")
+    assert done.outcome.reused == 1  # the folder's own study finds its data
+    assert remeasure(tmp_path / "out", Request(samples=8), "local", device="cpu").measured == 1
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    assert launch(file, out=tmp_path / "moved", executor="local", device="cpu").outcome.reused == 1
+
+    moved = elsewhere / "deep" / "s.yaml"  # the identity is that of the text: no machine's folders are in it
+    moved.parent.mkdir()
+    moved.write_text(file.read_text())
+    with pytest.raises(InputError, match=r"goes out from its file.*'\.\./faces' from there"):
+        launch(moved, out=tmp_path / "third", executor="local", device="cpu")
+    write_folder(moved.parent / "faces", noise(COUNT, seed=0))
+    assert launch(moved, out=tmp_path / "moved", executor="local", device="cpu").outcome.reused == 1
+
+
+def test_paths_of_a_mapping_go_out_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = study(tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "data")
+    asked["data"]["path"] = "set"
+    assert launch(asked, out=tmp_path / "out", executor="local", device="cpu").outcome.measured == 2

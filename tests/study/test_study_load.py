@@ -37,7 +37,7 @@ def test_a_study_is_completed(tmp_path: Path) -> None:
 
 def test_a_mapping_is_a_study_too(tmp_path: Path) -> None:
     data = parse(TEXT, Path("x")).data
-    assert load_study(data).study == load(tmp_path, TEXT).study
+    assert load_study(data).study.spec() == load(tmp_path, TEXT).study.spec()
     with pytest.raises(InputError) as caught:
         load_study({**data, "sed": 3})
     assert str(caught.value) == "sed: study has no field 'sed'; did you mean 'seed'?"

@@ -92,8 +92,8 @@ class Vae(Autoencoder):
         return _hash_of(folder, tuple(sorted((name, s.st_ino, s.st_ctime_ns, s.st_mtime_ns) for name, s in known)))
 
     def _config(self) -> dict[str, Any]:
-        path = Path(self.path).expanduser() / self.subfolder / "config.json"
-        if not Path(self.path).expanduser().is_dir():
+        path = self.located(self.path) / self.subfolder / "config.json"
+        if not self.located(self.path).is_dir():
             path = Path(_from_hub(self.path, self.subfolder, self.revision, "config.json")) / "config.json"
         try:
             held = json.loads(path.read_bytes())
@@ -104,8 +104,8 @@ class Vae(Autoencoder):
         return held
 
     def _folder(self) -> Path:
-        folder = Path(self.path).expanduser() / self.subfolder
-        if not Path(self.path).expanduser().is_dir():
+        folder = self.located(self.path) / self.subfolder
+        if not self.located(self.path).is_dir():
             folder = Path(
                 _from_hub(self.path, self.subfolder, self.revision, f"{_WEIGHTS}*.safetensors", "config.json")
             )

@@ -187,10 +187,10 @@ def _setting(data: PictureData, freshness: str) -> Setting:
 class FileData(PictureData):
     """Pictures that lie somewhere on this machine."""
 
-    path: str  # relative to where ablate runs
+    path: str  # relative to the study's file
 
     def _freshness(self) -> str:
         try:
-            return stamp(Path(self.path).expanduser())
-        except OSError:
+            return stamp(self.located(self.path))
+        except (OSError, InputError):
             return ""

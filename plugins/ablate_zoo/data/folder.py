@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ablate.api import InputError
 from ablate.pictures import Labelling, Pictures, open_pictures
 from ablate_zoo.data._pictures import FileData
@@ -23,6 +21,7 @@ class Folder(FileData):
 
     def pictures(self) -> Pictures:
         """The folder's pictures."""
-        if Path(self.path).expanduser().is_file():
+        path = self.located(self.path)
+        if path.is_file():
             raise InputError("this is a file, not a folder; say type: zip, or type: npz", self.path)
-        return open_pictures(self.path, labels=self.labels, **self.options())
+        return open_pictures(path, labels=self.labels, **self.options())

@@ -52,8 +52,9 @@ class _Rows(Source):
 
     def __init__(self, data: Hub) -> None:
         super().__init__()
-        content = _content(data.path)
-        table = _load(data.path, data.subset, data.split, data.revision, content)
+        folder = data.located(data.path)
+        content = _content(folder)
+        table = _load(str(folder) if content else data.path, data.subset, data.split, data.revision, content)
         from datasets import ClassLabel, Image
 
         self.path = Path(data.path)
@@ -86,9 +87,8 @@ class _Rows(Source):
         return hashlib.sha256(self._print.encode()).hexdigest()
 
 
-def _content(path: str) -> str:
+def _content(folder: Path) -> str:
     """SHA-256 over the files of a folder: `datasets` itself trusts their times and a note in the folder."""
-    folder = Path(path).expanduser()
     if not folder.is_dir():
         return ""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]

@@ -40,7 +40,7 @@ class Idx(FileData):
         """The images of one part."""
         options = self.options()
         arguments = (options["size"], options["rule"], options["colour"], options["limit"], options["skip_corrupt"])
-        return Pictures(_Files(Path(self.path).expanduser(), self.part, self.labels == "file"), *arguments)
+        return Pictures(_Files(self.located(self.path), self.part, self.labels == "file"), *arguments)
 
 
 class _Files(Source):

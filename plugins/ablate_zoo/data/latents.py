@@ -69,7 +69,7 @@ class Latents(Data):
 
     def setting(self) -> Setting:
         """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
-        path = Path(self.path).expanduser()
+        path = self.located(self.path)
         return _setting(self, stamp(path) if path.exists() else "")
 
     def describe(self, cache: Path) -> list[str]:
@@ -110,19 +110,17 @@ class Latents(Data):
         )
 
     def _files(self) -> Files:
-        return open_latents(Path(self.path).expanduser())
+        return open_latents(self.located(self.path))
 
     def _reference(self) -> Pictures:
-        return open_pictures(self.reference, size=self.reference_size)
+        return open_pictures(self.located(self.reference), size=self.reference_size)
 
     def _encoding(self, channels: int, mean: list[float], deviation: list[float]) -> Encoding:
         scale = _channels(self.scale, channels, "scale")
         if self.statistics == "given":
             shift = _channels(self.shift, channels, "shift")
         else:
-            known = (
-                (mean, deviation) if self.statistics == "measured" else read_statistics(Path(self.path).expanduser())
-            )
+            known = (mean, deviation) if self.statistics == "measured" else read_statistics(self.located(self.path))
             shift = _channels(tuple(known[0]), channels, "the mean of the statistics")
             scale = tuple(s / d for s, d in zip(scale, known[1], strict=True))
         return Encoding(shift, scale, self.normalised, self.stored == "mean_std")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from ablate.api import InputError
@@ -30,7 +29,7 @@ class Npz(FileData):
 
     def pictures(self) -> Pictures:
         """The array's images."""
-        path = Path(self.path).expanduser()
+        path = self.located(self.path)
         if path.exists() and path.suffix.lower() not in (".npz", ".npy"):
             raise InputError(f"this is no .npz; is it type: {'folder' if path.is_dir() else 'zip'}?", self.path)
         names = (self.image_array, self.label_array)

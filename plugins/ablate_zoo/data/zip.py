@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ablate.api import InputError
 from ablate.pictures import Labelling, Pictures, open_pictures
 from ablate_zoo.data._pictures import FileData
@@ -22,7 +20,7 @@ class Zip(FileData):
 
     def pictures(self) -> Pictures:
         """The archive's pictures."""
-        path = Path(self.path).expanduser()
+        path = self.located(self.path)
         if path.exists() and path.suffix.lower() != ".zip":
             kind = "folder" if path.is_dir() else "npz"
             raise InputError(f"this is no .zip; is it type: {kind}?", self.path)

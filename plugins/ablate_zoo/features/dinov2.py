@@ -100,7 +100,7 @@ class Dinov2Features(Features):
     def _given(self) -> Path | None:
         if self.weights is None:
             return None
-        folder = Path(self.weights).expanduser()
+        folder = self.located(self.weights)
         for file in _FILES:
             if not (folder / file).is_file():
                 raise InputError(f"holds no {file}; it should hold {' and '.join(_FILES)} of a DINOv2", self.weights)

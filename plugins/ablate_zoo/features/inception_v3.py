@@ -54,7 +54,7 @@ class InceptionV3Features(Features):
         if setting.shape[0] not in (1, 3):
             return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"
         try:
-            WEIGHTS.find(self.weights, ())
+            WEIGHTS.find(self._given(), ())
         except InputError as error:
             return str(error)
         return None
@@ -83,7 +83,7 @@ class InceptionV3Features(Features):
 
         from ablate_zoo.modules.inception import InceptionV3, resize
 
-        path = self._file or WEIGHTS.find(self.weights, ())
+        path = self._file or WEIGHTS.find(self._given(), ())
         if path is None:
             raise InputError(f"the weights of features {self.name!r} are not here: call prepare first")
         network = InceptionV3()
@@ -109,8 +109,13 @@ class InceptionV3Features(Features):
         """The hash that is demanded of the file."""
         return WEIGHTS.sha256
 
+    def _given(self) -> str | None:
+        return None if self.weights is None else str(self.located(self.weights))
+
     def _find(self, cache: Path) -> Path | None:
         import os
 
         home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-        return WEIGHTS.find(self.weights, (cache / "weights", home / "hub" / "checkpoints"))
+        return WEIGHTS.find(
+            self.weights and str(self.located(self.weights)), (cache / "weights", home / "hub" / "checkpoints")
+        )
