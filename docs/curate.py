@@ -4,18 +4,20 @@
 
 Tables, records, curves, samples, figures, Optuna's ledger and the log of launches are kept, so that `ablate.load`,
 `ablate report` and `ablate dashboard` read the curated folder as any other. Checkpoints and snapshots are not, nor
-what names places of the machine (job.json), so a curated study cannot go on.
+what names places of the machine (job.json; the log of launches is cut to names), so a curated study cannot go on.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 CURATED = Path(__file__).resolve().parent.parent / "results" / "curated"
 KEPT = (
-    *("study.yaml", "lock.json", "launches.jsonl", "optuna.db", "*.parquet", "sources/*", "figures/*.png"),
+    *("study.yaml", "lock.json", "ended.json", "optuna.db", "*.parquet", "sources/*", "figures/*.png"),
     *(f"trials/*/{name}" for name in ("record.json", "failure.json", "curve.json", "probes.json", "samples.png")),
     "trials/*/measured/*.json",
 )
@@ -31,7 +33,17 @@ def curate(folder: Path) -> Path:
             kept = place / file.relative_to(folder)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, kept)
+    log = folder / "launches.jsonl"
+    if log.is_file():
+        lines = [json.dumps(_named(json.loads(line))) for line in log.read_text(encoding="utf-8").splitlines()]
+        (place / log.name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return place
+
+
+def _named(launch: dict[str, Any]) -> dict[str, Any]:
+    """A launch without the machine's places: the study's file by its name, no working directory."""
+    study = launch.get("study")
+    return {**launch, "study": None if study is None else Path(study).name, "cwd": None}
 
 
 def main() -> None:
