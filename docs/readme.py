@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ablate import text
 from ablate.errors import InputError
+from ablate.provenance import SCHEME
 from ablate.registry import Catalog, catalog
 from ablate.results import Results, load
 from ablate.results.tables import formatted, grouped
@@ -119,6 +120,9 @@ def age(results: Results, known: Catalog) -> str:
     from ablate import __version__
 
     own = versions(results)
+    if results.lock.get("hashes") != SCHEME:
+        told = f"This run was made by `ablate {own}` before its source was kept as it is today, so what has changed since"
+        return f"{told} cannot be told. The same study may give other numbers today."
     changed = [
         name for name, one in results.lock.get("plugins", {}).items() if now(name, known) != one.get("source_hash")
     ]

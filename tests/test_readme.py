@@ -33,12 +33,15 @@ def test_the_part_of_the_readme_says_what_the_tool_says(make):
 
 def test_a_run_of_other_code_says_so_with_its_version(make):
     results = make.load(make.CURATED / make.SHOWN)
+    results.lock["hashes"] = make.SCHEME
     results.lock["plugins"] = {"backbone/dit": {"source_hash": "0" * 64}, "backbone/gone": {"source_hash": "1" * 64}}
     told = make.age(results, catalog())
     assert "`ablate 0.1.0`" in told and "`backbone/dit`" in told and "`backbone/gone`" in told
     assert told in make.page(results, catalog()).splitlines()[2]
     results.lock["plugins"] = {"backbone/dit": {"source_hash": catalog().entry("backbone", "dit").source_hash}}
     assert make.age(results, catalog()) == ""
+    results.lock.pop("hashes")
+    assert "before its source was kept" in make.age(results, catalog())
 
 
 def test_what_was_made_is_up_to_date(make):
