@@ -121,7 +121,7 @@ def age(results: Results, known: Catalog) -> str:
 
     own = versions(results)
     if results.lock.get("hashes") != SCHEME:
-        told = f"This run was made by `ablate {own}` before its source was kept as it is today, so what has changed since"
+        told = f"This run was made by `ablate {own}` before its source was kept as today, so what has changed since"
         return f"{told} cannot be told. The same study may give other numbers today."
     changed = [
         name for name, one in results.lock.get("plugins", {}).items() if now(name, known) != one.get("source_hash")
