@@ -47,6 +47,7 @@ def evaluate(
     Every combination of what is asked for; what was measured is not measured again. The rows join
     metrics.parquet, with what they were taken with.
     """
+    from ablate.cli.terminal import say as tell
     from ablate.errors import InputError
     from ablate.study.remeasure import Request, remeasure
 
@@ -58,9 +59,12 @@ def evaluate(
         raise InputError("expected numbers from 1 to 10000", "--nfe")
     averages = [_average(part.strip()) for part in ema.split(",")] if ema else []
     request = Request(metric or (), samples, calls, averages, set_ or ())
-    say = complain if as_json else print
+
+    def say(line: str) -> None:
+        """What is wrong on stderr, as of `run`; how far it is on stdout, where that is no JSON."""
+        (complain if as_json or line.startswith("warning: ") else tell)(line)
+
     found = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
-    from ablate.cli.terminal import say as say_
     from ablate.results import load
     from ablate.results.identity import told_apart
 
@@ -83,7 +87,7 @@ def evaluate(
             if "solver_settings" in shown:
                 shown["solver_settings"] = shown["solver_settings"].map(told_apart(shown["solver_settings"]))
             _tell(shown)
-        say_(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
+        tell(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:
         trials = results.trials.set_index("trial")
         for trial, why in found.failed.items():

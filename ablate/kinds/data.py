@@ -89,6 +89,13 @@ class Data(Component):
     def load(self, cache: Path) -> Dataset:
         """The images; what is slow to make is kept under `cache` (written atomically)."""
 
+    def deviation(self) -> float | None:
+        """Root mean square of what the network will see, about, as far as it can be told without reading all.
+
+        None where nothing is known of it: then that of pixels in [-1, 1] is taken, 0.5.
+        """
+        return None
+
     def describe(self, cache: Path) -> Sequence[str]:
         """What the data are taken for, a line each, for people: how many, size, classes, what is left out and why.
 

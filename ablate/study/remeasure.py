@@ -23,7 +23,7 @@ from ablate.registry import Catalog, catalog_of
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.results.objectives import SAMPLING
-from ablate.study import dataset, history, lock, standing
+from ablate.study import dataset, history, lock, sampling, standing
 from ablate.study.kept import kept
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.measured import missing, sources
@@ -83,15 +83,17 @@ def remeasure(
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
     queue: deque[dict[str, Any]] = deque()
-    from ablate.remeasure import key  # imports torch: what is wrong with the input is told first
+    from ablate.remeasure import key, variant  # imports torch: what is wrong with the input is told first
 
     now: dict[str, str] = {}
     files: dict[str, str] = {}
+    ways: list[Candidate] = []
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
         known = catalog_of(job)
         there = sources(trial, job, known)
         for asked in _asked(job, held["spec"]["evaluate"], request):
+            ways.append(variant({**job, "asked": asked}, known))
             stands = _stands_on(job, asked, known)
             now.update(stands["sources"])
             files.update({one: str(known.entry(*one.split("/", 1)).file) for one in stands["sources"] if "/" in one})
@@ -104,6 +106,8 @@ def remeasure(
                 queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part, **stands})
     for line in (*standing.check(folder, held, now, files), *lock.other_versions(folder, held)):
         say(line)
+    for line in sampling.told(ways, _data(jobs[0])):
+        say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
     with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
         told = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
@@ -134,10 +138,15 @@ def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> It
 
 def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -> None:
     """Raises InputError where the data are not those that the trials were trained on."""
-    data = create(Data, job["data"], catalog_of(job))
-    assert isinstance(data, Data)
+    data = _data(job)
     do = "bring those data back: what is measured against other pictures does not belong beside what is there"
     dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
+
+
+def _data(job: Mapping[str, Any]) -> Data:
+    data = create(Data, job["data"], catalog_of(job))
+    assert isinstance(data, Data)
+    return data
 
 
 def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
@@ -170,7 +179,9 @@ def _file(plugin: str) -> str:
 
 def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog) -> dict[str, Any]:
     """The source that a measurement needs, for its job: of the trained network, and of how it is measured now."""
-    candidate = compose({**job["candidate"], "solver": asked["solver"], "guidance": asked["guidance"]}, known)
+    from ablate.remeasure import variant
+
+    candidate = variant({**job, "asked": asked}, known)
     wholes = (candidate, create(Data, job["data"], known), fill(Evaluation, asked["evaluation"], known))
     found = code.of((part for whole in wholes for _, part in whole.parts()), known)
     return {"hashes": provenance.SCHEME, "sources": found}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
+from ablate.candidate import Candidate
+from ablate.kinds.data import Data
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
 from ablate.study.device import candidates
@@ -14,27 +16,32 @@ STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400
 
 
 def check_sampling(loaded: LoadedStudy) -> list[str]:
+    """A line for each way to sample of a study that puts Gaussian samples off by more than 2 %: see `told`."""
+    return told((candidate for candidate, _ in candidates(loaded)), loaded.question.data)
+
+
+def told(of: Iterable[Candidate], data: Data) -> list[str]:
     """A line for each solver, schedule and deviation of the data whose samples of a Gaussian are off by more than 2 %.
 
-    And one for each solver that clips latents. The deviation is the candidate's `sigma_data`, 0.5
-    where the study does not say it: it is measured when the images are read.
+    And one for each solver that clips latents. The deviation is the candidate's `sigma_data`; where the
+    study does not say it, what the data expect of themselves, else 0.5: it is measured when all is read.
     """
     from ablate.moments import DEVIATION, TOLERATED, deviation_error
 
-    latents = "latents" in loaded.question.data.provides()
+    latents = "latents" in data.provides()
+    unsaid = data.deviation() or DEVIATION
     warnings: dict[str, None] = {}
-    for candidate, _ in candidates(loaded):
-        solver, schedule = candidate.solver, candidate.schedule
-        deviation = candidate.sigma_data or DEVIATION
+    ways = dict.fromkeys((one.solver, one.schedule, one.sigma_data or unsaid) for one in of)
+    for solver, schedule, deviation in ways:
         error = deviation_error(solver, schedule, deviation)
         if error is not None and abs(error) > TOLERATED:
-            told = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
-            ways = list(_ways_out(solver, schedule, deviation))
-            told += f"; take {' or '.join(ways)}" if ways else ""
-            warnings[f"{_called(solver, schedule)} {told}"] = None
+            line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
+            out = list(_ways_out(solver, schedule, deviation))
+            line += f"; take {' or '.join(out)}" if out else ""
+            warnings[f"{_called(solver, schedule)} {line}"] = None
         if latents and solver.clip is True:
-            told = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
-            warnings[f"solver {solver.name!r} with clip: true {told}"] = None
+            line = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
+            warnings[f"solver {solver.name!r} with clip: true {line}"] = None
     return list(warnings)
 
 

@@ -11,6 +11,8 @@ def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, withi
     told = within(*call, cwd=folder.parents[1])
     assert told.returncode == 0, told.stderr
     assert "4 measured, 0 were there already" in told.stdout
+    for steps in ("2 steps", "3 steps"):  # in so few the solver decides what is measured
+        assert f"with {steps} on grid" in told.stderr and "part of every metric is the solver's" in told.stderr
     assert "nfe" in told.stdout and "on_front" in told.stdout
     assert (place / "figures" / "axes.png").is_file()
     told = within(*call, "--json", cwd=folder.parents[1])

@@ -72,6 +72,20 @@ class Latents(Data):
         path = self.located(self.path)
         return _setting(self, stamp(path) if path.exists() else "")
 
+    def deviation(self) -> float | None:
+        """Of the first latents: about 1 where an autoencoder's own scale makes them so, `scale` by statistics."""
+        try:
+            first = next(self._files().batches())
+            sums = _Sums(self.setting().shape[0], self.stored == "mean_std", self.path)
+            sums.add(first)
+            mean, spread = sums.moments()
+            encoding = self._encoding(sums.channels, mean, spread)
+        except (InputError, OSError, ValueError):  # told when they are read
+            return None
+        z = zip(mean, spread, encoding.shift, encoding.scale, strict=True)
+        squares = [m**2 + s**2 if self.normalised else ((m - shift) ** 2 + s**2) * scale**2 for m, s, shift, scale in z]
+        return float(np.sqrt(np.mean(squares)))
+
     def describe(self, cache: Path) -> list[str]:
         """Latents, classes, and the pictures that they are measured against."""
         files, setting, reference = self._files(), self.setting(), self._reference()
