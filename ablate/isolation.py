@@ -53,14 +53,14 @@ class Before:
 
     def changes(self) -> list[Change]:
         """What a component must not have changed, and has."""
-        found = [(s, *s.told(value, now)) for s, value, now in self._moved() if s.instead is not None]
+        found = [(s, *s.told(value, now)) for s, value, now in self._moved()]
         return [Change(state, _short(before), _short(after)) for state, before, after in found]
 
     def on_import(self) -> list[Change]:
         """What an import must not have changed, and has; put back. Libraries add to the environment, and may seed."""
         found = []
         for state, value, now in list(self._moved()):
-            if state.instead is not None and state.seeded is None and state.name != ENVIRONMENT:
+            if state.seeded is None and state.name != ENVIRONMENT:
                 found.append(Change(state, *map(_short, state.told(value, now))))
                 with contextlib.suppress(Exception):
                     state.write(value)
@@ -96,8 +96,10 @@ class Before:
             raise GlobalStateError(f"{message(doing, changes, None)}; then: {blamed(error)}") from error
 
     def _moved(self) -> Iterator[tuple[State, Any, Any]]:
-        """States that are not what they were, or what ablate's own seed made of them since then."""
+        """States that nobody may change and that are not what they were, or what ablate's own seed made of them."""
         for state in states():
+            if state.instead is None:
+                continue
             held = self._held.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
             value = _expected(state, held, self._seeds)
             if value is None or value is UNREADABLE:

@@ -92,11 +92,11 @@ class Training:
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
             if not (stopping or due or self._row_is_due(monotonic() - clock) or monotonic() - clock >= LOOK_SECONDS):
                 continue
-            state.check(STEPPING, self._once_more)
             bad = self._look(waiting)
             now = monotonic()
             self.seconds += now - clock
             if bad is not None:
+                state.check(STEPPING, self._once_more)
                 return self._diagnose(bad)
             last = waiting[-1]
             if self._row_is_due():
@@ -106,6 +106,7 @@ class Training:
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
                 now = monotonic()
             if self._spent() or stopping or now - saved >= interval:
+                state.check(STEPPING, self._once_more)  # nothing is kept that was trained in another state
                 self._save()
                 saved = monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)

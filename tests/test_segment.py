@@ -23,12 +23,12 @@ from ablate.kinds.executor import Stopped
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
     *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "device", "versions"),
-    *("host", "data_hash", "metrics", "weighting", "divergence", "files", "checksum"),
+    *("host", "data_hash", "metrics", "weighting", "divergence", "files", "checksum", "sample_gflops", "noise"),
 }
 MEMORY = {"train_memory_bytes", "estimated_memory_bytes"}
 METRIC = {
     *("images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
-    *("features_hash", "reference_hash", "quantisation"),
+    *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops"),
 }
 
 

@@ -69,7 +69,7 @@ class Executor(Component):
     kind: ClassVar[str] = "executor"
 
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
-    patience: Annotated[float | None, Field(gt=0), Extent()] = 1800.0  # s without a sign of life that end a trial
+    patience: Annotated[float | None, Field(gt=0, le=1e7), Extent()] = 1800.0  # s of silence that end a trial
 
     @classmethod
     def available(cls) -> bool:
