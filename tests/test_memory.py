@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from segments_for_tests import CACHE, DATA, KNOWN, candidate, job, run
 from torch import nn
 
+from ablate import memory
 from ablate.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.footprint import WORKSPACE, Footprint, Live, footprint
@@ -92,12 +93,22 @@ def test_it_is_as_the_process_measures_it(name: str) -> None:
     assert footprint(study.base, study.data.setting(), "cpu").total == pytest.approx(gauge.training, rel=0.2)
 
 
-def test_what_is_allocated_is_known_at_once() -> None:
+def test_what_is_allocated_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     if allocated() is None:
         pytest.skip("the C library does not tell")
+    looked = threading.Event()
+
+    def look() -> int | None:
+        told = allocated()
+        looked.set()
+        return told
+
+    monkeypatch.setattr(memory, "allocated", look)
     watch = Watch()
     blocks_held = [torch.zeros(1 << 20) for _ in range(4)]
-    time.sleep(0.05)
+    for _ in range(2):  # one look may have begun before
+        looked.clear()
+        assert looked.wait(60)
     del blocks_held
     kept = torch.zeros(1 << 18)
     assert watch.end() == pytest.approx(16 << 20, rel=0.02)
