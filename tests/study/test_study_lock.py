@@ -39,6 +39,7 @@ def test_the_lock_says_what_the_study_is(tmp_path: Path, loaded: LoadedStudy) ->
     held = lock.read(folder)
     place = f"sources/{held['plugins']['backbone/toy_tokens']['source_hash'][:12]}/{PLUGIN.name}"
     assert held.pop("kept")[str(PLUGIN)] == place and (folder / place).read_bytes() == PLUGIN.read_bytes()
+    assert held.pop("root") == {"absolute": str(tmp_path), "relative": ".."}  # from where its paths go out
     again = json.loads(json.dumps(lock.make(loaded)))
     dates = {one.pop("since") for made in (held, again) for one in made["plugins"].values()}
     assert held == again and all(datetime.fromisoformat(date).tzinfo == UTC for date in dates)
