@@ -41,13 +41,14 @@ class Space:
     def apply(self, assignment: Assignment) -> dict[str, Any]:
         """The base with the assignment's choices in their places.
 
-        A word that is none of the options names what stands there already, such as a family's own default.
+        A word that is none of the options may be the label of what stands there already, such as what a family's
+        choice says below itself: that stays. Any other is put there, to be refused where it is composed.
         """
         spec = deepcopy(dict(self.base))
         for path in sorted(assignment, key=lambda p: p.count(".")):
-            label, options = assignment[path], self.options.get(path, {})
-            if label in options or not isinstance(label, str):
-                put(spec, path.split("."), deepcopy(options.get(label, label)))
+            label, options, steps = assignment[path], self.options.get(path, {}), path.split(".")
+            if label in options or not isinstance(label, str) or label != label_of(get(spec, steps)):
+                put(spec, steps, deepcopy(options.get(label, label)))
         return spec
 
     def present(self, assignment: Assignment, path: str) -> bool:
