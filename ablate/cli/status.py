@@ -83,11 +83,11 @@ def _planned(results: Results, known: int) -> int | None:
     from ablate.registry import catalog
     from ablate.results.unequal import ended
 
-    if ended(results).get("trials") == known:
-        return known
     lock = results.lock
     try:
         design = catalog().create("design", lock["spec"]["design"])
+        if ended(results).get("trials") == known:
+            return known
         listed = [
             Dimension(path, tuple(held), baseline=lock["baseline"].get(path)) for path, held in lock["choices"].items()
         ]

@@ -384,5 +384,5 @@ def _halved(job: Mapping[str, Any]) -> int:
 
 def _report(error: Exception) -> Report:
     """What a worker would have said of an exception."""
-    told = f"{type(error).__name__}: {error}"
+    told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     return {"status": "failed", "message": told, "traceback": "".join(traceback.format_exception(error))}
