@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 from segments_for_tests import CACHE, PLUGIN
 
+LONG = 600.0  # seconds: no process takes so long, on a machine however busy; nothing is told by it but that it hangs
 CLOCK = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
 
 STUDY = """\
@@ -65,9 +66,15 @@ def run(file: Path, out: Path, *more: str, **variables: str) -> subprocess.Compl
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG,
         check=False,
     )
+
+
+def errors(stderr: str) -> str:
+    """What stderr holds beside what each run of this study says of its data, and of its four steps of sampling."""
+    notices = ("data: ", "warning: solver 'ddim' with 4 steps ")
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(notices))
 
 
 @dataclass
@@ -76,6 +83,17 @@ class Driver:
 
     process: subprocess.Popen[str]
     mark: str
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        """Wait for something that it does; fails at once, with what it said, where it ended without that."""
+
+        def there() -> bool:
+            ended = self.process.poll() is not None
+            found = bool(true())
+            assert found or not ended, (what, self.process.returncode, *self.process.communicate())
+            return found
+
+        until(there, LONG, what)
 
     def family(self) -> list[psutil.Process]:
         found = []
@@ -89,13 +107,13 @@ class Driver:
         """kill -9 of the driver alone; wait until all that it had started is gone."""
         self.process.kill()
         self.process.communicate()
-        until(lambda: not self.family(), 90, "its workers go on")
+        until(lambda: not self.family(), LONG, "its workers go on")
 
     def interrupt(self) -> tuple[int, str]:
         """Ctrl-C in a terminal reaches every process in the foreground; exit code and stderr."""
         os.killpg(self.process.pid, signal.SIGINT)
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
+        _, told = self.process.communicate(timeout=LONG)
+        return self.process.returncode, errors(told)
 
 
 @contextlib.contextmanager

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from kills_for_tests import (
+    LONG,
     STUDY,
     assert_same_tables,
     checkpoints,
     command,
     environment,
+    errors,
     lay_out,
     marks,
     run,
@@ -29,12 +29,19 @@ from kills_for_tests import (
     started,
     until,
 )
+from segments_for_tests import CACHE
 
+from ablate.cli import main
 from ablate.execute.ray import Ray
 
+pytestmark = pytest.mark.timeout(3 * LONG)
 needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
 EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
-OPTIONS = {"local": ("--executor", "local"), "ray": ("--executor", "ray", "--workers", "2")}
+OPTIONS = {
+    "local": ("--executor", "local"),
+    "ray": ("--executor", "ray", "--workers", "2"),
+    "within": ("--executor", "local", "--set", "executor={type: local, in_process: true}"),  # starts sooner
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +58,7 @@ def file(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(place: Path, file: Path) -> Path:
     out = place / "undisturbed"
-    ran = run(file, out, *OPTIONS["local"])
+    ran = run(file, out, *OPTIONS["within"])
     assert ran.returncode == 0, ran.stderr
     assert len(marks(out)) == 4
     return out
@@ -61,7 +68,7 @@ def finish(file: Path, out: Path, executor: str, undisturbed: Path) -> None:
     """Run to the end; compare with the undisturbed run, and see that nothing measured was measured again."""
     before = marks(out)
     ran = run(file, out, *OPTIONS[executor])
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.returncode, errors(ran.stderr)) == (0, "")
     assert_same_tables(out, undisturbed)
     after = marks(out)
     assert {trial: after[trial] for trial in before} == before
@@ -72,19 +79,20 @@ def finish(file: Path, out: Path, executor: str, undisturbed: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: Path, executor: str) -> None:
-    """At its first writings, in the middle of a training, then when chance decides: in imports, tables, figures."""
-    out, chance = tmp_path / "out", random.Random(executor)
-    for mark in (".driver", "lock.json", "optuna.db", "trials") if executor == "local" else ():
-        with started(file, out, *OPTIONS[executor]) as driver:
-            until((out / mark).exists, 60, f"no {mark}")
-            driver.kill()
-    with started(file, out, *OPTIONS[executor]) as driver:
-        until(lambda: checkpoints(out) > 0, 120, "no training began")
-        driver.kill()
-    for _ in range(2):
+    """At its first writings, in the middle of a training, at a record, while it writes tables and figures."""
+    out = tmp_path / "out"
+
+    def another_record() -> bool:
+        return len(marks(out)) > len(before)
+
+    first = [(out / mark).exists for mark in (".driver", "lock.json", "optuna.db", "trials")]
+    then: list[Callable[[], object]] = [lambda: checkpoints(out) > 0, another_record]
+    last: list[Callable[[], object]] = [lambda: any(out.glob("figures/*.png"))]
+    moments = [*first, *then, *last] if executor == "local" else then
+    for moment in moments:
         before = marks(out)
         with started(file, out, *OPTIONS[executor]) as driver:
-            time.sleep(chance.uniform(3, 10))
+            driver.until(moment, "that moment never came")
             driver.kill()
         after = marks(out)
         assert {trial: after[trial] for trial in before} == before
@@ -94,15 +102,16 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_interrupt_is_resumable(tmp_path: Path, file: Path, undisturbed: Path, executor: str) -> None:
+    """On another executor too."""
     out = tmp_path / "out"
     with started(file, out, *OPTIONS[executor]) as driver:
-        until(lambda: checkpoints(out) > 0, 120, "no training began")
-        code, errors = driver.interrupt()
+        driver.until(lambda: checkpoints(out) > 0, "no training began")
+        code, told = driver.interrupt()
         assert code == 130
-        assert errors.startswith("interrupted; what was measured is kept. To go on: ablate run ")
-        assert "Traceback" not in errors and errors.count("\n") == 1
-        until(lambda: not driver.family(), 10, "something of it is left")
-    finish(file, out, executor, undisturbed)
+        assert told.startswith("interrupted; what was measured is kept. To go on: ablate run ")
+        assert "Traceback" not in told and told.count("\n") == 1
+        until(lambda: not driver.family(), LONG, "something of it is left")
+    finish(file, out, "within", undisturbed)
 
 
 @needs_ray
@@ -110,12 +119,12 @@ def test_interrupt_is_resumable(tmp_path: Path, file: Path, undisturbed: Path, e
 def test_worker_killed_goes_on_from_its_checkpoint(tmp_path: Path, file: Path, undisturbed: Path) -> None:
     out = tmp_path / "out"
     with started(file, out, *OPTIONS["ray"]) as driver:
-        until(lambda: checkpoints(out) > 0, 120, "no training began")
+        driver.until(lambda: checkpoints(out) > 0, "no training began")
         workers = [process for process in driver.family() if _name(process).startswith("ray::")]
         busy = max(workers, key=lambda process: process.cpu_times().user)
         busy.send_signal(signal.SIGKILL)
-        output, errors = driver.process.communicate(timeout=300)
-        assert (driver.process.returncode, errors) == (0, "")
+        output, told = driver.process.communicate(timeout=LONG)
+        assert (driver.process.returncode, errors(told)) == (0, "")
         assert output.count("its worker was lost; it goes on from its checkpoint") == 1
     assert_same_tables(out, undisturbed)
     assert not list(out.glob("trials/*/failure.json"))
@@ -130,31 +139,50 @@ def _name(process: psutil.Process) -> str:
 # --- two at once, another study ------------------------------------------------------------------
 
 
-def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, place: Path) -> None:
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], str]:
+    """What `ablate run` says when it refuses, asked in this process: stderr of exit code 2."""
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+
+    def ask(file: Path, out: Path) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["local"]])
+        told = capsys.readouterr()
+        assert (ended.value.code, told.out) == (2, "")
+        return errors(told.err)
+
+    return ask
+
+
+def test_a_second_run_in_the_same_folder_is_refused(
+    tmp_path: Path, place: Path, refused: Callable[[Path, Path], str]
+) -> None:
     out = tmp_path / "out"
     file = lay_out(place / "long", STUDY.replace("images: 4_800", "images: 4_800_000"))  # it is at work until killed
-    with started(file, out, *OPTIONS["local"]) as driver:
-        until(lambda: checkpoints(out) > 0, 120, "no training began")
-        second = run(file, out, *OPTIONS["local"])
-        assert second.returncode == 2
-        assert second.stderr == f"error: another `ablate run` is at work in {out}; see `ablate status {out}`\n"
+    with started(file, out, *OPTIONS["within"]) as driver:
+        driver.until(lambda: checkpoints(out) > 0, "no training began")
+        told = f"error: another `ablate run` is at work in {out}; see `ablate status {out}`\n"
+        assert refused(file, out) == told
         assert driver.process.poll() is None
 
 
-def test_a_folder_of_another_study_is_refused_with_what_differs(tmp_path: Path, file: Path, undisturbed: Path) -> None:
+def test_a_folder_of_another_study_is_refused_with_what_differs(
+    tmp_path: Path, undisturbed: Path, refused: Callable[[Path, Path], str]
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
     other = lay_out(tmp_path, STUDY.replace("images: 4_800", "images: 640").replace("width: 32", "width: 16"))
-    ran = run(other, undisturbed, *OPTIONS["local"])
-    assert ran.returncode == 2 and "Traceback" not in ran.stderr
-    assert "budget.images: 4800 -> 640" in ran.stderr and "base.backbone.width: 32 -> 16" in ran.stderr
-    assert "--out" in ran.stderr
+    told = refused(other, undisturbed)
+    assert "Traceback" not in told
+    assert "budget.images: 4800 -> 640" in told and "base.backbone.width: 32 -> 16" in told
+    assert "--out" in told
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, file: Path) -> None:
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, file: Path, refused: Callable[[Path, Path], str]
+) -> None:
     (tmp_path / "thesis.tex").touch()
-    ran = run(file, tmp_path, *OPTIONS["local"])
-    assert ran.returncode == 2 and "holds something that is no study" in ran.stderr
+    assert "holds something that is no study" in refused(file, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -191,12 +219,13 @@ def test_full_disk_is_one_message_and_room_lets_it_go_on(
         out = disk / "out"
         full = run(file, out, *OPTIONS[executor])
         assert full.returncode == 2, full.stderr
-        assert full.stderr.startswith("error: ") and full.stderr.count("\n") == 1, full.stderr
-        assert "No space left on device" in full.stderr or "disk is full" in full.stderr or "disk I/O" in full.stderr
-        assert "give the same command again" in full.stderr
+        told = errors(full.stderr)
+        assert told.startswith("error: ") and told.count("\n") == 1, told
+        assert "No space left on device" in told or "disk is full" in told or "disk I/O" in told
+        assert "give the same command again" in told
         assert not list(out.glob("trials/*/failure.json"))
         ballast.unlink()
-        finish(file, out, executor, undisturbed)
+        finish(file, out, "within", undisturbed)
 
 
 @pytest.mark.slow
@@ -208,13 +237,14 @@ def test_files_that_may_not_grow(tmp_path: Path, file: Path, undisturbed: Path) 
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)),
     )
     assert ran.returncode == 2, ran.stderr
-    assert ran.stderr.count("\n") == 1 and "File too large" in ran.stderr
-    finish(file, out, "local", undisturbed)
+    told = errors(ran.stderr)
+    assert told.count("\n") == 1 and "File too large" in told
+    finish(file, out, "within", undisturbed)
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
@@ -232,9 +262,9 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
             env=environment(ABLATE_CACHE=str(tmp_path / "cache"), HOME="/nonexistent"),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=LONG,
             check=False,
         )
         assert ran.returncode == 2, ran.stderr
-        assert ran.stderr == f"error: cannot write to {out}: Permission denied\n"
+        assert errors(ran.stderr) == f"error: cannot write to {out}: Permission denied\n"
         assert sorted(path.name for path in place.iterdir()) == ["killed.yaml", "probes.py"]

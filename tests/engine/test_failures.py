@@ -50,8 +50,8 @@ def test_a_network_that_cannot_be_built_fails_its_trials_with_a_traceback(tmp_pa
     failures = trials(tmp_path, "failure.json")
     assert len(failures) == 2
     for failure in failures.values():
-        told = r"backbone 'probe' cannot be built: ZeroDivisionError: heads do not divide nought \(.*probes_for_tests\.py:\d+\)"
-        assert re.fullmatch(told, failure["message"])
+        reason = r"ZeroDivisionError: heads do not divide nought \(.*probes_for_tests\.py:\d+\)"
+        assert re.fullmatch(f"backbone 'probe' cannot be built: {reason}", failure["message"])
         assert "probes_for_tests.py" in failure["traceback"] and failure["gflops"] is None
 
 

@@ -86,6 +86,9 @@ def test_ray_connection_of_the_program_is_used_and_kept(ray_pool: Pool) -> None:
 def test_an_address_from_the_environment_that_leads_nowhere_is_named(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # a program that is connected keeps its cluster
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(InputError, match="RAY_ADDRESS"):
         Ray().start("work_for_tests:work", "cpu")
