@@ -10,7 +10,6 @@ Nothing here imports torch or numpy: what is theirs is looked at where they are 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import sys
 import threading
@@ -143,21 +142,6 @@ def message(doing: str, changes: list[Change], place: str | None) -> str:
     at = f" (at {place})" if place else ""
     told = "; ".join(map(str, changes))
     return f"{doing} changes what is global for the process{at}: {told}"
-
-
-class ToStderr(io.TextIOBase):
-    """Where a component's prints go while stdout belongs to whoever asked: to stderr. It cannot be closed."""
-
-    def write(self, text: str) -> int:
-        """See `io.TextIOBase`."""
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        """See `io.TextIOBase`."""
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """Nothing is closed."""
 
 
 @contextlib.contextmanager

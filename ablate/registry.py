@@ -32,8 +32,9 @@ from ablate import hooks, kinds, provenance
 from ablate.component import Component, create, is_kind
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.explain import own_trace
-from ablate.isolation import Before, ToStderr, message, staying
+from ablate.isolation import Before, message, staying
 from ablate.mistakes import described, mistake
+from ablate.stdout import ToStderr
 
 
 @dataclass(frozen=True)

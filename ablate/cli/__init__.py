@@ -13,6 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import sys
     import traceback
 
+    from ablate import stdout
     from ablate.cli.app import app
     from ablate.cli.outcome import DEFECT
 
@@ -22,3 +23,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         traceback.print_exc()
         print("this is a defect of ablate or of a plugin, not of what you asked for", file=sys.stderr)
         sys.exit(DEFECT)
+    finally:
+        if argv is None:
+            stdout.end()

@@ -23,7 +23,7 @@ from ablate.cli import (
     show,
     status,
 )
-from ablate.cli.outcome import Commands
+from ablate.cli.outcome import Command, Commands
 
 # Help without rich: it reads as well, and it is there before rich would be imported.
 app = typer.Typer(
@@ -48,7 +48,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     schema.schema,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablate.cli.options import Json
+from ablate.cli.outcome import Command
 
 if TYPE_CHECKING:
     from ablate.pictures import Pictures
@@ -24,7 +25,7 @@ def data() -> None:
     """Look at data of yours: ablate data inspect PATH."""
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of pictures, a .zip, an .npz or an .npy.")],
     labels: Annotated[

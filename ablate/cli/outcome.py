@@ -17,8 +17,9 @@ import sys
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from ablate import stdout
 from ablate.errors import InputError
 from ablate.text import message as fit
 
@@ -53,6 +54,15 @@ class Commands(TyperGroup):
             complain(f"interrupted; what was measured is kept. To go on: {again}")
             raise typer.Exit(INTERRUPTED) from None
         return result
+
+
+class Command(TyperCommand):
+    """A command; with --json, stdout holds one document and nothing that a plugin or a library prints."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with stdout.kept() if ctx.params.get("as_json") else contextlib.nullcontext():
+            return super().invoke(ctx)
 
 
 def fail(message: str) -> NoReturn:

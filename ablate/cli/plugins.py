@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,24 +11,26 @@ import typer
 
 from ablate.cli import check, new
 from ablate.cli.options import Json, PluginFiles
-from ablate.cli.outcome import complain
+from ablate.cli.outcome import Command, complain
+from ablate.stdout import kept
 
 if TYPE_CHECKING:
     from ablate.registry import Broken, Catalog, Entry
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-app.command()(check.check)
-app.command()(new.new)
+app.command(cls=Command)(check.check)
+app.command(cls=Command)(new.new)
 
 
 @app.callback(invoke_without_command=True)
 def plugins(ctx: typer.Context, as_json: Json = False, plugin: PluginFiles = None) -> None:
     """List components, or show one: ablate plugins show fusion/gated."""
     if ctx.invoked_subcommand is None:
-        _list(as_json, plugin or ())
+        with kept() if as_json else nullcontext():
+            _list(as_json, plugin or ())
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as fusion.")] = None,
     as_json: Json = False,
@@ -37,7 +40,7 @@ def list_(
     _list(as_json, plugin or (), kind)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     what: Annotated[str, typer.Argument(metavar="KIND/NAME", help="A component, such as fusion/gated; or a kind.")],
     as_json: Json = False,

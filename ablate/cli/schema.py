@@ -13,6 +13,8 @@ def schema(plugin: PluginFiles = None) -> None:
     """
     from ablate.cli.terminal import emit_json
     from ablate.registry import catalog
+    from ablate.stdout import kept
     from ablate.study.jsonschema import study_schema
 
-    emit_json(study_schema(catalog(tuple(plugin or ()))))
+    with kept():
+        emit_json(study_schema(catalog(tuple(plugin or ()))))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ablate import text
+from ablate import stdout, text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,8 @@ def table(
 
 def emit_json(data: Any) -> None:
     """Print JSON that any program reads: NaN and infinity become null."""
-    print(text.json(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str)))
+    told = text.json(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str))
+    print(told, file=stdout.document(), flush=True)
 
 
 def say(told: object) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from ablate import stdout
 from ablate.testing.case import Case
 
 BLOCKED = "torch is not to be imported here"
@@ -66,6 +67,12 @@ def _run(plugins: Sequence[str], without_torch: bool, asked: str) -> str:
 
 def look(blocked: str, asked: str, *plugins: str) -> None:
     """What the other process does: digests of all components, or of those that are asked for."""
+    with stdout.kept():  # components may print while they are made
+        _look(blocked, asked, plugins)
+    stdout.end()
+
+
+def _look(blocked: str, asked: str, plugins: Sequence[str]) -> None:
     if blocked:
         sys.modules[blocked] = None  # type: ignore[assignment]  # from here, importing it is an ImportError
     from ablate.errors import InputError
@@ -83,4 +90,4 @@ def look(blocked: str, asked: str, *plugins: str) -> None:
             continue  # it has no complete defaults
     broken = [{"module": one.module, "traceback": one.traceback} for one in known.broken]
     names = [f"{e.kind}/{e.full_name}" for e in known.entries()]
-    print(json.dumps({"digests": digests, "names": names, "broken": broken}))
+    print(json.dumps({"digests": digests, "names": names, "broken": broken}), file=stdout.document(), flush=True)

@@ -1,6 +1,7 @@
 """What is wrong is told in one message, with the candidate's name; what is right beside it is shown all the same."""
 
 import json
+import os
 import signal
 import subprocess
 
@@ -48,6 +49,58 @@ def test_a_plan_names_the_candidate_that_cannot_be_built_and_shows_the_others(pl
     rows = json.loads(within("plan", "tiny.yaml", "--json", cwd=place).stdout)["candidates"]
     assert [(row["candidate"], row["params"] is None) for row in rows] == [("tiny", False), ("loose", True)]
     assert isinstance(rows[0]["params"], int) and "a wire is loose" in rows[1]["failure"]
+
+
+LOUD = '''
+import atexit
+import ctypes
+import os
+import subprocess
+import sys
+
+from tiny import Tiny
+
+atexit.register(print, "loud: at exit")
+
+
+class Loud(Tiny):
+    """It prints wherever it is asked: by Python, by the file descriptor, by native code, by a child."""
+
+    name = "loud"
+
+    def provides(self):
+        print("loud: provides")
+        return frozenset()
+
+    def build(self, setting):
+        print("loud: build", file=sys.__stdout__)
+        os.write(1, b"loud: write\\n")
+        ctypes.CDLL(None).puts(b"loud: native")
+        subprocess.run(["echo", "loud: child"], check=True)
+        return super().build(setting)
+'''
+
+
+def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within, monkeypatch):
+    (place / "loud.py").write_text(LOUD)
+    (place / "tiny.yaml").write_text((place / "tiny.yaml").read_text().replace("backbone: tiny", "backbone: loud"))
+    asked = words("plan", "tiny.yaml", "--plugin", "loud.py", "--json", "--device", "cpu")
+    ran = subprocess.run(
+        asked,
+        cwd=place,
+        env=environment(PYTHONPATH=f"{place}:{os.environ.get('PYTHONPATH', '')}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert [row["candidate"] for row in json.loads(ran.stdout)["candidates"]] == ["width=4", "width=8"]
+    for where in ("provides", "build", "write", "native", "child", "at exit"):
+        assert f"loud: {where}\n" in ran.stderr
+    monkeypatch.syspath_prepend(place)
+    for asked in (["plugins", "show", "backbone/loud", "--json"], ["plugins", "--json"], ["schema"]):
+        told = within(*asked, "--plugin", place / "loud.py")
+        assert told.returncode == 0 and json.loads(told.stdout)
 
 
 def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place):
