@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from ablate.component import Component, Config, is_kind, slot_kind
 from ablate.explain import blamed
+from ablate.signatures import mismatch
 
 DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
 HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
@@ -38,7 +39,7 @@ def mistake(cls: type[Component]) -> str | None:
         return "it is of no kind: make it a subclass of one of `ablate.api`, such as Fusion"
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         return f"it declares a name, but lacks what its kind asks for: {', '.join(missing)}"
-    return _of_fields(cls)
+    return _of_fields(cls) or mismatch(cls)
 
 
 def _annotated(word: str, default: Any) -> str:

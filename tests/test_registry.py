@@ -229,6 +229,38 @@ def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path
     assert broken.traceback.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("def weight(self, level)", "`weight(self, level)` in line 6 takes 1 and not 2 arguments: weighting asks for "),
+        ("def weight(self, level, sigma_data, more)", "cannot be called as its kind's: missing a required argument"),
+        ("def weight(self, *, level, sigma_data)", "takes 0 and not 2 arguments"),
+        ("@classmethod\n    def weight(cls, level, sigma_data)", "'weight' in line 6 is not a method of the instance"),
+        (
+            "def weight(self, level, sigma_data): ...\n    def provides(self, setting)",
+            "its method `provides(self, setti",
+        ),
+        ("def weight(self, level, sigma_data, more=1)", None),
+        ("def weight(self, snr, deviation)", None),
+        ("def weight(self, *given, **named)", None),
+        ("@staticmethod\n    def weight(level, sigma_data)", None),
+        ("def helper(self, anything): ...\n    def weight(self, level, sigma_data)", None),
+    ],
+)
+def test_a_method_that_cannot_be_called_as_its_kinds_is_told_when_it_is_loaded(
+    tmp_path: Path, method: str, told: str | None
+) -> None:
+    path = tmp_path / "w.py"
+    path.write_text(HEAD + f"    name = 'w'\n    {method}: ...\n")
+    known = Catalog([path])
+    if told is None:
+        assert known.broken == [] and "w" in known.names("weighting")
+        return
+    (broken,) = known.broken
+    assert broken.traceback.startswith(f"class W ({path}:4): ") and told in broken.traceback
+    assert broken.traceback.count("\n") == 1
+
+
 def test_one_name_twice_in_a_file_names_both_classes(tmp_path: Path) -> None:
     path = plugin(tmp_path, "twice.py", "First")
     path.write_text(path.read_text() + GATE.format(cls="Second", name="test_gate"))

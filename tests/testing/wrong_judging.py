@@ -93,7 +93,7 @@ class Undefined(Metric):
     name = "undefined"
     fails: ClassVar = ("is_finite", "is_named_after_its_features")
 
-    def columns(self, samples):
+    def columns(self, samples, references=None):
         return {"undefined": "fid"}
 
     def compute(self, generated, reference):
