@@ -35,6 +35,13 @@ def test_a_file_brings_its_shape_and_classes():
     assert ablate.cost(MODELS / "dit_s_8.yaml") == ablate.cost(read(MODELS / "dit_s_8.yaml").data)
 
 
+def test_a_component_of_a_plugin_has_a_cost():
+    tiny = Path(__file__).parent / "cli" / "plugins" / "tiny.py"
+    assert ablate.cost({"backbone": "tiny"}, (1, 8, 8), plugins=[str(tiny)]).params > 0
+    with pytest.raises(InputError, match=r"there is no plugin file nowhere\.py"):
+        ablate.cost({"backbone": "tiny"}, (1, 8, 8), plugins=["nowhere.py"])
+
+
 def test_shape_is_needed():
     with pytest.raises(InputError, match="shape"):
         ablate.cost({"backbone": "dit"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,8 @@ def check(
     from ablate.testing import Outcome, examine, find
 
     found = find(target, tuple(plugin or ()))
-    faulthandler.enable()  # of what ends the process from below, at least the line is told
+    with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):  # no stderr, or a notebook's
+        faulthandler.enable()  # of what ends the process from below, at least the line is told
     outcomes = [Outcome(one.plugin, "loads", "failed", one.reason, one.traceback) for one in found.broken]
     for entry in found.entries:
         outcomes += examine(entry, found.catalog)

@@ -46,6 +46,10 @@ def test_a_broken_plugin_is_told_with_its_traceback_and_harms_no_other(tmp_path,
     broken = json.loads(within("plugins", "--json", "--plugin", file).stdout)["broken"]
     assert [one["plugin"] for one in broken] == [str(file)]
     assert broken[0]["reason"].startswith("ModuleNotFoundError")
+    for asked in ("fusion", "fusion/gated"):
+        shown = within("plugins", "show", asked, "--plugin", file)
+        assert shown.returncode == 0 and "fusion/gated" in shown.stdout
+        assert f"plugin {file} could not be loaded: ModuleNotFoundError: No module named" in shown.stderr
 
 
 def test_show_tells_all_of_a_component(within):

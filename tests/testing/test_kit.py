@@ -10,6 +10,7 @@ import torch
 
 from ablate.errors import InputError
 from ablate.testing import Case, check_component, checks, conformance, examine, find
+from ablate.testing.small import settle, shrink
 
 TARGETS = [find(str(file)) for file in sorted(Path(__file__).parent.glob("wrong_*.py"))]
 WRONG = [(entry, target.catalog) for target in TARGETS for entry in target.entries]
@@ -54,6 +55,13 @@ def test_a_component_that_conforms_passes_and_one_that_does_not_tells_all():
         check_component(*BY_NAME["odd name"])
     for check in ("is_named", "says_what_it_is", "round_trips_as_json", "searches_what_is_valid"):
         assert check in str(told.value)
+
+
+def test_what_a_backbone_holds_is_made_small_with_it():
+    entry, catalog = BY_NAME["wrapping"]
+    wrapping = Case(entry, catalog).component
+    small = shrink(wrapping, settle(wrapping))
+    assert small.inner.width < wrapping.inner.width and small.inner.name == "bulky"
 
 
 def test_a_fusion_is_tried_in_a_backbone_that_has_a_place_for_it(tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate.cli import main
+
 WRONG = Path(__file__).parent / "wrong_weightings.py"
 
 
@@ -84,6 +86,36 @@ class Worse(Weighting):
     def weight(self, level, sigma_data):
         return level.alpha * 0 - 1
 '''
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("import sys; sys.exit(0)", "ends the process: SystemExit: 0"),
+        ("import os; os._exit(0)", "ends the process: SystemExit: 0"),
+        ("raise ValueError('no such weight')", "ValueError: no such weight"),
+        ("import torch; torch.manual_seed(0); return level.snr", "torch's global random state was seeded"),
+        ("import torch; torch.set_default_dtype(torch.float64); return level.snr", "torch's default dtype was"),
+    ],
+)
+def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, why, tmp_path, capsys):
+    file = tmp_path / "worse.py"
+    file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
+    with pytest.raises(SystemExit, match="1"):
+        main(["plugins", "check", str(file)])
+    told = capsys.readouterr().out
+    assert " failed" in told.splitlines()[-1] and "Traceback" not in told
+    assert told.count(why) == 1 and "worse.py:" in told
+
+
+def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys):
+    file = tmp_path / "worse.py"
+    file.write_text(WORSE.replace("return level.alpha * 0 - 1", "return level.no_such_thing"))
+    with pytest.raises(SystemExit, match="1"):
+        main(["plugins", "check", str(file), "--json"])
+    failed = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["state"] == "failed"]
+    assert failed and all(f'File "{file}", line 12, in weight' in one["traceback"] for one in failed)
+    assert all("no_such_thing" in one["reason"] and f"{file}:12" in one["reason"] for one in failed)
 
 
 def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(tmp_path):

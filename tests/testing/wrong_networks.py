@@ -11,6 +11,7 @@ from ablate.api import (
     Fusion,
     Modulation,
     Setting,
+    slot,
 )
 
 
@@ -60,6 +61,41 @@ class Net(Backbone):
 
     def build(self, setting: Setting) -> nn.Module:
         return Network(setting.shape[0], setting.classes, self.way)
+
+
+class Tied(Net):
+    """Two layers of one weight, which is no fault."""
+
+    name = "tied"
+
+    def build(self, setting: Setting) -> nn.Module:
+        network = super().build(setting)
+        network.inward = nn.Sequential(network.inward, nn.Conv2d(8, 8, 1), nn.SiLU(), nn.Conv2d(8, 8, 1))
+        network.inward[3].weight = network.inward[1].weight
+        return network
+
+
+class Bulky(Net):
+    """A great many channels."""
+
+    name = "bulky"
+    width: int = 1 << 14
+
+    def build(self, setting: Setting) -> nn.Module:
+        network = super().build(setting)
+        channels = setting.shape[0]
+        network.outward = nn.Sequential(nn.Conv2d(8, self.width, 3, padding=1), nn.Conv2d(self.width, channels, 1))
+        return network
+
+
+class Wrapping(Net):
+    """Another one within, whose size is the other's own."""
+
+    name = "wrapping"
+    inner: Backbone = slot("bulky")
+
+    def build(self, setting: Setting) -> nn.Module:
+        return self.inner.build(setting)
 
 
 class Wide(Net):
