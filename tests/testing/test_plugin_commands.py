@@ -114,8 +114,8 @@ def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["plugins", "check", str(file), "--json"])
     failed = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["state"] == "failed"]
-    assert failed and all(f'File "{file}", line 12, in weight' in one["traceback"] for one in failed)
-    assert all("no_such_thing" in one["reason"] and f"{file}:12" in one["reason"] for one in failed)
+    assert failed and all(f'File "{file}", line 13, in weight' in one["traceback"] for one in failed)
+    assert all("no_such_thing" in one["reason"] and f"{file}:13" in one["reason"] for one in failed)
 
 
 def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(tmp_path):
