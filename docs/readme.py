@@ -86,7 +86,7 @@ def page(results: Results, known: Catalog) -> str:
         "",
         text.markdown(verdict(results)),
     ]
-    lines += ["", f"{scale(results)}. The numbers are of `ablate {versions(results)}`."]
+    lines += ["", f"{scale(results)}. The numbers are of `ablate {versions(results)}`{commit(results)}."]
     for figure in sorted((results.path / "figures").glob("*.png")):
         lines += ["", f"![{figure.stem}](figures/{figure.name})"]
     return "\n".join(lines) + "\n"
@@ -115,6 +115,12 @@ def versions(results: Results) -> str:
     return str(results.lock.get("versions", {}).get("ablate", "of an unknown version"))
 
 
+def commit(results: Results) -> str:
+    """The commit of the last launch, where it is known."""
+    found = results.launches[-1].get("commit") if len(results.launches) else None
+    return f" at commit {found}" if found else ""
+
+
 def age(results: Results, known: Catalog) -> str:
     """What has changed since the run was made; nothing where it stands on today's code."""
     from ablate import __version__
@@ -124,7 +130,9 @@ def age(results: Results, known: Catalog) -> str:
         told = f"This run was made by `ablate {own}` before its source was kept as today, so what has changed since"
         return f"{told} cannot be told. The same study may give other numbers today."
     changed = [
-        name for name, one in results.lock.get("plugins", {}).items() if now(name, known) != one.get("source_hash")
+        name
+        for name, one in results.lock.get("plugins", {}).items()
+        if "/" in name and now(name, known) != one.get("source_hash")  # the framework itself is told by its commit
     ]
     if not changed and own == __version__:
         return ""
