@@ -35,6 +35,24 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [launch for line in lines if isinstance(launch := _parsed(line), dict)]
 
 
+def told(launch: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A launch for people, as it was logged: when and where; the command in its folder; versions and commit."""
+    executor, versions = (
+        value if isinstance(value := launch.get(key), Mapping) else {} for key in ("executor", "versions")
+    )
+    commit = [f"commit {launch['commit']}"] if launch.get("commit") else []
+    return (
+        f"{date(launch.get('date'))} on {launch.get('host')}, {launch.get('device')}, executor {executor.get('type')}",
+        f"in {launch.get('cwd')}: {launch.get('command')}",
+        ", ".join([*(f"{name} {version}" for name, version in versions.items()), *commit]),
+    )
+
+
+def date(said: object) -> str:
+    """A date of the log, to the minute."""
+    return f"{said[:16].replace('T', ' ')} UTC" if isinstance(said, str) and said else "unknown"
+
+
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate import launches
 from ablate.cli.options import Folder, Json
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _lines(results: Results) -> Iterator[str]:
                 name,
                 one.get("version", ""),
                 one.get("source_hash", "")[:12],
-                _date(one.get("since")).removesuffix(" UTC"),
+                launches.date(one.get("since")).removesuffix(" UTC"),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -84,22 +85,14 @@ def _lines(results: Results) -> Iterator[str]:
 
 
 def _launch(launch: Mapping[str, Any]) -> Iterator[str]:
-    executor = launch.get("executor") or {}
-    yield f"  {_date(launch['date'])} on {launch.get('host')}, {launch.get('device')}, executor {executor.get('type')}"
-    said = str(launch.get("command"))
+    where, command, versions = launches.told(launch)
+    yield f"  {where}"
     yield from textwrap.wrap(
-        f"in {launch.get('cwd')}: {said}",
+        command,
         WIDTH,
         initial_indent="    ",
         subsequent_indent="      ",
         break_long_words=False,
         break_on_hyphens=False,
     )
-    versions = launch.get("versions") or {}
-    told = [f"{name} {version}" for name, version in versions.items()]
-    commit = [f"commit {launch['commit']}"] if launch.get("commit") else []
-    yield from textwrap.wrap(", ".join([*told, *commit]), WIDTH, initial_indent="    ", subsequent_indent="    ")
-
-
-def _date(said: str | None) -> str:
-    return said[:16].replace("T", " ") + " UTC" if said else "unknown"
+    yield from textwrap.wrap(versions, WIDTH, initial_indent="    ", subsequent_indent="    ")

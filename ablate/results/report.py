@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from ablate import launches
 from ablate.errors import InputError
 from ablate.files import write_atomic
 from ablate.results.figures import probes
@@ -66,6 +67,7 @@ def report(results: Results, out: str | Path | None = None) -> Path:
         versions=sorted(set(results.trials["versions"].dropna())),
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
+        launches=[launches.told(launch) for launch in results.launches],
     )
     write_atomic(path, html)
     return path

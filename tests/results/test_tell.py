@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from html import unescape
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from results_folders import METRIC, Study, fill_conditioning
 from rich.console import Console
 
+from ablate import launches
 from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.export import export, latex, markdown
@@ -157,6 +159,25 @@ def test_the_report_needs_nothing_else(conditioning: Study) -> None:
     assert not re.search(r'(src|href)="(?!data:)', html)
     assert verdict(load(conditioning.path)).split(",")[0] in html
     assert html.count("<tr") == 1 + 4 + 1 + 12
+
+
+def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Study) -> None:
+    study.head(budget={"images": 512})
+    study.trial(name("adaln"), 0, {METRIC: 0.1})
+    command = "ablate run s.yaml --set 'base.backbone.width=[<8>]'"
+    logged = {"date": "2026-02-03T04:05:06+00:00", "host": "nox", "cwd": "/data", "command": command, "device": "cuda"}
+    launches.append(study.path, {**logged, "executor": {"type": "ray"}, "versions": {"torch": "2.13.0"}, "commit": "abc-dirty"})
+    launches.append(study.path, {"command": "half a line is told too"})
+    told = unescape(report(load(study.path)).read_text())
+    for line in (
+        '"budget": {"images": 512}',
+        "2026-02-03 04:05 UTC on nox, cuda, executor ray",
+        f"in /data: {command}",
+        "torch 2.13.0, commit abc-dirty",
+        "half a line is told too",
+    ):
+        assert line in told
+    assert "<8>" not in report(load(study.path)).read_text()
 
 
 def test_the_report_escapes(study: Study) -> None:
