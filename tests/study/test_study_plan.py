@@ -22,8 +22,8 @@ def loaded(tmp_path: Path) -> LoadedStudy:
 def test_a_row_for_each_candidate(loaded: LoadedStudy) -> None:
     frame = plan(loaded)
     assert list(frame.columns) == [
-        "candidate", "c.backbone.conditioning", "c.backbone.width", "params", "gflops", "macs", "memory_bytes",
-        "seconds", "images", "seeds", "config_hash", "failure",
+        "candidate", "c.backbone.conditioning", "c.backbone.width", "params", "gflops", "macs", "sample_gflops",
+        "memory_bytes", "seconds", "images", "seeds", "config_hash", "failure",
     ]  # fmt: skip
     assert list(frame["c.backbone.width"]) == [8, 8, 16]
     assert frame["candidate"].is_unique
