@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ablate.errors import InputError
+
 TEMPORARY = ".tmp"
 DIGESTED = 2**28  # bytes of one file that a digest of its content reads, at the most
 _BLOCK = 2**20
@@ -74,6 +76,14 @@ def content_digest(path: Path) -> str:
             file.seek((i if blocks <= most else i * (blocks - 1) // (most - 1)) * _BLOCK)
             found.update(file.read(_BLOCK))
     return found.hexdigest()
+
+
+def nameable(path: Path, where: str = "") -> Path:
+    """The path. Raises InputError for one that no file can have, or that no text file could name again."""
+    told = str(path)
+    if "\0" in told or any("\ud800" <= one <= "\udfff" for one in told):
+        raise InputError(f"{told!r} is no name of a file: it holds signs that are no text", where)
+    return path
 
 
 def sweep(folder: Path) -> None:

@@ -5,6 +5,8 @@ What is found stands beside the record, in `measured/<digest>.json`: the record 
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,11 @@ from ablate.checkpoint import newest
 from ablate.component import digest, fill
 from ablate.errors import InputError
 from ablate.evaluate import NotFiniteError, measure
-from ablate.files import sweep, write_json
+from ablate.files import TEMPORARY, sweep, write_json
 from ablate.isolation import watched
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
-from ablate.registry import Catalog, catalog_of
+from ablate.registry import Catalog
 from ablate.sample_cost import sample_gflops
 from ablate.segment import alone, alone_in_process, data_of, dataset_for, images_of, versions
 from ablate.snapshots import Snapshots
@@ -29,6 +31,7 @@ from ablate.train import Learner
 from ablate.trial import Evaluation
 
 FOLDER = "measured"
+SIGN_SECONDS = 1.0  # between two signs of life
 
 
 def key(asked: Mapping[str, Any]) -> str:
@@ -68,6 +71,7 @@ def run(job: Job, stop: Stop) -> Report:
             held = read(file)
             if held is None:
                 sweep(file.parent)
+                ask = _living(sign(job), ask)
                 with watched("this candidate, while it is sampled and measured,"):
                     rows = _rows(job, folder, ask)
                 own = {key: job[key] for key in ("hashes", "sources") if key in job}
@@ -84,7 +88,29 @@ def run(job: Job, stop: Stop) -> Report:
             return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0]}
         raise
     finally:
+        sign(job).unlink(missing_ok=True)
         release_memory(torch.device(job["device"]))
+
+
+def sign(job: Job) -> Path:
+    """The file by whose time a worker on a job shows that it goes on."""
+    return Path(job["folder"]) / FOLDER / f".{key(job['asked'])}.alive{TEMPORARY}"
+
+
+def _living(file: Path, stop: Stop) -> Stop:
+    """The same question; asking it is a sign of life, given once a second at the most."""
+    given = float("-inf")
+
+    def ask() -> bool:
+        nonlocal given
+        if time.monotonic() - given >= SIGN_SECONDS:
+            given = time.monotonic()
+            with contextlib.suppress(OSError):  # a full disk is told by what has to be written
+                file.touch()
+        return stop()
+
+    ask()
+    return ask
 
 
 def variant(job: Job, known: Catalog) -> Candidate:
@@ -98,8 +124,7 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         if stop():
             raise Stopped
 
-    known, device, asked = catalog_of(job), torch.device(job["device"]), job["asked"]
-    sources.check(job, known)
+    known, device, asked = sources.known(job), torch.device(job["device"]), job["asked"]
     candidate = variant(job, known)
     evaluation = fill(Evaluation, asked["evaluation"], known)
     data = data_of(job, known)

@@ -41,7 +41,7 @@ from ablate.memory import Gauge, out_of_memory, release_memory
 from ablate.noisiness import noise
 from ablate.preview import contact_sheet
 from ablate.probing import Probing
-from ablate.registry import Catalog, catalog_of
+from ablate.registry import Catalog
 from ablate.sample_cost import sample_gflops
 from ablate.train import Images, Learner
 from ablate.training import Training
@@ -125,8 +125,7 @@ class Segment:
         self.folder = folder
         self.device = torch.device(job["device"])
         self.memory = Gauge(self.device)
-        known = catalog_of(job)
-        sources.check(job, known)
+        known = sources.known(job)
         with watched("this candidate, while it is put together,"):
             self.candidate: Candidate = compose(job["candidate"], known)
             self.evaluation = fill(Evaluation, job["evaluation"], known)
@@ -276,8 +275,7 @@ def _prepare(job: Job, stop: Stop) -> Report:
         if stop():
             raise Stopped
 
-    known = catalog_of(job)
-    sources.check(job, known)
+    known = sources.known(job)
     dataset = dataset_for(job, data_of(job, known))
     metrics = fill(Evaluation, job["evaluation"], known).metrics
     prepare_references(metrics, dataset, Path(job["cache"]), torch.device(job["device"]), pause)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ablate import provenance
 from ablate.component import Component
 from ablate.errors import InputError, SpecError
 from ablate.kinds.executor import Job, Report
-from ablate.registry import Catalog
+from ablate.registry import Catalog, catalog_of
 
 CHANGED = "other_source"  # the key of a report that tells of it
 
@@ -34,6 +35,24 @@ def of(parts: Iterable[Component], known: Catalog) -> dict[str, str]:
     """{kind/name: hash of its source} of components, and that of the framework as `ablate`."""
     hashes = {name: entry.source_hash for name, entry in known.used(parts).items()}
     return {**hashes, provenance.FRAMEWORK: provenance.framework()}
+
+
+def known(job: Job) -> Catalog:
+    """The catalog of what this process imported, for a job. Raises OtherSourceError where it is not what it asks for.
+
+    Also where a plugin's file is not to be found here at all: no trial of the study can be trained on such a machine.
+    """
+    try:
+        found = catalog_of(job)  # a file that this process imported earlier may be gone by now
+    except InputError:
+        gone = [one for one in job["plugins"] if one.endswith(".py") and not Path(one).is_file()]
+        if not gone:
+            raise
+        told = {"wanted": None, "found": None, "host": socket.gethostname()}
+        changes = [{"component": f"plugin {Path(one).name}", "file": one, **told} for one in gone]
+        raise OtherSourceError(changes) from None
+    check(job, found)
+    return found
 
 
 def check(job: Job, known: Catalog) -> None:
@@ -61,7 +80,9 @@ def refuse(report: Report) -> None:
     if not changes:
         return
     lines = [
-        f"  {one['component']}: {short(one['wanted'])} in this run, {short(one['found'])} on {one['host']}"
+        f"  {one['component']}: "
+        + (f"{short(one['wanted'])} in this run, " if one["wanted"] else "")
+        + f"{short(one['found'])} on {one['host']}"
         + (f", {one['file']}" if one["file"] else "")
         for one in changes
     ]

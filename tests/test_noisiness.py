@@ -5,6 +5,7 @@ import pytest
 
 import ablate
 from ablate.noisiness import TOLD, noise
+from ablate.results.verdict import verdict
 
 
 def pictures(count, seed):
@@ -35,3 +36,4 @@ def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
     assert results.trials["noise"][0] > TOLD
     assert any("hardly better than noise" in line and "train longer" in line for line in results.warnings)
     assert "hardly better than noise" in results.summary(plain=True)
+    assert "Samples of baseline" in verdict(results) and "are hardly better than noise" in verdict(results)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,12 +12,10 @@ import typer
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
 from ablate.cli.outcome import SOME_FAILED, complain
 from ablate.errors import InputError
+from ablate.patient import naming
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-PATIENCE_SECONDS = 5.0  # with one candidate, before it is said which
 
 
 def plan(
@@ -67,21 +64,13 @@ def plan(
 @contextmanager
 def _patient() -> Iterator[Callable[[str], None]]:
     """What is told of a candidate when its turn comes: on stderr, if that takes longer than one would expect."""
-    timer: Timer | None = None
+    with ExitStack() as turn:
 
-    def watch(candidate: str) -> None:
-        nonlocal timer
-        if timer is not None:
-            timer.cancel()
-        timer = Timer(PATIENCE_SECONDS, complain, [f"still building the network of {candidate} …"])
-        timer.daemon = True
-        timer.start()
+        def watch(candidate: str) -> None:
+            turn.close()
+            turn.enter_context(naming(complain, candidate))
 
-    try:
         yield watch
-    finally:
-        if timer is not None:
-            timer.cancel()
 
 
 def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:
@@ -101,12 +90,16 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
     from ablate.cli.terminal import duration, say, size, table
     from ablate.results.numbers import count, number
 
-    columns = ("candidate", "params", "Gflops", "memory", "images", f"time of a trial ({device})")
+    ratios = (frame["sample_gflops"].astype(float) / frame["gflops"].astype(float)).dropna()
+    drawn = len(ratios) > 0 and ratios.max() > ratios.min() * (1 + 1e-6)  # else it says what Gflops say
+    sample = ["Gflops a sample"] if drawn else []
+    columns = ["candidate", "params", "Gflops", *sample, "memory", "images", f"time of a trial ({device})"]
     rows = [
         [
             str(row["candidate"]),
             "–" if row["params"] is None else count(row["params"]),
             "–" if row["gflops"] is None else number(row["gflops"], 4),
+            *(["–" if row["sample_gflops"] is None else number(row["sample_gflops"], 4)] if drawn else []),
             "–" if row["failure"] is not None else "?" if row["memory_bytes"] is None else size(row["memory_bytes"]),
             "" if row["images"] is None else str(row["images"]),
             "cannot be built" if row["failure"] is not None else duration(row["seconds"]),

@@ -23,6 +23,7 @@ from ablate.files import write_json
 from ablate.flops import Cost
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
+from ablate.patient import naming
 from ablate.space import Space
 from ablate.trial import STATIC, Constraint, Objective, Question
 
@@ -48,6 +49,7 @@ class Plan:
     cache: Path
     seed: int
     constraints: tuple[Constraint, ...] = ()
+    say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
 
 
@@ -195,7 +197,8 @@ class Engine:
             return
         cost, broken = None, None
         try:
-            cost = plan.question.cost(candidate)
+            with naming(plan.say, label(asked.assignment)):
+                cost = plan.question.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             broken = _report(error)
         too_much = None if cost is None or asked.told else self._too_much(asked, cost)

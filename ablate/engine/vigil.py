@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SIGNS = ("job.json", "progress.json")  # written when a worker takes the trial up, then once a second
 EVERY = 5.0  # seconds between two looks, at the most
 
 Mark = tuple[tuple[int, int] | None, ...]
+
+
+def of_training(job: Mapping[str, Any]) -> list[Path]:
+    """What is written when a worker takes a trial up, then once a second."""
+    return [Path(job["folder"]) / name for name in ("job.json", "progress.json")]
 
 
 @dataclass
@@ -25,9 +29,16 @@ class Vigil:
     """Tells which trials have given no sign of life for `patience` seconds (None: never).
 
     Only changes of the files count, seen on this machine's clock: those of the workers' may differ.
+    signs: the files of a job.
     """
 
-    def __init__(self, patience: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        patience: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        signs: Callable[[Mapping[str, Any]], Iterable[Path]] = of_training,
+    ) -> None:
+        self._signs = signs
         self._patience = patience
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
@@ -35,7 +46,7 @@ class Vigil:
 
     def begun(self, job: Mapping[str, Any]) -> None:
         """A job is handed to a worker."""
-        self._seen[job["job"]] = _Seen(_mark(job), self._clock(), False)
+        self._seen[job["job"]] = _Seen(self._mark(job), self._clock(), False)
 
     def silent(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """Of the running jobs by name, those that are silent for too long, and since how many seconds."""
@@ -45,7 +56,7 @@ class Vigil:
         self._looked = now
         found = {}
         for name, job in jobs.items():
-            seen, mark = self._seen[name], _mark(job)
+            seen, mark = self._seen[name], self._mark(job)
             if mark != seen.mark:
                 self._seen[name] = _Seen(mark, now, True)
             elif seen.begun and now - seen.since >= self._patience:
@@ -53,10 +64,9 @@ class Vigil:
                 seen.since = now  # told once
         return found
 
-
-def _mark(job: Mapping[str, Any]) -> Mark:
-    """What changes when a file is written anew."""
-    return tuple(_of(Path(job["folder"]) / name) for name in SIGNS)
+    def _mark(self, job: Mapping[str, Any]) -> Mark:
+        """What changes when a file is written anew."""
+        return tuple(map(_of, self._signs(job)))
 
 
 def _of(file: Path) -> tuple[int, int] | None:

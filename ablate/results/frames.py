@@ -33,7 +33,7 @@ EXTRA = (
     "sample_gflops",
     *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "failure", "message"),
-    "data_hash",
+    *("data_hash", "sources"),
 )
 METRIC = (
     "trial",
@@ -53,7 +53,7 @@ METRIC = (
     "solver_settings",
     "sample_gflops",
 )
-ADDED = ("solver_settings", "sample_gflops")  # columns that folders of earlier versions do not have
+ADDED = ("solver_settings", "sample_gflops", "sources")  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
     "sample_gflops",
@@ -127,9 +127,18 @@ def _extras(row: Row) -> dict[str, Any]:
     return {
         "choices": choices if isinstance(choices, Mapping) else {},
         "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,
+        "sources": _sources(row),
         "failure": row.get("class"),
         "message": message,
     }
+
+
+def _sources(row: Row) -> str | None:
+    """JSON: by which scheme, and the hash of the source of each component that the trial used, and of ablate."""
+    held = row.get("sources")
+    if not isinstance(held, Mapping):
+        return None
+    return json.dumps({"hashes": row.get("hashes"), "of": held}, sort_keys=True, default=str)
 
 
 def _full_hashes(rows: Sequence[Row]) -> list[Row]:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from ablate import launches
 from ablate.errors import InputError
-from ablate.files import write_atomic
+from ablate.files import nameable, write_atomic
 from ablate.results.figures import probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
@@ -44,7 +44,7 @@ def report(results: Results, out: str | Path | None = None) -> Path:
     """
     from jinja2 import Environment, StrictUndefined
 
-    path = Path(out) if out is not None else results.path / "report.html"
+    path = nameable(Path(out)) if out is not None else results.path / "report.html"
     source = (resources.files("ablate.results") / "report.html.j2").read_text(encoding="utf-8")
     # autoescape: nothing is markup; finalize: nothing reverses a line or is invalid in UTF-8
     page = Environment(
@@ -88,7 +88,7 @@ def _figures(results: Results) -> list[tuple[str, str, str]]:
 
 def _trials(results: Results) -> pd.DataFrame:
     """A row a trial as text: who it is and what it is worth first, its folder last; hashes by their beginning."""
-    frame = results.trials.drop(columns=["versions", "config_hash"]).astype(object)
+    frame = results.trials.drop(columns=["versions", "config_hash", "sources"], errors="ignore").astype(object)
     frame = frame.where(frame.notna(), "").map(_cell)
     frame = frame[[c for c in frame.columns if (frame[c] != "").any()]]
     first = [c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ablate import launches
 from ablate.errors import InputError, did_you_mean
-from ablate.noisiness import TOLD
-from ablate.results import probes, store
+from ablate.files import nameable
+from ablate.results import origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
 from ablate.results.effects import effects
@@ -20,7 +20,9 @@ from ablate.results.front import front
 from ablate.results.objectives import Objective, own_objectives, resolve
 from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
+from ablate.results.unequal import noisy
 from ablate.text import label, printable
+from ablate.trial import STATIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 def load(folder: str | Path) -> Results:
     """The results in a study's folder, finished or not. Raises InputError where it is no study."""
-    path = Path(folder)
+    path = nameable(Path(folder))
     if not path.exists():
         near = [p.name for p in path.parent.iterdir() if store.is_study(p)] if path.parent.is_dir() else []
         raise InputError(f"there is no such folder{did_you_mean(path.name, near)}", str(path))
@@ -133,14 +135,10 @@ class Results:
         return [*self._warnings, *self._stored.warnings, *self._noisy()]
 
     def _noisy(self) -> list[str]:
-        trials = self.trials
-        if "noise" not in trials or trials["noise"].isna().all():
-            return []
-        shares = trials.groupby("candidate", sort=False)["noise"].mean()
         return [
             f"samples of {name} are hardly better than noise ({share:.2f}; 0: as smooth as the data, 1: noise): "
             "train longer, or raise the learning rate"
-            for name, share in shares[shares > TOLD].items()
+            for name, share in noisy(self).items()
         ]
 
     @property
@@ -205,12 +203,15 @@ class Results:
         counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
-        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points.
+        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points, or where
+        trials were measured with different source of one component.
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
         if reference is not None:  # of short names too
             reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
+        if any(goal.column not in STATIC for goal in goals):
+            origins.check(self._stored.trials)
         stored, broken = self._stored, self.violations(where)
         return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
 
@@ -240,6 +241,7 @@ class Results:
         if against is None:
             known = ", ".join(c.label for c in self.candidates) or "none yet"
             raise InputError(f"the study's baseline has no trial; name another one of: {known}", "baseline")
+        origins.check(self._stored.trials)
         return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
 
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
@@ -288,7 +290,7 @@ class Results:
         """
         from ablate.results.figures import figures
 
-        return figures(self, Path(out) if out is not None else self.path / "figures", formats, names, say)
+        return figures(self, nameable(Path(out)) if out is not None else self.path / "figures", formats, names, say)
 
     def __repr__(self) -> str:
         told = ", ".join(f"{n} {state}" for state, n in sorted(self.states.items())) or "no trials"

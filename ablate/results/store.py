@@ -110,7 +110,9 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
     _read_metrics(folder / "record.json", record, folder.name, rows)
     for file in records.measured(folder):  # by `ablate evaluate`, later
-        _read_metrics(file, _measured(file, folder.name, rows.warnings), folder.name, rows)
+        measured = _measured(file, folder.name, rows.warnings)
+        rows.warnings.extend(_other_origin(file, measured, record))
+        _read_metrics(file, measured, folder.name, rows)
 
 
 def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
@@ -145,6 +147,20 @@ def _measured(file: Path, trial: str, warnings: list[str]) -> Mapping[str, Any]:
         warnings.append(f"{file}: was measured of another trial, {held['trial']}; it does not count")
         return {}
     return held
+
+
+def _other_origin(file: Path, measured: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """A line where a trial was measured again with other source or another ablate than it was trained with."""
+    pairs = [(measured.get(name), record.get(name)) for name in ("sources", "versions")]
+    (now, then), (versions, before) = [p if all(isinstance(one, Mapping) for one in p) else ({}, {}) for p in pairs]
+    if measured.get("hashes") != record.get("hashes"):
+        now, then = {}, {}
+    other = [name for name in then if name in now and now[name] != then[name]]
+    if versions.get("ablate") != before.get("ablate"):
+        other = [f"ablate {before.get('ablate')} -> {versions.get('ablate')}", *(o for o in other if o != "ablate")]
+    if not other:
+        return []
+    return [f"{file}: was measured again with other source than the trial: {', '.join(map(str, other))}"]
 
 
 def _as_recorded(folder: Path, name: str, record: Mapping[str, Any], rows: _Rows) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ablate.files import read_json
+from ablate.noisiness import TOLD
+from ablate.results import origins
 
 if TYPE_CHECKING:
     from ablate.results.results import Results
@@ -14,7 +16,16 @@ ENDED = "ended.json"  # the engine's word that a study is whole
 
 def unequal(results: Results) -> list[str]:
     """One line each, for the warnings under a table; [] where all is as it seems."""
-    return [*_images(results), *_short(results)]
+    return [*origins.told(results.trials), *_images(results), *_short(results)]
+
+
+def noisy(results: Results) -> dict[str, float]:
+    """{candidate: mean of `noise` over its trials} where that is nearer to noise than to the data."""
+    trials = results.trials
+    if "noise" not in trials or trials["noise"].isna().all():
+        return {}
+    shares = trials.groupby("candidate", sort=False)["noise"].mean()
+    return {str(name): float(share) for name, share in shares[shares > TOLD].items()}
 
 
 def ended(results: Results) -> dict[str, object]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.errors import InputError
+from ablate.results import origins
 from ablate.results.effects import ALPHA
 from ablate.results.numbers import number, plus_minus, probability, signed
+from ablate.results.unequal import noisy
 
 if TYPE_CHECKING:
     from ablate.results.objectives import Objective
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def verdict(results: Results) -> str:
-    """One to four sentences, never more than the seeds allow."""
+    """One to six sentences, never more than the seeds allow."""
     quality = results.quality
     try:
         said = [_best(results, quality)] if quality else [_unmeasured(results)]
     except InputError as error:
         said = [f"No verdict: {error}."]
-    return " ".join(s for s in [*said, _breaking(results), _left_out(results)] if s)
+    return " ".join(s for s in [*said, _noise(results), _origins(results), _breaking(results), _left_out(results)] if s)
 
 
 def _best(results: Results, quality: Objective) -> str:
@@ -105,6 +107,19 @@ def _unmeasured(results: Results) -> str:
     if complete:
         return f"{complete} trial{'s are' if complete > 1 else ' is'} complete, and no metric was measured."
     return "No trial is complete yet." if len(results.trials) else "There is no trial yet."
+
+
+def _noise(results: Results) -> str:
+    """Whose samples are still noise: an order among such says nothing."""
+    names = [f"{name} ({share:.2f})" for name, share in noisy(results).items()]
+    if not names:
+        return ""
+    return f"Samples of {_listed(names)} are hardly better than noise (0: as smooth as the data, 1: noise)."
+
+
+def _origins(results: Results) -> str:
+    """What trials of one table had two of."""
+    return " ".join(f"{line[:1].upper()}{line[1:]}." for line in origins.told(results.trials))
 
 
 def _breaking(results: Results) -> str:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ablate.candidate import Candidate
 from ablate.component import create
 from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
 from ablate.errors import InputError, SpecError, did_you_mean
-from ablate.files import sweep
+from ablate.files import nameable, sweep
 from ablate.kinds.executor import Executor
 from ablate.registry import Catalog
 from ablate.results import load as load_results
@@ -62,6 +62,8 @@ def launch(
 
     A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log.
     """
+    if out is not None:
+        nameable(out, "--out" if words is not None else "out")
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
     folder = (out or _home(study) or Path("results") / loaded.study.study).absolute()
     held = lock.read(folder)
@@ -101,7 +103,7 @@ def launch(
         )
         for written in (folder, folder / "figures"):
             sweep(written)
-        outcome = _run(plan_of(loaded, folder, on, data_hash), chosen, watch, say)
+        outcome = _run(replace(plan_of(loaded, folder, on, data_hash), say=say), chosen, watch, say)
     return Launched(folder, outcome, loaded)
 
 

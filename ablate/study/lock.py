@@ -172,8 +172,33 @@ def _show(value: Any) -> str:
 
 
 def _whole(held: Mapping[str, Any]) -> bool:
-    wanted = ("identity", "science", "options", "ranges", "versions", "plugins")
-    return all(isinstance(held.get(key), str if key == "identity" else dict) for key in wanted)
+    """Whether all that is relied on is there and of its type."""
+
+    def words(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+    def texts(value: Any) -> bool:
+        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+    def lists(value: Any) -> bool:
+        return isinstance(value, dict) and all(isinstance(one, list) for one in value.values())
+
+    def hashed(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            isinstance(one, dict) and isinstance(one.get("source_hash"), str) and isinstance(one.get("since", ""), str)
+            for one in value.values()
+        )
+
+    wanted = {"identity": str, "science": dict, "options": lists, "ranges": dict, "versions": texts, "plugins": hashed}
+    if_there = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
+    if_there |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": dict}
+
+    def right(key: str, of: Any) -> bool:
+        return isinstance(held[key], of) if isinstance(of, type) else bool(of(held[key]))
+
+    return all(key in held and right(key, of) for key, of in wanted.items()) and all(
+        right(key, of) for key, of in if_there.items() if key in held
+    )
 
 
 def _options(space: Space, path: str) -> list[Any]:

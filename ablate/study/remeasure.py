@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance, records
+from ablate import launches, provenance, records
 from ablate import sources as code
 from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
+from ablate.engine import Vigil
 from ablate.engine.progress import called
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
 from ablate.kinds.data import Data
-from ablate.kinds.executor import Pool
+from ablate.kinds.executor import Executor, Pool
 from ablate.kinds.solver import Solver
 from ablate.registry import Catalog, catalog_of
 from ablate.results import load as load_results
@@ -83,7 +84,7 @@ def remeasure(
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
     queue: deque[dict[str, Any]] = deque()
-    from ablate.remeasure import key, variant  # imports torch: what is wrong with the input is told first
+    from ablate.remeasure import key, sign, variant  # imports torch: what is wrong with the input is told first
 
     now: dict[str, str] = {}
     files: dict[str, str] = {}
@@ -109,10 +110,11 @@ def remeasure(
     for line in sampling.told(ways, _data(jobs[0])):
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
+    vigil = Vigil(_patience(folder, chosen), signs=lambda job: [sign(job)])
     with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
         told = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
         history.log(folder, "evaluate", None, versions=lock.versions(), **told, executor=chosen.spec(), device=on)
-        _work(pool, queue, found, say)
+        _work(pool, queue, found, say, vigil)
     write_tables(folder)
     found.axes = _axes(found.rows)
     return found
@@ -196,7 +198,19 @@ def _axes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(name for name, of in values.items() if any(len(held) > 1 for held in of.values()))
 
 
-def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None]) -> None:
+def _patience(folder: Path, chosen: Executor) -> float | None:
+    """Seconds without a sign of life that end a measurement: as long as the last run of the study waited."""
+    for launched in reversed(launches.read(folder)):
+        said = launched.get("executor")
+        if launched.get("action") == "run" and isinstance(said, Mapping):
+            patience = said.get("patience", chosen.patience)
+            return float(patience) if isinstance(patience, int | float) and patience > 0 else None
+    return chosen.patience
+
+
+def _work(
+    pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None], vigil: Vigil
+) -> None:
     """Until every job has ended."""
     running: dict[str, dict[str, Any]] = {}
     lost: dict[str, int] = {}
@@ -205,6 +219,7 @@ def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Call
         while queue and len(running) < pool.slots:
             job = queue.popleft()
             running[job["job"]] = job
+            vigil.begun(job)
             pool.submit(job)
         for report in pool.wait(0.25):
             job = running.pop(report["job"])
@@ -221,6 +236,11 @@ def _work(pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Call
                 told = report["message"].partition("\n")[0]
                 found.failed[job["trial"]] = told
             say(f"[{found.measured + len(found.failed)}/{total}] {called(job)}: {told}")
+        for name, seconds in vigil.silent(running).items():
+            why = f"no sign of life for {seconds:.0f} s while it was measured"
+            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
+            if not pool.abandon(name, f"{why}: {advice}"):
+                say(f"warning: {called(running[name])}: {why}; this executor cannot end it")
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
@@ -33,12 +34,13 @@ def told(of: Iterable[Candidate], data: Data) -> list[str]:
     warnings: dict[str, None] = {}
     ways = dict.fromkeys((one.solver, one.schedule, one.sigma_data or unsaid) for one in of)
     for solver, schedule, deviation in ways:
-        error = deviation_error(solver, schedule, deviation)
-        if error is not None and abs(error) > TOLERATED:
-            line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
-            out = list(_ways_out(solver, schedule, deviation))
-            line += f"; take {' or '.join(out)}" if out else ""
-            warnings[f"{_called(solver, schedule)} {line}"] = None
+        with contextlib.suppress(Exception):  # a plugin's own code: its trials tell what is wrong with it
+            error = deviation_error(solver, schedule, deviation)
+            if error is not None and abs(error) > TOLERATED:
+                line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
+                out = list(_ways_out(solver, schedule, deviation))
+                line += f"; take {' or '.join(out)}" if out else ""
+                warnings[f"{_called(solver, schedule)} {line}"] = None
         if latents and solver.clip is True:
             line = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
             warnings[f"solver {solver.name!r} with clip: true {line}"] = None

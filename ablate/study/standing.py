@@ -27,6 +27,7 @@ class Standing:
     component: str
     then: str
     now: str
+    version: str | None = None  # of ablate, by which it was measured
     trials: list[str] = field(default_factory=list)
 
 
@@ -59,10 +60,8 @@ def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
             continue
         version = held.get("versions", {}).get(provenance.FRAMEWORK)
         for component, then in held["sources"].items():
-            if component == provenance.FRAMEWORK and version != __version__:
-                continue  # another release is told of by its version, and may go on
             if component in now and now[component] != then:
-                one = found.setdefault((component, then), Standing(component, then, now[component]))
+                one = found.setdefault((component, then), Standing(component, then, now[component], version))
                 if who not in one.trials:
                     one.trials.append(who)
     return list(found.values()), silent
@@ -74,7 +73,12 @@ def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], file
     for one in changed:
         known = held["plugins"].get(one.component, {})
         since = f" since {_date(known['since'])}" if known.get("source_hash") == one.then and "since" in known else ""
-        lines.append(f"  {one.component}: {short(one.then)}{since} -> {short(one.now)}, {files[one.component]}")
+        release = one.component == provenance.FRAMEWORK and one.version != __version__
+        before, after = (f"{one.version}, ", f"{__version__}, ") if release else ("", "")
+        told = f"{before}{short(one.then)}{since} -> {after}{short(one.now)}"
+        lines.append(f"  {one.component}: {told}, {files[one.component]}")
+        if release:
+            lines.append(f"    to go on in this folder: pip install 'ablate=={one.version}'")
         more = len(one.trials) - NAMED
         stand = [*one.trials[:NAMED], *([f"and {more} more"] if more > 0 else [])]
         lines.append(f"    measured with it: {'; '.join(stand)}")

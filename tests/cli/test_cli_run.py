@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import pytest
 from command_line import ablate, environment, words
 
+from ablate.results.numbers import number
+
 LOCAL = ("--executor", "local", "--device", "cpu")
 
 
@@ -66,6 +68,16 @@ def test_plan_counts_and_trains_nothing(place, within):
     params = {row["c.backbone.width"]: row["params"] for row in said["candidates"]}
     assert params == {w: (9 + 1) * w + 2 * w + 9 * w + 1 for w in (4, 8)}  # two convolutions and a linear layer
     assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == ["tiny.py", "tiny.yaml"]
+
+
+def test_a_plan_shows_what_a_sample_costs_where_candidates_differ_in_that(place, within):
+    text = within("plan", "tiny.yaml", cwd=place).stdout
+    assert "Gflops a sample" not in text, "it says what Gflops say"
+    call = ["plan", "tiny.yaml", "--set", "vary={guidance: [none, cfg]}"]
+    text, rows = (within(*call, *more, cwd=place).stdout for more in ((), ("--json",)))
+    assert "Gflops a sample" in text
+    for row in json.loads(rows)["candidates"]:
+        assert number(row["sample_gflops"], 4) in text
 
 
 def test_plan_of_a_search_tells_its_space(place, within):

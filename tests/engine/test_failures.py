@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,16 @@ import pytest
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, search, study, trials
 
-from ablate.engine import Vigil, loop
+from ablate import patient
+from ablate.candidate import Candidate
+from ablate.engine import Engine, Vigil, loop
 from ablate.engine.ledger import WORST
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
+from ablate.flops import Cost
 from ablate.kinds.executor import Pool, Report
+from ablate.study.launch import plan_of
+from ablate.trial import Question
 
 
 def test_a_plugin_that_raises_fails_its_trial_alone_and_is_tried_again(tmp_path: Path) -> None:
@@ -53,6 +60,30 @@ def test_a_network_that_cannot_be_built_fails_its_trials_with_a_traceback(tmp_pa
         reason = r"ZeroDivisionError: heads do not divide nought \(.*probes_for_tests\.py:\d+\)"
         assert re.fullmatch(f"backbone 'probe' cannot be built: {reason}", failure["message"])
         assert "probes_for_tests.py" in failure["traceback"] and failure["gflops"] is None
+
+
+def test_a_network_that_takes_long_to_build_is_named_while_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver counts each network before its trials run: a build that waits for ever would say nothing."""
+    driver, told = Driver(tmp_path, study(vary={"backbone.width": [4, 8]})), threading.Event()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    def slow(question: Question, candidate: Candidate) -> Cost:
+        if candidate.backbone.width == 8:
+            assert told.wait(60), "nothing was said"
+        raise ValueError("a wire is loose")
+
+    monkeypatch.setattr(patient, "SECONDS", 0.001)
+    monkeypatch.setattr(Question, "cost", slow)
+    plan = dataclasses.replace(plan_of(driver.loaded, tmp_path, "cpu"), say=say)
+    with Local(in_process=True).start("ablate.segment:run", "cpu") as pool:
+        assert Engine(plan, pool).run().failed > 0
+    assert "still building the network of 8 …" in said
 
 
 def test_what_failed_is_not_tried_again_by_the_same_search(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from results_folders import METRIC, Study
 
 import ablate
 from ablate.cli.status import standing
+from ablate.errors import InputError
+from ablate.provenance import SCHEME
+from ablate.results.verdict import verdict
 
 
 @pytest.mark.parametrize(("budget", "told"), [({"minutes": 8}, True), ({"images": 75_648}, False)])
@@ -32,3 +35,41 @@ def test_a_search_that_found_fewer_says_so_and_status_counts_the_same(study: Stu
     (study.path / "ended.json").write_text(json.dumps({"schema": 1, "trials": 2, "short": short}))
     results = ablate.load(study.path)
     assert standing(results)["planned"] == 2 and short in results.summary(plain=True)
+
+
+def two_origins(study: Study, first: dict[str, object], second: dict[str, object]) -> ablate.Results:
+    """Two candidates with two seeds each; the last trial is the other."""
+    study.head(vary={"width": [32, 64]}, lock={"baseline": {"width": 32}})
+    for number, (width, seed) in enumerate([(32, 0), (32, 1), (64, 0), (64, 1)]):
+        own = {"hashes": SCHEME, **(second if number == 3 else first)}
+        study.trial({"width": width}, seed, {METRIC: 0.05 + 0.01 * number}, **own)
+    return ablate.load(study.path)
+
+
+def test_trials_of_two_sources_of_a_component_are_not_compared(study: Study) -> None:
+    name, other = "weighting/mine", {"ablate": "a" * 64}
+    results = two_origins(study, {"sources": {name: "b" * 64, **other}}, {"sources": {name: "c" * 64, **other}})
+    for ask in (results.front, results.effects, results.scaling):
+        with pytest.raises(InputError, match=f"differ in the source of {name} .b{{12}}: 3 trials .*; c{{12}}: 1 trial"):
+            ask()
+    told = f"trials of 2 states of the source of {name} stand in one table"
+    assert told in results.summary(plain=True) and "No verdict: trials differ in the source" in verdict(results)
+    assert len(results.front(["params", "gflops"])) == 2, "what a network costs is not measured with it"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"versions": {"ablate": "0.1.0"}}, {"versions": {"ablate": "0.2.0"}}, "trials of 2 versions of ablate stand"),
+        ({"sources": {"ablate": "a" * 64}}, {"sources": {"ablate": "b" * 64}}, "2 states of ablate's own source stand"),
+        ({"sources": {"ablate": "a" * 64}}, {"sources": {"ablate": "b" * 64}, "hashes": "otherwise"}, ""),
+        ({"sources": {"ablate": "a" * 64}}, {"sources": {"ablate": "a" * 64}}, ""),
+    ],
+)
+def test_trials_of_two_ablates_are_always_told_where_they_are_compared(
+    study: Study, first: dict[str, object], second: dict[str, object], told: str
+) -> None:
+    results = two_origins(study, first, second)
+    assert len(results.front()) == 2
+    for text in (results.summary(plain=True), verdict(results)):
+        assert told in text.lower() if told else "stand in one table" not in text

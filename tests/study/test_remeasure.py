@@ -6,7 +6,7 @@ import shutil
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
-from ablate import load, records
+from ablate import launches, load, records
 from ablate.errors import InputError
 from ablate.remeasure import run
 from ablate.study.launch import launch
@@ -202,6 +202,35 @@ def test_lengths_are_rebuilt_from_snapshots(tmp_path, monkeypatch):
     assert {"post_hoc(0.06)", "post_hoc(0.1)"} <= set(metrics["ema"])
     (why,) = again(tmp_path / "s", averages=[0.4]).failed.values()
     assert "0.4" in why
+
+
+WAITS = """
+import time
+import torch
+from ablate.api import Solver
+
+class Waits(Solver):
+    name = "waits_for_ever"
+
+    def nfe(self):
+        return self.steps
+
+    def sample(self, denoise, x, schedule, generator):
+        while x.dtype == torch.float32:  # not where a Gaussian is looked at
+            time.sleep(1)
+        raise ValueError("nothing to be said of a Gaussian")
+"""
+
+
+def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(folder, tmp_path):
+    """Whatever the machine: who gives no sign of life for the seconds of the study's last run has failed."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    shutil.rmtree(sorted(folder.glob("trials/*"))[0])
+    launches.append(folder, {"action": "run", "executor": {"type": "local", "patience": 0.5}})
+    asked = Request(settings=["solver=waits_for_ever"])
+    found = remeasure(folder, asked, executor="local", plugins=[str(tmp_path / "waits.py")])
+    [why] = found.failed.values()
+    assert "no sign of life for" in why and "executor.patience" in why and found.measured == 0
 
 
 def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(folder):

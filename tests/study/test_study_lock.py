@@ -16,7 +16,9 @@ from ablate.component import digest
 from ablate.errors import InputError
 from ablate.files import read_json, write_json
 from ablate.registry import catalog
+from ablate.results import load
 from ablate.study import lock
+from ablate.study.launch import launch
 from ablate.study.load import LoadedStudy, load_study
 
 MORE = """
@@ -188,6 +190,31 @@ def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> No
     write_json(folder / "lock.json", held)
     [warning] = lock.check(folder, loaded)
     assert f"begun with torch 2.0.0, this is {importlib.metadata.version('torch')}" in warning
+
+
+WRONG = [
+    ("study", 7),
+    ("options", {"a": 1}),
+    ("versions", []),
+    ("plugins", {"a/b": {}}),
+    ("baseline", "x"),
+    ("kept", {"a": None}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_a_lock_of_other_types_is_one_message(tmp_path: Path, loaded: LoadedStudy, key: str, value: object) -> None:
+    write_json(tmp_path / "lock.json", {**lock.make(loaded), key: value})
+    with pytest.raises(InputError, match="is no lock file of this version"):
+        lock.check(tmp_path, loaded)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_folder_that_no_file_can_be_called_is_one_message(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="is no name of a file"):
+        launch(written(tmp_path), out=tmp_path / name)
+    with pytest.raises(InputError, match="is no name of a file"):
+        load(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "identity": "x"}', "\xff"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
-from ablate import launches, registry
+from ablate import launches, records, registry
 from ablate.cli import main
 from ablate.engine import Engine
 from ablate.errors import InputError
@@ -165,6 +166,17 @@ def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
     assert {file: file.read_bytes() for file in before} == before, "a refusal changes nothing"
 
 
+def test_another_release_is_other_source_where_what_decides_results_differs(folder: Path) -> None:
+    file = next((folder / "out").glob("trials/*/record.json"))
+    held = read_json(file)
+    held["versions"]["ablate"], held["sources"]["ablate"] = "0.0.9", "f" * 64
+    write_json(file, records.sealed(held))
+    with pytest.raises(InputError) as caught:
+        run(folder, out=folder / "out", profile="tiny")
+    told = str(caught.value)
+    assert "ablate: 0.0.9, ffffffffffff -> " in told and "pip install 'ablate==0.0.9'" in told and "--out" in told
+
+
 def test_evaluate_refuses_other_source_and_finds_a_plugin_that_moved(folder: Path) -> None:
     out, mine = folder / "out", folder / "mine.py"
     for file in out.glob("trials/*/job.json"):  # sealed, and of the first folder
@@ -203,14 +215,14 @@ class NewWorkers(Pool):
 
     slots = 1
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.jobs = file, 0
+    def __init__(self, change: Callable[[], object]) -> None:
+        self.change, self.jobs = change, 0
         self.ended: list[dict] = []
 
     def submit(self, job) -> None:
         self.jobs += 1
         if self.jobs == 3:  # the first prepares the data
-            self.file.write_text(MINE.replace("0.0 *", "0.7 *"))
+            self.change()
         registry._catalog.cache_clear()
         self.ended = [json.loads(call("ablate.segment:run", json.dumps(job), lambda: False))]
 
@@ -222,15 +234,25 @@ class NewWorkers(Pool):
         pass
 
 
-def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_path: Path) -> None:
-    """The file is edited while the study runs, then its worker dies: the next one imports what lies there now."""
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_path: Path, gone: bool) -> None:
+    """The file is edited while the study runs, then its worker dies: the next one imports what lies there now.
+
+    Or nothing lies there, as on a node that was not given the plugin: no trial after the other fails of it.
+    """
     folder = lay_out(tmp_path)
     loaded = load_study(folder / "mine.yaml", profile="tiny")
     lock.write(folder / "out", loaded)
+
+    def change() -> None:
+        mine = folder / "mine.py"
+        mine.unlink() if gone else mine.write_text(MINE.replace("0.0 *", "0.7 *"))
+
     with pytest.raises(InputError) as caught:
-        Engine(plan_of(loaded, folder / "out", "cpu"), NewWorkers(folder / "mine.py")).run()
+        Engine(plan_of(loaded, folder / "out", "cpu"), NewWorkers(change)).run()
     told = str(caught.value)
-    assert "a worker imported other source code" in told and "weighting/mine_of_what_was_done: " in told
+    named = f"plugin mine.py: not there on {socket.gethostname()}" if gone else "weighting/mine_of_what_was_done: "
+    assert "a worker imported other source code" in told and named in told
     assert str(folder / "mine.py") in told and "what was measured is kept" in told
     assert not list((folder / "out").glob("trials/*/failure.json")), "it is not the candidate's failure"
     [record] = (folder / "out").glob("trials/*/record.json")
