@@ -73,7 +73,7 @@ def test_plan_counts_and_trains_nothing(place, within):
 def test_a_plan_shows_what_a_sample_costs_where_candidates_differ_in_that(place, within):
     text = within("plan", "tiny.yaml", cwd=place).stdout
     assert "Gflops a sample" not in text, "it says what Gflops say"
-    call = ["plan", "tiny.yaml", "--set", "vary={guidance: [none, cfg]}"]
+    call = ["plan", "tiny.yaml", "--set", "vary={solver.steps: [10, 40]}"]
     text, rows = (within(*call, *more, cwd=place).stdout for more in ((), ("--json",)))
     assert "Gflops a sample" in text
     for row in json.loads(rows)["candidates"]:
