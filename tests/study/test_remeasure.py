@@ -1,14 +1,20 @@
 """`ablate evaluate`: measuring again from checkpoints."""
 
+import itertools
 import json
 import shutil
+from collections import deque
 
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate import launches, load, records
+from ablate.engine import Vigil
 from ablate.errors import InputError
-from ablate.remeasure import run
+from ablate.execute.local import Local
+from ablate.kinds.executor import Pool
+from ablate.remeasure import run, sign
+from ablate.study import remeasure as study_remeasure
 from ablate.study.launch import launch
 from ablate.study.remeasure import Request, remeasure
 
@@ -204,33 +210,39 @@ def test_lengths_are_rebuilt_from_snapshots(tmp_path, monkeypatch):
     assert "0.4" in why
 
 
-WAITS = """
-import time
-import torch
-from ablate.api import Solver
+class Hangs(Pool):
+    """Takes a job up, which then gives no further sign of life."""
 
-class Waits(Solver):
-    name = "waits_for_ever"
+    slots = 1
 
-    def nfe(self):
-        return self.steps
+    def __init__(self):
+        self.ended = []
 
-    def sample(self, denoise, x, schedule, generator):
-        while x.dtype == torch.float32:  # not where a Gaussian is looked at
-            time.sleep(1)
-        raise ValueError("nothing to be said of a Gaussian")
-"""
+    def submit(self, job):
+        sign(job).parent.mkdir(parents=True)
+        sign(job).touch()
+
+    def wait(self, timeout):
+        ended, self.ended = self.ended, []
+        return ended
+
+    def abandon(self, job, why):
+        self.ended = [{"job": job, "status": "failed", "message": why}]
+        return True
+
+    def close(self):
+        pass
 
 
-def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(folder, tmp_path):
-    """Whatever the machine: who gives no sign of life for the seconds of the study's last run has failed."""
-    (tmp_path / "waits.py").write_text(WAITS)
-    shutil.rmtree(sorted(folder.glob("trials/*"))[0])
-    launches.append(folder, {"action": "run", "executor": {"type": "local", "patience": 0.5}})
-    asked = Request(settings=["solver=waits_for_ever"])
-    found = remeasure(folder, asked, executor="local", plugins=[str(tmp_path / "waits.py")])
-    [why] = found.failed.values()
-    assert "no sign of life for" in why and "executor.patience" in why and found.measured == 0
+def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
+    launches.append(tmp_path, {"action": "run", "executor": {"type": "local", "patience": 60.0}})
+    patience = study_remeasure._patience(tmp_path, Local())
+    clock = itertools.count(0.0, 20.0).__next__
+    job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
+    found = study_remeasure.Remeasured()
+    vigil = Vigil(patience, clock, lambda job: [sign(job)])
+    study_remeasure._work(Hangs(), deque([job]), found, lambda line: None, vigil)
+    assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
 
 
 def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(folder):
