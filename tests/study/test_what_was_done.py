@@ -72,7 +72,7 @@ def lay_out(folder: Path) -> Path:
 def run(folder: Path, file: str = "mine.yaml", *overrides: str, **more):
     said: list[str] = []
     made = launch(folder / file, overrides=overrides, executor="local", say=said.append, **more)
-    return made, [line for line in said if not line.startswith("warning: ")]
+    return made, [line for line in said if not line.startswith(("warning: ", "data: "))]  # what is said of every run
 
 
 @pytest.fixture(scope="module")
