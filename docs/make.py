@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import text
+from ablate.cli import interface
 from ablate.cli.describe import describe, summary
 from ablate.component import Component
 from ablate.registry import Catalog, Entry, catalog
@@ -107,19 +108,20 @@ def search(given: Any) -> str:
 
 
 def methods(base: type[Component]) -> Iterator[str]:
-    """The methods that a plugin has to write, then those that it may."""
-    own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
-    named = {name: function for c in reversed(own) for name, function in vars(c).items() if _written(function)}
-    for name, function in sorted(named.items(), key=lambda item: item[0] not in base.__abstractmethods__):
-        if not name.startswith("_"):
-            signature = str(inspect.signature(function)).replace("'", "")
-            optional = "" if name in base.__abstractmethods__ else " (there already; may be replaced)"
-            yield f"- `{name}{signature}`{optional}: {' '.join((inspect.getdoc(function) or '').split())}"
-
-
-def _written(function: Any) -> bool:
-    """Whether it is a method that we wrote: pydantic puts some of its own into a class."""
-    return inspect.isfunction(function) and function.__module__.startswith(f"{OURS}.")
+    """The methods that a plugin has to write, then those that it may; then the types that they speak in."""
+    for name, must, function in interface.methods(base):
+        optional = "" if must else " (there already; may be replaced)"
+        said = " ".join((inspect.getdoc(function) or "").split())
+        yield f"- `{name}{interface.signature(function)}`{optional}: {said}"
+    named = interface.types(base)
+    if named:
+        yield from ("", "The types that these get and give:")
+    for cls in named:
+        yield from ("", f"**{cls.__name__}**: {interface.paragraph(cls)}", "")
+        for name, kind, comment in interface.fields(cls):
+            yield f"- `{name}: {kind}`{f': {comment}' if comment else ''}"
+        for name, given, said in interface.offers(cls):
+            yield f"- `{name}{given}`: {said}"
 
 
 def cell(text: str) -> str:

@@ -104,6 +104,7 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
 
 
 def _show_kind(kind: str, known: Catalog) -> None:
+    from ablate.cli import interface
     from ablate.cli.describe import summary
     from ablate.cli.terminal import say, table
 
@@ -111,6 +112,8 @@ def _show_kind(kind: str, known: Catalog) -> None:
     table(
         ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in known.entries(kind)], wrap="what it is"
     )
+    for line in ("", *interface.told(known.kind(kind)).splitlines()):
+        say(line)
 
 
 def _row(entry: Entry, known: Catalog) -> dict[str, Any]:

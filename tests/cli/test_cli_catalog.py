@@ -6,6 +6,7 @@ import re
 import pytest
 from command_line import HERE, ablate
 
+from ablate.cli import interface
 from ablate.cli.describe import describe, told
 from ablate.registry import catalog
 
@@ -76,10 +77,21 @@ def test_show_tells_ranges_conditions_and_capabilities(within):
 
 def test_show_of_a_kind_and_of_nothing(within):
     assert "schedule/cosine" in within("plugins", "show", "schedule").stdout
+    told = within("plugins", "show", "conditioning").stdout
+    assert "  modulation(self, site: Site) -> nn.Module | None\n" in told
+    assert "  width: int  # channels of the features that pass by\n" in told
     for asked, hint in (("solver/dim", "'ddim'"), ("slover/ddim", "'solver'"), ("slover", "'solver'")):
         ran = within("plugins", "show", asked)
         assert ran.returncode == 2 and ran.stdout == ""
         assert hint in ran.stderr and ran.stderr.count("\n") == 1
+
+
+def test_every_type_that_a_kinds_methods_speak_in_is_described():
+    spoken = {cls.__name__ for kind in catalog().kinds() for cls in interface.types(catalog().kind(kind))}
+    assert spoken >= {
+        *("Context", "Site", "Modulation", "Setting", "Level", "State", "Point", "Denoised", "Dataset", "Measurement"),
+        *("Dimension", "Pool", "Readings", "Seen", "Noised", "Process"),
+    }
 
 
 @pytest.mark.parametrize("entry", catalog().entries(), ids=lambda e: f"{e.kind}/{e.full_name}")

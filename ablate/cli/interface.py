@@ -1,0 +1,147 @@
+"""What a kind asks of a component, and the types that its methods speak in: made from the code alone."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from textwrap import dedent, wrap
+from typing import Any
+
+from ablate import api
+from ablate.component import Component
+
+WIDTH = 100
+WORD = re.compile(r"[A-Za-z_]\w*")
+CODE = re.compile(r"`([^`]*)`")
+
+
+def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
+    """(name, whether it must be written, function) of all that a component may bring; what it must comes first."""
+    own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
+    named = {name: held for c in reversed(own) for name, held in vars(c).items() if _written(held, c)}
+    for name, held in sorted(named.items(), key=lambda item: item[0] not in base.__abstractmethods__):
+        yield name, name in base.__abstractmethods__, held
+
+
+def signature(function: Any) -> str:
+    """Its parameters and what it gives, with their types: `(self, setting: Setting) -> nn.Module`."""
+    return str(inspect.signature(function)).replace("'", "")
+
+
+def paragraph(held: Any) -> str:
+    """The first paragraph of its own docstring, in one line."""
+    doc = inspect.getdoc(held) or ""
+    return " ".join(doc.split("\n\n", 1)[0].split())
+
+
+def types(base: type[Component]) -> list[type]:
+    """The types that the methods of a kind get and give, and those that these hold in turn."""
+    seen: dict[str, type] = {}
+    waiting: list[tuple[Any, str]] = [(base, f"{_code(base)} {_annotations(base)}")]
+    for _, _, function in methods(base):
+        waiting.append((function, f"{signature(function)} {_code(function)}"))
+    while waiting:
+        of, text = waiting.pop(0)
+        for word in WORD.findall(text):
+            found = _named(word, of)
+            if found is not None and word not in seen and found is not base:
+                seen[word] = found
+                own = (held for name, held in vars(found).items() if not name.startswith("_"))
+                functions = [getattr(held, "fget", held) for held in own]
+                spoken = " ".join(signature(one) for one in functions if inspect.isfunction(one))
+                waiting.append((found, f"{_annotations(found)} {spoken}"))
+    return list(seen.values())
+
+
+def fields(cls: type) -> Iterator[tuple[str, str, str]]:
+    """(name, type, comment) of what a type holds, in order."""
+    said = comments(cls)
+    for name, annotation in vars(cls).get("__annotations__", {}).items():
+        if not name.startswith("_"):
+            yield name, _plain(annotation), said.get(name, "")
+
+
+def offers(cls: type) -> Iterator[tuple[str, str, str]]:
+    """(name, signature, first paragraph) of methods and properties that a type's author wrote; a property has none."""
+    for name, held in vars(cls).items():
+        function = getattr(held, "fget", held)
+        if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == cls.__module__:
+            yield name, "" if isinstance(held, property) else signature(function), paragraph(function)
+
+
+def comments(cls: type) -> dict[str, str]:
+    """The comment behind each field's declaration."""
+    try:
+        source = dedent(inspect.getsource(cls))
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
+        return {}
+    lines = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    found = {}
+    for number, line in enumerate(source.splitlines(), start=1):
+        name, colon, _ = line.strip().partition(":")
+        if colon and name in vars(cls).get("__annotations__", {}) and number in lines:
+            found[name] = lines[number]
+    return found
+
+
+def told(base: type[Component]) -> str:
+    """All of it as text."""
+    lines = ["what a component of this kind brings"]
+    for name, must, function in methods(base):
+        said = (
+            " ".join((inspect.getdoc(function) or "").split()) if must else f"(may be replaced) {paragraph(function)}"
+        )
+        lines += [f"  {name}{signature(function)}", *_wrapped(said)]
+    for cls in types(base):
+        lines += ["", f"{cls.__name__}", *_wrapped(paragraph(cls), "  ")]
+        lines += [f"  {name}: {kind}{f'  # {comment}' if comment else ''}" for name, kind, comment in fields(cls)]
+        for name, given, said in offers(cls):
+            lines += [f"  {name}{given}", *_wrapped(said)]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, margin: str = "      ") -> list[str]:
+    return wrap(text, WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False)
+
+
+def _named(word: str, of: Any) -> type | None:
+    """The type of that name, as the module that speaks of it knows it; no component, and nothing of a library."""
+    module = sys.modules[of.__module__]
+    found = getattr(module, word, None) or getattr(api, word, None)
+    if not inspect.isclass(found) or issubclass(found, Component) or issubclass(found, BaseException):
+        return None
+    ours = found.__module__.startswith(("ablate.kinds.", "ablate.component")) or found.__module__ == of.__module__
+    described = is_dataclass(found) or vars(found).get("__annotations__") or inspect.isabstract(found)
+    return found if ours and (described or getattr(found, "_is_protocol", False)) and _spoken(found) else None
+
+
+def _spoken(found: type) -> bool:
+    """Whether it passes between ablate and a component; not what an author writes into a declaration."""
+    return found.__name__ not in ("Choice", "Range", "When", "Extent", "Resolver")
+
+
+def _code(held: Any) -> str:
+    """What a docstring sets as code; the arguments of a module's `forward(context)` by the names of their types."""
+    spans = CODE.findall(inspect.getdoc(held) or "")
+    called = (word.capitalize() for span in spans if span.startswith("forward(") for word in WORD.findall(span))
+    return " ".join((*spans, *called))
+
+
+def _annotations(cls: type) -> str:
+    return " ".join(_plain(one) for one in vars(cls).get("__annotations__", {}).values())
+
+
+def _plain(annotation: Any) -> str:
+    """An annotation as it was written; a NamedTuple keeps it in a reference."""
+    return str(getattr(annotation, "__forward_arg__", annotation))
+
+
+def _written(held: Any, cls: type) -> bool:
+    """Whether it is a method that its author wrote: pydantic puts some of its own into a class."""
+    return inspect.isfunction(held) and held.__module__ == cls.__module__ and not held.__name__.startswith("_")
