@@ -16,7 +16,7 @@ def main(executor: str, folder: str, do: str) -> int:
             for i in range(pool.slots):
                 Path(folder, str(i)).mkdir()
                 pool.submit(
-                    {"job": str(i), "do": do, "seconds": 120, "file": f"{folder}/{i}.pid", "folder": f"{folder}/{i}"}
+                    {"job": str(i), "do": do, "seconds": 1e6, "file": f"{folder}/{i}.pid", "folder": f"{folder}/{i}"}
                 )
             while True:
                 for report in pool.wait(0.25):

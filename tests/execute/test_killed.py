@@ -24,6 +24,16 @@ HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
 
 
+def family(mark: str) -> list[psutil.Process]:
+    """The processes that a driver of this mark has started, and itself."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ABLATE_TEST") == mark:
+                found.append(process)
+    return found
+
+
 @dataclass
 class Driver:
     """A driver whose workers are busy, in a process group of its own."""
@@ -35,10 +45,9 @@ class Driver:
     def alive(self) -> list[str]:
         """What runs of it and below it."""
         found = []
-        for process in psutil.process_iter():
+        for process in family(self.mark):
             with contextlib.suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ABLATE_TEST") == self.mark:
-                    found.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
         return found
 
     def folders(self) -> list[Path]:
@@ -56,13 +65,16 @@ def driver(executor: str, folder: Path, do: str, temporary: Path) -> Iterator[Dr
     )
     jobs = 2 if executor == "ray" else 1
     try:
-        until(lambda: len(list(folder.glob("*.pid"))) == jobs or started.poll() is not None, 90, "no job began")
+        until(lambda: len(list(folder.glob("*.pid"))) == jobs or started.poll() is not None, 300, "no job began")
         assert started.poll() is None, started.communicate()
         yield Driver(started, mark, temporary)
     finally:
         if started.poll() is None:
             started.kill()
         started.communicate()
+        for process in family(mark):  # only where the test fails
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 @pytest.fixture
@@ -79,7 +91,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do
     with driver("ray", tmp_path, do, temporary) as killed:
         assert len(killed.alive()) > 5  # the driver, Ray's servers, two workers
         killed.process.kill()
-        until(lambda: not killed.alive(), 20, f"still there: {killed.alive()}")
+        until(lambda: not killed.alive(), 120, f"still there: {killed.alive()}")
         (left,) = killed.folders()
     from ablate.execute.cluster import _sweep
 
@@ -96,7 +108,7 @@ def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, 
         _sweep(temporary)
         assert len(interrupted.folders()) == 1  # not swept: its driver lives
         os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
-        out, errors = interrupted.process.communicate(timeout=120)
+        out, errors = interrupted.process.communicate(timeout=300)
         assert interrupted.process.returncode == 130
         assert (out, errors) == ("", "")
         assert interrupted.alive() == []
@@ -108,7 +120,7 @@ def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, 
 def test_local_interrupt_stops_the_job(tmp_path: Path, temporary: Path) -> None:
     with driver("local", tmp_path, "sleep", temporary) as interrupted:
         os.killpg(interrupted.process.pid, signal.SIGINT)
-        _, errors = interrupted.process.communicate(timeout=120)
+        _, errors = interrupted.process.communicate(timeout=300)
         assert (interrupted.process.returncode, errors) == (130, "")
         assert (tmp_path / "0.stopped").exists()
         assert interrupted.alive() == []

@@ -100,7 +100,7 @@ def test_wait_returns_after_its_timeout_while_a_job_runs(pool: Pool, tmp_path: P
 def test_local_close_stops_a_running_job(tmp_path: Path, in_process: bool) -> None:
     pool = Local(in_process=in_process).start(WORK, "cpu")
     pool.submit({"job": "one", "do": "sleep", "seconds": 1e6, "file": str(tmp_path / "one.pid")})
-    until((tmp_path / "one.pid").exists, 60, "the job never began")
+    until((tmp_path / "one.pid").exists, 300, "the job never began")
     pool.close()
     assert (tmp_path / "one.stopped").exists()  # it is through, nothing writes any more
     assert pool.wait(5) == []
@@ -146,7 +146,7 @@ def test_local_worker_that_hangs_is_ended_and_says_where(local_pool: Pool, tmp_p
     for do in ("spin", "sleep"):  # with and without the interpreter's lock in its hands
         file = tmp_path / do
         local_pool.submit({"job": "one", "do": do, "seconds": 1e6, "file": str(file)})
-        until(lambda file=file: file.exists() and file.read_text(), 60, "the job never began")
+        until(lambda file=file: file.exists() and file.read_text(), 300, "the job never began")
         assert not local_pool.abandon("another", "no sign of life")
         assert local_pool.abandon("one", "no sign of life")
         report = collect(local_pool, 1)["one"]
@@ -177,7 +177,7 @@ def test_local_works_in_one_line_and_imports_no_ray_and_no_module_imports_torch(
     code = (
         "import sys; import ablate.execute.ray, ablate.execute.cluster; from ablate.execute.local import Local\n"
         "with Local().start('work_for_tests:work', 'cpu') as pool:\n"
-        "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(99)[0]['status'] == 'done'\n"
+        "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(300)[0]['status'] == 'done'\n"
         "print([name for name in ('ray', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ablate.kinds.executor import Pool, Report
 
 
-def collect(pool: Pool, count: int, seconds: float = 60.0) -> dict[str, Report]:
+def collect(pool: Pool, count: int, seconds: float = 300.0) -> dict[str, Report]:
     """The next `count` reports, by job."""
     end, found = time.monotonic() + seconds, {}
     while len(found) < count:
