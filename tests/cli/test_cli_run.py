@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from command_line import ablate, environment, words
@@ -116,17 +116,25 @@ def test_wrong_input_is_two_with_one_message_and_nothing_written(place, within, 
 
 @contextmanager
 def begun(place, *asked):
-    """A run that has got as far as training."""
+    """A run that has got as far as training, and takes minutes for it."""
+
+    def training():
+        for file in place.glob("results/tiny/trials/*/progress.json"):
+            with suppress(FileNotFoundError, ValueError):  # it is being written
+                told = json.loads(file.read_text())
+                return told["phase"] == "train" and told["total"] is not None
+        return False
+
     with subprocess.Popen(
         words("run", "tiny.yaml", *asked, *LOCAL),
         cwd=place,
-        env=environment(TINY_SLEEP="0.05"),
+        env=environment(TINY_SLEEP="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
         end = time.monotonic() + 300
-        while not list(place.glob("results/tiny/trials/*/progress.json")):
+        while not training():
             assert running.poll() is None and time.monotonic() < end, running.communicate()
             time.sleep(0.05)
         yield running
