@@ -109,7 +109,7 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     rows.trials.append(row)
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
     _read_metrics(folder / "record.json", record, folder.name, rows)
-    for file in records.measured(folder):  # by `ablate evaluate`, later
+    for file in records.measured(folder) if record else ():  # by `ablate evaluate`; of what, the record alone tells
         measured = _measured(file, folder.name, rows.warnings)
         rows.warnings.extend(_other_origin(file, measured, record))
         _read_metrics(file, measured, folder.name, rows)
