@@ -151,12 +151,11 @@ def _measured(file: Path, trial: str, warnings: list[str]) -> Mapping[str, Any]:
 
 def _other_origin(file: Path, measured: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """A line where a trial was measured again with other source or another ablate than it was trained with."""
-    pairs = [(measured.get(name), record.get(name)) for name in ("sources", "versions")]
-    (now, then), (versions, before) = [p if all(isinstance(one, Mapping) for one in p) else ({}, {}) for p in pairs]
-    if measured.get("hashes") != record.get("hashes"):
-        now, then = {}, {}
-    other = [name for name in then if name in now and now[name] != then[name]]
-    if versions.get("ablate") != before.get("ablate"):
+    now, then = _mapping(measured, "sources"), _mapping(record, "sources")
+    versions, before = _mapping(measured, "versions"), _mapping(record, "versions")
+    comparable = bool(now and then) and measured.get("hashes") == record.get("hashes")
+    other = [name for name in then if comparable and name in now and now[name] != then[name]]
+    if versions and before and versions.get("ablate") != before.get("ablate"):
         other = [f"ablate {before.get('ablate')} -> {versions.get('ablate')}", *(o for o in other if o != "ablate")]
     if not other:
         return []
@@ -209,3 +208,9 @@ def _read_tables(folder: Path, warnings: list[str]) -> Stored:
     metrics, doubtful = distinct(tables["metrics"], DECIDES)
     warnings.extend(doubtful)
     return Stored(tables["trials"], metrics, frames.curves([]), tuple(warnings))
+
+
+def _mapping(held: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What stands under a key; {} where that is no mapping."""
+    found = held.get(key)
+    return found if isinstance(found, Mapping) else {}

@@ -30,7 +30,7 @@ def within(capsys, monkeypatch):
 
     def call(*words, cwd=None):
         monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
-        monkeypatch.setattr("ablate.cli.plan.PATIENCE_SECONDS", 1e6)  # a machine may be busy
+        monkeypatch.setattr("ablate.patient.SECONDS", 1e6)  # a machine may be busy
         if cwd is not None:
             monkeypatch.chdir(cwd)
         capsys.readouterr()
