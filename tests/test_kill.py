@@ -253,18 +253,25 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     if subprocess.run([*nobody, sys.executable, "-c", "import ablate"], capture_output=True, check=False).returncode:
         pytest.skip("nobody else may run this Python")
-    with short_folder() as place:
+    with short_folder() as place, short_folder() as cache:
         place.chmod(0o755)
         file = lay_out(place)
         out = place / "out"
-        ran = subprocess.run(
-            [*nobody, *command(file, out, *OPTIONS["local"])],
-            env=environment(ABLATE_CACHE=str(tmp_path / "cache"), HOME="/nonexistent"),
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            check=False,
-        )
-        assert ran.returncode == 2, ran.stderr
-        assert errors(ran.stderr) == f"error: cannot write to {out}: Permission denied\n"
+
+        def refused() -> str:
+            ran = subprocess.run(
+                [*nobody, *command(file, out, *OPTIONS["local"])],
+                env=environment(ABLATE_CACHE=str(cache), HOME="/nonexistent"),
+                capture_output=True,
+                text=True,
+                timeout=LONG,
+                check=False,
+            )
+            assert ran.returncode == 2, ran.stderr
+            return errors(ran.stderr)
+
+        told = f"error: the cache {cache} cannot be written (Permission denied); name another folder in ABLATE_CACHE\n"
+        assert refused() == told
+        cache.chmod(0o777)
+        assert refused() == f"error: cannot write to {out}: Permission denied\n"
         assert sorted(path.name for path in place.iterdir()) == ["killed.yaml", "probes.py"]
