@@ -112,7 +112,7 @@ def _wrapped(text: str, margin: str = "      ") -> list[str]:
 
 def _named(word: str, of: Any) -> type | None:
     """The type of that name, as the module that speaks of it knows it; no component, and nothing of a library."""
-    module = sys.modules[of.__module__]
+    module = sys.modules.get(of.__module__)  # a module that was imported anew may be gone under its old name
     found = getattr(module, word, None) or getattr(api, word, None)
     if not inspect.isclass(found) or issubclass(found, Component) or issubclass(found, BaseException):
         return None
