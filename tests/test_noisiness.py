@@ -36,4 +36,4 @@ def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
     assert results.trials["noise"][0] > TOLD
     assert any("hardly better than noise" in line and "train longer" in line for line in results.warnings)
     assert "hardly better than noise" in results.summary(plain=True)
-    assert "Samples of baseline" in verdict(results) and "are hardly better than noise" in verdict(results)
+    assert "Samples of base (" in verdict(results) and "are hardly better than noise" in verdict(results)
