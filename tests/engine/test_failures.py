@@ -6,6 +6,7 @@ import dataclasses
 import re
 import threading
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +189,14 @@ def test_a_ledger_that_cannot_be_used_is_one_message(tmp_path: Path, damage: str
 def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process beside the driver; the trial that hangs says so, and then an hour passes at once."""
+    """One process beside the driver; the trial that hangs says so, and then an hour passes at every look."""
     monkeypatch.setattr(loop, "LOST", 0)
     hung = tmp_path / "hung"
     traps = [{"type": "probe", "trap": trap} for trap in ("interrupt", "segfault")]
     hang = {"type": "probe", "trap": "hang", "once": str(hung)}
     spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
-    vigil = Vigil(1800.0, lambda: time.monotonic() + 3600 * hung.exists())
+    looks = count()
+    vigil = Vigil(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
     with Local().start("ablate.segment:run", "cpu") as pool:
         driver = Driver(tmp_path / "study", spec, pool, vigil)
         outcome = driver.run()
@@ -208,7 +210,7 @@ def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
     for name, failure in failures.items():
         assert "probes_for_tests.py" in failure["traceback"], name
         if "hang" in name:
-            assert failure["message"].startswith("no sign of life for 3") and "in phase 'start'" in failure["message"]
+            assert re.match(r"no sign of life for \d{4,} s in phase 'start'", failure["message"])
 
 
 def test_silence_is_counted_from_a_workers_first_sign(tmp_path: Path) -> None:
