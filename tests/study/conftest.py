@@ -11,7 +11,7 @@ from ablate.execute.local import InProcessPool, Local
 from ablate.kinds.executor import Pool
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # not longer: another folder's tests may follow in the same process
 def in_this_process() -> Iterator[None]:
     """`local` as with `in_process: true`, though the studies and their hashes do not say so."""
 
