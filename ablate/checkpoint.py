@@ -1,9 +1,13 @@
-"""Checkpoints: safetensors for tensors and JSON for the rest, atomic, newest good one first."""
+"""Checkpoints: safetensors for tensors and JSON for the rest, atomic, newest good one first.
+
+The JSON carries its own checksum and that of the tensors: a file that was changed since does not count.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ablate.files import read_json, write_json, write_with
+from ablate import records
+from ablate.files import write_json, write_with
 
 KEPT = 2  # the newest, and the one before it should the newest be damaged
 
@@ -38,7 +43,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     file = folder / f"{name}.safetensors"
     write_tensors(file, checkpoint.tensors)
     own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
-    write_json(folder / f"{name}.json", {**own, **checkpoint.facts})
+    facts = json.loads(json.dumps({**own, **checkpoint.facts}, allow_nan=False))  # as they will be read
+    write_json(folder / f"{name}.json", records.sealed(facts))
     kept = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
     for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
         if path.stem not in kept:
@@ -56,11 +62,12 @@ def newest(folder: Path, device: str) -> Checkpoint | None:
     """The newest checkpoint that is whole; None where there is none."""
     for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
         try:
-            facts = read_json(file)
+            facts = records.read_sealed(file)
             weights = file.with_suffix(".safetensors")
-            if _hash(weights) == facts["sha256"]:
+            own = facts.get("trial", folder.parent.name) == folder.parent.name  # not copied from another trial
+            if own and _hash(weights) == facts["sha256"]:
                 return Checkpoint(facts["images"], load_file(weights, device=device), facts)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             continue  # damaged: an older one may be whole
     return None
 

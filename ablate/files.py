@@ -52,8 +52,11 @@ def write_json(path: Path, data: Any, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; FileNotFoundError and json.JSONDecodeError pass through."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON. Raises OSError, and ValueError for what is none, or lies deeper in itself than Python follows."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def stamp(path: Path) -> str:

@@ -56,5 +56,5 @@ def date(said: object) -> str:
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -35,8 +35,13 @@ class DamagedError(ValueError):
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
     """The mapping with its checksum: SHA-256 over the canonical JSON of all other keys."""
-    rest = {key: value for key, value in data.items() if key != CHECKSUM}
+    rest = unsealed(data)
     return {**rest, CHECKSUM: digest(rest)}
+
+
+def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping without its checksum."""
+    return {key: value for key, value in data.items() if key != CHECKSUM}
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def read_sealed(file: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise DamagedError(file, f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DamagedError(file, f"cannot be read ({error})") from None
     if not isinstance(held, dict):
         raise DamagedError(file, "holds no JSON object")

@@ -133,6 +133,10 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     checkpoint = newest(folder / "checkpoint", str(device))
     if checkpoint is None:
         raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
+    wanted = (records.whole(folder) or {}).get("images", checkpoint.images)
+    if checkpoint.images != wanted:
+        told = f"the weights after {wanted} images are damaged or gone, and what is left is of {checkpoint.images}"
+        raise InputError(f"{told}: a measurement of half a training is none of the trial", str(folder / "checkpoint"))
     trained_on = checkpoint.facts.get("sources", {}).get("data", dataset.hash)
     if trained_on != dataset.hash:
         raise datasets.OtherDataError(f"{datasets.told(data)}, of the checkpoint", trained_on, dataset.hash)
@@ -142,7 +146,9 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     except (RuntimeError, KeyError, ValueError):
         told = "its weights do not fit the network that is built today: they were trained with other source code"
         raise InputError(told, str(folder / "checkpoint")) from None
-    averages = _averages(learner, folder, asked["averages"])
+    kept = Snapshots(folder / "snapshots")
+    kept.expect(checkpoint.facts.get("snapshots", {}))
+    averages = _averages(learner, kept, asked["averages"])
     rows, _ = measure(
         candidate,
         learner.process,
@@ -162,9 +168,9 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     return [{**row, "sample_gflops": cost} for row in rows]
 
 
-def _averages(learner: Learner, folder: Path, wanted: list[str | float] | None) -> dict[str, Any]:
+def _averages(learner: Learner, kept: Snapshots, wanted: list[str | float] | None) -> dict[str, Any]:
     """The averages that are asked for, by label or by relative length; the study's own where none is."""
-    kept, ema = Snapshots(folder / "snapshots"), learner.candidate.ema
+    ema = learner.candidate.ema
     held = {**learner.average.weights(), **ema.measured(learner.average, kept)}
     if wanted is None:
         own = next(iter(ema.measured(learner.average, kept)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ablate.checkpoint import write_tensors
 from ablate.errors import InputError
 from ablate.files import sweep
+from ablate.records import file_hash
 
 
 class Snapshots:
@@ -20,6 +21,11 @@ class Snapshots:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.hashes: dict[str, str] = {}  # {name: SHA-256}: a checkpoint keeps it
+
+    def expect(self, hashes: Mapping[str, str]) -> None:
+        """Take what a checkpoint says of the files: one that is another is not read. {}: of an earlier version."""
+        self.hashes = dict(hashes)
 
     @property
     def images(self) -> list[int]:
@@ -30,6 +36,8 @@ class Snapshots:
         """The tensors of one snapshot in fp32, on the CPU. Raises InputError where the file is damaged or gone."""
         file = self._file(images)
         try:
+            if self.hashes.get(file.stem, found := file_hash(file)) != found:
+                raise InputError("the snapshot is not the one that the trial left; it does not count", str(file))
             return {name: value.float() for name, value in load_file(file).items()}
         except (OSError, SafetensorError) as error:
             raise InputError(f"the snapshot cannot be read: {error}", str(file)) from None
@@ -37,7 +45,9 @@ class Snapshots:
     def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
         """Write one snapshot, if there is anything in it. Raises OSError where the disk refuses."""
         if tensors:
-            write_tensors(self._file(images), tensors)
+            file = self._file(images)
+            write_tensors(file, tensors)
+            self.hashes[file.stem] = file_hash(file)
 
     def drop_after(self, images: int) -> None:
         """Forget what lies further on than a training that goes on from here, and what was left half written."""
@@ -46,6 +56,7 @@ class Snapshots:
         for later in self.images:
             if later > images:
                 self._file(later).unlink(missing_ok=True)
+                self.hashes.pop(self._file(later).stem, None)
 
     def _file(self, images: int) -> Path:
         return self.folder / f"{images:012d}.safetensors"

@@ -216,6 +216,7 @@ class Training:
         checkpoint = newest(self._folder / "checkpoint", str(learner.device))
         if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:
             checkpoint = None
+        self.snapshots.expect({} if checkpoint is None else checkpoint.facts.get("snapshots", {}))
         self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
         if checkpoint is None:
             return learner, {}
@@ -232,6 +233,8 @@ class Training:
                     "vitals": self.vitals.state(),
                     "probes": self.probing.state(),
                     "sources": self._sources,
+                    "trial": self._folder.name,
+                    "snapshots": self.snapshots.hashes,
                 }
             ),
         )

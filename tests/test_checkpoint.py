@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,18 @@ def test_optimizers_round_trip(tmp_path: Path, make: type[torch.optim.Optimizer]
     steps(one, first, 3)
     steps(two, second, 3)
     assert torch.equal(one.weight, two.weight)
+
+
+def test_facts_that_were_changed_or_are_another_trials_do_not_count(tmp_path: Path) -> None:
+    """The curve, the clock and the averages' lengths stand in them: a changed number would join the record."""
+    folder, other = (tmp_path / name / "checkpoint" for name in ("a", "b"))
+    for images in (10, 20):
+        save(folder, Checkpoint(images, {"w": torch.ones(2)}, {"seconds": 1.0, "trial": "a"}))
+    file = folder / "000000000020.json"
+    whole = file.read_text()
+    file.write_text(whole.replace('"seconds": 1.0', '"seconds": 9.0'))
+    assert newest(folder, "cpu").images == 10
+    file.write_text(whole)
+    assert newest(folder, "cpu").images == 20
+    shutil.copytree(folder, other)
+    assert newest(other, "cpu") is None

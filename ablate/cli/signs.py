@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -45,9 +44,10 @@ def _told(file: Path) -> tuple[dict[str, Any], float | None]:
     try:
         told = read_json(file)
         age = max(0.0, time.time() - file.stat().st_mtime)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}, None
-    return (told if isinstance(told, dict) else {}), age
+    held = told if isinstance(told, dict) else {}
+    return {key: value for key, value in held.items() if isinstance(value, str if key == "phase" else int | float)}, age
 
 
 def _held(file: Path) -> bool:

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
+from ablate.engine.sound import holds, key, mended, same, strange, whole
 from ablate.errors import InputError
 from ablate.files import write_with
-from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.kinds.design import Assignment, Design
 from ablate.space import Space
 from ablate.trial import Objective
 
 MOST_REFUSED = 20  # candidates refused, for each that is wanted, after which a search gives up
+ANEW = "remove it, then give the same command again: it is made anew from the records, and nothing is measured twice"
 STUBBORN = 10  # repeats in a row after which chance decides instead of the sampler
 MOST_REPEATS = 200  # in a row, after which a search in a space without an end gives up
 MOST_LISTED = 2000  # candidates: a space of no more is listed, to find those that are left
@@ -63,9 +63,12 @@ class Ledger:
         self._seed = seed
         self._objectives = objectives
         self.constraints = tuple(constraints)
+        self._directions = ["maximize" if o.larger_is_better else "minimize" for o in objectives]
         self._proposals, self._total = plan_candidates(space, design)
         self.searches = space.proposals(design) is None  # whether a sampler finds the candidates
+        self._listed = {key(proposal): i for i, proposal in enumerate(self._proposals)}
         self._open = list(range(len(self._proposals)))  # proposals that were not asked for yet
+        self.notes: list[str] = []  # what an earlier run is said to have asked for, and cannot have
         self._waiting = 0  # proposals that an earlier run handed to Optuna and did not come to ask for
         self._asked = 0
         self._refused = 0  # asked for too, but not trained: they are not counted
@@ -80,18 +83,21 @@ class Ledger:
         with self._refusals():
             if not file.exists():
                 write_with(file, lambda path: self._create(path, name))
+        with self._reading():
             self._storage = _storage(file)
             self._study = self._opened(self._storage, name)
+            if [direction.name.lower() for direction in self._study.directions] != self._directions:
+                raise ValueError("it has other objectives")
 
     def _opened(self, storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
         return optuna.create_study(
             study_name=name,
             storage=storage,
-            directions=["maximize" if o.larger_is_better else "minimize" for o in self._objectives],
+            directions=self._directions,
             load_if_exists=True,
         )
 
-    def _create(self, file: Path, name: str) -> None:
+    def _create(self, file: Path, name: str, trials: Sequence[FrozenTrial] = ()) -> None:
         """The database, which is put in its place when it is whole.
 
         Cut short between a table and its index it would lack that for good; and without the one that keeps names
@@ -102,13 +108,14 @@ class Ledger:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names([objective.name for objective in self._objectives])  # for `ablate dashboard`
+        study.add_trials(trials)
         storage.remove_session()
         storage.engine.dispose()
 
     def replay(self) -> Iterator[Asked]:
         """All candidates of earlier runs, in order. One that was cut short while it was asked for is closed."""
-        with self._refusals():
-            trials = self._study.get_trials(deepcopy=False)
+        with self._reading():
+            trials = self._sound(self._study.get_trials(deepcopy=False))
         for trial in trials:
             self._settle()
             if "repeat" in trial.user_attrs:
@@ -119,15 +126,15 @@ class Ledger:
                     self.tell(Asked(trial.number, {}, False), None)
             elif "refused" in trial.user_attrs:
                 self._refused += 1
-                self._seen.add(_key(trial.params))
+                self._seen.add(key(trial.params))
                 self._fresh = True
                 if not trial.state.is_finished():
                     self.tell(Asked(trial.number, {}, False), None)
             elif trial.state == TrialState.WAITING:
-                if "proposal" in trial.user_attrs:
-                    self._open.remove(trial.user_attrs["proposal"])
+                if (index := trial.user_attrs.get("proposal")) in self._open:
+                    self._open.remove(index)
                 self._waiting += 1
-            elif self._whole(trial):
+            elif whole(trial, self._space):
                 self._count(trial)
                 asked = Asked(trial.number, dict(trial.params), trial.state.is_finished())
                 if self._is_new(asked):
@@ -169,9 +176,17 @@ class Ledger:
                     self._study.enqueue_trial(dict(random.Random(number).choice(left)))
             self._study.sampler = sampler
             trial = self._study.ask()
-            chosen = self._space.suggest(trial)
+            chosen = self._suggested(trial)
         self._asked += 1
         return Asked(trial.number, chosen, False)
+
+    def _suggested(self, trial: optuna.trial.Trial) -> Assignment:
+        try:
+            return self._space.suggest(trial)
+        except ValueError as error:
+            if "dynamic value space" in str(error) or "Cannot set different" in str(error):  # Optuna's own words
+                raise InputError(f"holds other choices than the study ({error}) {ANEW}", str(self._file)) from error
+            raise
 
     def _settle(self) -> None:
         """Before the next question: was the last answer a new one?"""
@@ -180,9 +195,9 @@ class Ledger:
 
     def _is_new(self, asked: Asked) -> bool:
         """Whether nobody has asked for that yet; what a finite design lists always is."""
-        key = _key(asked.assignment)
-        self._fresh = not self.searches or key not in self._seen
-        self._seen.add(key)
+        named = key(asked.assignment)
+        self._fresh = not self.searches or named not in self._seen
+        self._seen.add(named)
         return self._fresh
 
     def _left(self) -> list[Assignment] | None:
@@ -194,7 +209,7 @@ class Ledger:
                 return None
         if len(self._rest) > MOST_LISTED:
             return None
-        self._rest = [one for one in self._rest if _key(one) not in self._seen]
+        self._rest = [one for one in self._rest if key(one) not in self._seen]
         return self._rest
 
     def repeat(self, asked: Asked) -> None:
@@ -283,13 +298,58 @@ class Ledger:
 
     def _count(self, trial: FrozenTrial) -> None:
         self._asked += 1
-        if trial.user_attrs.get("proposal") in self._open:
-            self._open.remove(trial.user_attrs["proposal"])
+        index = self._listed.get(key(trial.params), trial.user_attrs.get("proposal"))
+        if index in self._open:
+            self._open.remove(index)
 
-    def _whole(self, trial: FrozenTrial) -> bool:
-        """Whether every dimension that exists under the trial's own choices was suggested."""
-        params: dict[str, Any] = trial.params
-        return all(d.path in params or not self._space.present(params, d.path) for d in self._space.dimensions)
+    def _sound(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """The trials that the study can have asked for; others are noted, and taken out of the file."""
+        seen: set[str] = set()
+        sound = []
+        for trial in trials:
+            if (why := strange(trial, self._space, None if self.searches else self._listed, seen)) is None:
+                sound.append(trial)
+            else:
+                self.notes.append(f"{self._file}: its trial {trial.number} {why}; it is left out")
+            if whole(trial, self._space):
+                seen.add(key(trial.params))
+        if len(sound) < len(trials):
+            self._write_anew(sound)
+            return self._study.get_trials(deepcopy=False)
+        return trials
+
+    def enrol(self, assignment: Assignment) -> Asked:
+        """A candidate that has records and that nobody asked for here, as where the file was lost: now it was."""
+        with self._refusals():
+            self._study.enqueue_trial(dict(assignment))
+            trial = self._study.ask()
+            chosen = self._space.suggest(trial)
+        self._asked += 1
+        asked = Asked(trial.number, chosen, False)
+        self._is_new(asked)
+        self._settle()
+        return asked
+
+    def correct(self, worth: Mapping[int, Sequence[float]]) -> list[int]:
+        """Set right what candidates are said to be worth: {number: what their records say}; those that were wrong.
+
+        Optuna's own trials, once told, cannot be changed: where one is wrong, the file is written anew.
+        """
+        with self._refusals():
+            trials = self._study.get_trials(deepcopy=False)
+            wrong = [t.number for t in trials if t.number in worth and not same(t, worth[t.number])]
+            if not wrong:
+                return []
+            self._write_anew([mended(t, worth.get(t.number)) for t in trials])
+        return wrong
+
+    def _write_anew(self, trials: Sequence[FrozenTrial]) -> None:
+        """The file with these trials in it."""
+        name = self._study.study_name
+        self.close()
+        write_with(self._file, lambda path: self._create(path, name, trials))
+        self._storage = _storage(self._file)
+        self._study = self._opened(self._storage, name)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -300,7 +360,18 @@ class Ledger:
             cause = error if isinstance(error, DatabaseError) else error.__cause__
             told = getattr(cause, "orig", cause)
             message = f"{told}; put it right, then give the same command again: it goes on from what is there"
+            if isinstance(cause, DatabaseError) and not isinstance(cause, OperationalError):
+                message = f"{told}; {ANEW}"
             raise InputError(message, str(self._file)) from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The same, where nothing but the file's content can be at fault."""
+        try:
+            with self._refusals():
+                yield
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, SQLAlchemyError) as error:
+            raise InputError(f"is no ledger of this study ({error}); {ANEW}", str(self._file)) from error
 
 
 def _storage(file: Path) -> optuna.storages.RDBStorage:
@@ -320,18 +391,5 @@ def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int
     wanted = design.candidates(space.dimensions)
     with contextlib.suppress(OverflowError):  # there is no end of them
         wanted = sum(1 for _ in itertools.islice(space.everything(), wanted))
-    inside = all(_holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
+    inside = all(holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
     return [baseline] if inside else [], wanted
-
-
-def _key(assignment: Mapping[str, Any]) -> str:
-    """The same for what differs by rounding alone."""
-    rounded = {path: f"{label:.12g}" if isinstance(label, float) else label for path, label in assignment.items()}
-    return json.dumps(rounded, sort_keys=True)
-
-
-def _holds(dimension: Dimension, label: Any) -> bool:
-    if dimension.choices:
-        return label in dimension.choices
-    assert dimension.low is not None and dimension.high is not None
-    return isinstance(label, int | float) and dimension.low <= label <= dimension.high

@@ -117,6 +117,11 @@ class Engine:
             (self.plan.folder / ENDED).unlink(missing_ok=True)
             for asked in self.ledger.replay():
                 self._open(asked)
+            self._lines += [f"warning: {line}" for line in self.ledger.notes]
+            self._enrol()
+            self._lines += [
+                f"{who}: optuna.db told other values than its records, which count" for who in self._correct()
+            ]
             self._fill()
             while self._running:
                 for report in self.pool.wait(TICK):
@@ -124,6 +129,7 @@ class Engine:
                 self._fill()
                 self._abandon()
                 self._tell_watch()
+            self._correct()
             self.outcome.short = self.ledger.short()
             self._tell_watch(last=True)
             self._conclude()
@@ -131,10 +137,41 @@ class Engine:
             self.ledger.close()
         return self.outcome
 
+    def _enrol(self) -> None:
+        """Candidates of a search that have records and that the ledger does not know: it was lost, or is older."""
+        if not self.ledger.searches:
+            return  # what it lists is asked for, and then found measured
+        joined = 0
+        files = self.plan.folder.glob(f"trials/*/{records.RECORD}")
+        for folder in (file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)):
+            candidate = folder.name.partition("-")[0]
+            known = any(trial.startswith(f"{candidate}-") for trial in self._groups)
+            record = None if known else records.whole(folder)
+            assignment = {} if record is None else dict(record["choices"])
+            if record is not None and self._digest(assignment) == record["config_hash"]:
+                self._open(self.ledger.enrol(assignment))
+                joined += 1
+        if joined:
+            self._lines.append(f"{joined} candidates have records that optuna.db did not know: they join it")
+
+    def _digest(self, assignment: Assignment) -> str | None:
+        """The hash of an assignment's candidate; None for choices of another study."""
+        try:
+            return self.plan.question.digest(self.plan.candidate(assignment))
+        except (SpecError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _correct(self) -> list[str]:
+        """Let the ledger say what the records say, for a search builds on it; who was told otherwise."""
+        groups = {id(group): group for of in self._groups.values() for group in of}
+        told = {group.asked.number: group for group in groups.values() if group.asked.told and group.complete}
+        worth = {number: values for number, group in told.items() if (values := self._worth(group)) is not None}
+        return [label(told[number].asked.assignment) for number in self.ledger.correct(worth)]
+
     def _conclude(self) -> None:
         """Leave word in the folder that the study is whole, and of how many trials."""
         ended = {"schema": 1, "trials": len(self._groups), "short": self.outcome.short}
-        write_json(self.plan.folder / ENDED, ended)
+        write_json(self.plan.folder / ENDED, records.sealed(ended))
 
     def _fill(self) -> None:
         """Give every free worker a job; a candidate is asked for only when a worker waits for it."""
@@ -340,9 +377,16 @@ class Engine:
         if any(record["state"] == "diverged" for record in records):
             self.ledger.tell(group.asked, self.ledger.worst(), dict.fromkeys(self.ledger.constraints, WORST))
             return
+        self.ledger.tell(group.asked, self._worth(group), self._excess(records))
+
+    def _worth(self, group: _Group) -> list[float] | None:
+        """One number an objective, by the candidate's records; None where it has none, or lacks one of them."""
+        records = [record for record in group.records.values() if record is not None]
+        if any(record["state"] == "diverged" for record in records):
+            return self.ledger.worst()
         values = [self._mean(objective, records) for objective in self.plan.objectives]
         told = [value for value in values if value is not None]
-        self.ledger.tell(group.asked, told if records and len(told) == len(values) else None, self._excess(records))
+        return told if records and len(told) == len(values) else None
 
     def _excess(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """How far a candidate lies beyond each bound; what it has no value of (no attention, no logits) it keeps."""

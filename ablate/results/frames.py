@@ -111,6 +111,12 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as it was read, its numbers made numbers. Raises ValueError or TypeError for words in their place."""
+    wrong = [c for c in table.columns if (c in _NUMBERS or str(c)[:2] in ("m.", "p.")) and table[c].dtype == object]
+    return table.assign(**{str(c): pd.to_numeric(table[c]) for c in wrong})
+
+
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:
     """Of each trial and metric, the row at the most images; the first of several, or every one of them."""
     images = measured["images"].fillna(-1)

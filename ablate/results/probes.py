@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from ablate.files import write_with
+from ablate.records import file_hash
 from ablate.results.readable import read_mapping
 
 PROBE = ("trial", "probe", "images", "site", "x", "value")
 TABLE = "probes.parquet"
+SUMS = "tables.json"  # {"files": {table: SHA-256}}: of a folder of which only the tables are left
 
 
 def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
@@ -44,7 +46,21 @@ def write_table(folder: Path) -> None:
         write_with(folder / TABLE, lambda path: plain.to_parquet(path, index=False))
 
 
+def as_written(table: Path, warnings: list[str]) -> bool:
+    """Whether a table is the one that was written, as far as its folder tells; one that is not is named."""
+    told: list[str] = []
+    sums = read_mapping(table.parent / SUMS, told).get("files")
+    warnings.extend(f"{line}; whether the tables are as they were written is not known" for line in told)
+    known = sums.get(table.name) if isinstance(sums, Mapping) else None
+    if known is None or not table.is_file() or file_hash(table) == known:
+        return True
+    warnings.append(f"{table}: is not as it was written: its checksum is another than in {SUMS}; it does not count")
+    return False
+
+
 def _read_table(path: Path, warnings: list[str]) -> pd.DataFrame:
+    if not as_written(path, warnings):
+        return _frame([], {})
     try:
         held = pd.read_parquet(path)
         axes = held.drop_duplicates("probe").set_index("probe")["axis"]

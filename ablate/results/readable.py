@@ -49,9 +49,21 @@ def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
 
     try:
         data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            warnings.append(f"{path}: holds no study")
+            return {}
+        plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, YAMLError) as error:
-        warnings.append(f"{path}: cannot be read ({error})")
+    except (OSError, ValueError, TypeError, YAMLError) as error:  # keys that are no text are TypeErrors
+        warnings.append(f"{path}: cannot be read ({_line(error)})")
         return {}
-    return json.loads(json.dumps(data, default=str)) if isinstance(data, dict) else {}
+    except RecursionError:
+        warnings.append(f"{path}: cannot be read (nested too deeply)")
+        return {}
+    return plain
+
+
+def _line(error: Exception) -> str:
+    """An error in one line: the reader of YAML shows the place in several."""
+    return " ".join(str(error).split())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ablate import launches
 from ablate.errors import InputError, did_you_mean
 from ablate.files import nameable
+from ablate.records import unsealed
 from ablate.results import origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
@@ -61,7 +62,19 @@ class Results:
     @cached_property
     def lock(self) -> dict[str, Any]:
         """What the first launch froze; {} where the folder has no lock file."""
-        return read_mapping(self.path / "lock.json", self._warnings)
+        return unsealed(read_mapping(self.path / "lock.json", self._warnings))
+
+    def _judging(self) -> dict[str, Any]:
+        """The lock, by which candidates are judged. Raises InputError where it is there and says nothing.
+
+        Without it the study's objectives, and which way is better, would be guessed.
+        """
+        if not self.lock and (self.path / "lock.json").exists():
+            why = next((line for line in self._warnings if "lock.json" in line), "says nothing")
+            raise InputError(
+                f"{why}: which way the study's metrics are better is not known; restore it, or remove it to go by guesses"
+            )
+        return self.lock
 
     @cached_property
     def study(self) -> dict[str, Any]:
@@ -160,7 +173,8 @@ class Results:
 
     def objective(self, name: str) -> Objective:
         """The objective meant by a short name, a column or a cost; InputError where there is none."""
-        return resolve(name, self._stored.trials, self.lock)
+        found = resolve(name, self._stored.trials, self.lock)
+        return found if found.is_cost else resolve(name, self._stored.trials, self._judging())
 
     def objectives(self, names: Sequence[str] | None = None) -> list[Objective]:
         """The named objectives; the study's own by default."""
@@ -169,7 +183,7 @@ class Results:
         if names is not None and not names:
             raise InputError("a front needs at least one objective", "objectives")
         if names is None:
-            return own_objectives(self._stored.trials, self.lock)
+            return own_objectives(self._stored.trials, self._judging())
         return [self.objective(n) for n in names]
 
     @property

@@ -15,12 +15,13 @@ from typing import Any
 import pandas as pd
 
 from ablate import records
-from ablate.files import write_with
+from ablate.files import write_json, write_with
 from ablate.results import frames, probes
 from ablate.results.identity import distinct
 from ablate.results.objectives import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 
+TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -64,7 +65,7 @@ def read(folder: Path) -> Stored:
 
 
 def write_tables(folder: Path | str) -> None:
-    """Write trials.parquet and metrics.parquet from the trials' own files, each atomically.
+    """Write trials.parquet and metrics.parquet from the trials' own files, each atomically, and their checksums.
 
     A folder of which only the tables are left keeps them as they are.
     """
@@ -75,6 +76,8 @@ def write_tables(folder: Path | str) -> None:
     write_with(folder / "trials.parquet", lambda path: stored.trials.to_parquet(path, index=False))
     write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
     probes.write_table(folder)
+    sums = {"schema": SCHEMA, "files": records.hashes(folder, TABLES)}
+    write_json(folder / probes.SUMS, records.sealed(sums), durable=False)
 
 
 def _trial_folders(folder: Path) -> list[Path]:
@@ -193,11 +196,11 @@ def _read_tables(folder: Path, warnings: list[str]) -> Stored:
     for name, empty in (("trials", frames.trials([], frames.metrics([]))), ("metrics", frames.metrics([]))):
         path = folder / f"{name}.parquet"
         try:
-            tables[name] = pd.read_parquet(path)
+            tables[name] = frames.numbers(pd.read_parquet(path) if probes.as_written(path, warnings) else empty)
         except FileNotFoundError:
             warnings.append(f"{path}: is not there")
             tables[name] = empty
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
             warnings.append(f"{path}: cannot be read ({error})")
             tables[name] = empty
         missing = [c for c in empty.columns if c not in tables[name].columns]

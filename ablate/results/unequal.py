@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.files import read_json
 from ablate.noisiness import TOLD
+from ablate.records import DamagedError, read_sealed
 from ablate.results import origins
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def noisy(results: Results) -> dict[str, float]:
 def ended(results: Results) -> dict[str, object]:
     """What the engine left when nothing was left to do: `trials`, and why a search is `short`; {} before."""
     try:
-        found = read_json(results.path / ENDED)
-    except (OSError, ValueError):
+        return read_sealed(results.path / ENDED)
+    except (FileNotFoundError, DamagedError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _images(results: Results) -> list[str]:

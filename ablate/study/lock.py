@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance
+from ablate import provenance, records
+from ablate.component import digest
 from ablate.errors import InputError
-from ablate.files import read_json, write_json
+from ablate.files import write_json
 from ablate.provenance import FRAMEWORK
 from ablate.sources import short
 from ablate.space import Space
@@ -33,15 +34,15 @@ PACKAGES = ("ablate", "torch", "numpy", "optuna")
 def read(folder: Path) -> dict[str, Any] | None:
     """The lock of a study's folder; None where there is none. Raises InputError for a damaged one."""
     path = folder / "lock.json"
-    try:
-        held = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+    if not folder.is_dir():
         return None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot be read ({error}); restore it, or give another folder with --out", str(path)
-        ) from None
-    if not isinstance(held, dict) or held.get("schema") != SCHEMA or not _whole(held):
+    try:
+        held = records.unsealed(records.read_sealed(path))
+    except FileNotFoundError:
+        return None
+    except records.DamagedError as error:
+        raise InputError(f"{error.why}; restore it, or give another folder with --out", str(path)) from None
+    if held.get("schema") != SCHEMA or not _whole(held):
         told = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
         raise InputError(told, str(path))
     return held
@@ -57,7 +58,8 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     relative = Path(os.path.relpath(loaded.root, folder)).as_posix()
     locked["root"] = {"absolute": str(loaded.root), "relative": relative}
     if locked != held:
-        write_json(folder / "lock.json", locked)  # first: by this file a folder is known to be a study's
+        plain = json.loads(json.dumps(locked, allow_nan=False))  # as it will be read
+        write_json(folder / "lock.json", records.sealed(plain))  # first: by this file a folder is known to be a study's
     history.write_study(folder, loaded)
 
 
@@ -192,12 +194,15 @@ def _whole(held: Mapping[str, Any]) -> bool:
     wanted = {"identity": str, "science": dict, "options": lists, "ranges": dict, "versions": texts, "plugins": hashed}
     if_there = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     if_there |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": dict}
+    if_there |= {"data": dict, "root": dict}
 
     def right(key: str, of: Any) -> bool:
         return isinstance(held[key], of) if isinstance(of, type) else bool(of(held[key]))
 
-    return all(key in held and right(key, of) for key, of in wanted.items()) and all(
-        right(key, of) for key, of in if_there.items() if key in held
+    return (
+        all(key in held and right(key, of) for key, of in wanted.items())
+        and digest(held["science"]) == held["identity"]
+        and all(right(key, of) for key, of in if_there.items() if key in held)
     )
 
 

@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from ablate import records
 from ablate.cli.signs import driven, unfinished
 
 
@@ -76,7 +77,7 @@ def test_status_of_damaged_files_names_them(folder, within):
 def test_status_without_the_plugins_still_tells(folder, within):
     lock = json.loads((folder / "lock.json").read_text())
     lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
-    (folder / "lock.json").write_text(json.dumps(lock))
+    (folder / "lock.json").write_text(json.dumps(records.sealed(lock)))
     said = json.loads(within("status", folder, "--json").stdout)
     assert said["states"]["complete"] == 2 and said["planned"] is None
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from studies_for_tests import Driver, asked, ledger, marks, results, search, study, trials
 
 from ablate.engine import loop
+from ablate.errors import InputError
 from ablate.execute.ray import Ray
 
 # --- designs -------------------------------------------------------------------------------------
@@ -187,3 +189,67 @@ def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, mo
         for record in records.values():
             del record["choices"]  # in a study of fewer choices their names are shorter
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("damage", ["values", "failed", "unlisted", "twice", "lost"])
+def test_the_records_are_the_truth_and_the_ledger_follows(tmp_path: Path, damage: str) -> None:
+    """A search builds on what the ledger says, so a number that no record bears out is set right."""
+    spec = study() if damage in ("unlisted", "twice") else search(algorithm="random", trials=4)
+    Driver(tmp_path, spec).run()
+    truth, before = ledger(tmp_path), marks(tmp_path)
+    found = [damaged(trial, damage) if trial.number == 1 else trial for trial in ledger(tmp_path)]
+    if damage == "twice":
+        found[2] = found[1]
+    if damage == "lost":
+        del found[2]
+    (tmp_path / "optuna.db").unlink()
+    written(tmp_path / "optuna.db", found)
+    driver = Driver(tmp_path, spec)
+    outcome = driver.run()
+    after = ledger(tmp_path)
+    assert (outcome.measured, marks(tmp_path)) == (0, before)
+    told = {repr(trial.params): trial.values for trial in after if trial.values is not None}
+    wanted = {repr(trial.params): trial.values for trial in truth}
+    if damage in ("values", "failed"):
+        assert [trial.params for trial in after] == [trial.params for trial in truth]
+        assert sum("optuna.db told other values than its records" in line for line in driver.lines) == 1
+    if damage == "unlisted":
+        assert sum("has backbone.depth=99, which the study does not vary so" in line for line in driver.lines) == 1
+    if damage == "lost":
+        assert sum("records that optuna.db did not know" in line for line in driver.lines) == 1
+    assert told == wanted
+
+
+def damaged(trial: optuna.trial.FrozenTrial, how: str) -> optuna.trial.FrozenTrial:
+    """The trial with other values, failed, or of a choice that the study has not."""
+    if how == "values":
+        trial.values = [value * 2 for value in trial.values]
+    if how == "failed":
+        trial.state, trial.values = optuna.trial.TrialState.FAIL, None
+    if how == "unlisted":
+        deep = optuna.distributions.CategoricalDistribution((1, 99))
+        trial.distributions, trial.params = {"backbone.depth": deep}, {"backbone.depth": 99}
+    return trial
+
+
+def written(file: Path, found: list[optuna.trial.FrozenTrial]) -> None:
+    """A ledger of these trials."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    one = optuna.create_study(study_name="probes", storage=storage, directions=["minimize"] * 2)
+    for trial in found:
+        one.add_trial(trial)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize("content", [b"rubbish" * 100, "half"])
+def test_a_damaged_ledger_says_that_it_can_be_made_anew(tmp_path: Path, content: bytes | str) -> None:
+    Driver(tmp_path, study()).run()
+    file, before = tmp_path / "optuna.db", marks(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(InputError, match=r"optuna\.db: .*remove it, then give the same command again"):
+        Driver(tmp_path, study()).run()
+    file.unlink()
+    assert Driver(tmp_path, study()).run().measured == 0
+    assert marks(tmp_path) == before

@@ -98,7 +98,9 @@ def test_damaged_companions_do_not_stop_the_reading(study: Study) -> None:
     assert len(results.trials) == 1
     assert {w.split("/")[-1].split(":")[0] for w in results.warnings} == {"curve.json", "lock.json", "study.yaml"}
     assert results.lock == {}
-    assert results.front(["kid", "gflops"])["on_front"].all()
+    with pytest.raises(InputError, match="lock.json: cannot be read.*which way the study's metrics are better"):
+        results.front(["kid", "gflops"])
+    assert results.front(["gflops", "params"])["on_front"].all()
 
 
 def test_written_tables_read_back_the_same(conditioning: Study) -> None:
@@ -132,6 +134,21 @@ def test_a_damaged_table_is_named(conditioning: Study) -> None:
     results = load(conditioning.path)
     assert len(results.trials) == 12
     assert any("metrics.parquet" in w for w in results.warnings)
+
+
+@pytest.mark.parametrize("name", ["metrics", "trials"])
+def test_a_number_that_was_changed_in_a_table_does_not_count(conditioning: Study, name: str) -> None:
+    write_tables(conditioning.path)
+    shutil.rmtree(conditioning.path / "trials")
+    file = conditioning.path / f"{name}.parquet"
+    table = pd.read_parquet(file)
+    column = "value" if name == "metrics" else "gflops"
+    table.assign(**{column: table[column] + 1}).to_parquet(file, index=False)
+    results = load(conditioning.path)
+    assert getattr(results, name).empty
+    assert any(f"{file}: is not as it was written" in line for line in results.warnings)
+    (conditioning.path / "tables.json").unlink()  # as earlier versions left it
+    assert len(load(conditioning.path).trials) == 12
 
 
 def test_choices_of_mixed_and_conditional_types(study: Study) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from toy_study import PLUGIN, TEXT, written
 
-from ablate import provenance
+from ablate import provenance, records
 from ablate.component import digest
 from ablate.errors import InputError
 from ablate.files import read_json, write_json
@@ -175,7 +175,7 @@ def test_a_lock_of_older_hashes_is_read_and_says_once_that_it_cannot_be_compared
     del held["hashes"], held["plugins"]["ablate"]
     for one in held["plugins"].values():
         one["source_hash"] = "0" * 64
-    write_json(folder / "lock.json", held)
+    write_json(folder / "lock.json", records.sealed(held))
     [said] = lock.check(folder, loaded)
     assert "cannot be compared" in said
     lock.write(folder, loaded)
@@ -187,7 +187,7 @@ def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> No
     lock.write(folder, loaded)
     held = read_json(folder / "lock.json")
     held["versions"]["torch"] = "2.0.0"
-    write_json(folder / "lock.json", held)
+    write_json(folder / "lock.json", records.sealed(held))
     [warning] = lock.check(folder, loaded)
     assert f"begun with torch 2.0.0, this is {importlib.metadata.version('torch')}" in warning
 
@@ -200,6 +200,19 @@ WRONG = [
     ("baseline", "x"),
     ("kept", {"a": None}),
 ]
+
+
+@pytest.mark.parametrize("change", [{"larger_is_better": ["loss"]}, {"science": {}}, {"objectives": ["gflops"]}])
+def test_a_lock_that_was_changed_since_it_was_written_is_refused(tmp_path: Path, loaded: LoadedStudy, change) -> None:
+    """Which way a metric is better stands in it: a changed word would turn a front around."""
+    lock.write(tmp_path, loaded)
+    write_json(tmp_path / "lock.json", {**read_json(tmp_path / "lock.json"), **change})
+    with pytest.raises(InputError, match=r"lock\.json: is not as it was written"):
+        lock.read(tmp_path)
+    results = load(tmp_path)
+    assert results.lock == {} and any("not as it was written" in line for line in results.warnings)
+    with pytest.raises(InputError, match="which way"):
+        results.front()
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)

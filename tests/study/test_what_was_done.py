@@ -136,7 +136,7 @@ def folder(once: Path, tmp_path: Path) -> Path:
     file.write_text(file.read_text().replace(str(once), str(tmp_path)))
     held = read_json(tmp_path / "out" / "lock.json")
     held["kept"] = {name.replace(str(once), str(tmp_path)): place for name, place in held["kept"].items()}
-    write_json(tmp_path / "out" / "lock.json", held)
+    write_json(tmp_path / "out" / "lock.json", records.sealed(held))
     return tmp_path
 
 

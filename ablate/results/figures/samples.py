@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import records
 from ablate.errors import InputError
 from ablate.results.figures import style
 from ablate.results.numbers import plus_minus
@@ -100,14 +101,19 @@ def _stored(results: Results, candidate: Candidate) -> dict[int, NDArray[np.uint
     of = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
     found = {}
     for trial, seed in zip(of["trial"], of["seed"], strict=True):
-        images = _load(results.path / "trials" / str(trial) / "samples.npy")
+        images = _load(results.path / "trials" / str(trial))
         if images is not None:
             found[int(seed)] = images
     return found
 
 
-def _load(path: Path) -> NDArray[np.uint8] | None:
+def _load(trial: Path) -> NDArray[np.uint8] | None:
+    """The samples that a trial left; None where they are gone, cut short, or not those that it recorded."""
+    path = trial / "samples.npy"
     try:
+        known = (records.whole(trial) or {}).get("files") or {}
+        if known.get(path.name, found := records.file_hash(path)) != found:
+            return None
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # not there, or cut short
         return None

@@ -1,0 +1,77 @@
+"""Whether a trial of the ledger is one that its study can have asked for, and what it is said to be worth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ablate.kinds.design import Dimension
+from ablate.space import Space
+
+ROUNDING = 1e-9  # relative: up to here two values are one
+
+
+def strange(trial: FrozenTrial, space: Space, listed: Collection[str] | None, seen: Collection[str]) -> str | None:
+    """Why a study cannot have asked for a trial; None where it can.
+
+    listed: keys of all candidates of a finite design, None for a search. seen: keys of the trials before it.
+    """
+    dimensions = {d.path: d for d in space.dimensions}
+    for path, label in trial.params.items():
+        if path not in dimensions or not holds(dimensions[path], label):
+            return f"has {path}={label}, which the study does not vary so"
+    if listed is not None and whole(trial, space) and trial.state != TrialState.WAITING:
+        if (named := key(trial.params)) not in listed:
+            return "is of a candidate that the study does not list"
+        if named in seen:
+            return "is of a candidate that was asked for before"
+    return None
+
+
+def whole(trial: FrozenTrial, space: Space) -> bool:
+    """Whether every dimension that exists under the trial's own choices was suggested."""
+    params: dict[str, Any] = trial.params
+    return all(d.path in params or not space.present(params, d.path) for d in space.dimensions)
+
+
+def mended(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
+    """The same trial, with these values where there are any."""
+    return optuna.trial.create_trial(
+        state=trial.state if values is None else TrialState.COMPLETE,
+        values=trial.values if values is None else list(values),
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+    )
+
+
+def same(trial: FrozenTrial, values: Sequence[float]) -> bool:
+    """Whether a trial is told to be worth that, but for rounding."""
+    held = trial.values if trial.state == TrialState.COMPLETE else None
+    return (
+        held is not None
+        and len(held) == len(values)
+        and all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in zip(held, values, strict=True))
+    )
+
+
+def key(assignment: Mapping[str, Any]) -> str:
+    """The same for what differs by rounding alone."""
+    rounded = {path: f"{label:.12g}" if isinstance(label, float) else label for path, label in assignment.items()}
+    return json.dumps(rounded, sort_keys=True)
+
+
+def holds(dimension: Dimension, label: Any) -> bool:
+    """Whether a label is one of a dimension's choices, or lies in its range."""
+    if dimension.choices:
+        return any(
+            label == choice and isinstance(label, bool) == isinstance(choice, bool) for choice in dimension.choices
+        )
+    assert dimension.low is not None and dimension.high is not None
+    return isinstance(label, int | float) and dimension.low <= label <= dimension.high
