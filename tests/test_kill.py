@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import resource
 import shutil
@@ -39,9 +40,20 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
 OPTIONS = {
     "local": ("--executor", "local"),
-    "ray": ("--executor", "ray", "--workers", "2"),
+    "ray": ("--executor", "ray", "--workers", "1"),
     "within": ("--executor", "local", "--set", "executor={type: local, in_process: true}"),  # starts sooner
 }
+
+
+def run_here(file: Path, out: Path) -> tuple[int, str]:
+    """`ablate run` to its end in this process, where everything is imported: exit code, stderr."""
+    told = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told), pytest.raises(SystemExit) as ended:
+        patch.setenv("ABLATE_CACHE", str(CACHE))
+        patch.setattr("ablate.patient.SECONDS", LONG)
+        with contextlib.redirect_stdout(io.StringIO()):
+            main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["within"]])
+    return int(str(ended.value.code)), errors(told.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +70,19 @@ def file(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(place: Path, file: Path) -> Path:
     out = place / "undisturbed"
-    ran = run(file, out, *OPTIONS["within"])
-    assert ran.returncode == 0, ran.stderr
+    assert run_here(file, out) == (0, "")
     assert len(marks(out)) == 4
     return out
 
 
-def finish(file: Path, out: Path, executor: str, undisturbed: Path) -> None:
+def finish(file: Path, out: Path, undisturbed: Path, executor: str = "within") -> None:
     """Run to the end; compare with the undisturbed run, and see that nothing measured was measured again."""
     before = marks(out)
-    ran = run(file, out, *OPTIONS[executor])
-    assert (ran.returncode, errors(ran.stderr)) == (0, "")
+    if executor == "within":
+        assert run_here(file, out) == (0, "")
+    else:
+        ran = run(file, out, *OPTIONS[executor])
+        assert (ran.returncode, errors(ran.stderr)) == (0, "")
     assert_same_tables(out, undisturbed)
     after = marks(out)
     assert {trial: after[trial] for trial in before} == before
@@ -85,10 +99,10 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     def another_record() -> bool:
         return len(marks(out)) > len(before)
 
-    first = [(out / mark).exists for mark in (".driver", "lock.json", "optuna.db", "trials")]
-    then: list[Callable[[], object]] = [lambda: checkpoints(out) > 0, another_record]
-    last: list[Callable[[], object]] = [lambda: any(out.glob("figures/*.png"))]
-    moments = [*first, *then, *last] if executor == "local" else then
+    first: list[Callable[[], object]] = [(out / mark).exists for mark in ("lock.json", "trials")]
+    last: list[Callable[[], object]] = [another_record, lambda: any(out.glob("figures/*.png"))]
+    training: list[Callable[[], object]] = [lambda: checkpoints(out) > 0]
+    moments = [*first, *training, *last] if executor == "local" else training
     for moment in moments:
         before = marks(out)
         with started(file, out, *OPTIONS[executor]) as driver:
@@ -96,7 +110,7 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
             driver.kill()
         after = marks(out)
         assert {trial: after[trial] for trial in before} == before
-    finish(file, out, executor, undisturbed)
+    finish(file, out, undisturbed, executor)
 
 
 @pytest.mark.slow
@@ -111,7 +125,7 @@ def test_interrupt_is_resumable(tmp_path: Path, file: Path, undisturbed: Path, e
         assert told.startswith("interrupted; what was measured is kept. To go on: ablate run ")
         assert "Traceback" not in told and told.count("\n") == 1
         until(lambda: not driver.family(), LONG, "something of it is left")
-    finish(file, out, "within", undisturbed)
+    finish(file, out, undisturbed)
 
 
 @needs_ray
@@ -225,7 +239,7 @@ def test_full_disk_is_one_message_and_room_lets_it_go_on(
         assert "give the same command again" in told
         assert not list(out.glob("trials/*/failure.json"))
         ballast.unlink()
-        finish(file, out, "within", undisturbed)
+        finish(file, out, undisturbed)
 
 
 @pytest.mark.slow
@@ -244,7 +258,7 @@ def test_files_that_may_not_grow(tmp_path: Path, file: Path, undisturbed: Path) 
     assert ran.returncode == 2, ran.stderr
     told = errors(ran.stderr)
     assert told.count("\n") == 1 and "File too large" in told
-    finish(file, out, "within", undisturbed)
+    finish(file, out, undisturbed)
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PATIENCE = 550.0  # seconds: longer than anything takes on a busy machine, shorter than what ends a test
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
+
+LOCAL = ("--executor", "local", "--device", "cpu")
+HERE_ALONE = (*LOCAL, "--set", "executor={type: local, in_process: true}")  # one process, which starts sooner
 
 STUDY = """\
 study: tiny
@@ -39,7 +43,7 @@ def words(*given):
 def ablate(*given, cwd=None, **more):
     """The command line in a process of its own."""
     return subprocess.run(
-        words(*given), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+        words(*given), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 

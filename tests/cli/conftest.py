@@ -1,9 +1,11 @@
 """A study before it ran, and one that was run to its end."""
 
+import contextlib
+import io
 from types import SimpleNamespace
 
 import pytest
-from command_line import CACHE, STUDY, ablate, lay_out
+from command_line import CACHE, HERE_ALONE, STUDY, lay_out
 
 from ablate.cli import main
 
@@ -20,23 +22,32 @@ def ended(tmp_path_factory):
     """A study of which two candidates completed, one failed and one diverged: how the run ended, and its folder."""
     folder = tmp_path_factory.mktemp("ended")
     lay_out(folder, STUDY.replace("design:", "  backbone.mode: [fine, broken, diverging]\ndesign:"))
-    ran = ablate("run", "tiny.yaml", "--executor", "local", "--device", "cpu", cwd=folder)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        ran = call(patch, folder, "run", "tiny.yaml", *HERE_ALONE)
+    ran.stdout, ran.stderr = out.getvalue(), err.getvalue()
     return ran, folder / "results" / "tiny"
+
+
+def call(patch, cwd, *words):
+    """The command line in this process: its exit code."""
+    patch.setenv("ABLATE_CACHE", str(CACHE))
+    patch.setattr("ablate.patient.SECONDS", 1e6)  # a machine may be busy
+    if cwd is not None:
+        patch.chdir(cwd)
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return SimpleNamespace(returncode=ended.value.code, stdout="", stderr="")
 
 
 @pytest.fixture
 def within(capsys, monkeypatch):
     """The command line in this process, for what needs no process of its own."""
 
-    def call(*words, cwd=None):
-        monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
-        monkeypatch.setattr("ablate.patient.SECONDS", 1e6)  # a machine may be busy
-        if cwd is not None:
-            monkeypatch.chdir(cwd)
+    def within(*words, cwd=None):
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        told = capsys.readouterr()
-        return SimpleNamespace(returncode=ended.value.code, stdout=told.out, stderr=told.err)
+        ran = call(monkeypatch, cwd, *words)
+        ran.stdout, ran.stderr = capsys.readouterr()
+        return ran
 
-    return call
+    return within

@@ -1,5 +1,6 @@
 """`ablate dashboard`: Optuna's pages over a study's ledger, which is only read."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -10,10 +11,11 @@ import urllib.error
 import urllib.request
 
 import pytest
+from command_line import PATIENCE
 
 
 def fetch(url, method="GET"):
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -38,20 +40,23 @@ def test_the_candidates_are_shown_and_nothing_can_be_changed(ended, port):
     ) as server:
         try:
             assert server.stdout.readline() == f"http://localhost:{port}/ shows {folder}; Ctrl-C ends it\n"
-            for _ in range(100):
+            while True:
                 try:
                     found = fetch(url)["study_summaries"]
                     break
                 except urllib.error.URLError:
+                    assert server.poll() is None
                     time.sleep(0.1)
             assert [study["study_name"] for study in found] == ["tiny"]
             trials = fetch(f"{url}/{found[0]['study_id']}?after=0")["trials"]
             assert {trial["state"] for trial in trials} >= {"Complete", "Fail"}
             with pytest.raises(urllib.error.HTTPError, match="500"):
                 fetch(f"{url}/{found[0]['study_id']}", "DELETE")
-            time.sleep(1)  # wsgiref swallows what interrupts an answer that is still on its way
-            server.send_signal(signal.SIGINT)
-            assert server.wait(20) == 0
+            while True:  # wsgiref swallows what interrupts an answer that is still on its way
+                server.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    assert server.wait(5) == 0
+                    break
         finally:
             server.kill()
     assert (folder / "optuna.db").read_bytes() == before

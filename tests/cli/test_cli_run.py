@@ -1,9 +1,11 @@
 """`ablate run` and `plan`, with real processes: exit codes, what goes where, interruptions."""
 
+import io
 import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,11 +14,9 @@ import time
 from contextlib import contextmanager, suppress
 
 import pytest
-from command_line import ablate, environment, words
+from command_line import HERE_ALONE, LOCAL, PATIENCE, ablate, environment, words
 
 from ablate.results.numbers import number
-
-LOCAL = ("--executor", "local", "--device", "cpu")
 
 
 def records(folder):
@@ -39,10 +39,10 @@ def test_a_run_ends_with_a_table_and_says_where_the_files_are(ended):
     assert "\x1b" not in ran.stdout  # no terminal: nothing is drawn
 
 
-def test_a_second_run_measures_nothing_again(ended, tmp_path):
+def test_a_second_run_measures_nothing_again(ended, within, tmp_path):
     place = shutil.copytree(ended[1].parents[1], tmp_path / "again")
     before = records(place / "results" / "tiny")
-    ran = ablate("run", "tiny.yaml", *LOCAL, cwd=place)
+    ran = within("run", "tiny.yaml", *HERE_ALONE, cwd=place)
     assert ran.returncode == 1  # what failed is tried again
     assert records(place / "results" / "tiny") == before
     assert "3 of the trials were measured before" in ran.stdout
@@ -126,14 +126,14 @@ def begun(place, *asked):
         return False
 
     with subprocess.Popen(
-        words("run", "tiny.yaml", *asked, *LOCAL),
+        words("run", "tiny.yaml", *asked),
         cwd=place,
         env=environment(TINY_SLEEP="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        end = time.monotonic() + 300
+        end = time.monotonic() + PATIENCE
         while not training():
             assert running.poll() is None and time.monotonic() < end, running.communicate()
             time.sleep(0.05)
@@ -141,11 +141,11 @@ def begun(place, *asked):
         running.kill()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
-def test_to_be_terminated_is_to_be_interrupted(place, sent):
-    with begun(place, "--set", "budget.images=32000") as running:
+@pytest.mark.parametrize(("sent", "where"), [(signal.SIGTERM, LOCAL), (signal.SIGHUP, HERE_ALONE)])
+def test_to_be_terminated_is_to_be_interrupted(place, sent, where):
+    with begun(place, "--set", "budget.images=32000", *where) as running:
         running.send_signal(sent)
-        _, errors = running.communicate(timeout=300)
+        _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "To go on: ablate run tiny.yaml --set budget.images=32000" in errors and "Traceback" not in errors
 
@@ -153,28 +153,29 @@ def test_to_be_terminated_is_to_be_interrupted(place, sent):
 def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
     asked = ("--set", "budget.images=3200")
     folder = place / "results" / "tiny"
-    with begun(place, *asked) as running:
+    with begun(place, *asked, *LOCAL) as running:
         said = json.loads(within("status", folder, "--json").stdout)
         assert said["at_work"] and said["states"]["running"] == 1 and said["planned"] == 2
         assert said["unfinished"][0]["total"] == 3200 and said["unfinished"][0]["age_seconds"] >= 0
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=300)
+        _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "To go on: ablate run tiny.yaml --set budget.images=3200" in errors and "Traceback" not in errors
     left = json.loads(within("status", folder, "--json").stdout)
     assert not left["at_work"] and left["states"]["interrupted"] == 1
     assert "interrupted; the same `ablate run` goes on" in within("status", folder).stdout
-    assert ablate("run", "tiny.yaml", *asked, *LOCAL, cwd=place).returncode == 0
+    assert within("run", "tiny.yaml", *asked, *LOCAL, cwd=place).returncode == 0
     assert len(records(folder)) == 2
 
 
 def test_a_reader_that_goes_away_does_not_end_the_study(place):
-    line = f"{' '.join(words('run', 'tiny.yaml', *LOCAL))} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    line = f"{shlex.join(words('run', 'tiny.yaml', *HERE_ALONE))} | head -n 1; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(
         ["bash", "-c", line], cwd=place, env=environment(), capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0 and ran.stdout.count("\n") == 1
-    assert all(line.startswith("data: ") for line in ran.stderr.splitlines())
+    usual = ("data: ", "still building ")  # the latter on a slow machine
+    assert all(line.startswith(usual) for line in ran.stderr.splitlines())
     assert len(records(place / "results" / "tiny")) == 2
 
 
@@ -199,16 +200,18 @@ def test_a_full_disk_is_told():
     assert "No space left" in ran.stderr and "make room" in ran.stderr and "Traceback" not in ran.stderr
 
 
-def test_a_terminal_without_unicode_gets_its_table(ended):
-    ran = ablate("status", ended[1], PYTHONIOENCODING="ascii")
-    assert ran.returncode == 0 and "candidate" in ran.stdout
+def test_a_terminal_without_unicode_gets_its_table(ended, within, monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", errors="strict", write_through=True))
+    assert within("status", ended[1]).returncode == 0
+    assert b"candidate" in shown.getvalue()
 
 
-def drawn(place, **more):
+def drawn(place, where, **more):
     """What a run writes to a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        words("run", "tiny.yaml", *LOCAL),
+        words("run", "tiny.yaml", *where),
         cwd=place,
         env=environment(TINY_SLEEP="0.1", COLUMNS="100", LINES="30", **more),
         stdout=theirs,
@@ -231,7 +234,7 @@ def drawn(place, **more):
 
 
 def test_a_terminal_shows_what_runs_and_the_best_so_far(place):
-    told = drawn(place)
+    told = drawn(place, LOCAL)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told)
     assert plain != told
     assert "starting" in plain and "images/s" in plain and "/2 trials" in plain
@@ -240,5 +243,5 @@ def test_a_terminal_shows_what_runs_and_the_best_so_far(place):
 
 
 def test_a_dumb_terminal_gets_lines(place):
-    told = drawn(place, TERM="dumb")
+    told = drawn(place, HERE_ALONE, TERM="dumb")
     assert "\x1b" not in told and "[2/2]" in told

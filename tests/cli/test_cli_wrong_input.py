@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from command_line import environment, words
+from command_line import PATIENCE, environment, words
 
 BROKEN = '''
 import time
@@ -28,7 +28,7 @@ class Sleepy(Backbone):
     name = "sleepy"
 
     def build(self, setting):
-        time.sleep(600)
+        time.sleep(1e6)
 '''
 
 
@@ -115,5 +115,5 @@ def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place)
             assert said, "it ended"
         assert said == "still building the network of backbone=sleepy …\n"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=300)
+        _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "Traceback" not in errors

@@ -228,27 +228,19 @@ def test_a_folder_that_is_not_installed_says_how(tmp_path):
         find(str(tmp_path))
 
 
-def run_its_test(folder, target):
-    """The last line of a plugin's own test file, run by pytest in a process of its own."""
-    (folder / "test_it.py").write_text(
-        f"from ablate.testing import conformance\n\ntest = conformance({str(target)!r})\n"
-    )
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_it.py"]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False).stdout
-
-
-def test_two_lines_test_a_plugin(tmp_path):
+def test_two_lines_test_a_plugin_and_fail_where_it_cannot_be_loaded(tmp_path):
     (tmp_path / "good.py").write_text(SKIPS)
-    said = run_its_test(tmp_path, tmp_path / "good.py").splitlines()[-1]
+    (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
+    for name in ("good", "bad"):
+        lines = f"from ablate.testing import conformance\n\ntest = conformance({str(tmp_path / name)!r} + '.py')\n"
+        (tmp_path / f"test_{name}.py").write_text(lines)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     target = find(str(tmp_path / "good.py"))
     states = [o.state for e in target.entries for o in examine(e, target.catalog)]
-    assert said.startswith(f"{states.count('passed') + 1} passed, {states.count('skipped')} skipped")
-
-
-def test_a_plugin_that_cannot_be_loaded_fails_its_test(tmp_path):
-    (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
-    said = run_its_test(tmp_path, tmp_path / "bad.py")
-    assert "1 failed" in said and "No module named 'no_such_module_at_all'" in said
+    passed, skipped = states.count("passed") + 1, states.count("skipped")
+    assert said.splitlines()[-1].startswith(f"1 failed, {passed} passed, {skipped} skipped")
+    assert "test_bad.py" in said and "No module named 'no_such_module_at_all'" in said
 
 
 def test_a_case_says_that_it_cannot_be_made():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,30 +13,40 @@ from ablate.cli import main
 WRONG = Path(__file__).parent / "wrong_weightings.py"
 
 
-def plugins(*given, cwd):
-    words = [sys.executable, "-m", "ablate.cli", "plugins", *map(str, given)]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+@pytest.fixture
+def plugins(capsys, monkeypatch, tmp_path):
+    """`ablate plugins …` in this process, in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*given):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["plugins", *map(str, given)])
+        told = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=told.out, stderr=told.err)
+
+    return call
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [("weighting", "soft-snr"), ("conditioning", "modulate"), ("fusion", "gate")]
 )
-def test_a_new_plugin_conforms(kind, name, tmp_path):
-    made = plugins("new", name, "--kind", kind, cwd=tmp_path)
+def test_a_new_plugin_conforms(plugins, kind, name, tmp_path):
+    made = plugins("new", name, "--kind", kind)
     module = name.replace("-", "_")
     files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md"}
     assert made.returncode == 0 and made.stderr == ""
     assert {path.name for path in (tmp_path / name).iterdir()} == files
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
-    checked = plugins("check", f"{name}/{module}.py", "--json", cwd=tmp_path)
+    checked = plugins("check", f"{name}/{module}.py", "--json")
     said = json.loads(checked.stdout)
     assert checked.returncode == 0 and said["passed"] and said["tracebacks"] == []
     assert {one["component"] for one in said["checks"]} == {f"{kind}/{module}"}
     assert sum(one["state"] == "passed" for one in said["checks"]) >= 10
 
 
-def test_its_own_test_passes(tmp_path):
-    plugins("new", "soft-snr", cwd=tmp_path)
+def test_its_own_test_passes(plugins, tmp_path):
+    plugins("new", "soft-snr")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
     ran = subprocess.run(words, cwd=tmp_path / "soft-snr", capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -54,18 +65,18 @@ def test_its_own_test_passes(tmp_path):
         (["fine", "--kind", "weightin"], "did you mean 'weighting'"),
     ],
 )
-def test_what_cannot_be_made_is_told_and_nothing_is_written(given, told, tmp_path):
+def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, given, told, tmp_path):
     (tmp_path / "taken").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    ran = plugins("new", *given, cwd=tmp_path)
+    ran = plugins("new", *given)
     assert ran.returncode == 2 and told in ran.stderr and ran.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_plugin_that_does_not_conform_ends_with_1(tmp_path):
+def test_a_plugin_that_does_not_conform_ends_with_1(plugins, tmp_path):
     file = tmp_path / "worse.py"
     file.write_text(WORSE)
-    ran = plugins("check", file, cwd=tmp_path)
+    ran = plugins("check", file)
     assert ran.returncode == 1 and ran.stderr == ""
     line = next(line for line in ran.stdout.splitlines() if "is_finite_and_not_negative" in line)
     assert line.startswith("weighting/worse") and "failed" in line and "is negative" in line
@@ -118,17 +129,17 @@ def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys):
     assert all("no_such_thing" in one["reason"] and f"{file}:13" in one["reason"] for one in failed)
 
 
-def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(tmp_path):
+def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(plugins, tmp_path):
     (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
-    ran = plugins("check", "bad.py", cwd=tmp_path)
+    ran = plugins("check", "bad.py")
     assert ran.returncode == 1
     assert "ModuleNotFoundError" in ran.stdout and "Traceback (most recent call last)" in ran.stdout
 
 
-def test_one_component_can_be_checked_and_a_wrong_name_is_told(tmp_path):
-    ran = plugins("check", "target/v", "--json", cwd=tmp_path)
+def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins):
+    ran = plugins("check", "target/v", "--json")
     assert ran.returncode == 0 and json.loads(ran.stdout)["passed"]
-    local = plugins("check", "weighting/negative", "--plugin", WRONG, cwd=tmp_path)
+    local = plugins("check", "weighting/negative", "--plugin", WRONG)
     assert local.returncode == 1 and "weighting/negative" in local.stdout
-    ran = plugins("check", "target/w", cwd=tmp_path)
+    ran = plugins("check", "target/w")
     assert ran.returncode == 2 and "there is no target 'w'" in ran.stderr
