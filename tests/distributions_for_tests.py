@@ -33,4 +33,4 @@ def ablate(*given, python=sys.executable, cwd=None, path=()):
     """The command line in a process of its own, with more folders on its path."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, path))}
     words = [str(python), "-m", "ablate.cli", *map(str, given)]
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=550, check=False)

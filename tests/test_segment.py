@@ -292,7 +292,7 @@ print(json.dumps(reports))
 def test_the_system_refuses_to_write_and_later_does_not(tmp_path: Path) -> None:
     """A limit of file sizes: the write fails in the job file, in a checkpoint, in a sample, as on a full disk."""
     jobs = [(room, job(tmp_path / str(room), candidate(width=16))) for room in (0, 1000, 6000)]
-    ran = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(jobs)], capture_output=True, text=True, timeout=300)
+    ran = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(jobs)], capture_output=True, text=True, timeout=550)
     assert ran.returncode == 0, ran.stderr
     for report, (_, made) in zip(json.loads(ran.stdout), jobs, strict=True):
         assert (report["status"], report["errno"]) == ("failed", 27)

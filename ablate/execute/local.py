@@ -28,7 +28,7 @@ from ablate.execute.child import GRACE, SIGNALS
 from ablate.execute.pool import QueuePool
 from ablate.kinds.executor import Executor, Pool
 
-TRACE = 2.0  # seconds that a worker that hangs gets to say where
+TRACE = 10.0  # seconds that a worker that hangs gets to say where
 CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ablate.execute.child import main; main()"  # no
     # `-m`, which would find another `ablate` than the driver's where that changed its `sys.path`
@@ -135,9 +135,12 @@ class Child:
             self._job = None
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGUSR1)
-        end = time.monotonic() + TRACE
-        while not self._fault() and time.monotonic() < end and self._process.poll() is None:
-            time.sleep(0.01)
+        end, told, before = time.monotonic() + TRACE, "", ""
+        while not told or told != before:  # it is written bit by bit: wait until no more comes
+            time.sleep(0.2)
+            told, before = self._fault(), told
+            if time.monotonic() > end or self._process.poll() is not None:
+                break
         self._process.kill()
         self._process.wait()
         with self._lock:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting_for_tests import until
+from waiting_for_tests import PATIENCE, until
 
 from ablate.execute.ray import Ray
 
@@ -65,7 +65,7 @@ def driver(executor: str, folder: Path, do: str, temporary: Path) -> Iterator[Dr
     )
     jobs = 2 if executor == "ray" else 1
     try:
-        until(lambda: len(list(folder.glob("*.pid"))) == jobs or started.poll() is not None, 300, "no job began")
+        until(lambda: len(list(folder.glob("*.pid"))) == jobs or started.poll() is not None, PATIENCE, "no job began")
         assert started.poll() is None, started.communicate()
         yield Driver(started, mark, temporary)
     finally:
@@ -91,7 +91,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do
     with driver("ray", tmp_path, do, temporary) as killed:
         assert len(killed.alive()) > 5  # the driver, Ray's servers, two workers
         killed.process.kill()
-        until(lambda: not killed.alive(), 120, f"still there: {killed.alive()}")
+        until(lambda: not killed.alive(), PATIENCE, f"still there: {killed.alive()}")
         (left,) = killed.folders()
     from ablate.execute.cluster import _sweep
 
@@ -108,7 +108,7 @@ def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, 
         _sweep(temporary)
         assert len(interrupted.folders()) == 1  # not swept: its driver lives
         os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
-        out, errors = interrupted.process.communicate(timeout=300)
+        out, errors = interrupted.process.communicate(timeout=PATIENCE)
         assert interrupted.process.returncode == 130
         assert (out, errors) == ("", "")
         assert interrupted.alive() == []
@@ -120,7 +120,7 @@ def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, 
 def test_local_interrupt_stops_the_job(tmp_path: Path, temporary: Path) -> None:
     with driver("local", tmp_path, "sleep", temporary) as interrupted:
         os.killpg(interrupted.process.pid, signal.SIGINT)
-        _, errors = interrupted.process.communicate(timeout=300)
+        _, errors = interrupted.process.communicate(timeout=PATIENCE)
         assert (interrupted.process.returncode, errors) == (130, "")
         assert (tmp_path / "0.stopped").exists()
         assert interrupted.alive() == []

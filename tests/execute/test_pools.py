@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from waiting_for_tests import collect, run, until
+from waiting_for_tests import PATIENCE, collect, run, until
 
 from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
@@ -63,9 +63,10 @@ def test_report_that_is_none_is_a_failure(pool: Pool) -> None:
 
 def test_slots_are_counted(pool: Pool, tmp_path: Path) -> None:
     for i in range(pool.slots):
-        pool.submit({"job": str(i), "do": "sleep", "seconds": 0.3, "file": str(tmp_path / f"{i}.pid")})
+        pool.submit({"job": str(i), "do": "until", "file": str(tmp_path / "go on")})
     with pytest.raises(RuntimeError, match="cannot start"):
         pool.submit({"job": "late", "do": "echo"})
+    (tmp_path / "go on").touch()
     assert set(collect(pool, pool.slots)) == {str(i) for i in range(pool.slots)}
     assert run(pool, do="echo")["status"] == "done"
 
@@ -100,7 +101,7 @@ def test_wait_returns_after_its_timeout_while_a_job_runs(pool: Pool, tmp_path: P
 def test_local_close_stops_a_running_job(tmp_path: Path, in_process: bool) -> None:
     pool = Local(in_process=in_process).start(WORK, "cpu")
     pool.submit({"job": "one", "do": "sleep", "seconds": 1e6, "file": str(tmp_path / "one.pid")})
-    until((tmp_path / "one.pid").exists, 300, "the job never began")
+    until((tmp_path / "one.pid").exists, PATIENCE, "the job never began")
     pool.close()
     assert (tmp_path / "one.stopped").exists()  # it is through, nothing writes any more
     assert pool.wait(5) == []
@@ -146,7 +147,7 @@ def test_local_worker_that_hangs_is_ended_and_says_where(local_pool: Pool, tmp_p
     for do in ("spin", "sleep"):  # with and without the interpreter's lock in its hands
         file = tmp_path / do
         local_pool.submit({"job": "one", "do": do, "seconds": 1e6, "file": str(file)})
-        until(lambda file=file: file.exists() and file.read_text(), 300, "the job never began")
+        until(lambda file=file: file.exists() and file.read_text(), PATIENCE, "the job never began")
         assert not local_pool.abandon("another", "no sign of life")
         assert local_pool.abandon("one", "no sign of life")
         report = collect(local_pool, 1)["one"]
@@ -177,7 +178,7 @@ def test_local_works_in_one_line_and_imports_no_ray_and_no_module_imports_torch(
     code = (
         "import sys; import ablate.execute.ray, ablate.execute.cluster; from ablate.execute.local import Local\n"
         "with Local().start('work_for_tests:work', 'cpu') as pool:\n"
-        "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(300)[0]['status'] == 'done'\n"
+        "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(550)[0]['status'] == 'done'\n"
         "print([name for name in ('ray', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting_for_tests import collect, run, until
+from waiting_for_tests import PATIENCE, collect, run, until
 
 from ablate.errors import InputError
 from ablate.execute import cluster
@@ -28,7 +28,7 @@ def test_ray_killed_worker_is_lost_and_replaced(
 ) -> None:
     pid = tmp_path / "one.pid"
     ray_pool.submit({"job": "one", "do": "spin", "seconds": 1e6, "file": str(pid)})
-    until(lambda: pid.exists() and pid.read_text(), 300, "the job never began")
+    until(lambda: pid.exists() and pid.read_text(), PATIENCE, "the job never began")
     capfd.readouterr()
     os.kill(int(pid.read_text()), signal.SIGKILL)
     report = collect(ray_pool, 1)["one"]
@@ -65,13 +65,13 @@ def test_ray_is_joined_at_an_address_and_left_running(ray_pool: Pool) -> None:
         "from ablate.execute.ray import Ray\n"
         "with Ray().start('work_for_tests:work', 'cpu') as pool:\n"
         "    pool.submit({'job': 'one', 'do': 'echo'})\n"
-        "    print(pool.slots, [r['status'] for r in pool.wait(300)], end='')"
+        "    print(pool.slots, [r['status'] for r in pool.wait(550)], end='')"
     )
     address = ray.get_runtime_context().gcs_address
     environment = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
     environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as this cluster is on the loopback interface
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=300)
+    found = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert (found.stdout, found.stderr) == ("2 ['done']", "")
     assert run(ray_pool, do="echo")["status"] == "done"
 
@@ -140,7 +140,7 @@ def test_ray_not_installed_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -
 def test_ray_cluster_that_dies_loses_its_jobs_and_comes_back(ray_pool: Pool, tmp_path: Path) -> None:
     pid = tmp_path / "one.pid"
     ray_pool.submit({"job": "one", "do": "sleep", "seconds": 1e6, "file": str(pid)})
-    until(lambda: pid.exists() and pid.read_text(), 300, "the job never began")
+    until(lambda: pid.exists() and pid.read_text(), PATIENCE, "the job never began")
     worker = psutil.Process(int(pid.read_text()))
     worker.parent().kill()  # the raylet: now no task begins any more, and this worker would go on
     assert collect(ray_pool, 1)["one"]["status"] == "lost"

@@ -8,8 +8,10 @@ from typing import Any
 
 from ablate.kinds.executor import Pool, Report
 
+PATIENCE = 550.0  # seconds: longer than anything takes on a busy machine, shorter than what ends a test
 
-def collect(pool: Pool, count: int, seconds: float = 300.0) -> dict[str, Report]:
+
+def collect(pool: Pool, count: int, seconds: float = PATIENCE) -> dict[str, Report]:
     """The next `count` reports, by job."""
     end, found = time.monotonic() + seconds, {}
     while len(found) < count:

@@ -132,7 +132,7 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_drawn(folder, 
 
 def test_status_of_such_a_study_in_a_pipe(folder):
     command = [sys.executable, "-m", "ablate.cli", "status", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="strict", timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="strict", timeout=550)
     assert done.returncode == 0, done.stderr
     assert not CONTROLS.search(done.stdout)
     assert max(map(len, done.stdout.splitlines())) < 3_000
