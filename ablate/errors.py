@@ -26,7 +26,7 @@ class InputError(Exception):
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-_OPTION = re.compile(r"--(plugin|set|profile|metric|samples|nfe|ema|out|device|executor|workers)\b")
+_OPTION = re.compile(r"--(plugin|set|profile|metric|samples|nfe|ema|reference|out|device|executor|workers)\b")
 _ARGUMENTS = {"plugin": "plugins", "metric": "metrics", "set": "overrides"}
 
 

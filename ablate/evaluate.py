@@ -20,6 +20,7 @@ from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
 from ablate.kinds.process import Process
 from ablate.labels import sample_labels, shares
+from ablate.moments import DEVIATION, deviation_error
 from ablate.randomness import SampleGenerator
 from ablate.trial import Evaluation
 
@@ -126,9 +127,10 @@ def measure(
     sampler = Sampler(
         candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
     )
-    judge = Judge(evaluation.metrics, dataset, cache, device, pause)
+    judge = Judge(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
+    error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
     samples = evaluation.samples if evaluation.metrics else evaluation.previews
     for label, weights in averages.items():
         judge.begin()
@@ -143,6 +145,7 @@ def measure(
             "ema": label,
             "solver": sampler.solver.name,
             "solver_settings": sampler.solver.settings(),
+            "solver_error": error,
             "nfe": nfe,
             "guidance": candidate.guidance.describe(),
             "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
@@ -151,3 +154,15 @@ def measure(
     if not previews:
         return rows, np.zeros((0, *seen(autoencoder, setting).shape), np.uint8)
     return rows, np.concatenate(previews)[: evaluation.previews]
+
+
+def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, latents: bool) -> float | None:
+    """By how much the solver alone puts the deviation of Gaussian samples off (relative); None where it is not known.
+
+    Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
+    """
+    deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
+    try:
+        return deviation_error(sampler.solver, candidate.schedule, deviation)
+    except Exception:  # noqa: BLE001 - a plugin's own code: its samples tell what is wrong with it
+        return None

@@ -22,6 +22,7 @@ from ablate.kinds.metric import Collector, Metric
 
 Pause = Callable[[], None]  # called now and then; it may raise to stop
 
+PARTS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}  # of the reference, by number
 _BATCH = 250  # reference images that are looked at at a time
 
 
@@ -30,11 +31,21 @@ def go_on() -> None:
 
 
 class Judge:
-    """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`."""
+    """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`.
+
+    reference: which of the reference images they are compared with, a key of `PARTS`.
+    """
 
     def __init__(
-        self, metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
+        self,
+        metrics: Sequence[Metric],
+        dataset: Dataset,
+        cache: Path,
+        device: torch.device,
+        pause: Pause = go_on,
+        reference: str = "all",
     ) -> None:
+        self._part = reference
         self._place = (dataset, cache, device, pause)
         self._metrics = metrics
         self._ready = {_key(m): prepared(m.features, *self._place) for m in metrics}
@@ -74,7 +85,8 @@ class Judge:
                     "value": _number(measured.value),
                     "error": _number(measured.error),
                     "features_hash": features.identity(),
-                    "reference_hash": dataset.hash,
+                    "reference": self._part,
+                    "reference_hash": dataset.hash if self._part == "all" else digest([dataset.hash, self._part]),
                 }
 
     def _reference(self, metric: Metric) -> NDArray[np.floating[Any]]:
@@ -82,7 +94,8 @@ class Judge:
         if not metric.uses_reference:
             return np.empty((0, 0))
         heads = _heads(m for m in self._metrics if m.uses_reference)[_key(metric)]
-        return reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+        found = reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+        return found[PARTS[self._part]]
 
 
 def prepare_references(

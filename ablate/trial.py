@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,8 @@ from ablate.sample_cost import sample_gflops
 if TYPE_CHECKING:
     from ablate.flops import Cost
 
+
+Reference = Literal["all", "even", "odd"]  # of the reference images, by their number from 0
 
 MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
 
@@ -72,6 +74,9 @@ class Evaluation(Config):
     metrics: tuple[Metric, ...] = ()
     samples: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
     batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 250  # images sampled at a time; decides memory alone
+    reference: Reference = (
+        "all"  # images that metrics compare with; a half by number is one that "all" did not choose by
+    )
     autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 
@@ -90,6 +95,8 @@ class Evaluation(Config):
         found = super().active()
         if self.autoencoder is None or "decoder" not in self.autoencoder.provides():
             del found["autoencoder"]
+        if self.reference == "all":  # as it was before there was a choice
+            del found["reference"]
         return found
 
 

@@ -28,7 +28,15 @@ RECORD = {
 MEMORY = {"train_memory_bytes", "estimated_memory_bytes"}
 METRIC = {
     *("images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
-    *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops"),
+    *(
+        "features_hash",
+        "reference_hash",
+        "quantisation",
+        "solver_settings",
+        "solver_error",
+        "reference",
+        "sample_gflops",
+    ),
 }
 
 

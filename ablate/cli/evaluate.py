@@ -32,6 +32,12 @@ def evaluate(
     ema: Annotated[
         str | None, typer.Option(metavar="LABEL,LABEL", help="Averages of the weights, or lengths to rebuild.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|even|odd", help="Which of the reference images, by number: halves, to confirm on one."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="As solver.grid=karras or guidance.scale=[1, 2]. Repeatable."),
@@ -58,7 +64,7 @@ def evaluate(
     if any(not 1 <= one <= 10_000 for one in calls):
         raise InputError("expected numbers from 1 to 10000", "--nfe")
     averages = [_average(part.strip()) for part in ema.split(",")] if ema else []
-    request = Request(metric or (), samples, calls, averages, set_ or ())
+    request = Request(metric or (), samples, calls, averages, reference, set_ or ())
 
     def say(line: str) -> None:
         """What is wrong on stderr, as of `run`; how far it is on stdout, where that is no JSON."""

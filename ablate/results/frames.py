@@ -52,11 +52,14 @@ METRIC = (
     "quantisation",
     "solver_settings",
     "sample_gflops",
+    "reference",
+    "solver_error",
 )
-ADDED = ("solver_settings", "sample_gflops", "sources")  # columns that folders of earlier versions do not have
+ADDED = ("solver_settings", "sample_gflops", "sources", "reference", "solver_error")  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
     "sample_gflops",
+    "solver_error",
     *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
     *(
         "evaluate_seconds",

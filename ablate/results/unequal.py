@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from ablate.noisiness import TOLD
 from ablate.records import DamagedError, read_sealed
 from ablate.results import origins
+from ablate.results.frames import last_rows
 
 if TYPE_CHECKING:
     from ablate.results.results import Results
 
+TOLERATED = 0.02  # error of a solver up to which nothing is said: `ablate.moments.TOLERATED`, without torch
+NAMED = 4  # candidates that a line names
 ENDED = "ended.json"  # the engine's word that a study is whole
 
 
 def unequal(results: Results) -> list[str]:
     """One line each, for the warnings under a table; [] where all is as it seems."""
-    return [*origins.told(results.trials), *_images(results), *_short(results)]
+    return [*origins.told(results.trials), *_solvers(results), *_images(results), *_short(results)]
 
 
 def noisy(results: Results) -> dict[str, float]:
@@ -34,6 +37,24 @@ def ended(results: Results) -> dict[str, object]:
         return read_sealed(results.path / ENDED)
     except (FileNotFoundError, DamagedError):
         return {}
+
+
+def _solvers(results: Results) -> list[str]:
+    """Which candidates' samples the solver alone puts off, by the measurements that the table shows."""
+    rows = last_rows(results.metrics)
+    if "solver_error" not in rows or rows["solver_error"].isna().all():  # of an earlier version
+        return []
+    off = rows[rows["solver_error"].abs() > TOLERATED].drop_duplicates(["candidate", "solver_error"])
+    lines = []
+    for (solver, nfe, error), of in off.groupby(["solver", "nfe", "solver_error"], sort=False):
+        names = list(dict.fromkeys(of["candidate"]))
+        who = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        much = f"{abs(error):.1%}".replace("%", " %")
+        lines.append(
+            f"solver {solver!r} in {nfe:g} evaluations makes Gaussian samples {much} too "
+            f"{'wide' if error > 0 else 'narrow'} by itself, so part of every metric of {who} is the solver's"
+        )
+    return lines
 
 
 def _images(results: Results) -> list[str]:

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ablate import launches, provenance, records
 from ablate import sources as code
@@ -29,7 +29,7 @@ from ablate.study.kept import kept
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.measured import missing, sources
 from ablate.study.yaml import value
-from ablate.trial import Evaluation
+from ablate.trial import Evaluation, Reference
 
 LOST = 3  # times that a measurement is tried again after its worker was lost
 
@@ -53,6 +53,7 @@ class Request:
     samples: int | None = None
     nfe: Sequence[int] = ()
     averages: Sequence[str | float] = ()  # labels, or relative lengths to rebuild
+    reference: str | None = None  # which of the reference images: "all", "even" or "odd"
     settings: Sequence[str] = ()  # "solver.x=VALUE" or "guidance.x=VALUE"; a list is one after the other
 
 
@@ -285,6 +286,12 @@ def _evaluation(evaluate: Mapping[str, Any], request: Request, known: Catalog) -
         spec["metrics"] = [value(said, "--metric") for said in request.metrics]
     if request.samples is not None:
         spec["samples"] = request.samples
+    if request.reference is not None:
+        if request.reference not in get_args(Reference):
+            raise InputError(
+                f"expected one of {', '.join(get_args(Reference))}, not {request.reference!r}", "--reference"
+            )
+        spec["reference"] = request.reference
     try:
         return fill(Evaluation, spec, known)
     except SpecError as error:

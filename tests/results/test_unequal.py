@@ -37,6 +37,17 @@ def test_a_search_that_found_fewer_says_so_and_status_counts_the_same(study: Stu
     assert standing(results)["planned"] == 2 and short in results.summary(plain=True)
 
 
+@pytest.mark.parametrize(("error", "told"), [(2.23, "223.0 % too wide"), (-0.05, "5.0 % too narrow"), (0.01, None)])
+def test_a_biased_solver_is_told_under_the_table_too(study: Study, error: float, told: str | None) -> None:
+    """Who reads only the results has not seen what `plan` and `run` warned of."""
+    study.head(vary={"width": [32, 64]}, lock={"baseline": {"width": 32}})
+    for width in (32, 64):
+        study.trial({"width": width}, 0, {METRIC: 0.05}, identity={"solver_error": error})
+    said = ablate.load(study.path).summary(plain=True)
+    assert ("makes Gaussian samples" in said) == (told is not None)
+    assert told is None or f"samples {told} by itself, so part of every metric of width=32, width=64 is" in said
+
+
 def two_origins(study: Study, first: dict[str, object], second: dict[str, object]) -> ablate.Results:
     """Two candidates with two seeds each; the last trial is the other."""
     study.head(vary={"width": [32, 64]}, lock={"baseline": {"width": 32}})

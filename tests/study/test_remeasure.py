@@ -5,10 +5,12 @@ import json
 import shutil
 from collections import deque
 
+import pandas as pd
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate import launches, load, records
+from ablate.checkpoint import Checkpoint, newest, save
 from ablate.engine import Vigil
 from ablate.errors import InputError
 from ablate.execute.local import Local
@@ -17,6 +19,7 @@ from ablate.remeasure import run, sign
 from ablate.study import remeasure as study_remeasure
 from ablate.study.launch import launch
 from ablate.study.remeasure import Request, remeasure
+from ablate.trial import Evaluation
 
 STUDY = {
     "study": "again",
@@ -77,6 +80,35 @@ def test_what_the_study_measured_is_there_already_and_would_come_out_again(folde
 
 def stop():
     return False
+
+
+def test_a_half_of_the_reference_confirms_and_never_meets_the_whole(folder):
+    """What was chosen by all reference images can be looked at with those of even or odd number."""
+    before = load(folder).front(["kid"])
+    for half in ("even", "odd"):
+        found = again(folder, reference=half)
+        assert (found.measured, {row["reference"] for row in found.rows}) == (2, {half})
+    assert again(folder, reference="even").measured == 0
+    results = load(folder)
+    pd.testing.assert_frame_equal(results.front(["kid"]), before)
+    halves = [results.front(["kid"], where={"reference": half})[METRIC] for half in ("even", "odd")]
+    assert not halves[0].equals(halves[1]) and not halves[0].equals(before[METRIC])
+    with pytest.raises(InputError, match="differ in reference_hash"):
+        results.front(["kid", "gflops"], along=["reference_hash"])
+    with pytest.raises(InputError, match="expected one of all, even, odd"):
+        again(folder, reference="half")
+    assert "reference" not in Evaluation().active() and "reference" in Evaluation(reference="odd").active()
+
+
+def test_half_a_training_is_not_measured_in_place_of_the_whole(folder):
+    """The newest checkpoint is gone: what an older one gives is no number of the trial."""
+    trial = min(folder.glob("trials/*"))
+    whole = newest(trial / "checkpoint", "cpu")
+    own = ("schema", "images", "sha256", "checksum")
+    facts = {key: value for key, value in whole.facts.items() if key not in own}
+    save(trial / "checkpoint", Checkpoint(whole.images - 32, whole.tensors, facts))
+    found = again(folder, nfe=[2])
+    assert found.measured == 1 and "half a training" in found.failed[trial.name]
 
 
 def test_another_subset_of_metrics_measures_only_what_is_missing(folder):
