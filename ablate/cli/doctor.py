@@ -44,6 +44,7 @@ def examine() -> Iterator[Finding]:
         examination.plugins,
         examination.data,
         examination.features,
+        examination.autoencoders,
         examination.executors,
         examination.cache,
     ):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ablate.cli.terminal import size
 from ablate.component import Component, Setting
 from ablate.errors import InputError, SpecError
+from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor
 from ablate.kinds.features import Features
@@ -130,6 +131,25 @@ def features() -> Iterator[Found]:
             return error.message
 
     yield from _components("features", look)
+
+
+def autoencoders() -> Iterator[Found]:
+    """Each autoencoder: whether what reads its weights is installed, and who says where they lie."""
+    from ablate.registry import catalog
+
+    for entry in catalog().entries("autoencoder"):
+        assert issubclass(entry.cls, Autoencoder)
+        try:
+            command, part = entry.cls.lacking(), _default(entry)
+            if command is not None:
+                yield f"autoencoder {entry.name}", False, f"cannot be read here; only where a study needs it: {command}"
+            elif isinstance(part, str):
+                told = f"evaluate.autoencoder of a study says where its weights are ({part}); they are looked for then"
+                yield f"autoencoder {entry.name}", None, told
+            else:
+                yield f"autoencoder {entry.name}", True, ""
+        except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
+            yield f"autoencoder {entry.name}", False, f"broken: {type(error).__name__}: {error}"
 
 
 def executors() -> Iterator[Found]:

@@ -23,6 +23,7 @@ def new(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
 ) -> None:
     """Write a plugin to begin with: pyproject.toml, one module with one component, and its test."""
+    from ablate.files import nameable
     from ablate.registry import catalog
 
     kinds = sorted(path.name.removesuffix(".py.j2") for path in TEMPLATES.glob("*.py.j2") if path.name not in COMMON)
@@ -31,7 +32,7 @@ def new(
     module = _module(name)
     if module in {entry.name for entry in catalog().entries(kind)}:
         raise InputError(f"there is a {kind} {module!r} already: choose another name", "NAME")
-    folder = write(out / name, module, kind)
+    folder = write(nameable(out, "--out") / name, module, kind)
     print(f"{folder}: a {kind}, {module!r}. Change what it computes, then")
     print(f"  ablate plugins check {folder / module}.py")
     print(f"  pip install -e {folder}       from then on studies know it")

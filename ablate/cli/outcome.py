@@ -32,6 +32,8 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Keep the words of the command, so that it can be told how to go on after an interruption."""
         ctx.meta["ablate.words"] = list(args)
+        if strange := next((word for word in args if "\0" in word), None):
+            fail(f"{strange!r} holds a NUL, which no name and no value has")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

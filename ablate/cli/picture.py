@@ -40,13 +40,13 @@ def picture(kind: str, name: str | None, out: Path | None, known: Catalog) -> Pa
     name: the one that stands out; None: all alike. out: a .png, .svg or .pdf file; `<kind>-<name>.png`
     in the working directory by default. Raises InputError for a kind that has no curve.
     """
-    from ablate.files import write_with
+    from ablate.files import nameable, write_with
     from ablate.results.figures import style
 
     if kind not in DRAWINGS:
         raise InputError(f"there is no picture of a {kind}; there is one of {', '.join(DRAWINGS)}", "--plot")
     stem = f"{kind}-{name}".replace(":", "-") if name else kind
-    path = out or Path(f"{stem}.png")
+    path = nameable(out or Path(f"{stem}.png"), "--out")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"a picture is written as {', '.join(SUFFIXES)}, not as {path.name!r}", f"--out {path}")
     shown = known.entry(kind, name).full_name if name else None

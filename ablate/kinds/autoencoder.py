@@ -23,6 +23,11 @@ class Autoencoder(Component):
 
     kind: ClassVar[str] = "autoencoder"
 
+    @classmethod
+    def lacking(cls) -> str | None:
+        """The command that installs what it needs and this machine has not; None where nothing is missing."""
+        return None
+
     @abstractmethod
     def pixels(self, setting: Setting) -> Setting:
         """The images that come of latents of this setting; needs no weights."""

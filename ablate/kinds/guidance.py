@@ -35,6 +35,10 @@ class Guidance(Component):
         number () on the CPU, so that asking for its value waits for nothing.
         """
 
+    def guides(self, level: Level) -> bool:
+        """Whether it does anything at a level; one that acts within an interval says where."""
+        return True
+
     @abstractmethod
     def describe(self) -> str:
         """Its identity in results, such as `cfg(1.5)`."""

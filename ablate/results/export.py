@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate import text
 from ablate.errors import InputError, did_you_mean
-from ablate.files import write_atomic
+from ablate.files import nameable, write_atomic
 from ablate.results.candidates import show
 from ablate.results.tables import formatted, grouped
 
@@ -25,7 +25,7 @@ def export(
 
     out: a folder, `tables/` in the study's folder by default. Raises InputError for an unknown format.
     """
-    folder = Path(out) if out is not None else results.path / "tables"
+    folder = nameable(Path(out)) if out is not None else results.path / "tables"
     if unknown := [f for f in formats if f not in WRITERS]:
         raise InputError(f"there is no format {unknown[0]!r}{did_you_mean(unknown[0], WRITERS)}")
     paths = []

@@ -15,7 +15,7 @@ from ablate.candidate import Candidate, compose
 from ablate.component import create, fill
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
-from ablate.files import read_json
+from ablate.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
 from ablate.registry import Catalog, Entry, catalog, unavailable
@@ -212,6 +212,7 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
     if len(wrong) > len(problems):
         raise _refusal(document, wrong)
     for plugin in further:
+        nameable(Path(plugin), "--plugin")
         path = Path(plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
             raise InputError(f"there is no plugin file {path}{_files_beside(path)}", f"--plugin {plugin}")

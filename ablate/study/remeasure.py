@@ -17,6 +17,7 @@ from ablate.engine import Vigil
 from ablate.engine.progress import called
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
+from ablate.files import nameable
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool
 from ablate.kinds.solver import Solver
@@ -174,7 +175,7 @@ def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[s
 
 
 def _file(plugin: str) -> str:
-    path = Path(plugin).resolve()
+    path = nameable(Path(plugin), "--plugin").resolve()
     if not path.is_file():
         raise InputError(f"there is no plugin file {path}", f"--plugin {plugin}")
     return str(path)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from ablate.candidate import Candidate
-from ablate.component import Component, Config, Course, When, is_component, slot_kind
-from ablate.errors import SpecError
+from ablate.component import Component, Config, Course, When, fill, is_component, slot_kind
+from ablate.errors import InputError, SpecError
 from ablate.kinds.design import Assignment
+from ablate.kinds.noised import Level
 from ablate.study.device import assignments
 from ablate.study.load import LoadedStudy
+from ablate.study.override import applied
+from ablate.study.schema import Study
 
 MOST = 12  # warnings; a study that draws more has one reason for most of them
 WIDE = 160  # letters of a reason
@@ -24,6 +28,8 @@ def check_sense(loaded: LoadedStudy) -> list[str]:
             *_left_out(loaded),
             *_ranges(loaded),
             *_few(loaded),
+            *_profiles(loaded),
+            *(line for _, candidate in known for line in _unguided(candidate)),
             *(line for _, candidate in known for line in _idle(loaded, candidate)),
             *_unread(loaded, [candidate for _, candidate in known]),
             *_without_effect(loaded, known),
@@ -87,6 +93,28 @@ def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:
     for part in (part for one in held for _, part in one.parts()):
         for sentence in part.idle(course):
             yield f"{_called(part)}: {sentence}"
+
+
+def _unguided(candidate: Candidate) -> Iterator[str]:
+    """A guidance between levels that no step of the solver reaches."""
+    import torch
+
+    guidance, solver = candidate.guidance, candidate.solver
+    with contextlib.suppress(Exception):  # a plugin's own code: its trials tell what is wrong with it
+        points = solver.points(candidate.schedule)[:-1]
+        levels = [Level(*(torch.tensor(held, dtype=torch.float64) for held in point)) for point in points]
+        if levels and not any(guidance.guides(level) for level in levels):
+            at = f"none of the {len(levels)} steps of solver {solver.name!r} on schedule {candidate.schedule.name!r}"
+            yield f"{_called(guidance)}: {at} lies within its interval, so it never guides"
+
+
+def _profiles(loaded: LoadedStudy) -> Iterator[str]:
+    """Profiles that are not asked for here, and would be refused."""
+    for name in loaded.study.profiles:
+        try:
+            fill(Study, applied(loaded.document, name, ()).data, loaded.catalog)
+        except InputError as error:
+            yield f"profiles.{name}: would be refused: {error.message}"
 
 
 def _unread(loaded: LoadedStudy, known: Sequence[Candidate]) -> Iterator[str]:

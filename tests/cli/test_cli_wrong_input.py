@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 
+import pytest
 from command_line import PATIENCE, environment, words
+
+from ablate.cli import main
 
 BROKEN = '''
 import time
@@ -117,3 +120,20 @@ def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["export", "x", "--out", "a\0b"],
+        ["plugins", "new", "n", "--out", "a\udc80"],
+        ["plan", "x", "--plugin", "\udc80"],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_message(capsys, tmp_path, asked) -> None:
+    study = tmp_path / "x"
+    study.write_text("study: x")
+    with pytest.raises(SystemExit) as ended:
+        main([str(study) if word == "x" else word for word in asked])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("error: ") == 1 and "Traceback" not in said

@@ -104,6 +104,25 @@ def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
         assert list(catalog().create(entry.kind, entry.full_name).idle(course)) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("base.guidance={type: cfg, sigma_low: 1.0e+6, sigma_high: 1.0e+7}", "lies within its interval, so it never"),
+        ("base.guidance={type: classifier, scale: 0}", "scale: 0 guides nowhere"),
+        ("base.guidance={type: cfg, sigma_low: 0.3, sigma_high: 3}", None),
+    ],
+)
+def test_a_guidance_that_never_guides_is_told(change: str, told: str | None) -> None:
+    lines = [line for line in check_sense(load_study(STUDY, overrides=[change])) if line.startswith("guidance")]
+    assert [told in line for line in lines] == ([] if told is None else [True])
+
+
+def test_a_profile_that_would_be_refused_is_told_though_it_is_not_asked_for() -> None:
+    profiles = {"big": {"base.backbone.hidden": 3}, "short": {"budget.images": 64}}
+    lines = [line for line in check_sense(load_study({**STUDY, "profiles": profiles})) if "profile" in line]
+    assert len(lines) == 1 and "profiles.big: would be refused: base.backbone.hidden" in lines[0]
+
+
 def test_the_plan_and_the_run_tell_the_same(tmp_path: Path) -> None:
     from ablate.study.launch import launch
     from ablate.study.plan import plan

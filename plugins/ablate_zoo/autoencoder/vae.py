@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -35,6 +36,11 @@ class Vae(Autoencoder):
     subfolder: str = ""  # in it, such as vae
     revision: str | None = None  # of the repository
     batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 16  # latents that are decoded at a time
+
+    @classmethod
+    def lacking(cls) -> str | None:
+        """Diffusers, which reads the weights."""
+        return None if importlib.util.find_spec("diffusers") else _INSTALL
 
     def provides(self) -> frozenset[str]:
         """It decodes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Choice, Denoised, Level, Predictor, Range, Setting, TrainedGuidance, over
+from ablate.api import Choice, Course, Denoised, Level, Predictor, Range, Setting, TrainedGuidance, over
 from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class Classifier(Interval, TrainedGuidance):
             "zero_terminal_snr": "the gradient moves the image by σ²/α, which is infinite without signal; "
             "give a 'sigma_high' such as 20 beyond which nothing is guided, or use 'cfg'"
         }
+
+    def idle(self, course: Course) -> Iterable[str]:
+        """A classifier that is trained and never asked."""
+        if self.scale == 0:
+            yield "scale: 0 guides nowhere, and its classifier is trained all the same"
 
     def drop_rate(self) -> float:
         """Zero: no prediction without a label is needed."""
