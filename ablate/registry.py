@@ -34,6 +34,7 @@ from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.explain import own_trace
 from ablate.isolation import Before, message, staying
 from ablate.mistakes import described, mistake
+from ablate.patient import doing
 from ablate.stdout import ToStderr
 
 
@@ -101,7 +102,12 @@ class Catalog:
             self._find_kinds(importlib.import_module(module.name), "ablate")
         for source in (*_installed(), *map(_local, self.plugins)):
             before = Before()
-            with contextlib.redirect_stdout(ToStderr()), staying():  # stdout belongs to who asked
+            waited = (
+                contextlib.nullcontext()
+                if source.distribution == provenance.FRAMEWORK
+                else doing(f"importing {source.plugin}")
+            )
+            with contextlib.redirect_stdout(ToStderr()), staying(), waited:  # stdout belongs to who asked
                 self._load(source)
             if changes := before.on_import():
                 told = message(f"plugin {source.plugin}, while it is imported,", changes, None)

@@ -15,10 +15,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from ablate import stdout
     from ablate.cli.app import app
-    from ablate.cli.outcome import DEFECT
+    from ablate.cli.outcome import DEFECT, complain
+    from ablate.patient import telling
 
     try:
-        app(args=None if argv is None else list(argv), prog_name="ablate")
+        with telling(complain):
+            app(args=None if argv is None else list(argv), prog_name="ablate")
     except Exception:  # noqa: BLE001 - what gets here is foreseen nowhere, and must not look like exit code 1
         traceback.print_exc()
         print("this is a defect of ablate or of a plugin, not of what you asked for", file=sys.stderr)

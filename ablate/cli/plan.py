@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import typer
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
 from ablate.cli.outcome import SOME_FAILED, complain
 from ablate.errors import InputError
-from ablate.patient import naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +45,7 @@ def plan(
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    with _patient() as watch:
-        frame = make(loaded, on, watch)
+    frame = make(loaded, on)
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
@@ -59,18 +56,6 @@ def plan(
         complain(f"error: {name}: {why}")
     if len(broken):
         raise typer.Exit(SOME_FAILED)
-
-
-@contextmanager
-def _patient() -> Iterator[Callable[[str], None]]:
-    """What is told of a candidate when its turn comes: on stderr, if that takes longer than one would expect."""
-    with ExitStack() as turn:
-
-        def watch(candidate: str) -> None:
-            turn.close()
-            turn.enter_context(naming(complain, candidate))
-
-        yield watch
 
 
 def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:

@@ -40,6 +40,7 @@ def standing(results: Results) -> dict[str, Any]:
     """All that `ablate status` tells, as plain data."""
     from ablate.cli.signs import driven, unfinished
     from ablate.results.tables import grouped
+    from ablate.study.sense import left_out
 
     trials = results.trials.astype(object).where(results.trials.notna(), None)
     rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
@@ -72,6 +73,7 @@ def standing(results: Results) -> dict[str, Any]:
         "failures": failures,
         "trial_seconds": sum(spent.values()),
         "candidates": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "left_out": list(left_out(results.lock.get("left_out") or {})),
         "warnings": [*table.attrs["problems"], *results.warnings],
     }
 
@@ -112,6 +114,8 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
     counts = [f"{n} {state}" for state, n in found["states"].items() if n]
     of = f" of {found['planned']}" if found["planned"] is not None else ""
     print(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
+    for line in found["left_out"]:
+        say(line)
     if found["unfinished"]:
         print()
         columns = ("candidate", "seed", "state", "phase", "images", "loss", "images/s", "last sign of life")

@@ -23,7 +23,7 @@ from ablate.files import write_json
 from ablate.flops import Cost
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
-from ablate.patient import naming
+from ablate.patient import doing, telling
 from ablate.space import Space
 from ablate.trial import STATIC, Constraint, Objective, Question
 
@@ -113,6 +113,10 @@ class Engine:
 
     def run(self) -> Outcome:
         """Ask until the design has no more, and until everything that was asked for is measured."""
+        with telling(self.plan.say):
+            return self._run()
+
+    def _run(self) -> Outcome:
         try:
             (self.plan.folder / ENDED).unlink(missing_ok=True)
             for asked in self.ledger.replay():
@@ -194,8 +198,11 @@ class Engine:
         """What all trials share (cached data, the reference's features) is made once, before the first of them."""
         self._prepared = True
         self.pool.submit({**job, "job": "prepare", "prepare": True})
-        while not (reports := self.pool.wait(TICK)):
-            self._tell_watch()
+        metrics = sorted({f"metric {metric['type']!r}" for metric in job["evaluation"]["metrics"]})
+        of = ", ".join([f"data {job['data']['type']!r}", *metrics])
+        with doing(f"preparing what all trials share in a worker: {of}", 12):
+            while not (reports := self.pool.wait(TICK)):
+                self._tell_watch()
         (report,) = reports
         if report["status"] != "done":
             self._refuse_full_disk(report, self.plan.cache)
@@ -226,15 +233,16 @@ class Engine:
 
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""
-        plan = self.plan
+        plan, called = self.plan, label(asked.assignment)
         try:
-            candidate = plan.candidate(asked.assignment)
+            with doing(f"putting {called} together"):
+                candidate = plan.candidate(asked.assignment)
         except SpecError as error:
             self._refuse(asked, error.message)
             return
         cost, broken = None, None
         try:
-            with naming(plan.say, label(asked.assignment)):
+            with doing(f"building the network of {called}"):
                 cost = plan.question.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             broken = _report(error)
@@ -335,7 +343,8 @@ class Engine:
         """The job, with the memory that its training should take: counted here, where a network was counted already."""
         from ablate.footprint import estimated
 
-        memory = estimated(candidate, self.plan.question.setting, self.plan.device, job.get("micro"))
+        with doing(f"building the network of {label(job['choices'])}"):
+            memory = estimated(candidate, self.plan.question.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
     def _refuse_full_disk(self, report: Report, path: Path) -> None:

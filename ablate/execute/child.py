@@ -43,7 +43,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._asked_to_end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        _end_with(driver)
+        end_with(driver)
         faulthandler.enable(faults, all_threads=False)
         faulthandler.register(signal.SIGUSR1, faults, all_threads=False)
         self._reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -87,7 +87,7 @@ def main() -> None:
     Worker(work, int(driver), int(faults)).serve()
 
 
-def _end_with(driver: int) -> None:
+def end_with(driver: int) -> None:
     """Die when the driver does, whatever kills it, and however busy this process is."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

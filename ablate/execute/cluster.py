@@ -3,14 +3,16 @@
 Our own listens on the loopback interface only, behind a token of its own. Its files lie in a folder of
 its own, not in /tmp/ray, which belongs to whoever came first and which other drivers search for a
 cluster to join. What a killed driver left there is swept away by the next start; its processes are
-ended by the kernel, because Ray ties them to the thread that started them: so `start` belongs into
-the main thread.
+ended by the kernel, because they are tied to the thread that started them: so `start` belongs into
+the main thread. Whatever connects is tried in a process beside this one first, as Ray's native code
+ends the process in which something fails.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import logging
 import os
 import secrets
@@ -27,6 +29,7 @@ from pathlib import Path
 import psutil
 
 from ablate.errors import InputError
+from ablate.execute.beside import UNAUTHORIZED, Beside, RayError
 
 PREFIX = "ablate-ray-"
 MARK = "ABLATE_RAY"  # environment variable by which the cluster's processes are known
@@ -35,7 +38,9 @@ LONGEST_BASE = 24  # a socket's path may have 107 bytes, and Ray appends some 70
 LOOK = 5.0  # seconds between two looks whether a cluster's head still listens
 SILENCE = 25.0  # seconds without an answer: after 60 Ray ends the program that is connected
 CONNECT = 10.0  # seconds to reach a cluster
-GRACE = 5.0  # seconds that processes get to end by themselves
+JOINING = 60.0  # seconds in which Ray has to have connected to a cluster that listens
+STARTING = 180.0  # seconds in which a cluster of our own has to have started
+GRACE = 5.0  # seconds in which processes that were killed are gone
 
 _TOKEN = secrets.token_hex(32)  # one a process: Ray reads it once
 _ENVIRONMENT = {
@@ -71,7 +76,9 @@ class Joined(Cluster):
         if address is not None:
             try:
                 _reach(address)
-                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+                with _kept_on_loopback(address) as loopback:
+                    _tried(address, loopback)
+                    ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 raise InputError(_refused(address, error), said) from error
         self._address = address if address and "://" in address else str(ray.get_runtime_context().gcs_address)
@@ -114,27 +121,41 @@ class Own(Cluster):
                 raise InputError(f"Ray does not start on this machine ({why}); {advice}") from error
 
     def _begin(self, slots: int, gpus: int, threads: int) -> None:
-        with _environment(_ENVIRONMENT), _loopback(), _same_sigterm():
-            import ray
+        self._root, self._lock = _folder()
+        self._head: Beside | None = None
+        self._connecting = False
+        try:
+            self._head = Beside(
+                {
+                    "address": "local",
+                    "num_cpus": slots,
+                    "num_gpus": gpus,
+                    "object_store_memory": OBJECT_STORE,
+                    "include_dashboard": False,
+                    "_node_ip_address": "127.0.0.1",
+                    "_temp_dir": str(self._root),
+                },
+                {**_ENVIRONMENT, **_auth(), MARK: str(self._root), "OMP_NUM_THREADS": str(threads)},
+                loopback=True,
+                stay=True,
+            )
+            with _environment({**_ENVIRONMENT, **_auth()}), _loopback(), _same_sigterm():
+                import ray  # takes seconds, while the servers start
 
-            self._root, self._lock = _folder()
-            try:
-                with _environment({MARK: str(self._root), "OMP_NUM_THREADS": str(threads)}):
-                    ray.init(
-                        address="local",
-                        num_cpus=slots,
-                        num_gpus=gpus,
-                        object_store_memory=OBJECT_STORE,
-                        include_dashboard=False,
-                        log_to_driver=False,
-                        logging_level=logging.CRITICAL,
-                        _node_ip_address="127.0.0.1",
-                        _temp_dir=str(self._root),
-                    )
-                self._servers = [p for p in psutil.Process().children() if p.name() in ("raylet", "gcs_server")]
-            except BaseException:  # Ctrl-C too: half a cluster is taken down again
-                self._end(grace=0)
-                raise
+                address = self._head.address(STARTING)
+                _read_again()
+                self._connecting = True
+                ray.init(
+                    address=address,
+                    _node_ip_address="127.0.0.1",
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+            children = psutil.Process(self._head.pid).children()
+            self._servers = [p for p in children if p.name() in ("raylet", "gcs_server")]
+        except BaseException:  # Ctrl-C too: half a cluster is taken down again
+            self._end()
+            raise
 
     def alive(self) -> bool:
         """Whether the servers run without which no task begins."""
@@ -145,18 +166,21 @@ class Own(Cluster):
 
     def close(self) -> None:
         """End every process of the cluster, and remove its folder."""
-        self._end(GRACE)
+        self._end()
 
-    def _end(self, grace: float) -> None:
-        import ray
-
+    def _end(self) -> None:
         mine = list(self._processes())
-        ray.shutdown()
-        _, alive = psutil.wait_procs(mine, timeout=grace)
-        for process in alive:
+        if self._connecting:
+            import ray
+
+            ray.shutdown()
+        if self._head is not None:
+            self._head.close()
+        mine += self._processes()  # what began meanwhile
+        for process in mine:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(alive, timeout=GRACE)
+        psutil.wait_procs(mine, timeout=GRACE)
         shutil.rmtree(self._root, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.close(self._lock)
@@ -169,12 +193,25 @@ class Own(Cluster):
                     yield process
 
 
+def _tried(address: str, loopback: bool) -> None:
+    """Connect in another process first. Raises RayError: Ray would end this one, or wait for minutes."""
+    first = Beside({"address": address}, {}, loopback=loopback, stay=False)
+    try:
+        first.address(JOINING)
+    finally:
+        first.close()
+
+
 def _refused(address: str, error: Exception) -> str:
     """What to do about a cluster that does not take us."""
     told = str(error).strip().partition("\n")[0]
-    if any(word in str(error).lower() for word in ("authenticat", "auth token", "unauthorized", "rejected")):
+    whole = error.whole if isinstance(error, RayError) else str(error)
+    if any(word in whole.lower() for word in UNAUTHORIZED):
         wanted = "set RAY_AUTH_MODE=token, and its token in RAY_AUTH_TOKEN (or a file's path in RAY_AUTH_TOKEN_PATH)"
-        return f"the Ray cluster at {address!r} wants a token: {wanted}: {told}"
+        given = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
+        sent = given and os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+        what = f"wants another token than that of {given[0]}" if sent else "wants a token"
+        return f"the Ray cluster at {address!r} {what}: {wanted}: {told.partition('. ')[0]}"
     return f"no Ray cluster at {address!r}: {told or type(error).__name__}; take --executor local to do without"
 
 
@@ -183,6 +220,40 @@ def _reach(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT).close()
+
+
+def _auth() -> dict[str, str]:
+    """The mode that newer releases take for a cluster of one's own anyway, and are to be told of to connect to it."""
+    return {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")}
+
+
+def _read_again() -> None:
+    """Let Ray, where the program has imported it already, see the mode."""
+    with contextlib.suppress(ImportError, AttributeError):
+        importlib.import_module("ray._raylet").Config.initialize("")
+
+
+@contextlib.contextmanager
+def _kept_on_loopback(address: str) -> Iterator[bool]:
+    """Whether 127.0.0.1 is to be kept: Ray takes another of this machine's addresses, where nobody may listen."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
+        yield False
+        return
+    other = importlib.import_module("ray.util").get_node_ip_address()
+    if other != host.strip("[]") and _listens(f"{other}:{port}"):
+        yield False
+        return
+    with _environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}), _loopback():
+        yield True
+
+
+def _listens(address: str) -> bool:
+    try:
+        _reach(address)
+    except OSError:
+        return False
+    return True
 
 
 def _folder() -> tuple[Path, int]:

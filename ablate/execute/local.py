@@ -86,7 +86,7 @@ class Child:
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115 - the child writes to it when it crashes
         path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109 - what "" stands for
         command = [sys.executable, "-c", CODE, path, work, str(os.getpid()), str(self._faults.fileno())]
-        with _later():
+        with later():
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -208,7 +208,7 @@ def _how(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _later() -> Iterator[None]:
+def later() -> Iterator[None]:
     """Signals that come meanwhile are delivered afterwards; a process that starts keeps them off until it is ready."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

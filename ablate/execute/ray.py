@@ -193,8 +193,10 @@ def _task(work: str, path: list[str]) -> Callable[[str], str]:
 
     def run(job: str) -> str:
         sys.path.extend(entry for entry in path if entry not in sys.path)
-        from ablate.execute.work import call, told_to_stop
+        from ablate.execute.work import call, heeding, told_to_stop
 
-        return call(work, job, told_to_stop(job))
+        with heeding() as signalled:
+            told = told_to_stop(job)
+            return call(work, job, lambda: signalled() or told())
 
     return run

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import signal
+import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +51,25 @@ def told_to_stop(job: str) -> Stop:
         return told
 
     return stop
+
+
+@contextlib.contextmanager
+def heeding() -> Iterator[Stop]:
+    """Whether SIGTERM came meanwhile, as from a batch system that sends it to all processes: a request to stop.
+
+    For a worker's main thread; in another one no signal is heeded.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    try:
+        yield came.is_set
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGTERM, before)
 
 
 def failed(job: str, error: BaseException) -> str:

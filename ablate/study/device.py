@@ -9,6 +9,7 @@ from ablate.component import Setting
 from ablate.errors import InputError, Path, SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.design import Assignment
+from ablate.patient import doing
 from ablate.study.estimate import matmul_rate, plain_rate
 from ablate.study.load import LoadedStudy
 
@@ -46,7 +47,7 @@ def _repeats(backbone: Backbone, setting: Setting) -> bool:
     from ablate.recompute import blocks
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"):
             return bool(blocks(backbone.build(setting)))
     except Exception:  # noqa: BLE001 - a plugin's own code
         return True
@@ -56,7 +57,9 @@ def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
     """Every candidate that is known beforehand, and where the study says its precision."""
     for assignment in assignments(loaded):
         try:
-            candidate = loaded.candidate(assignment)
+            called = ", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline"
+            with doing(f"putting {called} together"):
+                candidate = loaded.candidate(assignment)
         except SpecError:  # a choice that works beside others alone
             continue
         said = [path for path in assignment if path.partition(".")[0] == "precision"]

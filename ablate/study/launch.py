@@ -17,10 +17,12 @@ import platformdirs
 
 from ablate.candidate import Candidate
 from ablate.component import create
+from ablate.datasets import told
 from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
 from ablate.errors import InputError, SpecError, did_you_mean
 from ablate.files import nameable, sweep
 from ablate.kinds.executor import Executor
+from ablate.patient import doing, telling
 from ablate.registry import Catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -29,7 +31,7 @@ from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
-from ablate.study.sense import check_sense
+from ablate.study.sense import check_sense, left_out
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
 TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
@@ -64,6 +66,23 @@ def launch(
     """
     if out is not None:
         nameable(out, "--out" if words is not None else "out")
+    with telling(say):
+        return _launch(study, out, overrides, plugins, profile, executor, workers, device, words, watch, say)
+
+
+def _launch(
+    study: str | Path | Mapping[str, Any],
+    out: Path | None,
+    overrides: Sequence[str],
+    plugins: Sequence[str],
+    profile: str | None,
+    executor: str | None,
+    workers: int | None,
+    device: str,
+    words: Sequence[str] | None,
+    watch: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> Launched:
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
     folder = (out or _home(study) or Path("results") / loaded.study.study).absolute()
     held = lock.read(folder)
@@ -75,19 +94,26 @@ def launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     on = choose_device(device)
-    for warning in (*check_device(loaded, on), *check_sampling(loaded), *check_sense(loaded)):
+    again = () if held is None else left_out(held.get("left_out", {}))  # `all` itself is frozen since
+    with doing("examining the study's settings", 6):
+        warnings = [*check_device(loaded, on), *check_sampling(loaded), *check_sense(loaded), *again]
+    for warning in warnings:
         say(f"warning: {warning}")
     if loaded.study.evaluate.metrics:
         usable(cache_folder())
-    loaded.study.data.check(cache_folder())
-    data_hash = dataset.hash_of(loaded.study.data, cache_folder())
+    reading = f"reading {told(loaded.study.data)}"
+    with doing(reading, 6):
+        loaded.study.data.check(cache_folder())
+        data_hash = dataset.hash_of(loaded.study.data, cache_folder())
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
         do = "bring those data back, or give another folder with --out"
         for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), do):
             say(line)
         lock.write(folder, loaded, data_hash)
-        for line in loaded.study.data.describe(cache_folder()):
+        with doing(reading, 6):
+            described = list(loaded.study.data.describe(cache_folder()))
+        for line in described:
             say(f"data: {line}")
         history.log(
             folder,
@@ -208,7 +234,9 @@ def _run(
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
     try:
-        with executor.start("ablate.segment:run", plan.device) as pool:
+        with doing(f"starting the executor {executor.name!r}", 12):
+            started = executor.start("ablate.segment:run", plan.device)
+        with started as pool:
             outcome = Engine(plan, pool, look, Vigil(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong

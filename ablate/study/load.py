@@ -18,6 +18,7 @@ from ablate.errors import Path as Keys
 from ablate.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
+from ablate.patient import doing
 from ablate.registry import Catalog, Entry, catalog, unavailable
 from ablate.space import Space
 from ablate.study.fit import Fit, check_choices
@@ -90,6 +91,7 @@ class LoadedStudy:
         return self.space.proposals(self.study.design)
 
 
+@doing("reading the study", 6)
 def load_study(
     source: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),

@@ -185,6 +185,9 @@ def _whole(held: Mapping[str, Any]) -> bool:
     def lists(value: Any) -> bool:
         return isinstance(value, dict) and all(isinstance(one, list) for one in value.values())
 
+    def reasons(value: Any) -> bool:
+        return isinstance(value, dict) and all(map(texts, value.values()))
+
     def hashed(value: Any) -> bool:
         return isinstance(value, dict) and all(
             isinstance(one, dict) and isinstance(one.get("source_hash"), str) and isinstance(one.get("since", ""), str)
@@ -193,7 +196,7 @@ def _whole(held: Mapping[str, Any]) -> bool:
 
     wanted = {"identity": str, "science": dict, "options": lists, "ranges": dict, "versions": texts, "plugins": hashed}
     if_there = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
-    if_there |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": dict}
+    if_there |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
     if_there |= {"data": dict, "root": dict}
 
     def right(key: str, of: Any) -> bool:

@@ -12,6 +12,7 @@ from ablate.candidate import Candidate
 from ablate.errors import InputError
 from ablate.explain import blamed
 from ablate.kinds.design import Assignment
+from ablate.patient import doing
 from ablate.results.candidates import candidates as labelled
 from ablate.sample_cost import sample_gflops
 from ablate.study.device import check_device
@@ -40,13 +41,16 @@ def plan(
     what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
     what cannot be trained on it.
     """
-    warnings = [*check_device(loaded, device), *check_sampling(loaded), *check_sense(loaded)]
+    with doing("examining the study's settings", 6):
+        warnings = [*check_device(loaded, device), *check_sampling(loaded), *check_sense(loaded)]
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
     for assignment in [loaded.baseline] if proposals is None else proposals:
-        watch(", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline")
-        row = _row(loaded, assignment, device)
+        called = ", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline"
+        watch(called)
+        with doing(f"building the network of {called}"):
+            row = _row(loaded, assignment, device)
         rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
     frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
     if frame["failure"].notna().any():

@@ -13,6 +13,7 @@ from ablate import launches, provenance, records
 from ablate import sources as code
 from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
+from ablate.datasets import told
 from ablate.engine import Vigil
 from ablate.engine.progress import called
 from ablate.errors import InputError, SpecError
@@ -21,6 +22,7 @@ from ablate.files import nameable
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool
 from ablate.kinds.solver import Solver
+from ablate.patient import doing, telling
 from ablate.registry import Catalog, catalog_of
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -74,6 +76,20 @@ def remeasure(
     for the folder's log. Raises InputError for what cannot be asked of the trials, and where results in the folder
     come from other source than there is today.
     """
+    with telling(say):
+        return _remeasure(folder, request, executor, workers, device, say, plugins, words)
+
+
+def _remeasure(
+    folder: Path,
+    request: Request,
+    executor: str | None,
+    workers: int | None,
+    device: str,
+    say: Callable[[str], None],
+    plugins: Sequence[str],
+    words: Sequence[str] | None,
+) -> Remeasured:
     results = load_results(folder)
     held = lock.read(folder)
     complete = results.trials[results.trials["state"] == "complete"]
@@ -81,7 +97,8 @@ def remeasure(
     jobs = [{**job, "plugins": _plugins(folder, job["plugins"], plugins)} for job in found_jobs]
     if held is None or not jobs:
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
-    _check_data(folder, jobs[0], held)
+    with doing(f"reading {told(_data(jobs[0]))}", 6):
+        _check_data(folder, jobs[0], held)
     found = Remeasured()
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
@@ -100,7 +117,8 @@ def remeasure(
             stands = _stands_on(job, asked, known)
             now.update(stands["sources"])
             files.update({one: str(known.entry(*one.split("/", 1)).file) for one in stands["sources"] if "/" in one})
-            rows, left = missing(asked, job["data"], there, known)
+            with doing(f"looking at what is measured already of {called(job)}"):
+                rows, left = missing(asked, job["data"], there, known)
             found.rows += [{**row, "trial": job["trial"]} for row in rows]
             found.reused += not left
             for part in left:
@@ -113,13 +131,18 @@ def remeasure(
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
     vigil = Vigil(_patience(folder, chosen), signs=lambda job: [sign(job)])
-    with driving(folder), chosen.start("ablate.remeasure:run", on) as pool:
-        told = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
-        history.log(folder, "evaluate", None, versions=lock.versions(), **told, executor=chosen.spec(), device=on)
+    with driving(folder), _started(chosen, on) as pool:
+        logged = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
+        history.log(folder, "evaluate", None, versions=lock.versions(), **logged, executor=chosen.spec(), device=on)
         _work(pool, queue, found, say, vigil)
     write_tables(folder)
     found.axes = _axes(found.rows)
     return found
+
+
+def _started(chosen: Executor, device: str) -> Pool:
+    with doing(f"starting the executor {chosen.name!r}", 12):
+        return chosen.start("ablate.remeasure:run", device)
 
 
 def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from ablate.candidate import Candidate
 from ablate.kinds.data import Data
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
+from ablate.patient import doing
 from ablate.study.device import candidates
 from ablate.study.load import LoadedStudy
 
@@ -34,7 +35,8 @@ def told(of: Iterable[Candidate], data: Data) -> list[str]:
     warnings: dict[str, None] = {}
     ways = dict.fromkeys((one.solver, one.schedule, one.sigma_data or unsaid) for one in of)
     for solver, schedule, deviation in ways:
-        with contextlib.suppress(Exception):  # a plugin's own code: its trials tell what is wrong with it
+        looking = f"looking at what {_called(solver, schedule)} does to Gaussian samples"
+        with contextlib.suppress(Exception), doing(looking):  # a plugin's own code: its trials tell what is wrong
             error = deviation_error(solver, schedule, deviation)
             if error is not None and abs(error) > TOLERATED:
                 line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"

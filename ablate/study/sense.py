@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ablate.candidate import Candidate
 from ablate.component import Component, Config, Course, When, fill, is_component, slot_kind
@@ -25,7 +25,7 @@ def check_sense(loaded: LoadedStudy) -> list[str]:
     known = list(_candidates(loaded))
     lines = dict.fromkeys(
         [
-            *_left_out(loaded),
+            *left_out(loaded.space.left_out),
             *_ranges(loaded),
             *_few(loaded),
             *_profiles(loaded),
@@ -47,15 +47,15 @@ def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Assignment, Candidate]]:
             continue
 
 
-def _left_out(loaded: LoadedStudy) -> Iterator[str]:
-    """What `all` does not take, by reason."""
-    for path, why in loaded.space.left_out.items():
+def left_out(of: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """What `all` does not take, by reason. of: {path of `vary`: {name: why}}, as a space or a folder's lock has it."""
+    for path, why in of.items():
         names: dict[str, list[str]] = defaultdict(list)
         for name, reason in why.items():
             plain = reason.removeprefix(f"{path}: ").replace(f"{name!r} ", "")
             names[plain if len(plain) <= WIDE else f"{plain[: WIDE - 3]}..."].append(name)
-        for reason, of in names.items():
-            yield f"vary.{path}: all leaves out {', '.join(of)}: {reason}"
+        for reason, those in names.items():
+            yield f"vary.{path}: all leaves out {', '.join(those)}: {reason}"
 
 
 def _ranges(loaded: LoadedStudy) -> Iterator[str]:

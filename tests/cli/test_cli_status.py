@@ -53,6 +53,15 @@ def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, withi
     assert "96/320" in said and "(silent)" in said
 
 
+def test_status_tells_what_all_left_out(folder, within):
+    held = json.loads((folder / "lock.json").read_text())
+    held["left_out"] = {"backbone": {"uvit": "backbone 'uvit' needs 'tokens', which nothing here provides"}}
+    (folder / "lock.json").write_text(json.dumps(held))
+    line = "vary.backbone: all leaves out uvit: backbone needs 'tokens', which nothing here provides"
+    assert line in within("status", folder).stdout
+    assert json.loads(within("status", folder, "--json").stdout)["left_out"] == [line]
+
+
 def test_a_driver_is_noticed_by_its_lock(tmp_path):
     assert not driven(tmp_path)
     handle = os.open(tmp_path / ".driver", os.O_CREAT | os.O_RDWR)

@@ -1,7 +1,8 @@
-"""A driver to be killed: two busy jobs on an executor until Ctrl-C. `driver_for_tests.py EXECUTOR FOLDER WHAT`."""
+"""A driver to be killed: two busy jobs on an executor until a signal. `driver_for_tests.py EXECUTOR FOLDER WHAT`."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ablate.execute.ray import Ray
 
 
 def main(executor: str, folder: str, do: str) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `ablate run` does
     chosen = Ray(workers=2) if executor == "ray" else Local()
     with chosen.start("work_for_tests:work", "cpu") as pool:
         try:

@@ -86,9 +86,8 @@ def temporary() -> Iterator[Path]:
 
 @pytest.mark.slow
 @needs_ray
-@pytest.mark.parametrize("do", ["sleep", "spin"])
-def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do: str) -> None:
-    with driver("ray", tmp_path, do, temporary) as killed:
+def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path) -> None:
+    with driver("ray", tmp_path, "spin", temporary) as killed:
         assert len(killed.alive()) > 5  # the driver, Ray's servers, two workers
         killed.process.kill()
         until(lambda: not killed.alive(), PATIENCE, f"still there: {killed.alive()}")
@@ -101,13 +100,15 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path, do
 
 @pytest.mark.slow
 @needs_ray
-def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path, sent: int) -> None:
+    """To the whole group, as a terminal does to all in the foreground, and `timeout` and batch systems do."""
     from ablate.execute.cluster import _sweep
 
     with driver("ray", tmp_path, "sleep", temporary) as interrupted:
         _sweep(temporary)
         assert len(interrupted.folders()) == 1  # not swept: its driver lives
-        os.killpg(interrupted.process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
+        os.killpg(interrupted.process.pid, sent)
         out, errors = interrupted.process.communicate(timeout=PATIENCE)
         assert interrupted.process.returncode == 130
         assert (out, errors) == ("", "")

@@ -69,7 +69,6 @@ def test_ray_is_joined_at_an_address_and_left_running(ray_pool: Pool) -> None:
     )
     address = ray.get_runtime_context().gcs_address
     environment = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
-    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as this cluster is on the loopback interface
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert (found.stdout, found.stderr) == ("2 ['done']", "")
@@ -110,17 +109,50 @@ def test_a_head_that_is_gone_is_one_message_before_ray_ends_the_program(monkeypa
         joined.alive()
 
 
-def test_a_cluster_of_ones_own_that_does_not_start_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[int] = []
+def test_a_start_that_native_code_ends_is_tried_twice_and_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As on a busy machine: C++ lines, then the end of the process that Ray is started in."""
+    import ray  # noqa: F401 - here it is the real one; the process beside this one finds another
 
-    def late(*_: object) -> None:
-        tried.append(1)
-        raise RuntimeError("the node timed out\nand fifty lines more")
-
-    monkeypatch.setattr(cluster.Own, "_begin", late)
-    with pytest.raises(InputError, match=r"\(the node timed out\).*--executor local") as raised:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "__init__.py").write_text(
+        f"import os; open({str(tmp_path / 'tried')!r}, 'a').write('.')\n"
+        "os.write(2, b'[2026-01-01 00:00:00,000 W 7 7] gcs_client.cc:1: busy\\n')\n"
+        "os.write(2, b'[2026-01-01 00:00:01,000 C 7 7] core_worker.cc:9: Check failed: late\\n*** StackTrace\\n')\n"
+        "os.abort()"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        InputError, match=r"\(ended by its native code: Check failed: late\); .*--executor local"
+    ) as told:
         cluster.Own(1, 0, 1)
-    assert len(tried) == 2 and "\n" not in str(raised.value)
+    assert "\n" not in str(told.value) and (tmp_path / "tried").read_text() == ".."
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("given", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}])
+def test_a_cluster_that_wants_a_token_says_what_to_set(
+    ray_pool: Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    given: dict[str, str],
+) -> None:
+    """The tests' own cluster is one; this process knows its token, the environment does not."""
+    import ray
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError) as told:
+        Joined(ray.get_runtime_context().gcs_address)
+    assert ("wants another token than that of RAY_AUTH_TOKEN" if given else "wants a token") in str(told.value)
+    for word in ("RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN ", "RAY_AUTH_TOKEN_PATH"):
+        assert word in str(told.value)
+    assert "\n" not in str(told.value) and capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
@@ -134,6 +166,40 @@ def test_ray_not_installed_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -
     assert not Ray.available()
     with pytest.raises(InputError, match="pip install"):
         Ray().start("work_for_tests:work", "cpu")
+
+
+def test_a_worker_of_ray_that_imported_other_code_ends_the_run(ray_pool: Pool, tmp_path: Path) -> None:
+    """The plugin is edited after the driver has read it: what a worker imports is not what the run began with."""
+    from ablate.engine import Engine
+    from ablate.study.launch import plan_of
+    from ablate.study.load import load_study
+
+    mine = tmp_path / "mine.py"
+    text = (
+        "from ablate.api import Weighting\n\n"
+        "class Mine(Weighting):\n"
+        '    name = "edited_under_ray"\n\n'
+        "    def weight(self, level, sigma_data):\n"
+        "        return 0.0 * level.snr + 1.0\n"
+    )
+    mine.write_text(text)
+    study = {
+        "study": "edited",
+        "plugins": [str(mine)],
+        "data": "digits",
+        "base": {"backbone": {"type": "dit", "width": 16, "depth": 1, "heads": 2}, "weighting": "edited_under_ray"},
+        "vary": {"batch": [16, 32]},
+        "design": {"type": "one_factor", "seeds": 1},
+        "budget": {"steps": 1},
+        "evaluate": {"metrics": []},
+    }
+    plan = plan_of(load_study(study), tmp_path / "out", "cpu")
+    mine.write_text(text.replace("+ 1.0", "+ 2.0"))
+    with Ray(workers=1).start("ablate.segment:run", "cpu") as pool, pytest.raises(InputError) as told:
+        Engine(plan, pool).run()
+    assert "a worker imported other source code" in str(told.value) and str(mine) in str(told.value)
+    assert "weighting/edited_under_ray: " in str(told.value)
+    assert not list((tmp_path / "out").glob("trials/*/*.json")), "nothing was recorded with it"
 
 
 @pytest.mark.slow

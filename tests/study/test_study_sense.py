@@ -11,7 +11,7 @@ from ablate.component import Course, Setting
 from ablate.registry import catalog
 from ablate.study import lock
 from ablate.study.load import load_study
-from ablate.study.sense import check_sense
+from ablate.study.sense import check_sense, left_out
 
 STUDY: dict[str, Any] = {
     "study": "sense",
@@ -71,7 +71,9 @@ def test_what_all_leaves_out_is_told_and_kept(design: str) -> None:
     (line,) = check_sense(loaded)
     assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero: ")
     assert "needs 'feature_maps'" in line and len(line) < 300
-    assert lock.make(loaded)["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
+    held = lock.make(loaded)
+    assert held["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
+    assert list(left_out(held["left_out"])) == [line], "a later launch, for which `all` is frozen, says it again"
 
 
 def test_a_range_ends_at_its_last_step_and_says_so() -> None:

@@ -152,7 +152,13 @@ def test_the_folders_own_study_goes_on_also_where_its_plugin_is_gone(folder: Pat
 def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
     mine = folder / "mine.py"
     mine.write_text(mine.read_text().replace("# RAISE", "# better so"))
-    made, said = run(folder, out=folder / "out", profile="tiny")
+    held, said = read_json(folder / "out" / "lock.json"), []
+    held["left_out"] = {"weighting": {"other": "weighting 'other' needs 'more', which nothing here provides"}}
+    write_json(folder / "out" / "lock.json", held)
+    made = launch(folder / "mine.yaml", out=folder / "out", profile="tiny", executor="local", say=said.append)
+    left = "warning: vary.weighting: all leaves out other: weighting needs 'more', which nothing here provides"
+    assert left in said, "it was told at the first launch, and is again"
+    said = [line for line in said if not line.startswith(("warning: ", "data: "))]
     assert (made.outcome.reused, made.outcome.measured, said) == (2, 0, [])
     mine.write_text(mine.read_text().replace("0.0 *", "0.1 *"))
     before = {file: file.read_bytes() for file in (folder / "out").rglob("*") if file.is_file()}

@@ -1,0 +1,47 @@
+"""A process that connects to Ray before the driver does, or starts it: what Ray's native code ends ends this one.
+
+Called as `python -c CODE PATH WANTED DRIVER`, see `ablate.execute.beside`. It says one line of JSON on what was
+stdout when it began, {"address": where Ray is} or {"error": why not}. Where it started the cluster it then stays
+until its stdin ends, for Ray ties its servers to the thread that started them. They are in a session of their own,
+and inherit that signals which stop a driver are blocked: whoever sends them to all of a job's processes (a batch
+system, `timeout`, a terminal) reaches the driver, which lets the workers write their checkpoints and ends them all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from ablate.execute.child import SIGNALS, end_with
+
+
+def main() -> None:
+    """Connect, tell, stay as long as there is a driver where the cluster is ours."""
+    wanted, driver = json.loads(sys.argv[2]), int(sys.argv[3])
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    end_with(driver)
+    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        found = {"address": connect(wanted["init"], wanted["loopback"])}
+    except Exception as error:  # noqa: BLE001 - whatever Ray raises, the driver tells it in one message
+        found = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(found), file=said, flush=True)
+    if wanted["stay"] and "address" in found:
+        sys.stdin.read()
+    os._exit(0)
+
+
+def connect(init: dict[str, Any], loopback: bool) -> str:
+    """The cluster's address. loopback: keep 127.0.0.1, which Ray else swaps for an address that others can reach."""
+    import ray
+    from ray._private import ray_constants
+
+    if loopback:
+        ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(**init, log_to_driver=False, logging_level=logging.CRITICAL)
+    return str(ray.get_runtime_context().gcs_address)
