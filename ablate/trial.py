@@ -168,6 +168,12 @@ def trial_id(config_hash: str, seed: int) -> str:
 
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
+# What a trial costs: known of every trial, smaller is better. A study, a front and the results mean the same by them.
+COSTS = (
+    *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("peak_memory_bytes", "train_memory_bytes", "images"),
+)
+RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
 
 
 @dataclass(frozen=True)

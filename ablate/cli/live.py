@@ -105,7 +105,7 @@ class Screen(View):
             self.console.print(Text(message(line)))
         if len(progress.records) != self.counted:  # here and not in `frame`, which another thread calls
             self.counted = len(progress.records)
-            self.front = best_front(progress.records, self.objectives, self.constraints)
+            self.front = best_front(progress.records, self.objectives, self.constraints, progress.names)
 
     def frame(self) -> RenderableType:
         """The picture."""

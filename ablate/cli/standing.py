@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ablate.names import Names
+
 if TYPE_CHECKING:
     from ablate.trial import Constraint, Objective
 
@@ -22,7 +24,10 @@ class Standing:
 
 
 def best_front(
-    records: Mapping[str, Mapping[str, Any]], objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
+    records: Mapping[str, Mapping[str, Any]],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint] = (),
+    names: Names | None = None,
 ) -> list[Standing]:
     """The candidates on the front, the best in the first objective first; seeds that diverged do not count.
 
@@ -38,7 +43,7 @@ def best_front(
     for record in records.values():
         groups.setdefault(str(record["config_hash"]), []).append(record)
     kept = [group for group in groups.values() if not any(_breaks(group, constraint) for constraint in constraints)]
-    found = [one for group in kept if (one := _standing(group, objectives)) is not None]
+    found = [one for group in kept if (one := _standing(group, objectives, names or Names())) is not None]
     if not found:
         return []
     signs = np.array([-1.0 if o.larger_is_better else 1.0 for o in objectives])
@@ -53,14 +58,10 @@ def _breaks(group: Sequence[Mapping[str, Any]], constraint: Constraint) -> bool:
     return bool(found) and constraint.excess(statistics.fmean(found)) > 0
 
 
-def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> Standing | None:
-    from ablate.results.candidates import show
-    from ablate.text import label
-
+def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], names: Names) -> Standing | None:
     rows = [[o.value(record) for o in objectives] for record in group if record["state"] == "complete"]
     whole = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
     whole = [row for row in whole if len(row) == len(objectives)]
     if not whole:
         return None
-    name = ", ".join(show(choice) for choice in group[0]["choices"].values()) or "baseline"
-    return Standing(label(name), tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))
+    return Standing(names(group[0]["choices"]), tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))

@@ -16,13 +16,14 @@ from ablate import datasets, records, sources
 from ablate.candidate import Candidate
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
-from ablate.engine.progress import Outcome, Progress, called, label, running
+from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.vigil import Vigil
 from ablate.errors import InputError, SpecError
 from ablate.files import write_json
 from ablate.flops import Cost
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
+from ablate.names import Names
 from ablate.patient import doing, telling
 from ablate.space import Space
 from ablate.trial import STATIC, Constraint, Objective, Question
@@ -50,6 +51,7 @@ class Plan:
     seed: int
     constraints: tuple[Constraint, ...] = ()
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
+    names: Names = field(default_factory=Names)  # what candidates are called
     stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
 
 
@@ -170,7 +172,7 @@ class Engine:
         groups = {id(group): group for of in self._groups.values() for group in of}
         told = {group.asked.number: group for group in groups.values() if group.asked.told and group.complete}
         worth = {number: values for number, group in told.items() if (values := self._worth(group)) is not None}
-        return [label(told[number].asked.assignment) for number in self.ledger.correct(worth)]
+        return [self.plan.names(told[number].asked.assignment) for number in self.ledger.correct(worth)]
 
     def _conclude(self) -> None:
         """Leave word in the folder that the study is whole, and of how many trials."""
@@ -225,7 +227,7 @@ class Engine:
     def _abandon(self) -> None:
         """End what hangs: the study goes on without it."""
         for trial, seconds in self.vigil.silent(self._running).items():
-            one = running(self._running[trial])
+            one = running(self._running[trial], self.plan.names)
             why = f"no sign of life for {seconds:.0f} s in phase {one.phase!r}, after {one.images:,} images"
             advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
             if not self.pool.abandon(trial, f"{why}: {advice}"):
@@ -233,7 +235,7 @@ class Engine:
 
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""
-        plan, called = self.plan, label(asked.assignment)
+        plan, called = self.plan, self.plan.names(asked.assignment)
         try:
             with doing(f"putting {called} together"):
                 candidate = plan.candidate(asked.assignment)
@@ -279,7 +281,7 @@ class Engine:
 
     def _refuse(self, asked: Asked, why: str) -> None:
         self.outcome.refused += 1
-        self._lines.append(f"refused {label(asked.assignment)}: {why}")
+        self._lines.append(f"refused {self.plan.names(asked.assignment)}: {why}")
         self.ledger.refuse(asked, why)
 
     def _too_much(self, asked: Asked, cost: Cost) -> str | None:
@@ -308,14 +310,16 @@ class Engine:
                 self._end(trial, record)
             case "lost" if self._lost.get(trial, 0) < LOST:
                 self._lost[trial] = self._lost.get(trial, 0) + 1
-                self._lines.append(f"{called(job)}: its worker was lost; it goes on from its checkpoint")
+                self._lines.append(f"{self.plan.names.trial(job)}: its worker was lost; it goes on from its checkpoint")
                 self._queue.appendleft(job)
             case "oom" if self._crowded[trial]:
                 self._alone.add(trial)
-                self._lines.append(f"{called(job)}: out of memory beside others; again later, alone")
+                self._lines.append(f"{self.plan.names.trial(job)}: out of memory beside others; again later, alone")
                 self._queue.append(job)
             case "oom" if (micro := _halved(job)) >= 1:
-                self._lines.append(f"{called(job)}: out of memory; micro-batch {micro}, the same batch in all")
+                self._lines.append(
+                    f"{self.plan.names.trial(job)}: out of memory; micro-batch {micro}, the same batch in all"
+                )
                 candidate = self.plan.candidate(self._groups[trial][0].asked.assignment)
                 self._queue.appendleft(self._sized({**job, "micro": micro}, candidate))
             case _:
@@ -333,7 +337,7 @@ class Engine:
         if records.take(folder, job, self._lines.append) == record:
             return record
         self._lines.append(
-            f"warning: {called(job)}: the files of host {report.get('host', 'unknown')} "
+            f"warning: {self.plan.names.trial(job)}: the files of host {report.get('host', 'unknown')} "
             f"did not arrive in {folder}; its record was written from what it reported, its curve, samples and "
             "checkpoint are not here. Let all workers see the study's folder"
         )
@@ -343,7 +347,8 @@ class Engine:
         """The job, with the memory that its training should take: counted here, where a network was counted already."""
         from ablate.footprint import estimated
 
-        with doing(f"building the network of {label(job['choices'])}"):
+        called = self.plan.names(job["choices"])
+        with doing(f"building the network of {called}"):
             memory = estimated(candidate, self.plan.question.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
@@ -355,7 +360,7 @@ class Engine:
     def _fail(self, job: Mapping[str, Any], report: Report) -> None:
         trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1
-        self._lines.append(f"{called(job)} failed: {message} ({trial})")
+        self._lines.append(f"{self.plan.names.trial(job)} failed: {message} ({trial})")
         kept = ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")
         failure = {
             "schema": 1,
@@ -407,7 +412,7 @@ class Engine:
         return statistics.fmean(found) if found else None
 
     def _describe(self, record: Mapping[str, Any]) -> str:
-        at = called(record)
+        at = self.plan.names.trial(record)
         if record["state"] == "diverged":
             found = record["divergence"]
             return f"{at}: diverged at step {found['step']}: {found['message']}"
@@ -422,14 +427,16 @@ class Engine:
         self._watched = now
         candidates, seeds = self.ledger.remaining(), self.plan.design.seeds
         lines, self._lines = tuple(self._lines), []
-        at_work = tuple(map(running, self._running.values()))
+        at_work = tuple(running(job, self.plan.names) for job in self._running.values())
         left = None
         if not last:
             unasked, queued = self.ledger.unasked(), [job["trial"] for job in self._queue]
             self._forecast.foresee(unasked)
             left = self._forecast.left(self._records, at_work, queued, unasked, candidates, seeds)
         total, done, state = len(self._groups) + candidates * seeds, len(self._records), self.outcome
-        self.watch(Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines))
+        self.watch(
+            Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines, self.plan.names)
+        )
 
 
 def _halved(job: Mapping[str, Any]) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import text
 from ablate.files import read_json
+from ablate.names import Names
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Progress:
     seconds_left: float | None
     records: Mapping[str, Mapping[str, Any]]  # of the trials that are measured
     lines: tuple[str, ...]  # what happened since the last time
+    names: Names = field(default_factory=Names)  # what candidates are called
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Outcome:
     short: str | None = None  # why a search found fewer candidates than it was asked for
 
 
-def running(job: Mapping[str, Any]) -> Running:
+def running(job: Mapping[str, Any], names: Names) -> Running:
     """What the worker on a job last told; nothing yet, or a damaged file, is a trial that starts."""
     try:
         told = read_json(Path(job["folder"]) / "progress.json")
@@ -71,7 +72,7 @@ def running(job: Mapping[str, Any]) -> Running:
         told = {}
     return Running(
         job["trial"],
-        label(job["choices"]),
+        names(job["choices"]),
         job["seed"],
         told.get("phase", "start"),
         told.get("images", 0),
@@ -81,14 +82,3 @@ def running(job: Mapping[str, Any]) -> Running:
         told.get("seconds", 0.0),
         told.get("limit"),
     )
-
-
-def called(of: Mapping[str, Any]) -> str:
-    """A trial by its job or record, in a line of text: its candidate and seed."""
-    return f"{label(of['choices'])}, seed {of['seed']}"
-
-
-def label(choices: Mapping[str, Any]) -> str:
-    """A candidate in a line of text: its choices."""
-    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in choices.values())
-    return text.label(", ".join(shown)) or "baseline"

@@ -11,7 +11,7 @@ import pandas as pd
 from ablate import text
 from ablate.errors import InputError, did_you_mean
 from ablate.files import nameable, write_atomic
-from ablate.results.candidates import show
+from ablate.names import show
 from ablate.results.tables import formatted, grouped
 
 if TYPE_CHECKING:

@@ -12,10 +12,7 @@ import pandas as pd
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 from ablate.results.probes import labels
-from ablate.trial import STATIC
-
-COSTS = (*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "peak_memory_bytes", "train_memory_bytes", "images")
-RECORDED = (*COSTS, "loss")  # columns of the trials table; the training loss is no cost, and no measurement either
+from ablate.trial import COSTS, RECORDED, STATIC
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (

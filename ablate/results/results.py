@@ -13,6 +13,7 @@ from ablate import launches
 from ablate.errors import InputError, did_you_mean
 from ablate.files import nameable
 from ablate.records import unsealed
+from ablate.names import Names
 from ablate.results import origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
@@ -139,7 +140,13 @@ class Results:
     def candidates(self) -> tuple[Candidate, ...]:
         """Every configuration, the baseline first, then in the study's order."""
         order = self.lock.get("choices") or self.study.get("vary")
-        return candidates(self._stored.trials, self._baseline_labels, order if isinstance(order, Mapping) else None)
+        listed = order if isinstance(order, Mapping) else None
+        return candidates(self._stored.trials, self._baseline_labels, listed, Names.read(self.lock))
+
+    @property
+    def names(self) -> Names:
+        """What candidates are called, by their choices."""
+        return Names.read(self.lock) or Names.among([c.choices for c in self.candidates], self._baseline_labels)
 
     @property
     def warnings(self) -> list[str]:

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.errors import InputError
-from ablate.results.candidates import Candidate, show
+from ablate.names import show
+from ablate.results.candidates import Candidate
 from ablate.results.powerlaw import fit
 
 FEWEST = 4  # points under which a line through them says nothing

@@ -9,9 +9,9 @@ from typing import Any
 
 from ablate import records
 from ablate.datasets import SHOWN, told
-from ablate.engine.progress import label
 from ablate.errors import InputError
 from ablate.kinds.data import Data
+from ablate.names import Names
 
 NAMED = 3  # trials that a message names; the others it counts
 
@@ -46,7 +46,7 @@ def check(folder: Path, data: Data, now: str | None, held: Mapping[str, Any] | N
         return []
     known = (held or {}).get("data")
     known = known if isinstance(known, Mapping) else {}
-    others = {of: who for of, who in trained_on(folder).items() if of != now}
+    others = {of: who for of, who in trained_on(folder, Names.read(held or {}) or Names()).items() if of != now}
     if others:
         lines = []
         for of, who in others.items():
@@ -66,11 +66,11 @@ def check(folder: Path, data: Data, now: str | None, held: Mapping[str, Any] | N
     return []
 
 
-def trained_on(folder: Path) -> dict[str, list[str]]:
+def trained_on(folder: Path, names: Names) -> dict[str, list[str]]:
     """{hash of the data: the trials that were trained on them}, of all records that count."""
     found: dict[str, list[str]] = {}
     for file in sorted(folder.glob("trials/*/record.json")):
         record = records.whole(file.parent)
         if record is not None and isinstance(of := record.get("data_hash"), str):
-            found.setdefault(of, []).append(f"{label(record['choices'])}, seed {record['seed']}")
+            found.setdefault(of, []).append(names.trial(record))
     return found

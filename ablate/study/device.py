@@ -57,7 +57,7 @@ def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
     """Every candidate that is known beforehand, and where the study says its precision."""
     for assignment in assignments(loaded):
         try:
-            called = ", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline"
+            called = loaded.names(assignment)
             with doing(f"putting {called} together"):
                 candidate = loaded.candidate(assignment)
         except SpecError:  # a choice that works beside others alone

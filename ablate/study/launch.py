@@ -209,6 +209,7 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         device=device,
         cache=cache_folder(),
         seed=loaded.study.seed,
+        names=loaded.names,
         stands_on=partial(_stands_on, loaded, data_hash),
     )
 

@@ -18,6 +18,7 @@ from ablate.errors import Path as Keys
 from ablate.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
+from ablate.names import Names
 from ablate.patient import doing
 from ablate.registry import Catalog, Entry, catalog, unavailable
 from ablate.space import Space
@@ -57,6 +58,15 @@ class LoadedStudy:
             told = ", ".join(f"{path}={label}" for path, label in assignment.items())
             problems = [Problem(p.path, f"{told}: {p.message}") for p in error.problems]
             raise SpecError(problems, self.document.where(("match",))) from None
+
+    @cached_property
+    def names(self) -> Names:
+        """What its candidates are called, wherever they are told of."""
+        proposals, space = self.proposals(), self.space
+        if proposals is not None:
+            return Names.among(proposals, self.baseline)
+        listed = {d.path: space.labels(d) for d in space.dimensions if d.choices}
+        return Names.of_space(listed, [d.path for d in space.dimensions if not d.choices], self.baseline)
 
     @cached_property
     def used(self) -> dict[str, Entry]:

@@ -47,7 +47,7 @@ def plan(
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
     for assignment in [loaded.baseline] if proposals is None else proposals:
-        called = ", ".join(f"{path}={label}" for path, label in assignment.items()) or "the baseline"
+        called = loaded.names(assignment)
         watch(called)
         with doing(f"building the network of {called}"):
             row = _row(loaded, assignment, device)
@@ -55,7 +55,7 @@ def plan(
     frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
     if frame["failure"].notna().any():
         frame = frame.astype(dict.fromkeys(("params", "macs", "memory_bytes"), "Int64"))
-    names = {c.config_hash: c.label for c in labelled(frame, loaded.baseline, dict(_space(loaded)))}
+    names = {c.config_hash: c.label for c in labelled(frame, loaded.baseline, dict(_space(loaded)), loaded.names)}
     frame.insert(0, "candidate", frame["config_hash"].map(names))
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}

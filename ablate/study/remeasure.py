@@ -15,13 +15,13 @@ from ablate.candidate import Candidate, compose, misfits
 from ablate.component import create, fill
 from ablate.datasets import told
 from ablate.engine import Vigil
-from ablate.engine.progress import called
 from ablate.errors import InputError, SpecError
 from ablate.fields import find_field, put, why_not
 from ablate.files import nameable
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool
 from ablate.kinds.solver import Solver
+from ablate.names import Names
 from ablate.patient import doing, telling
 from ablate.registry import Catalog, catalog_of
 from ablate.results import load as load_results
@@ -117,7 +117,7 @@ def _remeasure(
             stands = _stands_on(job, asked, known)
             now.update(stands["sources"])
             files.update({one: str(known.entry(*one.split("/", 1)).file) for one in stands["sources"] if "/" in one})
-            with doing(f"looking at what is measured already of {called(job)}"):
+            with doing(f"looking at what is measured already of {results.names.trial(job)}"):
                 rows, left = missing(asked, job["data"], there, known)
             found.rows += [{**row, "trial": job["trial"]} for row in rows]
             found.reused += not left
@@ -134,7 +134,7 @@ def _remeasure(
     with driving(folder), _started(chosen, on) as pool:
         logged = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
         history.log(folder, "evaluate", None, versions=lock.versions(), **logged, executor=chosen.spec(), device=on)
-        _work(pool, queue, found, say, vigil)
+        _work(pool, queue, found, say, vigil, results.names)
     write_tables(folder)
     found.axes = _axes(found.rows)
     return found
@@ -234,7 +234,12 @@ def _patience(folder: Path, chosen: Executor) -> float | None:
 
 
 def _work(
-    pool: Pool, queue: deque[dict[str, Any]], found: Remeasured, say: Callable[[str], None], vigil: Vigil
+    pool: Pool,
+    queue: deque[dict[str, Any]],
+    found: Remeasured,
+    say: Callable[[str], None],
+    vigil: Vigil,
+    names: Names,
 ) -> None:
     """Until every job has ended."""
     running: dict[str, dict[str, Any]] = {}
@@ -260,12 +265,12 @@ def _work(
             else:
                 told = report["message"].partition("\n")[0]
                 found.failed[job["trial"]] = told
-            say(f"[{found.measured + len(found.failed)}/{total}] {called(job)}: {told}")
+            say(f"[{found.measured + len(found.failed)}/{total}] {names.trial(job)}: {told}")
         for name, seconds in vigil.silent(running).items():
             why = f"no sign of life for {seconds:.0f} s while it was measured"
             advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
             if not pool.abandon(name, f"{why}: {advice}"):
-                say(f"warning: {called(running[name])}: {why}; this executor cannot end it")
+                say(f"warning: {names.trial(running[name])}: {why}; this executor cannot end it")
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
 from ablate.kinds.probe import Probe
 from ablate.study.match import Match
-from ablate.trial import Budget, Constraint, Evaluation, Objective
+from ablate.trial import RECORDED, Budget, Constraint, Evaluation, Objective
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
@@ -34,9 +34,6 @@ def _folder_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_folder_name), Field(json_schema_extra={"pattern": _NAME})]
-
-# What a trial costs or is trained to: known of every trial, smaller is better.
-COSTS = ("gflops", "params", "macs", "sample_gflops", "seconds", "peak_memory_bytes", "train_memory_bytes", "loss")
 
 
 class Study(Config):
@@ -131,7 +128,7 @@ def constraints_of(study: Study, probes: Collection[str] = ()) -> tuple[Constrai
 
 def _judging(study: Study) -> dict[str, Objective]:
     """All that candidates can be judged by, by the names that a study may use."""
-    found = {cost: Objective(cost, cost) for cost in COSTS}
+    found = {cost: Objective(cost, cost) for cost in RECORDED}
     larger = {
         column: metric.larger_is_better
         for metric in study.evaluate.metrics
@@ -148,6 +145,8 @@ def _judging(study: Study) -> dict[str, Objective]:
 def _unknown(name: str, known: Iterable[str], probes: Collection[str]) -> str:
     if name in probes:
         return f"{name!r} is a probe that this study does not have; add it: probes: [{name}]"
+    if name == "nfe":
+        return "'nfe' is how a model is sampled: a study is judged by what that costs, sample_gflops"
     return f"{name!r} is neither measured here nor a cost{did_you_mean(name, known)}"
 
 
@@ -169,7 +168,7 @@ def _bound_problems(bounds: Any) -> list[tuple[tuple[str, ...], str]]:
 
 def _probe_problems(study: Study) -> list[Problem]:
     """Two probes of one name, or a probe that is called as something else that is measured."""
-    taken = {*COSTS, *(name for pair in metric_columns(study.evaluate).items() for name in pair)}
+    taken = {*RECORDED, *(name for pair in metric_columns(study.evaluate).items() for name in pair)}
     names = [probe.name for probe in study.probes]
     problems = []
     for i, name in enumerate(names):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate import __version__, provenance, records
-from ablate.engine.progress import label
 from ablate.errors import InputError
+from ablate.names import Names
 from ablate.sources import short
 
 NAMED = 3  # trials that a message names; the others it counts
@@ -36,7 +36,7 @@ def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: 
 
     held: the lock; now: {component: hash of its source}; files: where each lies.
     """
-    changed, silent = changes(folder, now)
+    changed, silent = changes(folder, now, Names.read(held))
     if changed:
         raise refusal(folder, changed, held, {provenance.FRAMEWORK: provenance.home(), **files})
     if not silent and held.get("hashes") == provenance.SCHEME:
@@ -47,14 +47,14 @@ def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: 
     ]
 
 
-def changes(folder: Path, now: Mapping[str, str]) -> tuple[list[Standing], int]:
+def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) -> tuple[list[Standing], int]:
     """What was measured with another source than `now` {component: hash}, and how many results do not say.
 
     A component that is not in `now` is not asked about.
     """
     found: dict[tuple[str, str], Standing] = {}
     silent = 0
-    for who, held in _results(folder):
+    for who, held in _results(folder, names or Names()):
         if held.get("hashes") != provenance.SCHEME or not isinstance(held.get("sources"), Mapping):
             silent += 1
             continue
@@ -96,13 +96,13 @@ def _date(said: str) -> str:
     return said[:16].replace("T", " ") + " UTC"
 
 
-def _results(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every result with whose it is: records, and what `ablate evaluate` measured."""
     for trial in sorted(folder.glob("trials/*/record.json")):
         record = records.whole(trial.parent)
         if record is None:
             continue
-        who = f"{label(record.get('choices') or {})}, seed {record.get('seed')}"
+        who = names.trial(record)
         yield who, record
         for file in records.measured(trial.parent):
             with contextlib.suppress(FileNotFoundError, records.DamagedError):  # which do not count

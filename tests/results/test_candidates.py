@@ -8,8 +8,9 @@ import pytest
 from results_folders import METRIC, Study
 
 from ablate.errors import InputError
+from ablate.names import show
 from ablate.results import load
-from ablate.results.candidates import find, show
+from ablate.results.candidates import find
 
 
 def labels(
