@@ -90,7 +90,7 @@ def _trials(results: Results) -> pd.DataFrame:
     """A row a trial as text: who it is and what it is worth first, its folder last; hashes by their beginning."""
     frame = results.trials.drop(columns=["versions", "config_hash", "sources"], errors="ignore").astype(object)
     frame = frame.where(frame.notna(), "").map(_cell)
-    frame = frame[[c for c in frame.columns if (frame[c] != "").any()]]
+    frame = frame[[c for c in frame.columns if c == "trial" or (frame[c] != "").any()]]
     first = [c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame]
     return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
 

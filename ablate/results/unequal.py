@@ -41,7 +41,8 @@ def ended(results: Results) -> dict[str, object]:
 
 def _solvers(results: Results) -> list[str]:
     """Which candidates' samples the solver alone puts off, by the measurements that the table shows."""
-    rows = last_rows(results.metrics)
+    known = results.metrics
+    rows = last_rows(known[known["candidate"].notna()])
     if "solver_error" not in rows or rows["solver_error"].isna().all():  # of an earlier version
         return []
     off = rows[rows["solver_error"].abs() > TOLERATED].drop_duplicates(["candidate", "solver_error"])

@@ -17,6 +17,7 @@ from results_folders import METRIC, Study, config_hash, write
 
 from ablate.errors import InputError
 from ablate.results import load, readable, write_tables
+from ablate.results.report import report
 from ablate.results.frames import METRIC as METRIC_COLUMNS
 from ablate.results.frames import TRIAL
 
@@ -134,6 +135,10 @@ def test_a_damaged_table_is_named(conditioning: Study) -> None:
     results = load(conditioning.path)
     assert len(results.trials) == 12
     assert any("metrics.parquet" in w for w in results.warnings)
+    (conditioning.path / "trials.parquet").write_bytes(b"PAR1 cut short")
+    write_tables(conditioning.path)
+    page = report(load(conditioning.path))  # of what is left
+    assert "trials.parquet: is not as it was written" in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["metrics", "trials"])
