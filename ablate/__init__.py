@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
     from ablate.component import Component
     from ablate.flops import Cost
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ablate.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["catalog", "cost", "create", "load", "plan", "published", "run"]
+__all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "run"]
 
 
 def run(
@@ -95,13 +96,36 @@ def cost(
 
     candidate: a mapping as under `base:` of a study, or a file of `studies/models/`, which brings its
     own shape and classes. shape: (C, H, W) of what the network sees. plugins: files or packages with
-    components of yours. Raises InputError, with a study's own reasons, for what no study would train.
+    components of yours. Raises InputError, with a study's own reasons, for what no study would train:
+    wrong fields, and components that do not go together. A mapping or file with a shape of its own is a known
+    network: what its own training would need (such as a loss for its variance) is not asked of it.
     """
     from ablate.errors import in_python
     from ablate.study.models import cost as cost_of_model
 
     with in_python():
         return cost_of_model(candidate, shape, classes, tuple(plugins))
+
+
+def build(
+    candidate: str | Path | Mapping[str, Any],
+    shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    plugins: Sequence[str] = (),
+    seed: int = 0,
+) -> nn.Module:
+    """The network of a candidate, not trained, on the CPU: for use in code of yours.
+
+    Arguments as of `ablate.cost`. Its weights are those with which the trial of that seed begins; random
+    generators are left as they were. `network(x, c_noise, labels)` takes x (B, C, H, W), the noise label
+    c_noise (B,) and labels (B,) or None; it gives (B, C, H, W), twice the channels where it learns its
+    variance. Raises InputError for what a study would refuse.
+    """
+    from ablate.errors import in_python
+    from ablate.study.models import build as build_model
+
+    with in_python():
+        return build_model(candidate, shape, classes, tuple(plugins), seed)
 
 
 def published() -> pd.DataFrame:

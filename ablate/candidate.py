@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -98,13 +98,16 @@ def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candi
     return fill(Candidate, spec, catalog, path)
 
 
-def misfits(candidate: Candidate, data: Data | None, setting: Setting, path: Path = ()) -> list[Problem]:
+def misfits(
+    candidate: Candidate, data: Data | None, setting: Setting, path: Path = (), provided: Iterable[str] = ()
+) -> list[Problem]:
     """Why these components cannot work together or on such data; empty if they can.
 
     Decided by what the components say that they provide, require and exclude, never by name.
+    provided: what else there is, where no data are named.
     """
     parts = list(candidate.parts(path))
-    provided = frozenset().union(*(part.provides() for _, part in parts), data.provides() if data else ())
+    provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
     problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"

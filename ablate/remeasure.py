@@ -21,6 +21,7 @@ from ablate.errors import InputError
 from ablate.evaluate import NotFiniteError, measure
 from ablate.files import TEMPORARY, sweep, write_json
 from ablate.isolation import watched
+from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.memory import out_of_memory, release_memory
 from ablate.registry import Catalog
@@ -128,6 +129,33 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     candidate = variant(job, known)
     evaluation = fill(Evaluation, asked["evaluation"], known)
     data = data_of(job, known)
+    learner, dataset, kept = restored(job, folder, candidate, data)
+    averages = averages_of(learner, kept, asked["averages"])
+    rows, _ = measure(
+        candidate,
+        learner.process,
+        data.setting(),
+        learner.network,
+        averages,
+        dataset,
+        evaluation,
+        job["seed"],
+        learner.images_seen,
+        Path(job["cache"]),
+        device,
+        pause,
+        learner.companion_network,
+    )
+    cost = sample_gflops(candidate, data.setting(), job["gflops"])
+    return [{**row, "sample_gflops": cost} for row in rows]
+
+
+def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[Learner, Dataset, Snapshots]:
+    """A trial's learner as it was at its end, the data that it was trained on, and its snapshots.
+
+    Raises InputError where its weights are gone or do not fit, OtherDataError where the data are others.
+    """
+    device = torch.device(job["device"])
     dataset = dataset_for(job, data)
     images = images_of(data, job["cache"], device)
     checkpoint = newest(folder / "checkpoint", str(device))
@@ -148,27 +176,10 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         raise InputError(told, str(folder / "checkpoint")) from None
     kept = Snapshots(folder / "snapshots")
     kept.expect(checkpoint.facts.get("snapshots", {}))
-    averages = _averages(learner, kept, asked["averages"])
-    rows, _ = measure(
-        candidate,
-        learner.process,
-        data.setting(),
-        learner.network,
-        averages,
-        dataset,
-        evaluation,
-        job["seed"],
-        learner.images_seen,
-        Path(job["cache"]),
-        device,
-        pause,
-        learner.companion_network,
-    )
-    cost = sample_gflops(candidate, data.setting(), job["gflops"])
-    return [{**row, "sample_gflops": cost} for row in rows]
+    return learner, dataset, kept
 
 
-def _averages(learner: Learner, kept: Snapshots, wanted: list[str | float] | None) -> dict[str, Any]:
+def averages_of(learner: Learner, kept: Snapshots, wanted: list[str | float] | None) -> dict[str, Any]:
     """The averages that are asked for, by label or by relative length; the study's own where none is."""
     ema = learner.candidate.ema
     held = {**learner.average.weights(), **ema.measured(learner.average, kept)}

@@ -36,6 +36,12 @@ class Step(NamedTuple):
     companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
 
 
+def new_network(candidate: Candidate, setting: Setting, seed: int, device: torch.device) -> nn.Module:
+    """The network of a candidate as it is before the first step of the trial with that seed."""
+    seed_everything(seed, "weights", 0)
+    return _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+
+
 class Learner:
     """A candidate's network, optimizer and averages, and how far they have come."""
 
@@ -48,8 +54,7 @@ class Learner:
         self.device = device
         self.seed = seed
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
-        seed_everything(seed, "weights", 0)
-        self.network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+        self.network: nn.Module = new_network(candidate, setting, seed, device)
         seed_everything(seed, "uncertainty", 0)
         self.uncertainty = _made(candidate.weighting, candidate.weighting.build, device)
         self.process = candidate.process(images.sigma_data, self.uncertainty)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate import launches
-from ablate.errors import InputError, did_you_mean
+from ablate.errors import InputError, did_you_mean, in_python
 from ablate.files import nameable
 from ablate.records import unsealed
 from ablate.names import Names
@@ -28,6 +28,7 @@ from ablate.trial import STATIC
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor, nn
 
 
 def load(folder: str | Path) -> Results:
@@ -175,6 +176,45 @@ class Results:
     def baseline(self) -> Candidate | None:
         """The candidate that the lock names as the baseline, if it has a trial."""
         return next((c for c in self.candidates if c.baseline), None)
+
+    # --- what was trained ------------------------------------------------------------------------
+
+    def network(
+        self, trial: str, average: str | float | None = None, device: str = "cpu", plugins: Sequence[str] = ()
+    ) -> nn.Module:
+        """The trained network of a trial, in eval mode, with averaged weights.
+
+        trial: its name, as in the column `trial` of `trials`. average: the label of one (`ema` in `metrics`), a
+        relative length to rebuild; the one that the study measures by default. device: `cpu`, `cuda` or `auto`.
+        plugins: files or packages; one stands in for a file of the same name that has moved.
+
+        `network(x, c_noise, labels)` as for `ablate.build`. Raises InputError where the trial's weights were not
+        kept, a plugin is missing, or the source or the data are not those that it was trained with.
+        """
+        from ablate import trained
+
+        with in_python():
+            return trained.network(self.path, trial, average, device, plugins, self.lock.get("kept"))
+
+    def sample(
+        self,
+        trial: str,
+        n: int | None = None,
+        average: str | float | None = None,
+        device: str = "auto",
+        plugins: Sequence[str] = (),
+    ) -> Tensor:
+        """Images of a trial, (n, C, H, W) uint8 on the CPU, by its own solver, guidance and random draws.
+
+        They are those that the trial's metrics were measured on, bit for bit on the same device with as many threads:
+        the first n of them, all by default. More than were measured are drawn as `ablate evaluate --samples n` draws
+        them, with labels in the shares of n. Latents are decoded where the study decodes them. The other arguments,
+        and what is refused, are as for `network`.
+        """
+        from ablate import trained
+
+        with in_python():
+            return trained.sample(self.path, trial, n, average, device, plugins, self.lock.get("kept"))
 
     # --- what it means ---------------------------------------------------------------------------
 

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ablate.candidate import Candidate
 from ablate.component import create
+from ablate.datasets import cache_folder as cache_folder
 from ablate.datasets import told
 from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
 from ablate.errors import InputError, SpecError, did_you_mean
@@ -174,11 +173,6 @@ def choose_device(named: str) -> str:
     if named == "cuda" and not able:
         raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")
     return "cuda" if able and named != "cpu" else "cpu"
-
-
-def cache_folder() -> Path:
-    """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
 
 
 def usable(cache: Path) -> Path:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.candidate import compose, cost_of
+from ablate.candidate import Candidate, compose, cost_of, misfits
 from ablate.component import Setting
-from ablate.errors import InputError, Problem, SpecError
+from ablate.errors import InputError, SpecError
+from ablate.isolation import isolated
 from ablate.registry import catalog
 from ablate.study.yaml import Document, read
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ablate.flops import Cost
 
 
@@ -28,6 +31,36 @@ def cost(
     plugins: tuple[str, ...] = (),
 ) -> Cost:
     """What `ablate.cost` gives. Raises InputError for what cannot be composed or built."""
+    made, setting = _made(candidate, shape, classes, plugins)
+    return cost_of(made.backbone, setting)
+
+
+def build(
+    candidate: str | Path | Mapping[str, Any],
+    shape: tuple[int, int, int] | None,
+    classes: int | None,
+    plugins: tuple[str, ...],
+    seed: int,
+) -> nn.Module:
+    """What `ablate.build` gives. Raises InputError for what cannot be composed or built."""
+    made, setting = _made(candidate, shape, classes, plugins)
+    cost_of(made.backbone, setting)  # what cannot be built, or fits into no machine, is told in one message
+
+    import torch
+
+    from ablate.train import new_network
+
+    with isolated():
+        return new_network(made, setting, seed, torch.device("cpu"))
+
+
+def _made(
+    candidate: str | Path | Mapping[str, Any],
+    shape: tuple[int, int, int] | None,
+    classes: int | None,
+    plugins: tuple[str, ...],
+) -> tuple[Candidate, Setting]:
+    """The candidate and what its network sees. Raises InputError for what a study would refuse."""
     where = None
     if isinstance(candidate, str | Path):
         where = str(candidate)
@@ -41,9 +74,10 @@ def cost(
         raise InputError("which shape? Give shape=(channels, height, width)", where)
     setting = Setting((int(wanted[0]), int(wanted[1]), int(wanted[2])), classes if classes is not None else own_classes)
     made = compose(spec, catalog(plugins))
-    reasons = [
-        Problem(path, reason) for path, part in made.backbone.parts(("backbone",)) if (reason := part.refuse(setting))
-    ]
-    if reasons:
-        raise SpecError(reasons, where)
-    return cost_of(made.backbone, setting)
+    problems = misfits(made, None, setting, provided={"labels"} if setting.classes else ())
+    if own_shape is not None:  # a known network: what its training or its data would bring is not in its file
+        asked = {f"needs {capability!r}" for capability in made.backbone.requires()}
+        problems = [p for p in problems if p.path != ("backbone",) or not any(one in p.message for one in asked)]
+    if problems:
+        raise SpecError(problems, where)
+    return made, setting
