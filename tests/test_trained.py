@@ -105,9 +105,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_a_study_refuses_has_no_cost_and_is_not_built_and_says_the_same(name):
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(InputError) as told:
         ablate.plan({"study": "x", "data": "digits", "base": WRONG[name], "budget": {"steps": 2}})
     for ask in (ablate.cost, ablate.build):
         with pytest.raises(SpecError) as said:
             ask(WRONG[name], (1, 8, 8), 10)
-        assert [p.message for p in said.value.problems] == [p.message for p in told.value.problems]
+        assert all(f"base.{problem}" in str(told.value) for problem in said.value.problems)
