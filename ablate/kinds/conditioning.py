@@ -34,13 +34,16 @@ class Modulation(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """Where a conditioning is put in."""
+    """Where a conditioning is put in, or a fusion. None: the backbone does not say."""
 
     width: int  # channels of the features that pass by
     embedding: int  # width E of the context's vectors
     branches: int = 2  # residual branches of a block (attention and MLP: 2)
     heads: int = 1  # attention heads, where the conditioning attends
     zero_init: bool = True  # whether what the conditioning would start at zero does so
+    block: int | None = None  # which block it is in or before, from 0 in the order of the forward pass
+    blocks: int | None = None  # how many blocks the network has
+    resolution: tuple[int, int] | None = None  # (H, W) of the feature maps, or of the grid of tokens
 
 
 class Conditioning(Component):

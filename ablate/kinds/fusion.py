@@ -10,6 +10,8 @@ from ablate.component import Component
 if TYPE_CHECKING:
     from torch import nn
 
+    from ablate.kinds.conditioning import Site
+
 
 class Fusion(Component):
     """Used where a network has long skips: (d, s) -> y, with y shaped like d, or with more channels."""
@@ -19,6 +21,13 @@ class Fusion(Component):
     def channels(self, channels: int, skip_channels: int) -> int:
         """Channels of y: those of d, unless the fusion leaves it to the block that follows to reduce them."""
         return channels
+
+    def build_at(self, channels: int, skip_channels: int, site: Site) -> nn.Module:
+        """What a backbone calls: `build`, for a fusion that is the same at all places; one that is not overrides this.
+
+        site: the block that follows, how many blocks there are, and the resolution (H, W) of d and s.
+        """
+        return self.build(channels, skip_channels, site.embedding)
 
     @abstractmethod
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
     from ablate_zoo.backbone.unet import UNet
 
 
+RESIDUAL = ("residual", "residual_conv")  # changes of size that are blocks
+
+
 class Cells:
     """Makes the steps of encoder, middle and decoder."""
 
     def __init__(self, config: UNet, setting: Setting) -> None:
         self.config = config
         self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
-        self.side = min(setting.shape[1:])
+        self.shape = setting.shape[1:]
+        self.side = min(self.shape)
+        steps = [*config.encoder, *config.decoder]
+        ways = {"down": config.down, "up": config.up, None: "residual"}
+        self.blocks = 2 + sum(ways[step.resample] in RESIDUAL for step in steps)  # two in the middle
+        self.made = 0  # blocks so far, which are made in the order of the forward pass
 
     def make(self, step: Step) -> nn.Module:
         """One step of encoder or decoder."""
@@ -36,7 +44,7 @@ class Cells:
         if step.skip is None:
             return Cell(self._block(step), self._attention(step.outputs) if attends else None)
         attends = attends and (step.last or config.decoder_attention == "every_block")
-        fusion = config.fusion.build(step.before, step.skip, self.embedding)
+        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
         return Cell(self._block(step), self._attention(step.outputs) if attends else None, fusion)
 
     def middle(self) -> list[nn.Module]:
@@ -52,7 +60,8 @@ class Cells:
 
     def _block(self, step: Step, project: bool = False) -> nn.Module:
         config, how = self.config, self.config.conditioning
-        site = Site(step.outputs, self.embedding, branches=1, heads=config.heads_of(step.outputs))
+        site = self._site(step.outputs, step)
+        self.made += 1
         return ResidualBlock(
             step.inputs,
             step.outputs,
@@ -68,6 +77,11 @@ class Cells:
             project,
         )
 
+    def _site(self, width: int, step: Step) -> Site:
+        height, across = (side >> step.level for side in self.shape)
+        heads = self.config.heads_of(width)
+        return Site(width, self.embedding, 1, heads, block=self.made, blocks=self.blocks, resolution=(height, across))
+
     def _attention(self, channels: int) -> nn.Module:
         kind = SelfAttention if self.config.attention == "full" else LinearAttention
         attention = kind(channels, self.config.heads_of(channels))
@@ -77,7 +91,7 @@ class Cells:
     def _resample(self, step: Step) -> nn.Module:
         assert step.resample is not None
         way = self.config.down if step.resample == "down" else self.config.up
-        if way in ("residual", "residual_conv"):
+        if way in RESIDUAL:
             return self._block(step, project=way == "residual_conv")
         weights = way in ("strided_conv", "nearest_conv")
         return maps.Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")

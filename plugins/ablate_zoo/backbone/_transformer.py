@@ -91,8 +91,10 @@ class Transformer(Backbone):
         near = min(fits, key=lambda p: abs(p - self.patch))
         return f"patch {self.patch} does not divide {height}×{width}; the nearest that does: {near}"
 
-    def _site(self, branches: int) -> Site:
-        return Site(self.width, self.width, branches, self.heads, self.zero_init)
+    def _site(self, branches: int, setting: Setting, block: int | None = None) -> Site:
+        _, height, width = setting.shape
+        grid = height // self.patch, width // self.patch
+        return Site(self.width, self.width, branches, self.heads, self.zero_init, block, self.depth, grid)
 
     def _outputs(self, setting: Setting) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
@@ -105,7 +107,7 @@ class Transformer(Backbone):
         size = self.width // self.heads if self.positions == "rope" else self.width
         kind = {"sincos": SinCos2d, "learned": Learned, "rope": Rope2d}[self.positions]
         positions = kind(height // self.patch, width // self.patch, size)
-        sequence = self.conditioning.sequence(self._site(2))
+        sequence = self.conditioning.sequence(self._site(2, setting))
         return PatchTokens(setting.shape, self.patch, self.width, self._outputs(setting), positions, sequence)
 
     def _condition(self, setting: Setting, time_mlp: bool = True) -> LevelAndClass:
@@ -116,16 +118,16 @@ class Transformer(Backbone):
         label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
         return LevelAndClass(level, label)
 
-    def _blocks(self) -> list[Block]:
-        return [self._block(self.drop_path * i / max(self.depth - 1, 1)) for i in range(self.depth)]
+    def _blocks(self, setting: Setting) -> list[Block]:
+        return [self._block(i, setting) for i in range(self.depth)]
 
-    def _block(self, drop_path: float) -> Block:
+    def _block(self, index: int, setting: Setting) -> Block:
         from ablate_zoo.modules import attention
         from ablate_zoo.modules.mlp import mlp
         from ablate_zoo.modules.norms import norm, query_key_norm
         from ablate_zoo.modules.transformer_block import Block, LayerScale, Residual
 
-        site = self._site(2)
+        site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
         modulation = self.conditioning.modulation(site)
         places = {"pre": ("before",), "post": ("behind",), "sandwich": ("before", "after")}[self.norm_placement]
 
@@ -150,7 +152,7 @@ class Transformer(Backbone):
         from ablate_zoo.modules.norms import norm
         from ablate_zoo.modules.transformer_block import Head
 
-        modulation = self.conditioning.head(self._site(1))
+        modulation = self.conditioning.head(self._site(1, setting))
         last = norm(self.norm, self.width, self._affine(modulation))
         return Head(last, self.width, self._outputs(setting) * self.patch**2, modulation)
 

@@ -20,6 +20,6 @@ class DiT(Transformer):
         """See `ablate_zoo.modules.dit`."""
         from ablate_zoo.modules import dit
 
-        blocks, head = self._blocks(), self._head(setting)
+        blocks, head = self._blocks(setting), self._head(setting)
         dit.begin(blocks, head, self.zero_init)
         return dit.DiT(self._condition(setting), self._tokens(setting), blocks, head)

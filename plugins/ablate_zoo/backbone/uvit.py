@@ -41,16 +41,16 @@ class UViT(Transformer):
         from ablate_zoo.modules import uvit
         from ablate_zoo.modules.attention import xavier, zero
 
-        tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks()
+        tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks(setting)
         half = self.depth // 2
         skips = [
             uvit.LongSkip(
-                self.fusion.build(self.width, self.width, self.width),
+                self.fusion.build_at(self.width, self.width, self._site(2, setting, i)),
                 self.fusion.channels(self.width, self.width),
                 self.width,
                 tokens.grid,
             )
-            for _ in range(half)
+            for i in range(self.depth - half, self.depth)
         ]
         outputs = self._outputs(setting)
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
