@@ -105,7 +105,8 @@ def test_its_own_tests_pass(beside, tmp_path):
 def test_a_study_uses_it_beside_ours(beside, study, executor):
     if executor == "ray":
         pytest.importorskip("ray")
-    given = ("--executor", executor, "--device", "cpu", *(("--workers", "1") if executor == "ray" else ()))
+    alone = ("--set", "executor={type: ray, workers: 1, cpus: 1}") if executor == "ray" else ()
+    given = ("--executor", executor, "--device", "cpu", *alone)
     ran = ablate("run", study, *given, python=beside, cwd=study.parent)
     assert ran.returncode == 0, ran.stderr
     folder = study.parent / "results" / "lora"

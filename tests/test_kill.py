@@ -40,7 +40,7 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
 OPTIONS = {
     "local": ("--executor", "local"),
-    "ray": ("--executor", "ray", "--workers", "1"),
+    "ray": ("--executor", "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"),  # one thread, as undisturbed
     "within": ("--executor", "local", "--set", "executor={type: local, in_process: true}"),  # starts sooner
 }
 
