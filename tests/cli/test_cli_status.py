@@ -11,6 +11,7 @@ import pytest
 
 from ablate import records
 from ablate.cli.signs import driven, unfinished
+from ablate.files import write_json
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, withi
 def test_status_tells_what_all_left_out(folder, within):
     held = json.loads((folder / "lock.json").read_text())
     held["left_out"] = {"backbone": {"uvit": "backbone 'uvit' needs 'tokens', which nothing here provides"}}
-    (folder / "lock.json").write_text(json.dumps(held))
+    write_json(folder / "lock.json", records.sealed(held))
     line = "vary.backbone: all leaves out uvit: backbone needs 'tokens', which nothing here provides"
     assert line in within("status", folder).stdout
     assert json.loads(within("status", folder, "--json").stdout)["left_out"] == [line]

@@ -154,7 +154,7 @@ def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
     mine.write_text(mine.read_text().replace("# RAISE", "# better so"))
     held, said = read_json(folder / "out" / "lock.json"), []
     held["left_out"] = {"weighting": {"other": "weighting 'other' needs 'more', which nothing here provides"}}
-    write_json(folder / "out" / "lock.json", held)
+    write_json(folder / "out" / "lock.json", records.sealed(held))
     made = launch(folder / "mine.yaml", out=folder / "out", profile="tiny", executor="local", say=said.append)
     left = "warning: vary.weighting: all leaves out other: weighting needs 'more', which nothing here provides"
     assert left in said, "it was told at the first launch, and is again"
