@@ -39,7 +39,8 @@ class Step(NamedTuple):
 def new_network(candidate: Candidate, setting: Setting, seed: int, device: torch.device) -> nn.Module:
     """The network of a candidate as it is before the first step of the trial with that seed."""
     seed_everything(seed, "weights", 0)
-    return _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    return network
 
 
 class Learner:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -63,7 +64,9 @@ class Ledger:
         self._seed = seed
         self._objectives = objectives
         self.constraints = tuple(constraints)
-        self._directions = ["maximize" if o.larger_is_better else "minimize" for o in objectives]
+        self._directions: list[Literal["minimize", "maximize"]] = [
+            "maximize" if o.larger_is_better else "minimize" for o in objectives
+        ]
         self._proposals, self._total = plan_candidates(space, design)
         self.searches = space.proposals(design) is None  # whether a sampler finds the candidates
         self._listed = {key(proposal): i for i, proposal in enumerate(self._proposals)}

@@ -47,7 +47,8 @@ def _solvers(results: Results) -> list[str]:
         return []
     off = rows[rows["solver_error"].abs() > TOLERATED].drop_duplicates(["candidate", "solver_error"])
     lines = []
-    for (solver, nfe, error), of in off.groupby(["solver", "nfe", "solver_error"], sort=False):
+    for _, of in off.groupby(["solver", "nfe", "solver_error"], sort=False):
+        solver, nfe, error = of["solver"].iloc[0], float(of["nfe"].iloc[0]), float(of["solver_error"].iloc[0])
         names = list(dict.fromkeys(of["candidate"]))
         who = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         much = f"{abs(error):.1%}".replace("%", " %")
