@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from ablate.component import Component
-    from ablate.flops import Cost
-    from ablate.registry import Catalog
+    from ablate.candidates.flops import Cost
+    from ablate.discovery.catalog import Catalog
     from ablate.results import Results
+    from ablate.spec.component import Component
 
 __version__ = "0.1.0"
 __all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "run"]
@@ -76,7 +76,7 @@ def plan(study: str | Path | Mapping[str, Any], *, plugins: Sequence[str] = (), 
 
 def catalog(plugins: Sequence[str] = ()) -> Catalog:
     """All components that are installed, and those of local plugin files."""
-    from ablate.registry import catalog as make
+    from ablate.discovery.catalog import catalog as make
 
     return make(tuple(plugins))
 

@@ -1,8 +1,8 @@
 """All that a plugin author imports. Importing it does not import torch."""
 
-from ablate.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, slot
+from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
-from ablate.hooks import hookimpl
+from ablate.io.weights import WeightsFile
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip, Norms
@@ -28,7 +28,7 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
-from ablate.weights import WeightsFile
+from ablate.spec.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, slot
 
 __all__ = [
     "Assignment",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ablate
-from ablate.component import Setting
+from ablate.spec.component import Setting
 
 DEPTH, WIDTH, HEADS, PATCH, CLASSES, BATCH = 6, 192, 3, 2, 1000, 64
 SHAPE = (4, 16, 16)

@@ -20,13 +20,13 @@ from typing import Any
 import bench
 import torch
 
-from ablate.candidate import Candidate
-from ablate.footprint import footprint
-from ablate.memory import Gauge
-from ablate.registry import catalog
+from ablate.candidates.candidate import Candidate
+from ablate.discovery.catalog import catalog
+from ablate.runtime.memory import Gauge
 from ablate.study.launch import cache_folder
 from ablate.study.load import load_study
-from ablate.train import Images, Learner
+from ablate.training.learner import Images, Learner
+from ablate.training.memory_estimate import footprint
 
 STUDY = Path(__file__).parents[1] / "studies" / "precision.yaml"
 COLUMNS = (

@@ -25,14 +25,14 @@ import bench
 import numpy as np
 import torch
 
-from ablate.candidate import compose
-from ablate.component import Setting
-from ablate.images import Images
+from ablate.candidates.candidate import compose
+from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
 from ablate.kinds.probe import Probe
-from ablate.probing import SPACING, SPACING_IMAGES, Probing
-from ablate.registry import catalog
-from ablate.train import Learner
+from ablate.spec.component import Setting
+from ablate.training.images import Images
+from ablate.training.learner import Learner
+from ablate.training.probing import SPACING, SPACING_IMAGES, Probing
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "small": ({"type": "dit", "patch": 4, "depth": 4, "width": 128, "heads": 4}, (1, 16, 16), 64),

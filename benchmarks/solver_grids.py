@@ -3,7 +3,7 @@
     python benchmarks/solver_grids.py [--csv FILE] [--deviation 0.5] [--table]
 
 Every solver with every schedule and grid that it runs on, `karras` also up to the schedule's own end
-(`sigma_max` none), at 8 to 50 evaluations, for Gaussian data of some deviations; `ablate.moments`
+(`sigma_max` none), at 8 to 50 evaluations, for Gaussian data of some deviations; `ablate.evaluation.solver_bias`
 computes it exactly, without a sample. The peer is the exact answer, 0. A solver's other fields are
 its defaults. `--table` prints the table of README.md: the deviation 0.5 in percent. Seconds to run.
 """
@@ -18,12 +18,12 @@ from typing import Any, get_args
 
 import bench
 
-from ablate.component import create
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
+from ablate.evaluation.solver_bias import deviation_error
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
-from ablate.moments import deviation_error
-from ablate.registry import catalog
+from ablate.spec.component import create
 
 EVALUATIONS = (8, 12, 16, 25, 32, 50)
 DEVIATIONS = (0.25, 0.5, 1.0)

@@ -21,8 +21,8 @@ import bench
 import torch
 from torch import Tensor, nn
 
-from ablate.candidate import Candidate, compose
-from ablate.registry import catalog
+from ablate.candidates.candidate import Candidate, compose
+from ablate.discovery.catalog import catalog
 from ablate.study.load import load_study
 
 STUDY = Path(__file__).parents[1] / "studies" / "dit_conditioning.yaml"

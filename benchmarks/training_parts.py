@@ -21,8 +21,8 @@ import bench
 import torch
 
 from ablate.api import Ema, Setting
-from ablate.candidate import compose
-from ablate.registry import catalog
+from ablate.candidates.candidate import compose
+from ablate.discovery.catalog import catalog
 
 SETTING = Setting((4, 32, 32), 1000)
 DIT_S_2 = {"type": "dit", "patch": 2, "depth": 12, "width": 384, "heads": 6}

@@ -24,9 +24,9 @@ import bench
 import torch
 from torch import Tensor, nn
 
-from ablate.candidate import cost_of
-from ablate.component import Setting
-from ablate.registry import catalog
+from ablate.candidates.candidate import cost_of
+from ablate.discovery.catalog import catalog
+from ablate.spec.component import Setting
 
 SETTING = Setting((3, 32, 32), None)
 COLUMNS = ("network", "heads", "params", "macs", "device", "threads", "batch", "clock", "ours_ms", "peer_ms")
@@ -133,7 +133,7 @@ def measure(shape: Shape, asked: argparse.Namespace) -> dict[str, Any]:
 
 def macs(make: Callable[[Shape], nn.Module], shape: Shape) -> int:
     """Multiply-accumulates of the peer, counted as ours are."""
-    from ablate.flops import measure as count
+    from ablate.candidates.flops import measure as count
 
     class Called(nn.Module):
         def __init__(self) -> None:

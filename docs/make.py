@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate import text
 from ablate.cli import interface
 from ablate.cli.describe import describe, summary
-from ablate.component import Component
-from ablate.registry import Catalog, Entry, catalog
+from ablate.discovery.catalog import Catalog, Entry, catalog
+from ablate.io import text
+from ablate.spec.component import Component
 from ablate.study.jsonschema import study_schema
 from ablate.testing import checks
 

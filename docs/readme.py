@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ablate import text
+from ablate.discovery.catalog import Catalog, catalog
+from ablate.discovery.provenance import SCHEME
 from ablate.errors import InputError
-from ablate.provenance import SCHEME
-from ablate.registry import Catalog, catalog
+from ablate.io import text
 from ablate.results import Results, load
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict

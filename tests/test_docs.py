@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 
 DOCS = Path(__file__).parents[1] / "docs"
 STRANGERS = {entry.distribution for entry in catalog().entries()} - {"ablate"}

@@ -50,7 +50,7 @@ def run_here(file: Path, out: Path) -> tuple[int, str]:
     told = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told), pytest.raises(SystemExit) as ended:
         patch.setenv("ABLATE_CACHE", str(CACHE))
-        patch.setattr("ablate.patient.SECONDS", LONG)
+        patch.setattr("ablate.runtime.patient.SECONDS", LONG)
         with contextlib.redirect_stdout(io.StringIO()):
             main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["within"]])
     return int(str(ended.value.code)), errors(told.getvalue())

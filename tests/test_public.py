@@ -22,7 +22,7 @@ def test_no_module_is_called_like_a_public_function():
 
 
 def test_the_public_functions_are_there_and_survive_imports():
-    import ablate.registry
+    import ablate.discovery.catalog
     import ablate.study.plan
 
     assert all(callable(getattr(ablate, name)) for name in ablate.__all__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 from ablate.results.verdict import verdict
 
 ROOT = Path(__file__).parents[1]

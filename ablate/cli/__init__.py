@@ -13,10 +13,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     import sys
     import traceback
 
-    from ablate import stdout
     from ablate.cli.app import app
     from ablate.cli.outcome import DEFECT, complain
-    from ablate.patient import telling
+    from ablate.runtime import stdout
+    from ablate.runtime.patient import telling
 
     try:
         with telling(complain):

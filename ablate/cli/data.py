@@ -77,8 +77,8 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
 
     import numpy as np
 
-    from ablate.files import write_atomic
-    from ablate.preview import contact_sheet
+    from ablate.evaluation.preview import contact_sheet
+    from ablate.io.files import write_atomic
 
     hashes: list[bytes] = []
     labelled: list[bytes] = []

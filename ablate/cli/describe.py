@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from ablate.component import Choice, Component, Extent, Range, When, default_name, slot_kind
 from ablate.errors import InputError
+from ablate.spec.component import Choice, Component, Extent, Range, When, default_name, slot_kind
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from ablate.registry import Catalog, Entry
+    from ablate.discovery.catalog import Catalog, Entry
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 

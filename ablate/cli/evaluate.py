@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ablate.results import Results
-    from ablate.study.remeasure import Remeasured
+    from ablate.study.evaluate import Remeasured
 
 
 def evaluate(
@@ -55,7 +55,7 @@ def evaluate(
     """
     from ablate.cli.terminal import say as tell
     from ablate.errors import InputError
-    from ablate.study.remeasure import Request, remeasure
+    from ablate.study.evaluate import Request, remeasure
 
     try:
         calls = [int(part) for part in nfe.split(",")] if nfe else []

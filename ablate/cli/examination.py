@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.cli.terminal import size
-from ablate.component import Component, Setting
 from ablate.errors import InputError, SpecError
 from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor
 from ablate.kinds.features import Features
+from ablate.spec.component import Component, Setting
 
 if TYPE_CHECKING:
-    from ablate.registry import Entry
+    from ablate.discovery.catalog import Entry
 
 Found = tuple[str, bool | str | None, str]
 AWAY = "not here"
@@ -84,8 +84,8 @@ def machine() -> Iterator[Found]:
 
 def plugins() -> Iterator[Found]:
     """Every entry point with what it brings, and what could not be loaded."""
-    from ablate.hooks import GROUP
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
+    from ablate.discovery.hooks import GROUP
 
     known = catalog()
     for point in importlib.metadata.entry_points(group=GROUP):
@@ -135,7 +135,7 @@ def features() -> Iterator[Found]:
 
 def autoencoders() -> Iterator[Found]:
     """Each autoencoder: whether what reads its weights is installed, and who says where they lie."""
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries("autoencoder"):
         assert issubclass(entry.cls, Autoencoder)
@@ -154,7 +154,7 @@ def autoencoders() -> Iterator[Found]:
 
 def executors() -> Iterator[Found]:
     """Each executor: whether it can run here."""
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries("executor"):
         assert issubclass(entry.cls, Executor)
@@ -183,7 +183,7 @@ def cache() -> Iterator[Found]:
 
 
 def _components(kind: str, look: Callable[[Component], str]) -> Iterator[Found]:
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries(kind):
         part = _default(entry)
@@ -202,7 +202,7 @@ def _components(kind: str, look: Callable[[Component], str]) -> Iterator[Found]:
 
 def _default(entry: Entry) -> Component | str:
     """The component with its defaults; where it has none for some field, what a study has to say."""
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     try:
         return catalog().create(entry.kind, {"type": entry.full_name})

@@ -13,7 +13,7 @@ from textwrap import dedent, wrap
 from typing import Any
 
 from ablate import api
-from ablate.component import Component
+from ablate.spec.component import Component
 
 WIDTH = 100
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -116,7 +116,7 @@ def _named(word: str, of: Any) -> type | None:
     found = getattr(module, word, None) or getattr(api, word, None)
     if not inspect.isclass(found) or issubclass(found, Component) or issubclass(found, BaseException):
         return None
-    ours = found.__module__.startswith(("ablate.kinds.", "ablate.component")) or found.__module__ == of.__module__
+    ours = found.__module__.startswith(("ablate.kinds.", "ablate.spec.component")) or found.__module__ == of.__module__
     described = is_dataclass(found) or vars(found).get("__annotations__") or inspect.isabstract(found)
     return found if ours and (described or getattr(found, "_is_protocol", False)) and _spoken(found) else None
 

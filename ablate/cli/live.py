@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Self
 from ablate.cli.outcome import hush
 from ablate.cli.standing import Standing, best_front
 from ablate.cli.terminal import console, duration, lively, say
-from ablate.columns import Column, layout
+from ablate.io.columns import Column, layout
+from ablate.io.text import label, message
 from ablate.results.numbers import number
-from ablate.text import label, message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ablate.candidates.trial import Constraint, Objective
     from ablate.engine import Progress, Running
-    from ablate.trial import Constraint, Objective
 
 EVERY = 30.0  # seconds between two plain lines on how far it is
 FRONT_ROWS = 8

@@ -10,9 +10,9 @@ import typer
 from ablate.cli.options import Device, Json, PluginFiles
 
 if TYPE_CHECKING:
-    from ablate.compare import Seen
+    from ablate.discovery.catalog import Catalog
+    from ablate.evaluation.compare import Seen
     from ablate.kinds.metric import Metric
-    from ablate.registry import Catalog
 
 USUAL = ("fd", "kid")
 FORMS = "a folder, a .zip, an .npz (arr_0, or images) or an .npy"
@@ -51,10 +51,10 @@ def metrics(
 
     import torch
 
-    from ablate.compare import compare
+    from ablate.discovery.catalog import catalog
     from ablate.errors import InputError, did_you_mean
+    from ablate.evaluation.compare import compare
     from ablate.pictures import Colour, open_pictures
-    from ablate.registry import catalog
     from ablate.study.launch import cache_folder, choose_device, usable
 
     if colour not in get_args(Colour):

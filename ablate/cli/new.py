@@ -23,8 +23,8 @@ def new(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
 ) -> None:
     """Write a plugin to begin with: pyproject.toml, one module with one component, and its test."""
-    from ablate.files import nameable
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
+    from ablate.io.files import nameable
 
     kinds = sorted(path.name.removesuffix(".py.j2") for path in TEMPLATES.glob("*.py.j2") if path.name not in COMMON)
     if kind not in kinds:

@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ablate import stdout
 from ablate.errors import InputError
-from ablate.text import message as fit
+from ablate.io.text import message as fit
+from ablate.runtime import stdout
 
 DONE, SOME_FAILED, WRONG_INPUT, DEFECT, INTERRUPTED = 0, 1, 2, 70, 130
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from ablate.registry import Catalog
+    from ablate.discovery.catalog import Catalog
 
 SUFFIXES = (".png", ".svg", ".pdf")
 SIGMA_DATA = 0.5  # of the data for which weights are drawn
@@ -40,7 +40,7 @@ def picture(kind: str, name: str | None, out: Path | None, known: Catalog) -> Pa
     name: the one that stands out; None: all alike. out: a .png, .svg or .pdf file; `<kind>-<name>.png`
     in the working directory by default. Raises InputError for a kind that has no curve.
     """
-    from ablate.files import nameable, write_with
+    from ablate.io.files import nameable, write_with
     from ablate.results.figures import style
 
     if kind not in DRAWINGS:

@@ -12,10 +12,10 @@ import typer
 from ablate.cli import check, new
 from ablate.cli.options import Json, PluginFiles
 from ablate.cli.outcome import Command, complain
-from ablate.stdout import kept
+from ablate.runtime.stdout import kept
 
 if TYPE_CHECKING:
-    from ablate.registry import Broken, Catalog, Entry
+    from ablate.discovery.catalog import Broken, Catalog, Entry
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command(cls=Command)(check.check)
@@ -55,7 +55,7 @@ def show(
     """Show a component: what it does, its fields, what it needs, and where its source is."""
     from ablate.cli.describe import describe, told
     from ablate.cli.terminal import emit_json, say
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     known = catalog(tuple(plugin or ()))
     for one in known.broken:
@@ -83,7 +83,7 @@ def show(
 
 def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None:
     from ablate.cli.terminal import emit_json, say, table
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     known = catalog(tuple(plugin))
     entries = sorted(known.entries(kind), key=lambda e: (e.kind, e.name, e.distribution))

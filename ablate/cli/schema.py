@@ -12,8 +12,8 @@ def schema(plugin: PluginFiles = None) -> None:
     study.schema.json, and as the first line of a study: # yaml-language-server: $schema=study.schema.json
     """
     from ablate.cli.terminal import emit_json
-    from ablate.registry import catalog
-    from ablate.stdout import kept
+    from ablate.discovery.catalog import catalog
+    from ablate.runtime.stdout import kept
     from ablate.study.jsonschema import study_schema
 
     with kept():

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate import launches
 from ablate.cli.options import Folder, Json
+from ablate.io import launches
 
 if TYPE_CHECKING:
     from ablate.results import Results
@@ -20,8 +20,8 @@ def show(folder: Folder, as_json: Json = False) -> None:
     """Say what was done in a study's folder: the study, its launches, the source of its components."""
     from ablate.cli.outcome import complain
     from ablate.cli.terminal import emit_json
+    from ablate.io.text import printable
     from ablate.results import load
-    from ablate.text import printable
 
     results = load(folder)
     if as_json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.files import read_json
+from ablate.io.files import read_json
 
 
 @dataclass(frozen=True)

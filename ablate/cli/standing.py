@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.names import Names
+from ablate.candidates.names import Names
 
 if TYPE_CHECKING:
-    from ablate.trial import Constraint, Objective
+    from ablate.candidates.trial import Constraint, Objective
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ def standing(results: Results) -> dict[str, Any]:
 
 def _planned(results: Results, known: int) -> int | None:
     """How many trials the first launch meant to run; None where a later one means more, or nobody can tell."""
+    from ablate.discovery.catalog import catalog
     from ablate.errors import InputError
     from ablate.kinds.design import Design, Dimension
-    from ablate.registry import catalog
     from ablate.results.unequal import ended
 
     lock = results.lock

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ablate import stdout, text
+from ablate.io import text
+from ablate.runtime import stdout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ def table(
     wrap: the one column whose cells may be broken over lines. names: those whose cells may lose their middle, the
     first by default; all others stay whole, in a block of their own where they do not fit.
     """
-    from ablate.columns import Column, drawn, layout
+    from ablate.io.columns import Column, drawn, layout
 
     held = [
         Column(

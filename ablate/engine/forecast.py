@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ablate.candidate import Candidate
+from ablate.candidates.candidate import Candidate
 from ablate.engine.progress import Running
-from ablate.isolation import TURNS
 from ablate.kinds.design import Assignment
+from ablate.runtime.isolation import TURNS
 
 ENOUGH = 0.1  # of a training: from there on its speed tells of the whole
 PATIENCE = 0.2  # seconds to wait for the end of another's step

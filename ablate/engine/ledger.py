@@ -20,12 +20,12 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
+from ablate.candidates.space import Space
+from ablate.candidates.trial import Objective
 from ablate.engine.sound import holds, key, mended, same, strange, whole
 from ablate.errors import InputError
-from ablate.files import write_with
+from ablate.io.files import write_with
 from ablate.kinds.design import Assignment, Design
-from ablate.space import Space
-from ablate.trial import Objective
 
 MOST_REFUSED = 20  # candidates refused, for each that is wanted, after which a search gives up
 ANEW = "remove it, then give the same command again: it is made anew from the records, and nothing is measured twice"

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import datasets, records, sources
-from ablate.candidate import Candidate
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.flops import Cost
+from ablate.candidates.names import Names
+from ablate.candidates.space import Space
+from ablate.candidates.trial import STATIC, Constraint, Objective, Question
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.vigil import Vigil
 from ablate.errors import InputError, SpecError
-from ablate.files import write_json
-from ablate.flops import Cost
+from ablate.io.files import write_json
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
-from ablate.names import Names
-from ablate.patient import doing, telling
-from ablate.space import Space
-from ablate.trial import STATIC, Constraint, Objective, Question
+from ablate.runtime.patient import doing, telling
+from ablate.worker import datasets, records, sources
 
 TICK = 0.25  # seconds between two looks at the workers
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
@@ -345,7 +345,7 @@ class Engine:
 
     def _sized(self, job: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
         """The job, with the memory that its training should take: counted here, where a network was counted already."""
-        from ablate.footprint import estimated
+        from ablate.training.memory_estimate import estimated
 
         called = self.plan.names(job["choices"])
         with doing(f"building the network of {called}"):

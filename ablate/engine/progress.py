@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.files import read_json
-from ablate.names import Names
+from ablate.candidates.names import Names
+from ablate.io.files import read_json
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.candidates.space import Space
 from ablate.kinds.design import Dimension
-from ablate.space import Space
 
 ROUNDING = 1e-9  # relative: up to here two values are one
 

@@ -22,11 +22,11 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
-from ablate.component import Extent
 from ablate.execute import work as jobs
 from ablate.execute.child import GRACE, SIGNALS
 from ablate.execute.pool import QueuePool
 from ablate.kinds.executor import Executor, Pool
+from ablate.spec.component import Extent
 
 TRACE = 10.0  # seconds that a worker that hangs gets to say where
 CODE = (

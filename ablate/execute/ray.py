@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from ablate.component import Extent
 from ablate.errors import InputError
 from ablate.execute import work as jobs
 from ablate.execute.pool import QueuePool
 from ablate.execute.share import Resources, Share, machine, share
 from ablate.execute.work import stop_file
 from ablate.kinds.executor import Executor, Pool, Report
+from ablate.spec.component import Extent
 
 if TYPE_CHECKING:
     from ablate.execute.cluster import Cluster

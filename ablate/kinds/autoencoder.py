@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component, Setting
+from ablate.spec.component import Component, Setting
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from ablate.component import Component
+from ablate.spec.component import Component
 
 if TYPE_CHECKING:
     import torch

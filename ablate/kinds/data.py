@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component, Setting
 from ablate.errors import InputError
+from ablate.spec.component import Component, Setting
 
 if TYPE_CHECKING:
     import numpy as np

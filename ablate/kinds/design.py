@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ablate.component import Component, Extent
+from ablate.spec.component import Component, Extent
 
 if TYPE_CHECKING:
     import optuna

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from ablate.component import Component
 from ablate.errors import InputError
+from ablate.spec.component import Component
 
 if TYPE_CHECKING:
     from torch import Tensor

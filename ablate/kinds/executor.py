@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
-from ablate.component import Component, Extent
+from ablate.spec.component import Component, Extent
 
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
 Report = dict[str, Any]  # JSON: {"job": id, "status": one of STATUSES, ...}

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component, digest
+from ablate.spec.component import Component, digest
 
 if TYPE_CHECKING:
     from collections.abc import Set

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import model_validator
 
-from ablate.component import Component, Resolver, is_active, slot
 from ablate.kinds.features import POOLED, Features
+from ablate.spec.component import Component, Resolver, is_active, slot
 
 if TYPE_CHECKING:
     import numpy as np

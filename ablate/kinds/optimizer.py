@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.component import Component, Course, Range, When
+from ablate.spec.component import Component, Course, Range, When
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ablate.component import Component
+from ablate.spec.component import Component
 
 if TYPE_CHECKING:
     import torch

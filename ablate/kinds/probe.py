@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from ablate.component import Component, Course
+from ablate.spec.component import Component, Course
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

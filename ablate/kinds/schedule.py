@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.component import Component, When
+from ablate.spec.component import Component, When
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
 
-from ablate.component import Choice, Component, Range, When
 from ablate.kinds.noised import Denoised
+from ablate.spec.component import Choice, Component, Range, When
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ CLEAN = Point(0.0, 1.0, 0.0)  # where every sample ends: the image itself
 class Solver(Component):
     """Integrates the reverse process. All arithmetic in fp32 or better, whatever the network runs in.
 
-    How far the steps alone put Gaussian samples off is known (`ablate.moments`), and the defaults of
+    How far the steps alone put Gaussian samples off is known (`ablate.evaluation.solver_bias`), and the defaults of
     the solvers that ship are chosen by it (`benchmarks/solver_grids.py`).
 
     `steps` calls lie on a grid of times, and the last step goes on to the clean image:
@@ -153,6 +153,6 @@ def levels(schedule: Schedule, times: list[float]) -> list[Point]:
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal noise, drawn on the generator's own device: the same for an image in whatever batch it stands."""
-    from ablate.randomness import normal
+    from ablate.runtime.randomness import normal
 
     return normal(x.shape, generator, x.dtype).to(x.device)

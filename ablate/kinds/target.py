@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.component import Component
 from ablate.kinds.noised import Level, over
+from ablate.spec.component import Component
 
 if TYPE_CHECKING:
     from torch import Tensor

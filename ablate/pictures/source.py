@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.files import stamp
+from ablate.io.files import stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,5 +37,5 @@ class Source(ABC):
 
 
 def stamp_of(path: Path) -> str:
-    """What changes when a file does: see `ablate.files.stamp`."""
+    """What changes when a file does: see `ablate.io.files.stamp`."""
     return stamp(path)

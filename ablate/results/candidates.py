@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
-from ablate.names import Names, show
+from ablate.candidates.names import Names, show
 
 
 @dataclass(frozen=True, eq=False)

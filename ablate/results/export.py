@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ablate import text
+from ablate.io import text
 from ablate.errors import InputError, did_you_mean
-from ablate.files import nameable, write_atomic
-from ablate.names import show
+from ablate.io.files import nameable, write_atomic
+from ablate.candidates.names import show
 from ablate.results.tables import formatted, grouped
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.results.probes import summary_columns
-from ablate.vitals import told
+from ablate.training.health import told
 
 Row = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ablate.errors import InputError
 from ablate.results.candidates import Candidate
 from ablate.results.objectives import AXES, Objective, check_alike, settings, values
-from ablate.trial import STATIC
+from ablate.candidates.trial import STATIC
 
 
 def front(

@@ -12,7 +12,7 @@ import pandas as pd
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 from ablate.results.probes import labels
-from ablate.trial import COSTS, RECORDED, STATIC
+from ablate.candidates.trial import COSTS, RECORDED, STATIC
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import InputError
-from ablate.provenance import FRAMEWORK, SCHEME, SHOWN
-from ablate.text import label
+from ablate.discovery.provenance import FRAMEWORK, SCHEME, SHOWN
+from ablate.io.text import label
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ablate.files import read_json
-from ablate.records import DamagedError, read_sealed
+from ablate.io.files import read_json
+from ablate.worker.records import DamagedError, read_sealed
 
 SCHEMA = 1
 READ = "read as far as it is understood"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from ablate import launches
+from ablate.io import launches
 from ablate.errors import InputError
-from ablate.files import nameable, write_atomic
+from ablate.io.files import nameable, write_atomic
 from ablate.results.figures import probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
-from ablate.text import printable
+from ablate.io.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate import launches
+from ablate.io import launches
 from ablate.errors import InputError, did_you_mean, in_python
-from ablate.files import nameable
-from ablate.records import unsealed
-from ablate.names import Names
+from ablate.io.files import nameable
+from ablate.worker.records import unsealed
+from ablate.candidates.names import Names
 from ablate.results import origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
@@ -23,8 +23,8 @@ from ablate.results.objectives import Objective, own_objectives, resolve
 from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
 from ablate.results.unequal import noisy
-from ablate.text import label, printable
-from ablate.trial import STATIC
+from ablate.io.text import label, printable
+from ablate.candidates.trial import STATIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +191,7 @@ class Results:
         `network(x, c_noise, labels)` as for `ablate.build`. Raises InputError where the trial's weights were not
         kept, a plugin is missing, or the source or the data are not those that it was trained with.
         """
-        from ablate import trained
+        from ablate.worker import trained
 
         with in_python():
             return trained.network(self.path, trial, average, device, plugins, self.lock.get("kept"))
@@ -211,7 +211,7 @@ class Results:
         them, with labels in the shares of n. Latents are decoded where the study decodes them. The other arguments,
         and what is refused, are as for `network`.
         """
-        from ablate import trained
+        from ablate.worker import trained
 
         with in_python():
             return trained.sample(self.path, trial, n, average, device, plugins, self.lock.get("kept"))

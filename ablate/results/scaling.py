@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.errors import InputError
-from ablate.names import show
+from ablate.candidates.names import show
 from ablate.results.candidates import Candidate
 from ablate.results.powerlaw import fit
 

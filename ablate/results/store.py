@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate import records
-from ablate.files import write_json, write_with
+from ablate.worker import records
+from ablate.io.files import write_json, write_with
 from ablate.results import frames, probes
 from ablate.results.identity import distinct
 from ablate.results.objectives import DECIDES

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablate import records
-from ablate.datasets import SHOWN, told
+from ablate.candidates.names import Names
 from ablate.errors import InputError
 from ablate.kinds.data import Data
-from ablate.names import Names
+from ablate.worker import records
+from ablate.worker.datasets import SHOWN, told
 
 NAMED = 3  # trials that a message names; the others it counts
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ablate.candidate import Candidate
-from ablate.component import Setting
+from ablate.candidates.candidate import Candidate
 from ablate.errors import InputError, Path, SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.design import Assignment
-from ablate.patient import doing
+from ablate.runtime.patient import doing
+from ablate.spec.component import Setting
 from ablate.study.estimate import matmul_rate, plain_rate
 from ablate.study.load import LoadedStudy
 
@@ -44,7 +44,7 @@ def _repeats(backbone: Backbone, setting: Setting) -> bool:
     """Whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
     import torch
 
-    from ablate.recompute import blocks
+    from ablate.runtime.recompute import blocks
 
     try:
         with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"):

@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ablate.candidate import Candidate
-from ablate.component import Setting
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.trial import Question
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.precision import Precision
 from ablate.kinds.schedule import Schedule
-from ablate.trial import Question
+from ablate.spec.component import Setting
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +25,12 @@ LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
 def memory_bytes(candidate: Candidate, setting: Setting, device: str = "auto") -> int | None:
-    """Memory of training, bytes, as `ablate.footprint` counts it; None where that cannot be counted.
+    """Memory of training, bytes, as `ablate.training.memory_estimate` counts it; None where that cannot be counted.
 
     Weights, gradients, the optimizer's state, averages, and what autograd saves in the candidate's own
     precision and parts: with Adam 4W + A in fp32, and 4W + A/2 in 16 bits.
     """
-    from ablate.footprint import estimated
+    from ablate.training.memory_estimate import estimated
 
     return estimated(candidate, setting, "cpu" if device == "auto" else device)
 

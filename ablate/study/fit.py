@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.candidate import Candidate, compose, misfits
-from ablate.component import Setting
+from ablate.candidates.candidate import Candidate, compose, misfits
+from ablate.candidates.space import Space
+from ablate.candidates.trial import Evaluation
+from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.probe import Probe
-from ablate.registry import Catalog
-from ablate.space import Space
-from ablate.trial import Evaluation
+from ablate.spec.component import Setting
 
 MOST_TOLD = 8  # of many candidates that fail, as in a large grid
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from ablate import launches, provenance
-from ablate.files import write_atomic
+from ablate.discovery import provenance
+from ablate.io import launches
+from ablate.io.files import write_atomic
 from ablate.study.load import LoadedStudy
 
 HEAD = "# What was run here, with every option applied; `ablate show` tells by which commands.\n"

@@ -9,8 +9,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
-from ablate.component import Config, default_name, nested_config, slot_kind
-from ablate.registry import Catalog
+from ablate.discovery.catalog import Catalog
+from ablate.spec.component import Config, default_name, nested_config, slot_kind
 from ablate.study.schema import Study
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from ablate.files import read_json
+from ablate.io.files import read_json
 
 
 def kept(folder: Path, plugin: str | Path) -> Path | None:

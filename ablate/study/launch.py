@@ -13,24 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate.candidate import Candidate
-from ablate.component import create
-from ablate.datasets import cache_folder as cache_folder
-from ablate.datasets import told
+from ablate.candidates.candidate import Candidate
+from ablate.discovery.catalog import Catalog
 from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
 from ablate.errors import InputError, SpecError, did_you_mean
-from ablate.files import nameable, sweep
+from ablate.io.files import nameable, sweep
 from ablate.kinds.executor import Executor
-from ablate.patient import doing, telling
-from ablate.registry import Catalog
 from ablate.results import load as load_results
 from ablate.results import write_tables
+from ablate.runtime.patient import doing, telling
+from ablate.spec.component import create
 from ablate.study import dataset, history, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
 from ablate.study.sense import check_sense, left_out
+from ablate.worker.datasets import cache_folder as cache_folder
+from ablate.worker.datasets import told
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
 TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
@@ -230,7 +230,7 @@ def _run(
 
     try:
         with doing(f"starting the executor {executor.name!r}", 12):
-            started = executor.start("ablate.segment:run", plan.device)
+            started = executor.start("ablate.worker.trial_run:run", plan.device)
         with started as pool:
             outcome = Engine(plan, pool, look, Vigil(executor.patience)).run()
     except BaseException:

@@ -10,26 +10,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance, sources
-from ablate.candidate import Candidate, compose
-from ablate.component import create, fill
+from ablate.candidates.candidate import Candidate, compose
+from ablate.candidates.names import Names
+from ablate.candidates.space import Space
+from ablate.candidates.trial import Constraint, Objective, Question
+from ablate.candidates.vary import make_space
+from ablate.discovery import provenance
+from ablate.discovery.catalog import Catalog, Entry, catalog, unavailable
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
-from ablate.files import nameable, read_json
+from ablate.io.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
-from ablate.names import Names
-from ablate.patient import doing
-from ablate.registry import Catalog, Entry, catalog, unavailable
-from ablate.space import Space
+from ablate.runtime.patient import doing
+from ablate.spec.component import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.kept import kept
 from ablate.study.models import is_model
 from ablate.study.override import applied
 from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.yaml import Document, given, read
-from ablate.trial import Constraint, Objective, Question
-from ablate.vary import make_space
+from ablate.worker import sources
 
 
 @dataclass(frozen=True)

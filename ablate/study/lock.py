@@ -16,16 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ablate import provenance, records
-from ablate.component import digest
+from ablate.candidates.space import Space
+from ablate.discovery import provenance
+from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError
-from ablate.files import write_json
-from ablate.provenance import FRAMEWORK
-from ablate.sources import short
-from ablate.space import Space
+from ablate.io.files import write_json
+from ablate.spec.component import digest
 from ablate.study import dataset, history, standing
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
+from ablate.worker import records
+from ablate.worker.sources import short
 
 SCHEMA = 1
 PACKAGES = ("ablate", "torch", "numpy", "optuna")

@@ -11,11 +11,11 @@ import annotated_types as limits
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
-from ablate.candidate import Candidate, cost_of
-from ablate.component import Config, Resolver, Setting
+from ablate.candidates.candidate import Candidate, cost_of
 from ablate.errors import Problem, SpecError
-from ablate.explain import short
-from ablate.fields import find_field, get, put, why_not
+from ablate.spec.component import Config, Resolver, Setting
+from ablate.spec.explain import short
+from ablate.spec.fields import find_field, get, put, why_not
 
 TRIES = 24  # sizes that are looked at for one candidate; about six are enough
 REACH = 64  # next to a size that does not work, how far to look for one that does

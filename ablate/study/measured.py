@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate import records
-from ablate.component import create, digest, fill
+from ablate.candidates.trial import Evaluation
+from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.kinds.data import Data
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.metric import Metric
 from ablate.kinds.solver import Solver
-from ablate.registry import Catalog
-from ablate.trial import Evaluation
+from ablate.spec.component import create, digest, fill
+from ablate.worker import records
 
 Row = dict[str, Any]
 Average = str | float | None  # a label, a relative length, or the one that the study measures
@@ -40,7 +40,7 @@ class Source:
 
 def sources(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[Source]:
     """The trial's own record first, then what was measured later."""
-    from ablate.remeasure import read
+    from ablate.worker.remeasure import read
 
     record, candidate = records.whole(trial) or {}, job["candidate"]
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.candidate import Candidate, compose, cost_of, misfits
-from ablate.component import Setting
+from ablate.candidates.candidate import Candidate, compose, cost_of, misfits
+from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
-from ablate.isolation import isolated
-from ablate.registry import catalog
+from ablate.runtime.isolation import isolated
+from ablate.spec.component import Setting
 from ablate.study.yaml import Document, read
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ablate.flops import Cost
+    from ablate.candidates.flops import Cost
 
 
 def is_model(document: Document) -> bool:
@@ -48,7 +48,7 @@ def build(
 
     import torch
 
-    from ablate.train import new_network
+    from ablate.training.learner import new_network
 
     with isolated():
         return new_network(made, setting, seed, torch.device("cpu"))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablate.candidate import Candidate
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
-from ablate.explain import blamed
 from ablate.kinds.design import Assignment
-from ablate.patient import doing
 from ablate.results.candidates import candidates as labelled
-from ablate.sample_cost import sample_gflops
+from ablate.runtime.patient import doing
+from ablate.spec.explain import blamed
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.launch import cache_folder
@@ -23,7 +23,7 @@ from ablate.study.sampling import check_sampling
 from ablate.study.sense import check_sense
 
 if TYPE_CHECKING:
-    from ablate.flops import Cost
+    from ablate.candidates.flops import Cost
 
 
 def plan(

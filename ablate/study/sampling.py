@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
-from ablate.candidate import Candidate
+from ablate.candidates.candidate import Candidate
 from ablate.kinds.data import Data
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
-from ablate.patient import doing
+from ablate.runtime.patient import doing
 from ablate.study.device import candidates
 from ablate.study.load import LoadedStudy
 
@@ -28,7 +28,7 @@ def told(of: Iterable[Candidate], data: Data) -> list[str]:
     And one for each solver that clips latents. The deviation is the candidate's `sigma_data`; where the
     study does not say it, what the data expect of themselves, else 0.5: it is measured when all is read.
     """
-    from ablate.moments import DEVIATION, TOLERATED, deviation_error
+    from ablate.evaluation.solver_bias import DEVIATION, TOLERATED, deviation_error
 
     latents = "latents" in data.provides()
     unsaid = data.deviation() or DEVIATION
@@ -63,7 +63,7 @@ def _percent(error: float) -> str:
 
 def _ways_out(solver: Solver, schedule: Schedule, deviation: float) -> Iterator[str]:
     """Another grid with as many steps, or the fewest steps on this one, with which it is within 2 %."""
-    from ablate.moments import TOLERATED, deviation_error
+    from ablate.evaluation.solver_bias import TOLERATED, deviation_error
 
     def right(**changes: object) -> bool:
         made = solver.model_copy(update=changes)

@@ -12,16 +12,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from ablate.candidate import Candidate
-from ablate.component import Config, Extent, slot
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.trial import RECORDED, Budget, Constraint, Evaluation, Objective
 from ablate.errors import Problem, SpecError, did_you_mean
-from ablate.explain import short
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
 from ablate.kinds.probe import Probe
+from ablate.spec.component import Config, Extent, slot
+from ablate.spec.explain import short
 from ablate.study.match import Match
-from ablate.trial import RECORDED, Budget, Constraint, Evaluation, Objective
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 

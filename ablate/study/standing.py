@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import __version__, provenance, records
+from ablate import __version__
+from ablate.candidates.names import Names
+from ablate.discovery import provenance
 from ablate.errors import InputError
-from ablate.names import Names
-from ablate.sources import short
+from ablate.worker import records
+from ablate.worker.sources import short
 
 NAMED = 3  # trials that a message names; the others it counts
 

@@ -21,7 +21,7 @@ from ruamel.yaml.tokens import ScalarToken, TagToken
 
 from ablate.errors import InputError
 from ablate.errors import Path as Keys
-from ablate.explain import short
+from ablate.spec.explain import short
 
 MOST = 100_000  # values in one file; aliases of aliases can stand for any number of them
 BREAK = "\r\n|[\n\r\x85\u2028\u2029]"  # what YAML takes for the end of a line

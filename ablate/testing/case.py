@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ablate.component import Choice, Component, Config, Range, When
+from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError, SpecError
-from ablate.registry import Catalog, Entry
+from ablate.spec.component import Choice, Component, Config, Range, When
 
 SEED = 0x5EED_AB1A7E  # that no component gives by itself: one of its own is noticed
 OURS = __name__.partition(".")[0]  # the distribution whose components are partners in a check
@@ -89,7 +89,7 @@ class Case:
         return found
 
     def _needs(self, field: str) -> bool:
-        from ablate.component import default_name
+        from ablate.spec.component import default_name
 
         info = self.entry.cls.model_fields[field]
         return info.is_required() and default_name(info, self.catalog) is None

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ablate.component import Setting
 from ablate.errors import SpecError
+from ablate.spec.component import Setting
 from ablate.testing.case import OURS, Case, Check, NotApplicable, search_values
 from ablate.testing.elsewhere import digest_elsewhere, needs_torch
 

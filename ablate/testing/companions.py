@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ablate.component import Setting
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Denoised, Level
+from ablate.spec.component import Setting
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import BATCH, STEPS, batch
 

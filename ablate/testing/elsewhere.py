@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ablate import stdout
+from ablate.runtime import stdout
 from ablate.testing.case import Case
 
 BLOCKED = "torch is not to be imported here"
@@ -75,8 +75,8 @@ def look(blocked: str, asked: str, *plugins: str) -> None:
 def _look(blocked: str, asked: str, plugins: Sequence[str]) -> None:
     if blocked:
         sys.modules[blocked] = None  # type: ignore[assignment]  # from here, importing it is an ImportError
+    from ablate.discovery.catalog import Catalog
     from ablate.errors import InputError
-    from ablate.registry import Catalog
 
     known = Catalog(plugins)
     wanted = json.loads(asked)

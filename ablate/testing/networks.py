@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ablate.candidate import cost_of
-from ablate.component import Setting, slot_kind
+from ablate.candidates.candidate import cost_of
+from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.kinds.backbone import Backbone
-from ablate.randomness import seed_all
-from ablate.registry import Catalog
+from ablate.runtime.randomness import seed_all
+from ablate.spec.component import Setting, slot_kind
 from ablate.testing.case import SEED, Case, Check, NotApplicable, clash
 from ablate.testing.small import settle, shrink
 

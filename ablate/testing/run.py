@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError
-from ablate.explain import blamed, said, trace
-from ablate.isolation import Before, GlobalStateError, isolated, staying
-from ablate.registry import Catalog, Entry
+from ablate.runtime.isolation import Before, GlobalStateError, isolated, staying
+from ablate.spec.explain import blamed, said, trace
 from ablate.testing import common
 from ablate.testing.case import SEED, Case, Check, NotApplicable
 from ablate.testing.target import find
@@ -101,7 +101,7 @@ def call(check: Check, case: Case) -> None:
     """
     with isolated(), staying():
         if "torch" in sys.modules:
-            from ablate.randomness import seed_all
+            from ablate.runtime.randomness import seed_all
 
             seed_all(SEED)
         before, doing = Before(), f"{case.kind} {case.entry.name!r}"

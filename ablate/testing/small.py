@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ablate.candidate import cost_of
-from ablate.component import Component, Setting
+from ablate.candidates.candidate import cost_of
+from ablate.candidates.flops import Cost
 from ablate.errors import Path
-from ablate.flops import Cost
 from ablate.kinds.backbone import Backbone
+from ablate.spec.component import Component, Setting
 from ablate.testing.case import NotApplicable
 
 ENOUGH = 2_000_000  # parameters and multiply-accumulates of a network that is small

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.discovery.catalog import Broken, Catalog, Entry, catalog
 from ablate.errors import InputError, did_you_mean
-from ablate.registry import Broken, Catalog, Entry, catalog
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def ended(tmp_path_factory):
 def call(patch, cwd, *words):
     """The command line in this process: its exit code."""
     patch.setenv("ABLATE_CACHE", str(CACHE))
-    patch.setattr("ablate.patient.SECONDS", 1e6)  # a machine may be busy
+    patch.setattr("ablate.runtime.patient.SECONDS", 1e6)  # a machine may be busy
     if cwd is not None:
         patch.chdir(cwd)
     with pytest.raises(SystemExit) as ended:

@@ -8,7 +8,7 @@ from command_line import HERE, ablate
 
 from ablate.cli import interface
 from ablate.cli.describe import describe, told
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 
 TINY = HERE / "plugins" / "tiny.py"
 BROKEN = "from ablate.api import Fusion\nimport no_such_module_at_all\n"

@@ -14,9 +14,9 @@ import torch
 from command_line import HERE, ablate
 from pictures_for_tests import noise, png, write_folder, write_zip
 
-from ablate.judge import Judge
+from ablate.discovery.catalog import catalog
+from ablate.evaluation.metric_evaluator import Judge
 from ablate.kinds.data import Dataset
-from ablate.registry import catalog
 
 TINY = HERE / "plugins" / "tiny.py"
 PIXELS = ("--plugin", TINY, "--features", "pixels", "--device", "cpu")

@@ -6,7 +6,7 @@ from command_line import HERE
 from PIL import Image
 
 from ablate.cli.picture import DRAWINGS, Line, _merged, _within
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 from ablate.results.figures import style
 
 TINY = HERE / "plugins" / "tiny.py"

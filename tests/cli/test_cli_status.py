@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
-from ablate import records
 from ablate.cli.signs import driven, unfinished
-from ablate.files import write_json
+from ablate.io.files import write_json
+from ablate.worker import records
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.candidates.trial import Objective
 from ablate.cli.live import Lines
 from ablate.cli.standing import best_front
 from ablate.cli.terminal import console, duration, emit_json, size, table
 from ablate.engine import Progress, Running
-from ablate.trial import Objective
 
 KID, GFLOPS, RECALL = Objective("kid", "kid_x"), Objective("gflops", "gflops"), Objective("recall", "r_x", True)
 

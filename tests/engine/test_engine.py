@@ -175,7 +175,7 @@ def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, mo
     kill = {"type": "probe", "trap": "kill", "step": 2, "once": str(tmp_path / "once")}
     always = {"type": "probe", "trap": "kill", "step": 1}
     spec = study(vary={"backbone": ["probe", kill, always]}, design={"type": "one_factor", "seeds": 1})
-    with Ray(workers=2, cpus=1).start("ablate.segment:run", "cpu") as pool:
+    with Ray(workers=2, cpus=1).start("ablate.worker.trial_run:run", "cpu") as pool:
         driver = Driver(tmp_path / "ray", spec, pool)
         outcome = driver.run()
     assert (outcome.measured, outcome.failed) == (2, 1)

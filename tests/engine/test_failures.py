@@ -14,16 +14,16 @@ import pytest
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, search, study, trials
 
-from ablate import patient
-from ablate.candidate import Candidate
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.flops import Cost
+from ablate.candidates.trial import Question
 from ablate.engine import Engine, Vigil, loop
 from ablate.engine.ledger import WORST
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
-from ablate.flops import Cost
 from ablate.kinds.executor import Pool, Report
+from ablate.runtime import patient
 from ablate.study.launch import plan_of
-from ablate.trial import Question
 
 
 def test_a_plugin_that_raises_fails_its_trial_alone_and_is_tried_again(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_network_that_takes_long_to_build_is_named_while_it_does(
     monkeypatch.setattr(patient, "SECONDS", 0.001)
     monkeypatch.setattr(Question, "cost", slow)
     plan = dataclasses.replace(plan_of(driver.loaded, tmp_path, "cpu"), say=say)
-    with Local(in_process=True).start("ablate.segment:run", "cpu") as pool:
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         assert Engine(plan, pool).run().failed > 0
     assert "still building the network of 8 …" in said
 
@@ -197,7 +197,7 @@ def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
     spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
     looks = count()
     vigil = Vigil(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
-    with Local().start("ablate.segment:run", "cpu") as pool:
+    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
         driver = Driver(tmp_path / "study", spec, pool, vigil)
         outcome = driver.run()
     assert (outcome.measured, outcome.failed) == (1, 3)
@@ -294,7 +294,7 @@ class Crowd(Pool):
 def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
     crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
     spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
-    with Local(in_process=True).start("ablate.segment:run", "cpu") as pool:
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         crowd = Crowd(pool)
         driver = Driver(tmp_path / "study", spec, crowd)
         outcome = driver.run()

@@ -20,7 +20,7 @@ from waiting_for_tests import PATIENCE, until
 
 from ablate.execute.ray import Ray
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
 
 

@@ -16,7 +16,7 @@ from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
 
 WORK = "work_for_tests:work"
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 
 
 def test_done_and_json_round_trip(pool: Pool) -> None:

@@ -20,7 +20,7 @@ from ablate.execute.cluster import _TOKEN, Joined
 from ablate.execute.ray import Ray
 from ablate.kinds.executor import Pool
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 
 
 def test_ray_killed_worker_is_lost_and_replaced(
@@ -195,7 +195,7 @@ def test_a_worker_of_ray_that_imported_other_code_ends_the_run(ray_pool: Pool, t
     }
     plan = plan_of(load_study(study), tmp_path / "out", "cpu")
     mine.write_text(text.replace("+ 1.0", "+ 2.0"))
-    with Ray(workers=1).start("ablate.segment:run", "cpu") as pool, pytest.raises(InputError) as told:
+    with Ray(workers=1).start("ablate.worker.trial_run:run", "cpu") as pool, pytest.raises(InputError) as told:
         Engine(plan, pool).run()
     assert "a worker imported other source code" in str(told.value) and str(mine) in str(told.value)
     assert "weighting/edited_under_ray: " in str(told.value)

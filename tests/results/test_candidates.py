@@ -8,7 +8,7 @@ import pytest
 from results_folders import METRIC, Study
 
 from ablate.errors import InputError
-from ablate.names import show
+from ablate.candidates.names import show
 from ablate.results import load
 from ablate.results.candidates import find
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from results_folders import METRIC, Study, fill_conditioning
 from rich.console import Console
 
-from ablate import launches
+from ablate.io import launches
 from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.export import export, latex, markdown

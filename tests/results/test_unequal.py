@@ -10,7 +10,7 @@ from results_folders import METRIC, Study
 import ablate
 from ablate.cli.status import standing
 from ablate.errors import InputError
-from ablate.provenance import SCHEME
+from ablate.discovery.provenance import SCHEME
 from ablate.results.verdict import verdict
 
 

@@ -14,16 +14,16 @@ from pictures_for_tests import noise, write_folder, write_zip
 from segments_for_tests import PLUGIN, after, candidate, job, run
 
 import ablate
-from ablate import datasets
-from ablate.component import create
+from ablate.discovery.catalog import catalog
 from ablate.errors import InputError
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Stopped
-from ablate.registry import catalog
 from ablate.results.results import Results
+from ablate.spec.component import create
 from ablate.study import dataset
+from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch
-from ablate.study.remeasure import Request, remeasure
+from ablate.worker import datasets
 
 COUNT = len(LABELS)
 
@@ -141,7 +141,7 @@ def test_a_worker_that_finds_other_data_trains_nothing(tmp_path: Path) -> None:
 def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ablate import training
+    from ablate.training import loop as training
 
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))

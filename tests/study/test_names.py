@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ablate.names import Names
+from ablate.candidates.names import Names
 from ablate.results import load
 from ablate.study.launch import launch
 from ablate.study.load import load_study

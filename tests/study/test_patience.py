@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate import patient
 from ablate.errors import InputError
-from ablate.patient import doing, telling
+from ablate.runtime import patient
+from ablate.runtime.patient import doing, telling
 from ablate.study.launch import launch
 
 WAITING = '''

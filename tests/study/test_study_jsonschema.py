@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from toy_study import PLUGIN, TEXT
 
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 from ablate.study.jsonschema import study_schema
 from ablate.study.yaml import parse, read
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from toy_study import PLUGIN, TEXT, written
 
-from ablate import provenance, records
-from ablate.component import digest
+from ablate.discovery import provenance
+from ablate.discovery.catalog import catalog
 from ablate.errors import InputError
-from ablate.files import read_json, write_json
-from ablate.registry import catalog
+from ablate.io.files import read_json, write_json
 from ablate.results import load
+from ablate.spec.component import digest
 from ablate.study import lock
 from ablate.study.launch import launch
 from ablate.study.load import LoadedStudy, load_study
+from ablate.worker import records
 
 MORE = """
 from ablate.api import Conditioning

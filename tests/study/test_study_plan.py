@@ -79,7 +79,7 @@ def test_a_budget_of_minutes_takes_its_minutes(tmp_path: Path) -> None:
 
 
 def test_the_rate_is_measured_and_is_a_rate() -> None:
-    from ablate.registry import catalog
+    from ablate.discovery.catalog import catalog
 
     rate = estimate.matmul_rate(catalog().create("precision", "fp32"), "cpu")  # type: ignore[arg-type]
     assert 1e6 < rate < 1e15  # floating-point operations a second

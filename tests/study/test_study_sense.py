@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ablate.component import Course, Setting
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
+from ablate.spec.component import Course, Setting
 from ablate.study import lock
 from ablate.study.load import load_study
 from ablate.study.sense import check_sense, left_out

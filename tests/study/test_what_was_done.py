@@ -11,18 +11,20 @@ from pathlib import Path
 import pytest
 from segments_for_tests import CACHE, PLUGIN
 
-from ablate import launches, records, registry
 from ablate.cli import main
+from ablate.discovery import catalog as registry
 from ablate.engine import Engine
 from ablate.errors import InputError
 from ablate.execute.work import call
-from ablate.files import read_json, write_json
+from ablate.io import launches
+from ablate.io.files import read_json, write_json
 from ablate.kinds.executor import Pool
 from ablate.results import Results, load
 from ablate.study import lock
+from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch, plan_of
 from ablate.study.load import load_study
-from ablate.study.remeasure import Request, remeasure
+from ablate.worker import records
 
 MINE = """
 import sys
@@ -230,7 +232,7 @@ class NewWorkers(Pool):
         if self.jobs == 3:  # the first prepares the data
             self.change()
         registry._catalog.cache_clear()
-        self.ended = [json.loads(call("ablate.segment:run", json.dumps(job), lambda: False))]
+        self.ended = [json.loads(call("ablate.worker.trial_run:run", json.dumps(job), lambda: False))]
 
     def wait(self, timeout: float) -> list[dict]:
         ended, self.ended = self.ended, []

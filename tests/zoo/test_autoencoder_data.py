@@ -9,14 +9,14 @@ import torch
 from data_for_tests import LATENT, save_vae, small_vae, write_edm2
 from segments_for_tests import CACHE, DATA, PLUGIN, candidate
 
-from ablate import segment
 from ablate.api import InputError, Setting
-from ablate.decoding import decoder
-from ablate.evaluate import QUANTISATION, measure
-from ablate.images import Images
-from ablate.registry import catalog
-from ablate.train import Learner
-from ablate.trial import Budget, Evaluation, Question
+from ablate.candidates.trial import Budget, Evaluation, Question
+from ablate.discovery.catalog import catalog
+from ablate.evaluation.decoding import decoder
+from ablate.evaluation.measure import QUANTISATION, measure
+from ablate.training.images import Images
+from ablate.training.learner import Learner
+from ablate.worker import trial_run as segment
 from ablate_zoo.autoencoder.none import NoAutoencoder
 from ablate_zoo.autoencoder.vae import Vae
 from ablate_zoo.data.latents import Latents

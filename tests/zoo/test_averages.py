@@ -13,17 +13,17 @@ from segments_for_tests import after, candidate, job, read, run
 from sklearn.datasets import load_digits
 from torch import nn
 
-from ablate.checkpoint import newest
+from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
 from ablate.kinds.executor import Stopped
-from ablate.registry import catalog
-from ablate.snapshots import Snapshots
+from ablate.training.checkpoint import newest
+from ablate.training.snapshots import Snapshots
+from ablate_zoo.ema._post_hoc import Profile, exponent, products, rebuild, relative_length
 from ablate_zoo.ema.checkpoints import CheckpointEma
 from ablate_zoo.ema.constant import ConstantEma
 from ablate_zoo.ema.none import NoEma
 from ablate_zoo.ema.post_hoc import PostHocEma
 from ablate_zoo.ema.power import PowerEma
-from ablate_zoo.modules.post_hoc import Profile, exponent, products, rebuild, relative_length
 
 STEPS, BATCH = 600, 32
 

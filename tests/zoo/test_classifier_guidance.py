@@ -8,11 +8,11 @@ from learners import CPU, SETTING, learner, same, train
 from pydantic import ValidationError
 
 from ablate.api import Denoised, Process, Setting
-from ablate.evaluate import Sampler
+from ablate.evaluation.measure import Sampler
+from ablate_zoo.guidance._noisy_classifier import NoisyClassifier
 from ablate_zoo.guidance.cfg import Cfg
 from ablate_zoo.guidance.classifier import Classifier
 from ablate_zoo.guidance.none import NoGuidance
-from ablate_zoo.modules.noisy_classifier import NoisyClassifier
 from ablate_zoo.precondition.none import NoPrecondition
 from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.schedule.edm import Edm

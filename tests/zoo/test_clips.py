@@ -7,8 +7,8 @@ import torch
 from segments_for_tests import candidate, job, read, run
 from torch import nn
 
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.registry import catalog
 from ablate_zoo.clip.agc import AdaptiveClip
 from ablate_zoo.clip.global_norm import GlobalNorm
 from ablate_zoo.clip.none import NoClip

@@ -7,7 +7,7 @@ import torch
 from learners import SETTING, candidate, images, learner, same, train
 
 from ablate.api import Process, TrainedGuidance
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 from ablate_zoo.precondition.none import NoPrecondition
 from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.schedule.edm import Edm

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import ablate
-from ablate.component import Choice, Setting
 from ablate.errors import SpecError
+from ablate.spec.component import Choice, Setting
 from ablate_zoo.backbone.dit import DiT
 from ablate_zoo.conditioning.adaln import AdaLNZero
 

@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 import ablate
 from ablate.api import Choice, Context, Modulation, Range, Setting
-from ablate.candidate import compose, cost_of, misfits
-from ablate.component import slot_kind
+from ablate.candidates.candidate import compose, cost_of, misfits
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.registry import catalog
-from ablate_zoo.modules import mlp_cpu
-from ablate_zoo.modules.attention import DotProduct, LinearProduct, SelfAttention
-from ablate_zoo.modules.mlp import MLP, SwiGLU
-from ablate_zoo.modules.norms import CosineQueryKey, RMSQueryKey
-from ablate_zoo.modules.positions import Rope2d, rotate
-from ablate_zoo.modules.transformer_block import LayerScale, Residual
+from ablate.spec.component import slot_kind
+from ablate_zoo.backbone._transformer_modules import LayerScale, Residual
+from ablate_zoo.layers import mlp as mlp_cpu
+from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention
+from ablate_zoo.layers.embedding import Rope2d, rotate
+from ablate_zoo.layers.mlp import MLP, SwiGLU
+from ablate_zoo.layers.norms import CosineQueryKey, RMSQueryKey
 
 SETTING = Setting((3, 8, 8), 10)
 TINY = {"patch": 2, "depth": 2, "width": 32, "heads": 4}

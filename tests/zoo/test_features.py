@@ -5,8 +5,8 @@ from torch import nn
 
 from ablate.api import InputError, Setting
 from ablate_zoo.features import efficientnet_lite0
+from ablate_zoo.features._efficientnet_lite import EfficientNetLite0, SameConv
 from ablate_zoo.features.efficientnet_lite0 import EfficientNetLite0Features
-from ablate_zoo.modules.efficientnet_lite import EfficientNetLite0, SameConv
 
 CPU = torch.device("cpu")
 

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from ablate.api import InputError, Setting
-from ablate.judge import Judge
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
+from ablate.evaluation.metric_evaluator import Judge
+from ablate.io.weights import sha256_of
 from ablate.testing import Case
 from ablate.testing.kinds.features import has_the_heads_that_it_says
-from ablate.weights import sha256_of
 from ablate_zoo.data.digits import Digits
 from ablate_zoo.features import inception_v3
+from ablate_zoo.features._inception import InceptionV3
 from ablate_zoo.features.classifier import ClassifierFeatures
 from ablate_zoo.features.dinov2 import Dinov2Features
 from ablate_zoo.features.inception_v3 import InceptionV3Features
 from ablate_zoo.metric.fd import FrechetDistance
 from ablate_zoo.metric.inception_score import InceptionScore
 from ablate_zoo.metric.kid import KernelDistance
-from ablate_zoo.modules.inception import InceptionV3
 
 CPU = torch.device("cpu")
 
@@ -171,7 +171,7 @@ def test_a_judge_shares_one_look_among_metrics_and_keeps_the_reference(digits, t
 
 def test_dinov2_is_the_class_token_of_transformers(tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
-    from ablate_zoo.modules.dinov2 import positions, prepare
+    from ablate_zoo.features._dinov2 import positions, prepare
 
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 518, "patch_size": 14}
     torch.manual_seed(0)

@@ -12,8 +12,8 @@ from data_for_tests import write_hub, write_idx
 from pictures_for_tests import noise, png, write_folder, write_zip
 
 from ablate.api import InputError, Setting
-from ablate.images import Images
-from ablate.randomness import Draws
+from ablate.runtime.randomness import Draws
+from ablate.training.images import Images
 from ablate_zoo.data._pictures import FileData
 from ablate_zoo.data.folder import Folder
 from ablate_zoo.data.hub import Hub

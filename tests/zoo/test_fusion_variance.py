@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import ablate
 from ablate.api import Context
-from ablate.registry import catalog
+from ablate.discovery.catalog import catalog
 
 C, E = 16, 8
 DEPTH = 12

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 import ablate
 from ablate.api import Context, Fusion, slot
-from ablate.component import Config, create
+from ablate.candidates.flops import measure
+from ablate.candidates.vary import make_space
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.flops import measure
-from ablate.registry import catalog
-from ablate.vary import make_space
-from ablate_zoo.modules.frequency import low_pass
-from ablate_zoo.modules.fusion_attention import SkipAttention, pool
-from ablate_zoo.modules.fusion_skip import group_norm
+from ablate.spec.component import Config, create
+from ablate_zoo.fusion._modules import low_pass
+from ablate_zoo.layers.skip_attention import SkipAttention, pool
+from ablate_zoo.layers.skips import group_norm
 
 C, S, E = 16, 24, 8
 GATES = ["none", "time", "channel", "spatial", "cross_attention", "product"]
@@ -283,7 +283,7 @@ def test_matrix_work_is_counted():
 
     def macs(spec):
         with torch.device("meta"):
-            return measure(Net(spec), ablate.component.Setting((C + S, 16, 20), None)).macs
+            return measure(Net(spec), ablate.spec.component.Setting((C + S, 16, 20), None)).macs
 
     places, keys, inner = 16 * 20, 8 * 10, 32
     assert macs("add") == S * C * places

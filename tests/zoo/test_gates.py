@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import ablate
 from ablate.api import Context
-from ablate_zoo.modules.gates import TimeGate
+from ablate_zoo.gate._modules import TimeGate
 
 C, S, E = 16, 24, 8
 SEEING = ["channel", "spatial", "cross_attention"]  # gates that look at features

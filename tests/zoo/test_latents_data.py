@@ -8,9 +8,9 @@ from pictures_for_tests import noise
 from safetensors.numpy import save_file
 
 from ablate.api import InputError, Setting
-from ablate.decoding import decoder
-from ablate.images import Images
-from ablate.randomness import Draws
+from ablate.evaluation.decoding import decoder
+from ablate.runtime.randomness import Draws
+from ablate.training.images import Images
 from ablate_zoo.data.latents import Latents
 
 CPU = torch.device("cpu")

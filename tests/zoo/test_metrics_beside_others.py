@@ -9,9 +9,9 @@ from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
 from ablate.api import InputError
+from ablate.candidates.trial import Evaluation
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.registry import catalog
-from ablate.trial import Evaluation
 from ablate_zoo.features.efficientnet_lite0 import EfficientNetLite0Features
 from ablate_zoo.features.inception_v3 import InceptionV3Features
 from ablate_zoo.metric import _neighbours

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.registry import catalog
 from ablate_zoo.optimizer.adam import Adam
 from ablate_zoo.optimizer.adamw import AdamW
 from ablate_zoo.optimizer.muon import Muon

@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 import ablate
-from ablate.candidate import compose, misfits
-from ablate.component import Setting
+from ablate.candidates.candidate import compose, misfits
+from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
-from ablate.registry import catalog
-from ablate_zoo.modules.linear_attention import LinearAttention
-from ablate_zoo.modules.maps import dropped
-from ablate_zoo.modules.resblock import Residual, ResidualBlock, SelfAttentionBlock
+from ablate.spec.component import Setting
+from ablate_zoo.backbone._unet_modules import Residual, ResidualBlock, SelfAttentionBlock, dropped
+from ablate_zoo.layers.attention import LinearAttention
 
 SETTING = Setting((3, 8, 8), 10)
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "heads": 2, "attention_resolutions": [4]}

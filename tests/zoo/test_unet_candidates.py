@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import torch
 
-from ablate.candidate import compose, cost_of, misfits
-from ablate.component import Choice, Range, Setting, slot_kind
+from ablate.candidates.candidate import compose, cost_of, misfits
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.registry import catalog
+from ablate.spec.component import Choice, Range, Setting, slot_kind
 
 COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "60"))
 SETTINGS = [

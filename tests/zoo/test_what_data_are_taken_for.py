@@ -171,7 +171,7 @@ def test_what_is_no_image_is_one_message():
 def test_cached_features_of_the_reference_that_were_changed_are_computed_anew(tmp_path):
     from segments_for_tests import CACHE, DATA, KNOWN
 
-    from ablate import judge
+    from ablate.evaluation import metric_evaluator as judge
 
     dataset, features = DATA.load(CACHE), KNOWN.create("features", "pixels")
     asked = (features, {"pooled"}, dataset, tmp_path, torch.device("cpu"))

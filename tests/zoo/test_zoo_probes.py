@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ablate.candidate import compose
-from ablate.component import Setting
-from ablate.images import Images
+from ablate.candidates.candidate import compose
+from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
-from ablate.probing import HELD, LEVELS, held_batch, show
-from ablate.registry import catalog
-from ablate.train import Learner
-from ablate_zoo.modules.attention import DotProduct
-from ablate_zoo.modules.probes import called, place, sites
-from ablate_zoo.modules.probes_pass import ActivationVariance, AttentionLogits, LossByLevel, SkipRatio
-from ablate_zoo.modules.probes_step import BlockNorms, UpdateRatio, gradients, weights
+from ablate.spec.component import Setting
+from ablate.training.images import Images
+from ablate.training.learner import Learner
+from ablate.training.probing import HELD, LEVELS, held_batch, show
+from ablate_zoo.layers.attention import DotProduct
+from ablate_zoo.probe._pass import ActivationVariance, AttentionLogits, LossByLevel, SkipRatio
+from ablate_zoo.probe._sites import called, place, sites
+from ablate_zoo.probe._step import BlockNorms, UpdateRatio, gradients, weights
 from ablate_zoo.probe.loss_by_level import LossByLevel as LossByLevelProbe
 from ablate_zoo.probe.spikes import Spikes
 
@@ -113,7 +113,7 @@ class Attends(nn.Module):
 @pytest.mark.parametrize("scale", [None, 3.0])
 @pytest.mark.parametrize("at_once", [2**24, 100])
 def test_attention_logits_are_the_largest_before_the_softmax(monkeypatch, scale, at_once):
-    monkeypatch.setattr("ablate_zoo.modules.probes_pass.LOGITS", at_once)
+    monkeypatch.setattr("ablate_zoo.probe._pass.LOGITS", at_once)
     torch.manual_seed(0)
     network, x = Attends(), torch.randn(7, 3, 5, 4)
     network.inner["product"].query_key.scale = scale

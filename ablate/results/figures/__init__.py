@@ -78,7 +78,7 @@ def _check(wanted: Sequence[str], known: Iterable[str], what: str) -> None:
 
 
 def _tell(line: str, say: Callable[[str], None] | None) -> None:
-    from ablate.text import label
+    from ablate.io.text import label
 
     line = label(line, 500)
     if say is not None:
@@ -90,8 +90,8 @@ def _tell(line: str, say: Callable[[str], None] | None) -> None:
 def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     from matplotlib.text import Text
 
-    from ablate.files import write_with
-    from ablate.text import printable
+    from ablate.io.files import write_with
+    from ablate.io.text import printable
 
     for drawn in figure.findobj(Text):
         assert isinstance(drawn, Text)

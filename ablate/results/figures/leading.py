@@ -38,7 +38,7 @@ def said(results: Results, most: int = MOST) -> str:
 
 def name(label: str) -> str:
     """A candidate's name in a figure."""
-    from ablate.text import shortened
+    from ablate.io.text import shortened
 
     return shortened(label, NAME)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate import records
+from ablate.worker import records
 from ablate.errors import InputError
 from ablate.results.figures import style
 from ablate.results.numbers import plus_minus

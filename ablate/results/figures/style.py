@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ablate.text import label
+from ablate.io.text import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ablate.component import Setting
 from ablate.errors import InputError
 from ablate.kinds.autoencoder import Autoencoder, Decoder
+from ablate.spec.component import Setting
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ablate.component import Setting
 from ablate.errors import InputError
-from ablate.images import RESIDENT, Images
 from ablate.kinds.data import Data, Dataset
-from ablate.randomness import Draws
+from ablate.runtime.randomness import Draws
+from ablate.spec.component import Setting
 from ablate.testing.case import Case, Check, NotApplicable
+from ablate.training.images import RESIDENT, Images
 
 COPIES = 0.01  # share of the reference that may look like an image of the training part
 

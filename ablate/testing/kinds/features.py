@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.component import Setting
 from ablate.errors import InputError
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Extractor, Features
+from ablate.spec.component import Setting
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
 

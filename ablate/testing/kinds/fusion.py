@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ablate.kinds.conditioning import Context
 from ablate.kinds.fusion import Fusion
-from ablate.randomness import seed_all
+from ablate.runtime.randomness import seed_all
 from ablate.testing import networks
 from ablate.testing.case import SEED, Case, Check
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ablate.kinds.conditioning import Context
 from ablate.kinds.gate import Gate
-from ablate.randomness import seed_all
+from ablate.runtime.randomness import seed_all
 from ablate.testing import networks
 from ablate.testing.case import SEED, Case, Check, NotApplicable
 

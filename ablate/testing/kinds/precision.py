@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ablate.kinds.precision import Precision
-from ablate.randomness import seed_all
+from ablate.runtime.randomness import seed_all
 from ablate.testing.case import SEED, Case, Check
 
 DEVICE = torch.device("cpu")

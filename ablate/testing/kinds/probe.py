@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate.candidate import Candidate, compose
-from ablate.component import Setting
-from ablate.images import Images
+from ablate.candidates.candidate import Candidate, compose
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
 from ablate.kinds.probe import HistoryObserver, Probe
-from ablate.probing import LEVELS, Probing
+from ablate.spec.component import Setting
 from ablate.testing.case import Case, Check
 from ablate.testing.small import settle, shrink
-from ablate.train import Learner
+from ablate.training.images import Images
+from ablate.training.learner import Learner
+from ablate.training.probing import LEVELS, Probing
 
 CPU = torch.device("cpu")
 BATCH = 4

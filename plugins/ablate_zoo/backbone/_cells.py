@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ablate.api import Setting, Site
+from ablate_zoo.backbone import _unet_modules as maps
 from ablate_zoo.backbone._levels import Step
-from ablate_zoo.modules import maps
-from ablate_zoo.modules.attention import SelfAttention
-from ablate_zoo.modules.linear_attention import LinearAttention
-from ablate_zoo.modules.resblock import Residual, ResidualBlock, SelfAttentionBlock
-from ablate_zoo.modules.unet import Cell
+from ablate_zoo.backbone._unet_modules import Cell, Residual, ResidualBlock, SelfAttentionBlock
+from ablate_zoo.layers.attention import LinearAttention, SelfAttention
 
 if TYPE_CHECKING:
     from ablate_zoo.backbone.unet import UNet

@@ -12,9 +12,8 @@ from ablate.api import Backbone, Choice, Conditioning, Range, Setting, Site, Whe
 if TYPE_CHECKING:
     from torch import nn
 
-    from ablate_zoo.modules.condition import LevelAndClass
-    from ablate_zoo.modules.transformer import PatchTokens
-    from ablate_zoo.modules.transformer_block import Block, Head
+    from ablate_zoo.backbone._transformer_modules import Block, Head, PatchTokens
+    from ablate_zoo.layers.condition import LevelAndClass
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -100,8 +99,8 @@ class Transformer(Backbone):
         return setting.shape[0] * (2 if self.learned_sigma else 1)
 
     def _tokens(self, setting: Setting) -> PatchTokens:
-        from ablate_zoo.modules.positions import Learned, Rope2d, SinCos2d
-        from ablate_zoo.modules.transformer import PatchTokens
+        from ablate_zoo.backbone._transformer_modules import PatchTokens
+        from ablate_zoo.layers.embedding import Learned, Rope2d, SinCos2d
 
         _, height, width = setting.shape
         size = self.width // self.heads if self.positions == "rope" else self.width
@@ -111,8 +110,8 @@ class Transformer(Backbone):
         return PatchTokens(setting.shape, self.patch, self.width, self._outputs(setting), positions, sequence)
 
     def _condition(self, setting: Setting, time_mlp: bool = True) -> LevelAndClass:
-        from ablate_zoo.modules.condition import LevelAndClass
-        from ablate_zoo.modules.embedding import ClassEmbedding, FrequencyEmbedding, LevelEmbedding
+        from ablate_zoo.layers.condition import LevelAndClass
+        from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelEmbedding
 
         level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
         label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
@@ -122,10 +121,10 @@ class Transformer(Backbone):
         return [self._block(i, setting) for i in range(self.depth)]
 
     def _block(self, index: int, setting: Setting) -> Block:
-        from ablate_zoo.modules import attention
-        from ablate_zoo.modules.mlp import mlp
-        from ablate_zoo.modules.norms import norm, query_key_norm
-        from ablate_zoo.modules.transformer_block import Block, LayerScale, Residual
+        from ablate_zoo.backbone._transformer_modules import Block, LayerScale, Residual
+        from ablate_zoo.layers import attention
+        from ablate_zoo.layers.mlp import mlp
+        from ablate_zoo.layers.norms import norm, query_key_norm
 
         site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
         modulation = self.conditioning.modulation(site)
@@ -149,8 +148,8 @@ class Transformer(Backbone):
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
 
     def _head(self, setting: Setting) -> Head:
-        from ablate_zoo.modules.norms import norm
-        from ablate_zoo.modules.transformer_block import Head
+        from ablate_zoo.backbone._transformer_modules import Head
+        from ablate_zoo.layers.norms import norm
 
         modulation = self.conditioning.head(self._site(1, setting))
         last = norm(self.norm, self.width, self._affine(modulation))

@@ -17,9 +17,9 @@ class DiT(Transformer):
     name = "dit"
 
     def build(self, setting: Setting) -> nn.Module:
-        """See `ablate_zoo.modules.dit`."""
-        from ablate_zoo.modules import dit
+        """See `ablate_zoo.backbone._transformer_modules`."""
+        from ablate_zoo.backbone import _transformer_modules as dit
 
         blocks, head = self._blocks(setting), self._head(setting)
-        dit.begin(blocks, head, self.zero_init)
+        dit.init_dit(blocks, head, self.zero_init)
         return dit.DiT(self._condition(setting), self._tokens(setting), blocks, head)

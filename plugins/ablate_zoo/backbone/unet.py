@@ -170,9 +170,10 @@ class UNet(Backbone):
         return levels.heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
 
     def build(self, setting: Setting) -> nn.Module:
-        """See `ablate_zoo.modules.unet`."""
+        """See `ablate_zoo.backbone._unet_modules`."""
+        from ablate_zoo.backbone import _unet_modules as maps
+        from ablate_zoo.backbone import _unet_modules as unet
         from ablate_zoo.backbone._cells import Cells
-        from ablate_zoo.modules import maps, unet
 
         image = setting.shape[0]
         cells = Cells(self, setting)

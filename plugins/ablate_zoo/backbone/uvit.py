@@ -35,11 +35,11 @@ class UViT(Transformer):
     init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
 
     def build(self, setting: Setting) -> nn.Module:
-        """See `ablate_zoo.modules.uvit`."""
+        """See `ablate_zoo.backbone._transformer_modules`."""
         from torch import nn
 
-        from ablate_zoo.modules import uvit
-        from ablate_zoo.modules.attention import xavier, zero
+        from ablate_zoo.backbone import _transformer_modules as uvit
+        from ablate_zoo.layers.attention import xavier, zero
 
         tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks(setting)
         half = self.depth // 2
@@ -55,7 +55,7 @@ class UViT(Transformer):
         outputs = self._outputs(setting)
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
         for module in (tokens.embed, head.linear, *(part for b in blocks for part in (b.attention, b.mlp))):
-            (uvit.begin if self.init == "normal" else xavier)(module)
+            (uvit.init_uvit if self.init == "normal" else xavier)(module)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)
         return uvit.UViT(

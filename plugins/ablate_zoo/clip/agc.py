@@ -29,6 +29,6 @@ class AdaptiveClip(Clip):
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """The norms come from those of the units: no pass over the gradients more."""
-        from ablate_zoo.modules.clipping import clip_units
+        from ablate_zoo.clip._clipping import clip_units
 
         return clip_units(parameters, self.ratio, self.least, self.last_layer)

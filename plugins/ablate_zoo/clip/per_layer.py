@@ -26,6 +26,6 @@ class PerLayer(Clip):
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """A layer whose norm is infinite becomes zero and NaN; the norm before tells of it."""
-        from ablate_zoo.modules.clipping import clip_layers
+        from ablate_zoo.clip._clipping import clip_layers
 
         return clip_layers(parameters, self.max_norm)

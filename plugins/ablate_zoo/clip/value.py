@@ -27,7 +27,7 @@ class ClipValue(Clip):
         """As torch's own clip_grad_value_. Infinity becomes the limit; the norm before tells of it."""
         import torch
 
-        from ablate_zoo.modules.clipping import gradients, total_norm
+        from ablate_zoo.clip._clipping import gradients, total_norm
 
         held = gradients(parameters.values())
         before = total_norm(held)

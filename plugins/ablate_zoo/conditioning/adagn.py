@@ -27,7 +27,7 @@ class AdaGN(Conditioning):
 
     def modulation(self, site: Site) -> nn.Module:
         """One linear layer a block."""
-        from ablate_zoo.modules.modulation import AdaptiveModulation
+        from ablate_zoo.layers.norms import AdaptiveModulation
 
         return AdaptiveModulation(
             site.embedding, site.width, site.branches, self.regresses, begin_at_zero=self.begins_at_zero

@@ -31,7 +31,7 @@ class AdaLN(Conditioning):
         return self._regress(replace(site, branches=1), ("shift", "scale"))
 
     def _regress(self, site: Site, parts: tuple[str, ...]) -> nn.Module:
-        from ablate_zoo.modules.modulation import AdaptiveModulation
+        from ablate_zoo.layers.norms import AdaptiveModulation
 
         return AdaptiveModulation(site.embedding, site.width, site.branches, parts, begin_at_zero=site.zero_init)
 

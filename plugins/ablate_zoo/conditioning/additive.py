@@ -20,6 +20,6 @@ class Additive(Conditioning):
 
     def modulation(self, site: Site) -> nn.Module:
         """One linear layer a block."""
-        from ablate_zoo.modules.modulation import AdaptiveModulation
+        from ablate_zoo.layers.norms import AdaptiveModulation
 
         return AdaptiveModulation(site.embedding, site.width, site.branches, ("bias",), begin_at_zero=False)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from ablate.api import Data, Dataset, InputError, Setting
-from ablate.files import write_with
+from ablate.io.files import write_with
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import Field
 
 from ablate.api import Choice, Data, Dataset, InputError, Setting
-from ablate.component import digest
-from ablate.files import stamp
+from ablate.io.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
+from ablate.spec.component import digest
 from ablate_zoo.data._store import content_hash, create_npy, gather, kept, known_facts
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.files import content_digest, read_json, write_json
+from ablate.io.files import content_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.api import InputError
+from ablate.io.weights import sha256_of
 from ablate.pictures import Pictures, Source
 from ablate.pictures.decode import Damaged, decode
 from ablate.pictures.labels import checked
-from ablate.weights import sha256_of
 from ablate_zoo.data._pictures import PictureData
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ class SnapshotEma(Ema):
         return f"{self.name}({length:.6g})"
 
     def _combined(self, lengths: Sequence[float], kept: Kept) -> dict[str, Weights]:
-        from ablate_zoo.modules.averaging import add
+        from ablate_zoo.ema._averages import add
 
         images = kept.images
         recipes = {length: self.recipe(length, images) for length in lengths}

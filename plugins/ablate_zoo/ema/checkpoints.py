@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.api import Average, Weights
+from ablate_zoo.ema._post_hoc import LONGEST, exponent, interval_shares
 from ablate_zoo.ema._snapshots import SnapshotEma
-from ablate_zoo.modules.post_hoc import LONGEST, exponent, interval_shares
 
 
 class CheckpointEma(SnapshotEma):
@@ -25,7 +25,7 @@ class CheckpointEma(SnapshotEma):
 
     def build(self, parameters: Weights) -> Average:
         """A view of the parameters."""
-        from ablate_zoo.modules.averaging import KeptWeights
+        from ablate_zoo.ema._averages import KeptWeights
 
         return KeptWeights(parameters, self.snapshots, self.dtype)
 

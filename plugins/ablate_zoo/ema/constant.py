@@ -54,7 +54,7 @@ class ConstantEma(Ema):
 
     def build(self, parameters: Weights) -> Average:
         """An average that starts at a copy of the parameters."""
-        from ablate_zoo.modules.averaging import RunningAverages
+        from ablate_zoo.ema._averages import RunningAverages
 
         said = f"{self.halflife:.15g}" if self.by == "halflife" else f"{self.decay:.15g} per {self.per}"
         return RunningAverages(parameters, {f"constant({said})": self.share})

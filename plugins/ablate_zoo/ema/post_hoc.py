@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ablate.api import Average, Weights
+from ablate_zoo.ema._post_hoc import Profile, exponent, rebuild, share
 from ablate_zoo.ema._snapshots import ROUNDING, SnapshotEma
-from ablate_zoo.modules.post_hoc import Profile, exponent, rebuild, share
 
 MISSED = 0.014  # of a profile, L2, at the most: keeps rebuilt weights within about 1e-3 of tracked ones
 ROUNDED = 1e-3  # of the weights, at the most, by the number format of the files
@@ -42,7 +42,7 @@ class PostHocEma(SnapshotEma):
 
     def build(self, parameters: Weights) -> Average:
         """Both averages, `short` first."""
-        from ablate_zoo.modules.averaging import KeptAverages
+        from ablate_zoo.ema._averages import KeptAverages
 
         rules = {self.label(length): partial(share, exponent(length)) for length in (self.short, self.long)}
         return KeptAverages(parameters, rules, self.snapshots, self.dtype)

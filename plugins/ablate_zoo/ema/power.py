@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ablate.api import Average, Ema, Range, Weights
-from ablate_zoo.modules.post_hoc import exponent, share
+from ablate_zoo.ema._post_hoc import exponent, share
 
 
 class PowerEma(Ema):
@@ -24,6 +24,6 @@ class PowerEma(Ema):
 
     def build(self, parameters: Weights) -> Average:
         """An average that is the parameters themselves after the first step."""
-        from ablate_zoo.modules.averaging import RunningAverages
+        from ablate_zoo.ema._averages import RunningAverages
 
         return RunningAverages(parameters, {f"power({self.length:.6g})": partial(share, exponent(self.length))})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PrivateAttr
 
 from ablate.api import Choice, Dataset, Extractor, Features, HeadsExtractor, InputError, Range, Setting
-from ablate.files import write_with
-from ablate.weights import sha256_of
+from ablate.io.files import write_with
+from ablate.io.weights import sha256_of
 from ablate_zoo.features._precision import full_precision
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ClassifierFeatures(Features):
         import torch
         from safetensors.torch import save_file
 
-        from ablate_zoo.modules.small_classifier import trained
+        from ablate_zoo.features._small_classifier import trained
 
         if dataset.labels is None or dataset.classes is None or dataset.images.dtype != np.uint8:
             raise InputError(f"features {self.name!r} are trained on images with labels; choose other features")
@@ -83,7 +83,7 @@ class ClassifierFeatures(Features):
         import torch
         from safetensors.torch import load_file
 
-        from ablate_zoo.modules.small_classifier import SmallClassifier, prepare
+        from ablate_zoo.features._small_classifier import SmallClassifier, prepare
 
         tensors = load_file(self._trained())
         network = SmallClassifier(len(tensors["last.bias"]), self.width).requires_grad_(False).eval()

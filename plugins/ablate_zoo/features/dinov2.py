@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from ablate.api import Dataset, Extent, Extractor, Features, InputError, Setting, When
-from ablate.weights import sha256_of
+from ablate.io.weights import sha256_of
 from ablate_zoo.features._precision import full_precision
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Dinov2Features(Features):
         """Raises InputError before `prepare`."""
         import torch
 
-        from ablate_zoo.modules.dinov2 import load, prepare
+        from ablate_zoo.features._dinov2 import load, prepare
 
         network = load(self._ready()).to(device)
         most = 16 if device.type == "cpu" else 128

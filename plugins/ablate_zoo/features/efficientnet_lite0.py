@@ -55,7 +55,7 @@ class EfficientNetLite0Features(Features):
         from torch.nn import functional as F
         from torch.nn.utils import convert_conv2d_weight_memory_format
 
-        from ablate_zoo.modules.efficientnet_lite import EfficientNetLite0
+        from ablate_zoo.features._efficientnet_lite import EfficientNetLite0
 
         path = _weights()
         if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:

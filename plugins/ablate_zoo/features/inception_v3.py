@@ -81,7 +81,7 @@ class InceptionV3Features(Features):
         import torch
         from torch.nn.utils import convert_conv2d_weight_memory_format
 
-        from ablate_zoo.modules.inception import InceptionV3, resize
+        from ablate_zoo.features._inception import InceptionV3, resize
 
         path = self._file or WEIGHTS.find(self._given(), ())
         if path is None:

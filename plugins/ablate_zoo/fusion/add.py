@@ -16,7 +16,7 @@ class Add(SkipFusion):
     name = "add"
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.fusion_add`."""
-        from ablate_zoo.modules.fusion_add import Add as Module
+        """See `ablate_zoo.fusion._modules`."""
+        from ablate_zoo.fusion._modules import Add as Module
 
         return Module(channels, skip_channels, self.skip_dropout)

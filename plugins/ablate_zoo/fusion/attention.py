@@ -31,9 +31,9 @@ class Attention(SkipFusion):
     gate: Gate = slot("none")
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.fusion_attention`."""
-        from ablate_zoo.modules.fusion_attention import Attention as Module
-        from ablate_zoo.modules.fusion_attention import SkipAttention
+        """See `ablate_zoo.layers.skip_attention`."""
+        from ablate_zoo.layers.skip_attention import Attention as Module
+        from ablate_zoo.layers.skip_attention import SkipAttention
 
         window = self.window if self.keys == "windowed" else None
         attention = SkipAttention(channels, skip_channels, channels, self.head_width, self.most_keys, window)

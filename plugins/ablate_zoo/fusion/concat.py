@@ -24,8 +24,8 @@ class Concat(SkipFusion):
         return channels if self.project else channels + skip_channels
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.fusion_concat`."""
-        from ablate_zoo.modules.fusion_concat import Concat as Module
+        """See `ablate_zoo.fusion._modules`."""
+        from ablate_zoo.fusion._modules import Concat as Module
 
         gate = self.gate.build(channels, skip_channels, embedding)
         return Module(channels, skip_channels, self.project, gate, self.skip_dropout)

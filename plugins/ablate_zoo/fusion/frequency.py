@@ -33,11 +33,9 @@ class Frequency(SkipFusion):
     merge: Merge = "add"  # concat: by a 1×1 convolution to the channels of d
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.frequency`."""
-        from ablate_zoo.modules.frequency import BandScale
-        from ablate_zoo.modules.frequency import Frequency as Module
-        from ablate_zoo.modules.fusion_add import Add
-        from ablate_zoo.modules.fusion_concat import Concat
+        """See `ablate_zoo.fusion._modules`."""
+        from ablate_zoo.fusion._modules import Add, BandScale, Concat
+        from ablate_zoo.fusion._modules import Frequency as Module
 
         bands = BandScale(skip_channels, self.cutoff, self.low, self.high, self.scales)
         if self.merge == "add":

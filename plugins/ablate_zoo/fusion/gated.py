@@ -22,8 +22,8 @@ class Gated(NormedFusion):
     gate: Gate = slot("time")
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.fusion_gated`. The gate sees ŝ."""
-        from ablate_zoo.modules.fusion_gated import Gated as Module
+        """See `ablate_zoo.fusion._modules`. The gate sees ŝ."""
+        from ablate_zoo.fusion._modules import Gated as Module
 
         gate = self.gate.build(channels, channels, embedding)
         return Module(channels, skip_channels, embedding, gate, self.norm, self.skip_dropout)

@@ -28,8 +28,8 @@ class RenormAdd(NormedFusion):
     renorm: bool = True  # divide by √(1 + α²)
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.fusion_add`."""
-        from ablate_zoo.modules.fusion_add import RenormAdd as Module
+        """See `ablate_zoo.fusion._modules`."""
+        from ablate_zoo.fusion._modules import RenormAdd as Module
 
         return Module(
             channels,

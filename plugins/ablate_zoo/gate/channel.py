@@ -23,7 +23,7 @@ class ChannelGate(Gate):
     reduction: Annotated[int, Field(ge=1, le=65_536), Choice(4, 8, 16)] = 8  # channels of [d, s] / hidden width
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.gates`."""
-        from ablate_zoo.modules.gates import ChannelGate as Module
+        """See `ablate_zoo.gate._modules`."""
+        from ablate_zoo.gate._modules import ChannelGate as Module
 
         return Module(channels, skip_channels, self.reduction)

@@ -21,8 +21,8 @@ class CrossAttentionGate(Gate):
     most_keys: Annotated[int, Field(ge=1, le=4096), Choice(64, 256)] = 64
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.gates`."""
-        from ablate_zoo.modules.fusion_attention import SkipAttention
-        from ablate_zoo.modules.gates import AttentionGate
+        """See `ablate_zoo.gate._modules`."""
+        from ablate_zoo.gate._modules import AttentionGate
+        from ablate_zoo.layers.skip_attention import SkipAttention
 
         return AttentionGate(SkipAttention(channels, skip_channels, 1, self.head_width, self.most_keys))

@@ -23,8 +23,8 @@ class ProductGate(Gate):
         return self.first.provides() & self.second.provides()
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module | None:
-        """See `ablate_zoo.modules.gates`; one that is always open is left out."""
-        from ablate_zoo.modules.gates import ProductGate as Module
+        """See `ablate_zoo.gate._modules`; one that is always open is left out."""
+        from ablate_zoo.gate._modules import ProductGate as Module
 
         built = [gate.build(channels, skip_channels, embedding) for gate in (self.first, self.second)]
         gates = [gate for gate in built if gate is not None]

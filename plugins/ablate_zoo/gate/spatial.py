@@ -16,7 +16,7 @@ class SpatialGate(Gate):
     name = "spatial"
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.gates`."""
-        from ablate_zoo.modules.gates import SpatialGate as Module
+        """See `ablate_zoo.gate._modules`."""
+        from ablate_zoo.gate._modules import SpatialGate as Module
 
         return Module(channels, skip_channels)

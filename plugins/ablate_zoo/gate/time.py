@@ -22,7 +22,7 @@ class TimeGate(Gate):
         return frozenset({"monotone_in_noise"})
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.modules.gates`."""
-        from ablate_zoo.modules.gates import TimeGate as Module
+        """See `ablate_zoo.gate._modules`."""
+        from ablate_zoo.gate._modules import TimeGate as Module
 
         return Module(skip_channels if self.per_channel else 1)

@@ -60,7 +60,7 @@ class Classifier(Interval, TrainedGuidance):
 
     def companion(self, setting: Setting) -> nn.Module:
         """A small convolutional classifier."""
-        from ablate_zoo.modules.noisy_classifier import NoisyClassifier
+        from ablate_zoo.guidance._noisy_classifier import NoisyClassifier
 
         assert setting.classes is not None, "data without labels were refused"
         return NoisyClassifier(setting.shape, setting.classes, self.width)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ablate_zoo.optimizer._decaying import fused
-from ablate_zoo.optimizer._moments import Moments
+from ablate_zoo.optimizer._decaying import Moments, fused
 
 if TYPE_CHECKING:
     import torch

@@ -41,7 +41,7 @@ class Muon(Decaying):
         """Torch's own Muon and AdamW as one optimizer."""
         import torch
 
-        from ablate_zoo.modules.joint_optimizer import JointOptimizer
+        from ablate_zoo.optimizer._joint import JointOptimizer
 
         held = list(parameters)
         matrices, others = [p for p in held if p.ndim == 2], self.groups(p for p in held if p.ndim != 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ablate_zoo.optimizer._moments import Moments
+from ablate_zoo.optimizer._decaying import Moments
 
 if TYPE_CHECKING:
     import torch

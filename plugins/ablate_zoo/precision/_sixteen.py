@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SixteenBits(Precision):
-    """See `ablate_zoo.modules.mixed`."""
+    """See `ablate_zoo.precision._mixed`."""
 
     @property
     @abstractmethod
@@ -22,20 +22,20 @@ class SixteenBits(Precision):
 
     def forward(self, device: torch.device) -> AbstractContextManager[Any]:
         """torch.autocast; norms, softmax, exponentials and reductions in fp32, on every device."""
-        from ablate_zoo.modules.mixed import mixed
+        from ablate_zoo.precision._mixed import mixed
 
         return mixed(device, self.dtype)
 
     def refuse_on(self, device: torch.device) -> str | None:
         """Where a small network cannot be trained in it."""
-        from ablate_zoo.modules.mixed import broken
+        from ablate_zoo.precision._mixed import broken
 
         why = broken(device, self.dtype)
         return None if why is None else f"{device.type} cannot train in {self.name} ({why}); say precision: fp32"
 
     def warn_on(self, device: torch.device) -> str | None:
         """Where the processor does not compute in it."""
-        from ablate_zoo.modules.mixed import emulated
+        from ablate_zoo.precision._mixed import emulated
 
         why = emulated(device, self.dtype)
         return None if why is None else f"{self.name} is emulated on this {device.type} ({why})"

@@ -18,7 +18,7 @@ class ActivationVariance(Probe):
     name = "activation_variance"
 
     def build(self) -> PassObserver:
-        """See `ablate_zoo.modules.probes_pass`."""
-        from ablate_zoo.modules import probes_pass
+        """See `ablate_zoo.probe._pass`."""
+        from ablate_zoo.probe import _pass as probes_pass
 
         return probes_pass.ActivationVariance()

@@ -18,7 +18,7 @@ class AttentionLogits(Probe):
     It sees every attention that lets queries and keys through a submodule called `query_key`, just before
     their product: forward(q, k) -> (q, k), of shape (B, heads, N, d) and (B, heads, M, d), after any
     normalisation of them. Its attribute `scale` is the factor of the product, None for 1/√d; see `QueryKey` in
-    `ablate_zoo.modules.attention`. Keys that a mask hides count too. x is the place of the attention among
+    `ablate_zoo.layers.attention`. Keys that a mask hides count too. x is the place of the attention among
     all, from 0. Its summary is the largest logit of any observation; it has none where nothing attends.
     """
 
@@ -27,8 +27,8 @@ class AttentionLogits(Probe):
     images: Annotated[int, Field(ge=1, le=128)] = 16  # so many images of the held batch; 16 hold all its noise levels
 
     def build(self) -> PassObserver:
-        """See `ablate_zoo.modules.probes_pass`."""
-        from ablate_zoo.modules import probes_pass
+        """See `ablate_zoo.probe._pass`."""
+        from ablate_zoo.probe import _pass as probes_pass
 
         return probes_pass.AttentionLogits(self.images)
 

@@ -19,8 +19,8 @@ class UpdateRatio(Probe):
     name = "update_ratio"
 
     def build(self) -> StepObserver:
-        """See `ablate_zoo.modules.probes_step`."""
-        from ablate_zoo.modules import probes_step
+        """See `ablate_zoo.probe._step`."""
+        from ablate_zoo.probe import _step as probes_step
 
         return probes_step.UpdateRatio()
 

@@ -14,7 +14,7 @@ class WeightNorm(Probe):
     name = "weight_norm"
 
     def build(self) -> StepObserver:
-        """See `ablate_zoo.modules.probes_step`."""
-        from ablate_zoo.modules import probes_step
+        """See `ablate_zoo.probe._step`."""
+        from ablate_zoo.probe import _step as probes_step
 
         return probes_step.BlockNorms(probes_step.weights)

@@ -45,6 +45,6 @@ class Edm2Weighting(Weighting):
 
     def build(self) -> nn.Module:
         """u, zero at first."""
-        from ablate_zoo.modules.fourier import LogVariance
+        from ablate_zoo.layers.fourier import LogVariance
 
         return LogVariance(self.features)

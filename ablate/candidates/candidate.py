@@ -1,0 +1,164 @@
+"""A candidate: a tree of components that together make one trainable, samplable diffusion model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ablate.discovery.catalog import Catalog
+from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.clip import Clip
+from ablate.kinds.data import Data
+from ablate.kinds.ema import Ema
+from ablate.kinds.guidance import Guidance
+from ablate.kinds.levels import Levels
+from ablate.kinds.loss import Loss
+from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.precision import Precision
+from ablate.kinds.precondition import Precondition
+from ablate.kinds.process import Process
+from ablate.kinds.schedule import Schedule
+from ablate.kinds.solver import Solver
+from ablate.kinds.target import Target
+from ablate.kinds.weighting import Weighting
+from ablate.runtime.isolation import GlobalStateError, isolated
+from ablate.spec.component import Choice, Component, Config, Extent, Setting, fill, slot
+from ablate.spec.explain import blamed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from ablate.candidates.flops import Cost
+
+
+MOST_PARAMS = 10**12
+META = (
+    "; networks are counted on torch's meta device, which has no numbers and no autocast: name no device, "
+    "read no values, and leave the number format to the study's `precision`"
+)
+
+
+class BuildError(InputError):
+    """A candidate whose fields are in order cannot be built; the cause is the plugin's own exception."""
+
+
+class Candidate(Config):
+    """Backbone, process, training and sampling: what stands under `base:` in a study."""
+
+    backbone: Backbone = slot()
+    schedule: Schedule = slot()
+    levels: Levels = slot()
+    target: Target = slot()
+    precondition: Precondition = slot()
+    weighting: Weighting = slot()
+    loss: Loss = slot()
+    optimizer: Optimizer = slot()
+    clip: Clip = slot()
+    ema: Ema = slot()
+    precision: Precision = slot()
+    solver: Solver = slot()
+    guidance: Guidance = slot()
+    batch: Annotated[int, Field(ge=1, le=1_000_000), Choice(64, 128, 256)] = 128  # images a training step
+    # How a step fits into memory; what comes of it is the same up to rounding and dropout's draws.
+    micro: Annotated[int | None, Field(ge=1, le=1_000_000), Extent()] = None  # images a forward pass; None: the batch
+    recompute: Annotated[bool, Extent()] = False  # activations of blocks: compute them again, do not keep them
+    sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
+        None  # root mean square of the data in [-1, 1]; None: measured
+    )
+
+    @model_validator(mode="after")
+    def _micro_divides(self) -> Self:
+        if self.micro is not None and self.batch % self.micro:
+            fits = [size for size in range(1, self.batch + 1) if self.batch % size == 0]
+            near = min(fits, key=lambda size: abs(size - (self.micro or 1)))
+            raise ValueError(
+                f"micro {self.micro} does not divide the batch of {self.batch}; the nearest that does: {near}"
+            )
+        return self
+
+    def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
+        """The diffusion process of this candidate, for data of that root mean square unless it gives its own.
+
+        `uncertainty` is what the weighting built to be trained, if it builds something.
+        """
+        sigma_data = measured if self.sigma_data is None else self.sigma_data
+        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data, uncertainty)
+
+
+def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
+    """The candidate that a spec describes. Raises SpecError with every problem and its path."""
+    if not isinstance(spec, Mapping):
+        raise SpecError([Problem(path, f"expected a mapping with at least 'backbone', not {spec!r}")])
+    return fill(Candidate, spec, catalog, path)
+
+
+def misfits(
+    candidate: Candidate, data: Data | None, setting: Setting, path: Path = (), provided: Iterable[str] = ()
+) -> list[Problem]:
+    """Why these components cannot work together or on such data; empty if they can.
+
+    Decided by what the components say that they provide, require and exclude, never by name.
+    provided: what else there is, where no data are named.
+    """
+    parts = list(candidate.parts(path))
+    provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
+    problems = []
+    for at, part in parts:
+        me = f"{part.kind} {part.name!r}"
+        for capability, why in part.requires().items():
+            if capability not in provided:
+                problems.append(Problem(at, f"{me} needs {capability!r}, which nothing here provides: {why}"))
+        for capability, why in part.excludes().items():
+            if capability in provided:
+                problems.append(Problem(at, f"{me} does not go with {capability!r}: {why}"))
+        reason = part.refuse(setting)
+        if reason is not None:
+            problems.append(Problem(at, f"{me}: {reason}"))
+    return problems
+
+
+def called(part: Component) -> str:
+    """What a message calls a component, with what it holds: `backbone 'dit' (conditioning 'adaln')`."""
+    within = ", ".join(f"{p.kind} {p.name!r}" for at, p in part.parts() if at)
+    return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
+
+
+@lru_cache(maxsize=4096)
+def cost_of(backbone: Backbone, setting: Setting) -> Cost:
+    """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
+
+    Raises BuildError where its own code fails or changes what is global for the process,
+    and where the network is larger than any machine.
+    """
+    import torch
+
+    from ablate.candidates.flops import measure
+
+    named = f"backbone {backbone.name!r}"
+
+    def build() -> nn.Module:
+        with torch.device("meta"):
+            return backbone.build(setting)
+
+    try:
+        with isolated() as before:
+            network = build()
+            before.check(f"{called(backbone)}, while it is built,", build)
+            params = sum(parameter.numel() for parameter in network.parameters())
+            if params <= MOST_PARAMS:
+                cost = measure(network, setting)
+                before.check(f"{called(backbone)}, in a forward pass,", lambda: measure(network, setting))
+                return cost
+    except GlobalStateError as error:
+        raise BuildError(str(error)) from None
+    except Exception as error:  # a plugin's own code
+        told = blamed(error)
+        why = META if any(word in told for word in ("meta", "scalarType")) else ""
+        raise BuildError(f"{named} cannot be built: {told}{why}") from error
+    raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

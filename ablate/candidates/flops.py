@@ -1,0 +1,126 @@
+"""What a network costs: parameters, multiply-accumulates and Gflops by the DiT/ADM convention.
+
+`macs` is the raw matrix work of one forward pass on the meta device: linear layers, convolutions and
+attention products, each multiply-accumulate counted once. `gflops` adds one per output element of each
+normalisation layer, which is what the published figures of DiT contain (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from ablate.spec.component import Setting
+
+_aten = torch.ops.aten
+
+# One per output element each. A normalisation that is written out by hand is not a layer, and not counted.
+# RMS norm is listed whole: on the meta device it falls apart into elementwise operations.
+NORMALISATIONS = {
+    getattr(_aten, name)
+    for name in (
+        "rms_norm",
+        "native_layer_norm",
+        "native_group_norm",
+        "native_batch_norm",
+        "_fused_rms_norm",
+        "cudnn_batch_norm",
+    )
+    if hasattr(_aten, name)
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one forward pass of a network takes, batch 1, without guidance or autoencoder."""
+
+    params: int  # trainable numbers; fixed positional tables are left out
+    gflops: float  # 1e9 multiply-accumulates, normalisation layers included
+    macs: int  # multiply-accumulates of the raw matrix work
+    activations: int  # elements that all operations put out: an upper bound of what training keeps
+
+    def __str__(self) -> str:
+        return f"{self.params / 1e6:.1f} M parameters, {self.gflops:.4g} Gflops"
+
+
+class _Counter(TorchDispatchMode):
+    """Counts every operation as it is dispatched, with torch's own formulas for matrix work.
+
+    For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
+    parts are counted, unless it is counted itself.
+    Shapes on the meta device are computed in Python, which is slow; what an operation gives is
+    remembered by its arguments' shapes, so that the second of equal blocks costs next to nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+        self.norm_elements = 0
+        self.activations = 0
+        self._known: dict[Any, tuple[Any, int, int, int]] = {}  # key -> (output, flops, norms, activations)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        key = None if func.is_view or func._schema.is_mutable else (func, *map(_shape, tree_leaves((args, kwargs))))
+        if key in self._known:
+            out, *counts = self._known[key]
+        else:
+            before = self.flops, self.norm_elements, self.activations
+            out = NotImplemented if func._overloadpacket in NORMALISATIONS else self._parts(func, args, kwargs)
+            if out is NotImplemented:
+                out = func(*args, **kwargs)
+                counts = self._count(func, args, kwargs, out)
+            else:
+                counts = [self.flops - before[0], self.norm_elements - before[1], self.activations - before[2]]
+                self.flops, self.norm_elements, self.activations = before
+            if key is not None:
+                self._known[key] = (out, *counts)
+        flops, norms, activations = counts
+        self.flops += flops
+        self.norm_elements += norms
+        self.activations += activations
+        return out
+
+    def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The outcome of a composite operation, its parts counted; NotImplemented where it has none."""
+        with self:
+            return func.decompose(*args, **kwargs)
+
+    def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> list[int]:
+        packet = func._overloadpacket
+        formula: Callable[..., int] | None = flop_registry.get(packet)
+        flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
+        norms = tree_leaves(out)[0].numel() if packet in NORMALISATIONS else 0
+        made = [] if func.is_view else tree_leaves(out)
+        return [flops, norms, sum(leaf.numel() for leaf in made if isinstance(leaf, Tensor))]
+
+
+def _shape(leaf: Any) -> Any:
+    """A tensor by what decides an operation's outcome on the meta device; anything else by itself."""
+    if isinstance(leaf, Tensor):
+        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device.type)
+    return (type(leaf), leaf)
+
+
+def measure(network: nn.Module, setting: Setting) -> Cost:
+    """The cost of a network that was built on the meta device, for one image of the setting."""
+    x = torch.empty(1, *setting.shape, device="meta")
+    noise = torch.empty(1, device="meta")
+    labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
+    training = network.training
+    network.eval()
+    with torch.inference_mode(), _Counter() as counter:
+        network(x, noise, labels)
+    network.train(training)
+    macs = counter.flops // 2
+    params = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Cost(params, (macs + counter.norm_elements) / 1e9, macs, counter.activations)

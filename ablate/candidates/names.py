@@ -1,0 +1,138 @@
+"""What a candidate is called: one name for the live view, tables, figures, messages, the dashboard and the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ablate.io import text
+
+Choices = Mapping[str, Any]  # {dotted path: label}, without the paths that a candidate does not have
+
+_WORD = re.compile(r"[A-Za-z]\w*(\(.*\))?")
+_VAGUE = {"true", "false", "none"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the candidates of one study are named: what a name follows from is the study, not what is there of it yet.
+
+    So a candidate has the same name while it runs and in the table of the whole study. Called with a candidate's
+    choices. Without `varied`, a name holds all of them.
+    """
+
+    baseline: Choices = field(default_factory=dict)
+    varied: tuple[str, ...] | None = None  # paths that tell candidates apart, in the order of the name
+    clear: tuple[str, ...] = ()  # of them, those whose labels speak for themselves
+    one_factor: bool = False  # whether candidates differ from the baseline in one path at the most
+
+    @classmethod
+    def among(cls, known: Sequence[Choices], baseline: Choices | None = None) -> Names:
+        """Names that tell these candidates apart."""
+        base = baseline or {}
+        paths = list(dict.fromkeys(path for choices in known for path in choices))
+        labels = {p: {show(choices[p]) for choices in known if p in choices} for p in paths}
+        varied = [p for p in paths if len(labels[p]) + any(p not in choices for choices in known) > 1] or paths
+        changed = [sum(_differs(choices, base, p) for p in varied) for choices in known]
+        single = len(varied) > 1 and bool(base) and max(changed, default=0) <= 1
+        return cls(base, tuple(varied), _clear({p: labels[p] for p in varied}), single)
+
+    @classmethod
+    def of_space(cls, labels: Mapping[str, Iterable[Any]], ranges: Iterable[str], baseline: Choices) -> Names:
+        """Names for whatever a search may come to: labels {path: its choices}; ranges: paths of numbers."""
+        told = {path: {show(label) for label in of} for path, of in labels.items()}
+        many = {*(path for path, of in told.items() if len(of) > 1), *ranges}
+        paths = [p for p in dict.fromkeys((*baseline, *told, *ranges)) if p in many] or list(told)
+        return cls(baseline, tuple(paths), _clear({p: of for p, of in told.items() if p in paths}))
+
+    @classmethod
+    def read(cls, lock: Mapping[str, Any]) -> Names | None:
+        """Those that a study's lock holds; None where it holds none, as one of an earlier version."""
+        held, base = lock.get("names"), lock.get("baseline")
+        if not isinstance(held, Mapping) or not isinstance(base, Mapping):
+            return None
+        varied, clear = held.get("varied"), held.get("clear")
+        if not isinstance(varied, list) or not isinstance(clear, list):
+            return None
+        return cls(dict(base), tuple(map(str, varied)), tuple(map(str, clear)), held.get("one_factor") is True)
+
+    def kept(self) -> dict[str, Any]:
+        """For a study's lock, beside which its baseline stands."""
+        held = asdict(self)
+        return {"varied": list(self.varied or ()), "clear": list(self.clear), "one_factor": held["one_factor"]}
+
+    def __call__(self, choices: Choices) -> str:
+        """The name: one printable line."""
+        varied = tuple(choices) if self.varied is None else self.varied
+        leaf = _leaves(varied)
+        if self.one_factor:  # name what was changed
+            changed = [f"{leaf[p]}={show(choices[p])}" for p in varied if _differs(choices, self.baseline, p)]
+            return text.label(", ".join(changed) or "baseline")
+        told = (
+            show(choices[p]) if self._speaks(p, choices[p]) else f"{leaf[p]}={show(choices[p])}"
+            for p in varied
+            if p in choices
+        )
+        own = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
+        return text.label("/".join(told)) or ("baseline" if own else "base")
+
+    def _speaks(self, path: str, label: Any) -> bool:
+        """Whether a label says without its path what it is."""
+        return path in self.clear if self.varied is not None else bool(_WORD.fullmatch(show(label)))
+
+    def trial(self, of: Mapping[str, Any]) -> str:
+        """A trial, by its job or record: its candidate and its seed."""
+        return f"{self(of.get('choices') or {})}, seed {of.get('seed')}"
+
+
+def show(label: Any) -> str:
+    """A choice's label for people: a name, a number, or `type(field=value)` for a spec."""
+    if isinstance(label, str) and label.startswith("{"):
+        try:
+            label = json.loads(label)
+        except ValueError:
+            return str(label)
+    if isinstance(label, Mapping):
+        rest = ", ".join(f"{k}={show(v)}" for k, v in sorted(label.items()) if k != "type")
+        return f"{label.get('type', '')}({rest})" if rest else str(label.get("type", "{}"))
+    if isinstance(label, list | tuple):
+        return f"[{', '.join(map(show, label))}]"
+    if label is None or (str(label) in ("nan", "<NA>", "NaT") and not isinstance(label, str)):
+        return "none"
+    if isinstance(label, str):
+        return label
+    if str(label) in ("True", "False"):
+        return str(label).lower()
+    return f"{label:g}" if float(label) != int(label) else str(int(label))
+
+
+def _differs(choices: Choices, baseline: Choices, path: str) -> bool:
+    return path in choices and show(choices[path]) != show(baseline.get(path))
+
+
+def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The paths whose labels speak for themselves: names, and no other path has one of them."""
+    among = Counter(label for of in labels.values() for label in of)
+    return tuple(
+        path
+        for path, of in labels.items()
+        if of and all(_WORD.fullmatch(x) and among[x] == 1 and x not in _VAGUE for x in of)
+    )
+
+
+def _leaves(paths: Iterable[str]) -> dict[str, str]:
+    """The shortest ending of each dotted path that no other path shares."""
+    paths = list(paths)
+    names = {}
+    for path in paths:
+        parts = path.split(".")
+        for n in range(1, len(parts) + 1):
+            name = ".".join(parts[-n:])
+            if sum(other == name or other.endswith(f".{name}") for other in paths) == 1:
+                break
+        names[path] = name
+    return names

@@ -1,0 +1,224 @@
+"""The conditional search space: what moves around a base, and which of it exists under which choices.
+
+Dotted paths name every choice. A path exists only while the component that was chosen above it has
+that field, so the conditions of the space fall out of the tree. `ablate.candidates.vary` makes spaces.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic.fields import FieldInfo
+
+from ablate.errors import SpecError
+from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.spec.component import Config, Resolver, create, default_name, slot_kind
+from ablate.spec.fields import conditions, find_field, get, put
+
+if TYPE_CHECKING:
+    import optuna
+
+Label = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Space:
+    """What moves around a base. `options` maps each label of a dimension back to its spec."""
+
+    base: Mapping[str, Any]
+    root: type[Config]
+    dimensions: tuple[Dimension, ...]
+    options: Mapping[str, Mapping[Label, Any]]
+    resolver: Resolver
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of `all`: {path: {name: why}}
+    admitted: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)  # labels that are proposed, not listed
+
+    def apply(self, assignment: Assignment) -> dict[str, Any]:
+        """The base with the assignment's choices in their places.
+
+        A word that is none of the options may be the label of what stands there already, such as what a family's
+        choice says below itself: that stays. Any other is put there, to be refused where it is composed.
+        """
+        spec = deepcopy(dict(self.base))
+        for path in sorted(assignment, key=lambda p: p.count(".")):
+            label, options, steps = assignment[path], self.options.get(path, {}), path.split(".")
+            if label in options or not isinstance(label, str) or label != label_of(get(spec, steps)):
+                put(spec, steps, deepcopy(options.get(label, label)))
+        return spec
+
+    def present(self, assignment: Assignment, path: str) -> bool:
+        """Whether the path exists and is read under the choices made so far."""
+        return find_field(self.root, self.apply(assignment), path.split("."), self.resolver) is not None
+
+    def context(self, path: str) -> Assignment:
+        """The first choices above a dimension under which it exists; {} where the base has it."""
+        return next((c for c in self.contexts(path) if self.present(c, path)), {})
+
+    def contexts(self, path: str) -> Iterator[Assignment]:
+        """Choices that may bring a path about: none, then those above it, then those that it is read under."""
+        yield from self._contexts(path, (path,))
+
+    def _contexts(self, path: str, seen: tuple[str, ...]) -> Iterator[Assignment]:
+        steps = path.split(".")
+        for above in self._above(path, seen):
+            yield above
+            wanted = conditions(self.root, self.apply(above), steps, self.resolver)
+            for d in self.dimensions:
+                if d.path in wanted and d.path not in seen:
+                    for context in self._contexts(d.path, (*seen, d.path)):
+                        yield from ({**above, **context, d.path: choice} for choice in d.choices)
+
+    def _above(self, path: str, seen: tuple[str, ...]) -> Iterator[Assignment]:
+        yield {}
+        for d in self.dimensions:
+            if path.startswith(f"{d.path}.") and d.path not in seen:
+                for context in self._contexts(d.path, (*seen, d.path)):
+                    yield from ({**context, d.path: choice} for choice in d.choices)
+
+    def complete(self, assignment: Assignment) -> Assignment:
+        """The assignment with every dimension that exists under its own choices, and with no other.
+
+        What it does not name stays as in the base, so two ways to say one candidate become one.
+        """
+        chosen: dict[str, Any] = {}
+        for d in self.dimensions:
+            spec = self.apply(chosen)
+            info = find_field(self.root, spec, d.path.split("."), self.resolver)
+            if info is None:
+                continue
+            if d.path in assignment:
+                chosen[d.path] = assignment[d.path]
+            else:
+                chosen[d.path] = standing(replace(self, base=spec), d.path, info, self.options.get(d.path, {}))
+        return chosen
+
+    def proposals(self, design: Design) -> list[Assignment] | None:
+        """A design's candidates, each complete and only once; None where its sampler finds them."""
+        proposed = design.proposals(self.dimensions)
+        if proposed is None:
+            return None
+        found: dict[str, Assignment] = {}
+        for assignment in map(self.complete, proposed):
+            found.setdefault(json.dumps(assignment, sort_keys=True), assignment)
+        return list(found.values())
+
+    def everything(self, chosen: Assignment | None = None) -> Iterator[Assignment]:
+        """All complete assignments, one after the other; ends in OverflowError at the first range without steps."""
+        known = dict(chosen or {})
+        for d in self.dimensions:
+            if d.path in known or not self.present(known, d.path):
+                continue
+            for label in _labels(d):
+                yield from self.everything({**known, d.path: label})
+            return
+        yield known
+
+    def admitting(self, proposals: Sequence[Assignment]) -> Space:
+        """The space that also knows every proposed label that `vary` does not list.
+
+        Such are a base beside the listed choices, and what a component of another family has by itself. They stand
+        in the tables and in the ledger, but no design makes a choice of them.
+        """
+        found = {}
+        for d in self.dimensions:
+            labels = dict.fromkeys(a[d.path] for a in proposals if d.path in a) if d.choices else {}
+            listed = {(isinstance(label, bool), label) for label in d.choices}  # 1 is 1.0, and not True
+            found[d.path] = tuple(label for label in labels if (isinstance(label, bool), label) not in listed)
+        return replace(self, admitted={path: labels for path, labels in found.items() if labels})
+
+    def labels(self, dimension: Dimension) -> list[Label]:
+        """The choices of a dimension, and what is admitted beside them; none of a range."""
+        return [*dimension.choices, *self.admitted.get(dimension.path, ())]
+
+    def suggest(self, trial: optuna.trial.Trial) -> Assignment:
+        """Ask Optuna for every dimension that exists under the choices made before it."""
+        chosen: dict[str, Any] = {}
+        for d in self.dimensions:
+            if not self.present(chosen, d.path):
+                continue
+            if d.choices:
+                chosen[d.path] = trial.suggest_categorical(d.path, self.labels(d))
+            elif d.integer:
+                assert d.low is not None and d.high is not None
+                step = 1 if d.step is None else int(d.step)
+                chosen[d.path] = trial.suggest_int(d.path, int(d.low), int(d.high), log=d.log, step=step)
+            else:
+                assert d.low is not None and d.high is not None
+                chosen[d.path] = trial.suggest_float(d.path, d.low, d.high, log=d.log, step=d.step)
+        return chosen
+
+
+def _labels(dimension: Dimension) -> Sequence[Label]:
+    """All that a dimension may be. Raises OverflowError where that has no end."""
+    if dimension.choices:
+        return dimension.choices
+    assert dimension.low is not None and dimension.high is not None
+    step = dimension.step or (1 if dimension.integer else 0)
+    if not step:
+        raise OverflowError(f"{dimension.path} takes any number between {dimension.low:g} and {dimension.high:g}")
+    count = math.floor((dimension.high - dimension.low) / step + 1e-9) + 1
+    if dimension.integer:
+        return range(int(dimension.low), int(dimension.low) + count * int(step), int(step))
+    return [dimension.low + k * step for k in range(count)]
+
+
+def label_of(option: Any) -> Label:
+    """How a choice is called in tables: its name, its value, or `name(field=value)`."""
+    if isinstance(option, Mapping):
+        fields = ", ".join(f"{k}={label_of(v)}" for k, v in option.items() if k != "type")
+        named = str(option.get("type", ""))
+        return f"{named}({fields})" if fields else named
+    if isinstance(option, bool | int | float | str):
+        return option
+    return json.dumps(option)
+
+
+def labels_of(options: Sequence[Any], base: Any = None) -> dict[Label, Any]:
+    """Each choice under a label that tells it from the others: what all of one name share is not said again.
+
+    base: what stands in the base, which is told apart too.
+    """
+    specs = [{"type": o} if isinstance(o, str) else o for o in (*options, base)]
+    named = [spec for spec in specs if isinstance(spec, Mapping) and "type" in spec]
+    short: dict[Label, Any] = {}
+    for option in options:
+        shown = option
+        if isinstance(option, Mapping) and "type" in option:
+            alike = [spec for spec in named if spec["type"] == option["type"]]
+            shown = {k: v for k, v in option.items() if k == "type" or any(k not in o or o[k] != v for o in alike)}
+        short[label_of(shown)] = option
+    return short
+
+
+def standing(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:
+    """What the base has at this path, under the label of the choice that says the same.
+
+    A bare name stands for the base's own component of that name, whatever fields the base gives it.
+    """
+    held = get(space.base, path.split("."))
+    kind = slot_kind(info)
+    if kind is None:
+        return label_of(info.get_default(call_default_factory=True) if held is None else held)
+    if held is None:
+        held = default_name(info, space.resolver)
+    if held is None:
+        return label_of(None)
+    if isinstance(held, str) and (bare := held.rpartition(":")[2]) in space.resolver.names(kind.kind):
+        held = bare  # a default is known by its distribution too, which nobody wrote
+    named = held if isinstance(held, str) else held.get("type", default_name(info, space.resolver))
+    for name in (named, str(named).rpartition(":")[2]):
+        if name in labels and isinstance(labels[name], str):
+            return str(name)
+    try:
+        digest = create(kind, held, space.resolver).digest()
+        for label, option in labels.items():
+            if create(kind, option, space.resolver).digest() == digest:
+                return label
+    except SpecError:
+        pass  # the base or a choice is wrong, which is told where it is composed
+    return label_of(held)

@@ -1,0 +1,210 @@
+"""A trial: one candidate, one seed, one budget. Its identity, and the job that a worker is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ablate.candidates.candidate import Candidate, cost_of
+from ablate.candidates.sample_cost import sample_gflops
+from ablate.errors import InputError
+from ablate.kinds.autoencoder import Autoencoder
+from ablate.kinds.data import Data
+from ablate.kinds.metric import Metric
+from ablate.kinds.probe import Probe
+from ablate.spec.component import Config, Extent, Setting, digest
+from ablate.spec.fields import get
+
+if TYPE_CHECKING:
+    from ablate.candidates.flops import Cost
+
+
+Reference = Literal["all", "even", "odd"]  # of the reference images, by their number from 0
+
+MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
+
+
+class Budget(Config):
+    """How long a candidate trains; exactly one of the four is given."""
+
+    images: Annotated[int | None, Field(ge=1, le=MOST_IMAGES)] = None
+    steps: Annotated[int | None, Field(ge=1, le=10**9)] = None
+    train_gflops: Annotated[float | None, Field(gt=0, le=1e15)] = None  # forward and backward: 3 · Gflops · images
+    minutes: Annotated[float | None, Field(gt=0, le=1e7)] = None  # of training; what a machine does in it differs
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {said})")
+        return self
+
+    def active(self) -> dict[str, Any]:
+        """Only what was given: an unused unit is no part of the identity."""
+        return {key: value for key, value in super().active().items() if value is not None}
+
+    def images_for(self, batch: int, gflops: float) -> int | None:
+        """Images to train on, in whole steps; None where time decides.
+
+        Raises InputError where steps or Gflops come to more images than anyone can train on.
+        """
+        if self.images is not None:
+            return batch * math.ceil(self.images / batch)
+        if self.steps is not None:
+            found: float = self.steps * batch
+        elif self.train_gflops is not None:
+            found = math.inf if gflops <= 0 else self.train_gflops / (3 * gflops)
+        else:
+            return None
+        if found > MOST_IMAGES:
+            of = f"{batch} images a step" if self.steps is not None else f"a network of {gflops:g} Gflops"
+            raise InputError(f"budget: comes to {found:.3g} images with {of}; at most {MOST_IMAGES:,} are trained on")
+        return batch * max(1, round(found / batch))
+
+
+class Evaluation(Config):
+    """What is measured at the end of a trial."""
+
+    metrics: tuple[Metric, ...] = ()
+    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
+    batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 250  # images sampled at a time; decides memory alone
+    reference: Reference = (
+        "all"  # images that metrics compare with; a half by number is one that "all" did not choose by
+    )
+    autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
+    previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
+
+    @model_validator(mode="after")
+    def _enough(self) -> Evaluation:
+        for metric in self.metrics:
+            if (reason := metric.too_few(self.samples)) is not None:
+                raise ValueError(reason)
+        labels = [column for metric in self.metrics for column in metric.columns(self.samples).values()]
+        if len(set(labels)) < len(labels):
+            raise ValueError("the same metric stands twice")
+        return self
+
+    def active(self) -> dict[str, Any]:
+        """What decides a value; an autoencoder that does not decode is no part of it."""
+        found = super().active()
+        if self.autoencoder is None or "decoder" not in self.autoencoder.provides():
+            del found["autoencoder"]
+        if self.reference == "all":  # as it was before there was a choice
+            del found["reference"]
+        return found
+
+
+@dataclass(frozen=True)
+class Question:
+    """What all trials of a study share: the data, the budget and the measurement."""
+
+    data: Data
+    setting: Setting
+    budget: Budget
+    evaluation: Evaluation
+    matched: str | None = None  # dotted path of the size by which candidates are brought to one cost
+    probes: tuple[Probe, ...] = ()  # what looks on; it decides nothing
+
+    def digest(self, candidate: Candidate) -> str:
+        """config_hash: SHA-256 over everything that decides a result, but the seed."""
+        decides = [candidate, self.data, self.budget, self.evaluation]
+        return digest([part.active() for part in decides])
+
+    def cost(self, candidate: Candidate) -> Cost:
+        """Parameters, macs and Gflops of the candidate's backbone on these data."""
+        return cost_of(candidate.backbone, self.setting)
+
+    def size(self, candidate: Candidate) -> dict[str, Any]:
+        """{path: value} of what was moved to match the candidate's cost; {} where nothing was."""
+        return {self.matched: get(candidate.spec(), self.matched.split("."))} if self.matched else {}
+
+    def jobs(
+        self,
+        candidate: Candidate,
+        seeds: int,
+        choices: Mapping[str, Any],
+        plugins: tuple[str, ...],
+        trials: Path,
+        cost: Cost | None,
+        first_seed: int = 0,
+    ) -> list[dict[str, Any]]:
+        """For each of so many seeds, from `first_seed` on, the JSON that a worker needs to run the trial.
+
+        The trial's folder keeps it as `job.json`.
+        """
+        config_hash = self.digest(candidate)
+        shared = {
+            "schema": 1,
+            "config_hash": config_hash,
+            "choices": dict(choices),
+            "candidate": candidate.spec(),
+            "data": self.data.spec(),
+            "budget": self.budget.spec(),
+            "evaluation": self.evaluation.spec(),
+            "plugins": list(plugins),
+            "probes": [probe.spec() for probe in self.probes],
+            "params": None if cost is None else cost.params,
+            "gflops": None if cost is None else cost.gflops,
+            "macs": None if cost is None else cost.macs,
+            "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
+            **({"matched": self.size(candidate)} if self.matched else {}),
+        }
+        named = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
+        return [
+            {**shared, "job": name, "trial": name, "folder": str(trials / name), "seed": seed}
+            for seed, name in named.items()
+        ]
+
+
+def trial_id(config_hash: str, seed: int) -> str:
+    """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
+    return f"{config_hash[:12]}-s{seed}"
+
+
+STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
+# What a trial costs: known of every trial, smaller is better. A study, a front and the results mean the same by them.
+COSTS = (
+    *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("peak_memory_bytes", "train_memory_bytes", "images"),
+)
+RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A number by which candidates are judged: a metric's column, what a trial costs, or a probe's summary."""
+
+    name: str  # as the study says it
+    column: str  # `kid_<features>`, a key of a trial's record such as `gflops`, or a probe's name
+    larger_is_better: bool = False
+    otherwise: str | None = None  # the metric's column where the reference has too few pictures for that name
+
+    def value(self, record: Mapping[str, Any]) -> float | None:
+        """The value in a trial's record; None where it was not measured, or is not finite."""
+        if self.column in record:
+            found = record[self.column]
+            return None if found is None else float(found)
+        for row in record.get("metrics", ()):  # the first average is the one that counts
+            if row["metric"] in (self.column, self.otherwise):
+                return None if row["value"] is None else float(row["value"])
+        found = record.get("probes", {}).get(self.column)
+        return None if found is None else float(found)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What a candidate has to keep to, to be on the front: a bound on the mean over its seeds."""
+
+    of: Objective
+    at_most: float = math.inf
+    at_least: float = -math.inf
+
+    def excess(self, value: float) -> float:
+        """How far a value lies beyond the bounds; 0 or less within them."""
+        return max(value - self.at_most, self.at_least - value)

@@ -1,0 +1,166 @@
+"""From `vary` and typed configs to a conditional search space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from ablate.candidates.space import Label, Space, labels_of, standing
+from ablate.errors import Problem, SpecError, did_you_mean
+from ablate.kinds.design import Assignment, Dimension
+from ablate.spec.component import Choice, Config, Range, Resolver, default_name, slot_kind
+from ablate.spec.fields import conditions, find_field, get, put, why_not
+
+Admit = Callable[[Mapping[str, Any]], str | None]  # a whole spec -> why it cannot work, or None
+
+
+def make_space(
+    root: type[Config], base: Mapping[str, Any], vary: Mapping[str, Any], resolver: Resolver, admit: Admit
+) -> Space:
+    """The space of a study. `admit` filters the choices of `all` to those that work in the base.
+
+    What a path depends on comes before it. Raises SpecError, with paths below `vary`, for what does
+    not exist or cannot vary.
+    """
+    problems: list[Problem] = []
+    space = Space(base, root, (), {}, resolver)
+    waiting = sorted(vary, key=lambda p: p.count("."))  # what is chosen above a path comes before it
+    while waiting:
+        path = next((p for p in waiting if _ready(space, p, waiting)), waiting[0])
+        waiting.remove(path)
+        try:
+            info, context = _locate(space, path)
+            dimension, options, left = _dimension(space, path, vary[path], info, context, admit)
+        except SpecError as error:
+            problems.extend(error.problems)
+            continue
+        space = replace(
+            space,
+            dimensions=(*space.dimensions, dimension),
+            options={**space.options, path: options},
+            left_out={**space.left_out, **({path: left} if left else {})},
+        )
+    if problems:
+        raise SpecError(problems)
+    return space
+
+
+def _ready(space: Space, path: str, waiting: list[str]) -> bool:
+    """Whether nothing that still waits decides if the path exists."""
+    steps = path.split(".")
+    for context in space.contexts(path):
+        spec = space.apply(context)
+        if set(conditions(space.root, spec, steps, space.resolver)) & set(waiting):
+            return False
+    return not any(path.startswith(f"{other}.") for other in waiting)
+
+
+def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
+    """The field at a path of the base, or under the first choices that bring such a field about."""
+    steps = path.split(".")
+    for context in space.contexts(path):
+        info = find_field(space.root, space.apply(context), steps, space.resolver)
+        if info is not None:
+            return info, context
+    raise SpecError([Problem((path,), why_not(space.root, space.base, steps, space.resolver))])
+
+
+def _dimension(
+    space: Space, path: str, wanted: Any, info: FieldInfo, context: Assignment, admit: Admit
+) -> tuple[Dimension, Mapping[Label, Any], Mapping[str, str]]:
+    """The dimension, what its labels stand for, and what `all` leaves out of it: {name: why}."""
+    kind = slot_kind(info)
+    left: Mapping[str, str] = {}
+    if wanted == "all" and kind is not None:
+        wanted, left = _admitted(space, path, kind.kind, context, admit)
+    elif wanted == "all":
+        wanted = _default_range(path, info)
+    if isinstance(wanted, Mapping) and "type" not in wanted:
+        ranged = _ranged(path, wanted, info)
+        present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
+        return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}, left
+    if not isinstance(wanted, list | tuple) or not wanted:
+        raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
+    stands = get(space.base, path.split("."))
+    labels = labels_of(wanted, default_name(info, space.resolver) if stands is None and kind is not None else stands)
+    if len(labels) < len(wanted):
+        raise SpecError([Problem((path,), "the same choice stands twice")])
+    if find_field(space.root, space.base, path.split("."), space.resolver) is None:
+        return Dimension(path, tuple(labels)), labels, left
+    held = get(space.base, path.split("."))
+    baseline = standing(space, path, info, labels)
+    # A choice that is the base's own means the base as it stands, with the fields that it gives.
+    options = labels if held is None else {**labels, baseline: held}
+    return Dimension(path, tuple(labels), baseline=baseline), options, left
+
+
+def _admitted(
+    space: Space, path: str, kind: str, context: Assignment, admit: Admit
+) -> tuple[list[str], dict[str, str]]:
+    """Every component of the kind that the base, or some choice above, with it in this place does not refuse.
+
+    And the others, each with the first reason.
+    """
+    names: list[str] = space.resolver.names(kind)
+    contexts = [context, *(other for other in space.contexts(path) if space.present(other, path) and other != context)]
+    reasons: dict[str, str | None] = {}
+    for name in names:
+        for above in contexts:  # what fits under one of the choices above is a choice; the first reason is told
+            spec = space.apply(above)
+            put(spec, path.split("."), name)
+            reason = admit(spec)
+            reasons[name] = None if reason is None else reasons.get(name) or reason
+            if reason is None:
+                break
+    kept = [name for name in names if reasons[name] is None]
+    if not kept:
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise SpecError([Problem((path,), f"no {kind} works here ({why})")])
+    return kept, {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _default_range(path: str, info: FieldInfo) -> Any:
+    for meta in info.metadata:
+        if isinstance(meta, Choice):
+            return list(meta.values)
+        if isinstance(meta, Range):
+            return {"low": meta.low, "high": meta.high, "log": meta.log, "step": meta.step}
+    if info.annotation is bool:
+        return [False, True]
+    if get_origin(info.annotation) is Literal:
+        return list(get_args(info.annotation))
+    raise SpecError([Problem((path,), "it declares no default search range: list the choices, or give low and high")])
+
+
+def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
+    unknown = set(wanted) - {"low", "high", "log", "step"}
+    if unknown:
+        word = sorted(unknown)[0]
+        hint = did_you_mean(word, ["low", "high", "log", "step"])
+        raise SpecError([Problem((path, word), f"a range has no {word!r}{hint}")])
+    low, high, log, step = (wanted.get(key) for key in ("low", "high", "log", "step"))
+    types = {info.annotation, *get_args(info.annotation)}
+    if not types & {int, float}:
+        raise SpecError([Problem((path,), "holds no number, so it has no range: list the choices")])
+    numbers = [n for n in (low, high) if isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n)]
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise SpecError([Problem((path,), f"a range needs numbers low < high, not {low!r} and {high!r}")])
+    if log and (numbers[0] <= 0 or step is not None):
+        raise SpecError([Problem((path,), "a logarithmic range needs low > 0, and no step")])
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf):
+        raise SpecError([Problem((path, "step"), f"expected a number above 0, not {step!r}")])
+    integer = float not in types
+    if integer and any(n is not None and n != int(n) for n in (*numbers, step)):
+        raise SpecError([Problem((path,), f"takes whole numbers, not {low!r}, {high!r} in steps of {step!r}")])
+    top = numbers[1]
+    if step is not None:  # the last step that lies in the range: Optuna would take it too, with a warning of its own
+        first, last, by = (Decimal(str(number)) for number in (numbers[0], top, step))
+        top = float(first + (last - first) // by * by)
+        if not numbers[0] < top:
+            raise SpecError([Problem((path, "step"), f"a step of {step:g} is longer than the range")])
+    return Dimension(path, (), float(numbers[0]), float(top), bool(log), step, integer)

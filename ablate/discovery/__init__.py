@@ -1,0 +1,1 @@
+"""Which components there are, where each comes from, and in which source its behaviour is written."""

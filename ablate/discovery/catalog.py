@@ -1,0 +1,370 @@
+"""Discovery: which components there are, where each comes from, and what could not be loaded.
+
+The loading loop is our own, because with pluggy alone one unimportable entry point aborts the
+load, two distributions under one entry-point name lose one silently, and one raising hook aborts
+the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ablate import kinds
+from ablate.discovery import hooks, provenance
+from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.runtime.isolation import Before, message, staying
+from ablate.runtime.patient import doing
+from ablate.runtime.stdout import ToStderr
+from ablate.spec.component import Component, create, is_kind
+from ablate.spec.explain import own_trace
+from ablate.spec.mistakes import described, mistake
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component and its provenance."""
+
+    kind: str
+    name: str
+    cls: type[Component]
+    distribution: str
+    version: str
+    file: Path
+    line: int
+
+    @property
+    def full_name(self) -> str:
+        """`distribution:name`, which is never ambiguous."""
+        return f"{self.distribution}:{self.name}"
+
+    @cached_property
+    def source_hash(self) -> str:
+        """SHA-256 of the source that the component's behaviour is written in; see `ablate.discovery.provenance`."""
+        return provenance.source_hash(self.file, self.cls.__module__)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin, or one module of it, that could not be loaded."""
+
+    plugin: str
+    module: str
+    traceback: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback."""
+        return self.traceback.strip().splitlines()[-1]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where modules come from: an installed distribution, or a local file."""
+
+    plugin: str
+    distribution: str
+    version: str
+    load: Callable[[], ModuleType]
+    is_file: bool = False
+
+
+class Catalog:
+    """All components by kind and name; a Resolver for specs."""
+
+    def __init__(self, plugins: Sequence[str | Path] = ()) -> None:
+        self.plugins = tuple(str(plugin) for plugin in plugins)
+        self.root: Path | None = None  # from which paths in specs go out; None: the working directory
+        self.broken: list[Broken] = []
+        self._entries: dict[str, list[Entry]] = {}
+        self._kinds: dict[str, tuple[type[Component], str]] = {}
+        self._names: dict[type[Component], tuple[str, Entry]] = {}
+        self._manager = pluggy.PluginManager(hooks.GROUP)
+        self._manager.add_hookspecs(hooks)
+        for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
+            self._find_kinds(importlib.import_module(module.name), "ablate")
+        for source in (*_installed(), *map(_local, self.plugins)):
+            before = Before()
+            waited = (
+                contextlib.nullcontext()
+                if source.distribution == provenance.FRAMEWORK
+                else doing(f"importing {source.plugin}")
+            )
+            with contextlib.redirect_stdout(ToStderr()), staying(), waited:  # stdout belongs to who asked
+                self._load(source)
+            if changes := before.on_import():
+                told = message(f"plugin {source.plugin}, while it is imported,", changes, None)
+                self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {told}\n"))
+        provenance.framework()  # of the files as they are now, while they are imported
+
+    def at(self, root: str | Path | None) -> Catalog:
+        """The same catalog; what it makes has paths that go out from a folder."""
+        made = copy.copy(self)
+        made.root = None if root is None else Path(root)
+        return made
+
+    def kinds(self) -> list[str]:
+        """The names of all extension points."""
+        return sorted(self._kinds)
+
+    def kind(self, name: str) -> type[Component]:
+        """The abstract base of a kind."""
+        if name not in self._kinds:
+            raise SpecError([Problem((), f"there is no kind {name!r}{did_you_mean(name, self._kinds)}")])
+        return self._kinds[name][0]
+
+    def names(self, kind: str) -> list[str]:
+        """The names by which the components of a kind are reached; `distribution:name` where two share one."""
+        found = self.entries(kind)
+        bare = [entry.name for entry in found]
+        return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in found)
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """Provenance of every component, or of one kind's."""
+        if kind is not None:
+            self.kind(kind)
+            return list(self._entries.get(kind, []))
+        return [entry for name in self.kinds() for entry in self._entries.get(name, [])]
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The one component of that name. Raises SpecError where there is none, or more than one."""
+        found = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = " or ".join(repr(e.full_name) for e in found)
+            raise SpecError([Problem((), f"two plugins bring {kind} {name!r}: say {several}")])
+        meant = self.kind(kind).instead(name, self)
+        message = (
+            f"there is no {kind} {name!r}{did_you_mean(name, self.names(kind)) if meant is None else f'; {meant}'}"
+        )
+        for broken in self.broken:
+            message += f"\nplugin {broken.plugin} could not be loaded and may bring it:\n{broken.traceback.rstrip()}"
+        raise SpecError([Problem((), message)])
+
+    def get(self, kind: str, name: str) -> type[Component]:
+        """The component class of that name."""
+        return self.entry(kind, name).cls
+
+    def default(self, kind: str) -> str | None:
+        """The component that its kind's own distribution declares the default."""
+        home = self._kinds[kind][1]
+        names = [e.full_name for e in self.entries(kind) if e.distribution == home and e.cls.default]
+        return names[0] if len(names) == 1 else None
+
+    def create(self, kind: str, spec: Any) -> Component:
+        """The component that a spec describes: a name, or `{"type": name, ...}`."""
+        return create(self.kind(kind), spec, self)
+
+    def locate(self, cls: type[Component]) -> Entry:
+        """The provenance of a component class."""
+        return next(entry for entry in self.entries() if entry.cls is cls)
+
+    def used(self, parts: Iterable[Component]) -> dict[str, Entry]:
+        """The entries of components, by `kind/name`: what a trial that is made of them stands on.
+
+        The name is the bare one, or `distribution:name` where two distributions bring it.
+        """
+        called = (self._called(cls) for cls in {type(part) for part in parts})
+        return dict(sorted(called, key=lambda one: one[0]))
+
+    def _called(self, cls: type[Component]) -> tuple[str, Entry]:
+        if cls not in self._names:
+            entry = self.locate(cls)
+            bare = entry.name in self.names(entry.kind)
+            self._names[cls] = (f"{entry.kind}/{entry.name if bare else entry.full_name}", entry)
+        return self._names[cls]
+
+    def stale(self) -> bool:
+        """Whether a local plugin's file has changed since it was imported."""
+        files = [Path(plugin).resolve() for plugin in self.plugins if plugin.endswith(".py")]
+        return any(file.is_file() and file.read_bytes() != provenance.content(file) for file in files)
+
+    def _load(self, source: Source) -> None:
+        if any(name == source.plugin for name, _ in self._manager.list_name_plugin()):
+            return  # the same local file given twice
+        module = self._attempt(source, source.plugin, source.load)
+        if module is None or self._manager.is_registered(module):  # an installed package named again by a study
+            return
+        if self._attempt(source, module.__name__, partial(self._manager.register, module, source.plugin)) is None:
+            return  # a hook that pluggy refuses
+        listed = [h for h in self._manager.hook.ablate_modules.get_hookimpls() if h.plugin_name == source.plugin]
+        if listed:
+            hook: Callable[[], Any] = listed[0].function
+            names = self._attempt(source, module.__name__, lambda: list(hook()))
+        else:
+            names = list(_submodules(module))
+        for name in names or ():
+            found = self._attempt(source, name, partial(importlib.import_module, name))
+            if found is not None:
+                self._find_kinds(found, source.distribution)
+                self._attempt(source, name, partial(self._find_components, found, source))
+
+    def _attempt(self, source: Source, module: str, action: Callable[[], Any]) -> Any:
+        """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
+        try:
+            return action()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            self.broken.append(Broken(source.plugin, module, own_trace(error)))
+            return None
+
+    def _find_kinds(self, module: ModuleType, distribution: str) -> None:
+        for cls in _own_classes(module):
+            if is_kind(cls):
+                self._kinds.setdefault(cls.kind, (cls, distribution))
+
+    def _find_components(self, module: ModuleType, source: Source) -> None:
+        known = {entry.cls for entry in self.entries()}  # a package may be found by two ways
+        for cls in _own_classes(module):
+            if cls in known or (reason := mistake(cls)) == "":
+                continue
+            twin = None
+            if reason is None:
+                twin = next((e for e in self._entries.get(cls.kind, ()) if _same_name(e, cls, source)), None)
+            if twin is not None:
+                first = f"{twin.cls.__name__} at {twin.file}:{twin.line}"
+                reason = f"it is called {cls.kind} {cls.name!r}, and so is {first}; give one of them another name"
+            if reason is not None:
+                self.broken.append(Broken(source.plugin, module.__name__, f"{described(cls)}: {reason}\n"))
+                continue
+            file = Path(inspect.getfile(cls)).resolve()
+            entry = Entry(
+                cls.kind, cls.name, cls, source.distribution, source.version, file, inspect.getsourcelines(cls)[1]
+            )
+            if cls.kind not in self._kinds:
+                base = next(b for b in cls.__mro__ if is_kind(b))
+                self._kinds[cls.kind] = (base, source.distribution)
+            self._entries.setdefault(cls.kind, []).append(entry)
+            if source.is_file:
+                _ = entry.source_hash  # of what was imported just now: such a file may change at any time
+
+
+def catalog(plugins: tuple[str, ...] = (), fresh: bool = False) -> Catalog:
+    """The catalog of what is installed, and of local plugin files; made once for each set of files.
+
+    fresh: import anew where a file has changed, as whoever launches a study means it; a worker keeps what it has.
+    """
+    if fresh and _catalog(plugins).stale():
+        _catalog.cache_clear()
+    return _catalog(plugins)
+
+
+def catalog_of(job: Mapping[str, Any]) -> Catalog:
+    """The catalog that a job is to be read with: its plugins, and the folder from which its paths go out."""
+    return catalog(tuple(job["plugins"])).at(job.get("root"))
+
+
+@cache
+def _catalog(plugins: tuple[str, ...]) -> Catalog:
+    return Catalog(plugins)
+
+
+def _own_classes(module: ModuleType) -> Iterator[type[Component]]:
+    """The Component classes that are written in this module, not imported into it."""
+    for cls in dict.fromkeys(v for v in vars(module).values() if isinstance(v, type)):  # an alias is no second class
+        if issubclass(cls, Component) and cls.__module__ == module.__name__:
+            yield cls
+
+
+def _submodules(module: ModuleType) -> Iterator[str]:
+    """The module and, for a package, all below it but for names that begin with an underscore."""
+    yield module.__name__
+    if hasattr(module, "__path__"):
+        for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}.", onerror=lambda name: None):
+            if not any(part.startswith("_") for part in found.name.split(".")):
+                yield found.name
+
+
+def _installed() -> Iterable[Source]:
+    """One source an entry point; two distributions may use the same entry-point name."""
+    seen = set()
+    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+        distribution = point.dist.name if point.dist else "unknown"
+        version = point.dist.version if point.dist else "unknown"
+        if (distribution, point.name) not in seen:
+            seen.add((distribution, point.name))
+            yield Source(f"{distribution}:{point.name}", distribution, version, point.load)
+
+
+def unavailable(plugin: str) -> str | None:
+    """Why there is no plugin of that name, in one sentence; None where there is one to be loaded."""
+    if "\0" in plugin or not plugin.strip():
+        return f"{plugin!r} is no name of a plugin: name a .py file, or a package"
+    path = Path(plugin)
+    if plugin.endswith(".py"):
+        return None if path.is_file() else f"there is no plugin file {plugin}"
+    if path.is_file():
+        return f"{plugin} is no plugin: the name of a Python file ends in .py"
+    if os.sep in plugin or not plugin.replace(".", "").isidentifier():
+        what = "is a folder" if path.is_dir() else "is no name of a package, and there is no such file"
+        return f"{plugin} {what}: name a .py file, or a package that can be imported"
+    if _importable(plugin):
+        return None
+    near = difflib.get_close_matches(f"{plugin}.py", [p.name for p in Path().glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no package {plugin!r} that can be imported{hint or ', and no file of that name'}"
+
+
+def _importable(package: str) -> bool:
+    """Whether a package is there; one that is there and broken is loaded, which tells why."""
+    try:
+        found = importlib.util.find_spec(package)
+    except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
+        return "." in package and _importable(package.rpartition(".")[0])
+    return found is not None and (found.origin is not None or _holds_modules(found))
+
+
+def _holds_modules(found: ModuleSpec) -> bool:
+    """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
+    return any(any(Path(place).glob("*.py")) for place in found.submodule_search_locations or ())
+
+
+def _same_name(entry: Entry, cls: type[Component], source: Source) -> bool:
+    return (entry.name, entry.distribution) == (cls.name, source.distribution)
+
+
+def _local(plugin: str) -> Source:
+    """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    if (reason := unavailable(plugin)) is not None:
+        raise InputError(reason)
+    if not plugin.endswith(".py"):
+        return Source(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
+    path = Path(plugin).resolve()
+    held = path.read_bytes()
+    content = hashlib.sha256(held).hexdigest()
+    name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    def load() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        provenance.imported(path, held)
+        try:  # what was read above and nothing else: neither an edit since then nor a compiled file of before it
+            exec(compile(held, str(path), "exec", dont_inherit=True), vars(module))
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return Source(str(path), path.stem, content[:12], load, is_file=True)

@@ -1,0 +1,1 @@
+"""Sampling, metrics, and what a solver alone does to samples."""

@@ -1,0 +1,168 @@
+"""Measuring: sample with the averaged weights, look at the images, compare with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.trial import Evaluation
+from ablate.evaluation.decoding import decoder, seen
+from ablate.evaluation.labels import sample_labels, shares
+from ablate.evaluation.metric_evaluator import Judge, Pause, go_on
+from ablate.evaluation.solver_bias import DEVIATION, deviation_error
+from ablate.kinds.autoencoder import Decoder
+from ablate.kinds.data import Dataset
+from ablate.kinds.process import Process
+from ablate.runtime.randomness import SampleGenerator
+from ablate.spec.component import Setting
+
+QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
+
+
+class NotFiniteError(ArithmeticError):
+    """Samples that hold NaN or infinity: the candidate diverged, though its loss did not tell."""
+
+
+def quantise(x: Tensor) -> Tensor:
+    """[-1, 1] to uint8, once, before anything looks at it: floor(x·127.5 + 128), clipped."""
+    return (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+class Sampler:
+    """Draws images from a network. Latents and labels are paired over the candidates of a seed.
+
+    class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
+    latents: what the network draws are latents, which `decode` makes pixels.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        process: Process,
+        setting: Setting,
+        seed: int,
+        device: torch.device,
+        companion: nn.Module | None = None,
+        decode: Decoder = lambda x: x,
+        class_counts: NDArray[np.int64] | None = None,
+        latents: bool = False,
+    ) -> None:
+        self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
+        self.decode = decode  # from what the network draws to pixels
+        self.companion = None if companion is None else companion.eval()  # as it is at the end of training
+        self.candidate = candidate
+        self.process = process
+        self.setting = setting
+        self.device = device
+        self.seed = seed
+        self.class_counts = shares(None, setting.classes or 0) if class_counts is None else class_counts
+
+    @torch.inference_mode()
+    def batches(
+        self, network: nn.Module, weights: Mapping[str, Tensor], samples: int, batch: int, pause: Pause = go_on
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Images (B, C, H, W) uint8 and the calls of the denoiser that they took, until `samples` are there.
+
+        Raises NotFiniteError where an image is not finite.
+        """
+
+        def predict(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+            with self.candidate.precision.forward(self.device):
+                output: Tensor = averaged(x, c_noise, labels)
+            return output
+
+        averaged = deepcopy(network).eval()
+        averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
+        solver, guidance, classes = self.solver, self.candidate.guidance, self.setting.classes
+        drawn_for = None
+        if classes is not None:
+            drawn_for = torch.from_numpy(sample_labels(self.class_counts, samples)).to(self.device)
+        for first in range(0, samples, batch):
+            count = min(batch, samples - first)
+            labels = None if drawn_for is None else drawn_for[first : first + count]
+            denoise = self.process.denoiser(predict, guidance, labels, classes or 0, self.companion)
+            shape = (count, *self.setting.shape)
+            generator = SampleGenerator.of(self.seed, first, shape, self.device)
+            x = self.process.prior(generator.normal(shape, torch.float32), solver.start(self.candidate.schedule).t)
+            nfe = 0
+            for state in solver.sample(denoise, x, self.candidate.schedule, generator):
+                x, nfe = state.x, state.nfe
+                pause()
+            if not bool(torch.isfinite(x).all()):
+                raise NotFiniteError(f"samples {first} to {first + count - 1} are not all finite")
+            yield quantise(self.decode(x)), nfe
+
+
+def measure(
+    candidate: Candidate,
+    process: Process,
+    setting: Setting,
+    network: nn.Module,
+    averages: Mapping[str, Mapping[str, Tensor]],
+    dataset: Dataset,
+    evaluation: Evaluation,
+    seed: int,
+    images: int,
+    cache: Path,
+    device: torch.device,
+    pause: Pause = go_on,
+    companion: nn.Module | None = None,
+) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
+    """Rows of the metrics table, one an average and metric, and the first samples of the first average.
+
+    `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
+    that has trained one.
+    """
+    autoencoder = evaluation.autoencoder
+    decode = decoder(autoencoder, dataset.encoding, device)
+    counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
+    sampler = Sampler(
+        candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
+    )
+    judge = Judge(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
+    rows: list[dict[str, Any]] = []
+    previews: list[NDArray[np.uint8]] = []
+    error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
+    samples = evaluation.samples if evaluation.metrics else evaluation.previews
+    for label, weights in averages.items():
+        judge.begin()
+        nfe = 0
+        for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch, pause):
+            nfe = calls
+            judge.see(pixels)
+            if not rows and sum(map(len, previews)) < evaluation.previews:
+                previews.append(pixels.cpu().numpy())
+        taken = {
+            "images": images,
+            "ema": label,
+            "solver": sampler.solver.name,
+            "solver_settings": sampler.solver.settings(),
+            "solver_error": error,
+            "nfe": nfe,
+            "guidance": candidate.guidance.describe(),
+            "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
+        }
+        rows += [{**taken, **value} for value in judge.values(samples)]
+    if not previews:
+        return rows, np.zeros((0, *seen(autoencoder, setting).shape), np.uint8)
+    return rows, np.concatenate(previews)[: evaluation.previews]
+
+
+def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, latents: bool) -> float | None:
+    """By how much the solver alone puts the deviation of Gaussian samples off (relative); None where it is not known.
+
+    Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
+    """
+    deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
+    try:
+        return deviation_error(sampler.solver, candidate.schedule, deviation)
+    except Exception:  # noqa: BLE001 - a plugin's own code: its samples tell what is wrong with it
+        return None

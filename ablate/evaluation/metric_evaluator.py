@@ -1,0 +1,200 @@
+"""A judge looks at images through the features of every metric, and compares them with a reference."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.io.files import content_digest, write_atomic
+from ablate.kinds.data import Dataset
+from ablate.kinds.features import Features, HeadsExtractor
+from ablate.kinds.metric import Collector, Metric
+from ablate.spec.component import digest
+
+Pause = Callable[[], None]  # called now and then; it may raise to stop
+
+PARTS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}  # of the reference, by number
+_BATCH = 250  # reference images that are looked at at a time
+
+
+def go_on() -> None:
+    """The pause of one who is never stopped."""
+
+
+class Judge:
+    """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`.
+
+    reference: which of the reference images they are compared with, a key of `PARTS`.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        dataset: Dataset,
+        cache: Path,
+        device: torch.device,
+        pause: Pause = go_on,
+        reference: str = "all",
+    ) -> None:
+        self._part = reference
+        self._place = (dataset, cache, device, pause)
+        self._metrics = metrics
+        self._ready = {_key(m): prepared(m.features, *self._place) for m in metrics}
+        heads = _heads(metrics)
+        self._looks = {key: _extractor(self._ready[key], device, frozenset(heads[key])) for key in self._ready}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the images seen so far."""
+        self._seen: dict[tuple[str, str, type], Collector] = {
+            (_key(m), m.head, m.collects): m.collects() for m in self._metrics
+        }
+
+    def see(self, images: Tensor) -> None:
+        """Some more generated images, uint8 (B, C, H, W)."""
+        for key, look in self._looks.items():
+            found = {head: vectors.double().cpu().numpy() for head, vectors in look(images).items()}
+            for (features, head, _), collector in self._seen.items():
+                if features == key:
+                    collector.add(found[head])
+
+    def values(self, samples: int) -> Iterator[dict[str, Any]]:
+        """For each value of each metric what identifies it, and what it is; `samples` images have been seen."""
+        dataset = self._place[0]
+        for metric in self._metrics:
+            key = _key(metric)
+            features = self._ready[key]
+            reference = self._reference(metric)
+            generated = self._seen[key, metric.head, metric.collects].collected()
+            found = metric.compute(generated, reference)
+            for name, column in metric.columns(samples, len(reference)).items():
+                measured = found[name] if isinstance(found, Mapping) else found
+                yield {
+                    "metric": column,
+                    "features": features.name,
+                    "samples": samples,
+                    "value": _number(measured.value),
+                    "error": _number(measured.error),
+                    "features_hash": features.identity(),
+                    "reference": self._part,
+                    "reference_hash": dataset.hash if self._part == "all" else digest([dataset.hash, self._part]),
+                }
+
+    def _reference(self, metric: Metric) -> NDArray[np.floating[Any]]:
+        """The features of the reference; none for a metric that does not look at them."""
+        if not metric.uses_reference:
+            return np.empty((0, 0))
+        heads = _heads(m for m in self._metrics if m.uses_reference)[_key(metric)]
+        found = reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+        return found[PARTS[self._part]]
+
+
+def prepare_references(
+    metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
+) -> None:
+    """Make once what every judge of these metrics needs: weights, and the features of the reference."""
+    wanted = _heads(metric for metric in metrics if metric.uses_reference)
+    for metric in metrics:
+        features = prepared(metric.features, dataset, cache, device, pause)
+        if _key(metric) in wanted:
+            reference_features(features, wanted[_key(metric)], dataset, cache, device, pause)
+
+
+def _heads(metrics: Iterable[Metric]) -> dict[str, set[str]]:
+    """The heads that are looked at, by the features that have them."""
+    found: dict[str, set[str]] = {}
+    for metric in metrics:
+        found.setdefault(_key(metric), set()).add(metric.head)
+    return found
+
+
+def _key(metric: Metric) -> str:
+    return digest(metric.features.active())
+
+
+_prepared: dict[tuple[str, str, str], Features] = {}
+
+
+def prepared(features: Features, dataset: Dataset, cache: Path, device: torch.device, pause: Pause) -> Features:
+    """The features, ready to be built; once a process."""
+    key = (digest(features.spec()), dataset.hash, str(cache))
+    if key not in _prepared:
+        _prepared[key] = features.prepare(dataset, cache, device, pause)
+    return _prepared[key]
+
+
+@lru_cache(maxsize=8)
+def _extractor(features: Features, device: torch.device, heads: frozenset[str]) -> HeadsExtractor:
+    """The features' network, loaded once a process."""
+    return features.build_heads(device, heads)
+
+
+_references: dict[str, NDArray[np.floating[Any]]] = {}
+
+
+def reference_features(
+    features: Features,
+    heads: set[str],
+    dataset: Dataset,
+    cache: Path,
+    device: torch.device,
+    pause: Pause = go_on,
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """{head: (M, D)} of the reference images, in the precision in which they were computed.
+
+    They are kept on disk under the hashes of features and data, and mapped into memory from there; what
+    was cut short or changed since it was written is computed anew.
+    """
+    keys = {head: digest([features.identity(), dataset.hash, head]) for head in heads}
+    files = {head: cache / "features" / f"{keys[head]}.npy" for head in heads}
+    missing = {head for head in heads if keys[head] not in _references and not _whole(files[head])}
+    if missing:
+        for head, vectors in _look(features, missing, dataset.reference_images, device, pause).items():
+            content = io.BytesIO()
+            np.save(content, vectors, allow_pickle=False)
+            write_atomic(files[head], content.getvalue())
+            write_atomic(_sum_of(files[head]), content_digest(files[head]))
+    for head in heads:
+        if keys[head] not in _references:
+            _references[keys[head]] = np.load(files[head], mmap_mode="r", allow_pickle=False)
+    return {head: _references[keys[head]] for head in heads}
+
+
+def _sum_of(file: Path) -> Path:
+    """Where the digest of a kept file stands."""
+    return file.with_suffix(".sum")
+
+
+def _whole(file: Path) -> bool:
+    """Whether a kept file is there as it was written."""
+    try:
+        return _sum_of(file).read_text() == content_digest(file)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _look(
+    features: Features, heads: set[str], images: NDArray[np.uint8], device: torch.device, pause: Pause
+) -> dict[str, NDArray[np.floating[Any]]]:
+    look = _extractor(features, device, frozenset(heads))
+    parts: dict[str, list[NDArray[np.floating[Any]]]] = {head: [] for head in heads}
+    with torch.inference_mode():
+        for first in range(0, len(images), _BATCH):
+            pause()
+            batch = torch.from_numpy(np.ascontiguousarray(images[first : first + _BATCH])).to(device)
+            for head, vectors in look(batch).items():
+                parts[head].append(vectors.cpu().numpy())
+    return {head: np.concatenate(of) for head, of in parts.items()}
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Files, weights, and text in the formats that it goes into."""

@@ -1,0 +1,236 @@
+"""What is global for a process and decides numbers, folders or messages: Python's own states, and numpy's.
+
+Those of torch are in `ablate.runtime.torch_states`. See `ablate.runtime.isolation` for what is done with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import decimal
+import gc
+import locale
+import logging
+import os
+import random
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ENVIRONMENT = "the environment"
+FOLDER = "the current folder"
+TWISTS = 20_000  # blocks of 624 numbers: that many may be drawn before a random state is taken for a new one
+
+
+@dataclass(frozen=True)
+class State:
+    """One thing that is global. `instead`: what a component should do; None: put back without a word."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    instead: str | None
+    told: Callable[[Any, Any], tuple[str, str]] = lambda before, after: (str(before), str(after))
+    differs: Callable[[Any, Any], bool] = lambda before, after: bool(before != after)
+    fresh: Any = None  # what it is when its library was just imported; None: not known
+    # Of a random state: what it is just after ablate's seed. Components may draw from it, and must not seed it.
+    seeded: Callable[[int], Any] | None = None
+
+
+class Seed:
+    """The seed that ablate last gave all global random states, so that one of a component's own is noticed."""
+
+    value: int | None = None
+    count = 0  # of all seeds so far
+    busy = False  # while not all generators have it yet
+
+    @classmethod
+    def set(cls, value: int) -> None:
+        """Seed numpy's and Python's global generators, and remember; torch's are the caller's."""
+        cls.value, cls.count = value, cls.count + 1
+        random.seed(value)
+        if "numpy" in sys.modules:
+            import numpy as np
+
+            np.random.seed(value & 0xFFFFFFFF)
+
+
+@cache
+def python_states() -> tuple[State, ...]:
+    """Those of a process that runs any Python."""
+    return (
+        State(FOLDER, os.getcwd, os.chdir, "open files by their full path, beside `__file__`"),
+        State(
+            ENVIRONMENT,
+            lambda: dict(os.environ),
+            _set_environment,
+            "make it a field of the component, or hand it to the library that reads it",
+            told=_told_environment,
+        ),
+        State(
+            "the locale",
+            lambda: locale.setlocale(locale.LC_ALL),
+            lambda held: _ignore(locale.setlocale(locale.LC_ALL, held)),
+            "format by hand",
+        ),
+        State(
+            "decimal's context",
+            lambda: _decimal(decimal.getcontext()),
+            _set_decimal,
+            "use `decimal.localcontext()`",
+            told=lambda before, after: (f"of {before[0]} digits, {before[1]}", f"of {after[0]} digits, {after[1]}"),
+        ),
+        State(
+            "Python's global random state",
+            random.getstate,
+            random.setstate,
+            "leave it as it is, it is seeded for each trial; for fixed numbers make a `random.Random(0)`",
+            told=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
+            differs=lambda before, after: not _python_drawn(before, after),
+            seeded=_python_seeded,
+        ),
+        State("the import path", lambda: list(sys.path), lambda held: _put(sys.path, held), None),
+        State("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, None),
+        State("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable(), None),
+        State("the root logger's level", lambda: logging.getLogger().level, logging.getLogger().setLevel, None),
+        State("logging's switch", lambda: logging.root.manager.disable, logging.disable, None),
+    )
+
+
+@cache
+def main_states() -> tuple[State, ...]:
+    """Those that the main thread alone may look at: it moves them now and then, and no other thread has a say."""
+    return (
+        State("the filters of warnings", lambda: list(warnings.filters), _set_filters, None),
+        State("the handlers of signals", _handlers, _set_handlers, None),
+        State("standard output", lambda: sys.stdout, lambda held: setattr(sys, "stdout", held), None),
+        State("standard error", lambda: sys.stderr, lambda held: setattr(sys, "stderr", held), None),
+    )
+
+
+@cache
+def numpy_states() -> tuple[State, ...]:
+    """Those of numpy, which must be imported already."""
+    import numpy as np
+
+    return (
+        State(
+            "numpy's treatment of floating-point errors",
+            np.geterr,
+            lambda held: _ignore(np.seterr(**held)),
+            "use `with np.errstate(...)`",
+        ),
+        State(
+            "numpy's global random state",
+            lambda: np.random.get_state(legacy=False),
+            np.random.set_state,
+            "leave it as it is, it is seeded for each trial; for fixed numbers make an `np.random.default_rng(0)`",
+            told=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
+            differs=lambda before, after: not _numpy_drawn(before, after),
+            seeded=_numpy_seeded,
+        ),
+        State("numpy's print options", np.get_printoptions, lambda held: np.set_printoptions(**_settable(held)), None),
+    )
+
+
+def _set_environment(held: dict[str, str]) -> None:
+    for name in os.environ.keys() - held.keys():
+        del os.environ[name]
+    for name, value in held.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _told_environment(before: dict[str, str], after: dict[str, str]) -> tuple[str, str]:
+    moved = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    said = [", ".join(f"{n}={held[n]!r}" if n in held else f"without {n}" for n in moved) for held in (before, after)]
+    return said[0], said[1]
+
+
+def _decimal(context: decimal.Context) -> tuple[Any, ...]:
+    traps = [signal for signal, on in context.traps.items() if on]
+    own = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
+    return (*own, sorted(traps, key=str))
+
+
+def _set_decimal(held: tuple[Any, ...]) -> None:
+    prec, rounding, least, most, capitals, clamp, traps = held
+    decimal.setcontext(decimal.Context(prec, rounding, least, most, capitals, clamp, traps=list(traps)))
+
+
+def _set_filters(held: list[Any]) -> None:
+    warnings.resetwarnings()  # what was shown once may be shown again
+    _put(warnings.filters, held)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _set_handlers(held: dict[int, Any]) -> None:
+    for number, handler in held.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, handler)
+
+
+def _settable(held: Any) -> dict[str, Any]:
+    return {name: value for name, value in dict(held).items() if name != "override_repr"}
+
+
+def _put(held: list[Any], values: list[Any]) -> None:
+    held[:] = values
+
+
+def _ignore(value: object) -> None:
+    """For setters that give something back."""
+
+
+# --- whether a random state was drawn from, or seeded anew ---------------------------------------------
+
+
+def _python_seeded(value: int) -> Any:
+    return random.Random(value).getstate()
+
+
+def _python_drawn(base: Any, after: Any) -> bool:
+    """Whether drawing leads from one state of a Mersenne twister to another."""
+    if base[1][:-1] == after[1][:-1]:
+        return True
+    import numpy as np  # whose twister is the same, and quicker
+
+    return _led(np.array(base[1][:-1], dtype=np.uint32), np.array(after[1][:-1], dtype=np.uint32))
+
+
+def _numpy_seeded(value: int) -> Any:
+    import numpy as np
+
+    return np.random.RandomState(value & 0xFFFFFFFF).get_state(legacy=False)
+
+
+def _numpy_drawn(base: Any, after: Any) -> bool:
+    """The same of numpy's."""
+    if not base["bit_generator"] == after["bit_generator"] == "MT19937":
+        return False
+    return _led(base["state"]["key"], after["state"]["key"])
+
+
+def _led(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:
+    """Whether a twister comes to a block of 624 words from another; what a block gives tells which it is."""
+    import numpy as np
+
+    def stream(key: NDArray[np.uint32]) -> np.random.MT19937:
+        made = np.random.MT19937()
+        made.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
+        return made
+
+    wanted, blocks = stream(after).random_raw(624), stream(base)
+    sizes = (1, 2, *[500] * (TWISTS // 500))
+    return any(bool((blocks.random_raw((size, 624)) == wanted).all(axis=1).any()) for size in sizes)

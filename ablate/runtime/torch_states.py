@@ -1,0 +1,288 @@
+"""What torch holds for a whole process, or for a thread."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.nn.modules import module as hooked
+
+from ablate.runtime.states import State
+
+FILL = "fill_uninitialized_memory"
+DEVICES = ("cpu", "cuda")
+BACKENDS = (("generic", "all"), *((b, o) for b in ("cuda", "mkldnn") for o in ("all", "matmul", "conv", "rnn")))
+PATCHED: tuple[ModuleType | type, ...] = (
+    *(torch, torch.nn, torch.nn.functional, torch.nn.init, torch.optim),
+    *(torch.Tensor, torch.nn.Module, torch.nn.Linear, torch.nn.Conv2d),
+)
+HOOKS = tuple(name for name in dir(hooked) if name.startswith("_global_") and isinstance(getattr(hooked, name), dict))
+
+
+@cache
+def torch_states() -> tuple[State, ...]:
+    """All of them; what is `fresh` is so unless somebody asked for something else."""
+    return (
+        State(
+            "torch's default dtype",
+            torch.get_default_dtype,
+            torch.set_default_dtype,
+            "give `dtype=` to the tensors and layers that need it",
+            fresh=torch.float32,
+        ),
+        State(
+            "torch's default device",
+            _device,
+            lambda held: None,  # what is open is closed by the next state
+            "name no device: what `build` makes is put where it belongs",
+        ),
+        State(
+            "torch's open modes (of device, functions, dispatch)",
+            lambda: (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
+            _close_modes,
+            "use `with`, which leaves none open",
+            fresh=(0, 0),
+        ),
+        State(
+            "torch's gradient mode",
+            torch.is_grad_enabled,
+            lambda on: _ignore(torch.set_grad_enabled(on)),
+            "use `with torch.no_grad()` or `with torch.enable_grad()`",
+            fresh=True,
+        ),
+        State(
+            "torch's inference mode",
+            torch.is_inference_mode_enabled,
+            _set_inference,
+            "use `with torch.inference_mode()`",
+            fresh=False,
+        ),
+        State(
+            "torch's precision of fp32 products (TF32)",
+            _precision,
+            _set_precision,
+            "say it by the study's `precision`, or for one product by `torch.autocast`",
+            told=_moved,
+        ),
+        State(
+            "torch's deterministic algorithms",
+            lambda: (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+                getattr(torch.utils.deterministic, FILL),
+            ),
+            _set_deterministic,
+            "choose an operator that is deterministic by itself",
+            fresh=(False, False, True),
+        ),
+        State(
+            "torch's settings of cuDNN, attention kernels and other backends",
+            _backends,
+            _set_backends,
+            "use `with torch.backends.cudnn.flags(...)` or `with torch.nn.attention.sdpa_kernel(...)`",
+            told=_moved,
+        ),
+        State(
+            "torch's number of threads",
+            torch.get_num_threads,
+            torch.set_num_threads,
+            "leave it: the executor shares the cores out among trials",
+        ),
+        State(
+            "torch's autocast",
+            lambda: (
+                *((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in DEVICES),
+                torch.is_autocast_cache_enabled(),
+            ),
+            _set_autocast,
+            "use `with torch.autocast(...)`, or the study's `precision`",
+        ),
+        State(
+            "torch's anomaly detection",
+            lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+            lambda held: torch.set_anomaly_enabled(*held),
+            "use `with torch.autograd.detect_anomaly()` while you look for a fault",
+            fresh=(False, True),
+        ),
+        State(
+            "torch's treatment of subnormal numbers",
+            lambda: bool((torch.tensor([1e-310], dtype=torch.float64, device="cpu") * 1.0 == 0).item()),
+            lambda on: _ignore(torch.set_flush_denormal(on)),
+            "round small numbers to zero by hand",
+            fresh=False,
+        ),
+        State(
+            "torch's hooks for all modules",
+            lambda: {name: dict(getattr(hooked, name)) for name in HOOKS},
+            _set_hooks,
+            "register the hook on your own module",
+            told=lambda before, after: (f"{_count(before)} hooks", f"{_count(after)} hooks"),
+        ),
+        State(
+            "torch's own functions and classes",
+            lambda: {place: dict(vars(place)) for place in PATCHED},
+            _set_functions,
+            "call your own function by its own name",
+            told=_told_functions,
+            differs=lambda before, after: bool(_replaced(before, after)),
+        ),
+        State(
+            "torch's global random state",
+            _random,
+            _set_random,
+            "leave it as it is, it is seeded for each trial; "
+            "for fixed numbers draw from your own `torch.Generator().manual_seed(0)`",
+            told=lambda before, after: (f"seeded by {before[0]}", f"seeded by {after[0]}"),
+            differs=lambda before, after: bool(before[0] != after[0]),
+            seeded=lambda value: (value, None, None),
+        ),
+        State(
+            "torch's print options",
+            lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
+            lambda held: vars(torch._tensor_str.PRINT_OPTS).update(held),
+            None,
+        ),
+    )
+
+
+def _device() -> torch.device:
+    return torch.empty(0).device
+
+
+def _close_modes(held: tuple[int, int]) -> None:
+    while torch._C._len_torch_function_stack() > held[0]:
+        torch._C._pop_torch_function_stack()
+    while torch._C._len_torch_dispatch_stack() > held[1]:
+        torch._C._pop_torch_dispatch_stack(None)
+    if held[0] == 0:
+        torch._GLOBAL_DEVICE_CONTEXT.device_context = None
+
+
+def _set_inference(on: bool) -> None:
+    torch.inference_mode(on).__enter__()  # stays: what was left open cannot be closed from here
+
+
+def _precision() -> dict[str, str]:
+    found = {}
+    try:
+        found["all"] = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was said in the newer way, which the older cannot tell
+        found["all"] = "said by backend"
+    for backend, of in BACKENDS:
+        found[f"{backend} {of}"] = torch._C._get_fp32_precision_getter(backend, of)
+    return found
+
+
+def _set_precision(held: dict[str, str]) -> None:
+    if held["all"] in ("highest", "high", "medium"):
+        torch.set_float32_matmul_precision(held["all"])
+    for backend, of in BACKENDS:
+        if torch._C._get_fp32_precision_getter(backend, of) != (value := held[f"{backend} {of}"]):
+            torch._C._set_fp32_precision_setter(backend, of, value)
+
+
+def _set_deterministic(held: tuple[bool, bool, bool]) -> None:
+    torch._C._set_deterministic_algorithms(held[0], warn_only=held[1])  # without what compiles
+    setattr(torch.utils.deterministic, FILL, held[2])
+
+
+def _switches() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    cudnn, cuda, mkldnn = torch.backends.cudnn, torch.backends.cuda, torch.backends.mkldnn
+
+    def of(place: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        return (lambda: getattr(place, name)), (lambda value: setattr(place, name, value))
+
+    found = {f"cudnn.{name}": of(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+    found |= {
+        f"cuda.matmul.{name}": of(cuda.matmul, name)
+        for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
+    }
+    found["mkldnn.enabled"] = of(mkldnn, "enabled")
+    found["opt_einsum.enabled"] = of(torch.backends.opt_einsum, "enabled")
+    for name in ("flash", "mem_efficient", "math", "cudnn"):
+        found[f"cuda.{name}_sdp"] = (getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp"))
+    return found
+
+
+SWITCHES = _switches()
+
+
+def _backends() -> dict[str, Any]:
+    return {name: read() for name, (read, _) in SWITCHES.items()}
+
+
+def _set_backends(held: dict[str, Any]) -> None:
+    for name, value in held.items():
+        read, write = SWITCHES[name]
+        if read() != value:
+            write(value)
+
+
+def _set_autocast(held: tuple[Any, ...]) -> None:
+    for device, (enabled, dtype) in zip(DEVICES, held[:-1], strict=True):
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
+    torch.set_autocast_cache_enabled(held[-1])
+
+
+def _set_hooks(held: dict[str, dict[Any, Any]]) -> None:
+    for name, hooks in held.items():
+        kept = getattr(hooked, name)
+        kept.clear()
+        kept.update(hooks)
+
+
+def _count(hooks: dict[str, dict[Any, Any]]) -> int:
+    return sum(map(len, hooks.values()))
+
+
+def _replaced(before: Any, after: Any) -> list[tuple[Any, str]]:
+    """Names of torch that stand for a stranger's function now; what torch itself adds or changes is no harm."""
+    found = []
+    for place, held in before.items():
+        now = after[place]
+        if len(held) == len(now) and all(map(operator.is_, held.values(), now.values())):
+            continue  # quick, because it is nearly always so
+        moved = [name for name, value in held.items() if name in now and now[name] is not value and callable(value)]
+        found += [
+            (place, name) for name in moved if not str(getattr(now[name], "__module__", "torch")).startswith("torch")
+        ]
+    return found
+
+
+def _told_functions(before: Any, after: Any) -> tuple[str, str]:
+    names = [
+        f"{place.__module__ + '.' if isinstance(place, type) else ''}{place.__name__}.{name}"
+        for place, name in _replaced(before, after)
+    ]
+    return "torch's", f"replaced: {', '.join(names)}"
+
+
+def _set_functions(held: Any) -> None:
+    now = {place: dict(vars(place)) for place in held}
+    for place, name in _replaced(held, now):
+        setattr(place, name, held[place][name])
+
+
+def _random() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() and torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    return torch.initial_seed(), torch.get_rng_state(), cuda
+
+
+def _set_random(held: tuple[Any, ...]) -> None:
+    torch.set_rng_state(held[1])
+    if held[2] is not None:
+        torch.cuda.set_rng_state(held[2])
+
+
+def _moved(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
+    names = [name for name in before if before[name] != after.get(name)]
+    return tuple(", ".join(f"{name}={held[name]}" for name in names) for held in (before, after))  # type: ignore
+
+
+def _ignore(value: object) -> None:
+    """For setters that give something back."""

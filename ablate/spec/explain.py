@@ -1,0 +1,107 @@
+"""pydantic's errors in the words of a study's author."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from ablate.errors import did_you_mean
+
+_HERE = f"{Path(__file__).parents[1]}{os.sep}"
+_INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
+_PYTHON = f"{sysconfig.get_path('stdlib')}{os.sep}"
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a word",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+}
+
+
+def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
+    """What is wrong; `error` is one of `ValidationError.errors()`, `of` what `cls` is called, `known` its keys."""
+    match error["type"]:
+        case "extra_forbidden":
+            word = str(error["loc"][-1])
+            return f"{of} has no field {word!r}{did_you_mean(word, known)}"
+        case "missing":
+            return f"{of} needs {error['loc'][-1]!r}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "literal_error":
+            expected = get_args(cls.model_fields[error["loc"][0]].annotation) if error["loc"] else ()
+            word = error["input"]
+            hint = did_you_mean(word, map(str, expected)) if isinstance(word, str) and expected else ""
+            return f"expected {error['ctx']['expected']}, not {short(word)}{hint if 'did you' in hint else ''}"
+        case sort if sort in _EXPECTED:
+            return f"expected {_EXPECTED[sort]}, not {short(error['input'])}"
+        case "is_instance_of":
+            return f"expected a {error['loc'][-1]}, not {short(error['input'])}"
+        case _:
+            message = error["msg"][0].lower() + error["msg"][1:]
+            return f"{message}, not {short(error['input'])}"
+
+
+def blamed(error: BaseException) -> str:
+    """An exception in a line: its type, what it says, and the file and line of a plugin's code that led to it."""
+    told = " ".join(said(error).split())
+    shown = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not foreign(f.filename)]
+    return f"{shown[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else shown[:500]
+
+
+def said(error: BaseException) -> str:
+    """What an exception says; what it is where it cannot be asked, because its own `__str__` raises."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a plugin's own code
+        return f"(its message cannot be had: {type(second).__name__})"
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as Python prints it, whatever the exception is."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - `__str__` or `__cause__` of a plugin's own
+        return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {said(error)}\n"])
+
+
+def own_trace(error: BaseException) -> str:
+    """A traceback without the frames of libraries: what of a plugin's own code led to an exception."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not foreign(f.filename)]
+    head = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
+    try:
+        return "".join([*head, *traceback.format_exception_only(error)])
+    except Exception:  # noqa: BLE001 - a plugin's own `__str__`
+        return "".join([*head, f"{type(error).__name__}: {said(error)}\n"])
+
+
+def foreign(file: str) -> bool:
+    """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
+    if file.startswith(_INSTALLED):  # may lie inside of Python's own
+        return file.startswith((f"{_INSTALLED}torch{os.sep}", _HERE))
+    return file.startswith(("<", _HERE, _PYTHON))
+
+
+def short(value: Any) -> str:
+    """A value as it was given, or its beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,93 @@
+"""Dotted paths into a spec: which field a path means, and what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from ablate.errors import SpecError, did_you_mean
+from ablate.spec.component import Component, Config, Resolver, When, default_name, slot_kind
+
+
+def put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value deep in a spec; a slot that is given by its name alone becomes a mapping."""
+    for key in path[:-1]:
+        held = spec.get(key, {})
+        spec[key] = {"type": held} if isinstance(held, str) else dict(held)
+        spec = spec[key]
+    spec[path[-1]] = value
+
+
+def get(spec: Any, path: Sequence[str]) -> Any:
+    """What a spec says at a path; None where it says nothing."""
+    for key in path:
+        spec = spec.get(key) if isinstance(spec, Mapping) else None
+    return spec
+
+
+def find_field(
+    root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver
+) -> FieldInfo | None:
+    """The declaration of the field at a path of a spec; None where there is none, or it is not read."""
+    info = root.model_fields.get(path[0])
+    if info is None:
+        return None
+    for meta in info.metadata:
+        sibling = root.model_fields.get(meta.field) if isinstance(meta, When) else None
+        if sibling is not None and spec.get(meta.field, sibling.default) not in meta.values:
+            return None
+    if len(path) == 1:
+        return info
+    cls, below = held_at(info, spec.get(path[0]), resolver)
+    return None if cls is None else find_field(cls, below, path[1:], resolver)
+
+
+def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> list[str]:
+    """Dotted paths of the fields that decide, by `When`, whether what stands on a path is read."""
+    info = root.model_fields.get(path[0])
+    if info is None:
+        return []
+    found = [meta.field for meta in info.metadata if isinstance(meta, When)]
+    if len(path) > 1:
+        cls, below = held_at(info, spec.get(path[0]), resolver)
+        if cls is not None:
+            found += [f"{path[0]}.{deeper}" for deeper in conditions(cls, below, path[1:], resolver)]
+    return found
+
+
+def held_at(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Config] | None, Mapping[str, Any]]:
+    """The class that fills a slot, by what the spec says or by default, and the spec below it."""
+    kind = slot_kind(info)
+    if kind is None:
+        return None, {}
+    if value is None:
+        value = default_name(info, resolver)
+    below = value if isinstance(value, Mapping) else {"type": value}
+    named = below.get("type", default_name(info, resolver) or resolver.default(kind.kind))
+    if not isinstance(named, str):
+        return None, {}
+    try:
+        return resolver.get(kind.kind, named), below
+    except SpecError:
+        return None, {}
+
+
+def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> str:
+    """Where a path leaves the tree of a spec, and what there is instead."""
+    for depth in range(len(path)):
+        if find_field(root, spec, path[: depth + 1], resolver) is not None:
+            continue
+        above, name = path[:depth], path[depth]
+        info = find_field(root, spec, above, resolver) if above else None
+        cls = held_at(info, get(spec, above), resolver)[0] if info else root
+        if cls is None:
+            break
+        what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"
+        if name not in cls.model_fields:
+            return f"{what} has no field {name!r}{did_you_mean(name, cls.model_fields)}"
+        when = next(meta for meta in cls.model_fields[name].metadata if isinstance(meta, When))
+        allowed = " or ".join(map(repr, when.values))
+        return f"{what} reads {name!r} only while {when.field!r} is {allowed}; say so in the base, or vary it too"
+    return "nothing to vary there: no component is held at this path"

@@ -1,0 +1,94 @@
+"""What can be wrong with a component's declaration, told in one sentence when its module is loaded."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+from ablate.spec.component import Component, Config, is_kind, slot_kind
+from ablate.spec.explain import blamed
+from ablate.spec.signatures import mismatch
+
+DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
+HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
+
+
+def described(cls: type) -> str:
+    """`class Gate (gates.py:12)`."""
+    try:
+        place = f" ({inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]})"
+    except (OSError, TypeError):
+        place = ""
+    return f"class {cls.__name__}{place}"
+
+
+def mistake(cls: type[Component]) -> str | None:
+    """What is wrong with a class, and what to do; None for a component, "" for what is none and means to be none."""
+    if "name" in cls.model_fields and not is_kind(cls):
+        return _annotated("name", cls.model_fields["name"].default)
+    if "name" not in vars(cls):
+        return ""
+    if is_kind(cls):
+        return "it declares a kind and a name: leave `kind` out, it has that of the class above it"
+    name = vars(cls)["name"]
+    if not isinstance(name, str) or not name.strip() or set(name) & set(":/\n"):
+        return f"its name is {name!r}: give it one word of letters, digits and '_'"
+    if not isinstance(getattr(cls, "kind", None), str):
+        return "it is of no kind: make it a subclass of one of `ablate.api`, such as Fusion"
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"it declares a name, but lacks what its kind asks for: {', '.join(missing)}"
+    return _of_fields(cls) or mismatch(cls)
+
+
+def _annotated(word: str, default: Any) -> str:
+    return f"`{word}` with an annotation is a field; write `{word} = {default!r}` without one"
+
+
+def _of_fields(cls: type[Component]) -> str | None:
+    base: type[Component] = next(one for one in cls.__mro__ if is_kind(one))
+    for field, info in cls.model_fields.items():
+        if field in DECLARED:
+            return _annotated(field, info.default)
+        if field == "type":
+            return "a field cannot be called 'type', which names the component in a study; call it otherwise"
+        if hasattr(base, field) and field not in base.model_fields:
+            return (
+                f"a field cannot be called {field!r}: every {base.kind} has something of that name; call it otherwise"
+            )
+        if slot_kind(info) is not None:
+            continue
+        origin = get_origin(info.annotation) or info.annotation
+        if isinstance(origin, type) and (better := HASHABLE.get(origin)):
+            return f"field {field!r} is a {origin.__name__}, which may change and has no hash: make it a {better}"
+        if (reason := _of_default(field, info)) is not None:
+            return reason
+    return None
+
+
+def _of_default(field: str, info: Any) -> str | None:
+    if info.is_required():
+        return None
+    try:
+        value = info.get_default(call_default_factory=True)
+    except Exception as error:  # noqa: BLE001 - a plugin's own code
+        return f"the default of field {field!r} cannot be made: {blamed(error)}"
+    if any(isinstance(one, Config) for one in (value if isinstance(value, tuple) else (value,))):
+        return None
+    kind = type(value)
+    try:
+        hash(value)
+    except TypeError:
+        better = HASHABLE.get(kind, "tuple")
+        return (
+            f"the default of field {field!r} is a {kind.__name__}, which may change and has no hash: make it a {better}"
+        )
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return (
+            f"the default of field {field!r}, {value!r:.60}, is no JSON, in which a config is written: "
+            "take a finite number, a word, true or false, None, or a tuple of these"
+        )
+    return None

@@ -1,0 +1,366 @@
+"""`ablate evaluate`: every trial of a study measured again, over a grid of ways to sample; nothing is trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from ablate.candidates.candidate import Candidate, compose, misfits
+from ablate.candidates.names import Names
+from ablate.candidates.trial import Evaluation, Reference
+from ablate.discovery import provenance
+from ablate.discovery.catalog import Catalog, catalog_of
+from ablate.engine import Vigil
+from ablate.errors import InputError, SpecError
+from ablate.io import launches
+from ablate.io.files import nameable
+from ablate.kinds.data import Data
+from ablate.kinds.executor import Executor, Pool
+from ablate.kinds.solver import Solver
+from ablate.results import load as load_results
+from ablate.results import write_tables
+from ablate.results.objectives import SAMPLING
+from ablate.runtime.patient import doing, telling
+from ablate.spec.component import create, fill
+from ablate.spec.fields import find_field, put, why_not
+from ablate.study import dataset, history, lock, sampling, standing
+from ablate.study.kept import kept
+from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
+from ablate.study.measured import missing, sources
+from ablate.study.yaml import value
+from ablate.worker import records
+from ablate.worker import sources as code
+from ablate.worker.datasets import told
+
+LOST = 3  # times that a measurement is tried again after its worker was lost
+
+
+@dataclass
+class Remeasured:
+    """What came of it."""
+
+    measured: int = 0
+    reused: int = 0  # were there already
+    failed: dict[str, str] = field(default_factory=dict)  # {trial: why}
+    rows: list[dict[str, Any]] = field(default_factory=list)  # all that was asked for, measured now or before
+    axes: tuple[str, ...] = ()  # how a model is sampled: fields of a measurement that take more than one value
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every trial; what is left out stays as the study has it."""
+
+    metrics: Sequence[str] = ()  # names, or mappings in YAML
+    samples: int | None = None
+    nfe: Sequence[int] = ()
+    averages: Sequence[str | float] = ()  # labels, or relative lengths to rebuild
+    reference: str | None = None  # which of the reference images: "all", "even" or "odd"
+    settings: Sequence[str] = ()  # "solver.x=VALUE" or "guidance.x=VALUE"; a list is one after the other
+
+
+def remeasure(
+    folder: Path,
+    request: Request,
+    executor: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda line: None,
+    plugins: Sequence[str] = (),
+    words: Sequence[str] | None = None,
+) -> Remeasured:
+    """Measure all complete trials of a study's folder again.
+
+    plugins: files or packages; one stands in for a file of the same name that has moved. words: of the command line,
+    for the folder's log. Raises InputError for what cannot be asked of the trials, and where results in the folder
+    come from other source than there is today.
+    """
+    with telling(say):
+        return _remeasure(folder, request, executor, workers, device, say, plugins, words)
+
+
+def _remeasure(
+    folder: Path,
+    request: Request,
+    executor: str | None,
+    workers: int | None,
+    device: str,
+    say: Callable[[str], None],
+    plugins: Sequence[str],
+    words: Sequence[str] | None,
+) -> Remeasured:
+    results = load_results(folder)
+    held = lock.read(folder)
+    complete = results.trials[results.trials["state"] == "complete"]
+    found_jobs = _jobs(folder, complete["trial"], say)
+    jobs = [{**job, "plugins": _plugins(folder, job["plugins"], plugins)} for job in found_jobs]
+    if held is None or not jobs:
+        raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
+    with doing(f"reading {told(_data(jobs[0]))}", 6):
+        _check_data(folder, jobs[0], held)
+    found = Remeasured()
+    on = choose_device(device)
+    own = {"device": on, "cache": str(usable(cache_folder()))}
+    queue: deque[dict[str, Any]] = deque()
+    from ablate.worker.remeasure import key, sign, variant  # imports torch: what is wrong with the input is told first
+
+    now: dict[str, str] = {}
+    files: dict[str, str] = {}
+    ways: list[Candidate] = []
+    for job in jobs:
+        trial = folder.absolute() / "trials" / job["trial"]
+        known = catalog_of(job)
+        there = sources(trial, job, known)
+        for asked in _asked(job, held["spec"]["evaluate"], request):
+            ways.append(variant({**job, "asked": asked}, known))
+            stands = _stands_on(job, asked, known)
+            now.update(stands["sources"])
+            files.update({one: str(known.entry(*one.split("/", 1)).file) for one in stands["sources"] if "/" in one})
+            with doing(f"looking at what is measured already of {results.names.trial(job)}"):
+                rows, left = missing(asked, job["data"], there, known)
+            found.rows += [{**row, "trial": job["trial"]} for row in rows]
+            found.reused += not left
+            for part in left:
+                name = f"{job['trial']}-{key(part)}"
+                stands = _stands_on(job, part, known)
+                queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part, **stands})
+    for line in (*standing.check(folder, held, now, files), *lock.other_versions(folder, held)):
+        say(line)
+    for line in sampling.told(ways, _data(jobs[0])):
+        say(f"warning: {line}")
+    chosen = choose_executor(None, executor, workers, known)
+    vigil = Vigil(_patience(folder, chosen), signs=lambda job: [sign(job)])
+    with driving(folder), _started(chosen, on) as pool:
+        logged = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
+        history.log(folder, "evaluate", None, versions=lock.versions(), **logged, executor=chosen.spec(), device=on)
+        _work(pool, queue, found, say, vigil, results.names)
+    write_tables(folder)
+    found.axes = _axes(found.rows)
+    return found
+
+
+def _started(chosen: Executor, device: str) -> Pool:
+    with doing(f"starting the executor {chosen.name!r}", 12):
+        return chosen.start("ablate.worker.remeasure:run", device)
+
+
+def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What the driver once asked for, with the data that the trial was trained on; a damaged file is told."""
+    for name in trials:
+        file = folder / "trials" / name / "job.json"
+        record = records.whole(file.parent) or {}
+        try:
+            job = records.read_sealed(file)
+        except FileNotFoundError:
+            continue
+        except records.DamagedError as error:
+            say(f"warning: {error}; the trial is left out")
+            continue
+        if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
+            say(f"warning: {file}: is not the job of this trial, which is left out")
+            continue
+        yield {"data_hash": record.get("data_hash"), **job}
+
+
+def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Raises InputError where the data are not those that the trials were trained on."""
+    data = _data(job)
+    do = "bring those data back: what is measured against other pictures does not belong beside what is there"
+    dataset.check(folder, data, dataset.hash_of(data, cache_folder()), held, do)
+
+
+def _data(job: Mapping[str, Any]) -> Data:
+    data = create(Data, job["data"], catalog_of(job))
+    assert isinstance(data, Data)
+    return data
+
+
+def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The plugins of a trial, where they are today: as given, where they were, or as the folder keeps them."""
+    said = {Path(one).name if one.endswith(".py") else one: one for one in given}
+    found = []
+    for plugin in named:
+        path = Path(plugin)
+        if not plugin.endswith(".py"):
+            found.append(plugin)
+        elif path.name in said:
+            found.append(_file(said[path.name]))
+        elif path.is_file():
+            found.append(plugin)
+        elif (stored := kept(folder, plugin)) is not None:
+            found.append(str(stored))
+        else:
+            told = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: --plugin FILE"
+            raise InputError(told, str(folder))
+    further = (_file(one) if one.endswith(".py") else one for one in given)
+    return list(dict.fromkeys([*found, *further]))
+
+
+def _file(plugin: str) -> str:
+    path = nameable(Path(plugin), "--plugin").resolve()
+    if not path.is_file():
+        raise InputError(f"there is no plugin file {path}", f"--plugin {plugin}")
+    return str(path)
+
+
+def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog) -> dict[str, Any]:
+    """The source that a measurement needs, for its job: of the trained network, and of how it is measured now."""
+    from ablate.worker.remeasure import variant
+
+    candidate = variant({**job, "asked": asked}, known)
+    wholes = (candidate, create(Data, job["data"], known), fill(Evaluation, asked["evaluation"], known))
+    found = code.of((part for whole in wholes for _, part in whole.parts()), known)
+    return {"hashes": provenance.SCHEME, "sources": found}
+
+
+def _axes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The fields in which values of one metric of one trial differ: along these they stand beside each other."""
+    values: dict[str, dict[tuple[Any, ...], set[Any]]] = {name: defaultdict(set) for name in SAMPLING}
+    for row in rows:
+        for name, of in values.items():
+            of[row["trial"], row["metric"]].add(row.get(name))
+    return tuple(name for name, of in values.items() if any(len(held) > 1 for held in of.values()))
+
+
+def _patience(folder: Path, chosen: Executor) -> float | None:
+    """Seconds without a sign of life that end a measurement: as long as the last run of the study waited."""
+    for launched in reversed(launches.read(folder)):
+        said = launched.get("executor")
+        if launched.get("action") == "run" and isinstance(said, Mapping):
+            patience = said.get("patience", chosen.patience)
+            return float(patience) if isinstance(patience, int | float) and patience > 0 else None
+    return chosen.patience
+
+
+def _work(
+    pool: Pool,
+    queue: deque[dict[str, Any]],
+    found: Remeasured,
+    say: Callable[[str], None],
+    vigil: Vigil,
+    names: Names,
+) -> None:
+    """Until every job has ended."""
+    running: dict[str, dict[str, Any]] = {}
+    lost: dict[str, int] = {}
+    total = len(queue)
+    while queue or running:
+        while queue and len(running) < pool.slots:
+            job = queue.popleft()
+            running[job["job"]] = job
+            vigil.begun(job)
+            pool.submit(job)
+        for report in pool.wait(0.25):
+            job = running.pop(report["job"])
+            if report["status"] == "lost" and lost.get(job["job"], 0) < LOST:
+                lost[job["job"]] = lost.get(job["job"], 0) + 1
+                queue.append(job)
+                continue
+            code.refuse(report)
+            if report["status"] == "done":
+                found.measured += 1
+                found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
+                told = _values(report["rows"])
+            else:
+                told = report["message"].partition("\n")[0]
+                found.failed[job["trial"]] = told
+            say(f"[{found.measured + len(found.failed)}/{total}] {names.trial(job)}: {told}")
+        for name, seconds in vigil.silent(running).items():
+            why = f"no sign of life for {seconds:.0f} s while it was measured"
+            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
+            if not pool.abandon(name, f"{why}: {advice}"):
+                say(f"warning: {names.trial(running[name])}: {why}; this executor cannot end it")
+
+
+def _values(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was found, with what it was taken with."""
+    told = []
+    for row in rows:
+        value = "not finite" if row["value"] is None else f"{row['value']:.4g}"
+        told.append(f"{row['metric']} {value} ({row['nfe']} evaluations, {row['guidance']}, {row['ema']})")
+    return "; ".join(told)
+
+
+def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request) -> Iterator[dict[str, Any]]:
+    """What a worker is asked for, one combination after the other; InputError for what does not fit together."""
+    known = catalog_of(job)
+    evaluation = _evaluation(evaluate, request, known)
+    data = create(Data, job["data"], known)
+    assert isinstance(data, Data)
+    trained = compose(job["candidate"], known)
+    for spec in _specs(job["candidate"], request, known):
+        try:
+            made = compose(spec, known)
+            problems = misfits(made, data, data.setting())
+            if problems:
+                raise SpecError(problems)
+        except SpecError as error:
+            raise InputError(f"{error.message} (trial {job['trial']})", "--set") from None
+        if made.guidance.drop_rate() != trained.guidance.drop_rate():
+            raise InputError("the share of labels that are dropped belongs to training, and cannot be changed", "--set")
+        for nfe in request.nfe or (None,):
+            solver = made.solver if nfe is None else _with_nfe(made.solver, nfe, known)
+            yield {
+                "evaluation": evaluation.spec(),
+                "solver": solver.spec(),
+                "guidance": made.guidance.spec(),
+                "averages": list(request.averages) or None,
+            }
+
+
+def _evaluation(evaluate: Mapping[str, Any], request: Request, known: Catalog) -> Evaluation:
+    spec = {**evaluate, "previews": 0}
+    if request.metrics:
+        spec["metrics"] = [value(said, "--metric") for said in request.metrics]
+    if request.samples is not None:
+        spec["samples"] = request.samples
+    if request.reference is not None:
+        if request.reference not in get_args(Reference):
+            raise InputError(
+                f"expected one of {', '.join(get_args(Reference))}, not {request.reference!r}", "--reference"
+            )
+        spec["reference"] = request.reference
+    try:
+        return fill(Evaluation, spec, known)
+    except SpecError as error:
+        raise InputError(error.message, "--metric" if request.metrics else "--samples") from None
+
+
+def _specs(candidate: Mapping[str, Any], request: Request, known: Catalog) -> Iterator[dict[str, Any]]:
+    """The candidate's spec under every combination of the settings."""
+    said: list[list[tuple[list[str], Any]]] = []
+    for text in request.settings:
+        path, separator, given = text.partition("=")
+        keys = path.strip().split(".")
+        if not separator or keys[0] not in ("solver", "guidance") or (keys == ["guidance"]):
+            raise InputError("expected solver=…, solver.FIELD=… or guidance.FIELD=…: all else is training", "--set")
+        if len(keys) > 1 and find_field(Candidate, candidate, keys, known) is None:
+            raise InputError(why_not(Candidate, candidate, keys, known), f"--set {text}")
+        parsed = value(given, f"--set {text}")
+        said.append([(keys, one) for one in (parsed if isinstance(parsed, list) else [parsed])])
+    for combination in itertools.product(*said):
+        spec = {**candidate}
+        for keys, one in combination:
+            put(spec, keys, one)
+        yield spec
+
+
+def _with_nfe(solver: Solver, nfe: int, known: Catalog) -> Solver:
+    """The same solver with as many steps as take so many evaluations."""
+    near: dict[int, Solver] = {}
+    for steps in range(1, nfe + 1):
+        try:
+            made = create(Solver, {**solver.spec(), "steps": steps}, known)
+        except SpecError:
+            continue
+        assert isinstance(made, Solver)
+        near[made.nfe()] = made
+        if made.nfe() >= nfe:
+            break
+    if nfe not in near:
+        told = " or ".join(map(str, sorted(near, key=lambda n: abs(n - nfe))[:2])) or "none"
+        raise InputError(f"solver {solver.name!r} cannot take exactly {nfe} evaluations; it can take {told}", "--nfe")
+    return near[nfe]

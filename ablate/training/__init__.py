@@ -1,0 +1,1 @@
+"""Training: steps, checkpoints, averages, probes, and why one went out of range."""

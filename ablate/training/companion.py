@@ -1,0 +1,74 @@
+"""Trains the network that guidance has of its own, beside the main one and without touching it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.noised import Noised
+from ablate.kinds.process import Process
+from ablate.runtime.randomness import seed_everything
+from ablate.spec.component import Setting
+from ablate.training.checkpoint import flatten_optimizer, restore_optimizer
+
+MEMORY = 0.99  # of the loss that is recorded, a step
+
+
+class CompanionLearner:
+    """A guidance's companion and its optimizer. It sees each batch that the main network has seen."""
+
+    def __init__(
+        self, guidance: TrainedGuidance, process: Process, setting: Setting, seed: int, device: torch.device
+    ) -> None:
+        self.guidance = guidance
+        self.process = process
+        seed_everything(seed, "companion", 0)
+        with device:
+            self.network: nn.Module = guidance.companion(setting)
+            self.recent_loss = torch.full((), torch.nan)  # its running mean over about 100 steps, on the device
+        self.optimizer = guidance.optimizer(self.network.parameters())
+
+    def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
+        """The loss of each image of a batch, (B,)."""
+        return self.guidance.loss(self.network(*self.process.shown(noised.x, noised.level)), labels)
+
+    def gradients(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+        """The mean loss of a batch of `batch` images that comes in parts; its gradients are left in the parameters."""
+        self.network.train()
+        total = torch.zeros_like(self.recent_loss)
+        for part, labels in parts:
+            loss = self.loss(part, labels).sum() / batch
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def step(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+        """One optimizer step over such a batch; its mean loss."""
+        total = self.gradients(parts, batch)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        before = torch.where(self.recent_loss.isnan(), total, self.recent_loss)
+        self.recent_loss = before.lerp(total, 1 - MEMORY)
+        return total
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors that a checkpoint must hold, and the optimizer's plain numbers."""
+        moments, numbers = flatten_optimizer(self.optimizer.state_dict())
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        return {**tensors, "recent_loss": self.recent_loss}, numbers
+
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.optimizer.load_state_dict(restore_optimizer(self.optimizer.state_dict(), parts["optimizer"], numbers))
+        self.recent_loss = parts["recent_loss"][""]

@@ -1,0 +1,128 @@
+"""Why a training went out of range: the first module, in the order of computation, and what it was shown."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ablate.training.companion import CompanionLearner
+from ablate.training.learner import Learner
+
+NETWORK = "network"  # the network itself: what it computes outside of its modules
+COMPANION = "companion"  # the network that guidance trains beside it
+WORST = 4  # images of the batch whose noise levels are told
+
+
+class Finding(NamedTuple):
+    """What is not finite where the learner's next step is repeated."""
+
+    module: str | None  # `loss` where the network's output is finite; None where the repetition stays finite
+    message: str
+    log_snr: tuple[float, float] | None = None  # the batch's lowest and highest
+    worst: tuple[tuple[float, float], ...] = ()  # (log SNR, loss) of the images with the worst loss
+
+    def record(self) -> dict[str, Any]:
+        """As JSON; a number that is not finite is null."""
+        worst = [{"log_snr": snr, "loss": loss if math.isfinite(loss) else None} for snr, loss in self.worst]
+        span = None if self.log_snr is None else list(self.log_snr)
+        return {"module": self.module, "message": self.message, "log_snr": span, "worst": worst}
+
+
+def examine(learner: Learner) -> Finding:
+    """Repeat the learner's next step under watch.
+
+    The learner stands just before the step that gave a loss or gradient that is not finite. The levels
+    are those of the batch; the worst images are those without a finite loss, then those with the largest.
+    """
+    noised, labels = learner.batch()
+    losses: list[Tensor] = []
+    with _watched(learner.network, NETWORK) as found:
+        total = learner.gradients(noised, labels, losses)
+    each = torch.cat(losses).double()
+    snr = noised.level.log_snr
+    order = each.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
+    worst = tuple(zip(snr[order].tolist(), each[order].tolist(), strict=True))
+    module, message = _of_network(learner, found, total)
+    if module is None and learner.companion is not None:
+        learner.optimizer.zero_grad(set_to_none=True)
+        module, message = _of_companion(learner.companion, learner, message)
+    return Finding(module, message, (float(snr.min()), float(snr.max())), worst)
+
+
+def weight_norm(network: nn.Module) -> float | None:
+    """The L2 norm of all parameters as one vector; None where it is not finite."""
+    norm = float(torch.nn.utils.get_total_norm([p.detach() for p in network.parameters()]))
+    return norm if math.isfinite(norm) else None
+
+
+def _of_network(learner: Learner, found: list[str], loss: Tensor) -> tuple[str | None, str]:
+    named = list(learner.network.named_parameters())
+    for name, parameter in named:
+        if not _finite(parameter):
+            return _owner(name, NETWORK), f"the parameter {name} is not finite"
+    if found:
+        return found[0], f"the output of {found[0]} is not finite"
+    if not _finite(loss):
+        return "loss", "the network's output is finite, the loss is not"
+    for name, parameter in reversed(named):
+        if parameter.grad is not None and not _finite(parameter.grad):
+            return _owner(name, NETWORK), f"the gradient of {name} is not finite"
+    return None, "the step was finite when it was repeated"
+
+
+def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str) -> tuple[str | None, str]:
+    """The same of the network that guidance has of its own; it has not yet seen this batch."""
+    beside = f"the network of guidance {learner.candidate.guidance.name!r}"
+    named = list(companion.network.named_parameters(prefix=COMPANION))
+    for name, parameter in named:
+        if not _finite(parameter):
+            return _owner(name, COMPANION), f"{beside}: the parameter {name} is not finite"
+    with _watched(companion.network, COMPANION) as found:
+        loss = companion.gradients(learner.parts(*learner.batch()), learner.candidate.batch)
+    if found:
+        return found[0], f"{beside}: the output of {found[0]} is not finite"
+    if not _finite(loss):
+        return COMPANION, f"{beside}: its output is finite, its loss is not"
+    return None, otherwise
+
+
+@contextlib.contextmanager
+def _watched(network: nn.Module, called: str) -> Iterator[list[str]]:
+    """Within it, the names of modules whose output is not finite, in the order of computation."""
+    found: list[str] = []
+    prefix = "" if called == NETWORK else f"{called}."
+    hooks = [
+        module.register_forward_hook(_watch(f"{prefix}{name}" if name else called, found))
+        for name, module in network.named_modules()
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _watch(name: str, found: list[str]) -> Callable[[nn.Module, object, object], None]:
+    def hook(module: nn.Module, inputs: object, output: object) -> None:
+        if not _finite(output):
+            found.append(name)
+
+    return hook
+
+
+def _owner(parameter: str, otherwise: str) -> str:
+    return parameter.rpartition(".")[0] or otherwise
+
+
+def _finite(output: object) -> bool:
+    """Whether all numbers are, in a tensor or in what holds tensors."""
+    if isinstance(output, Tensor):
+        return not output.is_floating_point() or bool(torch.isfinite(output).all())
+    if isinstance(output, Mapping):
+        return all(map(_finite, output.values()))
+    return not isinstance(output, list | tuple) or all(map(_finite, output))

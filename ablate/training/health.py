@@ -1,0 +1,110 @@
+"""The signs of life of a training: its last finite steps, and the steps that loss scaling has skipped.
+
+Without torch: what a record says of a divergence is put into words here too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+LAST = 5  # finite steps that are told where the next one is not
+MOST_SKIPS = 50  # in a row: by then the loss scale has fallen by 1e15, and it is not the scale
+
+
+class Vitals:
+    """Fed with every step's numbers; part of a checkpoint, so that an interruption changes nothing."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        held = state or {"last": [], "skipped": 0, "in_a_row": 0}
+        self.last: list[dict[str, Any]] = list(held["last"])  # {"step", "loss", "grad_norm"}, oldest first
+        self.skipped = int(held["skipped"])  # steps without an update: a gradient was not finite under loss scaling
+        self._in_a_row = int(held["in_a_row"])
+
+    def state(self) -> dict[str, Any]:
+        """JSON from which it goes on."""
+        return {"last": self.last, "skipped": self.skipped, "in_a_row": self._in_a_row}
+
+    def take(self, step: int, loss: float, norm: float, scaled: bool) -> bool:
+        """Whether training can go on after a step of this loss and gradient norm; `scaled`: under loss scaling."""
+        if not math.isfinite(loss):
+            return False
+        if math.isfinite(norm):
+            self._in_a_row = 0
+            self.last = [*self.last, {"step": step, "loss": loss, "grad_norm": norm}][-LAST:]
+            return True
+        if not scaled:
+            return False
+        self.skipped += 1
+        self._in_a_row += 1
+        return self._in_a_row < MOST_SKIPS
+
+    @property
+    def stuck(self) -> bool:
+        """Whether loss scaling has skipped too many steps in a row."""
+        return self._in_a_row >= MOST_SKIPS
+
+
+def told(divergence: Mapping[str, Any]) -> str:
+    """A record's `divergence` in words: where, at which noise levels, and what came before."""
+    text = f"step {divergence.get('step')}, {divergence.get('module')}: {divergence.get('message')}"
+    more = []
+    if span := divergence.get("log_snr"):
+        worst = [f"{one['log_snr']:.3g}" for one in divergence.get("worst") or ()]
+        more.append(f"log SNR {span[0]:.3g} to {span[1]:.3g}" + (f", worst at {', '.join(worst)}" if worst else ""))
+    last = divergence.get("last") or ()
+    for key, name in (("loss", "loss"), ("grad_norm", "gradient norm")):
+        if last:
+            more.append(f"{name} before: {', '.join(f'{one[key]:.3g}' for one in last)}")
+    if divergence.get("weight_norm") is not None:
+        more.append(f"weight norm {divergence['weight_norm']:.4g}")
+    return f"{text} ({'; '.join(more)})" if more else text
+
+
+class Curve:
+    """Rows {"images", "loss", "grad_norm", ..., "lr", "images_per_second", "seconds"}, and the sums of the next one.
+
+    Sums grow step by step and are part of the state, so a row over an interruption is the same to the bit.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        held = state or {"rows": [], "sums": {}}
+        self.rows: list[dict[str, Any]] = list(held["rows"])
+        self._sums: dict[str, list[Any]] = {name: list(pair) for name, pair in held["sums"].items()}  # [sum, count]
+
+    def state(self) -> dict[str, Any]:
+        """JSON from which the curve goes on."""
+        return {"rows": self.rows, "sums": self._sums}
+
+    @property
+    def images(self) -> int:
+        """Images at the last row."""
+        return int(self.rows[-1]["images"]) if self.rows else 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training at the last row."""
+        return float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take in one step. What is not finite (the norm of a step that loss scaling skips) does not count."""
+        for name, value in values.items():
+            pair = self._sums.setdefault(name, [0.0, 0])
+            if math.isfinite(value):
+                pair[0] += value
+                pair[1] += 1
+
+    def close_row(self, images: int, rate: float, seconds: float) -> None:
+        """Write down the means since the last row, if there was a step; `seconds` of training so far."""
+        if not self._sums:
+            return
+        means = {name: total / count if count else None for name, (total, count) in self._sums.items()}
+        speed = (images - self.images) / max(seconds - self.seconds, 1e-9)
+        self.rows.append({"images": images, **means, "lr": rate, "images_per_second": speed, "seconds": seconds})
+        self._sums = {}
+
+    def final_loss(self) -> float | None:
+        """The mean loss over the last tenth of the rows."""
+        last = self.rows[-max(1, len(self.rows) // 10) :]
+        return sum(row["loss"] for row in last) / len(last) if last else None

@@ -1,0 +1,93 @@
+"""The training images as a learner draws them: on the device where they fit, memory-mapped where not."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.kinds.data import Dataset
+from ablate.runtime.randomness import Draws
+
+RESIDENT = 2 * 2**30  # bytes of images that are kept on the device; more stay in their memory-mapped file
+LOOKED_AT, VALUES = 10_000, 2**26  # images, and numbers of them, from which their root mean square is measured
+
+
+class Images:
+    """A data set: uint8 or latents as they are, what the network sees when it is asked for.
+
+    resident: bytes up to which the images live on the device. What it draws does not depend on that.
+    """
+
+    def __init__(self, dataset: Dataset, device: torch.device, resident: int = RESIDENT) -> None:
+        total = sum(part.nbytes for part in (dataset.images, dataset.mirrored) if part is not None)
+        self.device = device
+        self.encoding = dataset.encoding
+        self.flip = dataset.flip
+        self.stored = _held(dataset.images, device, total <= resident)  # (N, C, H, W) uint8, or latents
+        self.mirrored = None if dataset.mirrored is None else _held(dataset.mirrored, device, total <= resident)
+        self.labels = None if dataset.labels is None else torch.tensor(dataset.labels, device=device)
+        if self.encoding is not None:
+            self.shift, self.scale = (
+                torch.tensor(values, device=device)[:, None, None]
+                for values in (self.encoding.shift, self.encoding.scale)
+            )
+        self.sigma_data = self._root_mean_square()
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def take(self, index: Tensor, draws: Draws | None = None, first: int = 0) -> Tensor:
+        """(B, C, H, W) fp32: pixels in [-1, 1], or latents after shift and scale.
+
+        What is random (which ones are mirrored, latents drawn from mean and deviation) follows from
+        the draws of the images number `first` and on. Without draws nothing is mirrored, and latents are the mean.
+        """
+        x = _rows(self.stored, index, self.device)
+        if draws is not None and (self.flip or self.mirrored is not None):
+            mirrored = draws.uniform("flip", first, len(x)) < 0.5
+            other = x.flip(-1) if self.mirrored is None else _rows(self.mirrored, index, self.device)
+            x = torch.where(mirrored[:, None, None, None], other, x)
+        if self.encoding is None:
+            return x.float().div_(127.5).sub_(1)
+        z = x.float()
+        if self.encoding.sampled:
+            mean, deviation = z.chunk(2, dim=1)
+            z = mean
+            if draws is not None:
+                z = mean + deviation * draws.normal("encoding", first, mean.shape)
+        return self._seen(z)
+
+    def _seen(self, z: Tensor) -> Tensor:
+        assert self.encoding is not None
+        return z if self.encoding.normalised else (z - self.shift) * self.scale
+
+    def _root_mean_square(self) -> float:
+        """√E[x²] of what the network sees, over some thousand images spread over the set.
+
+        Not the deviation about the mean: EDM's coefficients and weights (Karras et al. 2022, table 1) bring
+        E[(c_in·x)²] and a zero network's loss to 1 at every level only if σ_data² is E[x0²].
+        """
+        count = max(2, min(len(self), LOOKED_AT, VALUES // self.stored[0].numel()))
+        index = torch.arange(count, device=self.device) * len(self) // count
+        seen = self.take(index)
+        if self.encoding is None or not self.encoding.sampled:
+            return float(seen.square().mean().sqrt())
+        spread = _rows(self.stored, index, self.device).float().chunk(2, dim=1)[1]
+        if not self.encoding.normalised:
+            spread = spread * self.scale
+        return float((seen.square() + spread.square()).mean().sqrt())  # of the drawn latents: E[mean² + deviation²]
+
+
+def _held(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.device, resident: bool) -> Tensor:
+    """The array on the device; or, where it is not resident, as it lies: a memory map stays one."""
+    if not resident:
+        return torch.from_numpy(array)
+    if isinstance(array, np.memmap):
+        return torch.tensor(np.asarray(array), device=device)  # a file that is cut short would kill the process
+    return torch.from_numpy(array).to(device)
+
+
+def _rows(held: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    return held[index.to(held.device)].to(device)

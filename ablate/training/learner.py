@@ -1,0 +1,230 @@
+"""Training: a learner takes steps; what is logged, saved or stopped is its caller's business."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ablate.candidates.candidate import Candidate, called
+from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.noised import Noised
+from ablate.kinds.probe import StepObserver
+from ablate.runtime.isolation import watched
+from ablate.runtime.randomness import Draws, seed_everything
+from ablate.runtime.recompute import blocks, recomputed
+from ablate.spec.component import Component, Setting
+from ablate.training.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
+from ablate.training.companion import CompanionLearner
+from ablate.training.images import Images as Images
+
+
+class Step(NamedTuple):
+    """One step that was taken. The tensors are on the device: reading them waits for it."""
+
+    number: int  # from 1
+    images: int  # seen so far
+    loss: Tensor
+    gradient_norm: Tensor  # before clipping
+    clipped_norm: Tensor  # after it
+    rate: float
+    companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
+
+
+def new_network(candidate: Candidate, setting: Setting, seed: int, device: torch.device) -> nn.Module:
+    """The network of a candidate as it is before the first step of the trial with that seed."""
+    seed_everything(seed, "weights", 0)
+    network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    return network
+
+
+class Learner:
+    """A candidate's network, optimizer and averages, and how far they have come."""
+
+    def __init__(
+        self, candidate: Candidate, setting: Setting, images: Images, seed: int, device: torch.device, micro: int | None
+    ) -> None:
+        self.candidate = candidate
+        self.setting = setting
+        self.data = images
+        self.device = device
+        self.seed = seed
+        self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
+        self.network: nn.Module = new_network(candidate, setting, seed, device)
+        seed_everything(seed, "uncertainty", 0)
+        self.uncertainty = _made(candidate.weighting, candidate.weighting.build, device)
+        self.process = candidate.process(images.sigma_data, self.uncertainty)
+        self.companion: CompanionLearner | None = None
+        if isinstance(candidate.guidance, TrainedGuidance):
+            with watched(f"{called(candidate.guidance)}, while its companion is built,"):
+                self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
+        trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
+        self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
+        with watched(f"{called(candidate.optimizer)}, while it is built,"):
+            self.optimizer = candidate.optimizer.build(self.parameters)
+        inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
+        named = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
+        self.named = {name: p for name, p in named.items() if p.requires_grad}
+        with watched(f"{called(candidate.ema)}, while it is built,"):
+            self.average = candidate.ema.build(dict(self.network.named_parameters()))
+        with watched(f"{called(candidate.precision)}, while its scaler is built,"):
+            self.scaler = candidate.precision.scaler(device)
+        self._recomputed = blocks(self.network) if candidate.recompute else []
+        self.draws = Draws(seed, device)
+        self.steps_done = 0
+
+    @property
+    def images_seen(self) -> int:
+        """Training images so far, repeats included."""
+        return self.steps_done * self.candidate.batch
+
+    def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        """The network in the candidate's precision."""
+        with self._scope(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._scope):
+            output: Tensor = self.network(x, c_noise, labels)
+        return output
+
+    def _scope(self) -> AbstractContextManager[Any]:
+        return self.candidate.precision.forward(self.device)
+
+    def batch(self) -> tuple[Noised, Tensor | None]:
+        """The next batch, noised, and its labels with some replaced by the null class.
+
+        What is drawn for an image follows from its number in the training, not from the batch it comes in.
+        """
+        size, first = self.candidate.batch, self.images_seen
+        index = self.draws.order(first, size, len(self.data))
+        x0 = self.data.take(index, self.draws, first)
+        uniform = self.draws.uniform("levels", first, size, torch.float64)
+        level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
+        noise = self.draws.normal("noise", first, x0.shape)
+        labels = None if self.data.labels is None else self.data.labels[index]
+        rate = self.candidate.guidance.drop_rate()
+        if labels is not None and rate > 0:
+            dropped = self.draws.uniform("drop", first, size) < rate
+            labels = labels.masked_fill(dropped, self.setting.classes or 0)
+        return self.process.diffuse(x0, noise, level), labels
+
+    def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
+        """The loss of each image of a batch, (B,) fp32."""
+        prediction = self.process.predict(self.predict, noised.x, noised.level, labels)
+        loss = self.candidate.loss.compute(prediction, noised, self.process)
+        learned = self.process.log_variance(noised.level)
+        return loss if learned is None else loss + learned
+
+    def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
+        """The batch in parts of at most `micro` images."""
+        return _split(noised, labels, self.micro)
+
+    def gradients(self, noised: Noised, labels: Tensor | None, each: list[Tensor] | None = None) -> Tensor:
+        """The mean loss of a batch; its gradients, in parts of `micro` images, are left in the parameters.
+
+        The loss of each image is added to `each`, (B,) a part.
+        """
+        seed_everything(self.seed, "dropout", self.steps_done)
+        total = torch.zeros((), device=self.device)
+        for part, part_labels in self.parts(noised, labels):
+            losses = self.loss(part, part_labels)
+            if each is not None:
+                each.append(losses.detach())
+            loss = losses.sum() / self.candidate.batch
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> Step:
+        """One optimizer step over the next batch.
+
+        `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
+        """
+        batch = self.candidate.batch
+        noised, labels = self.batch()
+        loss = self.gradients(noised, labels)
+        rate = self.candidate.optimizer.rate(self.images_seen + batch, budget)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.unscale_(self.optimizer)
+        for observer in observers:
+            observer.graded(self.network)
+        norms = self.candidate.clip.apply(self.named)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        for observer in observers:
+            observer.moved(self.network)
+        self.optimizer.zero_grad(set_to_none=True)
+        beside = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
+        self.steps_done += 1
+        self.average.update(self.images_seen, batch)
+        return Step(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate, beside)
+
+    @property
+    def companion_network(self) -> nn.Module | None:
+        """The network that guidance has trained for itself, if it has one."""
+        return None if self.companion is None else self.companion.network
+
+    @property
+    def companion_loss(self) -> float | None:
+        """Its recent training loss; None without one, before the first step, and where it is not finite."""
+        loss = math.nan if self.companion is None else float(self.companion.recent_loss)
+        return loss if math.isfinite(loss) else None
+
+    def state(self, facts: Mapping[str, Any]) -> Checkpoint:
+        """Everything that decides the steps to come."""
+        moments, numbers = flatten_optimizer(self.optimizer.state_dict())
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
+        if self.uncertainty is not None:
+            tensors |= {f"uncertainty.{name}": value for name, value in self.uncertainty.state_dict().items()}
+        if self.companion is not None:
+            beside, own["companion"] = self.companion.state()
+            tensors |= {f"companion.{name}": value for name, value in beside.items()}
+        return Checkpoint(self.images_seen, tensors, {**facts, **own})
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same candidate and seed."""
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, value in checkpoint.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.average.load(parts["average"])
+        fresh = self.optimizer.state_dict()
+        self.optimizer.load_state_dict(restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"]))
+        if checkpoint.facts["scaler"]:
+            self.scaler.load_state_dict(checkpoint.facts["scaler"])
+        if self.uncertainty is not None:
+            self.uncertainty.load_state_dict(parts["uncertainty"])
+        if self.companion is not None:
+            self.companion.load(parts["companion"], checkpoint.facts["companion"])
+        self.steps_done = checkpoint.facts["steps"]
+
+
+def _made(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
+    """What a component builds, on the device. Raises GlobalStateError where that changes what is global."""
+
+    def make() -> Any:
+        with device:
+            return build()
+
+    with watched(f"{called(part)}, while it is built,", make):
+        return make()
+
+
+def _split(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
+    """The batch in parts of at most `size` images."""
+    total = len(noised.x)
+    if size >= total:
+        yield noised, labels
+        return
+    for begin in range(0, total, size):
+        cut = slice(begin, begin + size)
+        level = type(noised.level)(*(value[cut] for value in noised.level))
+        part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level)
+        yield part, None if labels is None else labels[cut]

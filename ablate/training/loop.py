@@ -1,0 +1,239 @@
+"""A training in its folder: from the newest checkpoint until the budget is spent or a number is not finite."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from ablate.candidates.trial import Budget
+from ablate.io.files import write_json
+from ablate.kinds.executor import Stop, Stopped
+from ablate.kinds.probe import StepObserver
+from ablate.runtime.isolation import Before
+from ablate.runtime.memory import Gauge, out_of_memory
+from ablate.training.checkpoint import newest, save
+from ablate.training.divergence import examine, weight_norm
+from ablate.training.health import MOST_SKIPS, Curve, Vitals
+from ablate.training.learner import Learner, Step
+from ablate.training.probing import Probing
+from ablate.training.snapshots import Snapshots
+
+ROWS = 100  # of the curve, over a whole training
+STEPPING = "this candidate, in a step of training,"
+LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
+CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
+
+
+class Training:
+    """Owns the learner, the curve and the clock of one trial. `stop` is asked at every step.
+
+    make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
+    sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
+    Raises Stopped when told to stop.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Learner],
+        budget: Budget,
+        gflops: float,
+        folder: Path,
+        stop: Stop,
+        probing: Probing | None = None,
+        memory: Gauge | None = None,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        self._make = make
+        self._sources = dict(sources or {})
+        self._folder = folder
+        self._stop = stop
+        self._budget = budget
+        self.probing = probing or Probing((), 0)
+        self._memory = memory
+        self.curve = Curve()
+        self.vitals = Vitals()
+        self.seconds = 0.0  # of training alone: without set-up and checkpoints
+        self.snapshots = Snapshots(folder / "snapshots")
+        self.learner, facts = self._resumed()
+        if facts:
+            self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
+            self.vitals = Vitals(facts.get("vitals"))
+            self.probing.load(facts.get("probes"))
+        batch = self.learner.candidate.batch
+        self.total = budget.images_for(batch, gflops)  # images; None where time decides
+        self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
+        self._told = float("-inf")
+        self._phase = "train"
+
+    def run(self) -> dict[str, Any] | None:
+        """Train; None, or why it diverged: what a record's `divergence` holds."""
+        self.learner.network.train()
+        state, first = Before(), True
+        waiting: list[Step] = []  # steps whose numbers are still on the device
+        clock = saved = monotonic()
+        interval = CHECKPOINT_SECONDS
+        while not self._spent():
+            observers = self.probing.before(self.learner, self._horizon(), self._last())
+            waiting.append(self._stepped(observers, state))
+            if first:
+                state.check(STEPPING, self._once_more)
+                first = False
+            if self._memory is not None:
+                self._memory.step_done()
+            stopping = self._stop()
+            due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
+            if not (stopping or due or self._row_is_due(monotonic() - clock) or monotonic() - clock >= LOOK_SECONDS):
+                continue
+            bad = self._look(waiting)
+            now = monotonic()
+            self.seconds += now - clock
+            if bad is not None:
+                state.check(STEPPING, self._once_more)
+                return self._diagnose(bad)
+            last = waiting[-1]
+            if self._row_is_due():
+                self.curve.close_row(last.images, last.rate, self.seconds)
+            self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
+            if due or self._spent():
+                self.snapshots.keep(last.images, self.learner.average.snapshot())
+                now = monotonic()
+            if self._spent() or stopping or now - saved >= interval:
+                state.check(STEPPING, self._once_more)  # nothing is kept that was trained in another state
+                self._save()
+                saved = monotonic()
+                interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
+            if stopping:  # nothing that was trained is trained again
+                raise Stopped
+            clock, waiting = monotonic(), []
+        self.probing.finish(self.learner)
+        return None
+
+    def _stepped(self, observers: Sequence[StepObserver], state: Before) -> Step:
+        """One step; where it fails, and has changed what is global, that is what is told."""
+        try:
+            return self.learner.step(self._horizon(), observers)
+        except Exception as error:
+            if not out_of_memory(error):
+                state.check_failed(STEPPING, error)
+            raise
+
+    def _once_more(self) -> None:
+        """A step that nobody counts, to see where it changes what is global."""
+        self.learner.step(self._horizon())
+
+    def pause(self) -> None:
+        """Stop here if the executor wants the worker back; else a sign of life."""
+        if self._stop():
+            raise Stopped
+        if monotonic() - self._told >= LOOK_SECONDS:
+            self.tell(self._phase)
+
+    def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:
+        """A sign of life for whoever watches the folder, once a second; not worth an fsync."""
+        if phase == "train" and monotonic() - self._told < LOOK_SECONDS:
+            return
+        self._told, self._phase = monotonic(), phase
+        numbers = {"images": self.learner.images_seen, "total": self.total, "loss": loss, "images_per_second": speed}
+        spent = {"seconds": self.seconds, "limit": None if self.total is not None else self._limit}
+        with contextlib.suppress(OSError):
+            write_json(self._folder / "progress.json", {"phase": phase, **numbers, **spent}, durable=False)
+
+    def _spent(self) -> bool:
+        if self.total is not None:
+            return self.learner.images_seen >= self.total
+        return self.seconds >= self._limit
+
+    def _last(self) -> bool:
+        """Whether the next step is known to be the last."""
+        return self.total is not None and self.learner.images_seen + self.learner.candidate.batch >= self.total
+
+    @property
+    def _limit(self) -> float:
+        """Seconds, where time decides."""
+        assert self._budget.minutes is not None
+        return 60 * self._budget.minutes
+
+    def _row_is_due(self, more: float = 0.0) -> bool:
+        """Whether the curve gets a row here; `more` seconds are not in `seconds` yet."""
+        if self.total is not None:
+            return self._spent() or self.learner.steps_done % self._every == 0
+        return self._spent() or self.seconds + more - self.curve.seconds >= self._limit / ROWS
+
+    def _horizon(self) -> float:
+        """Images that the learning rate plans for; where time decides, what the speed so far promises."""
+        if self.total is not None:
+            return float(self.total)
+        return self.curve.images / self.curve.seconds * self._limit if self.curve.seconds else math.inf
+
+    def _look(self, waiting: list[Step]) -> Step | None:
+        """Take the steps' numbers into the curve, up to the first that is not finite, which is returned.
+
+        A norm that is not finite is no harm where the loss is scaled: that step was skipped, and is counted.
+        """
+        columns = [
+            torch.stack([step.loss for step in waiting]),
+            torch.stack([step.gradient_norm for step in waiting]),
+            torch.stack([step.clipped_norm for step in waiting]),
+            torch.stack([step.loss if step.companion_loss is None else step.companion_loss for step in waiting]),
+        ]
+        values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
+        for step, (loss, norm, after, beside) in zip(waiting, values, strict=True):
+            well = self.vitals.take(step.number, loss, norm, self.learner.scaler.is_enabled())
+            if not (well and math.isfinite(beside)):
+                self.probing.settle(step.images - self.learner.candidate.batch)
+                return step
+            self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after})
+            self.probing.step(step.images, loss, norm)
+        self.probing.settle()
+        return None
+
+    def _diagnose(self, bad: Step) -> dict[str, Any]:
+        """Go back to the last checkpoint, and again up to the step that failed; then look at every module."""
+        self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
+        del self.learner  # there may not be room for two
+        self.learner, _ = self._resumed()
+        self.learner.network.train()
+        while self.learner.steps_done < bad.number - 1:
+            self.learner.step(self._horizon())
+            self.pause()
+        norm = weight_norm(self.learner.network)
+        found = examine(self.learner).record()
+        if self.vitals.stuck:
+            found["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
+        return {"step": bad.number, "images": bad.images, **found, "last": self.vitals.last, "weight_norm": norm}
+
+    def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
+        """A learner that stands where the newest good checkpoint left off, and what that knew."""
+        learner = self._make()
+        checkpoint = newest(self._folder / "checkpoint", str(learner.device))
+        if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:
+            checkpoint = None
+        self.snapshots.expect({} if checkpoint is None else checkpoint.facts.get("snapshots", {}))
+        self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
+        if checkpoint is None:
+            return learner, {}
+        learner.load(checkpoint)
+        return learner, checkpoint.facts
+
+    def _save(self) -> None:
+        save(
+            self._folder / "checkpoint",
+            self.learner.state(
+                {
+                    "curve": self.curve.state(),
+                    "seconds": self.seconds,
+                    "vitals": self.vitals.state(),
+                    "probes": self.probing.state(),
+                    "sources": self._sources,
+                    "trial": self._folder.name,
+                    "snapshots": self.snapshots.hashes,
+                }
+            ),
+        )

@@ -1,0 +1,260 @@
+"""How much memory training takes, from a step that is played on the meta device: nothing is allocated."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ablate.candidates.candidate import Candidate
+from ablate.kinds.guidance import TrainedGuidance
+from ablate.runtime.isolation import isolated
+from ablate.runtime.recompute import blocks, recomputed
+from ablate.spec.component import Setting
+
+META = torch.device("meta")
+Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
+COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of one training."""
+
+    weights: int
+    gradients: int
+    optimizer: int  # its state
+    averages: int
+    companion: int  # what guidance trains beside the network, with its optimizer
+    activations: int  # the batch, and what the backward pass finds at its beginning
+    peak: int  # the most that is there at one time: gradients come while activations go
+
+    @property
+    def total(self) -> int:
+        """What to expect: all of it together (4W + A with Adam and no average), or the peak, and a workspace.
+
+        The framework itself, the data and the measuring afterwards come on top.
+        """
+        parts = self.weights + self.gradients + self.optimizer + self.averages + self.companion + self.activations
+        return max(parts, self.peak) + WORKSPACE
+
+
+def footprint(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> Footprint:
+    """The memory of training a candidate on a kind of device (`cpu`, `cuda`).
+
+    micro: images a forward pass; None: as the candidate says.
+    """
+    return _played(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
+
+
+def estimated(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> int | None:
+    """The footprint's total, bytes; None where a plugin's code does not run on the meta device."""
+    try:
+        return footprint(candidate, setting, device, micro).total
+    except Exception:  # noqa: BLE001 - an estimate is no reason to fail a trial
+        return None
+
+
+@lru_cache(maxsize=256)
+def _played(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
+    with isolated():
+        return _played_once(candidate, setting, device, micro)
+
+
+def _played_once(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
+    with META:
+        network = candidate.backbone.build(setting).train()
+        learned = candidate.weighting.build()
+        images = [torch.empty(candidate.batch, *setting.shape) for _ in range(3)]  # x0, noise, x
+    trained = [network] if learned is None else [network, learned]
+    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
+    live = Live()
+    live.take(tensor for module in trained for tensor in (*module.parameters(), *module.buffers()))
+    weights = live.now
+    live.take(images)
+    saved = 0
+    for _ in range(1 if micro == candidate.batch else 2):  # the second part finds gradients already
+        saved = max(saved, _pass(candidate, network, _inputs(setting, micro), torch.device(device), live))
+    gradients = _bytes(p.grad for p in parameters if p.grad is not None)
+    optimizer = _state(candidate.optimizer.build, parameters)
+    averages = _averages(candidate, network)
+    companion = _companion(candidate, setting)
+    return Footprint(
+        weights,
+        gradients,
+        optimizer,
+        averages,
+        companion,
+        saved + _bytes(images),
+        live.peak + optimizer + averages + companion,
+    )
+
+
+def _pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.device, live: Live) -> int:
+    """Play a forward and a backward pass; bytes that were there between the two, and are not there afterwards."""
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        with Formats(device.type), candidate.precision.forward(device):
+            yield
+
+    before = live.now
+    with live:
+        with scope(), recomputed(blocks(network) if candidate.recompute else [], scope):
+            output = network(*inputs)
+        loss = output.float().square().mean()
+        del output
+        saved = live.now - before
+        loss.backward()
+    return saved
+
+
+def _inputs(setting: Setting, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    labels = None if setting.classes is None else torch.empty(count, dtype=torch.int64, device=META)
+    return torch.empty(count, *setting.shape, device=META), torch.empty(count, device=META), labels
+
+
+def _state(build: Build, parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes of an optimizer's state after a step: what a parameter of each shape takes, times how many there are."""
+    counts = Counter(parameter.shape for parameter in parameters)
+    return sum(_state_of_one(build, shape) * count for shape, count in counts.items())
+
+
+@lru_cache(maxsize=1024)
+def _state_of_one(build: Build, shape: torch.Size) -> int:
+    one = nn.Parameter(torch.empty(shape, device=META))
+    one.grad = torch.empty_like(one)
+    try:
+        optimizer = build([one])
+        optimizer.step()
+    except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
+        return COPIES * _bytes([one])
+    return _bytes(leaf for leaf in tree_leaves(optimizer.state[one]) if isinstance(leaf, Tensor))
+
+
+def _averages(candidate: Candidate, network: nn.Module) -> int:
+    average = candidate.ema.build({name: p.detach() for name, p in network.named_parameters()})
+    return _bytes(average.state().values())
+
+
+def _companion(candidate: Candidate, setting: Setting) -> int:
+    guidance = candidate.guidance
+    if not isinstance(guidance, TrainedGuidance):
+        return 0
+    with META:
+        network = guidance.companion(setting)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return _bytes(network.state_dict().values()) + _state(guidance.optimizer, parameters)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """What the storages of these tensors hold, each once."""
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all storages that are alive, `now` and at the most."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+        self._forms: dict[Any, Any] = {}  # of what operations give
+
+    def take(self, tensors: Iterable[Any]) -> None:
+        """Count what these tensors hold, from now until nobody needs it."""
+        for tensor in tensors:
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._known:
+                self._hold(tensor.untyped_storage())
+        self.peak = max(self.peak, self.now)
+
+    def _hold(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+
+        def gone(_: object) -> None:
+            self.now -= size
+            self._known.pop(place, None)
+
+        self._known[place] = weakref.ref(storage, gone)
+        self.now += size
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = tree_leaves((args, kwargs))
+        key = None if func.is_view or func._schema.is_mutable else (func, *map(_form, given))
+        out = None if key is None else self._again(key)
+        if out is None:
+            out = func(*args, **(kwargs or {}))
+            if key is not None:
+                self._learn(key, out, given)
+        self.take(tree_leaves(out))
+        return out
+
+    def _again(self, key: Any) -> Any:
+        """What an operation gives, if it is known by the form of its arguments: shapes are computed slowly."""
+        form = self._forms.get(key)
+        return None if form is None else tree_map(lambda make: make(), form)
+
+    def _learn(self, key: Any, out: Any, given: list[Any]) -> None:
+        places = {leaf.untyped_storage()._cdata for leaf in given if isinstance(leaf, Tensor)}
+        leaves = tree_leaves(out)
+        fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
+        if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
+            self._forms[key] = tree_map(_maker, out)
+
+
+def _maker(of: Tensor) -> Callable[[], Tensor]:
+    return partial(torch.empty_strided, of.shape, of.stride(), dtype=of.dtype, device=META)
+
+
+def _form(leaf: Any) -> Any:
+    """A tensor by what decides an operation's outcome on the meta device; anything else by itself."""
+    if isinstance(leaf, Tensor):
+        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device.type)
+    return (type(leaf), leaf)
+
+
+class Formats(TorchFunctionMode):
+    """What a device does and the meta device does not: autocast, and attention that keeps no matrix."""
+
+    LOWER = frozenset(
+        {
+            *("linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
+            *("matmul", "__matmul__", "mm", "bmm", "addmm", "addbmm", "baddbmm", "einsum"),
+            *("scaled_dot_product_attention",),
+        }
+    )
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in self.LOWER and torch.is_autocast_enabled(self.device):
+            args, kwargs = tree_map(self._lowered, args), tree_map(self._lowered, kwargs)
+        if name == "scaled_dot_product_attention" and len(args) == 3 and not kwargs.get("dropout_p"):
+            fused = {key: kwargs[key] for key in ("attn_mask", "is_causal", "scale") if key in kwargs}
+            if len(fused) + ("dropout_p" in kwargs) == len(kwargs):
+                return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, **fused)[0]
+        return func(*args, **kwargs)
+
+    def _lowered(self, value: Any) -> Any:
+        wide = isinstance(value, Tensor) and value.dtype == torch.float32
+        return value.to(torch.get_autocast_dtype(self.device)) if wide else value

@@ -1,0 +1,183 @@
+"""The probes of one training: when each looks, what it is shown, and the rows that come of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ablate.kinds.noised import Noised
+from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
+from ablate.runtime.randomness import Draws, mix
+from ablate.training.learner import Learner
+
+HELD = 128  # images of the held batch
+LEVELS = 16  # noise levels in it
+OBSERVATIONS = 20  # of a training at the most, where a probe does not say how often
+SPACING = 50  # steps between two of them, at the least: an observation takes at most about one step's time
+SPACING_IMAGES = 32 * HELD  # and images: a forward pass of the held batch is a third of training on it
+
+
+@dataclass
+class _Active:
+    """A probe at work."""
+
+    probe: Probe
+    observer: Observer
+    next: float = 0  # images at which it looks again
+
+
+class Probing:
+    """The one object that training calls. Without probes every call returns at once, and no module has a hook.
+
+    What is found stays on the device until `settle`, which training calls where it reads the losses.
+    """
+
+    def __init__(self, probes: Sequence[Probe], seed: int, held: int = HELD) -> None:
+        self._seed = seed
+        self._held = held  # images of the held batch
+        self._active = {probe.name: _Active(probe, probe.build()) for probe in probes}
+        self._rows: list[dict[str, Any]] = []
+        self._waiting: list[tuple[str, int, Readings]] = []  # not read yet
+        self._watching: list[tuple[str, int, StepObserver]] = []  # looking at the step that is being taken
+        self._batch: tuple[Noised, torch.Tensor | None] | None = None
+
+    def before(self, learner: Learner, horizon: float, last: bool) -> Sequence[StepObserver]:
+        """Look at the network before its next step if that is due; who is to look at the step itself.
+
+        horizon: images of the whole training, as far as is known. last: whether no step comes after.
+        """
+        self._collect()
+        if not self._active:
+            return ()
+        seen = learner.images_seen
+        due = [name for name, one in self._active.items() if seen >= one.next]
+        for name in due:
+            self._active[name].next = self._after(self._active[name].probe, seen, learner.candidate.batch, horizon)
+        self._pass([name for name in due if isinstance(self._active[name].observer, PassObserver)], learner)
+        for name, one in self._active.items():
+            if isinstance(one.observer, StepObserver) and (last or name in due):
+                self._watching.append((name, seen, one.observer))
+        return [observer for _, _, observer in self._watching]
+
+    def step(self, images: int, loss: float, norm: float) -> None:
+        """The numbers of a step that was taken, in order; `images` seen with it."""
+        for name, one in self._active.items():
+            if isinstance(one.observer, HistoryObserver):
+                for site, value in one.observer.step(loss, norm):
+                    self._add(name, images, site, None, value)
+
+    def settle(self, images: float = math.inf) -> None:
+        """Read what was found into rows. What was found after so many images, past a divergence, does not count."""
+        self._collect()
+        if not self._waiting:
+            return
+        values = torch.cat([readings.values.float() for _, _, readings in self._waiting]).tolist()
+        waiting, self._waiting = self._waiting, []
+        for name, seen, readings in waiting:
+            own, values = values[: len(readings.sites)], values[len(readings.sites) :]
+            if seen <= images:
+                for site, x, value in zip(readings.sites, readings.x, own, strict=True):
+                    self._add(name, seen, site, x, value)
+
+    def finish(self, learner: Learner) -> None:
+        """Look at the trained network."""
+        self._collect()
+        self._pass([name for name, one in self._active.items() if isinstance(one.observer, PassObserver)], learner)
+        self.settle()
+
+    def state(self) -> dict[str, Any]:
+        """JSON from which the probes go on."""
+        histories = {n: o.observer.state() for n, o in self._active.items() if isinstance(o.observer, HistoryObserver)}
+        return {"rows": self._rows, "next": {n: o.next for n, o in self._active.items()}, "history": histories}
+
+    def load(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from a checkpoint. A probe that was not there then begins now; one that is gone is forgotten."""
+        held = state or {}
+        self._rows = [dict(row) for row in held.get("rows", ()) if row["probe"] in self._active]
+        for name, images in held.get("next", {}).items():
+            if name in self._active:
+                self._active[name].next = images
+        for name, history in held.get("history", {}).items():
+            if name in self._active and isinstance(observer := self._active[name].observer, HistoryObserver):
+                observer.load(history)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """{"probe", "images", "site", "x", "value"}, probe by probe, each in the order of images."""
+        return [row for name in self._active for row in self._of(name)]
+
+    def axes(self) -> dict[str, str]:
+        """What `x` is, by probe."""
+        return {name: one.probe.axis for name, one in self._active.items()}
+
+    def summaries(self) -> dict[str, float | None]:
+        """One number a probe; None where it found nothing, or nothing finite."""
+        found = {name: one.probe.summary(self._of(name)) for name, one in self._active.items()}
+        return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
+
+    def _of(self, name: str) -> list[dict[str, Any]]:
+        return sorted((row for row in self._rows if row["probe"] == name), key=lambda row: row["images"])
+
+    def _add(self, name: str, images: int, site: str, x: float | None, value: float) -> None:
+        finite = value if math.isfinite(value) else None
+        self._rows.append({"probe": name, "images": images, "site": site, "x": x, "value": finite})
+
+    def _after(self, probe: Probe, seen: int, batch: int, horizon: float) -> float:
+        """Images at which a probe that looked after `seen` of them looks again."""
+        if probe.every is not None:
+            return float((seen // probe.every + 1) * probe.every)
+        planned = horizon / OBSERVATIONS if math.isfinite(horizon) else 0.0
+        return seen + max(planned, SPACING * batch, SPACING_IMAGES)
+
+    def _collect(self) -> None:
+        """What the last step's observers have found."""
+        self._waiting += [(name, seen, observer.read()) for name, seen, observer in self._watching]
+        self._watching = []
+
+    def _pass(self, names: Sequence[str], learner: Learner) -> None:
+        """Show the held batch to the network, and the network to these probes."""
+        if not names:
+            return
+        observers = [o for name in names if isinstance(o := self._active[name].observer, PassObserver)]
+        if self._batch is None:
+            self._batch = held_batch(learner, self._seed, self._held)
+        show(learner, self._batch, observers)
+        seen = learner.images_seen
+        self._waiting += [(name, seen, one.read()) for name, one in zip(names, observers, strict=True)]
+
+
+def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, torch.Tensor | None]:
+    """Training images, at LEVELS times in the middle of equal parts of [0, 1], one after the other.
+
+    The same for all candidates of a seed, whatever levels they train on.
+    """
+    draws = Draws(mix(seed, "probe", 0), learner.device)
+    index = draws.order(0, count, len(learner.data))
+    x0 = learner.data.take(index)
+    t = (torch.arange(count, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS
+    noise = torch.randn(x0.shape, device=learner.device, generator=draws.at("noise", 0))
+    labels = None if learner.data.labels is None else learner.data.labels[index]
+    return learner.process.diffuse(x0, noise, learner.process.level(t)), labels
+
+
+@torch.no_grad()
+def show(learner: Learner, batch: tuple[Noised, torch.Tensor | None], observers: Sequence[PassObserver]) -> None:
+    """One forward pass of the network, in parts of at most `micro` images; no weight, buffer or hook is left behind."""
+    network, process, candidate = learner.network, learner.process, learner.candidate
+    was_training = network.training
+    handles = [handle for observer in observers for handle in observer.attach(network)]
+    network.eval()
+    try:
+        for part, labels in learner.parts(*batch):
+            prediction = process.predict(learner.predict, part.x, part.level, labels)
+            loss = candidate.loss.compute(prediction, part, process)
+            learned = process.log_variance(part.level)
+            for observer in observers:
+                observer.take(Seen(part, prediction, loss if learned is None else loss + learned, process))
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.train(was_training)

@@ -1,0 +1,62 @@
+"""Snapshots of averages, one file each, that a training leaves in its folder for good."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ablate.errors import InputError
+from ablate.io.files import sweep
+from ablate.training.checkpoint import write_tensors
+from ablate.worker.records import file_hash
+
+
+class Snapshots:
+    """`<folder>/<images>.safetensors`. Files are renamed into place when they are whole: what is there counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hashes: dict[str, str] = {}  # {name: SHA-256}: a checkpoint keeps it
+
+    def expect(self, hashes: Mapping[str, str]) -> None:
+        """Take what a checkpoint says of the files: one that is another is not read. {}: of an earlier version."""
+        self.hashes = dict(hashes)
+
+    @property
+    def images(self) -> list[int]:
+        """Images seen at each finished snapshot, ascending."""
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.safetensors"))
+
+    def load(self, images: int) -> dict[str, Tensor]:
+        """The tensors of one snapshot in fp32, on the CPU. Raises InputError where the file is damaged or gone."""
+        file = self._file(images)
+        try:
+            if self.hashes.get(file.stem, found := file_hash(file)) != found:
+                raise InputError("the snapshot is not the one that the trial left; it does not count", str(file))
+            return {name: value.float() for name, value in load_file(file).items()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"the snapshot cannot be read: {error}", str(file)) from None
+
+    def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
+        """Write one snapshot, if there is anything in it. Raises OSError where the disk refuses."""
+        if tensors:
+            file = self._file(images)
+            write_tensors(file, tensors)
+            self.hashes[file.stem] = file_hash(file)
+
+    def drop_after(self, images: int) -> None:
+        """Forget what lies further on than a training that goes on from here, and what was left half written."""
+        with contextlib.suppress(FileNotFoundError):
+            sweep(self.folder)
+        for later in self.images:
+            if later > images:
+                self._file(later).unlink(missing_ok=True)
+                self.hashes.pop(self._file(later).stem, None)
+
+    def _file(self, images: int) -> Path:
+        return self.folder / f"{images:012d}.safetensors"

@@ -1,0 +1,204 @@
+"""The record of a trial: the one place that writes it, reads it, and says whether it counts.
+
+A record is the JSON of `record.json` in a trial's folder. It carries the SHA-256 of its own canonical JSON
+(`checksum`), and counts only where it is whole: that sum is right, every key that is relied on is there and
+of its type, and trial, configuration and seed are those of the folder that it lies in. What is not whole is
+an absent record: it is kept aside, and the trial is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate.io.files import read_json, write_json
+from ablate.spec.component import digest
+
+RECORD = "record.json"
+CHECKSUM = "checksum"
+ASIDE = ".damaged-"  # in the name of what does not count
+COMPLETE, DIVERGED = "complete", "diverged"
+STATES = (COMPLETE, DIVERGED)
+
+
+class DamagedError(ValueError):
+    """A file is there and does not count; the message begins with its path."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(f"{file}: {why}")
+        self.file, self.why = file, why
+
+
+def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with its checksum: SHA-256 over the canonical JSON of all other keys."""
+    rest = unsealed(data)
+    return {**rest, CHECKSUM: digest(rest)}
+
+
+def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping without its checksum."""
+    return {key: value for key, value in data.items() if key != CHECKSUM}
+
+
+def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a trial's record, sealed and atomically; what was written. Raises OSError where the disk refuses."""
+    made = sealed(record)
+    write_json(folder / RECORD, made)
+    return made
+
+
+def read(folder: Path, asked: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The record in a trial's folder; None where there is none.
+
+    asked: the job that it has to answer. Raises DamagedError where a file is there that does not count.
+    """
+    file = folder / RECORD
+    try:
+        record = read_sealed(file)
+    except FileNotFoundError:
+        return None
+    why = fault(record, folder.name, asked)
+    if why is not None:
+        raise DamagedError(file, why)
+    return record
+
+
+def whole(folder: Path) -> dict[str, Any] | None:
+    """The record in a trial's folder, where there is one that counts."""
+    try:
+        return read(folder)
+    except DamagedError:
+        return None
+
+
+def take(
+    folder: Path, asked: Mapping[str, Any], say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any] | None:
+    """The record that answers a job, or None; a damaged one is kept aside, and named in one line."""
+    try:
+        return read(folder, asked)
+    except DamagedError as error:
+        kept = set_aside(error.file)
+        say(f"{error}; kept as {kept.name}, and the trial is measured again")
+        return None
+
+
+def read_sealed(file: Path) -> dict[str, Any]:
+    """A JSON object, its checksum verified where it has one.
+
+    Raises FileNotFoundError, and DamagedError for what cannot be read or was changed after it was written.
+    """
+    try:
+        held = read_json(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(file, f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DamagedError(file, f"cannot be read ({error})") from None
+    if not isinstance(held, dict):
+        raise DamagedError(file, "holds no JSON object")
+    if CHECKSUM in held and not _fits(held):
+        raise DamagedError(file, "is not as it was written: its checksum is another")
+    return held
+
+
+def measured(folder: Path) -> list[Path]:
+    """What `ablate evaluate` left in a trial's folder, in order, without what was kept aside."""
+    return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file out of the way: `record.json` -> `record.damaged-1.json`; where it is now."""
+    n = 1
+    while (kept := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
+        n += 1
+    with contextlib.suppress(OSError):  # gone meanwhile, or a folder that cannot be written, which is told later
+        file.rename(kept)
+    return kept
+
+
+def fault(record: Any, trial: str, asked: Mapping[str, Any] | None = None) -> str | None:
+    """Why this does not count as the record of a trial; None where it does."""
+    if not isinstance(record, Mapping):
+        return "holds no JSON object"
+    if CHECKSUM not in record and "host" in record:
+        return "is not as it was written: its checksum is missing"
+    missing = [key for key in _TYPES if key not in record]
+    if missing:
+        return f"is no record of a trial: it has no {', '.join(missing)}"
+    wrong = [key for key, right in _TYPES.items() if not right(record[key])]
+    if wrong:
+        return f"is no record of a trial: its {wrong[0]} is {str(record[wrong[0]])[:40]!r}"
+    if record["state"] == DIVERGED and not _divergence(record.get("divergence")):
+        return "is no record of a trial: it diverged, and does not say where"
+    own = (record["trial"], f"{record['config_hash'][:12]}-s{record['seed']}")
+    if own != (trial, trial):
+        return f"is the record of another trial, {next(name for name in own if name != trial)}"
+    for key in ("trial", "config_hash", "seed"):
+        if asked is not None and record[key] != asked[key]:
+            return f"is the record of another trial: its {key} is {record[key]}, not {asked[key]}"
+    return None
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as held:
+        return hashlib.file_digest(held, "sha256").hexdigest()
+
+
+def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """{name: SHA-256} of those files that are there: what a record keeps of what lies beside it."""
+    return {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
+
+
+def _fits(held: Mapping[str, Any]) -> bool:
+    try:
+        return bool(sealed(held)[CHECKSUM] == held[CHECKSUM])
+    except (ValueError, TypeError):  # NaN, which no record holds
+        return False
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _known(value: Any) -> bool:
+    """A number, or None where it could not be known."""
+    return value is None or _number(value)
+
+
+def _rows(value: Any) -> bool:
+    """Measurements: each names its metric, and has a value or none."""
+    return isinstance(value, list) and all(
+        isinstance(row, Mapping) and isinstance(row.get("metric"), str) and _known(row.get("value")) for row in value
+    )
+
+
+def _divergence(value: Any) -> bool:
+    """Where and why a training ended."""
+    return isinstance(value, Mapping) and _whole(value.get("step")) and isinstance(value.get("message"), str)
+
+
+_TYPES: Mapping[str, Callable[[Any], bool]] = {
+    "schema": lambda value: _whole(value) and value >= 1,
+    "trial": lambda value: isinstance(value, str),
+    "config_hash": lambda value: isinstance(value, str) and len(value) >= 12,
+    "seed": _whole,
+    "state": lambda value: value in STATES,
+    "choices": lambda value: isinstance(value, Mapping),
+    "params": _known,
+    "gflops": _known,
+    "macs": _known,
+    "images": _whole,
+    "seconds": _number,
+    "metrics": _rows,
+}

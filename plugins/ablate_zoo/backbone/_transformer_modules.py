@@ -1,0 +1,316 @@
+"""A block of a transformer: attention and MLP, each a residual branch, and how they are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ablate.api import Context, Modulation
+from ablate_zoo.layers.attention import xavier, zero
+from ablate_zoo.layers.condition import LevelAndClass
+from ablate_zoo.layers.embedding import Positions, Rotation
+from ablate_zoo.layers.norms import gated_sum, modulate
+
+NOTHING = Modulation()
+
+
+class Places(NamedTuple):
+    """What attention has to know of its tokens."""
+
+    mask: Tensor | None = None  # (B, N) bool, False where a token is padding; None: all count
+    rotation: Rotation | None = None  # cos and sin of each token's angles; None: nothing is turned
+
+
+class Residual(nn.Module):
+    """x + β·gate·branch(norm(x + bias)·(1 + scale) + shift), or with the norm elsewhere.
+
+    before, after: norms of what the branch reads and of what it gives ("pre" has the first, "sandwich"
+    both: Ding et al. 2021, CogView). behind: the norm of the sum ("post": Vaswani et al. 2017), which is
+    then what the condition modulates. beta: a number, or a module that scales (..., D).
+    In training, numbers that the branch gives are dropped with probability `dropout` (Vaswani et al. 2017,
+    section 5.4), and an image's whole branch with probability `drop_path` (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        before: nn.Module | None = None,
+        after: nn.Module | None = None,
+        behind: nn.Module | None = None,
+        beta: float | nn.Module = 1.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.before = before
+        self.branch = branch
+        self.after = after
+        self.behind = behind
+        self.beta = beta
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor, how: Modulation = NOTHING, *places: Tensor | Rotation | None) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        return self.add(x, self.read(x, how, *places), how)
+
+    def read(self, x: Tensor, how: Modulation, *places: Tensor | Rotation | None) -> Tensor:
+        """What the branch makes of x."""
+        h = x if how.bias is None else x + how.bias.unsqueeze(1)
+        if self.before is not None:
+            h = modulate(self.before(h), how.shift, how.scale)
+        h = self.branch(h, *places)
+        return self.dropout(h if self.after is None else self.after(h))
+
+    def add(self, x: Tensor, h: Tensor, how: Modulation) -> Tensor:
+        """Join what the branch has made, h, to x."""
+        if isinstance(self.beta, nn.Module):
+            h = self.beta(h)
+        elif self.beta != 1.0:
+            h = h * self.beta
+        if self.training and self.drop_path:
+            kept = torch.empty(len(h), 1, 1, dtype=h.dtype, device=h.device).bernoulli_(1 - self.drop_path)
+            h = h * kept.div_(1 - self.drop_path)
+        x = gated_sum(x, how.gate, h)
+        return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
+
+
+class LayerScale(nn.Module):
+    """A learned factor a channel (Touvron et al. 2021, "Going deeper with Image Transformers", section 2)."""
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return h * self.factor
+
+
+class Block(nn.Module):
+    """Attention and MLP, one after the other or side by side; a condition enters norms, gates and between them.
+
+    cross: a module (x, context) -> (B, N, D), added to x after attention. parallel: all read the same x
+    (Wang & Komatsuzaki 2021, GPT-J; Dehghani et al. 2023, section 2).
+    """
+
+    def __init__(
+        self,
+        attention: Residual,
+        mlp: Residual,
+        modulation: nn.Module | None = None,
+        cross: nn.Module | None = None,
+        parallel: bool = False,
+    ) -> None:
+        super().__init__()
+        self.modulation = modulation
+        self.attention = attention
+        self.cross = cross
+        self.mlp = mlp
+        self.parallel = parallel
+
+    def forward(self, x: Tensor, context: Context, places: Places = Places()) -> Tensor:  # noqa: B008 - immutable
+        """(B, N, D) -> (B, N, D)."""
+        first, second = (NOTHING, NOTHING) if self.modulation is None else self.modulation(context)
+        given = x
+        x = self.attention(x, first, *places)
+        if self.cross is not None:
+            x = x + self.cross(given if self.parallel else x, context)
+        return self.mlp.add(x, self.mlp.read(given if self.parallel else x, second), second)
+
+
+class Head(nn.Module):
+    """Norm, modulation and the linear layer back to patches."""
+
+    def __init__(self, norm: nn.Module, width: int, outputs: int, modulation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.norm = norm
+        self.modulation = modulation
+        self.linear = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, N, D) -> (B, N, outputs)."""
+        (how,) = (NOTHING,) if self.modulation is None else self.modulation(context)
+        return self.linear(modulate(self.norm(x), how.shift, how.scale))
+
+
+class PatchTokens(nn.Module):
+    """(B, C, H, W) -> (B, L + N, D): a linear layer over each of N patches, positions, and L tokens in front.
+
+    sequence(context) -> (B, L, D) makes the tokens that join; None:
+    none do. outputs: channels of the image that `image` puts together again.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        patch: int,
+        width: int,
+        outputs: int,
+        positions: Positions,
+        sequence: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        channels, height, breadth = shape
+        self.patch = patch
+        self.outputs = outputs
+        self.grid = (height // patch, breadth // patch)
+        self.embed = nn.Linear(channels * patch * patch, width)
+        self.positions = positions
+        self.sequence = sequence
+        xavier(self.embed)
+
+    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, int, Places]:
+        """The tokens, the number L of those that have joined, and what attention has to know of them all."""
+        tokens = self.positions(self.embed(self.patches(x)))
+        if self.sequence is None:
+            return tokens, 0, Places(None, self.positions.rotation(0))
+        extra = self.sequence(context)  # (B, L, D)
+        mask, joined = context.mask, extra.shape[1]
+        if mask is not None:  # the patches count
+            mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
+        return torch.cat([extra.to(tokens.dtype), tokens], dim=1), joined, Places(mask, self.positions.rotation(joined))
+
+    def patches(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, N, C·p·p)."""
+        b, c, _, _ = x.shape
+        (rows, columns), p = self.grid, self.patch
+        cut = x.view(b, c, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
+        return cut.reshape(b, rows * columns, c * p * p)
+
+    def image(self, tokens: Tensor) -> Tensor:
+        """(B, N, outputs·p·p) -> (B, outputs, H, W)."""
+        (rows, columns), p = self.grid, self.patch
+        cut = tokens.view(len(tokens), rows, columns, p, p, self.outputs).permute(0, 5, 1, 3, 2, 4)
+        return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)
+
+
+class DiT(nn.Module):
+    """Patches as tokens, blocks, and patches again; what they are made of is the caller's choice."""
+
+    def __init__(
+        self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[nn.Module], head: nn.Module
+    ) -> None:
+        super().__init__()
+        self.condition = condition
+        self.tokens = tokens
+        self.blocks = nn.ModuleList(blocks)
+        self.head = head
+
+    def forward(
+        self,
+        x: Tensor,
+        noise: Tensor,
+        labels: Tensor | None,
+        words: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W).
+
+        words: (B, L, D), more of the condition as a sequence; mask: (B, L) bool, False where it is padding.
+        """
+        context = self.condition(noise, labels, words, mask)
+        tokens, joined, places = self.tokens(x, context)
+        for block in self.blocks:
+            tokens = block(tokens, context, places)
+        return self.tokens.image(self.head(tokens[:, joined:], context))
+
+
+def init_dit(blocks: Sequence[Block], head: Head, at_zero: bool = True) -> None:
+    """Initial weights as in DiT: Xavier in the blocks' branches, zero in the last layer (or Xavier there too)."""
+    for block in blocks:
+        xavier(block.attention)
+        xavier(block.mlp)
+    xavier(head.linear)
+    if at_zero:
+        zero(head.linear)
+
+
+class LongSkip(nn.Module):
+    """A fusion of feature maps, on tokens: those of the patches as (B, D, rows, columns), the others as (B, D, L, 1).
+
+    fusion: a module (d, s, context) -> (B, C, height, width). channels: its C; where that is not the
+    width D of the tokens, a linear layer takes it back.
+    """
+
+    def __init__(self, fusion: nn.Module, channels: int, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.grid = grid
+        self.reduce = nn.Identity() if channels == width else nn.Linear(channels, width)
+
+    def forward(self, d: Tensor, s: Tensor, context: Context, joined: int) -> Tensor:
+        """Two sequences (B, L + N, D), of which the first L tokens are no patches -> (B, L + N, D)."""
+        parts = [self._fuse(d[:, joined:], s[:, joined:], context, self.grid)]
+        if joined:
+            parts.insert(0, self._fuse(d[:, :joined], s[:, :joined], context, (joined, 1)))
+        return self.reduce(torch.cat(parts, dim=1))
+
+    def _fuse(self, d: Tensor, s: Tensor, context: Context, grid: tuple[int, int]) -> Tensor:
+        fused = self.fusion(d.transpose(1, 2).unflatten(2, grid), s.transpose(1, 2).unflatten(2, grid), context)
+        return fused.flatten(2).transpose(1, 2)
+
+
+class UViT(nn.Module):
+    """Blocks in two halves: each block of the second starts from a fusion with what its mirror image gave.
+
+    middle: blocks between the halves, without a skip. refine: a layer over the image at the end.
+    """
+
+    def __init__(
+        self,
+        condition: LevelAndClass,
+        tokens: PatchTokens,
+        encoder: Sequence[nn.Module],
+        middle: Sequence[nn.Module],
+        skips: Sequence[LongSkip],
+        decoder: Sequence[nn.Module],
+        head: nn.Module,
+        refine: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.condition = condition
+        self.tokens = tokens
+        self.encoder = nn.ModuleList(encoder)
+        self.middle = nn.ModuleList(middle)
+        self.skips = nn.ModuleList(skips)
+        self.decoder = nn.ModuleList(decoder)
+        self.head = head
+        self.refine = refine
+
+    def forward(
+        self,
+        x: Tensor,
+        noise: Tensor,
+        labels: Tensor | None,
+        words: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """As `dit.DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
+        context = self.condition(noise, labels, words, mask)
+        tokens, joined, places = self.tokens(x, context)
+        left: list[Tensor] = []
+        for block in self.encoder:
+            tokens = block(tokens, context, places)
+            left.append(tokens)
+        for block in self.middle:
+            tokens = block(tokens, context, places)
+        for skip, block in zip(self.skips, self.decoder, strict=True):
+            tokens = block(skip(tokens, left.pop(), context, joined), context, places)
+        return self.refine(self.tokens.image(self.head(tokens[:, joined:], context)))
+
+
+def init_uvit(network: nn.Module) -> None:
+    """Initial weights as in U-ViT, for every linear layer below: normal of deviation 0.02, biases zero.
+
+    Made for widths from 512 on, where Xavier's deviation is near. It is five times that at a width of 96: such a
+    network hardly begins to learn.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,1 @@
+"""Plain torch modules that several kinds of component share."""

@@ -1,0 +1,155 @@
+"""Attention over sequences of tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate_zoo.layers.embedding import Rotation, rotate
+
+
+class QueryKey(nn.Module):
+    """Hands queries and keys on as they are, just before their product is taken.
+
+    A submodule of this name, `query_key`, is where a probe sees what attends to what: (q, k) of shape
+    (B, heads, N, d) and (B, heads, M, d), whose logits are `scale`·q·kᵀ. None stands for 1/√d.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """The same two."""
+        return q, k
+
+
+class DotProduct(nn.Module):
+    """softmax(QKᵀ/√d)V (Vaswani et al. 2017, eq. 1), by torch's fused kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_key = QueryKey()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Queries (B, heads, N, d), keys and values (B, heads, L, d), mask (B, L) or None -> (B, heads, N, d).
+
+        Keys whose mask is False are not looked at; where none is left, the output is zero.
+        """
+        q, k = self.query_key(q, k)
+        if mask is None:
+            return F.scaled_dot_product_attention(q, k, v)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        return attended.masked_fill(~mask.any(dim=1)[:, None, None, None], 0.0)
+
+
+class LinearProduct(nn.Module):
+    """softmax(Q)·(softmax(K)ᵀV), Q over its features, K over the tokens (Shen et al. 2021, "Efficient Attention").
+
+    Its cost grows with the number of tokens, not with their square.
+    """
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As DotProduct."""
+        if mask is not None:
+            k = k.masked_fill(~mask[:, None, :, None], torch.finfo(k.dtype).min)
+            v = v * mask[:, None, :, None]  # where no key is left, softmax weighs all alike
+        summary = k.softmax(dim=-2).transpose(-2, -1).to(v.dtype) @ v  # (B, heads, d, d)
+        return q.softmax(dim=-1).to(v.dtype) @ summary
+
+
+class SelfAttention(nn.Module):
+    """Attention of all tokens over all tokens, then a projection.
+
+    norm: a module (q, k) -> (q, k), as in `norms`, or None. product: a module (q, k, v, mask), which
+    multiplies them; None: DotProduct. A hook on the product, or on its `query_key`, sees queries and keys
+    normalised and rotated, just before they are multiplied, and costs nothing while nobody looks.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        bias: bool = True,
+        norm: nn.Module | None = None,
+        product: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.norm = norm
+        self.product = DotProduct() if product is None else product
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D); tokens whose mask (B, N) is False are not looked at.
+
+        rotation: cos and sin of each token's angles, see `positions.rotate`.
+        """
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
+        if self.norm is not None:
+            q, k = self.norm(q, k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        attended = self.product(q.to(v.dtype), k.to(v.dtype), v, mask)
+        return self.out(attended.transpose(1, 2).reshape(b, n, d))
+
+
+class CrossAttention(nn.Module):
+    """Tokens look at a condition: Q from x, K and V from the condition's sequence."""
+
+    def __init__(self, width: int, condition: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(condition, 2 * width)
+        self.product = DotProduct()
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, condition: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D), (B, L, E), (B, L) bool or None -> (B, N, D); masked-out tokens are not looked at."""
+        b, n, d = x.shape
+        q = self.query(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)  # (B, heads, N, d)
+        k, v = self.key_value(condition).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        attended = self.product(q, k, v, mask)
+        return self.out(attended.transpose(1, 2).reshape(b, n, d))
+
+
+def xavier(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for every linear layer below, as transformers are begun."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """The layer with all its numbers at zero: what it is added to starts unchanged."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+    return layer
+
+
+class LinearAttention(nn.Module):
+    """softmax(Q)·(softmax(K)ᵀV): Q over its features, K over the tokens (Shen et al. 2021, "Efficient Attention").
+
+    The same weights as softmax attention: one projection to Q, K and V, and one back.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
+        summary = k.softmax(dim=-2).transpose(-2, -1) @ v  # (B, heads, d, d)
+        attended = q.softmax(dim=-1) @ summary.to(q.dtype)
+        return self.out(attended.transpose(1, 2).reshape(b, n, d))

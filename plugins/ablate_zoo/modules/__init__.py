@@ -1,1 +1,0 @@
-"""Plain torch modules: they know nothing of configs, and can be lifted out one by one."""

@@ -1,0 +1,39 @@
+"""Samples that are still noise are told from pictures by a number, whatever the metric."""
+
+import numpy as np
+import pytest
+
+import ablate
+from ablate.evaluation.noisiness import TOLD, noise
+from ablate.results.verdict import verdict
+
+
+def pictures(count, seed):
+    places = np.arange(16) / 16
+    phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1, 1, 1))
+    return (127 + 120 * np.sin(3 * (places[:, None] + places[None, :]) + phases)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", [5, 40, 200])
+def test_noise_of_any_strength_is_noise_and_pictures_are_none(strength):
+    drawn = np.random.default_rng(0).normal(127, strength, (40, 1, 16, 16)).clip(0, 255).astype(np.uint8)
+    assert noise(drawn, pictures(40, 1)) > 0.9
+    assert abs(noise(pictures(40, 2), pictures(40, 1))) < 0.05
+    assert noise(np.zeros((0, 1, 16, 16), np.uint8), pictures(40, 1)) is None
+    assert noise(pictures(40, 1), drawn) is None  # nothing tells them apart there
+
+
+def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
+    study = {
+        "study": "short",
+        "data": {"type": "mnist", "size": 16},
+        "base": {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 32, "heads": 2}, "batch": 16,
+                 "guidance": "none", "solver": {"type": "ddim", "steps": 4}},
+        "vary": {}, "design": "one_factor", "budget": {"steps": 2},
+        "evaluate": {"previews": 16}, "objectives": ["loss"],
+    }  # fmt: skip
+    results = ablate.run(study, tmp_path / "out", executor="local", device="cpu")
+    assert results.trials["noise"][0] > TOLD
+    assert any("hardly better than noise" in line and "train longer" in line for line in results.warnings)
+    assert "hardly better than noise" in results.summary(plain=True)
+    assert "Samples of base (" in verdict(results) and "are hardly better than noise" in verdict(results)

@@ -1,0 +1,68 @@
+"""Jobs of one trial, and what comes of them, run in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ablate.candidates.candidate import Candidate, compose
+from ablate.candidates.trial import Budget, Evaluation, Question
+from ablate.discovery.catalog import catalog
+from ablate.kinds.data import Data
+from ablate.spec.component import create
+from ablate.worker import trial_run as segment
+
+PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))
+CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
+KNOWN = catalog((PLUGIN,))
+DATA = create(Data, "digits", KNOWN)
+TIMING = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
+
+
+def candidate(batch: int = 32, more: dict[str, Any] | None = None, **probe: Any) -> Candidate:
+    spec = {"backbone": {"type": "probe", **probe}, "solver": {"type": "ddim", "steps": 2}, "batch": batch}
+    return compose({**spec, **(more or {})}, KNOWN)
+
+
+def job(
+    folder: Path, made: Candidate, budget: dict[str, Any] | None = None, seed: int = 0, **more: Any
+) -> dict[str, Any]:
+    """What the engine would submit."""
+    question = Question(
+        DATA,
+        DATA.setting(),
+        Budget(**(budget or {"steps": 12})),
+        Evaluation(metrics=(KNOWN.create("metric", {"type": "kid", "features": "pixels"}),), samples=8, previews=4),
+    )
+    cost = question.cost(made)
+    jobs = question.jobs(made, seed + 1, {"backbone": "probe"}, (PLUGIN,), folder, cost)
+    return {**jobs[seed], "device": "cpu", "cache": str(CACHE), "threads": 1, **more}
+
+
+def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    return segment.run(job, stop)
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Stops a segment after so many steps."""
+    left = iter(range(steps - 1))
+    return lambda: next(left, None) is None
+
+
+def read(job: dict[str, Any], name: str) -> Any:
+    def refuse(word: str) -> float:
+        raise AssertionError(f"{name} holds {word}")
+
+    return json.loads(Path(job["folder"], name).read_text(), parse_constant=refuse)
+
+
+def timeless(rows: Any) -> Any:
+    """Records and curves without what a clock decides."""
+    if isinstance(rows, list):
+        return [timeless(row) for row in rows]
+    clocked = (*TIMING, "images_per_second", "checksum", "files")
+    return {key: value for key, value in rows.items() if key not in clocked}

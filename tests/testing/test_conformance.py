@@ -1,0 +1,60 @@
+"""Every component that is installed, by every check of its kind."""
+
+import data_for_tests
+import pytest
+
+from ablate.discovery.catalog import catalog
+from ablate.testing import Case, NotApplicable, checks
+from ablate.testing.run import call
+
+# Values for the components that have fields without a default: {"data/folder": {"path": ...}}.
+EXAMPLES: dict[str, dict] = {
+    **data_for_tests.SPECS,
+    "features/classifier": {"steps": 2},  # trained here
+}
+
+# What may be skipped: a claim that is not made, and kinds of which the zoo has too few.
+MAY_SKIP = {
+    "is_the_identity_where_it_says_so",
+    "has_unit_variance_where_it_says_so",
+    "never_opens_with_noise_where_it_says_so",
+    "goes_through_its_table",
+    "grows_worse_with_noise",
+    "is_decided_by_its_seed",
+    "works_without_labels",
+    "trains_its_companion",
+    "moves_image_and_noise_together",
+}
+
+# Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
+DOWNLOADED = {"features/inception_v3", "features/dinov2"}
+
+CASES = {
+    f"{entry.kind}/{entry.name}": Case(entry, catalog(), EXAMPLES.get(f"{entry.kind}/{entry.name}"))
+    for entry in catalog().entries()
+    if entry.distribution == "ablate"
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "check"),
+    [
+        pytest.param(case, one, id=f"{name}: {one.__name__}")
+        for name, case in CASES.items()
+        for one in checks(case.kind)
+    ],
+)
+def test_conforms(case, check):
+    data_for_tests.lay_out(case.kind)
+    try:
+        call(check, case)
+    except NotApplicable as reason:
+        elsewhere = f"{case.kind}/{case.entry.name}" in DOWNLOADED and "not to be had here" in str(reason)
+        assert check.__name__ in MAY_SKIP or elsewhere, reason
+        pytest.skip(str(reason))
+
+
+def test_claims_are_made_somewhere():
+    """A check of a claim that nothing makes would check nothing."""
+    claimed = frozenset().union(*(case.component.provides() for case in CASES.values()))
+    assert {"identity_at_start", "unit_variance", "null_class", "labels", "discrete", "monotone_in_noise"} <= claimed

@@ -1,0 +1,239 @@
+"""A stranger's distribution: built, installed beside the project, used in a study; and what may go wrong with one."""
+
+import importlib.util
+import json
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from distributions_for_tests import WEIGHTING, ablate, distribution
+
+EXAMPLE = Path(__file__).parents[2] / "plugins" / "ablate-example"
+
+STUDY = """\
+study: lora
+question: How much of adaLN-Zero's regression is needed?
+data: digits
+base:
+  backbone: {type: dit, patch: 4, depth: 1, width: 32, heads: 2, conditioning: adaln_zero}
+  batch: 32
+vary: {backbone.conditioning: [adaln_zero, adaln_lora]}
+design: one_factor
+budget: {steps: 4}
+evaluate: {previews: 4, batch: 8}
+"""
+
+NEEDS = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn")
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """The Python of a fresh environment: all that is installed here, and the example from its own wheel."""
+    place = tmp_path_factory.mktemp("beside")
+    source = place / "source"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("*.egg-info", "build", "__pycache__"))
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = place.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], check=True)
+    python = place / "venv" / "bin" / "python"
+    asked = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    purelib = subprocess.run([str(python), "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
+    lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
+    Path(purelib, "project.pth").write_text("".join(lines))
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    return python
+
+
+@pytest.fixture
+def study(tmp_path):
+    file = tmp_path / "lora.yaml"
+    file.write_text(STUDY)
+    return file
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_is_known_with_its_origin(beside, tmp_path):
+    said = json.loads(
+        ablate("plugins", "show", "conditioning/adaln_lora", "--json", python=beside, cwd=tmp_path).stdout
+    )
+    assert (said["distribution"], said["version"]) == ("ablate-example", "0.1.0")
+    assert Path(said["file"]).is_relative_to(beside.parents[1])  # the wheel's copy, not the source beside the project
+    assert {field["name"]: field["search"] for field in said["fields"]} == {"rank": [8, 16, 32]}
+    assert "tokens" in said["requires"]
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_conforms(beside, tmp_path):
+    ran = ablate("plugins", "check", "ablate-example", "--json", python=beside, cwd=tmp_path)
+    said = json.loads(ran.stdout)
+    states = {one["check"]: one["state"] for one in said["checks"]}
+    assert ran.returncode == 0 and said["passed"], [one for one in said["checks"] if one["state"] == "failed"]
+    assert states["trains"] == states["is_the_identity_where_it_says_so"] == "passed"
+    assert [name for name, state in states.items() if state == "skipped"] == ["imports_without_torch"]
+
+
+@pytest.mark.slow
+def test_its_own_tests_pass(beside, tmp_path):
+    shutil.copy(EXAMPLE / "ablate_example.py", tmp_path)
+    shutil.copy(EXAMPLE / "test_ablate_example.py", tmp_path)
+    words = [str(beside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.slow
+@NEEDS
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_study_uses_it_beside_ours(beside, study, executor):
+    if executor == "ray":
+        pytest.importorskip("ray")
+    alone = ("--set", "executor={type: ray, workers: 1, cpus: 1}") if executor == "ray" else ()
+    given = ("--executor", executor, "--device", "cpu", *alone)
+    ran = ablate("run", study, *given, python=beside, cwd=study.parent)
+    assert ran.returncode == 0, ran.stderr
+    folder = study.parent / "results" / "lora"
+    trials = pd.read_parquet(folder / "trials.parquet")
+    assert set(trials["c.backbone.conditioning"]) == {"adaln_zero", "adaln_lora"}
+    assert set(trials["state"]) == {"complete"}
+    params = trials.set_index("c.backbone.conditioning")["params"]
+    assert params["adaln_lora"] < params["adaln_zero"]
+    held = json.loads((folder / "lock.json").read_text())["plugins"]["conditioning/adaln_lora"]
+    assert (held["distribution"], held["version"]) == ("ablate-example", "0.1.0")
+
+
+@NEEDS
+def test_without_it_the_study_is_refused_and_nothing_is_written(study):
+    if any(e["name"] == "adaln_lora" for e in listed()["components"]):
+        pytest.skip("the example is installed in this environment")
+    ran = ablate("run", study, cwd=study.parent)
+    assert ran.returncode == 2
+    assert "there is no conditioning 'adaln_lora'; did you mean" in ran.stderr
+    assert f"lora.yaml:{STUDY[: STUDY.index('vary')].count(chr(10)) + 1}" in ran.stderr  # the file and the line
+    assert [path.name for path in study.parent.iterdir()] == ["lora.yaml"]
+
+
+def listed(*path):
+    ran = ablate("plugins", "--json", path=path)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_a_broken_distribution_leaves_everything_else_usable(tmp_path):
+    distribution(tmp_path, "broken-thing", "broken_thing", "raise RuntimeError('it was never finished')\n")
+    distribution(tmp_path, "whole-thing", "whole_thing", WEIGHTING.format(name="whole", weight=2))
+    said, alone = listed(tmp_path), listed()
+    (broken,) = said["broken"]
+    assert broken["plugin"] == "broken-thing:broken_thing"
+    assert broken["reason"] == "RuntimeError: it was never finished"
+    assert 'raise RuntimeError("it was never finished")' in broken["traceback"].replace("'", '"')
+    assert len(said["components"]) == len(alone["components"]) + 1
+    text = ablate("plugins", path=[tmp_path]).stdout
+    assert "it was never finished" in text and "whole-thing 1.2.3" in text
+    ran = ablate("plugins", "check", "broken-thing", path=[tmp_path])
+    assert ran.returncode == 1 and "it was never finished" in ran.stdout
+
+
+@NEEDS
+def test_a_broken_distribution_stops_only_the_study_that_needs_it(tmp_path, study):
+    distribution(tmp_path, "broken-thing", "broken_thing", "raise RuntimeError('it was never finished')\n")
+    ours = ("--set", "vary={backbone.conditioning: [adaln_zero, adaln]}")
+    fine = ablate("plan", study, *ours, path=[tmp_path])
+    assert fine.returncode == 0, fine.stderr
+    needs = ablate("plan", study, path=[tmp_path])
+    assert needs.returncode == 2
+    assert "it was never finished" in needs.stderr and "broken-thing" in needs.stderr
+
+
+def test_a_hook_that_raises_is_isolated(tmp_path):
+    source = """
+from ablate.api import hookimpl
+
+
+@hookimpl
+def ablate_modules():
+    raise SystemExit("no modules today")
+"""
+    distribution(tmp_path, "bad-hook", "bad_hook", source)
+    distribution(tmp_path, "whole-thing", "whole_thing", WEIGHTING.format(name="whole", weight=2))
+    said = listed(tmp_path)
+    assert [one["plugin"] for one in said["broken"]] == ["bad-hook:bad_hook"]
+    assert "no modules today" in said["broken"][0]["traceback"]
+    assert "whole" in {one["name"] for one in said["components"]}
+
+
+def test_two_distributions_under_one_entry_point_name_both_load(tmp_path):
+    distribution(tmp_path, "first-lab", "first_lab", WEIGHTING.format(name="first", weight=1), entry="lab")
+    distribution(tmp_path, "second-lab", "second_lab", WEIGHTING.format(name="second", weight=2), entry="lab")
+    found = {one["name"]: one["distribution"] for one in listed(tmp_path)["components"]}
+    assert (found["first"], found["second"]) == ("first-lab", "second-lab")
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """Two distributions that bring a weighting of one name."""
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    distribution(folder, "first-lab", "first_lab", WEIGHTING.format(name="twin", weight=1))
+    distribution(folder, "second-lab", "second_lab", WEIGHTING.format(name="twin", weight=2))
+    return folder
+
+
+def test_two_distributions_that_bring_one_name_stay_reachable(twins):
+    found = {one["name"]: one["summary"] for one in listed(twins)["components"] if "lab" in one["distribution"]}
+    assert found == {"first-lab:twin": "w = 1 at every level.", "second-lab:twin": "w = 2 at every level."}
+    bare = ablate("plugins", "show", "weighting/twin", path=[twins])
+    assert bare.returncode == 2
+    assert "'first-lab:twin' or 'second-lab:twin'" in bare.stderr
+    shown = ablate("plugins", "show", "weighting/second-lab:twin", path=[twins])
+    assert shown.returncode == 0 and "w = 2 at every level." in shown.stdout
+
+
+@NEEDS
+@pytest.mark.slow
+def test_a_study_compares_two_components_of_one_name(twins, study):
+    varied = 'vary={weighting: ["first-lab:twin", "second-lab:twin"]}'
+    here = ("--executor", "local", "--set", "executor={type: local, in_process: true}")  # one process starts sooner
+    ran = ablate("run", study, *here, "--set", varied, cwd=study.parent, path=[twins])
+    assert ran.returncode == 0, ran.stderr
+    trials = pd.read_parquet(study.parent / "results" / "lora" / "trials.parquet")
+    assert {"first-lab:twin", "second-lab:twin"} <= set(trials["c.weighting"])
+    assert trials["config_hash"].nunique() == len(trials)
+
+
+def test_what_ours_is_does_not_depend_on_a_stranger_of_the_same_name(tmp_path):
+    """So a study that was begun before the stranger was installed goes on, and nothing is measured twice."""
+    code = (
+        "import sys, ablate; made = ablate.create('weighting', sys.argv[1]); print(made.digest(), made.spec()['type'])"
+    )
+    distribution(tmp_path, "other-lab", "other_lab", WEIGHTING.format(name="min_snr", weight=2))
+
+    def created(name, *path):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        words = [sys.executable, "-c", code, name]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+    alone, beside, stranger = (
+        created("min_snr"),
+        created("ablate:min_snr", tmp_path),
+        created("other-lab:min_snr", tmp_path),
+    )
+    assert alone[0] == beside[0] != stranger[0]
+    assert [made[1] for made in (alone, beside, stranger)] == ["min_snr", "ablate:min_snr", "other-lab:min_snr"]
