@@ -28,7 +28,7 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
-from ablate.spec.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, slot
+from ablate.spec.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, digest, slot
 
 __all__ = [
     "Assignment",
@@ -104,6 +104,7 @@ __all__ = [
     "Weights",
     "WeightsFile",
     "When",
+    "digest",
     "hookimpl",
     "noise_like",
     "over",

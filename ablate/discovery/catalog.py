@@ -30,6 +30,7 @@ import pluggy
 
 from ablate import kinds
 from ablate.discovery import hooks, provenance
+from ablate.discovery.moved import moved_module
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.runtime.isolation import Before, message, staying
 from ablate.runtime.patient import doing
@@ -225,7 +226,10 @@ class Catalog:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-            self.broken.append(Broken(source.plugin, module, own_trace(error)))
+            trace = own_trace(error)
+            if (hint := moved_module(error)) is not None:
+                trace = f"{trace.rstrip()}: {hint}\n"
+            self.broken.append(Broken(source.plugin, module, trace))
             return None
 
     def _find_kinds(self, module: ModuleType, distribution: str) -> None:

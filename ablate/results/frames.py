@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.results.probes import summary_columns
-from ablate.training.health import told
+from ablate.results.divergence import describe_divergence
 
 Row = Mapping[str, Any]
 
@@ -132,7 +132,7 @@ def _extras(row: Row) -> dict[str, Any]:
     choices, versions, divergence = row.get("choices"), row.get("versions"), row.get("divergence")
     message = row.get("message")
     if isinstance(divergence, Mapping):
-        message = told(divergence)
+        message = describe_divergence(divergence)
     return {
         "choices": choices if isinstance(choices, Mapping) else {},
         "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,

@@ -46,22 +46,6 @@ class Vitals:
         return self._in_a_row >= MOST_SKIPS
 
 
-def told(divergence: Mapping[str, Any]) -> str:
-    """A record's `divergence` in words: where, at which noise levels, and what came before."""
-    text = f"step {divergence.get('step')}, {divergence.get('module')}: {divergence.get('message')}"
-    more = []
-    if span := divergence.get("log_snr"):
-        worst = [f"{one['log_snr']:.3g}" for one in divergence.get("worst") or ()]
-        more.append(f"log SNR {span[0]:.3g} to {span[1]:.3g}" + (f", worst at {', '.join(worst)}" if worst else ""))
-    last = divergence.get("last") or ()
-    for key, name in (("loss", "loss"), ("grad_norm", "gradient norm")):
-        if last:
-            more.append(f"{name} before: {', '.join(f'{one[key]:.3g}' for one in last)}")
-    if divergence.get("weight_norm") is not None:
-        more.append(f"weight norm {divergence['weight_norm']:.4g}")
-    return f"{text} ({'; '.join(more)})" if more else text
-
-
 class Curve:
     """Rows {"images", "loss", "grad_norm", ..., "lr", "images_per_second", "seconds"}, and the sums of the next one.
 

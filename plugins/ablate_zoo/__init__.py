@@ -1,7 +1,8 @@
 """The operators that ship with ablate, registered as a stranger's package would be.
 
-`<kind>/<name>.py` holds a component (importing it does not import torch); `modules/` holds the plain
-torch modules that they build. A file whose name begins with an underscore helps its neighbours.
+`<kind>/<name>.py` holds a component: importing it does not import torch. A file whose name begins with an
+underscore helps its neighbours, and `layers/` what several kinds share: both hold the plain torch modules
+that components build.
 """
 
 from __future__ import annotations
@@ -18,5 +19,5 @@ def ablate_modules() -> list[str]:
     return [
         found.name
         for found in pkgutil.walk_packages([str(Path(__file__).parent)], prefix=f"{__name__}.")
-        if not found.ispkg and not found.name.startswith(f"{__name__}.modules.") and "._" not in found.name
+        if not found.ispkg and not found.name.startswith(f"{__name__}.layers.") and "._" not in found.name
     ]

@@ -14,7 +14,7 @@ from ablate.candidates.trial import Budget, Evaluation, Question
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Data
 from ablate.spec.component import create
-from ablate.worker import trial_run as segment
+from ablate.worker import trial_run
 
 PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
@@ -44,7 +44,7 @@ def job(
 
 
 def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    return segment.run(job, stop)
+    return trial_run.run(job, stop)
 
 
 def after(steps: int) -> Callable[[], bool]:

@@ -141,11 +141,11 @@ def test_a_worker_that_finds_other_data_trains_nothing(tmp_path: Path) -> None:
 def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ablate.training import loop as training
+    from ablate.training import loop
 
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
 
     def asked(where: str, seed: int) -> dict[str, Any]:
         spec = written("folder", tmp_path / "data", seed)

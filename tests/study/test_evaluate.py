@@ -16,7 +16,7 @@ from ablate.errors import InputError
 from ablate.execute.local import Local
 from ablate.io import launches
 from ablate.kinds.executor import Pool
-from ablate.study import remeasure as study_remeasure
+from ablate.study import evaluate
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch
 from ablate.training.checkpoint import Checkpoint, newest, save
@@ -270,12 +270,12 @@ class Hangs(Pool):
 
 def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     launches.append(tmp_path, {"action": "run", "executor": {"type": "local", "patience": 60.0}})
-    patience = study_remeasure._patience(tmp_path, Local())
+    patience = evaluate._patience(tmp_path, Local())
     clock = itertools.count(0.0, 20.0).__next__
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
-    found = study_remeasure.Remeasured()
+    found = evaluate.Remeasured()
     vigil = Vigil(patience, clock, lambda job: [sign(job)])
-    study_remeasure._work(Hangs(), deque([job]), found, lambda line: None, vigil)
+    evaluate._work(Hangs(), deque([job]), found, lambda line: None, vigil)
     assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate.cli import main
-from ablate.discovery import catalog as registry
+from ablate.discovery import catalog
 from ablate.engine import Engine
 from ablate.errors import InputError
 from ablate.execute.work import call
@@ -231,7 +231,7 @@ class NewWorkers(Pool):
         self.jobs += 1
         if self.jobs == 3:  # the first prepares the data
             self.change()
-        registry._catalog.cache_clear()
+        catalog._catalog.cache_clear()
         self.ended = [json.loads(call("ablate.worker.trial_run:run", json.dumps(job), lambda: False))]
 
     def wait(self, timeout: float) -> list[dict]:

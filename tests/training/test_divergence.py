@@ -11,7 +11,7 @@ from segments_for_tests import CACHE, DATA, after, candidate, job, read, run, ti
 
 from ablate.candidates.trial import Budget
 from ablate.kinds.executor import Stopped
-from ablate.training import loop as training
+from ablate.training import loop
 from ablate.training.divergence import examine
 from ablate.training.health import told
 from ablate.training.learner import Images, Learner
@@ -21,9 +21,9 @@ from ablate.training.learner import Images, Learner
 def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How often the numbers are looked at must not decide what is found."""
     if request.param == "often":
-        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
     return str(request.param)
 
 
@@ -63,9 +63,9 @@ def test_when_it_is_looked_at_decides_nothing(tmp_path: Path, monkeypatch: pytes
     made = candidate(batch=8, bad=150, dropout=0.2)
     seldom = job(tmp_path / "seldom", made, {"steps": 400})
     diverged(seldom)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
     often = job(tmp_path / "often", made, {"steps": 400})
     with pytest.raises(Stopped):
         run(often, after(103))
@@ -125,7 +125,7 @@ def test_the_network_of_guidance(tmp_path: Path) -> None:
         first.register_hook(lambda gradient: gradient * torch.nan)
         return learner
 
-    found = training.Training(broken, Budget(steps=9), 1e-6, tmp_path, lambda: False).run()
+    found = loop.Training(broken, Budget(steps=9), 1e-6, tmp_path, lambda: False).run()
     assert found is not None and found["step"] == 2  # the first whose loss shows it
     assert found["module"].startswith("companion.")
     assert found["message"].startswith("the network of guidance 'classifier': the parameter companion.")

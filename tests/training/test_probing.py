@@ -12,7 +12,7 @@ from segments_for_tests import DATA, KNOWN, after, candidate, job, read, run, ti
 
 from ablate.candidates.trial import Budget, Evaluation, Question
 from ablate.kinds.executor import Stopped
-from ablate.training import loop as training
+from ablate.training import loop
 from ablate.training.probing import HELD, SPACING, SPACING_IMAGES, Probing
 
 NAMES = KNOWN.names("probe")
@@ -40,9 +40,9 @@ def weights(made: dict[str, Any]) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look and a checkpoint at every step."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_by_default_it_looks_seldom_enough(batch: int, horizon: float, wanted: f
 def test_what_a_diverged_training_saw_ends_with_the_step_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: float
 ) -> None:
-    monkeypatch.setattr(training, "LOOK_SECONDS", look)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", look)
     made = probed(tmp_path, candidate(trap="loss_nan", step=6), every=32, budget={"steps": 300})
     record = run(made)["record"]
     assert record["state"] == "diverged" and record["divergence"]["step"] == 6

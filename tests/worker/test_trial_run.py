@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from segments_for_tests import PLUGIN, after, candidate, job, read, run, timeless
 
 from ablate.kinds.executor import Stopped
-from ablate.training import loop as training
-from ablate.worker import trial_run as segment
+from ablate.training import loop
+from ablate.worker import trial_run
 
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
@@ -44,9 +44,9 @@ METRIC = {
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look and a checkpoint at every step."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
 
 
 def weights(made: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -140,9 +140,9 @@ def test_how_often_is_looked_and_saved_changes_nothing(tmp_path: Path, monkeypat
     made = candidate(batch=8, dropout=0.3)
     seldom = job(tmp_path / "seldom", made, {"steps": 201})  # a row every second step, and a rest
     run(seldom)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "CHECKPOINT_SHARE", float("inf"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
     constantly = job(tmp_path / "constantly", made, {"steps": 201})
     with pytest.raises(Stopped):
         run(constantly, after(100))  # in the middle of a row
@@ -156,7 +156,7 @@ def test_interrupted_while_it_measures(tmp_path: Path) -> None:
     whole, pieces = job(tmp_path / "whole", made), job(tmp_path / "pieces", made)
     run(whole)
     with pytest.raises(Stopped):
-        run(pieces, after(12 + 1))  # all steps of training, one of the solver
+        run(pieces, after(12 + 1))  # all steps of loop, one of the solver
     newest = max(Path(pieces["folder"], "checkpoint").glob("*.safetensors"))
     assert newest.stem == f"{12 * 32:012d}"
     before = newest.stat().st_mtime_ns
@@ -222,7 +222,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now[0] += 0.002
         return now[0]
 
-    monkeypatch.setattr(training, "monotonic", look)
+    monkeypatch.setattr(loop, "monotonic", look)
     return now
 
 
@@ -232,7 +232,7 @@ def test_budget_of_minutes(tmp_path: Path, clock: list[float]) -> None:
     record = run(made)["record"]
     assert 1.2 <= record["train_seconds"] < 1.2 + 0.03  # one row more at the most
     curve = read(made, "curve.json")
-    assert 30 < len(curve) <= training.ROWS
+    assert 30 < len(curve) <= loop.ROWS
     assert curve[-1]["images"] == record["images"] > 32 * 20
     assert curve[-1]["lr"] < 1e-4 < 9e-4 < curve[1]["lr"]  # the rate follows the clock
 
@@ -289,11 +289,11 @@ def test_full_disk_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
 
 LIMITED = """
 import json, resource, sys
-from ablate.worker import trial_run as segment
+from ablate.worker import trial_run
 reports = []
 for room, job in json.loads(sys.argv[1]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    reports.append(segment.run(job, lambda: False))
+    reports.append(trial_run.run(job, lambda: False))
 print(json.dumps(reports))
 """
 
@@ -363,6 +363,6 @@ def test_a_network_that_cannot_be_built_leaves_no_watch_behind(tmp_path: Path, m
     def no_room(*_: Any) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(segment, "Training", no_room)
+    monkeypatch.setattr(trial_run, "Training", no_room)
     assert run(job(tmp_path, candidate()))["status"] == "oom"
     assert not [thread for thread in threading.enumerate() if thread.name == "memory"]

@@ -16,7 +16,7 @@ from ablate.evaluation.decoding import decoder
 from ablate.evaluation.measure import QUANTISATION, measure
 from ablate.training.images import Images
 from ablate.training.learner import Learner
-from ablate.worker import trial_run as segment
+from ablate.worker import trial_run
 from ablate_zoo.autoencoder.none import NoAutoencoder
 from ablate_zoo.autoencoder.vae import Vae
 from ablate_zoo.data.latents import Latents
@@ -101,7 +101,7 @@ def test_a_trial_trains_on_latents_and_is_measured_in_pixels(trained, data, tmp_
     question = Question(data, data.setting(), Budget(steps=3), evaluation(vae))
     made = candidate()
     (job,) = question.jobs(made, 1, {}, (PLUGIN,), tmp_path, question.cost(made))
-    report = segment.run({**job, "device": "cpu", "cache": str(tmp_path / "cache"), "threads": 1}, lambda: False)
+    report = trial_run.run({**job, "device": "cpu", "cache": str(tmp_path / "cache"), "threads": 1}, lambda: False)
     assert report["status"] == "done"
     (row,) = report["record"]["metrics"]
     assert np.isfinite(row["value"]) and row["quantisation"] == f"vae {vae.identity()[:12]}, {QUANTISATION}"

@@ -19,7 +19,7 @@ from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
 from ablate.spec.component import slot_kind
 from ablate_zoo.backbone._transformer_modules import LayerScale, Residual
-from ablate_zoo.layers import mlp as mlp_cpu
+from ablate_zoo.layers import mlp as mlps
 from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention
 from ablate_zoo.layers.embedding import Rope2d, rotate
 from ablate_zoo.layers.mlp import MLP, SwiGLU
@@ -201,13 +201,13 @@ def test_swiglu_has_as_many_parameters(width, hidden):
     assert torch.allclose(made(x), made.down(gate * gate.sigmoid() * value), atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, mlp_cpu.ROWS, 2 * mlp_cpu.ROWS + 3])
+@pytest.mark.parametrize("rows", [1, mlps.ROWS, 2 * mlps.ROWS + 3])
 def test_the_fast_mlp_is_the_mlp(rows):
     """Against the same in fp64, layer by layer, over the whole range in which GELU bends; as close as torch's own."""
     made, exact = MLP(24, 40), MLP(24, 40).double()
     exact.load_state_dict(made.state_dict())
     x = (4 * torch.randn(rows, 24)).requires_grad_()
-    assert mlp_cpu.serves(x, made.up.weight) and not mlp_cpu.serves(x.double(), exact.up.weight)
+    assert mlps.serves(x, made.up.weight) and not mlps.serves(x.double(), exact.up.weight)
     y, wanted, grad = made(x), exact(x.double()), torch.randn(rows, 24)
     ours = torch.autograd.grad(y, [x, *made.parameters()], grad)
     theirs = torch.autograd.grad(wanted, [x, *exact.parameters()], grad.double())
@@ -216,7 +216,7 @@ def test_the_fast_mlp_is_the_mlp(rows):
     with torch.no_grad():
         assert torch.equal(made(x[None])[0], y)
         far = torch.tensor([-1e30, -50.0, 50.0, 1e4])
-        mlp_cpu.gelu(far, out := torch.empty(4), torch.empty(4), slope=True)
+        mlps.gelu(far, out := torch.empty(4), torch.empty(4), slope=True)
     assert out.tolist() == [0.0, 0.0, 50.0, 1e4]
 
 

@@ -14,7 +14,7 @@ from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
 from ablate.spec.component import Setting
 from ablate_zoo.backbone._unet_modules import Residual, ResidualBlock, SelfAttentionBlock, dropped
-from ablate_zoo.layers.attention import LinearAttention
+from ablate_zoo.layers.attention import LinearProduct, SelfAttention
 
 SETTING = Setting((3, 8, 8), 10)
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "heads": 2, "attention_resolutions": [4]}
@@ -217,7 +217,7 @@ def test_drop_path_drops_whole_images_in_training_alone():
 
 def test_linear_attention_is_what_it_says_and_costs_what_it_says():
     torch.manual_seed(0)
-    made, x = LinearAttention(8, 2), torch.randn(3, 5, 8)
+    made, x = SelfAttention(8, 2, product=LinearProduct()), torch.randn(3, 5, 8)
     q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in made.qkv(x).chunk(3, dim=-1))
     weights = q.softmax(-1) @ k.softmax(-2).transpose(-2, -1)  # (B, heads, N, N), which it never makes
     assert torch.allclose(made(x), made.out((weights @ v).transpose(1, 2).flatten(2)), atol=1e-6)
@@ -241,7 +241,7 @@ def test_attention_on_maps_looks_from_every_place():
     before = without(x, context)
     place = before[:, :, 2, 3][:, None]  # (B, 1, C)
     assert torch.allclose(whole[:, :, 2, 3], (place + cross(place, context))[:, 0], atol=1e-5)
-    attend = SelfAttentionBlock(nn.Identity(), LinearAttention(8, 2), Residual("none", 0.0))
+    attend = SelfAttentionBlock(nn.Identity(), SelfAttention(8, 2, product=LinearProduct()), Residual("none", 0.0))
     tokens = x.flatten(2).transpose(1, 2)
     for order in (torch.contiguous_format, torch.channels_last):  # it is found and left in either
         y = attend(x.contiguous(memory_format=order))

@@ -171,15 +171,15 @@ def test_what_is_no_image_is_one_message():
 def test_cached_features_of_the_reference_that_were_changed_are_computed_anew(tmp_path):
     from segments_for_tests import CACHE, DATA, KNOWN
 
-    from ablate.evaluation import metric_evaluator as judge
+    from ablate.evaluation import metric_evaluator
 
     dataset, features = DATA.load(CACHE), KNOWN.create("features", "pixels")
     asked = (features, {"pooled"}, dataset, tmp_path, torch.device("cpu"))
-    judge._references.clear()
-    first = np.array(judge.reference_features(*asked)["pooled"])
+    metric_evaluator._references.clear()
+    first = np.array(metric_evaluator.reference_features(*asked)["pooled"])
     (file,) = (tmp_path / "features").glob("*.npy")
     for damage in (lambda content: content[:-8], lambda content: content[:-1] + b"\x00"):
         file.write_bytes(damage(file.read_bytes()))
-        judge._references.clear()
-        assert np.array_equal(judge.reference_features(*asked)["pooled"], first)
-    judge._references.clear()
+        metric_evaluator._references.clear()
+        assert np.array_equal(metric_evaluator.reference_features(*asked)["pooled"], first)
+    metric_evaluator._references.clear()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ablate.api import Setting, Site
-from ablate_zoo.backbone import _unet_modules as maps
+from ablate_zoo.backbone import _unet_modules as modules
 from ablate_zoo.backbone._levels import Step
 from ablate_zoo.backbone._unet_modules import Cell, Residual, ResidualBlock, SelfAttentionBlock
-from ablate_zoo.layers.attention import LinearAttention, SelfAttention
+from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention
+from ablate_zoo.layers.condition import LevelAndClass
+from ablate_zoo.layers.embedding import ClassEmbedding, LevelEmbedding
 
 if TYPE_CHECKING:
     from ablate_zoo.backbone.unet import UNet
@@ -32,6 +34,16 @@ class Cells:
         ways = {"down": config.down, "up": config.up, None: "residual"}
         self.blocks = 2 + sum(ways[step.resample] in RESIDUAL for step in steps)  # two in the middle
         self.made = 0  # blocks so far, which are made in the order of the forward pass
+
+    def condition(self, classes: int | None) -> LevelAndClass:
+        """Noise level and class in one context, begun as in ADM: by the layers' own initial weights."""
+        width = self.config.width
+        level = LevelEmbedding(self.embedding, size=width + width % 2)  # as many cosines as sines
+        label = None if classes is None else ClassEmbedding(classes, self.embedding)
+        for layer in (level.first, level.second, label):
+            if layer is not None:
+                layer.reset_parameters()
+        return LevelAndClass(level, label)
 
     def make(self, step: Step) -> nn.Module:
         """One step of encoder or decoder."""
@@ -54,7 +66,7 @@ class Cells:
 
     def norm(self, channels: int) -> nn.Module:
         """A norm of the kind that the network has."""
-        return maps.norm(self.config.norm, channels, self.config.groups)
+        return modules.norm(self.config.norm, channels, self.config.groups)
 
     def _block(self, step: Step, project: bool = False) -> nn.Module:
         config, how = self.config, self.config.conditioning
@@ -64,7 +76,7 @@ class Cells:
             step.inputs,
             step.outputs,
             self.norm,
-            partial(maps.conv3x3, separable=config.convolution == "separable"),
+            partial(modules.conv3x3, separable=config.convolution == "separable"),
             # Behind a gate that starts at zero, a second zero would keep both from ever learning.
             self._last if "identity_at_start" not in how.provides() else nn.Identity(),
             self._residual(),
@@ -81,8 +93,8 @@ class Cells:
         return Site(width, self.embedding, 1, heads, block=self.made, blocks=self.blocks, resolution=(height, across))
 
     def _attention(self, channels: int) -> nn.Module:
-        kind = SelfAttention if self.config.attention == "full" else LinearAttention
-        attention = kind(channels, self.config.heads_of(channels))
+        product = {"full": DotProduct, "linear": LinearProduct}[self.config.attention]()
+        attention = SelfAttention(channels, self.config.heads_of(channels), product=product)
         self._last(attention.out)
         return SelfAttentionBlock(self.norm(channels), attention, self._residual())
 
@@ -92,10 +104,10 @@ class Cells:
         if way in RESIDUAL:
             return self._block(step, project=way == "residual_conv")
         weights = way in ("strided_conv", "nearest_conv")
-        return maps.Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
+        return modules.Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
 
     def _residual(self) -> Residual:
         return Residual(self.config.rescale, self.config.drop_path)
 
     def _last(self, layer: nn.Module) -> nn.Module:
-        return maps.begin_at_zero(layer) if self.config.zero_init else layer
+        return modules.begin_at_zero(layer) if self.config.zero_init else layer

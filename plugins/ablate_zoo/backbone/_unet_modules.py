@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from ablate.api import Context, Modulation
 from ablate_zoo.layers.attention import zero
-from ablate_zoo.layers.embedding import ClassEmbedding, LevelEmbedding
 
 
 class LayerNorm(nn.LayerNorm):
@@ -209,26 +208,6 @@ class Cell(nn.Module):
             x = self.fusion(x, skips.pop(), context)
         x = self.body(x, context)
         return x if self.attention is None else self.attention(x)
-
-
-class Condition(nn.Module):
-    """Noise label and class label as one context: the label's embedding is added to the noise level's."""
-
-    def __init__(self, width: int, embedding: int, classes: int | None) -> None:
-        super().__init__()
-        self.level = LevelEmbedding(embedding, size=width + width % 2)  # as many cosines as sines
-        self.label = None if classes is None else ClassEmbedding(classes, embedding)
-        for layer in (self.level.first, self.level.second, self.label):  # as in ADM, not as in DiT
-            if layer is not None:
-                layer.reset_parameters()
-
-    def forward(self, noise: Tensor, labels: Tensor | None) -> Context:
-        """(B,), (B,) -> vectors (B, E), and both as tokens (B, 2, E); (B, 1, E) without labels."""
-        level = self.level(noise)
-        if self.label is None or labels is None:
-            return Context(level, level[:, None], noise)
-        label = self.label(labels).to(level.dtype)
-        return Context(level + label, torch.stack([level, label], dim=1), noise)
 
 
 class UNet(nn.Module):

@@ -18,8 +18,8 @@ class DiT(Transformer):
 
     def build(self, setting: Setting) -> nn.Module:
         """See `ablate_zoo.backbone._transformer_modules`."""
-        from ablate_zoo.backbone import _transformer_modules as dit
+        from ablate_zoo.backbone import _transformer_modules as modules
 
         blocks, head = self._blocks(setting), self._head(setting)
-        dit.init_dit(blocks, head, self.zero_init)
-        return dit.DiT(self._condition(setting), self._tokens(setting), blocks, head)
+        modules.init_dit(blocks, head, self.zero_init)
+        return modules.DiT(self._condition(setting), self._tokens(setting), blocks, head)

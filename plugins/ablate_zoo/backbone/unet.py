@@ -171,18 +171,16 @@ class UNet(Backbone):
 
     def build(self, setting: Setting) -> nn.Module:
         """See `ablate_zoo.backbone._unet_modules`."""
-        from ablate_zoo.backbone import _unet_modules as maps
-        from ablate_zoo.backbone import _unet_modules as unet
+        from ablate_zoo.backbone import _unet_modules as modules
         from ablate_zoo.backbone._cells import Cells
 
         image = setting.shape[0]
         cells = Cells(self, setting)
         norm = cells.norm(self.channels[0])
-        classes = setting.classes if self.class_condition else None
         outputs = image * (2 if self.learned_sigma else 1)
-        made = unet.UNet(
+        made = modules.UNet(
             (image, self.stem, self.channels[0], outputs),
-            unet.Condition(self.width, cells.embedding, classes),
+            cells.condition(setting.classes if self.class_condition else None),
             [cells.make(step) for step in self.encoder],
             cells.middle(),
             [cells.make(step) for step in self.decoder],
@@ -190,5 +188,5 @@ class UNet(Backbone):
             self.low_resolution,
         )
         if self.zero_init:
-            maps.begin_at_zero(made.head)
+            modules.begin_at_zero(made.head)
         return made

@@ -38,13 +38,13 @@ class UViT(Transformer):
         """See `ablate_zoo.backbone._transformer_modules`."""
         from torch import nn
 
-        from ablate_zoo.backbone import _transformer_modules as uvit
+        from ablate_zoo.backbone import _transformer_modules as modules
         from ablate_zoo.layers.attention import xavier, zero
 
         tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks(setting)
         half = self.depth // 2
         skips = [
-            uvit.LongSkip(
+            modules.LongSkip(
                 self.fusion.build_at(self.width, self.width, self._site(2, setting, i)),
                 self.fusion.channels(self.width, self.width),
                 self.width,
@@ -55,10 +55,10 @@ class UViT(Transformer):
         outputs = self._outputs(setting)
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
         for module in (tokens.embed, head.linear, *(part for b in blocks for part in (b.attention, b.mlp))):
-            (uvit.init_uvit if self.init == "normal" else xavier)(module)
+            (modules.init_uvit if self.init == "normal" else xavier)(module)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)
-        return uvit.UViT(
+        return modules.UViT(
             self._condition(setting, self.time_mlp),
             tokens,
             blocks[:half],

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Choice, Data, Dataset, InputError, Setting
+from ablate.api import Choice, Data, Dataset, InputError, Setting, digest
 from ablate.io.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
-from ablate.spec.component import digest
 from ablate_zoo.data._store import content_hash, create_npy, gather, kept, known_facts
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Data, Dataset, Encoding, InputError, Setting, When
+from ablate.api import Data, Dataset, Encoding, InputError, Setting, When, digest
 from ablate.io.files import stamp
 from ablate.pictures import Pictures, open_pictures
-from ablate.spec.component import digest
 from ablate_zoo.data._latents import Latents as Files
 from ablate_zoo.data._latents import open_latents, read_statistics
 from ablate_zoo.data._pictures import classes_told, read_into

@@ -1,9 +1,9 @@
-"""The GELU MLP in one pass over the rows, for the CPU in fp32: exact, and faster than layer by layer.
+"""MLPs of a transformer block: GELU and SwiGLU; and the GELU MLP in one pass over the rows, for the CPU in fp32.
 
-torch's GELU in the tanh form takes about as long on a CPU as one of the two matrix products, and as long
-again for its gradient. With tanh(u) = 2σ(2u) − 1 it is x·σ(2u), u = √(2/π)(x + 0.044715x³), and a sigmoid is
-much cheaper than a tanh. The slope is computed with it, and kept in the place of x, so that the backward
-pass is a product. The rows are taken in parts that stay in the cache.
+That one is exact, and faster than layer by layer: torch's GELU in the tanh form takes about as long on a CPU as
+one of the two matrix products, and as long again for its gradient. With tanh(u) = 2σ(2u) − 1 it is x·σ(2u),
+u = √(2/π)(x + 0.044715x³), and a sigmoid is much cheaper than a tanh. The slope is computed with it, and kept in
+the place of x, so that the backward pass is a product. The rows are taken in parts that stay in the cache.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
-from ablate_zoo.layers import mlp as mlp_cpu
 
 ROWS = 1024  # at a time
 LINEAR = 2 * math.sqrt(2 / math.pi)  # 2u = x·(LINEAR + CUBIC·x²)
@@ -98,8 +96,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        if self.approximate == "tanh" and mlp_cpu.serves(x, self.up.weight):
-            return mlp_cpu.gelu_mlp(x, self.up, self.down)
+        if self.approximate == "tanh" and serves(x, self.up.weight):
+            return gelu_mlp(x, self.up, self.down)
         return self.down(F.gelu(self.up(x), approximate=self.approximate))
 
 

@@ -19,6 +19,6 @@ class ActivationVariance(Probe):
 
     def build(self) -> PassObserver:
         """See `ablate_zoo.probe._pass`."""
-        from ablate_zoo.probe import _pass as probes_pass
+        from ablate_zoo.probe import _pass
 
-        return probes_pass.ActivationVariance()
+        return _pass.ActivationVariance()

@@ -28,9 +28,9 @@ class AttentionLogits(Probe):
 
     def build(self) -> PassObserver:
         """See `ablate_zoo.probe._pass`."""
-        from ablate_zoo.probe import _pass as probes_pass
+        from ablate_zoo.probe import _pass
 
-        return probes_pass.AttentionLogits(self.images)
+        return _pass.AttentionLogits(self.images)
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """The largest of all."""

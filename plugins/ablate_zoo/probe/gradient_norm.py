@@ -19,9 +19,9 @@ class GradientNorm(Probe):
 
     def build(self) -> StepObserver:
         """See `ablate_zoo.probe._step`."""
-        from ablate_zoo.probe import _step as probes_step
+        from ablate_zoo.probe import _step
 
-        return probes_step.BlockNorms(probes_step.gradients)
+        return _step.BlockNorms(_step.gradients)
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """The largest of all."""

@@ -22,9 +22,9 @@ class LossByLevel(Probe):
 
     def build(self) -> PassObserver:
         """See `ablate_zoo.probe._pass`."""
-        from ablate_zoo.probe import _pass as probes_pass
+        from ablate_zoo.probe import _pass
 
-        return probes_pass.LossByLevel()
+        return _pass.LossByLevel()
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """The mean of the last observation's `loss`."""

@@ -17,6 +17,6 @@ class SkipRatio(Probe):
 
     def build(self) -> PassObserver:
         """See `ablate_zoo.probe._pass`."""
-        from ablate_zoo.probe import _pass as probes_pass
+        from ablate_zoo.probe import _pass
 
-        return probes_pass.SkipRatio()
+        return _pass.SkipRatio()

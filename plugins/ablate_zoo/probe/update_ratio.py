@@ -20,9 +20,9 @@ class UpdateRatio(Probe):
 
     def build(self) -> StepObserver:
         """See `ablate_zoo.probe._step`."""
-        from ablate_zoo.probe import _step as probes_step
+        from ablate_zoo.probe import _step
 
-        return probes_step.UpdateRatio()
+        return _step.UpdateRatio()
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """The largest of all."""

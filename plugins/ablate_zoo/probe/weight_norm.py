@@ -15,6 +15,6 @@ class WeightNorm(Probe):
 
     def build(self) -> StepObserver:
         """See `ablate_zoo.probe._step`."""
-        from ablate_zoo.probe import _step as probes_step
+        from ablate_zoo.probe import _step
 
-        return probes_step.BlockNorms(probes_step.weights)
+        return _step.BlockNorms(_step.weights)
