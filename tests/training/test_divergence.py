@@ -11,9 +11,9 @@ from segments_for_tests import CACHE, DATA, after, candidate, job, read, run, ti
 
 from ablate.candidates.trial import Budget
 from ablate.kinds.executor import Stopped
+from ablate.results.divergence import describe_divergence
 from ablate.training import loop
 from ablate.training.divergence import examine
-from ablate.training.health import told
 from ablate.training.learner import Images, Learner
 
 
@@ -136,11 +136,11 @@ def test_it_is_told_in_words() -> None:
     last = [{"step": 6, "loss": 0.5, "grad_norm": 1.25}, {"step": 7, "loss": 3.0, "grad_norm": 80.0}]
     where = {"step": 8, "images": 64, "module": "middle", "message": "the output of middle is not finite"}
     levels = {"log_snr": [-9.0, 8.5], "worst": [{"log_snr": -9.0, "loss": None}]}
-    assert told({**where, **levels, "last": last, "weight_norm": 31.0}) == (
+    assert describe_divergence({**where, **levels, "last": last, "weight_norm": 31.0}) == (
         "step 8, middle: the output of middle is not finite (log SNR -9 to 8.5, worst at -9; "
         "loss before: 0.5, 3; gradient norm before: 1.25, 80; weight norm 31)"
     )
-    assert told(where) == "step 8, middle: the output of middle is not finite"  # of an earlier version
+    assert describe_divergence(where) == "step 8, middle: the output of middle is not finite"  # of an earlier version
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:
