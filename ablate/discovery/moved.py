@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 MOVED = {
+    "ablate_zoo.modules": "ablate_zoo.layers",
     "ablate.candidate": "ablate.candidates.candidate",
     "ablate.checkpoint": "ablate.training.checkpoint",
     "ablate.columns": "ablate.io.columns",
