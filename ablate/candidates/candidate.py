@@ -129,6 +129,14 @@ def called(part: Component) -> str:
     return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
 
 
+def meta_network(backbone: Backbone, setting: Setting) -> nn.Module:
+    """Return the network of a backbone on torch's meta device: shapes without numbers, nothing is allocated."""
+    import torch
+
+    with torch.device("meta"):
+        return backbone.build(setting)
+
+
 @lru_cache(maxsize=4096)
 def cost_of(backbone: Backbone, setting: Setting) -> Cost:
     """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
@@ -136,15 +144,12 @@ def cost_of(backbone: Backbone, setting: Setting) -> Cost:
     Raises BuildError where its own code fails or changes what is global for the process,
     and where the network is larger than any machine.
     """
-    import torch
-
     from ablate.candidates.flops import measure
 
     named = f"backbone {backbone.name!r}"
 
     def build() -> nn.Module:
-        with torch.device("meta"):
-            return backbone.build(setting)
+        return meta_network(backbone, setting)
 
     try:
         with isolated() as before:

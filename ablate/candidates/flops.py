@@ -50,7 +50,7 @@ class Cost:
         return f"{self.params / 1e6:.1f} M parameters, {self.gflops:.4g} Gflops"
 
 
-class _Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):
     """Counts every operation as it is dispatched, with torch's own formulas for matrix work.
 
     For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
@@ -65,6 +65,11 @@ class _Counter(TorchDispatchMode):
         self.norm_elements = 0
         self.activations = 0
         self._known: dict[Any, tuple[Any, int, int, int]] = {}  # key -> (output, flops, norms, activations)
+
+    @property
+    def work(self) -> int:
+        """Multiply-accumulates so far, and one for each output element of a normalisation layer."""
+        return self.flops // 2 + self.norm_elements
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -111,16 +116,20 @@ def _shape(leaf: Any) -> Any:
     return (type(leaf), leaf)
 
 
+def example_inputs(setting: Setting) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return one image, its noise label and its class on the meta device, as a network is called with them."""
+    x = torch.empty(1, *setting.shape, device="meta")
+    labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
+    return x, torch.empty(1, device="meta"), labels
+
+
 def measure(network: nn.Module, setting: Setting) -> Cost:
     """The cost of a network that was built on the meta device, for one image of the setting."""
-    x = torch.empty(1, *setting.shape, device="meta")
-    noise = torch.empty(1, device="meta")
-    labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
     training = network.training
     network.eval()
-    with torch.inference_mode(), _Counter() as counter:
-        network(x, noise, labels)
+    with torch.inference_mode(), Counter() as counter:
+        network(*example_inputs(setting))
     network.train(training)
     macs = counter.flops // 2
     params = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Cost(params, (macs + counter.norm_elements) / 1e9, macs, counter.activations)
+    return Cost(params, counter.work / 1e9, macs, counter.activations)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ablate.cli.network import show_network
 from ablate.cli.options import Device, Json, PluginFiles, Profile, Set, StudyFile
 from ablate.cli.outcome import SOME_FAILED, complain
 from ablate.errors import InputError
@@ -22,6 +23,12 @@ def plan(
     plugin: PluginFiles = None,
     profile: Profile = None,
     device: Device = "auto",
+    network: Annotated[
+        bool, typer.Option("--network", help="The modules of one candidate: shapes, cost, and where each is written.")
+    ] = False,
+    candidate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --network: which candidate; the baseline by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a study will cost; nothing is trained.
@@ -30,15 +37,28 @@ def plan(
     A file of studies/models/ is shown with its parameters and Gflops.
     """
     from ablate.study.load import load_study
-    from ablate.study.models import is_model
+    from ablate.study.models import composed, is_model
     from ablate.study.yaml import read
 
+    if candidate is not None and not network:
+        raise InputError("names the candidate whose network is shown: say --network too", "--candidate")
     if is_model(document := read(study)):
         if set_ or profile:
             raise InputError("is a model, not a study: --set and --profile do not apply; change the file", study)
+        if network:
+            candidate_of_model, setting = composed(study, None, None, tuple(map(str, plugin or ())))
+            show_network(candidate_of_model, setting, Path(study).stem, as_json)
+            return
         _tell_model(Path(study).stem, document.data, tuple(map(str, plugin or ())), as_json)
         return
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
+
+    if network:
+        from ablate.study.plan import candidate_called
+
+        label, chosen = candidate_called(loaded, candidate)
+        show_network(chosen, loaded.question.setting, f"{loaded.study.study}: {label}", as_json)
+        return
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
     from ablate.study.launch import choose_device

@@ -31,7 +31,7 @@ def cost(
     plugins: tuple[str, ...] = (),
 ) -> Cost:
     """What `ablate.cost` gives. Raises InputError for what cannot be composed or built."""
-    made, setting = _made(candidate, shape, classes, plugins)
+    made, setting = composed(candidate, shape, classes, plugins)
     return cost_of(made.backbone, setting)
 
 
@@ -43,7 +43,7 @@ def build(
     seed: int,
 ) -> nn.Module:
     """What `ablate.build` gives. Raises InputError for what cannot be composed or built."""
-    made, setting = _made(candidate, shape, classes, plugins)
+    made, setting = composed(candidate, shape, classes, plugins)
     cost_of(made.backbone, setting)  # what cannot be built, or fits into no machine, is told in one message
 
     import torch
@@ -54,7 +54,7 @@ def build(
         return new_network(made, setting, seed, torch.device("cpu"))
 
 
-def _made(
+def composed(
     candidate: str | Path | Mapping[str, Any],
     shape: tuple[int, int, int] | None,
     classes: int | None,

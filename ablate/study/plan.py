@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,21 @@ def plan(
         told = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
         frame.attrs["note"] = told
     return frame
+
+
+def candidate_called(loaded: LoadedStudy, name: str | None) -> tuple[str, Candidate]:
+    """Return the candidate of a name that `plan` shows, with its label; the baseline where none is given.
+
+    Raises InputError where the study lists no such candidate.
+    """
+    proposals = loaded.proposals()
+    labels = {loaded.names(a): a for a in ([loaded.baseline] if proposals is None else proposals)}
+    label = loaded.names(loaded.baseline) if name is None else name
+    if name is not None and name not in labels:
+        near = difflib.get_close_matches(name, labels, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(labels)}"
+        raise InputError(f"no candidate is called {name!r}; {hint}", "--candidate")
+    return label, loaded.candidate(labels.get(label, loaded.baseline))
 
 
 def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
