@@ -2,6 +2,7 @@
 
 from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
+from ablate.io.hashing import digest
 from ablate.io.weights import WeightsFile
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.backbone import Backbone
@@ -28,7 +29,7 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
-from ablate.spec.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, digest, slot
+from ablate.spec.component import Choice, Component, Course, Extent, Range, Setting, Spec, When, slot
 
 __all__ = [
     "Assignment",

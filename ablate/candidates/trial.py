@@ -13,11 +13,12 @@ from pydantic import Field, model_validator
 from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
+from ablate.io.hashing import digest
 from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
 from ablate.kinds.probe import Probe
-from ablate.spec.component import Config, Extent, Setting, digest
+from ablate.spec.component import Config, Extent, Setting
 from ablate.spec.fields import get
 
 if TYPE_CHECKING:

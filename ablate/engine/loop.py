@@ -23,6 +23,7 @@ from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.vigil import Vigil
 from ablate.errors import InputError, SpecError
 from ablate.io.files import write_json
+from ablate.io.sealed import sealed
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.executor import Pool, Report
 from ablate.runtime.patient import doing, telling
@@ -177,7 +178,7 @@ class Engine:
     def _conclude(self) -> None:
         """Leave word in the folder that the study is whole, and of how many trials."""
         ended = {"schema": 1, "trials": len(self._groups), "short": self.outcome.short}
-        write_json(self.plan.folder / ENDED, records.sealed(ended))
+        write_json(self.plan.folder / ENDED, sealed(ended))
 
     def _fill(self) -> None:
         """Give every free worker a job; a candidate is asked for only when a worker waits for it."""

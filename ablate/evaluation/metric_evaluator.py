@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.io.files import content_digest, write_atomic
+from ablate.io.hashing import digest
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features, HeadsExtractor
 from ablate.kinds.metric import Collector, Metric
-from ablate.spec.component import digest
 
 Pause = Callable[[], None]  # called now and then; it may raise to stop
 

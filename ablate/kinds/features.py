@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.spec.component import Component, digest
+from ablate.io.hashing import digest
+from ablate.spec.component import Component
 
 if TYPE_CHECKING:
     from collections.abc import Set

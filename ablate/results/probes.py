@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.io.files import write_with
-from ablate.worker.records import file_hash
+from ablate.io.hashing import file_hash
 from ablate.results.readable import read_mapping
 
 PROBE = ("trial", "probe", "images", "site", "x", "value")

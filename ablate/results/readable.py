@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.io.files import read_json
-from ablate.worker.records import DamagedError, read_sealed
+from ablate.io.sealed import DamagedError, read_sealed
 
 SCHEMA = 1
 READ = "read as far as it is understood"

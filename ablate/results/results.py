@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.io import launches
 from ablate.errors import InputError, did_you_mean, in_python
 from ablate.io.files import nameable
-from ablate.worker.records import unsealed
+from ablate.io.sealed import unsealed
 from ablate.candidates.names import Names
 from ablate.results import origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find

@@ -14,6 +14,10 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.io.sealed import DamagedError
+from ablate.io.hashing import file_hash
+from ablate.io.sealed import read_sealed
+from ablate.io.sealed import sealed
 from ablate.worker import records
 from ablate.io.files import write_json, write_with
 from ablate.results import frames, probes
@@ -77,7 +81,7 @@ def write_tables(folder: Path | str) -> None:
     write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
     probes.write_table(folder)
     sums = {"schema": SCHEMA, "files": records.hashes(folder, TABLES)}
-    write_json(folder / probes.SUMS, records.sealed(sums), durable=False)
+    write_json(folder / probes.SUMS, sealed(sums), durable=False)
 
 
 def _trial_folders(folder: Path) -> list[Path]:
@@ -122,7 +126,7 @@ def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
     """The trial's record; {} where there is none, and where there is one that does not count, which is then named."""
     try:
         held = records.read(folder) or {}
-    except records.DamagedError as error:
+    except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")
         return {}
     if held.get("schema", SCHEMA) > SCHEMA:
@@ -142,8 +146,8 @@ def _own(file: Path, warnings: list[str]) -> dict[str, Any]:
 def _measured(file: Path, trial: str, warnings: list[str]) -> Mapping[str, Any]:
     """What `ablate evaluate` found; {} where the file is damaged, or another trial's, which is then named."""
     try:
-        held = records.read_sealed(file)
-    except (records.DamagedError, FileNotFoundError) as error:
+        held = read_sealed(file)
+    except (DamagedError, FileNotFoundError) as error:
         warnings.append(f"{error}; it does not count, and `ablate evaluate` measures it again")
         return {}
     if held.get("trial", trial) != trial:
@@ -170,7 +174,7 @@ def _as_recorded(folder: Path, name: str, record: Mapping[str, Any], rows: _Rows
     held = record.get("files")
     if not isinstance(held, Mapping) or name not in held or not (folder / name).is_file():
         return True
-    same = bool(records.file_hash(folder / name) == held[name])
+    same = bool(file_hash(folder / name) == held[name])
     if not same:
         rows.warnings.append(f"{folder / name}: is not the one that was recorded with the trial; it is left out")
     return same

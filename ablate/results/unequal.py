@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ablate.evaluation.noisiness import TOLD
-from ablate.worker.records import DamagedError, read_sealed
+from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results import origins
 from ablate.results.frames import last_rows
 

@@ -7,9 +7,7 @@ kind that declares `name`.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import os
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.io.hashing import digest
 from ablate.spec.explain import explain, short
 
 Spec = str | Mapping[str, Any]
@@ -272,12 +271,6 @@ def is_active(config: BaseModel, info: FieldInfo) -> bool:
         if isinstance(meta, When) and getattr(config, meta.field) not in meta.values:
             return False
     return True
-
-
-def digest(data: Any) -> str:
-    """SHA-256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()) -> Component:

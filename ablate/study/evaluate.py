@@ -18,6 +18,7 @@ from ablate.engine import Vigil
 from ablate.errors import InputError, SpecError
 from ablate.io import launches
 from ablate.io.files import nameable
+from ablate.io.sealed import DamagedError, read_sealed
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool
 from ablate.kinds.solver import Solver
@@ -153,10 +154,10 @@ def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> It
         file = folder / "trials" / name / "job.json"
         record = records.whole(file.parent) or {}
         try:
-            job = records.read_sealed(file)
+            job = read_sealed(file)
         except FileNotFoundError:
             continue
-        except records.DamagedError as error:
+        except DamagedError as error:
             say(f"warning: {error}; the trial is left out")
             continue
         if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):

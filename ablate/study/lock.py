@@ -21,11 +21,11 @@ from ablate.discovery import provenance
 from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError
 from ablate.io.files import write_json
-from ablate.spec.component import digest
+from ablate.io.hashing import digest
+from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, history, standing
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
-from ablate.worker import records
 from ablate.worker.sources import short
 
 SCHEMA = 1
@@ -38,10 +38,10 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not folder.is_dir():
         return None
     try:
-        held = records.unsealed(records.read_sealed(path))
+        held = unsealed(read_sealed(path))
     except FileNotFoundError:
         return None
-    except records.DamagedError as error:
+    except DamagedError as error:
         raise InputError(f"{error.why}; restore it, or give another folder with --out", str(path)) from None
     if held.get("schema") != SCHEMA or not _whole(held):
         told = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
@@ -60,7 +60,7 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     locked["root"] = {"absolute": str(loaded.root), "relative": relative}
     if locked != held:
         plain = json.loads(json.dumps(locked, allow_nan=False))  # as it will be read
-        write_json(folder / "lock.json", records.sealed(plain))  # first: by this file a folder is known to be a study's
+        write_json(folder / "lock.json", sealed(plain))  # first: by this file a folder is known to be a study's
     history.write_study(folder, loaded)
 
 

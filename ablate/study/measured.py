@@ -10,11 +10,12 @@ from typing import Any
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
+from ablate.io.hashing import digest
 from ablate.kinds.data import Data
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.metric import Metric
 from ablate.kinds.solver import Solver
-from ablate.spec.component import create, digest, fill
+from ablate.spec.component import create, fill
 from ablate.worker import records
 
 Row = dict[str, Any]

@@ -16,6 +16,7 @@ from ablate import __version__
 from ablate.candidates.names import Names
 from ablate.discovery import provenance
 from ablate.errors import InputError
+from ablate.io.sealed import DamagedError, read_sealed
 from ablate.worker import records
 from ablate.worker.sources import short
 
@@ -107,5 +108,5 @@ def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any
         who = names.trial(record)
         yield who, record
         for file in records.measured(trial.parent):
-            with contextlib.suppress(FileNotFoundError, records.DamagedError):  # which do not count
-                yield f"{who}, measured again", records.read_sealed(file)
+            with contextlib.suppress(FileNotFoundError, DamagedError):  # which do not count
+                yield f"{who}, measured again", read_sealed(file)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ablate.io.files import write_json, write_with
-from ablate.worker import records
+from ablate.io.sealed import read_sealed, sealed
 
 KEPT = 2  # the newest, and the one before it should the newest be damaged
 
@@ -44,7 +44,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     write_tensors(file, checkpoint.tensors)
     own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
     facts = json.loads(json.dumps({**own, **checkpoint.facts}, allow_nan=False))  # as they will be read
-    write_json(folder / f"{name}.json", records.sealed(facts))
+    write_json(folder / f"{name}.json", sealed(facts))
     kept = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
     for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
         if path.stem not in kept:
@@ -62,7 +62,7 @@ def newest(folder: Path, device: str) -> Checkpoint | None:
     """The newest checkpoint that is whole; None where there is none."""
     for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
         try:
-            facts = records.read_sealed(file)
+            facts = read_sealed(file)
             weights = file.with_suffix(".safetensors")
             own = facts.get("trial", folder.parent.name) == folder.parent.name  # not copied from another trial
             if own and _hash(weights) == facts["sha256"]:

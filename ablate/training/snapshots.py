@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ablate.errors import InputError
 from ablate.io.files import sweep
+from ablate.io.hashing import file_hash
 from ablate.training.checkpoint import write_tensors
-from ablate.worker.records import file_hash
 
 
 class Snapshots:

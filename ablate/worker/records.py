@@ -8,40 +8,18 @@ an absent record: it is kept aside, and the trial is measured again.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.io.files import read_json, write_json
-from ablate.spec.component import digest
+from ablate.io.files import write_json
+from ablate.io.hashing import file_hash
+from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed, set_aside
 
 RECORD = "record.json"
-CHECKSUM = "checksum"
-ASIDE = ".damaged-"  # in the name of what does not count
 COMPLETE, DIVERGED = "complete", "diverged"
 STATES = (COMPLETE, DIVERGED)
-
-
-class DamagedError(ValueError):
-    """A file is there and does not count; the message begins with its path."""
-
-    def __init__(self, file: Path, why: str) -> None:
-        super().__init__(f"{file}: {why}")
-        self.file, self.why = file, why
-
-
-def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping with its checksum: SHA-256 over the canonical JSON of all other keys."""
-    rest = unsealed(data)
-    return {**rest, CHECKSUM: digest(rest)}
-
-
-def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping without its checksum."""
-    return {key: value for key, value in data.items() if key != CHECKSUM}
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,39 +65,9 @@ def take(
         return None
 
 
-def read_sealed(file: Path) -> dict[str, Any]:
-    """A JSON object, its checksum verified where it has one.
-
-    Raises FileNotFoundError, and DamagedError for what cannot be read or was changed after it was written.
-    """
-    try:
-        held = read_json(file)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedError(file, f"cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DamagedError(file, f"cannot be read ({error})") from None
-    if not isinstance(held, dict):
-        raise DamagedError(file, "holds no JSON object")
-    if CHECKSUM in held and not _fits(held):
-        raise DamagedError(file, "is not as it was written: its checksum is another")
-    return held
-
-
 def measured(folder: Path) -> list[Path]:
     """What `ablate evaluate` left in a trial's folder, in order, without what was kept aside."""
     return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
-
-
-def set_aside(file: Path) -> Path:
-    """Rename a damaged file out of the way: `record.json` -> `record.damaged-1.json`; where it is now."""
-    n = 1
-    while (kept := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
-        n += 1
-    with contextlib.suppress(OSError):  # gone meanwhile, or a folder that cannot be written, which is told later
-        file.rename(kept)
-    return kept
 
 
 def fault(record: Any, trial: str, asked: Mapping[str, Any] | None = None) -> str | None:
@@ -145,22 +93,9 @@ def fault(record: Any, trial: str, asked: Mapping[str, Any] | None = None) -> st
     return None
 
 
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with file.open("rb") as held:
-        return hashlib.file_digest(held, "sha256").hexdigest()
-
-
 def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """{name: SHA-256} of those files that are there: what a record keeps of what lies beside it."""
     return {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _fits(held: Mapping[str, Any]) -> bool:
-    try:
-        return bool(sealed(held)[CHECKSUM] == held[CHECKSUM])
-    except (ValueError, TypeError):  # NaN, which no record holds
-        return False
 
 
 def _number(value: Any) -> bool:

@@ -20,11 +20,13 @@ from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError
 from ablate.evaluation.measure import NotFiniteError, measure
 from ablate.io.files import TEMPORARY, sweep, write_json
+from ablate.io.hashing import digest
+from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import out_of_memory, release_memory
-from ablate.spec.component import digest, fill
+from ablate.spec.component import fill
 from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
@@ -48,14 +50,14 @@ def file_of(trial: Path, asked: Mapping[str, Any]) -> Path:
 def read(file: Path) -> dict[str, Any] | None:
     """What was measured before; None where it was not, and where the file is damaged, which is then kept aside."""
     try:
-        held = records.read_sealed(file)
+        held = read_sealed(file)
     except FileNotFoundError:
         return None
-    except records.DamagedError:
+    except DamagedError:
         held = {}
     if isinstance(held.get("metrics"), list) and held.get("trial", file.parent.parent.name) == file.parent.parent.name:
         return held
-    records.set_aside(file)
+    set_aside(file)
     return None
 
 
@@ -78,7 +80,7 @@ def run(job: Job, stop: Stop) -> Report:
                 own = {key: job[key] for key in ("hashes", "sources") if key in job}
                 held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "versions": versions(), **own}
                 held["metrics"] = rows
-                write_json(file, records.sealed(held))
+                write_json(file, sealed(held))
         return {"job": job["job"], "status": "done", "rows": held["metrics"]}
     except sources.OtherSourceError as error:
         return sources.report(job, error)

@@ -19,6 +19,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.labels import shares
 from ablate.evaluation.measure import NotFiniteError, Sampler
+from ablate.io.sealed import DamagedError, read_sealed
 from ablate.kinds.data import Data, Dataset
 from ablate.spec.component import fill
 from ablate.training.learner import Learner
@@ -143,10 +144,10 @@ def _job(folder: Path, trial: str) -> tuple[dict[str, Any], dict[str, Any]]:
     at = folder / "trials" / trial
     try:
         record = records.read(at) or {}
-        job = records.read_sealed(at / "job.json")
+        job = read_sealed(at / "job.json")
     except FileNotFoundError:
         raise InputError("its job.json is gone, so it is not known how it was trained", str(at)) from None
-    except records.DamagedError as error:
+    except DamagedError as error:
         raise InputError(str(error)) from None
     if record.get("state") != records.COMPLETE:
         raise InputError("it diverged, so it has no trained network", f"trial {trial}")

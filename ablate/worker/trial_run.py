@@ -35,6 +35,7 @@ from ablate.evaluation.metric_evaluator import prepare_references
 from ablate.evaluation.noisiness import noise
 from ablate.evaluation.preview import contact_sheet
 from ablate.io.files import sweep, write_atomic, write_json
+from ablate.io.sealed import sealed
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.kinds.probe import Probe
@@ -108,7 +109,7 @@ def _run(job: Job, stop: Stop) -> Report:
         if record is None:
             sweep(folder)
             (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
-            write_json(folder / "job.json", records.sealed(job), durable=False)
+            write_json(folder / "job.json", sealed(job), durable=False)
             record = records.write(folder, Segment(job, folder, stop).run())
             (folder / "progress.json").unlink(missing_ok=True)
     status = "diverged" if record["state"] == records.DIVERGED else "done"
@@ -178,7 +179,7 @@ class Segment:
         probing = training.probing
         if probing.axes():
             seen = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
-            write_json(self.folder / "probes.json", records.sealed(seen))
+            write_json(self.folder / "probes.json", sealed(seen))
         learner, wall = training.learner, before + time.monotonic() - self.begun
         return {
             "schema": 1,

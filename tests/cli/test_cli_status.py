@@ -11,7 +11,7 @@ import pytest
 
 from ablate.cli.signs import driven, unfinished
 from ablate.io.files import write_json
-from ablate.worker import records
+from ablate.io.sealed import sealed
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, withi
 def test_status_tells_what_all_left_out(folder, within):
     held = json.loads((folder / "lock.json").read_text())
     held["left_out"] = {"backbone": {"uvit": "backbone 'uvit' needs 'tokens', which nothing here provides"}}
-    write_json(folder / "lock.json", records.sealed(held))
+    write_json(folder / "lock.json", sealed(held))
     line = "vary.backbone: all leaves out uvit: backbone needs 'tokens', which nothing here provides"
     assert line in within("status", folder).stdout
     assert json.loads(within("status", folder, "--json").stdout)["left_out"] == [line]
@@ -87,7 +87,7 @@ def test_status_of_damaged_files_names_them(folder, within):
 def test_status_without_the_plugins_still_tells(folder, within):
     lock = json.loads((folder / "lock.json").read_text())
     lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
-    (folder / "lock.json").write_text(json.dumps(records.sealed(lock)))
+    (folder / "lock.json").write_text(json.dumps(sealed(lock)))
     said = json.loads(within("status", folder, "--json").stdout)
     assert said["states"]["complete"] == 2 and said["planned"] is None
 

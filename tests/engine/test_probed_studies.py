@@ -14,11 +14,11 @@ from studies_for_tests import Driver, ledger, study, trials
 
 from ablate.engine.ledger import WORST, Ledger
 from ablate.errors import InputError
+from ablate.io.sealed import sealed
 from ablate.results import Results, load, write_tables
 from ablate.results.report import report
 from ablate.study import lock
 from ablate.study.load import load_study
-from ablate.worker.records import sealed
 
 PROBED = {
     "probes": ["weight_norm", {"type": "loss_by_level", "every": 16}, "activation_variance"],

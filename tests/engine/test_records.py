@@ -12,9 +12,9 @@ import pytest
 from studies_for_tests import Driver, marks, results, study, trials
 
 from ablate.execute.local import Local
+from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool, Report
 from ablate.results import load
-from ablate.worker import records
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,11 @@ def without(*keys: str) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, 
         lambda record, other: {"state": "complete"},
         changed,
         lambda record, other: other,
-        lambda record, other: records.sealed({**record, "state": "done"}),
-        lambda record, other: records.sealed({**record, "seed": record["seed"] + 1}),
-        lambda record, other: records.sealed({**record, "config_hash": "0" * 64}),
-        lambda record, other: records.sealed({**record, "metrics": [{"value": 1}]}),
-        lambda record, other: records.sealed(without("metrics")(record, other)),
+        lambda record, other: sealed({**record, "state": "done"}),
+        lambda record, other: sealed({**record, "seed": record["seed"] + 1}),
+        lambda record, other: sealed({**record, "config_hash": "0" * 64}),
+        lambda record, other: sealed({**record, "metrics": [{"value": 1}]}),
+        lambda record, other: sealed(without("metrics")(record, other)),
         lambda record, other: "cut sho",
     ],
 )
@@ -126,7 +126,7 @@ def test_what_a_worker_reported_stands_in_the_table_though_its_files_did_not_arr
     assert outcome.measured == 4 and load(tmp_path).states == {"complete": 4}
     lost = [line for line in driver.lines if "did not arrive" in line]
     assert len(lost) == 2 and all("seed 1" in line and "host" in line for line in lost)
-    assert all(record["checksum"] == records.sealed(record)["checksum"] for record in trials(tmp_path).values())
+    assert all(record["checksum"] == sealed(record)["checksum"] for record in trials(tmp_path).values())
 
 
 def test_a_report_that_is_no_record_fails_its_trial(tmp_path: Path) -> None:

@@ -10,17 +10,18 @@ import pytest
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate import load
+from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation
 from ablate.engine import Vigil
 from ablate.errors import InputError
 from ablate.execute.local import Local
 from ablate.io import launches
+from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
 from ablate.study import evaluate
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch
 from ablate.training.checkpoint import Checkpoint, newest, save
-from ablate.worker import records
 from ablate.worker.remeasure import run, sign
 
 STUDY = {
@@ -147,7 +148,7 @@ def test_rows_without_settings_stay_and_are_not_taken_for_new_ones(folder):
         held = json.loads(file.read_text())
         for row in held["metrics"]:
             del row["solver_settings"]
-        file.write_text(json.dumps(records.sealed(held)))
+        file.write_text(json.dumps(sealed(held)))
     assert load(folder).front()[METRIC].notna().all() and load(folder).warnings == []
     found = again(folder, nfe=[3, 6])
     assert (found.measured, found.reused) == (4, 0)
@@ -198,7 +199,7 @@ def test_weights_of_another_network_are_refused(folder):
     job = next(folder.glob("trials/*")) / "job.json"
     held = json.loads(job.read_text())
     held["candidate"]["backbone"]["width"] = 32
-    job.write_text(json.dumps(records.sealed(held)))
+    job.write_text(json.dumps(sealed(held)))
     assert ["do not fit the network" in why for why in again(folder, nfe=[2]).failed.values()] == [True]
 
 
@@ -275,7 +276,7 @@ def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
     found = evaluate.Remeasured()
     vigil = Vigil(patience, clock, lambda job: [sign(job)])
-    evaluate._work(Hangs(), deque([job]), found, lambda line: None, vigil)
+    evaluate._work(Hangs(), deque([job]), found, lambda line: None, vigil, Names())
     assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
 
 

@@ -15,12 +15,12 @@ from ablate.discovery import provenance
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError
 from ablate.io.files import read_json, write_json
+from ablate.io.hashing import digest
+from ablate.io.sealed import sealed
 from ablate.results import load
-from ablate.spec.component import digest
 from ablate.study import lock
 from ablate.study.launch import launch
 from ablate.study.load import LoadedStudy, load_study
-from ablate.worker import records
 
 MORE = """
 from ablate.api import Conditioning
@@ -176,7 +176,7 @@ def test_a_lock_of_older_hashes_is_read_and_says_once_that_it_cannot_be_compared
     del held["hashes"], held["plugins"]["ablate"]
     for one in held["plugins"].values():
         one["source_hash"] = "0" * 64
-    write_json(folder / "lock.json", records.sealed(held))
+    write_json(folder / "lock.json", sealed(held))
     [said] = lock.check(folder, loaded)
     assert "cannot be compared" in said
     lock.write(folder, loaded)
@@ -188,7 +188,7 @@ def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> No
     lock.write(folder, loaded)
     held = read_json(folder / "lock.json")
     held["versions"]["torch"] = "2.0.0"
-    write_json(folder / "lock.json", records.sealed(held))
+    write_json(folder / "lock.json", sealed(held))
     [warning] = lock.check(folder, loaded)
     assert f"begun with torch 2.0.0, this is {importlib.metadata.version('torch')}" in warning
 

@@ -24,11 +24,11 @@ from segments_for_tests import PLUGIN
 
 import ablate
 from ablate.errors import InputError
+from ablate.io.sealed import sealed
 from ablate.results.objectives import DECIDES
 from ablate.results.results import Results
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch
-from ablate.worker.records import sealed
 
 CASES = int(os.environ.get("ABLATE_CASES", "2"))
 METRIC = "mark_pixels"

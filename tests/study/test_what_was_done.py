@@ -18,13 +18,13 @@ from ablate.errors import InputError
 from ablate.execute.work import call
 from ablate.io import launches
 from ablate.io.files import read_json, write_json
+from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
 from ablate.results import Results, load
 from ablate.study import lock
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch, plan_of
 from ablate.study.load import load_study
-from ablate.worker import records
 
 MINE = """
 import sys
@@ -138,7 +138,7 @@ def folder(once: Path, tmp_path: Path) -> Path:
     file.write_text(file.read_text().replace(str(once), str(tmp_path)))
     held = read_json(tmp_path / "out" / "lock.json")
     held["kept"] = {name.replace(str(once), str(tmp_path)): place for name, place in held["kept"].items()}
-    write_json(tmp_path / "out" / "lock.json", records.sealed(held))
+    write_json(tmp_path / "out" / "lock.json", sealed(held))
     return tmp_path
 
 
@@ -156,7 +156,7 @@ def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
     mine.write_text(mine.read_text().replace("# RAISE", "# better so"))
     held, said = read_json(folder / "out" / "lock.json"), []
     held["left_out"] = {"weighting": {"other": "weighting 'other' needs 'more', which nothing here provides"}}
-    write_json(folder / "out" / "lock.json", records.sealed(held))
+    write_json(folder / "out" / "lock.json", sealed(held))
     made = launch(folder / "mine.yaml", out=folder / "out", profile="tiny", executor="local", say=said.append)
     left = "warning: vary.weighting: all leaves out other: weighting needs 'more', which nothing here provides"
     assert left in said, "it was told at the first launch, and is again"
@@ -178,7 +178,7 @@ def test_another_release_is_other_source_where_what_decides_results_differs(fold
     file = next((folder / "out").glob("trials/*/record.json"))
     held = read_json(file)
     held["versions"]["ablate"], held["sources"]["ablate"] = "0.0.9", "f" * 64
-    write_json(file, records.sealed(held))
+    write_json(file, sealed(held))
     with pytest.raises(InputError) as caught:
         run(folder, out=folder / "out", profile="tiny")
     told = str(caught.value)

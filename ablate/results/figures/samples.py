@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.io.hashing import file_hash
 from ablate.worker import records
 from ablate.errors import InputError
 from ablate.results.figures import style
@@ -112,7 +113,7 @@ def _load(trial: Path) -> NDArray[np.uint8] | None:
     path = trial / "samples.npy"
     try:
         known = (records.whole(trial) or {}).get("files") or {}
-        if known.get(path.name, found := records.file_hash(path)) != found:
+        if known.get(path.name, found := file_hash(path)) != found:
             return None
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # not there, or cut short

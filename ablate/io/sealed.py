@@ -1,0 +1,73 @@
+"""JSON files that carry their own checksum: written whole, and read only where nothing has changed them since.
+
+The checksum is the SHA-256 of the canonical JSON of all other keys. What is damaged is kept aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate.io.files import read_json
+from ablate.io.hashing import digest
+
+CHECKSUM = "checksum"
+ASIDE = ".damaged-"  # in the name of what does not count
+
+
+class DamagedError(ValueError):
+    """A file is there and does not count; the message begins with its path."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(f"{file}: {why}")
+        self.file, self.why = file, why
+
+
+def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with its checksum: SHA-256 over the canonical JSON of all other keys."""
+    rest = unsealed(data)
+    return {**rest, CHECKSUM: digest(rest)}
+
+
+def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping without its checksum."""
+    return {key: value for key, value in data.items() if key != CHECKSUM}
+
+
+def read_sealed(file: Path) -> dict[str, Any]:
+    """A JSON object, its checksum verified where it has one.
+
+    Raises FileNotFoundError, and DamagedError for what cannot be read or was changed after it was written.
+    """
+    try:
+        held = read_json(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(file, f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DamagedError(file, f"cannot be read ({error})") from None
+    if not isinstance(held, dict):
+        raise DamagedError(file, "holds no JSON object")
+    if CHECKSUM in held and not _fits(held):
+        raise DamagedError(file, "is not as it was written: its checksum is another")
+    return held
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file out of the way: `record.json` -> `record.damaged-1.json`; where it is now."""
+    n = 1
+    while (kept := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
+        n += 1
+    with contextlib.suppress(OSError):  # gone meanwhile, or a folder that cannot be written, which is told later
+        file.rename(kept)
+    return kept
+
+
+def _fits(held: Mapping[str, Any]) -> bool:
+    try:
+        return bool(sealed(held)[CHECKSUM] == held[CHECKSUM])
+    except (ValueError, TypeError):  # NaN, which no record holds
+        return False
