@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ablate
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 DEPTH, WIDTH, HEADS, PATCH, CLASSES, BATCH = 6, 192, 3, 2, 1000, 64
 SHAPE = (4, 16, 16)
@@ -112,7 +112,7 @@ def theirs() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def ours() -> nn.Module:
     spec = {"type": "dit", "patch": PATCH, "depth": DEPTH, "width": WIDTH, "heads": HEADS}
-    return ablate.create("backbone", spec).build(Setting(SHAPE, CLASSES))
+    return ablate.create("backbone", spec).build(InputSpec(SHAPE, CLASSES))
 
 
 def stepper(network: nn.Module) -> Callable[[], None]:

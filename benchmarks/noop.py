@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ablate.api import Backbone, Range, Setting
+from ablate.api import Backbone, InputSpec, Range
 
 
 class Gain(nn.Module):
@@ -28,6 +28,6 @@ class Noop(Backbone):
 
     knob: Annotated[float, Field(ge=0, le=1), Range(0.0, 1.0)] = 0.5
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         """One parameter."""
         return Gain()

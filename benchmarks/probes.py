@@ -29,7 +29,7 @@ from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
 from ablate.kinds.probe import Probe
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.training.images import Images
 from ablate.training.learner import Learner
 from ablate.training.probing import SPACING, SPACING_IMAGES, Probing
@@ -63,7 +63,7 @@ class Run:
         pixels = rng.integers(0, 256, (1024, *shape), dtype=np.uint8)
         data = Dataset(pixels, np.arange(1024) % 10, pixels[:0], None, 10, "0" * 64)
         candidate = compose({"backbone": backbone, "batch": batch, "clip": "global_norm", **spec}, catalog())
-        self.learner = Learner(candidate, Setting(shape, 10), Images(data, device), 0, device, None)
+        self.learner = Learner(candidate, InputSpec(shape, 10), Images(data, device), 0, device, None)
         self.learner.network.train()
         self.probes = probes
         self.probing = Probing(probes, 0)

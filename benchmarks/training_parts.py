@@ -20,11 +20,11 @@ from typing import Any
 import bench
 import torch
 
-from ablate.api import Ema, Setting
+from ablate.api import Ema, InputSpec
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 
-SETTING = Setting((4, 32, 32), 1000)
+SETTING = InputSpec((4, 32, 32), 1000)
 DIT_S_2 = {"type": "dit", "patch": 2, "depth": 12, "width": 384, "heads": 6}
 COLUMNS = ("kind", "part", "device", "threads", "params", "batch", "step_ms", "part_ms", "ratio", "rounds", "torch")
 

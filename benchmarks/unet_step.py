@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import cost_of
 from ablate.discovery.catalog import catalog
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
-SETTING = Setting((3, 32, 32), None)
+SETTING = InputSpec((3, 32, 32), None)
 COLUMNS = ("network", "heads", "params", "macs", "device", "threads", "batch", "clock", "ours_ms", "peer_ms")
 COLUMNS += ("ours_images_s", "peer_images_s", "ratio", "rounds")
 

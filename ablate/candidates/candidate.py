@@ -26,7 +26,7 @@ from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
-from ablate.spec.component import Choice, Component, Config, Extent, Setting, fill, slot
+from ablate.spec.component import Choice, Component, Config, Extent, InputSpec, fill, slot
 from ablate.spec.explain import blamed
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candi
 
 
 def misfits(
-    candidate: Candidate, data: Data | None, setting: Setting, path: Path = (), provided: Iterable[str] = ()
+    candidate: Candidate, data: Data | None, setting: InputSpec, path: Path = (), provided: Iterable[str] = ()
 ) -> list[Problem]:
     """Why these components cannot work together or on such data; empty if they can.
 
@@ -129,7 +129,7 @@ def called(part: Component) -> str:
     return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
 
 
-def meta_network(backbone: Backbone, setting: Setting) -> nn.Module:
+def meta_network(backbone: Backbone, setting: InputSpec) -> nn.Module:
     """Return the network of a backbone on torch's meta device: shapes without numbers, nothing is allocated."""
     import torch
 
@@ -138,7 +138,7 @@ def meta_network(backbone: Backbone, setting: Setting) -> nn.Module:
 
 
 @lru_cache(maxsize=4096)
-def cost_of(backbone: Backbone, setting: Setting) -> Cost:
+def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
 
     Raises BuildError where its own code fails or changes what is global for the process,

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 _aten = torch.ops.aten
 
@@ -116,14 +116,14 @@ def _shape(leaf: Any) -> Any:
     return (type(leaf), leaf)
 
 
-def example_inputs(setting: Setting) -> tuple[Tensor, Tensor, Tensor | None]:
+def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return one image, its noise label and its class on the meta device, as a network is called with them."""
     x = torch.empty(1, *setting.shape, device="meta")
     labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
     return x, torch.empty(1, device="meta"), labels
 
 
-def measure(network: nn.Module, setting: Setting) -> Cost:
+def measure(network: nn.Module, setting: InputSpec) -> Cost:
     """The cost of a network that was built on the meta device, for one image of the setting."""
     training = network.training
     network.eval()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ablate.candidates.flops import Counter, example_inputs
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 Shape = tuple[int, ...]
 
@@ -39,7 +39,7 @@ class Layer:
         return self.path.count(".") + 1 if self.path else 0
 
 
-def layers(network: nn.Module, setting: Setting) -> list[Layer]:
+def layers(network: nn.Module, setting: InputSpec) -> list[Layer]:
     """Return every module of a network on the meta device, in the order in which they were registered.
 
     The costs are those of one forward pass of one image, counted as `ablate.cost` counts them; the first row is the

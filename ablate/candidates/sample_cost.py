@@ -9,7 +9,7 @@ from ablate.kinds.guidance import Guidance, TrainedGuidance
 from ablate.kinds.noised import Denoised, Level
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Solver
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ablate.candidates.candidate import Candidate
 
 
-def sample_gflops(candidate: Candidate, setting: Setting, gflops: float | None) -> float | None:
+def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None) -> float | None:
     """Gflops to draw one sample, in the convention of `gflops`: NFE · (calls under guidance · gflops + companion's).
 
     None where the network's are not known. Means over the levels of the solver's own grid.
@@ -29,7 +29,7 @@ def sample_gflops(candidate: Candidate, setting: Setting, gflops: float | None) 
 
 
 @lru_cache(maxsize=1024)
-def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting: Setting) -> tuple[float, float]:
+def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting: InputSpec) -> tuple[float, float]:
     """Images that the network looks at for one evaluation, and the companion's multiply-accumulates, in 1e9."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode

@@ -18,7 +18,7 @@ from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric
 from ablate.kinds.probe import Probe
-from ablate.spec.component import Config, Extent, Setting
+from ablate.spec.component import Config, Extent, InputSpec
 from ablate.spec.fields import get
 
 if TYPE_CHECKING:
@@ -102,11 +102,11 @@ class Evaluation(Config):
 
 
 @dataclass(frozen=True)
-class Question:
+class TrialSettings:
     """What all trials of a study share: the data, the budget and the measurement."""
 
     data: Data
-    setting: Setting
+    setting: InputSpec
     budget: Budget
     evaluation: Evaluation
     matched: str | None = None  # dotted path of the size by which candidates are brought to one cost

@@ -18,7 +18,7 @@ from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor
 from ablate.kinds.features import Features
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
     from ablate.discovery.catalog import Entry
@@ -119,7 +119,7 @@ def features() -> Iterator[Found]:
 
     def look(part: Component) -> str:
         assert isinstance(part, Features)
-        reason = part.refuse(Setting((3, 64, 64), None))
+        reason = part.refuse(InputSpec((3, 64, 64), None))
         if reason is not None:
             raise InputError(reason)
         download = part.missing(cache_folder())

@@ -29,7 +29,7 @@ def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
 
 
 def signature(function: Any) -> str:
-    """Its parameters and what it gives, with their types: `(self, setting: Setting) -> nn.Module`."""
+    """Its parameters and what it gives, with their types: `(self, setting: InputSpec) -> nn.Module`."""
     return str(inspect.signature(function)).replace("'", "")
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ablate.candidates.candidate import Candidate
     from ablate.candidates.network import Layer
-    from ablate.spec.component import Setting
+    from ablate.spec.component import InputSpec
 
 
-def show_network(candidate: Candidate, setting: Setting, title: str, as_json: bool) -> None:
+def show_network(candidate: Candidate, setting: InputSpec, title: str, as_json: bool) -> None:
     """Print a row for each module: its path, class, shapes, parameters, Gflops, and file:line of its class.
 
     Equal neighbours are one row. As JSON: every module, none folded, with full numbers. Raises InputError where

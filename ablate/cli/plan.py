@@ -57,7 +57,7 @@ def plan(
         from ablate.study.plan import candidate_called
 
         label, chosen = candidate_called(loaded, candidate)
-        show_network(chosen, loaded.question.setting, f"{loaded.study.study}: {label}", as_json)
+        show_network(chosen, loaded.trial_settings.setting, f"{loaded.study.study}: {label}", as_json)
         return
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told

@@ -2,6 +2,6 @@
 
 from ablate.engine.loop import Engine, Plan
 from ablate.engine.progress import Outcome, Progress, Running
-from ablate.engine.vigil import Vigil
+from ablate.engine.watchdog import Watchdog
 
-__all__ = ["Engine", "Outcome", "Plan", "Progress", "Running", "Vigil"]
+__all__ = ["Engine", "Outcome", "Plan", "Progress", "Running", "Watchdog"]

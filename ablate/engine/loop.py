@@ -16,11 +16,11 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.names import Names
 from ablate.candidates.space import Space
-from ablate.candidates.trial import STATIC, Constraint, Objective, Question
+from ablate.candidates.trial import STATIC, Constraint, Objective, TrialSettings
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
 from ablate.engine.progress import Outcome, Progress, running
-from ablate.engine.vigil import Vigil
+from ablate.engine.watchdog import Watchdog
 from ablate.errors import InputError, SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
@@ -42,7 +42,7 @@ class Plan:
     folder: Path
     space: Space
     design: Design
-    question: Question
+    trial_settings: TrialSettings
     objectives: tuple[Objective, ...]
     candidate: Callable[[Assignment], Candidate]  # raises SpecError for what does not fit together
     flops: Callable[[Candidate], float]  # of one trial
@@ -72,7 +72,7 @@ class _Group:
 class Engine:
     """Runs a study to its end. Nothing that was measured is measured again.
 
-    `watch` is shown a snapshot now and then; `vigil` says which trials hang. Raises InputError where the
+    `watch` is shown a snapshot now and then; `watchdog` says which trials hang. Raises InputError where the
     data cannot be prepared or the ledger cannot be written, and OSError where a disk is full: the folder resumes.
     """
 
@@ -81,12 +81,12 @@ class Engine:
         plan: Plan,
         pool: Pool,
         watch: Callable[[Progress], None] = lambda progress: None,
-        vigil: Vigil | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.plan = plan
         self.pool = pool
         self.watch = watch
-        self.vigil = vigil or Vigil(None)
+        self.watchdog = watchdog or Watchdog(None)
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(
@@ -110,7 +110,7 @@ class Engine:
         self._prepared = False
         self._shared: dict[str, Any] = {}  # keys of every job: what the preparation found
         self._forecast = Forecast(
-            plan.candidate, plan.flops, pool.slots, training=60 * (plan.question.budget.minutes or 0.0)
+            plan.candidate, plan.flops, pool.slots, training=60 * (plan.trial_settings.budget.minutes or 0.0)
         )
         self._watched = 0.0
 
@@ -164,7 +164,7 @@ class Engine:
     def _digest(self, assignment: Assignment) -> str | None:
         """The hash of an assignment's candidate; None for choices of another study."""
         try:
-            return self.plan.question.digest(self.plan.candidate(assignment))
+            return self.plan.trial_settings.digest(self.plan.candidate(assignment))
         except (SpecError, KeyError, TypeError, AttributeError):
             return None
 
@@ -222,12 +222,12 @@ class Engine:
         self._crowded[trial] = bool(self._running)
         self._running[trial] = job
         self._forecast.begun(trial)
-        self.vigil.begun(job)
+        self.watchdog.begun(job)
         self.pool.submit({**self._shared, **job})
 
     def _abandon(self) -> None:
         """End what hangs: the study goes on without it."""
-        for trial, seconds in self.vigil.silent(self._running).items():
+        for trial, seconds in self.watchdog.silent(self._running).items():
             one = running(self._running[trial], self.plan.names)
             why = f"no sign of life for {seconds:.0f} s in phase {one.phase!r}, after {one.images:,} images"
             advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
@@ -246,7 +246,7 @@ class Engine:
         cost, broken = None, None
         try:
             with doing(f"building the network of {called}"):
-                cost = plan.question.cost(candidate)
+                cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             broken = _report(error)
         too_much = None if cost is None or asked.told else self._too_much(asked, cost)
@@ -254,7 +254,7 @@ class Engine:
             self._refuse(asked, too_much)
             return
         design, trials = plan.design, plan.folder / "trials"
-        jobs = plan.question.jobs(
+        jobs = plan.trial_settings.jobs(
             candidate, design.seeds, asked.assignment, plan.plugins, trials, cost, design.first_seed
         )
         jobs = [{**job, **plan.stands_on(candidate)} for job in jobs]
@@ -350,7 +350,7 @@ class Engine:
 
         called = self.plan.names(job["choices"])
         with doing(f"building the network of {called}"):
-            memory = estimated(candidate, self.plan.question.setting, self.plan.device, job.get("micro"))
+            memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
     def _refuse_full_disk(self, report: Report, path: Path) -> None:

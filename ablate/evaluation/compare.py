@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ablate.errors import InputError
-from ablate.evaluation.metric_evaluator import Judge
+from ablate.evaluation.metric_evaluator import MetricEvaluator
 from ablate.kinds.data import Dataset
 from ablate.kinds.metric import Metric
 from ablate.pictures import Pictures
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def compare(
     channels, height, width = known.shape
     reference = cast("NDArray[np.uint8]", _InOrder(real, known))
     nothing = np.empty((0, channels, height, width), dtype=np.uint8)
-    judge = Judge(metrics, Dataset(nothing, None, reference, None, None, known.hash), cache, device)
+    judge = MetricEvaluator(metrics, Dataset(nothing, None, reference, None, None, known.hash), cache, device)
     for images, _ in generated.batches(_BATCH):
         judge.see(torch.from_numpy(images).to(device))
     return known, made, list(judge.values(made.count))
@@ -79,7 +79,7 @@ def _suits(metric: Metric, real: Seen, generated: Seen) -> None:
     if metric.uses_reference and real.count < metric.fewest(None):
         raise InputError(f"metric {metric.name!r} needs at least {metric.fewest(None)} real pictures", real.path)
     for _, part in metric.parts():
-        reason = part.refuse(Setting(real.shape, None))
+        reason = part.refuse(InputSpec(real.shape, None))
         for capability, why in part.requires().items():
             reason = f"it needs {capability!r}, which pictures by themselves have not: {why}"
         if reason is not None:

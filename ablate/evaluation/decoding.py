@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.data import Encoding
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 
 def decoder(autoencoder: Autoencoder | None, encoding: Encoding | None, device: torch.device) -> Decoder:
@@ -29,7 +29,7 @@ def decoder(autoencoder: Autoencoder | None, encoding: Encoding | None, device: 
     return images
 
 
-def seen(autoencoder: Autoencoder | None, setting: Setting) -> Setting:
+def seen(autoencoder: Autoencoder | None, setting: InputSpec) -> InputSpec:
     """The setting of the images that are measured, where the network's is `setting`."""
     return setting if autoencoder is None else autoencoder.pixels(setting)
 

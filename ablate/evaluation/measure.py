@@ -16,13 +16,13 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.trial import Evaluation
 from ablate.evaluation.decoding import decoder, seen
 from ablate.evaluation.labels import sample_labels, shares
-from ablate.evaluation.metric_evaluator import Judge, Pause, go_on
+from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.solver_bias import DEVIATION, deviation_error
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
 from ablate.kinds.process import Process
 from ablate.runtime.randomness import SampleGenerator
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
 
@@ -37,7 +37,7 @@ def quantise(x: Tensor) -> Tensor:
 
 
 class Sampler:
-    """Draws images from a network. Latents and labels are paired over the candidates of a seed.
+    """RandomStreams images from a network. Latents and labels are paired over the candidates of a seed.
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
     latents: what the network draws are latents, which `decode` makes pixels.
@@ -47,7 +47,7 @@ class Sampler:
         self,
         candidate: Candidate,
         process: Process,
-        setting: Setting,
+        setting: InputSpec,
         seed: int,
         device: torch.device,
         companion: nn.Module | None = None,
@@ -104,7 +104,7 @@ class Sampler:
 def measure(
     candidate: Candidate,
     process: Process,
-    setting: Setting,
+    setting: InputSpec,
     network: nn.Module,
     averages: Mapping[str, Mapping[str, Tensor]],
     dataset: Dataset,
@@ -127,7 +127,7 @@ def measure(
     sampler = Sampler(
         candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
     )
-    judge = Judge(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
+    judge = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
     error = _solver_error(sampler, candidate, process, dataset.encoding is not None)

@@ -30,7 +30,7 @@ def go_on() -> None:
     """The pause of one who is never stopped."""
 
 
-class Judge:
+class MetricEvaluator:
     """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`.
 
     reference: which of the reference images they are compared with, a key of `PARTS`.

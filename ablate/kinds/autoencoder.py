@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class Autoencoder(Component):
         return None
 
     @abstractmethod
-    def pixels(self, setting: Setting) -> Setting:
+    def pixels(self, setting: InputSpec) -> InputSpec:
         """The images that come of latents of this setting; needs no weights."""
 
     @abstractmethod

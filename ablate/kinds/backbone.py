@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ class Backbone(Component):
     kind: ClassVar[str] = "backbone"
 
     @abstractmethod
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         """A module `forward(x, noise, labels)`.
 
         x: (B, C, H, W) float; noise: (B,) float, the label c_noise of the noise level; labels:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.errors import InputError
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ class Dataset:
         return channels // halves, height, width
 
 
-def image_setting(data: Data) -> Setting:
+def image_setting(data: Data) -> InputSpec:
     """The data's shape and classes. Raises InputError where they are no images (C, H, W): points, sequences, videos."""
     setting = data.setting()
     if len(setting.shape) != 3 or not all(isinstance(side, int) and side > 0 for side in setting.shape):
@@ -82,7 +82,7 @@ class Data(Component):
     kind: ClassVar[str] = "data"
 
     @abstractmethod
-    def setting(self) -> Setting:
+    def setting(self) -> InputSpec:
         """Shape and classes, without reading the images. Raises InputError where the source is missing."""
 
     @abstractmethod

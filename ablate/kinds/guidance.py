@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class TrainedGuidance(Guidance):
     """
 
     @abstractmethod
-    def companion(self, setting: Setting) -> nn.Module:
+    def companion(self, setting: InputSpec) -> nn.Module:
         """A module `forward(x, noise)` -> (B, ...).
 
         x: (B, C, H, W) fp32, the noised image scaled to unit variance; noise: (B,) fp32, the label

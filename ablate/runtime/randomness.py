@@ -53,7 +53,7 @@ def mix(seed: int, stream: str, counter: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
-class Draws:
+class RandomStreams:
     """The random streams of one trial on one device."""
 
     def __init__(self, seed: int, device: torch.device) -> None:

@@ -79,7 +79,7 @@ def slot(default: str | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class Setting:
+class InputSpec:
     """What a candidate has to work with, known before anything is built."""
 
     shape: tuple[int, int, int]  # (C, H, W) of what the network sees
@@ -90,7 +90,7 @@ class Setting:
 class Course:
     """What a candidate goes through, known before anything is trained."""
 
-    setting: Setting
+    setting: InputSpec
     batch: int  # images a step
     images: int | None  # of the whole training; None: time decides
     samples: int  # that are drawn at its end
@@ -184,7 +184,7 @@ class Component(Config, ABC):
         """Capabilities beside which this component cannot work: {capability: why, what to do}."""
         return {}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """One sentence, why this component cannot work on such data and what to do; None if it can."""
         return None
 

@@ -9,7 +9,7 @@ from ablate.errors import InputError, Path, SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.study.estimate import matmul_rate, plain_rate
 from ablate.study.load import LoadedStudy
 
@@ -34,13 +34,13 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
             warnings.append(f"{warning}: a linear layer takes {times:.1f} times as long as in fp32")
     backbones = {candidate.backbone.name: candidate.backbone for candidate, _ in known if candidate.recompute}
     for name, backbone in backbones.items():
-        if not _repeats(backbone, loaded.question.setting):
+        if not _repeats(backbone, loaded.trial_settings.setting):
             told = "no module of it in an nn.ModuleList has a forward pass of its own"
             warnings.append(f"recompute: true saves nothing with backbone {name!r}: {told}")
     return warnings
 
 
-def _repeats(backbone: Backbone, setting: Setting) -> bool:
+def _repeats(backbone: Backbone, setting: InputSpec) -> bool:
     """Whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
     import torch
 

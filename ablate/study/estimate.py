@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.candidate import Candidate
-from ablate.candidates.trial import Question
+from ablate.candidates.trial import TrialSettings
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.precision import Precision
 from ablate.kinds.schedule import Schedule
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ MEASURE_SECONDS = 0.15
 LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
-def memory_bytes(candidate: Candidate, setting: Setting, device: str = "auto") -> int | None:
+def memory_bytes(candidate: Candidate, setting: InputSpec, device: str = "auto") -> int | None:
     """Memory of training, bytes, as `ablate.training.memory_estimate` counts it; None where that cannot be counted.
 
     Weights, gradients, the optimizer's state, averages, and what autograd saves in the candidate's own
@@ -36,7 +36,7 @@ def memory_bytes(candidate: Candidate, setting: Setting, device: str = "auto") -
 
 
 def seconds(
-    candidate: Candidate, setting: Setting, macs: float, images: int, samples: int, device: str = "auto"
+    candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int, device: str = "auto"
 ) -> float:
     """Time of one trial: its `flops`, divided by 0.4 of the rate that a matrix product reaches here in this precision.
 
@@ -45,7 +45,7 @@ def seconds(
     return flops(candidate, setting, macs, images, samples) / (EFFICIENCY * matmul_rate(candidate.precision, device))
 
 
-def flops(candidate: Candidate, setting: Setting, macs: float, images: int, samples: int) -> float:
+def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int) -> float:
     """What a trial computes, floating-point operations: training on `images`, and sampling `samples` images.
 
     A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
@@ -55,11 +55,11 @@ def flops(candidate: Candidate, setting: Setting, macs: float, images: int, samp
     return 2 * macs * (3 * images + samples * calls)
 
 
-def flops_of(question: Question, candidate: Candidate) -> float:
+def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
     """The same for a trial of a study; its sampling alone where time decides how long it trains."""
-    cost = question.cost(candidate)
-    images = question.budget.images_for(candidate.batch, cost.gflops) or 0
-    return flops(candidate, question.setting, cost.macs, images, question.evaluation.samples)
+    cost = settings.cost(candidate)
+    images = settings.budget.images_for(candidate.batch, cost.gflops) or 0
+    return flops(candidate, settings.setting, cost.macs, images, settings.evaluation.samples)
 
 
 @lru_cache(maxsize=64)
@@ -97,7 +97,7 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
 
 @lru_cache(maxsize=256)
-def _calls(guidance: Guidance, schedule: Schedule, setting: Setting) -> float:
+def _calls(guidance: Guidance, schedule: Schedule, setting: InputSpec) -> float:
     """How many images the network looks at for one call of the denoiser, on average over time."""
     import torch
 

@@ -14,7 +14,7 @@ from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation, Reference
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
-from ablate.engine import Vigil
+from ablate.engine import Watchdog
 from ablate.errors import InputError, SpecError
 from ablate.io import launches
 from ablate.io.files import nameable
@@ -133,11 +133,11 @@ def _remeasure(
     for line in sampling.told(ways, _data(jobs[0])):
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
-    vigil = Vigil(_patience(folder, chosen), signs=lambda job: [sign(job)])
+    watchdog = Watchdog(_patience(folder, chosen), signs=lambda job: [sign(job)])
     with driving(folder), _started(chosen, on) as pool:
         logged = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
         history.log(folder, "evaluate", None, versions=lock.versions(), **logged, executor=chosen.spec(), device=on)
-        _work(pool, queue, found, say, vigil, results.names)
+        _work(pool, queue, found, say, watchdog, results.names)
     write_tables(folder)
     found.axes = _axes(found.rows)
     return found
@@ -241,7 +241,7 @@ def _work(
     queue: deque[dict[str, Any]],
     found: Remeasured,
     say: Callable[[str], None],
-    vigil: Vigil,
+    watchdog: Watchdog,
     names: Names,
 ) -> None:
     """Until every job has ended."""
@@ -252,7 +252,7 @@ def _work(
         while queue and len(running) < pool.slots:
             job = queue.popleft()
             running[job["job"]] = job
-            vigil.begun(job)
+            watchdog.begun(job)
             pool.submit(job)
         for report in pool.wait(0.25):
             job = running.pop(report["job"])
@@ -269,7 +269,7 @@ def _work(
                 told = report["message"].partition("\n")[0]
                 found.failed[job["trial"]] = told
             say(f"[{found.measured + len(found.failed)}/{total}] {names.trial(job)}: {told}")
-        for name, seconds in vigil.silent(running).items():
+        for name, seconds in watchdog.silent(running).items():
             why = f"no sign of life for {seconds:.0f} s while it was measured"
             advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
             if not pool.abandon(name, f"{why}: {advice}"):

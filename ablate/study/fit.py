@@ -14,7 +14,7 @@ from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.probe import Probe
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 MOST_TOLD = 8  # of many candidates that fail, as in a large grid
 
@@ -25,7 +25,7 @@ class Fit:
 
     catalog: Catalog
     data: Data
-    setting: Setting
+    setting: InputSpec
 
     def compose(self, spec: Mapping[str, Any], path: Path = ()) -> Candidate:
         """The candidate. Raises SpecError for wrong fields, and for components that do not go together."""
@@ -60,7 +60,7 @@ class Fit:
                     problems.append(Problem(path, message))
         return problems
 
-    def _settings(self, evaluation: Evaluation) -> dict[str, Setting]:
+    def _settings(self, evaluation: Evaluation) -> dict[str, InputSpec]:
         """{kind: what it sees} of those that see images where the network sees latents."""
         autoencoder = evaluation.autoencoder
         if autoencoder is None or autoencoder.refuse(self.setting) is not None:

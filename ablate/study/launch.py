@@ -15,7 +15,7 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
-from ablate.engine import Engine, Outcome, Plan, Progress, Vigil
+from ablate.engine import Engine, Outcome, Plan, Progress, Watchdog
 from ablate.errors import InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.kinds.executor import Executor
@@ -194,11 +194,11 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         folder=folder,
         space=loaded.space,
         design=loaded.study.design,
-        question=loaded.question,
+        trial_settings=loaded.trial_settings,
         objectives=loaded.objectives,
         constraints=loaded.constraints,
         candidate=loaded.candidate,
-        flops=partial(flops_of, loaded.question),
+        flops=partial(flops_of, loaded.trial_settings),
         plugins=loaded.catalog.plugins,
         device=device,
         cache=cache_folder(),
@@ -232,7 +232,7 @@ def _run(
         with doing(f"starting the executor {executor.name!r}", 12):
             started = executor.start("ablate.worker.trial_run:run", plan.device)
         with started as pool:
-            outcome = Engine(plan, pool, look, Vigil(executor.patience)).run()
+            outcome = Engine(plan, pool, look, Watchdog(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong
             write_tables(plan.folder)

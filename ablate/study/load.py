@@ -13,7 +13,7 @@ from typing import Any
 from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.names import Names
 from ablate.candidates.space import Space
-from ablate.candidates.trial import Constraint, Objective, Question
+from ablate.candidates.trial import Constraint, Objective, TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, Entry, catalog, unavailable
@@ -41,7 +41,7 @@ class LoadedStudy:
     document: Document
     catalog: Catalog
     space: Space
-    question: Question
+    trial_settings: TrialSettings
     root: Path  # the folder from which paths in it go out
     baseline: Assignment  # the base's own labels, at every dimension that it has
     objectives: tuple[Objective, ...]
@@ -50,7 +50,7 @@ class LoadedStudy:
     def candidate(self, assignment: Assignment) -> Candidate:
         """The candidate of an assignment. Raises SpecError for what does not fit together."""
         spec = self.space.apply(assignment)
-        fit = Fit(self.catalog, self.question.data, self.question.setting)
+        fit = Fit(self.catalog, self.trial_settings.data, self.trial_settings.setting)
         if self.study.match is None:
             return fit.compose(spec)
         try:
@@ -77,8 +77,8 @@ class LoadedStudy:
 
     def sources(self, candidate: Candidate) -> dict[str, Any]:
         """What the jobs of a candidate carry: the source that they need."""
-        question = self.question
-        wholes = (candidate, question.data, question.evaluation, *question.probes)
+        settings = self.trial_settings
+        wholes = (candidate, settings.data, settings.evaluation, *settings.probes)
         found = sources.of((part for whole in wholes for _, part in whole.parts()), self.catalog)
         return {"hashes": provenance.SCHEME, "sources": found}
 
@@ -160,8 +160,8 @@ def load_study(
         raise _refusal(document, wrong)
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
-    question = Question(study.data, setting, study.budget, study.evaluate, matched, study.probes)
-    return LoadedStudy(study, document, found, space, question, root, baseline, objectives, constraints)
+    settings = TrialSettings(study.data, setting, study.budget, study.evaluate, matched, study.probes)
+    return LoadedStudy(study, document, found, space, settings, root, baseline, objectives, constraints)
 
 
 def _is_study(document: Document) -> None:

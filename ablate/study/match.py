@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from ablate.candidates.candidate import Candidate, cost_of
 from ablate.errors import Problem, SpecError
-from ablate.spec.component import Config, Resolver, Setting
+from ablate.spec.component import Config, InputSpec, Resolver
 from ablate.spec.explain import short
 from ablate.spec.fields import find_field, get, put, why_not
 
@@ -51,7 +51,7 @@ class Match(Config):
         self,
         spec: Mapping[str, Any],
         base: Mapping[str, Any],
-        setting: Setting,
+        setting: InputSpec,
         resolver: Resolver,
         compose: Callable[[Mapping[str, Any]], Candidate],
     ) -> Candidate:

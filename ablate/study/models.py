@@ -10,7 +10,7 @@ from ablate.candidates.candidate import Candidate, compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
 from ablate.runtime.isolation import isolated
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.study.yaml import Document, read
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def composed(
     shape: tuple[int, int, int] | None,
     classes: int | None,
     plugins: tuple[str, ...],
-) -> tuple[Candidate, Setting]:
+) -> tuple[Candidate, InputSpec]:
     """The candidate and what its network sees. Raises InputError for what a study would refuse."""
     where = None
     if isinstance(candidate, str | Path):
@@ -72,7 +72,8 @@ def composed(
     wanted = shape or own_shape
     if wanted is None or len(wanted) != 3:
         raise InputError("which shape? Give shape=(channels, height, width)", where)
-    setting = Setting((int(wanted[0]), int(wanted[1]), int(wanted[2])), classes if classes is not None else own_classes)
+    shape_ = (int(wanted[0]), int(wanted[1]), int(wanted[2]))
+    setting = InputSpec(shape_, classes if classes is not None else own_classes)
     made = compose(spec, catalog(plugins))
     problems = misfits(made, None, setting, provided={"labels"} if setting.classes else ())
     if own_shape is not None:  # a known network: what its training or its data would bring is not in its file

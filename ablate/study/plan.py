@@ -85,7 +85,7 @@ def candidate_called(loaded: LoadedStudy, name: str | None) -> tuple[str, Candid
 
 def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
     candidate = loaded.candidate(assignment)
-    question = loaded.question
+    settings = loaded.trial_settings
     numbers: dict[str, Any] = dict.fromkeys(
         ("params", "gflops", "macs", "sample_gflops", "memory_bytes", "seconds", "images")
     )
@@ -98,37 +98,37 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
         failure = blamed(error)
     return {
         **{f"c.{path}": label for path, label in assignment.items()},
-        **{f"match.{path}": size for path, size in question.size(candidate).items()},
+        **{f"match.{path}": size for path, size in settings.size(candidate).items()},
         **numbers,
         "seeds": loaded.study.design.seeds,
         **({"first_seed": first} if (first := loaded.study.design.first_seed) else {}),
-        "config_hash": question.digest(candidate),
+        "config_hash": settings.digest(candidate),
         "failure": failure,
     }
 
 
 def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str, Any]:
-    question = loaded.question
-    cost = question.cost(candidate)
-    images = question.budget.images_for(candidate.batch, cost.gflops)
+    settings = loaded.trial_settings
+    cost = settings.cost(candidate)
+    images = settings.budget.images_for(candidate.batch, cost.gflops)
     return {
         "params": cost.params,
         "gflops": cost.gflops,
         "macs": cost.macs,
-        "sample_gflops": sample_gflops(candidate, question.setting, cost.gflops),
-        "memory_bytes": memory_bytes(candidate, question.setting, device),
+        "sample_gflops": sample_gflops(candidate, settings.setting, cost.gflops),
+        "memory_bytes": memory_bytes(candidate, settings.setting, device),
         "seconds": _seconds(loaded, candidate, cost, images, device),
         "images": images,
     }
 
 
 def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int | None, device: str) -> float:
-    question = loaded.question
-    samples = question.evaluation.samples
+    settings = loaded.trial_settings
+    samples = settings.evaluation.samples
     if images is None:
-        assert question.budget.minutes is not None
-        return 60 * question.budget.minutes + seconds(candidate, question.setting, cost.macs, 0, samples, device)
-    return seconds(candidate, question.setting, cost.macs, images, samples, device)
+        assert settings.budget.minutes is not None
+        return 60 * settings.budget.minutes + seconds(candidate, settings.setting, cost.macs, 0, samples, device)
+    return seconds(candidate, settings.setting, cost.macs, images, samples, device)
 
 
 def _space(loaded: LoadedStudy) -> Iterator[tuple[str, list[Any] | Mapping[str, Any]]]:

@@ -19,7 +19,7 @@ STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400
 
 def check_sampling(loaded: LoadedStudy) -> list[str]:
     """A line for each way to sample of a study that puts Gaussian samples off by more than 2 %: see `told`."""
-    return told((candidate for candidate, _ in candidates(loaded)), loaded.question.data)
+    return told((candidate for candidate, _ in candidates(loaded)), loaded.trial_settings.data)
 
 
 def told(of: Iterable[Candidate], data: Data) -> list[str]:

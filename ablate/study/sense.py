@@ -69,26 +69,26 @@ def _ranges(loaded: LoadedStudy) -> Iterator[str]:
 
 def _few(loaded: LoadedStudy) -> Iterator[str]:
     """Fewer samples than classes."""
-    classes, samples = loaded.question.setting.classes, loaded.question.evaluation.samples
-    if classes is not None and samples < classes and loaded.question.evaluation.metrics:
+    classes, samples = loaded.trial_settings.setting.classes, loaded.trial_settings.evaluation.samples
+    if classes is not None and samples < classes and loaded.trial_settings.evaluation.metrics:
         yield f"evaluate.samples: {samples} samples of {classes} classes: some classes have none"
 
 
 def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:
     """What components say of themselves, and a budget that is shorter than a step."""
-    question, study = loaded.question, loaded.study
-    budget, batch = question.budget, candidate.batch
+    settings, study = loaded.trial_settings, loaded.study
+    budget, batch = settings.budget, candidate.batch
     gflops = 1.0
     if budget.train_gflops is not None:
         try:
-            gflops = question.cost(candidate).gflops
+            gflops = settings.cost(candidate).gflops
         except Exception:  # noqa: BLE001 - a network that cannot be built is told elsewhere
             return
         if budget.train_gflops < 3 * gflops * batch:
             yield f"budget: {budget.train_gflops:g} Gflops are less than a step of {batch} images; one step is trained"
     if budget.images is not None and budget.images < batch:
         yield f"budget: {budget.images} images are less than a step; one step of {batch} is trained"
-    course = Course(question.setting, batch, budget.images_for(batch, gflops), question.evaluation.samples)
+    course = Course(settings.setting, batch, budget.images_for(batch, gflops), settings.evaluation.samples)
     held: list[Config] = [candidate, study.data, study.evaluate, *study.probes]
     for part in (part for one in held for _, part in one.parts()):
         for sentence in part.idle(course):
@@ -142,7 +142,7 @@ def _unread(loaded: LoadedStudy, known: Sequence[Candidate]) -> Iterator[str]:
 
 def _without_effect(loaded: LoadedStudy, known: Sequence[tuple[Assignment, Candidate]]) -> Iterator[str]:
     """Paths of `vary` under which all candidates are one and the same."""
-    hashes = [(dict(assignment), loaded.question.digest(candidate)) for assignment, candidate in known]
+    hashes = [(dict(assignment), loaded.trial_settings.digest(candidate)) for assignment, candidate in known]
     for d in loaded.space.dimensions:
         groups: dict[frozenset[tuple[str, str]], list[str]] = defaultdict(list)
         for assignment, found in hashes:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 
 from ablate.errors import SpecError
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.testing.case import OURS, Case, Check, NotApplicable, search_values
 from ablate.testing.elsewhere import digest_elsewhere, needs_torch
 
 NOBODY = "no_such_field_at_all"
-SETTINGS = [Setting((1, 8, 8), 10), Setting((3, 32, 32), None), Setting((4, 7, 5), 1000)]
+SETTINGS = [InputSpec((1, 8, 8), 10), InputSpec((3, 32, 32), None), InputSpec((4, 7, 5), 1000)]
 
 
 def makes_from_defaults(case: Case) -> None:

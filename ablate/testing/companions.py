@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Denoised, Level
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import BATCH, STEPS, batch
 
-SETTINGS = [Setting((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1)]
+SETTINGS = [InputSpec((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1)]
 
 
 def trains_its_companion(case: Case) -> None:
@@ -64,7 +64,7 @@ def moves_image_and_noise_together(case: Case) -> None:
         assert torch.allclose(alone.x0, moved.x0[:1], atol=1e-3), "depends on the rest of the batch"
 
 
-def _part(case: Case) -> tuple[TrainedGuidance, Setting]:
+def _part(case: Case) -> tuple[TrainedGuidance, InputSpec]:
     part = case.component
     if not isinstance(part, TrainedGuidance):
         raise NotApplicable("it has no companion")

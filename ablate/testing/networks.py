@@ -15,7 +15,7 @@ from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.runtime.randomness import seed_all
-from ablate.spec.component import Setting, slot_kind
+from ablate.spec.component import InputSpec, slot_kind
 from ablate.testing.case import SEED, Case, Check, NotApplicable, clash
 from ablate.testing.small import settle, shrink
 
@@ -24,7 +24,7 @@ STEPS = 8
 BF16 = 0.05  # relative distance in bfloat16, whose numbers have 8 bits
 
 
-def subject(case: Case) -> tuple[Backbone, Setting]:
+def subject(case: Case) -> tuple[Backbone, InputSpec]:
     """The backbone to be looked at, small, and data for it: the component itself, or one that has a place for it."""
     component = case.component
     if isinstance(component, Backbone):
@@ -56,13 +56,13 @@ def hosts(case: Case) -> Iterator[Backbone]:
                 yield made
 
 
-def begin(backbone: Backbone, setting: Setting, seed: int = 0) -> nn.Module:
+def begin(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
     """The network with its initial weights."""
     seed_all(SEED + seed)
     return backbone.build(setting)
 
 
-def live(backbone: Backbone, setting: Setting, seed: int = 0) -> nn.Module:
+def live(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
     """The network somewhere in training: every weight moved, so that nothing is still switched off by a zero."""
     network = begin(backbone, setting, seed).eval()
     generator = torch.Generator().manual_seed(seed + 1)
@@ -72,7 +72,7 @@ def live(backbone: Backbone, setting: Setting, seed: int = 0) -> nn.Module:
     return network
 
 
-def batch(setting: Setting, count: int = BATCH, seed: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
+def batch(setting: InputSpec, count: int = BATCH, seed: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
     """Noisy images (B, C, H, W), labels of the noise level (B,), and class labels (B,) without the null class."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, *setting.shape, generator=generator)
@@ -118,7 +118,7 @@ def gives_the_shape(case: Case) -> None:
         made = shrink(backbone, setting, like if type(like) is type(backbone) else None)
         channels, height, width = setting.shape
         outputs = 2 * channels if "learned_variance" in backbone.provides() else channels
-        for data in (setting, Setting(setting.shape, None)):
+        for data in (setting, InputSpec(setting.shape, None)):
             network = live(made, data)
             for count in (1, 3):
                 with torch.no_grad():
@@ -153,7 +153,7 @@ def trains(case: Case) -> None:
     assert losses[-1] < losses[0], f"the loss does not fall in {STEPS} steps: {losses[0]:.4g} to {losses[-1]:.4g}"
 
 
-def _of_the_variance(name: str, network: nn.Module, backbone: Backbone, setting: Setting) -> bool:
+def _of_the_variance(name: str, network: nn.Module, backbone: Backbone, setting: InputSpec) -> bool:
     """Whether a parameter serves the learned variance alone, which the loss above does not train."""
     if "learned_variance" not in backbone.provides():
         return False

@@ -10,16 +10,16 @@ from ablate.candidates.candidate import cost_of
 from ablate.candidates.flops import Cost
 from ablate.errors import Path
 from ablate.kinds.backbone import Backbone
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 from ablate.testing.case import NotApplicable
 
 ENOUGH = 2_000_000  # parameters and multiply-accumulates of a network that is small
 LIKE = 10  # times as much, for one that is made as small as another of its class
 LEAST = 2  # of any whole number: one layer, head or step may hide what happens between two
-SETTINGS = [Setting((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1, 4)]
+SETTINGS = [InputSpec((channels, side, side), 3) for side in (8, 16, 32, 64) for channels in (3, 1, 4)]
 
 
-def settle(backbone: Backbone) -> Setting:
+def settle(backbone: Backbone) -> InputSpec:
     """The smallest data on which a backbone works."""
     refusals = []
     for setting in SETTINGS:
@@ -31,7 +31,7 @@ def settle(backbone: Backbone) -> Setting:
 
 
 @lru_cache(maxsize=64)
-def shrink(backbone: Backbone, setting: Setting, like: Backbone | None = None) -> Backbone:
+def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None) -> Backbone:
     """The backbone with its whole numbers, and those of what it holds, halved in turn.
 
     As long as that makes it cheaper, and it still works.
@@ -85,7 +85,7 @@ def _changed(held: Any, path: Path, value: int) -> Any:
     return made
 
 
-def _with(backbone: Backbone, setting: Setting, numbers: Mapping[Path, int]) -> Backbone | None:
+def _with(backbone: Backbone, setting: InputSpec, numbers: Mapping[Path, int]) -> Backbone | None:
     """The backbone with other numbers; None where it does not work, whichever way it says so."""
     try:
         made = backbone

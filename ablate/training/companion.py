@@ -13,7 +13,7 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
 from ablate.kinds.process import Process
 from ablate.runtime.randomness import seed_everything
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.training.checkpoint import flatten_optimizer, restore_optimizer
 
 MEMORY = 0.99  # of the loss that is recorded, a step
@@ -23,7 +23,7 @@ class CompanionLearner:
     """A guidance's companion and its optimizer. It sees each batch that the main network has seen."""
 
     def __init__(
-        self, guidance: TrainedGuidance, process: Process, setting: Setting, seed: int, device: torch.device
+        self, guidance: TrainedGuidance, process: Process, setting: InputSpec, seed: int, device: torch.device
     ) -> None:
         self.guidance = guidance
         self.process = process

@@ -13,7 +13,7 @@ LAST = 5  # finite steps that are told where the next one is not
 MOST_SKIPS = 50  # in a row: by then the loss scale has fallen by 1e15, and it is not the scale
 
 
-class Vitals:
+class TrainingHealth:
     """Fed with every step's numbers; part of a checkpoint, so that an interruption changes nothing."""
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.kinds.data import Dataset
-from ablate.runtime.randomness import Draws
+from ablate.runtime.randomness import RandomStreams
 
 RESIDENT = 2 * 2**30  # bytes of images that are kept on the device; more stay in their memory-mapped file
 LOOKED_AT, VALUES = 10_000, 2**26  # images, and numbers of them, from which their root mean square is measured
@@ -38,7 +38,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.stored)
 
-    def take(self, index: Tensor, draws: Draws | None = None, first: int = 0) -> Tensor:
+    def take(self, index: Tensor, draws: RandomStreams | None = None, first: int = 0) -> Tensor:
         """(B, C, H, W) fp32: pixels in [-1, 1], or latents after shift and scale.
 
         What is random (which ones are mirrored, latents drawn from mean and deviation) follows from

@@ -16,9 +16,9 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import watched
-from ablate.runtime.randomness import Draws, seed_everything
+from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import blocks, recomputed
-from ablate.spec.component import Component, Setting
+from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
@@ -36,7 +36,7 @@ class Step(NamedTuple):
     companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
 
 
-def new_network(candidate: Candidate, setting: Setting, seed: int, device: torch.device) -> nn.Module:
+def new_network(candidate: Candidate, setting: InputSpec, seed: int, device: torch.device) -> nn.Module:
     """The network of a candidate as it is before the first step of the trial with that seed."""
     seed_everything(seed, "weights", 0)
     network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
@@ -47,7 +47,13 @@ class Learner:
     """A candidate's network, optimizer and averages, and how far they have come."""
 
     def __init__(
-        self, candidate: Candidate, setting: Setting, images: Images, seed: int, device: torch.device, micro: int | None
+        self,
+        candidate: Candidate,
+        setting: InputSpec,
+        images: Images,
+        seed: int,
+        device: torch.device,
+        micro: int | None,
     ) -> None:
         self.candidate = candidate
         self.setting = setting
@@ -75,7 +81,7 @@ class Learner:
         with watched(f"{called(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
         self._recomputed = blocks(self.network) if candidate.recompute else []
-        self.draws = Draws(seed, device)
+        self.draws = RandomStreams(seed, device)
         self.steps_done = 0
 
     @property

@@ -19,7 +19,7 @@ from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.checkpoint import newest, save
 from ablate.training.divergence import examine, weight_norm
-from ablate.training.health import MOST_SKIPS, Curve, Vitals
+from ablate.training.health import MOST_SKIPS, Curve, TrainingHealth
 from ablate.training.learner import Learner, Step
 from ablate.training.probing import Probing
 from ablate.training.snapshots import Snapshots
@@ -58,13 +58,13 @@ class Training:
         self.probing = probing or Probing((), 0)
         self._memory = memory
         self.curve = Curve()
-        self.vitals = Vitals()
+        self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
         self.snapshots = Snapshots(folder / "snapshots")
         self.learner, facts = self._resumed()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
-            self.vitals = Vitals(facts.get("vitals"))
+            self.health = TrainingHealth(facts.get("vitals"))
             self.probing.load(facts.get("probes"))
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
@@ -185,7 +185,7 @@ class Training:
         ]
         values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
         for step, (loss, norm, after, beside) in zip(waiting, values, strict=True):
-            well = self.vitals.take(step.number, loss, norm, self.learner.scaler.is_enabled())
+            well = self.health.take(step.number, loss, norm, self.learner.scaler.is_enabled())
             if not (well and math.isfinite(beside)):
                 self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
@@ -205,9 +205,9 @@ class Training:
             self.pause()
         norm = weight_norm(self.learner.network)
         found = examine(self.learner).record()
-        if self.vitals.stuck:
+        if self.health.stuck:
             found["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
-        return {"step": bad.number, "images": bad.images, **found, "last": self.vitals.last, "weight_norm": norm}
+        return {"step": bad.number, "images": bad.images, **found, "last": self.health.last, "weight_norm": norm}
 
     def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
         """A learner that stands where the newest good checkpoint left off, and what that knew."""
@@ -229,7 +229,7 @@ class Training:
                 {
                     "curve": self.curve.state(),
                     "seconds": self.seconds,
-                    "vitals": self.vitals.state(),
+                    "vitals": self.health.state(),
                     "probes": self.probing.state(),
                     "sources": self._sources,
                     "trial": self._folder.name,

@@ -20,7 +20,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
 from ablate.runtime.recompute import blocks, recomputed
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 META = torch.device("meta")
 Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -50,7 +50,7 @@ class Footprint:
         return max(parts, self.peak) + WORKSPACE
 
 
-def footprint(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> Footprint:
+def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> Footprint:
     """The memory of training a candidate on a kind of device (`cpu`, `cuda`).
 
     micro: images a forward pass; None: as the candidate says.
@@ -58,7 +58,7 @@ def footprint(candidate: Candidate, setting: Setting, device: str, micro: int | 
     return _played(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
 
 
-def estimated(candidate: Candidate, setting: Setting, device: str, micro: int | None = None) -> int | None:
+def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
     """The footprint's total, bytes; None where a plugin's code does not run on the meta device."""
     try:
         return footprint(candidate, setting, device, micro).total
@@ -67,12 +67,12 @@ def estimated(candidate: Candidate, setting: Setting, device: str, micro: int | 
 
 
 @lru_cache(maxsize=256)
-def _played(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
+def _played(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with isolated():
         return _played_once(candidate, setting, device, micro)
 
 
-def _played_once(candidate: Candidate, setting: Setting, device: str, micro: int) -> Footprint:
+def _played_once(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with META:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()
@@ -120,7 +120,7 @@ def _pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.d
     return saved
 
 
-def _inputs(setting: Setting, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
     labels = None if setting.classes is None else torch.empty(count, dtype=torch.int64, device=META)
     return torch.empty(count, *setting.shape, device=META), torch.empty(count, device=META), labels
 
@@ -148,7 +148,7 @@ def _averages(candidate: Candidate, network: nn.Module) -> int:
     return _bytes(average.state().values())
 
 
-def _companion(candidate: Candidate, setting: Setting) -> int:
+def _companion(candidate: Candidate, setting: InputSpec) -> int:
     guidance = candidate.guidance
     if not isinstance(guidance, TrainedGuidance):
         return 0

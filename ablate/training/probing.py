@@ -11,7 +11,7 @@ import torch
 
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
-from ablate.runtime.randomness import Draws, mix
+from ablate.runtime.randomness import RandomStreams, mix
 from ablate.training.learner import Learner
 
 HELD = 128  # images of the held batch
@@ -154,7 +154,7 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
 
     The same for all candidates of a seed, whatever levels they train on.
     """
-    draws = Draws(mix(seed, "probe", 0), learner.device)
+    draws = RandomStreams(mix(seed, "probe", 0), learner.device)
     index = draws.order(0, count, len(learner.data))
     x0 = learner.data.take(index)
     t = (torch.arange(count, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS

@@ -110,13 +110,13 @@ def _run(job: Job, stop: Stop) -> Report:
             sweep(folder)
             (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
             write_json(folder / "job.json", sealed(job), durable=False)
-            record = records.write(folder, Segment(job, folder, stop).run())
+            record = records.write(folder, TrialRun(job, folder, stop).run())
             (folder / "progress.json").unlink(missing_ok=True)
     status = "diverged" if record["state"] == records.DIVERGED else "done"
     return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
 
 
-class Segment:
+class TrialRun:
     """One job with everything it needs in memory."""
 
     def __init__(self, job: Job, folder: Path, stop: Stop) -> None:
@@ -171,7 +171,7 @@ class Segment:
                     "message": str(error),
                     "log_snr": None,
                     "worst": [],
-                    "last": training.vitals.last,
+                    "last": training.health.last,
                     "weight_norm": weight_norm(learner.network),
                 }
         measuring = time.monotonic() - begun
@@ -208,7 +208,7 @@ class Segment:
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
             **({"noise": self.noise} if self.noise is not None else {}),
-            **({"skipped_steps": training.vitals.skipped} if learner.scaler.is_enabled() else {}),
+            **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import ablate
 from ablate.candidates.flops import measure
 from ablate.errors import InputError
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.study.yaml import read
 
 MODELS = Path(__file__).parents[2] / "studies" / "models"
@@ -75,7 +75,7 @@ class Mixed(nn.Module):
 def test_counts_by_hand_and_as_torch_counts():
     with torch.device("meta"):
         network = Mixed()
-    cost = measure(network, Setting((3, 4, 4), None))
+    cost = measure(network, InputSpec((3, 4, 4), None))
     conv, attention, out = 16 * 8 * 3 * 9, 2 * 2 * 16 * 16 * 8, 16 * 3 * 8
     norms = 16 * 8 * 4  # one group norm, two layer norms, one RMS norm
     assert cost.macs == conv + attention + out

@@ -6,9 +6,9 @@ from ablate.candidates.candidate import cost_of, meta_network
 from ablate.candidates.network import fold, layers
 from ablate.discovery.catalog import catalog
 from ablate.kinds.backbone import Backbone
-from ablate.spec.component import Setting, create
+from ablate.spec.component import InputSpec, create
 
-SETTING = Setting((1, 16, 16), 10)
+SETTING = InputSpec((1, 16, 16), 10)
 BACKBONES = [
     {"type": "dit", "patch": 4, "depth": 3, "width": 24, "heads": 2, "learned_sigma": False},
     {"type": "uvit", "patch": 4, "depth": 3, "width": 24, "heads": 2},

@@ -7,13 +7,13 @@ import pytest
 from ablate.candidates.candidate import compose
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.discovery.catalog import catalog
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 
 def cost(guidance: Any, **solver: Any) -> float:
     spec = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1}, "target": "v"}
     spec |= {"schedule": "cosine", "guidance": guidance, "solver": {"steps": 10, **solver}}
-    found = sample_gflops(compose(spec, catalog()), Setting((1, 16, 16), 10), 1.0)
+    found = sample_gflops(compose(spec, catalog()), InputSpec((1, 16, 16), 10), 1.0)
     assert found is not None
     return found
 
@@ -28,7 +28,7 @@ def test_guidance_and_evaluations_are_not_free():
 
 def test_nothing_is_said_where_the_network_cannot_be_counted():
     candidate = compose({"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1}}, catalog())
-    assert sample_gflops(candidate, Setting((1, 16, 16), None), None) is None
+    assert sample_gflops(candidate, InputSpec((1, 16, 16), None), None) is None
 
 
 @pytest.mark.parametrize("name", ["cfg", "none"])

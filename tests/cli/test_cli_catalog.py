@@ -89,8 +89,8 @@ def test_show_of_a_kind_and_of_nothing(within):
 def test_every_type_that_a_kinds_methods_speak_in_is_described():
     spoken = {cls.__name__ for kind in catalog().kinds() for cls in interface.types(catalog().kind(kind))}
     assert spoken >= {
-        *("Context", "Site", "Modulation", "Setting", "Level", "State", "Point", "Denoised", "Dataset", "Measurement"),
-        *("Dimension", "Pool", "Readings", "Seen", "Noised", "Process"),
+        *("Context", "Site", "Modulation", "InputSpec", "Level", "State", "Point", "Denoised", "Dataset"),
+        *("Measurement", "Dimension", "Pool", "Readings", "Seen", "Noised", "Process"),
     }
 
 

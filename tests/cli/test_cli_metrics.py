@@ -15,7 +15,7 @@ from command_line import HERE, ablate
 from pictures_for_tests import noise, png, write_folder, write_zip
 
 from ablate.discovery.catalog import catalog
-from ablate.evaluation.metric_evaluator import Judge
+from ablate.evaluation.metric_evaluator import MetricEvaluator
 from ablate.kinds.data import Dataset
 
 TINY = HERE / "plugins" / "tiny.py"
@@ -51,7 +51,7 @@ def test_folder_zip_and_npz_give_the_numbers_of_a_study(sets, measure):
     assert rows[0] == rows[1]  # the same pixels are the same reference, in whatever they lie
     known = catalog((str(TINY),))
     metrics = [known.create("metric", {"type": n, "features": "pixels"}) for n in ("fd", "kid", "precision_recall")]
-    judge = Judge(metrics, Dataset(real[:0], None, real, None, None, "x"), place / "own", torch.device("cpu"))
+    judge = MetricEvaluator(metrics, Dataset(real[:0], None, real, None, None, "x"), place / "own", torch.device("cpu"))
     judge.see(torch.from_numpy(made))
     for row, own in zip(rows[0], judge.values(30), strict=True):
         assert row["value"] == pytest.approx(own["value"], rel=1e-12) and row["metric"] == own["metric"]

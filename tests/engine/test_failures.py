@@ -16,8 +16,8 @@ from studies_for_tests import Driver, ledger, marks, search, study, trials
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
-from ablate.candidates.trial import Question
-from ablate.engine import Engine, Vigil, loop
+from ablate.candidates.trial import TrialSettings
+from ablate.engine import Engine, Watchdog, loop
 from ablate.engine.ledger import WORST
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
@@ -74,13 +74,13 @@ def test_a_network_that_takes_long_to_build_is_named_while_it_does(
         said.append(line)
         told.set()
 
-    def slow(question: Question, candidate: Candidate) -> Cost:
+    def slow(trial_settings: TrialSettings, candidate: Candidate) -> Cost:
         if candidate.backbone.width == 8:
             assert told.wait(60), "nothing was said"
         raise ValueError("a wire is loose")
 
     monkeypatch.setattr(patient, "SECONDS", 0.001)
-    monkeypatch.setattr(Question, "cost", slow)
+    monkeypatch.setattr(TrialSettings, "cost", slow)
     plan = dataclasses.replace(plan_of(driver.loaded, tmp_path, "cpu"), say=say)
     with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         assert Engine(plan, pool).run().failed > 0
@@ -196,9 +196,9 @@ def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
     hang = {"type": "probe", "trap": "hang", "once": str(hung)}
     spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
     looks = count()
-    vigil = Vigil(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
+    watchdog = Watchdog(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
     with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
-        driver = Driver(tmp_path / "study", spec, pool, vigil)
+        driver = Driver(tmp_path / "study", spec, pool, watchdog)
         outcome = driver.run()
     assert (outcome.measured, outcome.failed) == (1, 3)
     failures = {f["choices"]["backbone"]: f for f in trials(tmp_path / "study", "failure.json").values()}
@@ -215,24 +215,24 @@ def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
 
 def test_silence_is_counted_from_a_workers_first_sign(tmp_path: Path) -> None:
     now = [0.0]
-    vigil, jobs = Vigil(60.0, lambda: now[0]), {"one": {"job": "one", "folder": str(tmp_path)}}
+    watchdog, jobs = Watchdog(60.0, lambda: now[0]), {"one": {"job": "one", "folder": str(tmp_path)}}
     (tmp_path / "progress.json").write_text("of an earlier run")
-    vigil.begun(jobs["one"])
+    watchdog.begun(jobs["one"])
     now[0] = 1e6
-    assert vigil.silent(jobs) == {}  # it waits for a worker
+    assert watchdog.silent(jobs) == {}  # it waits for a worker
     (tmp_path / "job.json").write_text("{}")
     now[0] += 50
-    assert vigil.silent(jobs) == {}
+    assert watchdog.silent(jobs) == {}
     now[0] += 59
-    assert vigil.silent(jobs) == {}
+    assert watchdog.silent(jobs) == {}
     (tmp_path / "progress.json").unlink()
     (tmp_path / "progress.json").write_text("of this run")
     now[0] += 59
-    assert vigil.silent(jobs) == {}
+    assert watchdog.silent(jobs) == {}
     now[0] += 61
-    assert vigil.silent(jobs) == {"one": 61}
-    assert vigil.silent(jobs) == {}  # said once
-    assert Vigil(None).silent(jobs) == {}
+    assert watchdog.silent(jobs) == {"one": 61}
+    assert watchdog.silent(jobs) == {}  # said once
+    assert Watchdog(None).silent(jobs) == {}
 
 
 # --- memory --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ablate.api import Denoised, Setting, Solver, State
+from ablate.api import Denoised, InputSpec, Solver, State
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.measure import Sampler
@@ -109,7 +109,7 @@ def test_samples_start_from_the_noise_of_the_level_at_which_the_grid_begins(sigm
     spec = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 32, "heads": 2}}
 
     candidate = compose({**spec, "schedule": "edm", "target": "x0", "solver": solver}, catalog())
-    setting = Setting((1, 8, 8), None)
+    setting = InputSpec((1, 8, 8), None)
     sampler = Sampler(candidate, candidate.process(0.25), setting, 0, torch.device("cpu"))
     (pixels, _), *_ = sampler.batches(Exact(), {}, 400, 400)
     found = float((pixels.float() / 127.5 - 1).std())

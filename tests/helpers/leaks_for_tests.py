@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.api import Backbone, Setting
+from ablate.api import Backbone, InputSpec
 
 
 def leak(what: str) -> None:
@@ -39,7 +39,7 @@ class Leaky(Backbone):
     what: str = "nothing"
     when: str = "build"  # or `train`: in a forward pass, never on the meta device
 
-    def build(self, setting: Setting) -> Any:
+    def build(self, setting: InputSpec) -> Any:
         import torch
         from torch import nn
 

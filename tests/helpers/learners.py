@@ -2,14 +2,14 @@
 
 import torch
 
-from ablate.api import Setting
+from ablate.api import InputSpec
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
 from ablate.training.learner import Images, Learner
 
 CPU = torch.device("cpu")
-SETTING = Setting((1, 8, 8), 2)
+SETTING = InputSpec((1, 8, 8), 2)
 
 
 def images() -> Images:

@@ -20,8 +20,8 @@ from ablate.api import (
     Design,
     Dimension,
     Extent,
+    InputSpec,
     Range,
-    Setting,
     When,
     slot,
 )
@@ -41,8 +41,8 @@ class ToyData(Data):
     def provides(self) -> frozenset[str]:
         return frozenset({"labels"} if self.labelled else ())
 
-    def setting(self) -> Setting:
-        return Setting((1, self.size, self.size), 4 if self.labelled else None)
+    def setting(self) -> InputSpec:
+        return InputSpec((1, self.size, self.size), 4 if self.labelled else None)
 
     def load(self, cache: Path) -> Dataset:
         images = np.zeros((8, 1, self.size, self.size), np.uint8)
@@ -64,12 +64,12 @@ class ToyTokens(Backbone):
     def provides(self) -> frozenset[str]:
         return frozenset({"null_class", "tokens"})
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         if setting.shape[1] % self.patch:
             return f"patch {self.patch} does not divide {setting.shape[1]} pixels; choose a divisor"
         return None
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         from torch import nn
 
         class Net(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ablate.api import Backbone, Choice, Data, Dataset, Features, Range, Setting
+from ablate.api import Backbone, Choice, Data, Dataset, Features, InputSpec, Range
 
 Refusals = Literal["none", "raise", "full", "crowded", "build", "loss_nan", "sample_nan"]
 Deaths = Literal["kill", "interrupt", "segfault", "hang"]
@@ -40,7 +40,7 @@ class Middle(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self, probe: Probe, setting: Setting) -> None:
+    def __init__(self, probe: Probe, setting: InputSpec) -> None:
         super().__init__()
         channels = setting.shape[0]
         self.probe = probe
@@ -118,7 +118,7 @@ class Probe(Backbone):
     def provides(self) -> frozenset[str]:
         return frozenset({"null_class"})
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         if self.trap == "build":
             raise ZeroDivisionError("heads do not divide nought")
         return Network(self, setting)
@@ -129,8 +129,8 @@ class Unreadable(Data):
 
     name = "unreadable"
 
-    def setting(self) -> Setting:
-        return Setting((1, 8, 8), None)
+    def setting(self) -> InputSpec:
+        return InputSpec((1, 8, 8), None)
 
     def load(self, cache: Path) -> Dataset:
         raise PermissionError("the archive is locked")

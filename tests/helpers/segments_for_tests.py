@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.candidates.candidate import Candidate, compose
-from ablate.candidates.trial import Budget, Evaluation, Question
+from ablate.candidates.trial import Budget, Evaluation, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Data
 from ablate.spec.component import create
@@ -32,14 +32,14 @@ def job(
     folder: Path, made: Candidate, budget: dict[str, Any] | None = None, seed: int = 0, **more: Any
 ) -> dict[str, Any]:
     """What the engine would submit."""
-    question = Question(
+    settings = TrialSettings(
         DATA,
         DATA.setting(),
         Budget(**(budget or {"steps": 12})),
         Evaluation(metrics=(KNOWN.create("metric", {"type": "kid", "features": "pixels"}),), samples=8, previews=4),
     )
-    cost = question.cost(made)
-    jobs = question.jobs(made, seed + 1, {"backbone": "probe"}, (PLUGIN,), folder, cost)
+    cost = settings.cost(made)
+    jobs = settings.jobs(made, seed + 1, {"backbone": "probe"}, (PLUGIN,), folder, cost)
     return {**jobs[seed], "device": "cpu", "cache": str(CACHE), "threads": 1, **more}
 
 

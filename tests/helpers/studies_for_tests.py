@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from segments_for_tests import PLUGIN, timeless
 
-from ablate.engine import Engine, Outcome, Progress, Vigil
+from ablate.engine import Engine, Outcome, Progress, Watchdog
 from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
 from ablate.study.launch import plan_of
@@ -59,12 +59,12 @@ class Driver:
     """Runs a study in a folder as `launch` does, without tables and figures; keeps what was told."""
 
     def __init__(
-        self, folder: Path, spec: Mapping[str, Any], pool: Pool | None = None, vigil: Vigil | None = None
+        self, folder: Path, spec: Mapping[str, Any], pool: Pool | None = None, watchdog: Watchdog | None = None
     ) -> None:
         self.folder = folder
         self.loaded: LoadedStudy = load_study(spec)
         self.pool = pool
-        self.vigil = vigil
+        self.watchdog = watchdog
         self.progress: list[Progress] = []
 
     @property
@@ -74,7 +74,7 @@ class Driver:
     def run(self) -> Outcome:
         plan = plan_of(self.loaded, self.folder, "cpu")
         if self.pool is not None:
-            return Engine(plan, self.pool, self.progress.append, self.vigil).run()
+            return Engine(plan, self.pool, self.progress.append, self.watchdog).run()
         with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
             return Engine(plan, pool, self.progress.append).run()
 

@@ -22,7 +22,7 @@ from ablate.candidates.candidate import BuildError, compose, cost_of
 from ablate.discovery.catalog import catalog
 from ablate.runtime.isolation import Before, GlobalStateError, Turns, isolated, watched
 from ablate.runtime.states import Seed
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 
 LEAKS = str(Path(__file__).parents[1] / "helpers" / "leaks_for_tests.py")
 KINDS = ("dtype", "gradients", "seed", "numpy seed", "python seed", "folder", "environment")
@@ -131,7 +131,7 @@ def test_counting_a_candidate_that_leaks_is_refused_and_leaves_no_trace(what: st
     made = compose({"backbone": {"type": "leaky", "what": what}}, catalog((LEAKS,)))
     before = Before()
     with pytest.raises(BuildError, match=rf"backbone 'leaky', while it is built.*{LEAKS}:\d+"):
-        cost_of(made.backbone, Setting((1, 8, 8), None))
+        cost_of(made.backbone, InputSpec((1, 8, 8), None))
     assert before.changes() == []
 
 

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from ablate.evaluation.labels import sample_labels
 from ablate.kinds.solver import noise_like
-from ablate.runtime.randomness import Draws, SampleGenerator, block_size, mix, seed_everything
+from ablate.runtime.randomness import RandomStreams, SampleGenerator, block_size, mix, seed_everything
 
 CPU = torch.device("cpu")
 
 
-def normal(draws: Draws, stream: str, counter: int) -> torch.Tensor:
+def normal(draws: RandomStreams, stream: str, counter: int) -> torch.Tensor:
     return torch.randn(8, generator=draws.at(stream, counter))
 
 
 def test_entries_do_not_depend_on_what_was_drawn_before() -> None:
-    one, two = Draws(3, CPU), Draws(3, CPU)
+    one, two = RandomStreams(3, CPU), RandomStreams(3, CPU)
     for counter in (5, 2, 9):
         normal(one, "noise", counter)
     torch.rand(3)
@@ -40,7 +40,7 @@ def test_mix_is_the_same_in_every_process() -> None:
 
 
 def test_streams_look_independent() -> None:
-    draws = Draws(0, CPU)
+    draws = RandomStreams(0, CPU)
     values = torch.stack([torch.randn(2000, generator=draws.at("noise", i)) for i in range(6)])
     off = torch.corrcoef(values) - torch.eye(6)
     assert float(off.abs().max()) < 0.1  # 4.5 standard errors
@@ -50,20 +50,20 @@ def test_streams_look_independent() -> None:
 
 @given(st.integers(1, 50), st.lists(st.integers(1, 70), min_size=1, max_size=12), st.integers(0, 5))
 def test_order_is_one_endless_sequence_of_permutations(total: int, counts: list[int], seed: int) -> None:
-    draws, seen = Draws(seed, CPU), []
+    draws, seen = RandomStreams(seed, CPU), []
     for count in counts:
         part = draws.order(len(seen), count, total).tolist()
         assert len(part) == count
         seen.extend(part)
-    assert seen == Draws(seed, CPU).order(0, len(seen), total).tolist()
+    assert seen == RandomStreams(seed, CPU).order(0, len(seen), total).tolist()
     for begin in range(0, len(seen) - total + 1, total):
         assert sorted(seen[begin : begin + total]) == list(range(total))
 
 
 def test_orders_differ_between_seeds_and_epochs() -> None:
-    one = Draws(0, CPU).order(0, 200, 100)
+    one = RandomStreams(0, CPU).order(0, 200, 100)
     assert not torch.equal(one[:100], one[100:])
-    assert not torch.equal(one, Draws(1, CPU).order(0, 200, 100))
+    assert not torch.equal(one, RandomStreams(1, CPU).order(0, 200, 100))
 
 
 def test_global_generator_is_set() -> None:
@@ -77,10 +77,10 @@ def test_global_generator_is_set() -> None:
 @settings(max_examples=30)
 @given(st.integers(0, 300), st.lists(st.integers(1, 200), min_size=1, max_size=5), st.integers(0, 5))
 def test_draws_of_an_image_do_not_depend_on_the_batch_it_comes_in(first: int, sizes: list[int], seed: int) -> None:
-    total, cut = sum(sizes), Draws(seed, CPU)
+    total, cut = sum(sizes), RandomStreams(seed, CPU)
     shape = (total, 2, 3)
-    whole = Draws(seed, CPU).normal("noise", first, shape)
-    levels = Draws(seed, CPU).uniform("levels", first, total, torch.float64)
+    whole = RandomStreams(seed, CPU).normal("noise", first, shape)
+    levels = RandomStreams(seed, CPU).uniform("levels", first, total, torch.float64)
     starts = [first + sum(sizes[:i]) for i in range(len(sizes))]
     parts = [
         (cut.normal("noise", at, (size, 2, 3)), cut.uniform("levels", at, size, torch.float64))
@@ -105,10 +105,10 @@ def test_what_a_solver_draws_for_an_image_does_not_depend_on_the_batch(batch: in
 
 
 def test_two_streams_can_be_held_together() -> None:
-    draws = Draws(0, CPU)
+    draws = RandomStreams(0, CPU)
     one, two = draws.at("noise", 0), draws.at("levels", 0)
-    assert torch.equal(torch.randn(4, generator=one), normal(Draws(0, CPU), "noise", 0)[:4])
-    assert torch.equal(torch.randn(4, generator=two), normal(Draws(0, CPU), "levels", 0)[:4])
+    assert torch.equal(torch.randn(4, generator=one), normal(RandomStreams(0, CPU), "noise", 0)[:4])
+    assert torch.equal(torch.randn(4, generator=two), normal(RandomStreams(0, CPU), "levels", 0)[:4])
 
 
 def test_large_images_come_in_smaller_blocks() -> None:

@@ -15,7 +15,7 @@ import ablate
 from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.trial import Budget, Evaluation
 from ablate.errors import InputError
-from ablate.spec.component import Config, Setting
+from ablate.spec.component import Config, InputSpec
 from ablate.study.load import load_study
 from ablate.study.match import Match
 from ablate.study.schema import Study
@@ -161,7 +161,7 @@ def test_a_network_that_no_machine_holds_is_refused_whoever_wrote_it(tmp_path: P
     (tmp_path / "wide.py").write_text(UNBOUNDED)
     made = ablate.catalog([str(tmp_path / "wide.py")]).get("backbone", "wide")(width=width)
     with pytest.raises(InputError, match=f"backbone 'wide' {told}"):
-        cost_of(made, Setting((1, 8, 8), None))  # type: ignore[arg-type]
+        cost_of(made, InputSpec((1, 8, 8), None))  # type: ignore[arg-type]
 
 
 def test_no_bound_is_infinite() -> None:

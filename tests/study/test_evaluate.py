@@ -12,7 +12,7 @@ from segments_for_tests import CACHE, PLUGIN
 from ablate import load
 from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation
-from ablate.engine import Vigil
+from ablate.engine import Watchdog
 from ablate.errors import InputError
 from ablate.execute.local import Local
 from ablate.io import launches
@@ -275,8 +275,8 @@ def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     clock = itertools.count(0.0, 20.0).__next__
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
     found = evaluate.Remeasured()
-    vigil = Vigil(patience, clock, lambda job: [sign(job)])
-    evaluate._work(Hangs(), deque([job]), found, lambda line: None, vigil, Names())
+    watchdog = Watchdog(patience, clock, lambda job: [sign(job)])
+    evaluate._work(Hangs(), deque([job]), found, lambda line: None, watchdog, Names())
     assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
 
 

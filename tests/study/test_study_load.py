@@ -21,7 +21,7 @@ def test_a_study_is_completed(tmp_path: Path) -> None:
     assert loaded.study.budget.images == 3200
     assert loaded.study.base.optimizer.lr == 1e-3
     assert loaded.study.base.solver == loaded.catalog.create("solver", loaded.catalog.default("solver"))
-    assert loaded.question.setting.shape == (1, 8, 8)
+    assert loaded.trial_settings.setting.shape == (1, 8, 8)
     assert loaded.baseline == {"backbone.conditioning": "toy_scale", "backbone.width": 8}
     assert loaded.objectives == (Objective("loss", "loss"), Objective("gflops", "gflops"))
     assert loaded.proposals() == [

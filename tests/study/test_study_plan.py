@@ -38,7 +38,7 @@ def test_a_row_for_each_candidate(loaded: LoadedStudy) -> None:
 
 
 def test_a_trial_is_the_one_that_will_run(loaded: LoadedStudy) -> None:
-    hashes = [loaded.question.digest(loaded.candidate(a)) for a in loaded.proposals() or ()]
+    hashes = [loaded.trial_settings.digest(loaded.candidate(a)) for a in loaded.proposals() or ()]
     assert list(plan(loaded)["config_hash"]) == hashes
 
 
@@ -57,7 +57,7 @@ def test_a_study_without_vary_is_its_baseline(tmp_path: Path) -> None:
 
 
 def test_time_follows_the_work(loaded: LoadedStudy) -> None:
-    base, setting = loaded.study.base, loaded.question.setting
+    base, setting = loaded.study.base, loaded.trial_settings.setting
 
     def seconds(images: int, samples: int, **other: object) -> float:
         return estimate.seconds(base.model_copy(update=other), setting, 10**6, images, samples, "cpu")

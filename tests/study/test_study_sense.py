@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ablate.discovery.catalog import catalog
-from ablate.spec.component import Course, Setting
+from ablate.spec.component import Course, InputSpec
 from ablate.study import lock
 from ablate.study.load import load_study
 from ablate.study.sense import check_sense, left_out
@@ -99,7 +99,7 @@ def test_a_family_keeps_what_its_choice_gives_it() -> None:
 
 
 def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
-    course = Course(Setting((3, 32, 32), 10), 128, 10**8, 10_000)
+    course = Course(InputSpec((3, 32, 32), 10), 128, 10**8, 10_000)
     for entry in catalog().entries():
         if any(info.is_required() and not isinstance(info.default, str) for info in entry.cls.model_fields.values()):
             continue

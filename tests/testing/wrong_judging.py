@@ -12,9 +12,9 @@ from ablate.api import (
     Design,
     Features,
     InputError,
+    InputSpec,
     Measurement,
     Metric,
-    Setting,
     Vectors,
 )
 
@@ -35,7 +35,7 @@ class Leaky(Data):
         return frozenset({"labels"})
 
     def setting(self):
-        return Setting((1, 8, 8), 2)
+        return InputSpec((1, 8, 8), 2)
 
     def load(self, cache):
         images = np.random.default_rng().integers(0, 256, (20, 1, 6, 6), dtype=np.uint8)

@@ -9,8 +9,8 @@ from ablate.api import (
     Backbone,
     Conditioning,
     Fusion,
+    InputSpec,
     Modulation,
-    Setting,
     slot,
 )
 
@@ -59,7 +59,7 @@ class Net(Backbone):
     def provides(self) -> frozenset[str]:
         return frozenset({"null_class", "feature_maps"})
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         return Network(setting.shape[0], setting.classes, self.way)
 
 
@@ -68,7 +68,7 @@ class Tied(Net):
 
     name = "tied"
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         network = super().build(setting)
         network.inward = nn.Sequential(network.inward, nn.Conv2d(8, 8, 1), nn.SiLU(), nn.Conv2d(8, 8, 1))
         network.inward[3].weight = network.inward[1].weight
@@ -81,7 +81,7 @@ class Bulky(Net):
     name = "bulky"
     width: int = 1 << 14
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         network = super().build(setting)
         channels = setting.shape[0]
         network.outward = nn.Sequential(nn.Conv2d(8, self.width, 3, padding=1), nn.Conv2d(self.width, channels, 1))
@@ -94,7 +94,7 @@ class Wrapping(Net):
     name = "wrapping"
     inner: Backbone = slot("bulky")
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         return self.inner.build(setting)
 
 

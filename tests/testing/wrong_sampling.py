@@ -75,7 +75,7 @@ class Lopsided(TrainedGuidance):
         return "lopsided"
 
     def companion(self, setting):
-        return Judge()
+        return MetricEvaluator()
 
     def optimizer(self, parameters):
         return torch.optim.SGD(parameters, lr=0.1)
@@ -87,7 +87,7 @@ class Lopsided(TrainedGuidance):
         return found._replace(x0=found.x0 + judge(x).mean())
 
 
-class Judge(nn.Module):
+class MetricEvaluator(nn.Module):
     """A layer that is not used."""
 
     def __init__(self):
@@ -99,7 +99,7 @@ class Judge(nn.Module):
 
 
 class Huddling(Guidance):
-    """Draws images together, in bfloat16, and needs labels without saying so."""
+    """RandomStreams images together, in bfloat16, and needs labels without saying so."""
 
     name = "huddling"
     fails: ClassVar = ("keeps_shape_and_batch", "works_without_labels")

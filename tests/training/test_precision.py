@@ -22,7 +22,7 @@ from ablate.kinds.data import Dataset
 from ablate.study.device import check_device
 from ablate.study.load import load_study
 from ablate.testing.small import settle, shrink
-from ablate.training.health import MOST_SKIPS, Vitals
+from ablate.training.health import MOST_SKIPS, TrainingHealth
 from ablate.training.learner import Images, Learner
 from ablate.training.loop import Training
 from ablate_zoo.precision._mixed import emulated
@@ -154,15 +154,15 @@ def test_a_scale_that_never_helps_is_a_divergence(tmp_path: Path) -> None:
 
 
 def test_a_finite_step_ends_a_row_of_skipped_ones() -> None:
-    vitals = Vitals()
+    vitals = TrainingHealth()
     for step in range(3 * MOST_SKIPS):
         skips = step % MOST_SKIPS != 0
         assert vitals.take(step, 1.0, math.nan if skips else 2.0, scaled=True)
-        vitals = Vitals(vitals.state())
+        vitals = TrainingHealth(vitals.state())
     assert vitals.skipped == 3 * (MOST_SKIPS - 1) and not vitals.stuck
     assert not vitals.take(0, 1.0, math.inf, scaled=True) and vitals.stuck
-    assert not Vitals().take(0, math.nan, 1.0, scaled=True)
-    assert not Vitals().take(0, 1.0, math.nan, scaled=False)
+    assert not TrainingHealth().take(0, math.nan, 1.0, scaled=True)
+    assert not TrainingHealth().take(0, 1.0, math.nan, scaled=False)
 
 
 def test_what_a_processor_says_of_itself(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from segments_for_tests import DATA, KNOWN, after, candidate, job, read, run, timeless
 
-from ablate.candidates.trial import Budget, Evaluation, Question
+from ablate.candidates.trial import Budget, Evaluation, TrialSettings
 from ablate.kinds.executor import Stopped
 from ablate.training import loop
 from ablate.training.probing import HELD, SPACING, SPACING_IMAGES, Probing
@@ -136,7 +136,7 @@ def test_a_batch_in_parts_shows_the_same(tmp_path: Path) -> None:
 
 def test_probes_are_no_part_of_a_trial(tmp_path: Path) -> None:
     made, parts = candidate(), (DATA, DATA.setting(), Budget(steps=1), Evaluation(samples=1))
-    plain, watched = Question(*parts), Question(*parts, probes=(KNOWN.create("probe", "spikes"),))
+    plain, watched = TrialSettings(*parts), TrialSettings(*parts, probes=(KNOWN.create("probe", "spikes"),))
     assert plain.digest(made) == watched.digest(made)
     (asked,) = watched.jobs(made, 1, {}, (), tmp_path, watched.cost(made))
     assert asked["probes"] == [{"type": "spikes", "every": None, "factor": 3.0, "window": 100}]

@@ -9,8 +9,8 @@ import torch
 from data_for_tests import LATENT, save_vae, small_vae, write_edm2
 from segments_for_tests import CACHE, DATA, PLUGIN, candidate
 
-from ablate.api import InputError, Setting
-from ablate.candidates.trial import Budget, Evaluation, Question
+from ablate.api import InputError, InputSpec
+from ablate.candidates.trial import Budget, Evaluation, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.measure import QUANTISATION, measure
@@ -98,9 +98,9 @@ def evaluation(autoencoder):
 
 def test_a_trial_trains_on_latents_and_is_measured_in_pixels(trained, data, tmp_path):
     vae = Vae(path=str(trained[0]))
-    question = Question(data, data.setting(), Budget(steps=3), evaluation(vae))
+    settings = TrialSettings(data, data.setting(), Budget(steps=3), evaluation(vae))
     made = candidate()
-    (job,) = question.jobs(made, 1, {}, (PLUGIN,), tmp_path, question.cost(made))
+    (job,) = settings.jobs(made, 1, {}, (PLUGIN,), tmp_path, settings.cost(made))
     report = trial_run.run({**job, "device": "cpu", "cache": str(tmp_path / "cache"), "threads": 1}, lambda: False)
     assert report["status"] == "done"
     (row,) = report["record"]["metrics"]
@@ -150,11 +150,11 @@ def test_it_is_part_of_what_is_measured_and_not_of_what_is_trained(trained):
 def test_what_cannot_be_decoded_is_told(trained, tmp_path):
     folder, _ = trained
     vae = Vae(path=str(folder))
-    assert vae.refuse(Setting((2, 4, 4), None)) is None
-    assert vae.refuse(Setting((4, 4, 4), None)) == "it decodes latents of 2 channels, and these have 4"
-    assert vae.pixels(Setting((2, 4, 6), 5)) == Setting((3, 8, 12), 5)
+    assert vae.refuse(InputSpec((2, 4, 4), None)) is None
+    assert vae.refuse(InputSpec((4, 4, 4), None)) == "it decodes latents of 2 channels, and these have 4"
+    assert vae.pixels(InputSpec((2, 4, 6), 5)) == InputSpec((3, 8, 12), 5)
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
-    assert "not the config.json of an AutoencoderKL" in Vae(path=str(tmp_path)).refuse(Setting((2, 4, 4), None))
+    assert "not the config.json of an AutoencoderKL" in Vae(path=str(tmp_path)).refuse(InputSpec((2, 4, 4), None))
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
     for call in (Vae(path=str(tmp_path)).identity, lambda: Vae(path=str(tmp_path)).build(CPU)):
@@ -181,5 +181,5 @@ def test_a_repository_that_the_hub_does_not_give_is_told(monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("no connection\nand more")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    told = Vae(path="nobody/no-vae").refuse(Setting((4, 4, 4), None))
+    told = Vae(path="nobody/no-vae").refuse(InputSpec((4, 4, 4), None))
     assert told == "there is no folder nobody/no-vae, and the hub does not give it (no connection)"

@@ -7,7 +7,7 @@ import torch
 from learners import CPU, SETTING, learner, same, train
 from pydantic import ValidationError
 
-from ablate.api import Denoised, Process, Setting
+from ablate.api import Denoised, InputSpec, Process
 from ablate.evaluation.measure import Sampler
 from ablate_zoo.guidance._noisy_classifier import NoisyClassifier
 from ablate_zoo.guidance.cfg import Cfg
@@ -147,7 +147,7 @@ def test_what_a_companion_is_shown_has_unit_variance():
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 16), (4, 5, 7), (1, 2, 2)], ids=str)
 def test_the_classifier_takes_any_shape_and_starts_undecided(shape):
-    network = Classifier(width=16).companion(Setting(shape, 5))
+    network = Classifier(width=16).companion(InputSpec(shape, 5))
     assert isinstance(network, NoisyClassifier)
     logits = network(torch.randn(3, *shape), torch.zeros(3))
     assert logits.shape == (3, 5)

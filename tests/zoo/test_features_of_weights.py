@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ablate.api import InputError, Setting
+from ablate.api import InputError, InputSpec
 from ablate.discovery.catalog import catalog
-from ablate.evaluation.metric_evaluator import Judge
+from ablate.evaluation.metric_evaluator import MetricEvaluator
 from ablate.io.weights import sha256_of
 from ablate.testing import Case
 from ablate.testing.kinds.features import has_the_heads_that_it_says
@@ -98,7 +98,7 @@ def test_inceptions_weights_are_found_checked_and_named(tmp_path, random_weights
         other.prepare(None, tmp_path, CPU, go_on)
     with pytest.raises(InputError, match="other weights"):
         other.build(CPU)
-    assert "no such file" in InceptionV3Features(weights=str(tmp_path / "none")).refuse(Setting((3, 8, 8), None))
+    assert "no such file" in InceptionV3Features(weights=str(tmp_path / "none")).refuse(InputSpec((3, 8, 8), None))
     assert other.digest() == InceptionV3Features().digest()  # where the file lies decides nothing
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert "91 MiB" in InceptionV3Features().missing(tmp_path)
@@ -140,7 +140,7 @@ def test_a_judge_shares_one_look_among_metrics_and_keeps_the_reference(digits, t
     """Distances and a score by the classifier's two heads; dropped classes and blur measure worse, the real best."""
     eyes = ClassifierFeatures(size=8, width=16, steps=150)
     metrics = (FrechetDistance(features=eyes), KernelDistance(features=eyes), InceptionScore(features=eyes, splits=1))
-    judge = Judge(metrics, digits, tmp_path, CPU)
+    judge = MetricEvaluator(metrics, digits, tmp_path, CPU)
     half = digits.labels < 5
     real = digits.images[:400]
     soft = real.astype(float)
@@ -165,7 +165,7 @@ def test_a_judge_shares_one_look_among_metrics_and_keeps_the_reference(digits, t
     kept = sorted((tmp_path / "features").iterdir())  # of the head that distances look at; the score looks at none
     assert [path.suffix for path in kept] == [".npy", ".sum"]
     before = [path.stat().st_mtime_ns for path in kept]
-    Judge(metrics, digits, tmp_path, CPU)
+    MetricEvaluator(metrics, digits, tmp_path, CPU)
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
@@ -189,6 +189,6 @@ def test_dinov2_is_the_class_token_of_transformers(tmp_path, monkeypatch):
     assert resampled.shape == (1, 257, 16) and torch.equal(resampled[:, 0], table[:, 0])
     assert torch.equal(positions(table, 37), table)
     assert ready.identity() == part.identity() and len(part.weights_hash()) == 64
-    assert "config.json" in Dinov2Features(weights=str(tmp_path / "none")).refuse(Setting((3, 8, 8), None))
+    assert "config.json" in Dinov2Features(weights=str(tmp_path / "none")).refuse(InputSpec((3, 8, 8), None))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert 'pip install "ablate[dinov2]"' in part.refuse(Setting((3, 8, 8), None))
+    assert 'pip install "ablate[dinov2]"' in part.refuse(InputSpec((3, 8, 8), None))

@@ -11,8 +11,8 @@ import torch
 from data_for_tests import write_hub, write_idx
 from pictures_for_tests import noise, png, write_folder, write_zip
 
-from ablate.api import InputError, Setting
-from ablate.runtime.randomness import Draws
+from ablate.api import InputError, InputSpec
+from ablate.runtime.randomness import RandomStreams
 from ablate.training.images import Images
 from ablate_zoo.data._pictures import FileData
 from ablate_zoo.data.folder import Folder
@@ -59,7 +59,7 @@ def test_one_set_is_one_whatever_holds_it(tmp_path):
     assert [by_pixels[image.tobytes()] for image in first.images] == first.labels.tolist()
     for data in every:
         made = data.load(tmp_path / "cache")
-        assert data.setting() == Setting((3, 8, 8), 3) and "labels" in data.provides()
+        assert data.setting() == InputSpec((3, 8, 8), 3) and "labels" in data.provides()
         assert made.hash == first.hash
         assert all(np.array_equal(a, b) for a, b in zip(parts(made), parts(first), strict=True))
 
@@ -125,8 +125,8 @@ def test_batches_do_not_depend_on_where_the_images_lie(folder, tmp_path):
     assert not np.shares_memory(held.stored.numpy(), made.images)
     assert held.sigma_data == mapped.sigma_data
     for number in range(3):
-        index = Draws(0, CPU).order(16 * number, 16, len(held))
-        one, other = (images.take(index, Draws(0, CPU), number) for images in (held, mapped))
+        index = RandomStreams(0, CPU).order(16 * number, 16, len(held))
+        one, other = (images.take(index, RandomStreams(0, CPU), number) for images in (held, mapped))
         assert torch.equal(one, other)
 
 
@@ -135,15 +135,15 @@ def test_half_of_what_is_drawn_is_mirrored_and_the_draws_decide_which(folder, tm
     images, index = Images(made, CPU), torch.arange(COUNT - HELD).repeat(20)
     plain = images.take(index)
     assert torch.equal(plain[: COUNT - HELD], torch.from_numpy(made.images.copy()).float() / 127.5 - 1)
-    drawn = images.take(index, Draws(0, CPU), 7)
+    drawn = images.take(index, RandomStreams(0, CPU), 7)
     same = (drawn == plain).flatten(1).all(1)
     assert torch.equal(drawn[~same], plain[~same].flip(-1))
     assert abs(float(same.float().mean()) - 0.5) < 0.1  # four standard errors
-    assert torch.equal(drawn, images.take(index, Draws(0, CPU), 7))
-    assert not torch.equal(drawn, images.take(index, Draws(0, CPU), 8))
-    assert not torch.equal(drawn, images.take(index, Draws(1, CPU), 7))
+    assert torch.equal(drawn, images.take(index, RandomStreams(0, CPU), 7))
+    assert not torch.equal(drawn, images.take(index, RandomStreams(0, CPU), 8))
+    assert not torch.equal(drawn, images.take(index, RandomStreams(1, CPU), 7))
     never = Images(Folder(path=str(folder), reference=HELD).load(tmp_path / "cache"), CPU)
-    assert torch.equal(never.take(index, Draws(0, CPU), 7), plain)
+    assert torch.equal(never.take(index, RandomStreams(0, CPU), 7), plain)
 
 
 def test_damaged_pictures_are_left_out_only_where_that_is_said(folder, tmp_path):

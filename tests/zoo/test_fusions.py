@@ -283,7 +283,7 @@ def test_matrix_work_is_counted():
 
     def macs(spec):
         with torch.device("meta"):
-            return measure(Net(spec), ablate.spec.component.Setting((C + S, 16, 20), None)).macs
+            return measure(Net(spec), ablate.spec.component.InputSpec((C + S, 16, 20), None)).macs
 
     places, keys, inner = 16 * 20, 8 * 10, 32
     assert macs("add") == S * C * places

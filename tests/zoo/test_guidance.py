@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablate.api import Process, Setting
+from ablate.api import InputSpec, Process
 from ablate_zoo.guidance.cfg import Cfg
 from ablate_zoo.guidance.none import NoGuidance
 from ablate_zoo.precondition.none import NoPrecondition
@@ -117,8 +117,8 @@ def test_only_the_first_channels_are_guided():
     assert torch.equal(y[:, :3], everything[:, :3])
     assert torch.allclose(y[:, 3], Counting()(x, labels)[:, 3])
     assert Cfg(channels=3).describe() == "cfg(1.5, channels=3)"
-    assert Cfg(channels=3).refuse(Setting((1, 8, 8), 10)) is not None
-    assert Cfg(channels=3).refuse(Setting((4, 8, 8), 10)) is None
+    assert Cfg(channels=3).refuse(InputSpec((1, 8, 8), 10)) is not None
+    assert Cfg(channels=3).refuse(InputSpec((4, 8, 8), 10)) is None
 
 
 def test_an_empty_interval_is_refused():

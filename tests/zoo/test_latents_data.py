@@ -7,9 +7,9 @@ from data_for_tests import LATENT, latents, write_edm2
 from pictures_for_tests import noise
 from safetensors.numpy import save_file
 
-from ablate.api import InputError, Setting
+from ablate.api import InputError, InputSpec
 from ablate.evaluation.decoding import decoder
-from ablate.runtime.randomness import Draws
+from ablate.runtime.randomness import RandomStreams
 from ablate.training.images import Images
 from ablate_zoo.data.latents import Latents
 
@@ -45,7 +45,7 @@ def write(folder, z, labels=LABELS, form="pairs", **more):
 
 def seen(made, number=None):
     images = Images(made, CPU)
-    draws = () if number is None else (Draws(0, CPU), number)
+    draws = () if number is None else (RandomStreams(0, CPU), number)
     return images.take(torch.arange(len(images)), *draws)
 
 
@@ -54,7 +54,7 @@ def test_the_network_sees_shifted_and_scaled_latents_and_the_decoder_sees_them_r
     z = latents(COUNT)
     path = str(write(tmp_path / form, z, form=form))
     data = Latents(path=path, reference=reference, shift=SHIFT, scale=SCALE)
-    assert data.setting() == Setting(LATENT, None if form == "whole" else 3)
+    assert data.setting() == InputSpec(LATENT, None if form == "whole" else 3)
     made = data.load(tmp_path / "cache")
     assert made.labels is None if form == "whole" else np.array_equal(made.labels, LABELS)
     assert made.reference_images.shape == (9, 3, 16, 16) and made.reference_images.dtype == np.uint8
@@ -77,7 +77,7 @@ def test_mean_and_deviation_are_drawn_from_anew_each_time(tmp_path, reference):
     file = write_edm2(tmp_path / "z.zip", mean, LABELS.tolist(), deviation=0.5)
     data = Latents(path=str(file), reference=reference, stored="mean_std", scale=SCALE)
     made = data.load(tmp_path / "cache")
-    assert data.setting() == Setting((2, 32, 32), 3) and made.images.shape == (COUNT, 4, 32, 32)
+    assert data.setting() == InputSpec((2, 32, 32), 3) and made.images.shape == (COUNT, 4, 32, 32)
     scale = torch.tensor(SCALE)[:, None, None]
     assert torch.allclose(seen(made), torch.from_numpy(mean) * scale, atol=1e-5)  # without draws, the mean
     one, again, other = seen(made, 1), seen(made, 1), seen(made, 2)

@@ -22,7 +22,7 @@ UNCONDITIONAL = '''
 
 from torch import nn
 
-from ablate.api import Backbone, Setting
+from ablate.api import Backbone, InputSpec
 
 
 class Plain(Backbone):
@@ -30,7 +30,7 @@ class Plain(Backbone):
 
     name = "plain"
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         return nn.Conv2d(1, 1, 1)
 '''
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ablate
-from ablate.api import Setting, Site
+from ablate.api import InputSpec, Site
 from ablate_zoo.conditioning.adagn import AdaGN
 from ablate_zoo.conditioning.adaln import AdaLN
 from ablate_zoo.fusion.concat import Concat
@@ -63,7 +63,7 @@ def test_a_site_says_which_block_of_how_many_at_which_resolution(spec, condition
         **({"fusion": Fused.model_construct(**dict(ablate.create("fusion", "concat")))} if fused else {}),
     }
     with torch.device("meta"):
-        made.model_copy(update=part).build(Setting((1, 4, 6), None))
+        made.model_copy(update=part).build(InputSpec((1, 4, 6), None))
     assert [site.block for site in TOLD] == list(range(len(resolutions)))
     assert [site.resolution for site in TOLD] == resolutions
     assert [site.block for site in FUSED] == fused

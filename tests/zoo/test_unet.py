@@ -12,11 +12,11 @@ import ablate
 from ablate.candidates.candidate import compose, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate_zoo.backbone._unet_modules import Residual, ResidualBlock, SelfAttentionBlock, dropped
 from ablate_zoo.layers.attention import LinearProduct, SelfAttention
 
-SETTING = Setting((3, 8, 8), 10)
+SETTING = InputSpec((3, 8, 8), 10)
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "heads": 2, "attention_resolutions": [4]}
 BARE = {"type": "concat", "project": False}
 
@@ -78,7 +78,7 @@ def test_every_option_gives_the_shape_and_reaches_every_parameter(fields):
 
 @pytest.mark.parametrize("shape", [(1, 12, 20), (4, 6, 10), (3, 28, 4)])
 def test_any_size_that_the_levels_halve(shape):
-    setting = Setting(shape, None)
+    setting = InputSpec(shape, None)
     made = stirred(network(setting=setting, attention_resolutions=[min(shape[1:]) // 2]))
     assert made(*inputs(1, shape)[:2], None).shape == (1, *shape)
 
@@ -116,7 +116,8 @@ def test_equals_diffusers(ada):
     other = {"heads": 1, "conditioning": "additive"}
     fields = {"width": 32, "multipliers": [1, 2, 2, 2], "blocks": 2, "groups": 32, "fusion": BARE}
     sizes = [32, 16, 8, 4] if ada else [16]
-    ours = network(setting=Setting((3, 32, 32), 10), **fields, attention_resolutions=sizes, **(ways if ada else other))
+    more = ways if ada else other
+    ours = network(setting=InputSpec((3, 32, 32), 10), **fields, attention_resolutions=sizes, **more)
     ours, theirs = stirred(ours), _peer(ada)
     _copy(ours, theirs)
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
@@ -315,7 +316,7 @@ def test_what_the_data_do_not_allow_is_refused(fields, shape, told):
 def test_a_conditioning_of_the_other_blocks_is_refused():
     def told(backbone, name):
         candidate = compose({"backbone": {"type": backbone, "conditioning": name}}, catalog())
-        return " ".join(p.message for p in misfits(candidate, None, Setting((3, 32, 32), 10)))
+        return " ".join(p.message for p in misfits(candidate, None, InputSpec((3, 32, 32), 10)))
 
     assert all("'tokens'" in told("unet", name) for name in ("in_context", "adaln_zero"))
     assert all("'feature_maps'" in told("dit", name) for name in ("adagn", "adagn_zero"))

@@ -15,11 +15,11 @@ import torch
 from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.spec.component import Choice, Range, Setting, slot_kind
+from ablate.spec.component import Choice, InputSpec, Range, slot_kind
 
 COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "60"))
 SETTINGS = [
-    Setting((channels, *size), classes)
+    InputSpec((channels, *size), classes)
     for channels in (1, 3, 4)
     for size in ((8, 8), (12, 8), (6, 10), (16, 16))
     for classes in (None, 5)

@@ -9,13 +9,13 @@ import torch
 from torch.nn import functional as F
 
 import ablate
-from ablate.api import Context, Setting
+from ablate.api import Context, InputSpec
 from ablate.discovery.catalog import catalog
 from ablate_zoo.backbone._transformer_modules import LongSkip
 
 MODELS = Path(__file__).parents[2] / "studies" / "models"
 TINY = {"type": "uvit", "patch": 2, "depth": 5, "width": 32, "heads": 4}
-SETTING = Setting((3, 8, 6), 10)
+SETTING = InputSpec((3, 8, 6), 10)
 FUSIONS = [entry.name for entry in catalog().entries("fusion") if entry.distribution == "ablate"]
 
 

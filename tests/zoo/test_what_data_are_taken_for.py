@@ -13,7 +13,7 @@ import torch
 from pictures_for_tests import noise, png, write_folder, write_zip
 from PIL import Image
 
-from ablate.api import InputError, Setting
+from ablate.api import InputError, InputSpec
 from ablate.kinds.data import Dataset, image_setting
 from ablate.pictures import open_pictures
 from ablate_zoo.data.folder import Folder
@@ -60,7 +60,7 @@ def test_a_folder_that_was_zipped_with_its_own_name_keeps_its_labels(tmp_path):
     table = json.dumps({"labels": [[n.removeprefix("set/"), c] for n, c in zip(names, labels, strict=True)]})
     extra = [("set/dataset.json", table), ("__MACOSX/set/._x.png", b"")]
     file = write_zip(tmp_path / "set.zip", noise(COUNT), names=names, more=extra)
-    assert Zip(path=str(file), reference=10).setting() == Setting((3, 8, 8), 3)
+    assert Zip(path=str(file), reference=10).setting() == InputSpec((3, 8, 8), 3)
     folder = write_folder(tmp_path / "above", noise(COUNT), names)
     (folder / "set" / "dataset.json").write_text(table)
     assert Folder(path=str(folder), reference=10).setting().classes == 3
@@ -162,7 +162,7 @@ def test_what_is_no_image_is_one_message():
         name = "points"
 
         def setting(self):
-            return Setting((2,), None)
+            return InputSpec((2,), None)
 
     with pytest.raises(InputError, match=r"data 'points' are of shape \(2,\); a study is of images"):
         image_setting(Points(path="."))

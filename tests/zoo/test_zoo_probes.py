@@ -14,7 +14,7 @@ from torch import nn
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.training.images import Images
 from ablate.training.learner import Learner
 from ablate.training.probing import HELD, LEVELS, held_batch, show
@@ -65,7 +65,7 @@ def learner(**more):
     pixels = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = (torch.arange(40) % 3).numpy()
     images = Images(Dataset(pixels.numpy(), labels, pixels[:0].numpy(), None, 3, "0" * 64), CPU)
-    return Learner(candidate, Setting((1, 8, 8), 3), images, 0, CPU, None)
+    return Learner(candidate, InputSpec((1, 8, 8), 3), images, 0, CPU, None)
 
 
 def test_sites_are_what_the_network_says_or_the_members_of_its_lists_or_its_children():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablate.errors import InputError
 from ablate.kinds.autoencoder import Autoencoder, Decoder
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
 
@@ -51,10 +51,10 @@ def names_what_decides(case: Case) -> None:
     assert len(hashes) == 1 and whole, f"{hashes} is no SHA-256 in hexadecimal"
 
 
-def _decoder(case: Case) -> tuple[Autoencoder, Decoder, Setting]:
+def _decoder(case: Case) -> tuple[Autoencoder, Decoder, InputSpec]:
     part = case.component
     assert isinstance(part, Autoencoder)
-    settings = [Setting((channels, SIDE, SIDE), 3) for channels in CHANNELS]
+    settings = [InputSpec((channels, SIDE, SIDE), 3) for channels in CHANNELS]
     fitting = next((setting for setting in settings if part.refuse(setting) is None), None)
     if fitting is None:
         raise NotApplicable(str(part.refuse(settings[0])))
@@ -69,7 +69,7 @@ def _built(part: Autoencoder) -> Decoder:
     return part.build(torch.device("cpu"))
 
 
-def _latents(setting: Setting) -> Tensor:
+def _latents(setting: InputSpec) -> Tensor:
     return torch.randn(3, *setting.shape, generator=torch.Generator().manual_seed(0))
 
 

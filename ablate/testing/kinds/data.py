@@ -11,8 +11,8 @@ import torch
 
 from ablate.errors import InputError
 from ablate.kinds.data import Data, Dataset
-from ablate.runtime.randomness import Draws
-from ablate.spec.component import Setting
+from ablate.runtime.randomness import RandomStreams
+from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.training.images import RESIDENT, Images
 
@@ -46,7 +46,7 @@ def learns_what_it_says(case: Case) -> None:
     setting, data, _ = _loaded(case)
     device = torch.device("cpu")
     index = torch.arange(min(16, len(data.images)))
-    draws = [Images(data, device, resident).take(index, Draws(0, device), 3) for resident in (0, RESIDENT)]
+    draws = [Images(data, device, resident).take(index, RandomStreams(0, device), 3) for resident in (0, RESIDENT)]
     assert draws[0].shape == (len(index), *setting.shape) and draws[0].dtype == torch.float32
     assert draws[0].isfinite().all()
     assert torch.equal(*draws), "what is drawn depends on where the images are held"
@@ -95,7 +95,7 @@ def loads_the_same_again(case: Case) -> None:
     assert all(np.array_equal(one, other) for one, other in pairs if one is not None and other is not None)
 
 
-def _loaded(case: Case) -> tuple[Setting, Dataset, Dataset]:
+def _loaded(case: Case) -> tuple[InputSpec, Dataset, Dataset]:
     part = case.component
     assert isinstance(part, Data)
     try:
@@ -105,7 +105,7 @@ def _loaded(case: Case) -> tuple[Setting, Dataset, Dataset]:
 
 
 @lru_cache(maxsize=2)
-def _load(data: Data) -> tuple[Setting, Dataset, Dataset]:
+def _load(data: Data) -> tuple[InputSpec, Dataset, Dataset]:
     setting = data.setting()
     with tempfile.TemporaryDirectory() as cache:  # a memory map outlives its file
         return setting, data.load(Path(cache)), data.load(Path(cache))

@@ -17,7 +17,7 @@ from torch import Tensor
 from ablate.errors import InputError
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Extractor, Features
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
 
@@ -78,14 +78,14 @@ def names_its_weights(case: Case) -> None:
 def _looks(case: Case) -> Iterator[tuple[Extractor, tuple[int, int, int]]]:
     part = _ready(case)
     for shape in SHAPES:
-        if part.refuse(Setting(shape, None)) is None:
+        if part.refuse(InputSpec(shape, None)) is None:
             yield _extractor(part), shape
 
 
 def _ready(case: Case) -> Features:
     part = case.component
     assert isinstance(part, Features)
-    reasons = [part.refuse(Setting(shape, 2)) for shape in SHAPES]
+    reasons = [part.refuse(InputSpec(shape, 2)) for shape in SHAPES]
     if all(reasons):
         raise NotApplicable(str(reasons[0]))
     download = part.missing(_cache())

@@ -14,7 +14,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
 from ablate.kinds.probe import HistoryObserver, Probe
-from ablate.spec.component import Setting
+from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check
 from ablate.testing.small import settle, shrink
 from ablate.training.images import Images
@@ -82,7 +82,7 @@ def _variants(case: Case) -> list[Probe]:
     return [part for part in case.variants() if isinstance(part, Probe)]
 
 
-def _candidates(case: Case) -> list[tuple[Candidate, Setting]]:
+def _candidates(case: Case) -> list[tuple[Candidate, InputSpec]]:
     """Small networks of several kinds, each with data for it."""
     found = []
     for part in case.partners("backbone"):
@@ -104,7 +104,7 @@ def _optimizer(case: Case) -> str:
 
 @lru_cache(maxsize=8)
 def _trained(
-    candidate: Candidate, setting: Setting, *probes: Probe, stop: int | None = None
+    candidate: Candidate, setting: InputSpec, *probes: Probe, stop: int | None = None
 ) -> tuple[Learner, Probing]:
     """A few steps, with an observation before each; at step `stop` the probes are taken up from their state."""
     learner = Learner(candidate, setting, _images(setting), 0, CPU, None)
@@ -125,7 +125,7 @@ def _trained(
     return learner, probing
 
 
-def _images(setting: Setting) -> Images:
+def _images(setting: InputSpec) -> Images:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (16, *setting.shape), dtype=np.uint8)
     labels = None if setting.classes is None else np.arange(16) % setting.classes

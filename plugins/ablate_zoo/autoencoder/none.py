@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ablate.api import Autoencoder, Decoder, Setting
+from ablate.api import Autoencoder, Decoder, InputSpec
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ class NoAutoencoder(Autoencoder):
     name = "none"
     default = True
 
-    def pixels(self, setting: Setting) -> Setting:
+    def pixels(self, setting: InputSpec) -> InputSpec:
         """The same."""
         return setting
 

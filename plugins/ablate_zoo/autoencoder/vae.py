@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ablate.api import Autoencoder, Decoder, Extent, InputError, Setting
+from ablate.api import Autoencoder, Decoder, Extent, InputError, InputSpec
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class Vae(Autoencoder):
         """Latents: pixels have nothing to decode."""
         return {"latents": "an autoencoder decodes what data of type latents trained the network to draw"}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Where it is not to be had, or its latents have another number of channels."""
         try:
             wanted = self._config().get("latent_channels", 4)
@@ -60,12 +60,12 @@ class Vae(Autoencoder):
             return f"it decodes latents of {wanted} channels, and these have {setting.shape[0]}"
         return None
 
-    def pixels(self, setting: Setting) -> Setting:
+    def pixels(self, setting: InputSpec) -> InputSpec:
         """out_channels, and twice the side for each block of the decoder but one."""
         config = self._config()
         factor = 2 ** (len(config.get("block_out_channels", [64])) - 1)
         _, height, width = setting.shape
-        return Setting((config.get("out_channels", 3), factor * height, factor * width), setting.classes)
+        return InputSpec((config.get("out_channels", 3), factor * height, factor * width), setting.classes)
 
     def build(self, device: torch.device) -> Decoder:
         """The decoder in fp32, whatever the precision around it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ablate.api import Setting, Site
+from ablate.api import InputSpec, Site
 from ablate_zoo.backbone import _unet_modules as modules
 from ablate_zoo.backbone._levels import Step
 from ablate_zoo.backbone._unet_modules import Cell, Residual, ResidualBlock, SelfAttentionBlock
@@ -25,7 +25,7 @@ RESIDUAL = ("residual", "residual_conv")  # changes of size that are blocks
 class Cells:
     """Makes the steps of encoder, middle and decoder."""
 
-    def __init__(self, config: UNet, setting: Setting) -> None:
+    def __init__(self, config: UNet, setting: InputSpec) -> None:
         self.config = config
         self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
         self.shape = setting.shape[1:]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, Range, Setting, Site, When, slot
+from ablate.api import Backbone, Choice, Conditioning, InputSpec, Range, Site, When, slot
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,7 @@ class Transformer(Backbone):
             return {}
         return {"variance_loss": "learned_sigma gives a variance that no loss trains; set it to false, or the loss"}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Patches must tile the image."""
         _, height, width = setting.shape
         if height % self.patch == 0 and width % self.patch == 0:
@@ -90,15 +90,15 @@ class Transformer(Backbone):
         near = min(fits, key=lambda p: abs(p - self.patch))
         return f"patch {self.patch} does not divide {height}×{width}; the nearest that does: {near}"
 
-    def _site(self, branches: int, setting: Setting, block: int | None = None) -> Site:
+    def _site(self, branches: int, setting: InputSpec, block: int | None = None) -> Site:
         _, height, width = setting.shape
         grid = height // self.patch, width // self.patch
         return Site(self.width, self.width, branches, self.heads, self.zero_init, block, self.depth, grid)
 
-    def _outputs(self, setting: Setting) -> int:
+    def _outputs(self, setting: InputSpec) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
 
-    def _tokens(self, setting: Setting) -> PatchTokens:
+    def _tokens(self, setting: InputSpec) -> PatchTokens:
         from ablate_zoo.backbone._transformer_modules import PatchTokens
         from ablate_zoo.layers.embedding import Learned, Rope2d, SinCos2d
 
@@ -109,7 +109,7 @@ class Transformer(Backbone):
         sequence = self.conditioning.sequence(self._site(2, setting))
         return PatchTokens(setting.shape, self.patch, self.width, self._outputs(setting), positions, sequence)
 
-    def _condition(self, setting: Setting, time_mlp: bool = True) -> LevelAndClass:
+    def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
         from ablate_zoo.layers.condition import LevelAndClass
         from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelEmbedding
 
@@ -117,10 +117,10 @@ class Transformer(Backbone):
         label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
         return LevelAndClass(level, label)
 
-    def _blocks(self, setting: Setting) -> list[Block]:
+    def _blocks(self, setting: InputSpec) -> list[Block]:
         return [self._block(i, setting) for i in range(self.depth)]
 
-    def _block(self, index: int, setting: Setting) -> Block:
+    def _block(self, index: int, setting: InputSpec) -> Block:
         from ablate_zoo.backbone._transformer_modules import Block, LayerScale, Residual
         from ablate_zoo.layers import attention
         from ablate_zoo.layers.mlp import mlp
@@ -147,7 +147,7 @@ class Transformer(Backbone):
         feed = mlp(self.mlp, self.width, int(self.width * self.mlp_ratio))
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
 
-    def _head(self, setting: Setting) -> Head:
+    def _head(self, setting: InputSpec) -> Head:
         from ablate_zoo.backbone._transformer_modules import Head
         from ablate_zoo.layers.norms import norm
 

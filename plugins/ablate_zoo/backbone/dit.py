@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.api import Setting
+from ablate.api import InputSpec
 from ablate_zoo.backbone._transformer import Transformer
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class DiT(Transformer):
 
     name = "dit"
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         """See `ablate_zoo.backbone._transformer_modules`."""
         from ablate_zoo.backbone import _transformer_modules as modules
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, Fusion, Range, Setting, When, slot
+from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Range, When, slot
 from ablate_zoo.backbone import _levels as levels
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class UNet(Backbone):
             needs["low_resolution"] = "an upsampler learns from pairs of a small and a large image; set it to false"
         return needs
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """The levels must halve the image, attention act at the size of one, and heads divide its channels."""
         _, height, width = setting.shape
         depth = len(self.multipliers)
@@ -169,7 +169,7 @@ class UNet(Backbone):
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
         return levels.heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         """See `ablate_zoo.backbone._unet_modules`."""
         from ablate_zoo.backbone import _unet_modules as modules
         from ablate_zoo.backbone._cells import Cells

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ablate.api import Choice, Conditioning, Fusion, Setting, slot
+from ablate.api import Choice, Conditioning, Fusion, InputSpec, slot
 from ablate_zoo.backbone._transformer import Transformer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class UViT(Transformer):
     final_conv: bool = True  # a 3×3 convolution over the image at the end
     init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
 
-    def build(self, setting: Setting) -> nn.Module:
+    def build(self, setting: InputSpec) -> nn.Module:
         """See `ablate_zoo.backbone._transformer_modules`."""
         from torch import nn
 

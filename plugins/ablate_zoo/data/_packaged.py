@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Data, Dataset, InputError, Setting
+from ablate.api import Data, Dataset, InputError, InputSpec
 from ablate.io.files import write_with
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class PackagedImages(Data):
         """The images are labelled."""
         return frozenset({"labels"})
 
-    def setting(self) -> Setting:
+    def setting(self) -> InputSpec:
         """(1, size, size) and ten classes. Raises InputError where the package is missing."""
         self._source()
-        return Setting((1, self.size, self.size), _CLASSES)
+        return InputSpec((1, self.size, self.size), _CLASSES)
 
     def load(self, cache: Path) -> Dataset:
         """Both parts, from `cache` where they lie; raises InputError for a missing or damaged source."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Choice, Data, Dataset, InputError, Setting, digest
+from ablate.api import Choice, Data, Dataset, InputError, InputSpec, digest
 from ablate.io.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
 from ablate_zoo.data._store import content_hash, create_npy, gather, kept, known_facts
@@ -64,7 +64,7 @@ class PictureData(Data):
             return frozenset()
         return frozenset({"labels"}) if labelled else frozenset()
 
-    def setting(self) -> Setting:
+    def setting(self) -> InputSpec:
         """Shape of the first picture, and the classes. Raises InputError where they cannot be read so."""
         return _setting(self, self._freshness())
 
@@ -177,10 +177,10 @@ def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArra
 
 
 @lru_cache(maxsize=8)
-def _setting(data: PictureData, freshness: str) -> Setting:
+def _setting(data: PictureData, freshness: str) -> InputSpec:
     pictures = data.pictures()
     data._room(len(pictures))
-    return Setting(pictures.shape(), pictures.classes)
+    return InputSpec(pictures.shape(), pictures.classes)
 
 
 class FileData(PictureData):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Data, Dataset, Encoding, InputError, Setting, When, digest
+from ablate.api import Data, Dataset, Encoding, InputError, InputSpec, When, digest
 from ablate.io.files import stamp
 from ablate.pictures import Pictures, open_pictures
 from ablate_zoo.data._latents import Latents as Files
@@ -66,7 +66,7 @@ class Latents(Data):
         told = "latents are measured and shown as pixels; say evaluate: {autoencoder: {type: vae, path: ...}}"
         return {"decoder": told}
 
-    def setting(self) -> Setting:
+    def setting(self) -> InputSpec:
         """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
         path = self.located(self.path)
         return _setting(self, stamp(path) if path.exists() else "")
@@ -138,7 +138,7 @@ class Latents(Data):
             scale = tuple(s / d for s, d in zip(scale, known[1], strict=True))
         return Encoding(shift, scale, self.normalised, self.stored == "mean_std")
 
-    def _make(self, files: Files, pictures: Pictures, setting: Setting, folder: Path) -> dict[str, Any]:
+    def _make(self, files: Files, pictures: Pictures, setting: InputSpec, folder: Path) -> dict[str, Any]:
         """Write the arrays a batch at a time, and look at every number."""
         shape = (files.count, *files.shape)
         dtype = np.float16 if files.dtype == np.float16 else np.float32
@@ -213,7 +213,7 @@ def _channels(given: float | tuple[float, ...], channels: int, what: str) -> tup
 
 
 @lru_cache(maxsize=8)
-def _setting(data: Latents, freshness: str) -> Setting:
+def _setting(data: Latents, freshness: str) -> InputSpec:
     files = data._files()
     data._reference()
     channels, height, width = files.shape
@@ -233,4 +233,4 @@ def _setting(data: Latents, freshness: str) -> Setting:
         if classes is None:
             labels = files.labels()
             classes = None if labels is None else int(labels.max()) + 1
-    return Setting((channels, height, width), classes)
+    return InputSpec((channels, height, width), classes)

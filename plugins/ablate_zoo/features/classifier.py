@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
-from ablate.api import Choice, Dataset, Extractor, Features, HeadsExtractor, InputError, Range, Setting
+from ablate.api import Choice, Dataset, Extractor, Features, HeadsExtractor, InputError, InputSpec, Range
 from ablate.io.files import write_with
 from ablate.io.weights import sha256_of
 from ablate_zoo.features._precision import full_precision
@@ -45,7 +45,7 @@ class ClassifierFeatures(Features):
         """Labels."""
         return {"labels": "it is a classifier, trained on the data's own labels"}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Images that are neither grey nor RGB."""
         if setting.shape[0] not in (1, 3):
             return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from ablate.api import Dataset, Extent, Extractor, Features, InputError, Setting, When
+from ablate.api import Dataset, Extent, Extractor, Features, InputError, InputSpec, When
 from ablate.io.weights import sha256_of
 from ablate_zoo.features._precision import full_precision
 
@@ -42,7 +42,7 @@ class Dinov2Features(Features):
         """The class token alone."""
         return {"pooled": _WIDTHS[self.size] if self.weights is None else None}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Images that are neither grey nor RGB, a missing package, or a folder that holds no weights."""
         if setting.shape[0] not in (1, 3):
             return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"
@@ -56,7 +56,7 @@ class Dinov2Features(Features):
 
     def prepare(self, dataset: Dataset, cache: Path, device: torch.device, pause: Callable[[], None]) -> Dinov2Features:
         """With the weights in a folder. Raises InputError where they cannot be had, or `transformers` is missing."""
-        reason = self.refuse(Setting((3, 1, 1), None))
+        reason = self.refuse(InputSpec((3, 1, 1), None))
         if reason is not None:
             raise InputError(reason)
         ready = self.model_copy()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Choice, Extractor, Features, InputError, Setting
+from ablate.api import Choice, Extractor, Features, InputError, InputSpec
 from ablate_zoo.features._precision import full_precision
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EfficientNetLite0Features(Features):
         """The pooled activations alone."""
         return {"pooled": 1280}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Images that are neither grey nor RGB, or missing weights."""
         if setting.shape[0] not in (1, 3):
             return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from ablate.api import Dataset, Extent, Extractor, Features, HeadsExtractor, InputError, Setting, WeightsFile
+from ablate.api import Dataset, Extent, Extractor, Features, HeadsExtractor, InputError, InputSpec, WeightsFile
 from ablate_zoo.features._precision import full_precision
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class InceptionV3Features(Features):
         """Pooled activations, an inner layer's with their places, class scores."""
         return {"pooled": 2048, "spatial": 2023, "logits": 1008}
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Images that are neither grey nor RGB, or given weights that are not there."""
         if setting.shape[0] not in (1, 3):
             return f"it looks at grey or RGB images, not at {setting.shape[0]} channels; choose other features"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Course, Level, Predictor, Range, Setting
+from ablate.api import Course, InputSpec, Level, Predictor, Range
 from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Cfg(Interval):
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
     channels: Annotated[int | None, Field(ge=1, le=65_536)] = None  # None: all
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """More guided channels than there are."""
         if self.channels is not None and self.channels > setting.shape[0]:
             return f"cannot guide {self.channels} channels of {setting.shape[0]}; leave 'channels' out to guide all"

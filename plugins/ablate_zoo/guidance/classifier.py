@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Choice, Course, Denoised, Level, Predictor, Range, Setting, TrainedGuidance, over
+from ablate.api import Choice, Course, Denoised, InputSpec, Level, Predictor, Range, TrainedGuidance, over
 from ablate_zoo.guidance._interval import Interval
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Classifier(Interval, TrainedGuidance):
         """The conditional prediction; what guides comes after it."""
         return predict(x, labels)
 
-    def companion(self, setting: Setting) -> nn.Module:
+    def companion(self, setting: InputSpec) -> nn.Module:
         """A small convolutional classifier."""
         from ablate_zoo.guidance._noisy_classifier import NoisyClassifier
 

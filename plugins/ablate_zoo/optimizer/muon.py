@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Range, Setting
+from ablate.api import InputSpec, Range
 from ablate_zoo.optimizer._decaying import Decaying, fused
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Muon(Decaying):
     beta2: Annotated[float, Field(ge=0, lt=1), Range(0.9, 0.9999)] = 0.999
     eps: Annotated[float, Field(gt=0, le=1), Range(1e-10, 1e-6, log=True)] = 1e-8
 
-    def refuse(self, setting: Setting) -> str | None:
+    def refuse(self, setting: InputSpec) -> str | None:
         """Torch has it since 2.9."""
         installed = version("torch")
         if tuple(int(part) for part in installed.split(".")[:2]) < (2, 9):

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Annotated, Literal
 
-from ablate.api import Backbone, Choice, Features, Setting
+from ablate.api import Backbone, Choice, Features, InputSpec
 
 
 class Tiny(Backbone):
@@ -14,7 +14,7 @@ class Tiny(Backbone):
     width: Annotated[int, Choice(4, 8)] = 4  # channels within
     mode: Literal["fine", "broken", "diverging"] = "fine"
 
-    def build(self, setting: Setting):
+    def build(self, setting: InputSpec):
         import torch
         from torch import nn
 

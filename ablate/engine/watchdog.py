@@ -25,7 +25,7 @@ class _Seen:
     begun: bool  # whether a worker has it: on a busy cluster it may wait for hours
 
 
-class Vigil:
+class Watchdog:
     """Tells which trials have given no sign of life for `patience` seconds (None: never).
 
     Only changes of the files count, seen on this machine's clock: those of the workers' may differ.
