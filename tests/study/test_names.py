@@ -37,7 +37,7 @@ def test_a_run_and_its_table_call_a_candidate_the_same(tmp_path, design):
     launched = launch(study(design), out=tmp_path / "out", executor="local", workers=1, device="cpu", watch=watch)
     results = load(launched.folder)
     called = {candidate.label for candidate in results.candidates}
-    assert seen == called
+    assert seen <= called  # a quick trial may end between two looks
     assert {line.split(", seed ")[0] for line in lines if re.search(r", seed \d+: loss", line)} == called
     front = results.front()
     assert set(front["candidate"]) == called

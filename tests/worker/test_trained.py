@@ -11,7 +11,7 @@ from segments_for_tests import CACHE
 import ablate
 from ablate.errors import InputError, SpecError
 
-MINE = Path(__file__).parent / "cli" / "plugins" / "tiny.py"
+MINE = Path(__file__).parents[1] / "helpers" / "plugins" / "tiny.py"
 
 
 @pytest.fixture(scope="module")
