@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 # build is to be had; `make demo TORCH=torch` takes the newest.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint types layers unit bench clean
+.PHONY: demo test lint types layers docs unit bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ablate run studies/dit_conditioning.yaml
 
-test: lint types layers unit
+test: lint types layers docs unit
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -24,6 +24,10 @@ types: $(VENV)/.test
 
 layers: $(VENV)/.test
 	$(BIN)/lint-imports
+
+# The documentation site, into build/site. Strict: a link that leads nowhere is an error.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 unit: $(VENV)/.test
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12
