@@ -21,6 +21,7 @@ from ablate.testing import checks
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+GLOSSARY = DOCS / "glossary.md"
 OURS = "ablate"
 NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
 
@@ -47,19 +48,27 @@ def index(known: Catalog) -> str:
 def page(kind: str, known: Catalog) -> str:
     """One kind: what it is, what there is of it, and what a plugin has to bring."""
     base = known.kind(kind)
-    lines = [NOTE, f"# {kind}", "", inspect.getdoc(base) or "", ""]
+    lines = [NOTE, f"# {kind}", "", *in_the_literature(kind), inspect.getdoc(base) or "", ""]
     picture = DOCS / "pictures" / f"{kind}.png"
     if picture.is_file():
         lines += [f"![{kind}](../pictures/{picture.name})", ""]
     for entry in ours(kind, known):
         lines += component(entry, known)
-    lines += [f"## A {kind} of your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
+    lines += ["## Writing your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
     lines += methods(base)
-    lines += ["", f"What `ablate plugins check` asks of every {kind}, besides what it asks of any component:", ""]
+    lines += ["", f"What `ablate plugins check` asks of a component of this kind, besides what it asks of any component:", ""]
     every = {check.__name__ for check in checks("")}
     own = [check for check in checks(kind) if check.__name__ not in every]
     lines += [f"- `{check.__name__}`: {' '.join((check.__doc__ or '').split())}" for check in own] or ["- nothing yet"]
     return "\n".join([*lines, ""])
+
+
+def in_the_literature(kind: str) -> Iterator[str]:
+    """The field's words for a kind, as the glossary has them, so that a search for them finds the kind's page."""
+    section = GLOSSARY.read_text(encoding="utf-8").partition(f"\n### {kind}\n\n")[2]
+    if section:
+        called = " ".join(section.partition("\n\n")[0].split())
+        yield from (f"*{called}* ([glossary](../glossary.md#{kind}))", "")
 
 
 def ours(kind: str, known: Catalog) -> list[Entry]:
@@ -115,7 +124,7 @@ def methods(base: type[Component]) -> Iterator[str]:
         yield f"- `{name}{interface.signature(function)}`{optional}: {said}"
     named = interface.types(base)
     if named:
-        yield from ("", "The types that these get and give:")
+        yield from ("", "The types of their arguments and results:")
     for cls in named:
         yield from ("", f"**{cls.__name__}**: {interface.paragraph(cls)}", "")
         for name, kind, comment in interface.fields(cls):
