@@ -22,6 +22,7 @@ from ablate.testing import checks
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GLOSSARY = DOCS / "glossary.md"
+ASKED = "What `ablate plugins check` asks of a component of this kind, besides what it asks of any component:"
 OURS = "ablate"
 NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
 
@@ -56,7 +57,7 @@ def page(kind: str, known: Catalog) -> str:
         lines += component(entry, known)
     lines += ["## Writing your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
     lines += methods(base)
-    lines += ["", f"What `ablate plugins check` asks of a component of this kind, besides what it asks of any component:", ""]
+    lines += ["", ASKED, ""]
     every = {check.__name__ for check in checks("")}
     own = [check for check in checks(kind) if check.__name__ not in every]
     lines += [f"- `{check.__name__}`: {' '.join((check.__doc__ or '').split())}" for check in own] or ["- nothing yet"]
