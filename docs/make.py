@@ -38,10 +38,11 @@ def pages() -> dict[Path, str]:
 
 def index(known: Catalog) -> str:
     """The kinds, each with what there is of it."""
-    lines = [NOTE, "# Kinds", "", "| kind | what it is | components |", "|---|---|---|"]
+    lines = [NOTE, "# Kinds", "", "| kind | also called | what it is | components |", "|---|---|---|---|"]
     for kind in known.kinds():
         names = ", ".join(f"[{e.name}]({kind}.md#{e.name})" for e in ours(kind, known))
-        lines.append(f"| [{kind}]({kind}.md) | {cell(summary(known.kind(kind)))} | {names or '–'} |")
+        other = called(kind).removeprefix("Also called: ").removesuffix(".")
+        lines.append(f"| [{kind}]({kind}.md) | {cell(other)} | {cell(summary(known.kind(kind)))} | {names or '–'} |")
     lines += ["", "How to write one: [plugins.md](../plugins.md).", ""]
     return "\n".join(lines)
 
@@ -64,12 +65,16 @@ def page(kind: str, known: Catalog) -> str:
     return "\n".join([*lines, ""])
 
 
-def in_the_literature(kind: str) -> Iterator[str]:
-    """The field's words for a kind, as the glossary has them, so that a search for them finds the kind's page."""
+def called(kind: str) -> str:
+    """The field's words for a kind, as the glossary has them: "Also called: …"; nothing for a kind that it lacks."""
     section = GLOSSARY.read_text(encoding="utf-8").partition(f"\n### {kind}\n\n")[2]
-    if section:
-        called = " ".join(section.partition("\n\n")[0].split())
-        yield from (f"*{called}* ([glossary](../glossary.md#{kind}))", "")
+    return " ".join(section.partition("\n\n")[0].split())
+
+
+def in_the_literature(kind: str) -> Iterator[str]:
+    """The same on the page of the kind, so that a search for one of these words finds it."""
+    if words := called(kind):
+        yield from (f"*{words}* ([glossary](../glossary.md#{kind}))", "")
 
 
 def ours(kind: str, known: Catalog) -> list[Entry]:
