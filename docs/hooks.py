@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def mounted(file: Path, config: MkDocsConfig) -> File:
     """A file of the repository, at its own path in the site."""
-    return File.generated(config, file.relative_to(ROOT).as_posix(), abs_src_path=str(file))
+    path = file.relative_to(ROOT).as_posix()
+    return File.generated(config, path, abs_src_path=str(file), inclusion=InclusionLevel.INCLUDED)  # also `.ci/run`
 
 
 def targets(page: Path) -> Iterator[Path]:
