@@ -25,9 +25,10 @@ types: $(VENV)/.test
 layers: $(VENV)/.test
 	$(BIN)/lint-imports
 
-# The documentation site, into build/site. Strict: a link that leads nowhere is an error.
+# The documentation site, into build/site. Strict: a link that leads nowhere is an error (not with --quiet, which would
+# hide it).
 docs: $(VENV)/.test
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 unit: $(VENV)/.test
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12
