@@ -20,7 +20,8 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "results/README.md")
+RESULTS = "results/README.md"
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", RESULTS)
 FOLDERS = ("docs", "results/curated")  # whose Markdown files are all pages
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")  # the target of a Markdown link, unless it has a scheme (https:)
 
@@ -70,7 +71,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let a link to a folder lead to the folder's README.md, as it does on a code host."""
+    """Let a link to a folder lead to its README.md, as it does on a code host; show pictures with the results."""
+    if page.file.src_uri == RESULTS:
+        markdown += gallery(files)
     here = posixpath.dirname(page.file.src_uri)
 
     def replaced(match: re.Match[str]) -> str:
@@ -78,6 +81,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.join(match[1], 'README.md')}" if files.get_file_from_path(index) else match[0]
 
     return LINK.sub(replaced, markdown)
+
+
+def gallery(files: Files) -> str:
+    """The front of quality against cost of every committed run, each a link to the run's own page."""
+    lines = ["", "## Pictures", ""]
+    for figure in (file.src_uri for file in files if file.src_uri.endswith("/figures/front.png")):
+        folder = posixpath.relpath(figure.removesuffix("/figures/front.png"), posixpath.dirname(RESULTS))
+        title = posixpath.basename(folder)
+        lines += [f"### {title}", "", f"[![the front of {title}]({folder}/figures/front.png)]({folder}/README.md)", ""]
+    return "\n".join(lines)
 
 
 def mounted(file: Path, config: MkDocsConfig) -> File:

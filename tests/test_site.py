@@ -114,3 +114,10 @@ def test_the_worked_example_conforms(tmp_path: Path) -> None:
     target = find(str(file))
     (entry,) = target.entries
     check_component(entry, target.catalog)
+
+
+def test_a_folder_of_before_the_modules_moved_is_read() -> None:
+    """docs/compatibility.md: a folder of an earlier version is read, with the numbers that it had."""
+    results = ablate.load(ROOT / "tests" / "fixtures" / "older")
+    assert results.states == {"complete": 2} and len(results.candidates) == 2
+    assert results.metrics["value"].notna().all() and len(results.metrics)
