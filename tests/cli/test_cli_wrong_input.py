@@ -116,8 +116,8 @@ def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place)
         while "sleepy" not in said:  # the first lines may be of others, on a busy machine
             said = running.stderr.readline()
             assert said, "it ended"
-        assert said == "still building the network of backbone=sleepy …\n"
         running.send_signal(signal.SIGINT)
+        assert said == "still building the network of sleepy …\n"
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "Traceback" not in errors
 
