@@ -278,7 +278,11 @@ def test_an_upsampler_sees_the_small_image_and_is_not_trained():
     candidate = compose({"backbone": {"type": "unet", **TINY, "low_resolution": True}}, catalog())
     (problem,) = misfits(candidate, None, SETTING)
     assert "pairs of a small and a large image" in problem.message
-    assert ablate.cost({"backbone": candidate.backbone}, SETTING.shape, 10).params > 0
+    with pytest.raises(SpecError, match="pairs of a small and a large image"):  # as by a study
+        ablate.cost({"backbone": candidate.backbone}, SETTING.shape, 10)
+    assert ablate.cost({"backbone": candidate.backbone, "shape": SETTING.shape}, classes=10).params > 0, (
+        "a known network"
+    )
 
 
 @pytest.mark.parametrize(
