@@ -1,4 +1,4 @@
-"""Writes what is made from the catalog: docs/kinds/*.md and docs/study.schema.json.
+"""Writes what is made from the source: docs/kinds/*.md and docs/study.schema.json (of the catalog), docs/columns.md.
 
 python docs/make.py            (a test tells when they are out of date)
 """
@@ -15,6 +15,7 @@ from ablate.cli import interface
 from ablate.cli.describe import describe, summary
 from ablate.discovery.catalog import Catalog, Entry, catalog
 from ablate.io import text
+from ablate.results.data_dictionary import COLUMNS, TABLES
 from ablate.spec.component import Component
 from ablate.study.jsonschema import study_schema
 from ablate.testing import checks
@@ -24,6 +25,13 @@ ROOT = DOCS.parent
 GLOSSARY = DOCS / "glossary.md"
 ASKED = "What `ablate plugins check` asks of a component of this kind, besides what it asks of any component:"
 OURS = "ablate"
+COLUMNS_HEAD = """# Columns of the result tables
+
+What each column of the tables of `ablate.load(FOLDER)` means, in which unit it is, and whether smaller or larger is
+better (nothing where neither is). `results.columns` gives the same for the columns of one study, with the direction
+of its own metrics and probes. `trials` and `metrics` are also the files `trials.parquet` and `metrics.parquet` of the
+folder, there without `candidate`, and `metrics` without `seed` and `c.<path>`.
+"""
 NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
 
 
@@ -32,8 +40,23 @@ def pages() -> dict[Path, str]:
     known = catalog()
     made = {DOCS / "kinds" / f"{kind}.md": page(kind, known) for kind in known.kinds()}
     made[DOCS / "kinds" / "README.md"] = index(known)
+    made[DOCS / "columns.md"] = columns()
     made[DOCS / "study.schema.json"] = text.json(json.dumps(study_schema(known), indent=1, ensure_ascii=False)) + "\n"
     return made
+
+
+def columns() -> str:
+    """The data dictionary: every column of the result tables with its meaning, unit and direction."""
+    lines = [
+        NOTE.replace("the catalog", "ablate/results/data_dictionary.py").replace("docstrings", "descriptions"),
+        COLUMNS_HEAD,
+    ]
+    for table, about in TABLES.items():
+        lines += [f"## {table}", "", about, "", "| column | meaning | unit | better |", "|---|---|---|---|"]
+        for name, doc in COLUMNS[table].items():
+            lines.append(f"| `{name}` | {cell(doc.meaning)} | {cell(doc.unit)} | {doc.better} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def index(known: Catalog) -> str:

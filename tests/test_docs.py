@@ -20,9 +20,9 @@ def made():
     return module.pages()
 
 
-def test_the_pages_of_the_kinds_are_up_to_date(made):
+def test_the_pages_of_the_kinds_and_of_the_columns_are_up_to_date(made):
     pages = {file: text for file, text in made.items() if file.suffix == ".md"}
-    assert set((DOCS / "kinds").glob("*.md")) == set(pages), "run: python docs/make.py"
+    assert {*(DOCS / "kinds").glob("*.md"), DOCS / "columns.md"} == set(pages), "run: python docs/make.py"
     stale = [file.name for file, text in pages.items() if file.read_text(encoding="utf-8") != text]
     assert not stale, f"{stale}: run python docs/make.py"
 

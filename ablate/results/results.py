@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from ablate.errors import InputError, did_you_mean, in_python
 from ablate.io.files import nameable
 from ablate.io.sealed import unsealed
 from ablate.candidates.names import Names
-from ablate.results import origins, probes, store
+from ablate.results import data_dictionary, origins, probes, store
 from ablate.results.candidates import Candidate, candidates, find
 from ablate.results.constraints import violations
 from ablate.results.effects import effects
@@ -322,6 +323,21 @@ class Results:
             raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
         table = table[table["diverged"] == 0]  # what the other seeds gave is too good
         return scaling(table["candidate"], table["gflops"], table[objective.column])
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """What the columns of this study's tables mean: a row a column with table, column, meaning, unit, better.
+
+        Of trials, metrics, curves, probes, and of the front and the effects where they can be computed. better:
+        "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
+        """
+        tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
+        for name, compute in (("front", self.front), ("effects", self.effects)):
+            with contextlib.suppress(InputError):  # values that may not be compared, or no baseline
+                tables[name] = compute()
+        named = [c for c in self._stored.trials.columns if c[:2] in ("m.", "p.")]
+        goals = [self.objective(c) for c in named]
+        return data_dictionary.describe(tables, {goal.column: goal.larger_is_better for goal in goals})
 
     # --- how it is told --------------------------------------------------------------------------
 

@@ -1,0 +1,218 @@
+"""The data dictionary: what each column of the result tables means, its unit, and whether smaller or larger is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Better = Literal["smaller", "larger", "as the metric", "as the probe", "as the objective", ""]
+
+
+@dataclass(frozen=True)
+class ColumnDoc:
+    """One column: what it means, its unit ("" without one), and which direction is better ("" where neither is)."""
+
+    meaning: str
+    unit: str = ""
+    better: Better = ""
+
+
+TABLES = {
+    "trials": "A row a trial: one candidate trained with one seed.",
+    "metrics": "A row a measurement: one metric of one trial, sampled in one way.",
+    "curves": "A row a logged point of a trial's training curve.",
+    "probes": "A row a value that a probe recorded at one place of a network during training.",
+    "front": "A row a candidate (or a candidate at one setting): its means over seeds, and whether it is on the Pareto front.",
+    "effects": "A row a candidate: its difference from the baseline, paired by seed, with confidence interval and p-value.",
+}
+# Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
+OPEN = {"c.": "c.<path>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
+
+_CANDIDATE = ColumnDoc("the candidate's name: what it chooses, as short as the study's other candidates allow")
+_HASH = ColumnDoc("SHA-256 of everything that decides the result, except the seed: equal for all trials of a candidate")
+_CHOICE = ColumnDoc("what the candidate chose at this path of the study file; missing where it has no such path")
+_TRIAL = ColumnDoc("the trial's folder below trials/: the start of config_hash, and the seed")
+_SEED = ColumnDoc("random seed of the initial weights, of the order of the data and of the noise; trials of one seed are paired")
+_BESIDE = {"candidate": _CANDIDATE, "seed": _SEED, "c.<path>": _CHOICE}
+_IMAGES = ColumnDoc("training images that the network had seen by then, repeats counted", "images")
+_SAMPLE_GFLOPS = ColumnDoc(
+    "cost of drawing one sample: NFE × network calls that guidance takes × gflops, and guidance's own network", "Gflops", "smaller"
+)
+_DIVERGED = ColumnDoc("seeds of the candidate that diverged, and so have no value", "seeds", "smaller")
+
+COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
+    "trials": {
+        "trial": _TRIAL,
+        "config_hash": _HASH,
+        "candidate": _CANDIDATE,
+        "seed": _SEED,
+        "state": ColumnDoc("complete, diverged, failed, running, or unreadable"),
+        "c.<path>": _CHOICE,
+        "match.<path>": ColumnDoc("the size that was adjusted so that all candidates cost about the same"),
+        "m.<metric>": ColumnDoc(
+            "the metric at the end of training, sampled as the study says; missing where the trial is not complete",
+            "the metric's own",
+            "as the metric",
+        ),
+        "p.<probe>": ColumnDoc("the one number to which the probe sums up its observations", "the probe's own", "as the probe"),
+        "params": ColumnDoc("trainable parameters of the backbone", "parameters", "smaller"),
+        "gflops": ColumnDoc(
+            "cost of one forward pass of the backbone for one image, without guidance; 1 Gflop is 1e9 multiply-accumulates here",
+            "Gflops",
+            "smaller",
+        ),
+        "macs": ColumnDoc("multiply-accumulates of that forward pass", "multiply-accumulates", "smaller"),
+        "sample_gflops": _SAMPLE_GFLOPS,
+        "images": ColumnDoc(
+            "training images that it has seen, repeats counted; of a diverged trial, until it diverged", "images", "smaller"
+        ),
+        "seconds": ColumnDoc("wall-clock time of the whole trial, over all its runs", "s", "smaller"),
+        "train_seconds": ColumnDoc("wall-clock time of training alone", "s", "smaller"),
+        "evaluate_seconds": ColumnDoc("wall-clock time of sampling and measuring", "s", "smaller"),
+        "overhead_seconds": ColumnDoc("wall-clock time of the rest: setup, logging, checkpoints", "s", "smaller"),
+        "peak_memory_bytes": ColumnDoc("peak memory of the whole trial, evaluation included", "bytes", "smaller"),
+        "train_memory_bytes": ColumnDoc("peak memory of training", "bytes", "smaller"),
+        "estimated_memory_bytes": ColumnDoc("memory that training was estimated to need before it began", "bytes"),
+        "loss": ColumnDoc(
+            "training loss, mean over the last tenth of the curve; comparable only where target and weighting are the same",
+            "",
+            "smaller",
+        ),
+        "noise": ColumnDoc(
+            "how noisy its samples look: 0 as smooth as the data, 1 white noise, below 0 smoother than the data", "", "smaller"
+        ),
+        "micro": ColumnDoc(
+            "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass", "images"
+        ),
+        "skipped_steps": ColumnDoc("optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"),
+        "failure": ColumnDoc("class of the error that ended the trial, where it failed"),
+        "message": ColumnDoc("why it failed or diverged"),
+        "device": ColumnDoc("the processor that trained it"),
+        "versions": ColumnDoc("versions of Python and of packages, as JSON"),
+        "data_hash": ColumnDoc("SHA-256 of the data that it was trained on"),
+        "sources": ColumnDoc("hash of the source code of each component that it used, as JSON"),
+    },
+    "metrics": {
+        "trial": _TRIAL,
+        **_BESIDE,
+        "metric": ColumnDoc("the metric's column: its name, its features and, where that decides the value, the sample size"),
+        "value": ColumnDoc("the measured value", "the metric's own", "as the metric"),
+        "error": ColumnDoc("standard error of the value, where the metric estimates one", "the metric's own", "smaller"),
+        "images": _IMAGES,
+        "ema": ColumnDoc("which exponential moving average of the weights was sampled"),
+        "solver": ColumnDoc("the solver (sampler) that drew the samples"),
+        "solver_settings": ColumnDoc("the solver's other fields that decide a sample, such as its grid of timesteps"),
+        "nfe": ColumnDoc("NFE: evaluations of the denoiser for one sample", "evaluations", "smaller"),
+        "guidance": ColumnDoc("kind and scale of guidance, such as classifier-free guidance: cfg(1.5)"),
+        "sample_gflops": _SAMPLE_GFLOPS,
+        "samples": ColumnDoc("how many samples were drawn and measured", "samples"),
+        "features": ColumnDoc("the network whose features were compared"),
+        "features_hash": ColumnDoc("hash of that network's weights"),
+        "reference": ColumnDoc("which reference images were compared with: all, or the even or odd ones by number"),
+        "reference_hash": ColumnDoc("hash of those reference images"),
+        "quantisation": ColumnDoc("how samples became 8-bit pixels before they were measured"),
+        "solver_error": ColumnDoc(
+            "relative error of the samples' standard deviation that the solver alone causes (Gaussian data, exact denoiser): "
+            "0.1 is 10 % too wide, negative too narrow; best near 0"
+        ),
+    },
+    "curves": {
+        "trial": _TRIAL,
+        **_BESIDE,
+        "images": _IMAGES,
+        "loss": ColumnDoc("training loss, mean since the previous point", "", "smaller"),
+        "lr": ColumnDoc("the optimizer's learning rate at that point"),
+        "grad_norm": ColumnDoc("2-norm of the whole gradient before clipping, mean since the previous point"),
+        "grad_norm_clipped": ColumnDoc("the same after clipping"),
+        "images_per_second": ColumnDoc("training throughput since the previous point", "images/s", "larger"),
+        "seconds": ColumnDoc("time of training so far", "s"),
+    },
+    "probes": {
+        "trial": _TRIAL,
+        **_BESIDE,
+        "probe": ColumnDoc("the probe's name"),
+        "images": _IMAGES,
+        "site": ColumnDoc("where in the network it was observed, or of what"),
+        "x": ColumnDoc("place along the probe's own axis: a depth, a log SNR", "as attrs['axes'] says"),
+        "value": ColumnDoc("what was observed there", "the probe's own", "as the probe"),
+    },
+    "front": {
+        "candidate": _CANDIDATE,
+        "config_hash": _HASH,
+        "c.<path>": _CHOICE,
+        "<objective>": ColumnDoc("mean of the objective over the complete seeds", "the objective's own", "as the objective"),
+        "<objective>.sd": ColumnDoc(
+            "its standard deviation over seeds (n − 1 in the denominator); missing with one seed", "the objective's own"
+        ),
+        "<along>": ColumnDoc("the setting of the point (nfe, guidance, ema, solver), where the front is asked along it"),
+        "n": ColumnDoc("complete seeds in which every objective is finite", "seeds"),
+        "diverged": _DIVERGED,
+        "failed": ColumnDoc("seeds of the candidate that ended in an error, and so have no value", "seeds", "smaller"),
+        "violates": ColumnDoc("which constraint of the study the candidate breaks; only in a study with constraints"),
+        "on_front": ColumnDoc("whether it is non-dominated: no other candidate is at least as good in all objectives and better in one"),
+    },
+    "effects": {
+        "candidate": _CANDIDATE,
+        "config_hash": _HASH,
+        "c.<path>": _CHOICE,
+        "mean": ColumnDoc("the candidate's mean over the paired seeds", "the metric's own", "as the metric"),
+        "baseline_mean": ColumnDoc("the baseline's mean over the same seeds", "the metric's own", "as the metric"),
+        "difference": ColumnDoc("mean difference, candidate − baseline, over the paired seeds", "the metric's own", "as the metric"),
+        "low": ColumnDoc(
+            "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all comparisons)",
+            "the metric's own",
+        ),
+        "high": ColumnDoc("upper end of that interval", "the metric's own"),
+        "p": ColumnDoc("two-sided p-value of the paired permutation test of the mean difference (sign flips)"),
+        "p_holm": ColumnDoc("the same after Holm's correction over the candidates: below 0.05 is significant"),
+        "smallest_p": ColumnDoc("the smallest p that so many pairs can give, 2/2ⁿ"),
+        "n": ColumnDoc("seeds that both the candidate and the baseline completed", "pairs"),
+        "diverged": _DIVERGED,
+        "note": ColumnDoc("what to know of this comparison: lost seeds, too few pairs"),
+    },
+}
+
+
+def lookup(table: str, column: str, objectives: Sequence[str] = ()) -> ColumnDoc | None:
+    """Return the description of a column of a table; None where there is none.
+
+    `c.backbone.width` is looked up as `c.<path>`. objectives: those of a front, whose columns have their names.
+    """
+    known = COLUMNS[table]
+    if column in known:
+        return known[column]
+    for start, name in OPEN.items():
+        if column.startswith(start):
+            return known.get(name)
+    if table != "front":
+        return None
+    if column in objectives:
+        own = COLUMNS["trials"].get(column) or COLUMNS["metrics"].get(column)  # a cost, the loss, nfe
+        return replace(known["<objective>"], unit=own.unit, better=own.better) if own else known["<objective>"]
+    if column.removesuffix(".sd") in objectives:
+        return known["<objective>.sd"]
+    return known["<along>"] if column in COLUMNS["metrics"] else None
+
+
+def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, bool]) -> pd.DataFrame:
+    """Return a table of the columns of these tables: table, column, meaning, unit, better.
+
+    larger_is_better: by the name of a metric or a probe; where it says so, `better` is "smaller" or "larger" in place of
+    "as the metric". A column without a description has an empty meaning.
+    """
+    import pandas as pd
+
+    rows = []
+    for table, frame in tables.items():
+        for column in map(str, frame.columns):
+            doc = lookup(table, column, frame.attrs.get("objectives", ())) or ColumnDoc("")
+            judged = frame.attrs.get("metric", "") if table == "effects" else column.removeprefix("m.").removeprefix("p.")
+            better: str = doc.better
+            if judged in larger_is_better and better.startswith("as "):
+                better = "larger" if larger_is_better[judged] else "smaller"
+            rows.append({"table": table, "column": column, "meaning": doc.meaning, "unit": doc.unit, "better": better})
+    return pd.DataFrame(rows, columns=["table", "column", "meaning", "unit", "better"])
