@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 NOISE = 2 / math.sqrt(math.pi)  # E|a - b| / deviation of two independent normal numbers
 REFERENCE = 256  # pictures of the data that are looked at
-TOLD = 0.5  # beyond this, samples are nearer to noise than to the data
+THRESHOLD = 0.33  # beyond it samples look like noise (benchmarks/noisiness.py: shapes up to 0.30, hardly any from 0.38)
 DISTINCT = 0.6  # of NOISE: data that are rougher than this themselves are not told from noise
 
 

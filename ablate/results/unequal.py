@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.evaluation.noisiness import TOLD
+from ablate.evaluation.noisiness import THRESHOLD
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results import origins
 from ablate.results.frames import last_rows
@@ -23,12 +23,12 @@ def unequal(results: Results) -> list[str]:
 
 
 def noisy(results: Results) -> dict[str, float]:
-    """{candidate: mean of `noise` over its trials} where that is nearer to noise than to the data."""
+    """{candidate: mean of `noise` over its trials} where they look like noise."""
     trials = results.trials
     if "noise" not in trials or trials["noise"].isna().all():
         return {}
     shares = trials.groupby("candidate", sort=False)["noise"].mean()
-    return {str(name): float(share) for name, share in shares[shares > TOLD].items()}
+    return {str(name): float(share) for name, share in shares[shares > THRESHOLD].items()}
 
 
 def ended(results: Results) -> dict[str, object]:

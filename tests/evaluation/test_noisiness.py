@@ -1,10 +1,13 @@
 """Samples that are still noise are told from pictures by a number, whatever the metric."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import ablate
-from ablate.evaluation.noisiness import TOLD, noise
+from ablate.evaluation.noisiness import THRESHOLD, noise
 from ablate.results.verdict import verdict
 
 
@@ -23,6 +26,13 @@ def test_noise_of_any_strength_is_noise_and_pictures_are_none(strength):
     assert noise(pictures(40, 1), drawn) is None  # nothing tells them apart there
 
 
+def test_the_threshold_parts_short_trainings_from_those_whose_samples_show_shapes():
+    table = Path(__file__).parents[2] / "benchmarks" / "noisiness.csv"  # looked at by eye: benchmarks/README.md
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert min(float(row["noise"]) for row in rows if int(row["images"]) <= 1000) > THRESHOLD
+    assert max(float(row["noise"]) for row in rows if int(row["images"]) >= 8000) < THRESHOLD
+
+
 def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
     study = {
         "study": "short",
@@ -33,7 +43,7 @@ def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
         "evaluate": {"previews": 16}, "objectives": ["loss"],
     }  # fmt: skip
     results = ablate.run(study, tmp_path / "out", executor="local", device="cpu")
-    assert results.trials["noise"][0] > TOLD
+    assert results.trials["noise"][0] > THRESHOLD
     assert any("hardly better than noise" in line and "train longer" in line for line in results.warnings)
     assert "hardly better than noise" in results.summary(plain=True)
     assert "Samples of base (" in verdict(results) and "are hardly better than noise" in verdict(results)
