@@ -1,7 +1,8 @@
-"""A study while it runs: a screen that is kept up to date, or plain lines where there is no screen."""
+"""The live view of a running study: progress bars, trials at work, the Pareto front so far; plain lines in a pipe."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 EVERY = 30.0  # seconds between two plain lines on how far it is
 FRONT_ROWS = 8
+BAR = 20  # cells of the bar over all trials
+NAME = 20  # cells of a trial's name at the least, if it has as many
 
 
 class View:
@@ -59,14 +62,14 @@ class Lines(View):
     def __init__(self, name: str, objectives: Sequence[Objective], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name, objectives)
         self.clock = clock
-        self.told = clock()
+        self.last_line = clock()
 
     def show(self, progress: Progress) -> None:
         """Print what happened since the last snapshot."""
         for line in progress.lines:
             say(f"[{_ended(progress)}/{progress.total}] {line}")
-        if self.clock() - self.told >= EVERY and progress.running:
-            self.told = self.clock()
+        if self.clock() - self.last_line >= EVERY and progress.running:
+            self.last_line = self.clock()
             say(f"... {_summary(progress)}; {_working(progress.running)}")
 
 
@@ -108,71 +111,112 @@ class Screen(View):
             self.front = best_front(progress.records, self.objectives, self.constraints, progress.names)
 
     def frame(self) -> RenderableType:
-        """The picture."""
+        """Return the picture: lines that each fit the terminal's width, no more of them than it is high."""
         from rich.console import Group
         from rich.text import Text
 
         elapsed = duration(time.monotonic() - self.begun)
         if self.progress is None:
-            return Text(f"{self.name}: starting … {elapsed}", style="dim")
-        front = self._best()
-        room = max(1, self.console.size.height - 4 - len(front))
+            return Text(f"{label(self.name)}: starting … {elapsed}", style="dim", overflow="fold")
+        head = self._head(self.progress, elapsed)
+        height = self.console.size.height - len(head) - 2
+        front = self._best(max(1, height - 2))
         return Group(
-            self._head(self.progress, elapsed),
-            *self._running(self.progress.running, room),
+            *head,
+            *self._running(self.progress.running, max(1, height - len(front))),
             *(Text(line, style="green", overflow="fold") for line in ["", *front] if front),
         )
 
-    def _head(self, progress: Progress, elapsed: str) -> RenderableType:
+    def _head(self, progress: Progress, elapsed: str) -> list[RenderableType]:
+        """Return the study's name, a bar, and how far it is; where that is too wide, lines without the bar."""
+        from rich.cells import cell_len
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column(width=20)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
         left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
-        bar = ProgressBar(total=max(progress.total, 1), completed=_ended(progress), width=20)
-        grid.add_row(Text(self.name, style="bold"), bar, Text(f"{_summary(progress, False)}; {elapsed}{left}"))
-        return grid
+        name, summary = label(self.name), f"{_summary(progress, False)}; {elapsed}{left}"
+        width = self.console.width
+        if cell_len(name) + BAR + cell_len(summary) + 2 > width:
+            return [Text(line, style="bold") for line in self._wrapped(name)] + [
+                Text(line) for line in self._wrapped(summary)
+            ]
+        grid = Table.grid(padding=(0, 1))
+        for column in (None, BAR, None):
+            grid.add_column(no_wrap=True, width=column)
+        bar = ProgressBar(total=max(progress.total, 1), completed=_ended(progress), width=BAR)
+        grid.add_row(Text(name, style="bold"), bar, Text(summary))
+        return [grid]
 
     def _running(self, running: Sequence[Running], room: int) -> list[RenderableType]:
-        """A line for each trial that is worked on; the bars only where there is room for them."""
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
+        """The trials that are worked on: a row each, with bars where there is room; else wrapped text.
+
+        room: lines at the most.
+        """
+        from rich.cells import cell_len
         from rich.text import Text
 
         if not running:
             assert self.progress is not None
             begun = _ended(self.progress) > 0
             return [] if begun else [Text("preparing the data and what is measured against", style="dim")]
+        rows = [(label(one.label), f"seed {one.seed}", one.phase, *_numbers(one)) for one in running]
+        widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        beside = sum(widths[1:]) + 2 * (len(widths) - 1)  # what is never cut
+        fits = self.console.width - beside >= min(widths[0], NAME)
+        if fits:
+            shown = running if len(running) <= room else running[: room - 1]
+            pictured = [self._grid(shown, self.console.width - beside)] if shown else []
+        else:
+            lines = [self._wrapped(_sentence(one)) for one in running]
+            used = list(itertools.accumulate(map(len, lines)))
+            count = sum(lines_so_far <= room - (i + 1 < len(lines)) for i, lines_so_far in enumerate(used))
+            shown = running[: max(1, count)]
+            pictured = [Text(line) for one in lines[: len(shown)] for line in one]
+        more = len(running) - len(shown)
+        return [*pictured, Text(f"… and {more} more", style="dim")] if more else pictured
+
+    def _grid(self, running: Sequence[Running], width: int) -> RenderableType:
+        """A row a trial; `width`: of the names at the most, whose middle gives way."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        bars = width >= NAME + 14
         grid = Table.grid(padding=(0, 2))
-        bars = self.console.width >= 100
-        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
-        for width in (8, 8, *([12] if bars else [])):
-            grid.add_column(no_wrap=True, width=width)
+        for _ in range(3 + bars):
+            grid.add_column(no_wrap=True)
         for _ in range(3):
             grid.add_column(no_wrap=True, justify="right")
-        shown = running if len(running) <= room else running[: room - 1]
-        for one in shown:
-            cells: list[RenderableType] = [Text(label(one.label)), Text(f"seed {one.seed}"), Text(one.phase)]
+        for one in running:
+            cells: list[RenderableType] = [Text(label(one.label, width - 14 if bars else width))]
+            cells += [Text(f"seed {one.seed}"), Text(one.phase)]
             if bars:
                 cells.append(ProgressBar(total=1.0, completed=one.share, width=12))
             grid.add_row(*cells, *map(Text, _numbers(one)))
-        more = len(running) - len(shown)
-        return [grid, Text(f"… and {more} more", style="dim")] if more else [grid]
+        return grid
 
-    def _best(self) -> list[str]:
-        """The front's lines, fitted to the terminal: names give way, numbers stay whole."""
-        if not self.front:
-            return []
-        rows = self.front[:FRONT_ROWS]
-        columns = [Column("best front so far", tuple(row.label for row in rows), name=True)]
-        for i, objective in enumerate(self.objectives):
-            columns.append(Column(objective.name, tuple(number(row.values[i]) for row in rows), right=True))
-        columns.append(Column("seeds", tuple(str(row.seeds) for row in rows), right=True))
-        return [line.told for line in layout(columns, self.console.width)]
+    def _wrapped(self, text: str) -> list[str]:
+        """A text in lines of the terminal's width."""
+        from rich.text import Text
+
+        return [line.plain for line in Text(text).wrap(self.console, self.console.width, overflow="fold")]
+
+    def _best(self, height: int) -> list[str]:
+        """The front's lines, fitted to the terminal: names give way, numbers stay whole, and the best stand first.
+
+        height: lines at the most, as long as one candidate alone does not take more.
+        """
+        for count in range(min(len(self.front), FRONT_ROWS), 0, -1):
+            rows = self.front[:count]
+            columns = [Column("best front so far", tuple(row.label for row in rows), name=True)]
+            for i, objective in enumerate(self.objectives):
+                columns.append(Column(objective.name, tuple(number(row.values[i]) for row in rows), right=True))
+            columns.append(Column("seeds", tuple(str(row.seeds) for row in rows), right=True))
+            lines = [line.told for line in layout(columns, self.console.width)]
+            if len(lines) <= height or count == 1:
+                return lines
+        return []
 
 
 def view(name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> View:
@@ -195,12 +239,15 @@ def _summary(progress: Progress, left: bool = True) -> str:
 
 def _working(running: Sequence[Running]) -> str:
     """The trials that are being worked on, in one line; the first four of many."""
-    told = []
-    for one in running[:4]:
-        numbers = ", ".join(cell for cell in _numbers(one) if cell)
-        told.append(f"{label(one.label)} seed {one.seed} {one.phase}" + (f" ({numbers})" if numbers else ""))
-    more = len(running) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    shown = [_sentence(one) for one in running[:4]]
+    more = len(running) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _sentence(one: Running) -> str:
+    """A trial that is being worked on: `adaln seed 0 train (500/1 000, loss 0.25, 100 images/s)`."""
+    numbers = ", ".join(cell for cell in _numbers(one) if cell)
+    return f"{label(one.label)} seed {one.seed} {one.phase}" + (f" ({numbers})" if numbers else "")
 
 
 def _numbers(one: Running) -> tuple[str, str, str]:

@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ablate.cli.terminal import wrapped
 from ablate.errors import InputError
-from ablate.io.text import message as fit
+from ablate.io.text import message as printable
 from ablate.runtime import stdout
 
 DONE, SOME_FAILED, WRONG_INPUT, DEFECT, INTERRUPTED = 0, 1, 2, 70, 130
@@ -76,7 +77,7 @@ def fail(message: str) -> NoReturn:
 def complain(message: str) -> None:
     """A message on stderr, if there is still anyone to read it."""
     try:
-        print(fit(message), file=sys.stderr, flush=True)
+        print(wrapped(printable(message), sys.stderr), file=sys.stderr, flush=True)
     except OSError:
         hush()
 

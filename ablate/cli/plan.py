@@ -122,7 +122,7 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
             say(f"  {path}: {_range(held)}")
     seeds = int(frame["seeds"].iloc[0])
     of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
-    print(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+    say(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
 
 
 def _total(frame: pd.DataFrame) -> float:

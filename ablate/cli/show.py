@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.cli.options import Folder, Json
 from ablate.io import launches
+from ablate.io.columns import Column, layout
 
 if TYPE_CHECKING:
     from ablate.results import Results
@@ -19,7 +21,7 @@ WIDTH = 80
 def show(folder: Folder, as_json: Json = False) -> None:
     """Say what was done in a study's folder: the study, its launches, the source of its components."""
     from ablate.cli.outcome import complain
-    from ablate.cli.terminal import emit_json
+    from ablate.cli.terminal import columns_of, emit_json
     from ablate.io.text import printable
     from ablate.results import load
 
@@ -27,7 +29,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         emit_json(told(results))
     else:
-        print("\n".join(printable(line) for line in _lines(results)))
+        print("\n".join(printable(line) for line in _lines(results, columns_of(sys.stdout))))
     for warning in results.warnings:
         complain(f"warning: {warning}")
 
@@ -45,9 +47,12 @@ def told(results: Results) -> dict[str, Any]:
     }
 
 
-def _lines(results: Results) -> Iterator[str]:
+def _lines(results: Results, width: int | None = None) -> Iterator[str]:
+    """The text; width: of the terminal, where there is one."""
+    wrap = WIDTH if width is None else min(WIDTH, width)
     of = told(results)
-    yield of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"
+    title = of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"
+    yield from textwrap.wrap(title, width, break_on_hyphens=False) if width is not None else [title]
     yield of["folder"]
     yield from ("", "the study as it was run")
     try:
@@ -57,22 +62,22 @@ def _lines(results: Results) -> Iterator[str]:
     yield from (f"  {line}" for line in text.splitlines() if not line.startswith("# What was run"))
     yield from ("", "launches")
     for launch in of["launches"]:
-        yield from _launch(launch)
+        yield from _launch(launch, wrap)
     if not of["launches"]:
         yield "  (none is known: the folder was made by an ablate that kept no log of them)"
     yield from ("", "source")
-    rows = [("component", "version", "hash", "since (UTC)")]
-    for name, one in sorted(of["sources"].items()):
-        rows.append(
-            (
-                name,
-                one.get("version", ""),
-                one.get("source_hash", "")[:12],
-                launches.date(one.get("since")).removesuffix(" UTC"),
-            )
+    rows = [
+        (
+            name,
+            one.get("version", ""),
+            one.get("source_hash", "")[:12],
+            launches.date(one.get("since")).removesuffix(" UTC"),
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    yield from ("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        for name, one in sorted(of["sources"].items())
+    ]
+    heads = ("component", "version", "hash", "since (UTC)")
+    columns = [Column(head, tuple(row[i] for row in rows), name=i == 0) for i, head in enumerate(heads)]
+    yield from (f"  {line.told}".rstrip() for line in layout(columns, None if width is None else width - 2, rule=False))
     places: dict[str, list[str]] = {}
     for name, place in of["kept"].items():
         if not Path(name).is_relative_to(results.path.absolute()):
@@ -81,18 +86,18 @@ def _lines(results: Results) -> Iterator[str]:
         yield from ("", "local source, as it is kept here")
     for place, users in sorted(places.items()):
         yield f"  {place}"
-        yield from textwrap.wrap(", ".join(users), WIDTH, initial_indent="    ", subsequent_indent="    ")
+        yield from textwrap.wrap(", ".join(users), wrap, initial_indent="    ", subsequent_indent="    ")
 
 
-def _launch(launch: Mapping[str, Any]) -> Iterator[str]:
+def _launch(launch: Mapping[str, Any], width: int) -> Iterator[str]:
     where, command, versions = launches.told(launch)
-    yield f"  {where}"
+    yield from textwrap.wrap(where, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     yield from textwrap.wrap(
         command,
-        WIDTH,
+        width,
         initial_indent="    ",
         subsequent_indent="      ",
         break_long_words=False,
         break_on_hyphens=False,
     )
-    yield from textwrap.wrap(versions, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    yield from textwrap.wrap(versions, width, initial_indent="    ", subsequent_indent="    ")

@@ -113,7 +113,7 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
     say(f"{found['study']}: {doing}")
     counts = [f"{n} {state}" for state, n in found["states"].items() if n]
     of = f" of {found['planned']}" if found["planned"] is not None else ""
-    print(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
+    say(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
     for line in found["left_out"]:
         say(line)
     if found["unfinished"]:

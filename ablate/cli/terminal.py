@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ablate.io import text
 from ablate.runtime import stdout
@@ -67,9 +68,44 @@ def emit_json(data: Any) -> None:
     print(told, file=stdout.document(), flush=True)
 
 
-def say(told: object) -> None:
+def say(words: object) -> None:
     """Print what holds words that are not ours: names, paths, messages of exceptions."""
-    print(text.message(told), flush=True)
+    print(wrapped(text.message(words), sys.stdout), flush=True)
+
+
+def wrapped(message: str, stream: TextIO) -> str:
+    """Break the lines of a message at its spaces, so that a terminal cuts no number and no word; elsewhere it stays.
+
+    A command at the end of a line and what stands in backquotes stay whole, to be copied.
+    """
+    width = columns_of(stream)
+    if width is None:
+        return message
+    return "\n".join(row if len(row) <= width else _wrapped(row, width) for row in message.split("\n"))
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """Return the width of the terminal behind a stream, in cells; None where there is none."""
+    try:
+        if not stream.isatty():
+            return None
+        said = os.environ.get("COLUMNS", "")
+        return (int(said) if said.isdecimal() else os.get_terminal_size(stream.fileno()).columns) or None
+    except (OSError, ValueError, AttributeError):  # closed, or a notebook's
+        return None
+
+
+_WORDS = re.compile(r"(?<=: )ablate .+$|`[^`]*`\S*|\S+")
+
+
+def _wrapped(row: str, width: int) -> str:
+    indent = row[: len(row) - len(row.lstrip())]
+    lines = [""]
+    for word in _WORDS.findall(row):
+        if lines[-1] and len(indent) + len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(indent + line for line in lines)
 
 
 def duration(seconds: float) -> str:

@@ -1,15 +1,17 @@
 """Numbers for people, and the front that is shown while a study runs."""
 
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from ablate.candidates.trial import Objective
-from ablate.cli.live import Lines
+from ablate.cli.live import Lines, Screen
 from ablate.cli.standing import best_front
-from ablate.cli.terminal import console, duration, emit_json, size, table
+from ablate.cli.terminal import console, duration, emit_json, size, table, wrapped
 from ablate.engine import Progress, Running
 
 KID, GFLOPS, RECALL = Objective("kid", "kid_x"), Objective("gflops", "gflops"), Objective("recall", "r_x", True)
@@ -104,3 +106,46 @@ def test_lines_tell_every_event_and_how_far_it_is_at_times(capsys):
     told = capsys.readouterr().out.splitlines()
     far = "... 2/4 trials, 1 failed, about 1 min 30 s left; adaln seed 0 train (500/1 000, loss 0.25, 100 images/s)"
     assert told == ["[2/4] one", far, "[2/4] two", "[2/4] three", far]
+
+
+FRONT = {
+    f"{c}-s0": record(f"a candidate with a long name: {c}", 0, 0.1234 + i, 1.5e6 - i) for i, c in enumerate("abcdef")
+}
+AT_WORK = tuple(
+    Running(f"t{seed}", "a candidate with a long name", seed, "train", 12_345, 678_900, 0.4321, 987.0)
+    for seed in range(3)
+)
+WHOLE = ("3/12 trials", "1 diverged", "5 min", "12 345/678 900", "0.432", "987 images/s", "seed 2", "0.1234", "1.5e+06")
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 40])
+@pytest.mark.parametrize("height", [50, 24])
+def test_the_live_view_cuts_no_number_and_is_not_higher_than_the_terminal(width, height, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen("a_study_with_a_name_that_is_longer_than_a_narrow_terminal_is", (KID, GFLOPS))
+    screen.console = Console(width=width, height=height, file=io.StringIO(), highlight=False)
+    screen.progress = Progress(12, 2, 1, 1, AT_WORK, 300.0, FRONT, ())
+    screen.front = best_front(FRONT, (KID, GFLOPS))
+    screen.console.print(screen.frame())
+    lines = screen.console.file.getvalue().rstrip("\n").split("\n")
+    shown = " ".join(" ".join(lines).split())
+    assert all(len(line.rstrip()) <= width for line in lines) and len(lines) <= height
+    assert [one for one in WHOLE if one not in shown] == []
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal; how wide it is stands in COLUMNS."""
+
+    def isatty(self):
+        return True
+
+
+def test_messages_break_at_words_in_a_terminal_and_leave_commands_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "warning: the samples are 56.6 % too narrow: take 150 steps; `ablate run study.yaml --set a=1` does it"
+    lines = wrapped(text, Terminal()).split("\n")
+    assert " ".join(lines) == text and any("`ablate run study.yaml --set a=1`" in line for line in lines)
+    assert all(len(line) <= 40 for line in lines)
+    command = "ablate status /a/folder/with/a/long/name and-more"
+    assert wrapped(f"4 trials failed; for the reasons: {command}", Terminal()).split("\n")[-1] == command
+    assert wrapped(text, io.StringIO()) == text
