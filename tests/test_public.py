@@ -74,3 +74,31 @@ def test_the_package_shows_what_it_offers_and_nothing_that_it_imports() -> None:
     import ablate
 
     assert {name for name in dir(ablate) if not name.startswith("__")} == set(ablate.__all__)
+
+
+ELSEWHERE = """
+import importlib, os, pkgutil, signal, sys
+import moocore, optuna, pandas, psutil, pyarrow, rich.console, ruamel.yaml, scipy.stats, statsmodels.api, torch, typer
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "pthread_sigmask"):
+    delattr(signal, name)
+for name in ("fork", "pread", "sched_getaffinity", "getuid", "O_DIRECTORY", "killpg"):
+    delattr(os, name)
+import ablate, ablate.api
+for module in pkgutil.walk_packages(ablate.__path__, "ablate."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(ablate.catalog().broken, ablate.create("executor", "local").name)
+try:
+    ablate.create("executor", "local").start("ablate.worker.trial_run:run", "cpu")
+except ablate.api.InputError as error:
+    print(error)
+"""
+
+
+def test_everything_can_be_imported_where_a_system_has_no_fcntl_and_no_posix_signals():
+    """Windows and macOS lack these; whatever is imported for Linux alone is imported where it is used."""
+    ran = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines() == ["[] local", "studies are run on Linux or macOS; on Windows, run this in WSL"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablate.io.files import read_json
+from ablate.io.locks import is_locked
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,13 @@ class Unfinished:
 
 def driven(folder: Path) -> bool:
     """Whether an `ablate run` is at work in the folder."""
-    return _held(folder / ".driver")
+    return is_locked(folder / ".driver")
 
 
 def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
     """What can be said of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
-    state = "running" if _held(place / ".lock") else "waiting" if at_work else "interrupted"
+    state = "running" if is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
     told, age = _told(place / "progress.json")
     numbers = {key: told.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
     return Unfinished(trial, state, **numbers, age_seconds=age)
@@ -48,20 +47,3 @@ def _told(file: Path) -> tuple[dict[str, Any], float | None]:
         return {}, None
     held = told if isinstance(told, dict) else {}
     return {key: value for key, value in held.items() if isinstance(value, str if key == "phase" else int | float)}, age
-
-
-def _held(file: Path) -> bool:
-    """Whether another process holds an exclusive lock on the file. Ours is shared, and let go at once."""
-    try:
-        handle = os.open(file, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks: nobody can tell
-        return False
-    finally:
-        os.close(handle)
-    return False

@@ -25,7 +25,8 @@ from typing import Any
 
 from ablate.execute.work import call
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked by the driver until they are handled here
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+SIGNALS = (signal.SIGINT, signal.SIGTERM, HANGUP)  # blocked by the driver until they are handled here
 GRACE = 30.0  # seconds that a running job gets to reach its next step and to write its checkpoint
 OUTPUT = "output.txt"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -40,7 +41,7 @@ class Worker:
         self._busy = False
         self._jobs: SimpleQueue[str | None] = SimpleQueue()
         signal.signal(signal.SIGINT, lambda number, frame: None)
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, HANGUP):
             signal.signal(number, self._asked_to_end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         end_with(driver)

@@ -11,7 +11,6 @@ ends the process in which something fails.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import logging
 import os
@@ -25,13 +24,19 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from ablate.errors import InputError
 from ablate.execute.beside import UNAUTHORIZED, Beside, RayError
+from ablate.io.locks import try_lock
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 PREFIX = "ablate-ray-"
+LOCK = ".lock"  # in the folder
 MARK = "ABLATE_RAY"  # environment variable by which the cluster's processes are known
 OBJECT_STORE = 100_000_000  # bytes; jobs and reports are short strings (Ray's least is 75 MB)
 LONGEST_BASE = 24  # a socket's path may have 107 bytes, and Ray appends some 70 to ours
@@ -183,7 +188,7 @@ class Own(Cluster):
         psutil.wait_procs(mine, timeout=GRACE)
         shutil.rmtree(self._root, ignore_errors=True)
         with contextlib.suppress(OSError):
-            os.close(self._lock)
+            self._lock.release()
 
     def _processes(self) -> Iterator[psutil.Process]:
         """Ray's servers, its workers and what these started, wherever in the tree they are by now."""
@@ -256,16 +261,16 @@ def _listens(address: str) -> bool:
     return True
 
 
-def _folder() -> tuple[Path, int]:
-    """A new folder and the handle that locks it for as long as this process lives."""
+def _folder() -> tuple[Path, BaseFileLock]:
+    """A new folder and the lock on it, held for as long as this process lives."""
     base = Path(tempfile.gettempdir())
     if len(os.fsencode(base)) > LONGEST_BASE:
         base = Path("/tmp")
     _sweep(base)
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
-    lock = os.open(made, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    # Only now under the name that others sweep: a folder there without a lock is dead.
+    lock = try_lock(made / LOCK)
+    assert lock is not None  # nobody else knows the folder
+    # Only now under the name that others sweep: a folder there whose lock nobody holds is dead.
     return made.rename(base / made.name.removeprefix(".")), lock
 
 
@@ -273,12 +278,9 @@ def _sweep(base: Path) -> None:
     """Remove the folders of drivers that were killed."""
     for folder in base.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if (folder / LOCK).exists() and (lock := try_lock(folder / LOCK)) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
+                lock.release()
 
 
 @contextlib.contextmanager

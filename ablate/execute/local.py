@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
+from ablate.errors import InputError
 from ablate.execute import work as jobs
 from ablate.execute.child import GRACE, SIGNALS
 from ablate.execute.pool import QueuePool
@@ -50,7 +51,9 @@ class Local(Executor):
         return self
 
     def start(self, work: str, device: str) -> Pool:
-        """A pool with one slot, whatever the device is."""
+        """A pool with one slot, whatever the device is. Raises InputError where the system has no POSIX signals."""
+        if not hasattr(signal, "pthread_sigmask"):
+            raise InputError("studies are run on Linux or macOS; on Windows, run this in WSL")
         return InProcessPool(work) if self.in_process else LocalPool(work)
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ablate.io.locks import locked
+
 FILE = "launches.jsonl"
 
 
 def append(folder: Path, launch: Mapping[str, Any]) -> None:
     """Add a line, in one write, behind what is there; a line that a killed process left half written stays apart."""
-    handle = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        size = os.fstat(handle).st_size
-        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-        line = json.dumps(launch, allow_nan=False) + "\n"
-        os.write(handle, (("\n" if torn else "") + line).encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    line = json.dumps(launch, allow_nan=False) + "\n"
+    with locked(folder / f".{FILE}.lock"), (folder / FILE).open("ab+", buffering=0) as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - 1))
+        torn = size > 0 and log.read(1) != b"\n"
+        log.write((("\n" if torn else "") + line).encode())
+        os.fsync(log.fileno())
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from ablate.errors import InputError
+from ablate.io.locks import locked
 
 _CHUNK = 2**20
 _SECONDS = 30.0  # without a byte, after which a connection counts as dead
@@ -63,7 +60,7 @@ class WeightsFile:
         path = folder / self.name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _alone(folder / f".{self.name}.lock", pause):
+            with locked(folder / f".{self.name}.lock", pause):
                 if not path.is_file():
                     self._download(folder / f"{self.name}.part", pause).replace(path)
         except OSError as error:
@@ -130,20 +127,3 @@ def _shown(blocks: Iterator[bytes], name: str, held: int, size: int) -> Iterator
         yield block
     if shown:
         print(file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _alone(lock: Path, pause: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock; wait for whoever has it."""
-    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                pause()
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)

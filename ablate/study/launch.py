@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from ablate.discovery.catalog import Catalog
 from ablate.engine import Engine, Outcome, Plan, Progress, Watchdog
 from ablate.errors import InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
+from ablate.io.locks import try_lock
 from ablate.kinds.executor import Executor
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -250,15 +249,12 @@ def driving(folder: Path) -> Iterator[None]:
     """Be the only driver of a folder. Raises InputError where it cannot be written, or has a driver."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".driver", os.O_CREAT | os.O_RDWR, 0o644)
+        lock = try_lock(folder / ".driver")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(f"another `ablate run` is at work in {folder}; see `ablate status {folder}`") from None
+    if lock is None:
+        raise InputError(f"another `ablate run` is at work in {folder}; see `ablate status {folder}`")
     try:
         yield
     finally:
-        os.close(handle)
+        lock.release()

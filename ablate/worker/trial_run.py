@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import importlib.metadata
 import io
-import os
 import platform
 import socket
 import time
@@ -35,6 +33,7 @@ from ablate.evaluation.metric_evaluator import prepare_references
 from ablate.evaluation.noisiness import noise
 from ablate.evaluation.preview import contact_sheet
 from ablate.io.files import sweep, write_atomic, write_json
+from ablate.io.locks import locked
 from ablate.io.sealed import sealed
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
@@ -50,7 +49,6 @@ from ablate.worker import datasets, records, sources
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
-LOCK_SECONDS = 0.1  # between two looks at a folder that another process works on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk's fault, not the candidate's
 
 
@@ -253,20 +251,14 @@ class TrialRun:
 @contextlib.contextmanager
 def alone(folder: Path, stop: Stop) -> Iterator[None]:
     """Wait until no other process works on the folder: after a killed driver, its worker may linger."""
+
+    def pause() -> None:
+        if stop():
+            raise Stopped
+
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if stop():
-                    raise Stopped from None
-                time.sleep(LOCK_SECONDS)
+    with locked(folder / ".lock", pause):
         yield
-    finally:
-        os.close(handle)
 
 
 def _prepare(job: Job, stop: Stop) -> Report:

@@ -58,7 +58,8 @@ class Driver:
 @contextlib.contextmanager
 def driver(executor: str, folder: Path, do: str, temporary: Path) -> Iterator[Driver]:
     mark = uuid.uuid4().hex
-    environment = {**os.environ, "ABLATE_TEST": mark, "PYTHONPATH": str(HERE), "TMPDIR": str(temporary)}
+    path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "ABLATE_TEST": mark, "PYTHONPATH": path, "TMPDIR": str(temporary)}
     command = [sys.executable, str(HERE / "driver_for_tests.py"), executor, str(folder), do]
     started = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ablate.io.files import content_digest, read_json, write_json
+from ablate.io.locks import locked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +36,7 @@ def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tupl
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / f".{key}.lock"):
+    with locked(folder / f".{key}.lock"):
         found = _opened(target)
         if found is not None:
             return found
@@ -114,11 +113,3 @@ def _opened(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
         return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}, facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError):
         return None
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a file's lock; the system lets go of a killed process's."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
