@@ -5,7 +5,7 @@ from ablate.errors import InputError
 from ablate.io.hashing import digest
 from ablate.io.weights import WeightsFile
 from ablate.kinds.autoencoder import Autoencoder, Decoder
-from ablate.kinds.backbone import Backbone
+from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
 from ablate.kinds.data import Data, Dataset, Encoding
@@ -110,6 +110,7 @@ __all__ = [
     "When",
     "digest",
     "hookimpl",
+    "network_blocks",
     "noise_like",
     "over",
     "posterior",

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ablate.runtime.meta_device import operation_key
 from ablate.spec.component import InputSpec
 
 _aten = torch.ops.aten
@@ -75,7 +76,7 @@ class Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        key = None if func.is_view or func._schema.is_mutable else (func, *map(_shape, tree_leaves((args, kwargs))))
+        key = operation_key(func, tree_leaves((args, kwargs)))
         if key in self._known:
             out, *counts = self._known[key]
         else:
@@ -107,13 +108,6 @@ class Counter(TorchDispatchMode):
         norms = tree_leaves(out)[0].numel() if packet in NORMALISATIONS else 0
         made = [] if func.is_view else tree_leaves(out)
         return [flops, norms, sum(leaf.numel() for leaf in made if isinstance(leaf, Tensor))]
-
-
-def _shape(leaf: Any) -> Any:
-    """A tensor by what decides an operation's outcome on the meta device; anything else by itself."""
-    if isinstance(leaf, Tensor):
-        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device.type)
-    return (type(leaf), leaf)
 
 
 def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate.spec.component import Component, InputSpec
@@ -28,5 +29,33 @@ class Backbone(Component):
         x: (B, C, H, W) float; noise: (B,) float, the label c_noise of the noise level; labels:
         (B,) int64 in [0, classes], where `classes` is the null class, or None for data without
         labels. Returns (B, C, H, W), or (B, 2·C, H, W) with "learned_variance". It draws its
-        initial weights from torch's global generator, and can be built on the meta device.
+        initial weights from torch's global generator, and can be built on the meta device. What its
+        blocks are, it may say itself: see `network_blocks`.
         """
+
+
+def network_blocks(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the blocks of a network in their order, {name: module}, each once.
+
+    They are what probes show over depth, and what activation checkpointing computes again. A network
+    may name them itself, by a method `sites()` that gives {name: module} in the order of computation.
+    Otherwise they are what it repeats: the members of its outermost `nn.ModuleList`s, such as
+    `blocks.0`; a member without a forward pass of its own (another list, a dict) is looked into.
+    Empty where it repeats nothing.
+    """
+    own = getattr(network, "sites", None)
+    named: Mapping[str, nn.Module] = own() if callable(own) else dict(_repeated(network, False))
+    first: dict[int, str] = {}
+    for name, block in named.items():
+        first.setdefault(id(block), name)
+    return {name: block for name, block in named.items() if first[id(block)] == name}
+
+
+def _repeated(module: nn.Module, within_list: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    from torch import nn
+
+    for name, child in module.named_children():
+        if within_list and type(child).forward is not nn.Module.forward:
+            yield f"{prefix}{name}", child
+        else:
+            yield from _repeated(child, within_list or isinstance(child, nn.ModuleList), f"{prefix}{name}.")

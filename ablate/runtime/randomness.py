@@ -59,15 +59,12 @@ class RandomStreams:
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed = seed
         self.device = device
-        self._generators: dict[str, torch.Generator] = {}
         self._order: dict[int, Tensor] = {}
         self._begun: dict[str, tuple[int, Tensor]] = {}  # the block of a stream that a batch took a part of
 
     def at(self, stream: str, counter: int) -> torch.Generator:
-        """The stream's own generator, set to the beginning of an entry; the stream's next call moves it on."""
-        if stream not in self._generators:
-            self._generators[stream] = torch.Generator(self.device)
-        return self._generators[stream].manual_seed(mix(self.seed, stream, counter))
+        """Return a new generator at the beginning of an entry of a stream; any number of them can be held together."""
+        return torch.Generator(self.device).manual_seed(mix(self.seed, stream, counter))
 
     def uniform(self, stream: str, first: int, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Numbers uniform in [0, 1) of the images number first … first + count − 1. (count,)."""

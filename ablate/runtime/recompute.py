@@ -1,9 +1,9 @@
-"""Activation checkpointing: a block's inner activations are not kept, but computed again in the backward pass."""
+"""Activation checkpointing (gradient checkpointing): activations are computed again in the backward pass, not kept."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -14,40 +14,30 @@ from torch.utils.checkpoint import checkpoint
 Scope = Callable[[], AbstractContextManager[Any]]
 
 
-def blocks(network: nn.Module) -> list[nn.Module]:
-    """What a network repeats: the members of its nn.ModuleLists, the outermost ones, each once.
-
-    A member without a forward pass of its own (another list, a dict) is looked into.
-    """
-    found: dict[int, nn.Module] = {}
-
-    def look(module: nn.Module, repeats: bool) -> None:
-        for child in module.children():
-            if repeats and type(child).forward is not nn.Module.forward:
-                found.setdefault(id(child), child)
-            else:
-                look(child, repeats or isinstance(child, nn.ModuleList))
-
-    look(network, False)
-    return list(found.values())
+def outermost(blocks: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the blocks that lie inside no other one: what is computed again within a block needs no second copy."""
+    chosen = list(blocks)
+    inside = {id(part) for block in chosen for part in block.modules() if part is not block}
+    return [block for block in chosen if id(block) not in inside]
 
 
 @contextlib.contextmanager
-def recomputed(chosen: Sequence[nn.Module], scope: Scope) -> Iterator[None]:
-    """Within it, the blocks keep their inputs alone; `scope` is what their second pass runs in.
+def recomputed(blocks: Sequence[nn.Module], scope: Scope) -> Iterator[None]:
+    """Apply activation checkpointing to the blocks of a network, for the forward passes within a `with`.
 
-    Dropout draws in the second pass what it drew in the first (Chen et al. 2016, section 4;
-    torch.utils.checkpoint without re-entry).
+    A block keeps its inputs alone; what it computed from them is computed again in the backward pass, within `scope`
+    (autocast). Dropout draws in the second pass what it drew in the first (Chen et al. 2016, section 4;
+    torch.utils.checkpoint without re-entry). No block may lie inside another one: see `outermost`.
     """
 
     def scopes() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
         return nullcontext(), scope()  # the first pass runs in the caller's
 
-    for block in chosen:
+    for block in blocks:
         # On the instance, and for this pass alone: a copy or a state dict of the network knows nothing of it.
         block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=scopes)
     try:
         yield
     finally:
-        for block in chosen:
+        for block in blocks:
             del block.forward

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ablate.candidates.candidate import Candidate
 from ablate.errors import InputError, Path, SpecError
-from ablate.kinds.backbone import Backbone
+from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing
 from ablate.spec.component import InputSpec
@@ -44,11 +44,9 @@ def _repeats(backbone: Backbone, setting: InputSpec) -> bool:
     """Whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
     import torch
 
-    from ablate.runtime.recompute import blocks
-
     try:
         with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"):
-            return bool(blocks(backbone.build(setting)))
+            return bool(network_blocks(backbone.build(setting)))
     except Exception:  # noqa: BLE001 - a plugin's own code
         return True
 

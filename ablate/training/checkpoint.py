@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,23 @@ def restore_optimizer(
         index, _, key = name.partition(".")
         held.setdefault(int(index), {})[key] = value
     return {"state": held, "param_groups": state["param_groups"]}
+
+
+def with_prefix(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one part of a checkpoint (network, optimizer, …) under the names `part.name`."""
+    return {f"{part}.{name}": value for name, value in tensors.items()}
+
+
+def by_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, dict[str, Tensor]]:
+    """Split a checkpoint's tensors into its parts, {part: {name: tensor}}, the inverse of `with_prefix`.
+
+    A part of which there is nothing is empty; a tensor without a prefix is a part whose only name is "".
+    """
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for prefixed, value in tensors.items():
+        part, _, name = prefixed.partition(".")
+        parts[part][name] = value
+    return parts
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from ablate.kinds.noised import Noised
 from ablate.kinds.process import Process
 from ablate.runtime.randomness import seed_everything
 from ablate.spec.component import InputSpec
-from ablate.training.checkpoint import flatten_optimizer, restore_optimizer
+from ablate.training.checkpoint import by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 
 MEMORY = 0.99  # of the loss that is recorded, a step
 
@@ -59,16 +58,12 @@ class CompanionLearner:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors that a checkpoint must hold, and the optimizer's plain numbers."""
         moments, numbers = flatten_optimizer(self.optimizer.state_dict())
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        tensors = with_prefix("network", self.network.state_dict()) | with_prefix("optimizer", moments)
         return {**tensors, "recent_loss": self.recent_loss}, numbers
 
     def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """The inverse of `state`."""
-        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for name, value in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = value
+        parts = by_prefix(tensors)
         self.network.load_state_dict(parts["network"])
         self.optimizer.load_state_dict(restore_optimizer(self.optimizer.state_dict(), parts["optimizer"], numbers))
         self.recent_loss = parts["recent_loss"][""]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -12,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate, called
+from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
-from ablate.runtime.recompute import blocks, recomputed
+from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
-from ablate.training.checkpoint import Checkpoint, flatten_optimizer, restore_optimizer
+from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
 
@@ -80,7 +80,7 @@ class Learner:
             self.average = candidate.ema.build(dict(self.network.named_parameters()))
         with watched(f"{called(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
-        self._recomputed = blocks(self.network) if candidate.recompute else []
+        self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self.steps_done = 0
 
@@ -182,23 +182,20 @@ class Learner:
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
         """Everything that decides the steps to come."""
         moments, numbers = flatten_optimizer(self.optimizer.state_dict())
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
-        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        tensors = with_prefix("network", self.network.state_dict())
+        tensors |= with_prefix("average", self.average.state())
+        tensors |= with_prefix("optimizer", moments)
         own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
         if self.uncertainty is not None:
-            tensors |= {f"uncertainty.{name}": value for name, value in self.uncertainty.state_dict().items()}
+            tensors |= with_prefix("uncertainty", self.uncertainty.state_dict())
         if self.companion is not None:
             beside, own["companion"] = self.companion.state()
-            tensors |= {f"companion.{name}": value for name, value in beside.items()}
+            tensors |= with_prefix("companion", beside)
         return Checkpoint(self.images_seen, tensors, {**facts, **own})
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same candidate and seed."""
-        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for name, value in checkpoint.tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = value
+        parts = by_prefix(checkpoint.tensors)
         self.network.load_state_dict(parts["network"])
         self.average.load(parts["average"])
         fresh = self.optimizer.state_dict()

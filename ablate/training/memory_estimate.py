@@ -17,9 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ablate.candidates.candidate import Candidate
+from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
-from ablate.runtime.recompute import blocks, recomputed
+from ablate.runtime.meta_device import operation_key
+from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
 
 META = torch.device("meta")
@@ -111,7 +113,7 @@ def _pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.d
 
     before = live.now
     with live:
-        with scope(), recomputed(blocks(network) if candidate.recompute else [], scope):
+        with scope(), recomputed(outermost(network_blocks(network).values()) if candidate.recompute else [], scope):
             output = network(*inputs)
         loss = output.float().square().mean()
         del output
@@ -194,7 +196,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = tree_leaves((args, kwargs))
-        key = None if func.is_view or func._schema.is_mutable else (func, *map(_form, given))
+        key = operation_key(func, given)
         out = None if key is None else self._again(key)
         if out is None:
             out = func(*args, **(kwargs or {}))
@@ -218,13 +220,6 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _maker(of: Tensor) -> Callable[[], Tensor]:
     return partial(torch.empty_strided, of.shape, of.stride(), dtype=of.dtype, device=META)
-
-
-def _form(leaf: Any) -> Any:
-    """A tensor by what decides an operation's outcome on the meta device; anything else by itself."""
-    if isinstance(leaf, Tensor):
-        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device.type)
-    return (type(leaf), leaf)
 
 
 class Formats(TorchFunctionMode):

@@ -14,12 +14,14 @@ from torch import nn
 
 from ablate.candidates.candidate import Candidate, compose
 from ablate.errors import SpecError
+from ablate.kinds.backbone import network_blocks
 from ablate.runtime import memory
 from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, release_memory
-from ablate.runtime.recompute import blocks
+from ablate.runtime.recompute import outermost
 from ablate.study.load import load_study
 from ablate.training.learner import Images, Learner
 from ablate.training.memory_estimate import WORKSPACE, Footprint, Live, footprint
+from ablate_zoo.probe._sites import sites
 
 CPU = torch.device("cpu")
 DIT = {"type": "dit", "patch": 2, "depth": 3, "width": 64, "heads": 2}
@@ -163,8 +165,25 @@ def test_the_blocks_are_the_members_of_lists() -> None:
     network = nn.Module()
     network.first = nn.Linear(2, 2)
     network.levels = nn.ModuleList([nn.ModuleList([block, nn.Identity()]), block])
-    assert blocks(network) == [block, network.levels[0][1]]
-    assert blocks(nn.Linear(2, 2)) == []
+    assert network_blocks(network) == {"levels.0.0": block, "levels.0.1": network.levels[0][1]}
+    assert network_blocks(nn.Linear(2, 2)) == {}
+
+
+def test_a_network_that_names_its_blocks_is_believed_by_probes_and_by_activation_checkpointing() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+            self.other = nn.ModuleList([nn.Linear(2, 2)])
+
+        def sites(self) -> dict[str, nn.Module]:
+            return {"first": self.body[0], "all": self.body, "again": self.body}
+
+    network = Named()
+    found = network_blocks(network)
+    assert found == {"first": network.body[0], "all": network.body}
+    assert outermost(found.values()) == [network.body]
+    assert sites(network) == found
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused() -> None:

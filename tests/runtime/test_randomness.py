@@ -104,9 +104,10 @@ def test_what_a_solver_draws_for_an_image_does_not_depend_on_the_batch(batch: in
     assert torch.equal(drawn(batch), drawn(600))
 
 
-def test_two_streams_can_be_held_together() -> None:
+def test_streams_and_entries_of_one_can_be_held_together() -> None:
     draws = RandomStreams(0, CPU)
-    one, two = draws.at("noise", 0), draws.at("levels", 0)
+    one, two, three = draws.at("noise", 0), draws.at("levels", 0), draws.at("noise", 1)
+    assert torch.equal(torch.randn(4, generator=three), normal(RandomStreams(0, CPU), "noise", 1)[:4])
     assert torch.equal(torch.randn(4, generator=one), normal(RandomStreams(0, CPU), "noise", 0)[:4])
     assert torch.equal(torch.randn(4, generator=two), normal(RandomStreams(0, CPU), "levels", 0)[:4])
 

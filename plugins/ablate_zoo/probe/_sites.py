@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from ablate.api import network_blocks
+
 
 def sites(network: nn.Module) -> dict[str, nn.Module]:
-    """The blocks of a network in their order, by name: what a curve over depth has on its axis.
+    """Return the blocks of a network in their order, by name: what a curve over depth has on its axis.
 
-    A network may say so itself, by a method `sites()` that gives {name: module} in the order of
-    computation. Otherwise they are the children of its outermost lists (`nn.ModuleList`, also a list of
-    lists), such as `blocks.0`; and where it has no list, its own children.
+    They are those of `ablate.api.network_blocks`; of a network that repeats nothing, its own children.
     """
-    own = getattr(network, "sites", None)
-    if callable(own):
-        named: Mapping[str, nn.Module] = own()
-        return dict(named)
-    return dict(_listed(network)) or dict(network.named_children())
-
-
-def _listed(module: nn.Module, prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
-    for name, child in module.named_children():
-        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
-            yield f"{prefix}{name}", child
-        else:
-            yield from _listed(child, f"{prefix}{name}.")
+    return network_blocks(network) or dict(network.named_children())
 
 
 def called(network: nn.Module, name: str) -> dict[str, nn.Module]:
