@@ -20,6 +20,11 @@ def _quick_collections() -> None:
     gc.freeze()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first: whole programs that are killed would else be what one process waits for at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_sessionfinish() -> None:
     """Libraries look for leaks when the process ends."""
     gc.unfreeze()

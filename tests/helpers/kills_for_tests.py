@@ -73,7 +73,7 @@ def run(file: Path, out: Path, *more: str, **variables: str) -> subprocess.Compl
 
 def errors(stderr: str) -> str:
     """What stderr holds beside what each run says of its data and its four steps of sampling, and a slow machine's."""
-    notices = ("data: ", "warning: solver 'ddim' with 4 steps ", "still building the network of ")
+    notices = ("data: ", "warning: solver 'ddim' with 4 steps ", "still ")
     return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(notices))
 
 
