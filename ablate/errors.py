@@ -11,37 +11,75 @@ from dataclasses import dataclass
 Path = tuple[str | int, ...]
 
 
+_FLAGS = {"plugins": "plugin", "metrics": "metric", "overrides": "set", "settings": "set"}
+_FLAGS |= {"average": "ema", "averages": "ema"}
+
+
+class Argument(str):
+    """Where a wrong value came from, where that is no file: an argument of a function, such as `plugins='nope.py'`.
+
+    As text it is the keyword argument, for whoever calls a function; `flag` is what the command line calls it,
+    such as `--plugin nope.py`.
+    """
+
+    flag: str
+
+    def __new__(cls, keyword: str, value: str | None = None) -> Argument:
+        """keyword: the name of the argument. value: the one that is wrong, as text."""
+        made = super().__new__(cls, keyword if value is None else f"{keyword}={value!r}")
+        made.flag = f"--{_FLAGS.get(keyword, keyword)}{'' if value is None else f' {value}'}"
+        return made
+
+
+def _flag(where: str | None) -> str | None:
+    return where.flag if isinstance(where, Argument) else where
+
+
 class InputError(Exception):
     """The user's input is wrong: the command line prints this one message and exits with 2.
 
-    `where` is a file, or `file:line`, or the option that carried the value.
+    where: a file, or `file:line`, or the `Argument` that carried the value. parts: where several things are
+    wrong, each with its own place; the message is then made of them.
     """
 
-    def __init__(self, message: str, where: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, where: str | None = None, parts: Iterable[tuple[str | None, str]] = ()) -> None:
+        self.parts = tuple(parts)
+        self.message = "\n".join(_placed(*part) for part in self.parts) or message
+        super().__init__(self.message)
         self.where = where
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" if self.where else self.message
+        return _placed(self.where, self.message)
+
+    def at_command_line(self) -> str:
+        """Return the message with the command line's options where `str` has a function's arguments."""
+        parts = self.parts or [(self.where, self.message)]
+        return "\n".join(_placed(_flag(where), message) for where, message in parts)
 
 
-_OPTION = re.compile(r"--(plugin|set|profile|metric|samples|nfe|ema|reference|out|device|executor|workers)\b")
+def _placed(where: str | None, message: str) -> str:
+    return f"{where}: {message}" if where else message
+
+
+_OPTION = re.compile(
+    r"--(plugin|set|profile|metric|samples|nfe|ema|reference|out|device|executor|workers)\b( (cpu|local))?"
+)
 _ARGUMENTS = {"plugin": "plugins", "metric": "metrics", "set": "overrides"}
 
 
 @contextmanager
 def in_python() -> Iterator[None]:
-    """Errors in the words of who calls a function: `plugins=`, where the command line says `--plugin`."""
+    """Advice in the words of who calls a function: `device='cpu'`, where the command line says `--device cpu`."""
 
-    def said(text: str) -> str:
-        return _OPTION.sub(lambda found: f"{_ARGUMENTS.get(found[1], found[1])}=", text)
+    def as_argument(option: re.Match[str]) -> str:
+        value = "" if option[3] is None else repr(option[3])
+        return f"{_ARGUMENTS.get(option[1], option[1])}={value}"
 
     try:
         yield
     except InputError as error:
-        error.message = said(error.message)
-        error.where = None if error.where is None else said(error.where)
+        error.message = _OPTION.sub(as_argument, error.message)
+        error.parts = tuple((where, _OPTION.sub(as_argument, message)) for where, message in error.parts)
         error.args = (error.message,)
         raise
 

@@ -138,9 +138,8 @@ class Screen(View):
         name, summary = label(self.name), f"{_summary(progress, False)}; {elapsed}{left}"
         width = self.console.width
         if cell_len(name) + BAR + cell_len(summary) + 2 > width:
-            return [Text(line, style="bold") for line in self._wrapped(name)] + [
-                Text(line) for line in self._wrapped(summary)
-            ]
+            names = [Text(line, style="bold") for line in self._wrapped(name)]
+            return [*names, *map(Text, self._wrapped(summary))]
         grid = Table.grid(padding=(0, 1))
         for column in (None, BAR, None):
             grid.add_column(no_wrap=True, width=column)

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except InputError as error:
-            fail(str(error))
+            fail(error.at_command_line())
         except BrokenPipeError:
             hush()  # whoever read this, such as `head`, has read enough
             raise typer.Exit(DONE) from None

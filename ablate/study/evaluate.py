@@ -15,7 +15,7 @@ from ablate.candidates.trial import Evaluation, Reference
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.engine import Watchdog
-from ablate.errors import InputError, SpecError
+from ablate.errors import Argument, InputError, SpecError
 from ablate.io import launches
 from ablate.io.files import nameable
 from ablate.io.sealed import DamagedError, read_sealed
@@ -201,9 +201,9 @@ def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[s
 
 
 def _file(plugin: str) -> str:
-    path = nameable(Path(plugin), "--plugin").resolve()
+    path = nameable(Path(plugin), Argument("plugins")).resolve()
     if not path.is_file():
-        raise InputError(f"there is no plugin file {path}", f"--plugin {plugin}")
+        raise InputError(f"there is no plugin file {path}", Argument("plugins", plugin))
     return str(path)
 
 
@@ -299,9 +299,11 @@ def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request
             if problems:
                 raise SpecError(problems)
         except SpecError as error:
-            raise InputError(f"{error.message} (trial {job['trial']})", "--set") from None
+            raise InputError(f"{error.message} (trial {job['trial']})", Argument("settings")) from None
         if made.guidance.drop_rate() != trained.guidance.drop_rate():
-            raise InputError("the share of labels that are dropped belongs to training, and cannot be changed", "--set")
+            raise InputError(
+                "the share of labels that are dropped belongs to training, and cannot be changed", Argument("settings")
+            )
         for nfe in request.nfe or (None,):
             solver = made.solver if nfe is None else _with_nfe(made.solver, nfe, known)
             yield {
@@ -315,19 +317,19 @@ def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request
 def _evaluation(evaluate: Mapping[str, Any], request: Request, known: Catalog) -> Evaluation:
     spec = {**evaluate, "previews": 0}
     if request.metrics:
-        spec["metrics"] = [value(said, "--metric") for said in request.metrics]
+        spec["metrics"] = [value(said, Argument("metrics")) for said in request.metrics]
     if request.samples is not None:
         spec["samples"] = request.samples
     if request.reference is not None:
         if request.reference not in get_args(Reference):
             raise InputError(
-                f"expected one of {', '.join(get_args(Reference))}, not {request.reference!r}", "--reference"
+                f"expected one of {', '.join(get_args(Reference))}, not {request.reference!r}", Argument("reference")
             )
         spec["reference"] = request.reference
     try:
         return fill(Evaluation, spec, known)
     except SpecError as error:
-        raise InputError(error.message, "--metric" if request.metrics else "--samples") from None
+        raise InputError(error.message, Argument("metrics" if request.metrics else "samples")) from None
 
 
 def _specs(candidate: Mapping[str, Any], request: Request, known: Catalog) -> Iterator[dict[str, Any]]:
@@ -337,10 +339,12 @@ def _specs(candidate: Mapping[str, Any], request: Request, known: Catalog) -> It
         path, separator, given = text.partition("=")
         keys = path.strip().split(".")
         if not separator or keys[0] not in ("solver", "guidance") or (keys == ["guidance"]):
-            raise InputError("expected solver=…, solver.FIELD=… or guidance.FIELD=…: all else is training", "--set")
+            raise InputError(
+                "expected solver=…, solver.FIELD=… or guidance.FIELD=…: all else is training", Argument("settings")
+            )
         if len(keys) > 1 and find_field(Candidate, candidate, keys, known) is None:
-            raise InputError(why_not(Candidate, candidate, keys, known), f"--set {text}")
-        parsed = value(given, f"--set {text}")
+            raise InputError(why_not(Candidate, candidate, keys, known), Argument("settings", text))
+        parsed = value(given, Argument("settings", text))
         said.append([(keys, one) for one in (parsed if isinstance(parsed, list) else [parsed])])
     for combination in itertools.product(*said):
         spec = {**candidate}
@@ -363,5 +367,7 @@ def _with_nfe(solver: Solver, nfe: int, known: Catalog) -> Solver:
             break
     if nfe not in near:
         told = " or ".join(map(str, sorted(near, key=lambda n: abs(n - nfe))[:2])) or "none"
-        raise InputError(f"solver {solver.name!r} cannot take exactly {nfe} evaluations; it can take {told}", "--nfe")
+        raise InputError(
+            f"solver {solver.name!r} cannot take exactly {nfe} evaluations; it can take {told}", Argument("nfe")
+        )
     return near[nfe]

@@ -14,7 +14,7 @@ from typing import Any
 from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
 from ablate.engine import Engine, Outcome, Plan, Progress, Watchdog
-from ablate.errors import InputError, SpecError, did_you_mean
+from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
 from ablate.kinds.executor import Executor
@@ -63,7 +63,7 @@ def launch(
     A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log.
     """
     if out is not None:
-        nameable(out, "--out" if words is not None else "out")
+        nameable(out, Argument("out"))
     with telling(say):
         return _launch(study, out, overrides, plugins, profile, executor, workers, device, words, watch, say)
 
@@ -157,7 +157,7 @@ def choose_executor(given: Executor | None, named: str | None, workers: int | No
     try:
         counted = create(Executor, {**found.spec(), "workers": workers}, catalog)
     except SpecError as error:
-        raise InputError(error.problems[0].message, "--workers") from None
+        raise InputError(error.problems[0].message, Argument("workers")) from None
     assert isinstance(counted, Executor)
     return counted
 

@@ -17,7 +17,7 @@ from ablate.candidates.trial import Constraint, Objective, TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, Entry, catalog, unavailable
-from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.io.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
@@ -225,19 +225,19 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
     if len(wrong) > len(problems):
         raise _refusal(document, wrong)
     for plugin in further:
-        nameable(Path(plugin), "--plugin")
+        nameable(Path(plugin), Argument("plugins"))
         path = Path(plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
-            raise InputError(f"there is no plugin file {path}{_files_beside(path)}", f"--plugin {plugin}")
+            raise InputError(f"there is no plugin file {path}{_files_beside(path)}", Argument("plugins", plugin))
         if not plugin.endswith(".py") and (reason := unavailable(plugin)) is not None:
-            raise InputError(reason, f"--plugin {plugin}")
+            raise InputError(reason, Argument("plugins", plugin))
         found.setdefault(str(path) if plugin.endswith(".py") else plugin, ())
     made = catalog(tuple(found), fresh=True)
     for broken in made.broken:
         if broken.plugin in found:
             told = f"plugin {broken.module} could not be loaded:\n{broken.traceback.rstrip()}"
             if found[broken.plugin] == ():
-                raise InputError(told, f"--plugin {broken.plugin}")
+                raise InputError(told, Argument("plugins", broken.plugin))
             wrong.append(Problem(found[broken.plugin], told))
     if len(wrong) > len(problems):
         raise _refusal(document, wrong)
@@ -293,7 +293,7 @@ def _refusal(document: Document, problems: Iterable[Problem]) -> InputError:
     told = [(document.where(p.path), f"{_show(p.path)}{p.message}") for p in ordered]
     if len(told) == 1:
         return InputError(told[0][1], told[0][0])
-    return InputError("\n".join(f"{where}: {message}" if where else message for where, message in told))
+    return InputError("", parts=told)
 
 
 def _show(path: Keys) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ablate.errors import InputError, did_you_mean
+from ablate.errors import Argument, InputError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.study.schema import Study
 from ablate.study.yaml import Document, value
@@ -16,7 +16,7 @@ def applied(document: Document, profile: str | None, overrides: Sequence[str]) -
         document = _with_profile(document, profile)
     for said in overrides:
         path, separator, text = said.partition("=")
-        origin = f"--set {said if len(said) <= 200 else f'{said[:197]}...'}"
+        origin = Argument("overrides", said if len(said) <= 200 else f"{said[:197]}...")
         if not separator or not path.strip():
             raise InputError("expected PATH=VALUE, such as budget.images=20000", origin)
         document = document.with_value(_keys(path.strip(), origin), value(text, origin), origin)
@@ -29,7 +29,7 @@ def _with_profile(document: Document, profile: str) -> Document:
     values = known.get(profile)
     if profile not in known:
         hint = did_you_mean(profile, known) or "; the study has none"
-        raise InputError(f"there is no profile {profile!r}{hint}", f"--profile {profile}")
+        raise InputError(f"there is no profile {profile!r}{hint}", Argument("profile", profile))
     if not isinstance(values, dict):
         raise InputError(f"expected a mapping of dotted paths, not {values!r}", document.where(("profiles", profile)))
     for path, wanted in values.items():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.sample_cost import sample_gflops
-from ablate.errors import InputError
+from ablate.errors import Argument, InputError
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
 from ablate.runtime.patient import doing
@@ -79,7 +79,7 @@ def candidate_called(loaded: LoadedStudy, name: str | None) -> tuple[str, Candid
     if name is not None and name not in labels:
         near = difflib.get_close_matches(name, labels, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(labels)}"
-        raise InputError(f"no candidate is called {name!r}; {hint}", "--candidate")
+        raise InputError(f"no candidate is called {name!r}; {hint}", Argument("candidate"))
     return label, loaded.candidate(labels.get(label, loaded.baseline))
 
 

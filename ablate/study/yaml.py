@@ -37,7 +37,7 @@ class Document:
     lines: Mapping[Keys, int] = field(default_factory=dict)  # counted from 1
     file: Path | None = None
     text: str | None = None
-    origins: Mapping[Keys, str] = field(default_factory=dict)  # what was not said in the file, as `--set a=1`
+    origins: Mapping[Keys, str] = field(default_factory=dict)  # what was not said in the file: an `Argument`
 
     def line(self, path: Keys) -> int | None:
         """The line of a key or an item; of what it stands in, where it has none of its own."""

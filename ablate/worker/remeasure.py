@@ -17,7 +17,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
-from ablate.errors import InputError
+from ablate.errors import Argument, InputError
 from ablate.evaluation.measure import NotFiniteError, measure
 from ablate.io.files import TEMPORARY, sweep, write_json
 from ablate.io.hashing import digest
@@ -191,6 +191,6 @@ def averages_of(learner: Learner, kept: Snapshots, wanted: list[str | float] | N
     lengths = [one for one in wanted if not isinstance(one, str)]
     missing = [one for one in wanted if isinstance(one, str) and one not in held]
     if missing:
-        raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(held)}", "--ema")
+        raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(held)}", Argument("average"))
     named = {one: held[one] for one in wanted if isinstance(one, str)}
     return {**named, **(ema.rebuild(lengths, kept) if lengths else {})}

@@ -16,10 +16,10 @@ def load(folder: Path, text: str, **how: object) -> LoadedStudy:
 
 
 def refusal(folder: Path, text: str, **how: object) -> list[str]:
-    """The lines of the one message, without the folder."""
+    """The lines of the one message, as the command line shows it, without the folder."""
     with pytest.raises(InputError) as caught:
         load(folder, text, **how)
-    return str(caught.value).replace(f"{folder}/", "").splitlines()
+    return caught.value.at_command_line().replace(f"{folder}/", "").splitlines()
 
 
 def bent(old: str, new: str) -> str:
