@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import statistics
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
-from ablate.candidates.names import Names
-from ablate.candidates.space import Space
-from ablate.candidates.trial import STATIC, Constraint, Objective, TrialSettings
+from ablate.candidates.trial import STATIC
+from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Asked, Ledger
+from ablate.engine.plan import Plan
+from ablate.engine.prepare import prepare
 from ablate.engine.progress import Outcome, Progress, running
+from ablate.engine.score import Group
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import InputError, SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
-from ablate.kinds.design import Assignment, Design
+from ablate.kinds.design import Assignment
 from ablate.kinds.executor import Pool, Report
 from ablate.runtime.patient import doing, telling
-from ablate.worker import datasets, records, sources
+from ablate.worker import out_of_memory, records
 
-TICK = 0.25  # seconds between two looks at the workers
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
-LOST = 5  # times that a trial is taken up again after its worker was lost
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that the engine needs to know of a study."""
-
-    name: str
-    folder: Path
-    space: Space
-    design: Design
-    trial_settings: TrialSettings
-    objectives: tuple[Objective, ...]
-    candidate: Callable[[Assignment], Candidate]  # raises SpecError for what does not fit together
-    flops: Callable[[Candidate], float]  # of one trial
-    plugins: tuple[str, ...]
-    device: str  # "cpu" or "cuda"
-    cache: Path
-    seed: int
-    constraints: tuple[Constraint, ...] = ()
-    say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
-    names: Names = field(default_factory=Names)  # what candidates are called
-    stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
-
-
-@dataclass
-class _Group:
-    """One candidate and its seeds."""
-
-    asked: Asked
-    trials: tuple[str, ...]
-    records: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None: failed
-
-    @property
-    def complete(self) -> bool:
-        return len(self.records) == len(self.trials)
 
 
 class Engine:
@@ -86,7 +47,6 @@ class Engine:
         self.plan = plan
         self.pool = pool
         self.watch = watch
-        self.watchdog = watchdog or Watchdog(None)
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(
@@ -98,17 +58,23 @@ class Engine:
             plan.seed,
             tuple(constraint.of.name for constraint in plan.constraints),
         )
-        self._groups: dict[str, list[_Group]] = {}  # by trial: two candidates may be one and the same
-        self._queue: deque[dict[str, Any]] = deque()
-        self._running: dict[str, dict[str, Any]] = {}
+        self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
+        self.dispatcher: Dispatcher[dict[str, Any]] = Dispatcher(
+            pool,
+            watchdog or Watchdog(None),
+            lambda line: self._lines.append(line),
+            name=plan.names.trial,
+            activity=self._activity,
+            smaller=self._smaller,
+            resumed="it goes on from its checkpoint",
+            more=self._ask,
+            begin=self._begin,
+            tick=self._tell_watch,
+        )
         self._ended: dict[str, dict[str, Any] | None] = {}  # records by trial; None: failed in this run
         self._records: dict[str, dict[str, Any]] = {}  # those that are there
-        self._lost: dict[str, int] = {}
-        self._alone: set[str] = set()  # trials that are to run with nothing beside them
-        self._crowded: dict[str, bool] = {}  # whether something ran beside a trial
         self._lines: list[str] = []
-        self._prepared = False
-        self._shared: dict[str, Any] = {}  # keys of every job: what the preparation found
+        self._shared: dict[str, Any] | None = None  # keys of every job, by the preparation; None: it is still to come
         self._forecast = Forecast(
             plan.candidate, plan.flops, pool.slots, training=60 * (plan.trial_settings.budget.minutes or 0.0)
         )
@@ -129,13 +95,8 @@ class Engine:
             self._lines += [
                 f"{who}: optuna.db told other values than its records, which count" for who in self._correct()
             ]
-            self._fill()
-            while self._running:
-                for report in self.pool.wait(TICK):
-                    self._take(report)
-                self._fill()
-                self._abandon()
-                self._tell_watch()
+            for job, report in self.dispatcher.run():
+                self._take(job, report)
             self._correct()
             self.outcome.short = self.ledger.short()
             self._tell_watch(last=True)
@@ -172,7 +133,7 @@ class Engine:
         """Let the ledger say what the records say, for a search builds on it; who was told otherwise."""
         groups = {id(group): group for of in self._groups.values() for group in of}
         told = {group.asked.number: group for group in groups.values() if group.asked.told and group.complete}
-        worth = {number: values for number, group in told.items() if (values := self._worth(group)) is not None}
+        worth = {number: values for number, group in told.items() if (values := self._scores(group)) is not None}
         return [self.plan.names(told[number].asked.assignment) for number in self.ledger.correct(worth)]
 
     def _conclude(self) -> None:
@@ -180,59 +141,42 @@ class Engine:
         ended = {"schema": 1, "trials": len(self._groups), "short": self.outcome.short}
         write_json(self.plan.folder / ENDED, sealed(ended))
 
-    def _fill(self) -> None:
-        """Give every free worker a job; a candidate is asked for only when a worker waits for it."""
-        while len(self._running) < self.pool.slots:
-            if not self._queue:
-                asked = self.ledger.ask()
-                if asked is None:
-                    return
-                self._open(asked)
-                continue
-            exclusive = self._queue[0]["trial"] in self._alone or not self._alone.isdisjoint(self._running)
-            if exclusive and self._running:
-                return
-            job = self._queue.popleft()
-            if not self._prepared:
-                self._prepare(job)
-            self._submit(job)
+    def _ask(self) -> bool:
+        """Ask for a candidate and queue its trials, once a worker waits for it; False when the design has no more."""
+        asked = self.ledger.ask()
+        if asked is not None:
+            self._open(asked)
+        return asked is not None
 
-    def _prepare(self, job: Mapping[str, Any]) -> None:
-        """What all trials share (cached data, the reference's features) is made once, before the first of them."""
-        self._prepared = True
-        self.pool.submit({**job, "job": "prepare", "prepare": True})
-        metrics = sorted({f"metric {metric['type']!r}" for metric in job["evaluation"]["metrics"]})
-        of = ", ".join([f"data {job['data']['type']!r}", *metrics])
-        with doing(f"preparing what all trials share in a worker: {of}", 12):
-            while not (reports := self.pool.wait(TICK)):
-                self._tell_watch()
-        (report,) = reports
-        if report["status"] != "done":
-            self._refuse_full_disk(report, self.plan.cache)
-            sources.refuse(report)
-            datasets.refuse(report)
-            raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
-        self._shared = {key: report[key] for key in ("data_hash",) if key in report}
-
-    def _submit(self, job: dict[str, Any]) -> None:
-        trial = job["trial"]
+    def _begin(self, job: dict[str, Any]) -> dict[str, Any]:
+        """A trial is handed to a worker: the job as it is sent, with what the preparation found out."""
+        if self._shared is None:
+            self._shared = prepare(self.pool, job, self.plan.cache, self._tell_watch)
         (Path(job["folder"]) / "failure.json").unlink(missing_ok=True)
-        for other in self._running:
-            self._crowded[other] = True
-        self._crowded[trial] = bool(self._running)
-        self._running[trial] = job
-        self._forecast.begun(trial)
-        self.watchdog.begun(job)
-        self.pool.submit({**self._shared, **job})
+        self._forecast.begun(job["trial"])
+        return {**self._shared, **job}
 
-    def _abandon(self) -> None:
-        """End what hangs: the study goes on without it."""
-        for trial, seconds in self.watchdog.silent(self._running).items():
-            one = running(self._running[trial], self.plan.names)
-            why = f"no sign of life for {seconds:.0f} s in phase {one.phase!r}, after {one.images:,} images"
-            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
-            if not self.pool.abandon(trial, f"{why}: {advice}"):
-                self._lines.append(f"{one.label}, seed {one.seed}: {why}; this executor cannot end it")
+    def _activity(self, job: dict[str, Any]) -> str:
+        """What a trial's worker last said that it was doing."""
+        last = running(job, self.plan.names)
+        return f"in phase {last.phase!r}, after {last.images:,} images"
+
+    def _smaller(self, job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        """A trial that needs less memory: half the sampling batch where it is measured, else half the micro-batch."""
+        called = self.plan.names.trial(job)
+        phase = report.get(out_of_memory.PHASE) or running(job, self.plan.names).phase
+        if phase == out_of_memory.MEASURE:
+            again = out_of_memory.half_sampling_batch(job, job["evaluation"])
+            if again is not None:
+                count = again["sampling_batch"]
+                self._lines.append(f"{called}: out of memory while it was measured; {count} samples at a time")
+            return again
+        again = out_of_memory.half_micro_batch(job)
+        if again is None:
+            return None
+        self._lines.append(f"{called}: out of memory; micro-batch {again['micro']}, the same batch in all")
+        candidate = self.plan.candidate(self._groups[job["trial"]][0].asked.assignment)
+        return self._sized(again, candidate)
 
     def _open(self, asked: Asked) -> None:
         """Take up a candidate: its seeds that are measured already count, the others are queued."""
@@ -262,7 +206,7 @@ class Engine:
         if self.ledger.searches and not fresh:  # other words for one that is there
             self.ledger.repeat(asked)
             return
-        group = _Group(asked, tuple(job["trial"] for job in jobs))
+        group = Group(asked, tuple(job["trial"] for job in jobs))
         self._forecast.opened(candidate, group.trials)
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
@@ -276,7 +220,8 @@ class Engine:
             elif broken is not None:
                 self._fail(job, broken)
             else:
-                self._queue.append(self._sized({**job, "device": plan.device, "cache": str(plan.cache)}, candidate))
+                own = {"device": plan.device, "cache": str(plan.cache)}
+                self.dispatcher.add([self._sized({**job, **own}, candidate)])
         if not fresh:
             self._close(group)
 
@@ -297,37 +242,18 @@ class Engine:
             return None
         return f"its {', '.join(broken)} break a constraint"
 
-    def _take(self, report: Report) -> None:
-        """One job ended, in one of the ways that it can."""
-        trial = report["job"]
-        job = self._running.pop(trial)
-        match report["status"]:
-            case "done" | "diverged" if why := records.fault(report["record"], trial, job):
-                self._fail(job, {"status": "failed", "message": f"what its worker reported {why}"})
-            case "done" | "diverged":
-                record = self._arrived(job, report)
-                self.outcome.measured += 1
-                self._lines.append(self._describe(record))
-                self._end(trial, record)
-            case "lost" if self._lost.get(trial, 0) < LOST:
-                self._lost[trial] = self._lost.get(trial, 0) + 1
-                self._lines.append(f"{self.plan.names.trial(job)}: its worker was lost; it goes on from its checkpoint")
-                self._queue.appendleft(job)
-            case "oom" if self._crowded[trial]:
-                self._alone.add(trial)
-                self._lines.append(f"{self.plan.names.trial(job)}: out of memory beside others; again later, alone")
-                self._queue.append(job)
-            case "oom" if (micro := _halved(job)) >= 1:
-                self._lines.append(
-                    f"{self.plan.names.trial(job)}: out of memory; micro-batch {micro}, the same batch in all"
-                )
-                candidate = self.plan.candidate(self._groups[trial][0].asked.assignment)
-                self._queue.appendleft(self._sized({**job, "micro": micro}, candidate))
-            case _:
-                self._refuse_full_disk(report, Path(job["folder"]))
-                sources.refuse(report)
-                datasets.refuse(report)
-                self._fail(job, report)
+    def _take(self, job: dict[str, Any], report: Report) -> None:
+        """A trial has ended for good: measured, diverged or failed."""
+        trial = job["trial"]
+        if report["status"] not in ("done", "diverged"):
+            self._fail(job, report)
+        elif (why := records.fault(report["record"], trial, job)) is not None:
+            self._fail(job, {"status": "failed", "message": f"what its worker reported {why}"})
+        else:
+            record = self._arrived(job, report)
+            self.outcome.measured += 1
+            self._lines.append(self._describe(record))
+            self._end(trial, record)
 
     def _arrived(self, job: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """The record, which from here on lies in the study's folder: a worker elsewhere may have written another."""
@@ -353,11 +279,6 @@ class Engine:
             memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
-    def _refuse_full_disk(self, report: Report, path: Path) -> None:
-        """No candidate is to blame, and no other would fare better."""
-        if report.get("errno") is not None:
-            raise OSError(report["errno"], os.strerror(report["errno"]), str(path))
-
     def _fail(self, job: Mapping[str, Any], report: Report) -> None:
         trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1
@@ -370,7 +291,7 @@ class Engine:
             "class": report["status"],
             "message": message,
             "traceback": report.get("traceback"),
-            "attempts": 1 + self._lost.get(trial, 0),
+            "attempts": self.dispatcher.attempts(trial),
         }
         write_json(Path(job["folder"]) / "failure.json", failure)
         self._end(trial, None)
@@ -384,33 +305,18 @@ class Engine:
             group.records[trial] = record
             self._close(group)
 
-    def _close(self, group: _Group) -> None:
-        """Tell the ledger what a candidate is worth, once all its seeds have ended."""
+    def _close(self, group: Group) -> None:
+        """Tell the ledger the scores of a candidate, once all its seeds have ended."""
         if not group.complete or group.asked.told:
             return
-        records = [record for record in group.records.values() if record is not None]
-        if any(record["state"] == "diverged" for record in records):
+        if group.diverged:
             self.ledger.tell(group.asked, self.ledger.worst(), dict.fromkeys(self.ledger.constraints, WORST))
-            return
-        self.ledger.tell(group.asked, self._worth(group), self._excess(records))
+        else:
+            self.ledger.tell(group.asked, self._scores(group), group.excess(self.plan.constraints))
 
-    def _worth(self, group: _Group) -> list[float] | None:
-        """One number an objective, by the candidate's records; None where it has none, or lacks one of them."""
-        records = [record for record in group.records.values() if record is not None]
-        if any(record["state"] == "diverged" for record in records):
-            return self.ledger.worst()
-        values = [self._mean(objective, records) for objective in self.plan.objectives]
-        told = [value for value in values if value is not None]
-        return told if records and len(told) == len(values) else None
-
-    def _excess(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """How far a candidate lies beyond each bound; what it has no value of (no attention, no logits) it keeps."""
-        means = [(constraint, self._mean(constraint.of, records)) for constraint in self.plan.constraints]
-        return {one.of.name: 0.0 if mean is None else one.excess(mean) for one, mean in means}
-
-    def _mean(self, objective: Objective, records: Sequence[Mapping[str, Any]]) -> float | None:
-        found = [value for record in records if (value := objective.value(record)) is not None]
-        return statistics.fmean(found) if found else None
+    def _scores(self, group: Group) -> list[float] | None:
+        """One number an objective, the worst there is where a trial diverged; None where a number lacks."""
+        return self.ledger.worst() if group.diverged else group.scores(self.plan.objectives)
 
     def _describe(self, record: Mapping[str, Any]) -> str:
         at = self.plan.names.trial(record)
@@ -428,22 +334,16 @@ class Engine:
         self._watched = now
         candidates, seeds = self.ledger.remaining(), self.plan.design.seeds
         lines, self._lines = tuple(self._lines), []
-        at_work = tuple(running(job, self.plan.names) for job in self._running.values())
+        at_work = tuple(running(job, self.plan.names) for job in self.dispatcher.running.values())
         left = None
         if not last:
-            unasked, queued = self.ledger.unasked(), [job["trial"] for job in self._queue]
+            unasked, queued = self.ledger.unasked(), [job["trial"] for job in self.dispatcher.queue]
             self._forecast.foresee(unasked)
             left = self._forecast.left(self._records, at_work, queued, unasked, candidates, seeds)
         total, done, state = len(self._groups) + candidates * seeds, len(self._records), self.outcome
         self.watch(
             Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines, self.plan.names)
         )
-
-
-def _halved(job: Mapping[str, Any]) -> int:
-    """Half of the micro-batch; 0 where it cannot be halved any more."""
-    candidate = job["candidate"]
-    return int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
 
 
 def _report(error: Exception) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation, Reference
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
-from ablate.engine import Watchdog
+from ablate.engine import Dispatcher, Watchdog
 from ablate.errors import Argument, InputError, SpecError
 from ablate.io import launches
 from ablate.io.files import nameable
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.kinds.data import Data
-from ablate.kinds.executor import Executor, Pool
+from ablate.kinds.executor import Executor, Pool, Report
 from ablate.kinds.solver import Solver
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -36,8 +36,7 @@ from ablate.study.yaml import value
 from ablate.worker import records
 from ablate.worker import sources as code
 from ablate.worker.datasets import told
-
-LOST = 3  # times that a measurement is tried again after its worker was lost
+from ablate.worker.out_of_memory import half_sampling_batch
 
 
 @dataclass
@@ -105,7 +104,7 @@ def _remeasure(
     found = Remeasured()
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
-    queue: deque[dict[str, Any]] = deque()
+    queue: list[dict[str, Any]] = []
     from ablate.worker.remeasure import key, sign, variant  # imports torch: what is wrong with the input is told first
 
     now: dict[str, str] = {}
@@ -238,42 +237,39 @@ def _patience(folder: Path, chosen: Executor) -> float | None:
 
 def _work(
     pool: Pool,
-    queue: deque[dict[str, Any]],
+    queue: Sequence[dict[str, Any]],
     found: Remeasured,
     say: Callable[[str], None],
     watchdog: Watchdog,
     names: Names,
 ) -> None:
-    """Until every job has ended."""
-    running: dict[str, dict[str, Any]] = {}
-    lost: dict[str, int] = {}
-    total = len(queue)
-    while queue or running:
-        while queue and len(running) < pool.slots:
-            job = queue.popleft()
-            running[job["job"]] = job
-            watchdog.begun(job)
-            pool.submit(job)
-        for report in pool.wait(0.25):
-            job = running.pop(report["job"])
-            if report["status"] == "lost" and lost.get(job["job"], 0) < LOST:
-                lost[job["job"]] = lost.get(job["job"], 0) + 1
-                queue.append(job)
-                continue
-            code.refuse(report)
-            if report["status"] == "done":
-                found.measured += 1
-                found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
-                told = _values(report["rows"])
-            else:
-                told = report["message"].partition("\n")[0]
-                found.failed[job["trial"]] = told
-            say(f"[{found.measured + len(found.failed)}/{total}] {names.trial(job)}: {told}")
-        for name, seconds in watchdog.silent(running).items():
-            why = f"no sign of life for {seconds:.0f} s while it was measured"
-            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
-            if not pool.abandon(name, f"{why}: {advice}"):
-                say(f"warning: {names.trial(running[name])}: {why}; this executor cannot end it")
+    """Run the jobs until each has ended for good, by the dispatcher that `ablate run` has."""
+
+    def smaller(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        again = half_sampling_batch(job, job["asked"]["evaluation"])
+        if again is not None:
+            say(f"{names.trial(job)}: out of memory; {again['sampling_batch']} samples at a time")
+        return again
+
+    dispatcher = Dispatcher(
+        pool,
+        watchdog,
+        say,
+        name=names.trial,
+        activity=lambda job: "while it was measured",
+        smaller=smaller,
+        resumed="it is measured again",
+    )
+    dispatcher.add(queue)
+    for job, report in dispatcher.run():
+        if report["status"] == "done":
+            found.measured += 1
+            found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
+            told = _values(report["rows"])
+        else:
+            told = report["message"].partition("\n")[0]
+            found.failed[job["trial"]] = told
+        say(f"[{found.measured + len(found.failed)}/{len(queue)}] {names.trial(job)}: {told}")
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -25,12 +25,14 @@ from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.runtime.isolation import watched
-from ablate.runtime.memory import out_of_memory, release_memory
+from ablate.runtime.memory import release_memory
 from ablate.spec.component import fill
 from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
+from ablate.worker.out_of_memory import MEASURE, with_sampling_batch
+from ablate.worker.reports import report_of
 from ablate.worker.trial_run import alone, alone_in_process, data_of, dataset_for, images_of, versions
 
 FOLDER = "measured"
@@ -65,7 +67,8 @@ def run(job: Job, stop: Stop) -> Report:
     """Measure one trial again; a work function like `ablate.worker.trial_run.run`.
 
     job: the trial's own, and `asked`: {"evaluation", "solver", "guidance", "averages"}, the specs that
-    stand in for its own; averages are labels or lengths, null for the one that the study measures.
+    stand in for its own; averages are labels or lengths, null for the one that the study measures. With the key
+    `sampling_batch` no more samples than that are drawn at a time: what is computed stays the same.
     """
     try:
         folder = Path(job["folder"])
@@ -82,14 +85,13 @@ def run(job: Job, stop: Stop) -> Report:
                 held["metrics"] = rows
                 write_json(file, sealed(held))
         return {"job": job["job"], "status": "done", "rows": held["metrics"]}
-    except sources.OtherSourceError as error:
-        return sources.report(job, error)
     except (InputError, NotFiniteError, datasets.OtherDataError) as error:
         return {"job": job["job"], "status": "failed", "message": str(error)}
     except Exception as error:
-        if out_of_memory(error):
-            return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0]}
-        raise
+        report = report_of(job, error, MEASURE)
+        if report is None:
+            raise
+        return report
     finally:
         sign(job).unlink(missing_ok=True)
         release_memory(torch.device(job["device"]))
@@ -129,7 +131,7 @@ def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
 
     known, device, asked = sources.known(job), torch.device(job["device"]), job["asked"]
     candidate = variant(job, known)
-    evaluation = fill(Evaluation, asked["evaluation"], known)
+    evaluation = with_sampling_batch(job, fill(Evaluation, asked["evaluation"], known))
     data = data_of(job, known)
     learner, dataset, kept = restored(job, folder, candidate, data)
     averages = averages_of(learner, kept, asked["averages"])

@@ -24,6 +24,7 @@ from ablate.kinds.data import Data, Dataset
 from ablate.spec.component import fill
 from ablate.training.learner import Learner
 from ablate.worker import datasets, records, sources
+from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.remeasure import averages_of, restored
 from ablate.worker.trial_run import alone_in_process, data_of
 
@@ -112,7 +113,7 @@ def _trained(
         with alone_in_process(job, lambda: False):
             known = catalog_of(job)
             candidate, data = compose(job["candidate"], known), data_of(job, known)
-            evaluation = fill(Evaluation, job["evaluation"], known)
+            evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], known))
             wholes = [candidate, data, *([evaluation.autoencoder] if evaluation.autoencoder else [])]
             used = {*known.used(part for whole in wholes for _, part in whole.parts()), FRAMEWORK}
             then = {name: held for name, held in (record.get("sources") or {}).items() if name in used}

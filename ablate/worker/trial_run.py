@@ -8,7 +8,6 @@ in this process or on another machine that sees the folder.
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.metadata
 import io
 import platform
@@ -46,10 +45,11 @@ from ablate.training.learner import Images, Learner
 from ablate.training.loop import Training
 from ablate.training.probing import Probing
 from ablate.worker import datasets, records, sources
+from ablate.worker.out_of_memory import MeasuringOutOfMemoryError, with_sampling_batch
+from ablate.worker.reports import report_of
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk's fault, not the candidate's
 
 
 def run(job: Job, stop: Stop) -> Report:
@@ -61,17 +61,12 @@ def run(job: Job, stop: Stop) -> Report:
     try:
         with alone_in_process(job, stop) as asked:
             return _prepare(job, asked) if job.get("prepare") else _run(job, asked)
-    except sources.OtherSourceError as error:
-        return sources.report(job, error)
-    except datasets.OtherDataError as error:
-        return datasets.report(job, error)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # what they hold is large, and may be needed by the next
-        if out_of_memory(error):
-            return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0]}
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return {"job": job["job"], "status": "failed", "message": str(error), "errno": error.errno}
-        raise
+        report = report_of(job, error)
+        if report is None:
+            raise
+        return report
     finally:
         release_memory(torch.device(job["device"]))
 
@@ -127,7 +122,7 @@ class TrialRun:
         known = sources.known(job)
         with watched("this candidate, while it is put together,"):
             self.candidate: Candidate = compose(job["candidate"], known)
-            self.evaluation = fill(Evaluation, job["evaluation"], known)
+            self.evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], known))
             data = data_of(job, known)
             self.setting = data.setting()
         with watched(f"{called(data)}, while it is loaded,"):
@@ -160,7 +155,12 @@ class TrialRun:
         if divergence is None:
             try:
                 rows = self._measure()
-            except NotFiniteError as error:
+            except Exception as error:
+                if out_of_memory(error):
+                    traceback.clear_frames(error.__traceback__)
+                    raise MeasuringOutOfMemoryError(str(error)) from error
+                if not isinstance(error, NotFiniteError):
+                    raise
                 learner = training.learner
                 divergence = {
                     "step": learner.steps_done,

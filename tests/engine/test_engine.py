@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from studies_for_tests import Driver, asked, ledger, marks, results, search, study, trials
 
-from ablate.engine import loop
+from ablate.engine import dispatch
 from ablate.errors import InputError
 from ablate.execute.ray import Ray
 
@@ -171,7 +171,7 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 @needs_ray
 @pytest.mark.slow
 def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOST", 1)
+    monkeypatch.setattr(dispatch, "RETRIES", 1)
     kill = {"type": "probe", "trap": "kill", "step": 2, "once": str(tmp_path / "once")}
     always = {"type": "probe", "trap": "kill", "step": 1}
     spec = study(vary={"backbone": ["probe", kill, always]}, design={"type": "one_factor", "seeds": 1})

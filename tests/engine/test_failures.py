@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crowd_for_tests import Crowd
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, search, study, trials
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.trial import TrialSettings
-from ablate.engine import Engine, Watchdog, loop
+from ablate.engine import Engine, Watchdog, dispatch
 from ablate.engine.ledger import WORST
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
-from ablate.kinds.executor import Pool, Report
 from ablate.runtime import patient
 from ablate.study.launch import plan_of
 
@@ -190,7 +190,7 @@ def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One process beside the driver; the trial that hangs says so, and then an hour passes at every look."""
-    monkeypatch.setattr(loop, "LOST", 0)
+    monkeypatch.setattr(dispatch, "RETRIES", 0)
     hung = tmp_path / "hung"
     traps = [{"type": "probe", "trap": trap} for trap in ("interrupt", "segfault")]
     hang = {"type": "probe", "trap": "hang", "once": str(hung)}
@@ -248,6 +248,17 @@ def test_too_large_alone_halves_the_micro_batch(tmp_path: Path) -> None:
     assert record["images"] == 2 * 16
 
 
+def test_too_many_samples_at_a_time_are_drawn_in_smaller_batches(tmp_path: Path) -> None:
+    """The training is not repeated, its micro-batch stays, and the values are those of a smaller `evaluate.batch`."""
+    changes = {"base.backbone": {"type": "probe", "sample_room": 3}, "vary": {}, "design.seeds": 1}
+    driver = Driver(tmp_path / "halved", study(**changes))
+    assert (driver.run().measured, len([line for line in driver.lines if "2 samples at a time" in line])) == (1, 1)
+    assert Driver(tmp_path / "small", study(**changes, **{"evaluate.batch": 2})).run().measured == 1
+    halved, small = (next(iter(trials(tmp_path / name).values())) for name in ("halved", "small"))
+    assert (halved["config_hash"], halved["metrics"]) == (small["config_hash"], small["metrics"])
+    assert "micro" not in halved
+
+
 def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
     spec = study(**{"base.backbone": {"type": "probe", "room": 1}, "vary": {}, "design.seeds": 1})
     spec["evaluate"] = {"samples": 1, "previews": 0}
@@ -257,38 +268,6 @@ def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
     outcome = Driver(tmp_path / "none", spec).run()
     (failure,) = trials(tmp_path / "none", "failure.json").values()
     assert outcome.failed == 1 and failure["class"] == "oom"
-
-
-class Crowd(Pool):
-    """Two slots on one local worker: a queue in front of it, as if two ran beside each other."""
-
-    slots = 2
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.waiting: list[Any] = []
-        self.running: list[str] = []
-        self.log: list[tuple[str, int]] = []  # what ended, and how many ran when it began
-
-    def submit(self, job: Any) -> None:
-        self.running.append(job["job"])
-        self.log.append((job["job"], len(self.running)))
-        self.waiting.append(job)
-        self._begin()
-
-    def _begin(self) -> None:
-        if self.waiting and len(self.running) - len(self.waiting) == 0:
-            self.pool.submit(self.waiting.pop(0))
-
-    def wait(self, timeout: float) -> list[Report]:
-        reports = self.pool.wait(timeout)
-        for report in reports:
-            self.running.remove(report["job"])
-        self._begin()
-        return reports
-
-    def close(self) -> None:
-        self.pool.close()
 
 
 def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:

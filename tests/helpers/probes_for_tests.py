@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ablate.api import Backbone, Choice, Data, Dataset, Features, InputSpec, Range
 
-Refusals = Literal["none", "raise", "full", "crowded", "build", "loss_nan", "sample_nan"]
+Refusals = Literal["none", "raise", "full", "crowded", "build", "loss_nan", "sample_nan", "sample_crowded"]
 Deaths = Literal["kill", "interrupt", "segfault", "hang"]
 Trap = Refusals | Deaths
 
@@ -61,6 +61,11 @@ class Network(nn.Module):
         if x.device.type == "meta":
             return y
         if not self.training:
+            if probe.trap == "sample_crowded" and not Path(probe.once).exists():
+                Path(probe.once).touch()
+                raise torch.OutOfMemoryError("out of memory: there are others")
+            if probe.sample_room and len(x) > probe.sample_room:
+                raise torch.OutOfMemoryError(f"out of memory: {len(x)} samples, room for {probe.sample_room}")
             return y * torch.nan if probe.trap == "sample_nan" else y
         self.seen += 1
         time.sleep(float(os.environ.get("PROBE_SLEEP", "0")))
@@ -98,6 +103,7 @@ class Probe(Backbone):
     tied: bool = False
     bad: int = 0  # the pass from which on `middle` gives NaN
     room: int = 0  # images that fit into memory; 0: any number
+    sample_room: int = 0  # the same while samples are drawn
     trap: Literal[
         "none",
         "raise",
@@ -106,6 +112,7 @@ class Probe(Backbone):
         "full",
         "loss_nan",
         "sample_nan",
+        "sample_crowded",
         "build",
         "interrupt",
         "leave",

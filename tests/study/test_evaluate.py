@@ -3,10 +3,10 @@
 import itertools
 import json
 import shutil
-from collections import deque
 
 import pandas as pd
 import pytest
+from crowd_for_tests import Crowd
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate import load
@@ -14,7 +14,7 @@ from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation
 from ablate.engine import Watchdog
 from ablate.errors import InputError
-from ablate.execute.local import Local
+from ablate.execute.local import Local, LocalPool
 from ablate.io import launches
 from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
@@ -276,8 +276,34 @@ def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
     found = evaluate.Remeasured()
     watchdog = Watchdog(patience, clock, lambda job: [sign(job)])
-    evaluate._work(Hangs(), deque([job]), found, lambda line: None, watchdog, Names())
+    evaluate._work(Hangs(), [job], found, lambda line: None, watchdog, Names())
     assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
+
+
+def test_out_of_memory_beside_others_is_measured_again_alone_and_alone_in_smaller_batches(tmp_path, monkeypatch):
+    """As `ablate run` does with trials: none of the measurements fails."""
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    once = tmp_path / "once"
+    once.touch()  # while they are trained the trap is harmless
+    crowded = {"type": "probe", "trap": "sample_crowded", "once": str(once), "sample_room": 4}
+    spec = {**STUDY, "vary": {"backbone": ["probe", crowded]}, "budget": {"steps": 2}}
+    spec["base"] = {"backbone": "probe", "solver": {"type": "ddim", "steps": 1}, "batch": 16}
+    spec["evaluate"] = {"metrics": [{"type": "kid", "features": "pixels"}], "samples": 4, "previews": 0}
+    launch(spec, out=tmp_path / "study", executor="local")
+    once.unlink()
+    pools, lines = [], []
+
+    def start(self, work, device):
+        pools.append(Crowd(LocalPool(work)))
+        return pools[-1]
+
+    monkeypatch.setattr(Local, "start", start)
+    found = remeasure(tmp_path / "study", Request(samples=8), executor="local", say=lines.append)
+    assert (found.measured, found.failed) == (2, {})
+    assert sum("out of memory beside others; again later, alone" in line for line in lines) == 1
+    assert sum("out of memory; 4 samples at a time" in line for line in lines) == 1
+    assert [beside for _, beside in pools[0].log] == [1, 2, 1, 1]
+    assert {row["samples"] for row in found.rows} == {8}
 
 
 def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(folder):

@@ -1,0 +1,148 @@
+"""The dispatcher: a work queue over a pool of workers, with retries, the watchdog, and what is done out of memory.
+
+`ablate run` and `ablate evaluate` are driven by this one loop. What it decides:
+
+- A job whose worker was lost (killed, preempted, its node gone) is tried again, `RETRIES` times.
+- A job that ran out of memory beside others is tried again alone, with nothing beside it; one that ran alone is tried
+  again smaller (half the micro-batch, half the sampling batch), as long as it can be made smaller.
+- A job that gives no sign of life (heartbeat) for too long is killed, and counts as failed.
+- A full disk, other source code and other data end the run.
+
+Everything else is for good: the caller gets the job and its report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ablate.engine.watchdog import Watchdog
+from ablate.kinds.executor import Pool, Report
+from ablate.worker.reports import raise_if_fatal
+
+TICK = 0.25  # seconds between two looks at the workers
+RETRIES = 5  # times that a job is tried again after its worker was lost
+
+J = TypeVar("J", bound=Mapping[str, Any])
+
+
+class Dispatcher(Generic[J]):
+    """Runs jobs on a pool until there are no more.
+
+    A job is a mapping with its unique name at `job` and the folder that its worker writes to at `folder`.
+
+    say: takes lines for the user.
+    name: what a job is called in them.
+    activity: what a job was at, when it gave no sign of life: `while it was measured`.
+    smaller: the job that needs less memory than this one did, by its report; None where there is none.
+    resumed: what a job that was lost does when it runs again.
+    more: called when a worker is free and the queue is empty; it may add jobs, and is False when there are no more.
+    begin: called when a job is handed to a worker; gives the job as it is sent.
+    tick: called at every look at the workers.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        watchdog: Watchdog,
+        say: Callable[[str], None],
+        *,
+        name: Callable[[J], str],
+        activity: Callable[[J], str],
+        smaller: Callable[[J, Report], J | None],
+        resumed: str,
+        more: Callable[[], bool] = lambda: False,
+        begin: Callable[[J], Mapping[str, Any]] = lambda job: job,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pool = pool
+        self._watchdog = watchdog
+        self._say = say
+        self._name = name
+        self._activity = activity
+        self._smaller = smaller
+        self._resumed = resumed
+        self._more = more
+        self._begin = begin
+        self._tick = tick
+        self.queue: deque[J] = deque()
+        self.running: dict[str, J] = {}  # by the job's name
+        self._lost: Counter[str] = Counter()  # how often a job's worker was lost
+        self._alone: set[str] = set()  # jobs that are to run with nothing beside them
+        self._shared: set[str] = set()  # running jobs that had another one beside them at some time
+
+    def add(self, jobs: Iterable[J]) -> None:
+        """Append jobs to the queue."""
+        self.queue.extend(jobs)
+
+    def attempts(self, job: str) -> int:
+        """How often a job was tried, the last time included, if its worker was lost before."""
+        return 1 + self._lost[job]
+
+    def run(self) -> Iterator[tuple[J, Report]]:
+        """Run everything; each job with its report, once it has ended for good.
+
+        Raises OSError where a disk is full, and InputError where a worker found other source code or other data.
+        """
+        self._fill()
+        while self.running:
+            for report in self._pool.wait(TICK):
+                job = self.running.pop(report["job"])
+                if not self._retry(job, report):
+                    yield job, report
+            self._fill()
+            self._kill_silent()
+            self._tick()
+
+    def _fill(self) -> None:
+        """Give every free worker a job."""
+        while len(self.running) < self._pool.slots:
+            if not self.queue:
+                if not self._more():
+                    return
+                continue
+            exclusive = self.queue[0]["job"] in self._alone or not self._alone.isdisjoint(self.running)
+            if exclusive and self.running:
+                return
+            self._submit(self.queue.popleft())
+
+    def _submit(self, job: J) -> None:
+        sent = self._begin(job)
+        named = job["job"]
+        self._shared.discard(named)
+        if self.running:
+            self._shared.update(self.running, [named])
+        self.running[named] = job
+        self._watchdog.begun(job)
+        self._pool.submit(sent)
+
+    def _retry(self, job: J, report: Report) -> bool:
+        """Queue a job again, where that may help; whether it did. Raises what ends the run."""
+        named, called = job["job"], self._name(job)
+        if report["status"] == "lost" and self._lost[named] < RETRIES:
+            self._lost[named] += 1
+            self._say(f"{called}: its worker was lost; {self._resumed}")
+            self.queue.appendleft(job)
+            return True
+        if report["status"] == "oom" and named in self._shared:
+            self._alone.add(named)
+            self._say(f"{called}: out of memory beside others; again later, alone")
+            self.queue.append(job)
+            return True
+        if report["status"] == "oom" and (again := self._smaller(job, report)) is not None:
+            self.queue.appendleft(again)
+            return True
+        if report["status"] not in ("done", "diverged"):
+            raise_if_fatal(report, Path(job["folder"]))
+        return False
+
+    def _kill_silent(self) -> None:
+        """End the jobs that hang: the others go on without them."""
+        for named, seconds in self._watchdog.silent(self.running).items():
+            job = self.running[named]
+            why = f"no sign of life for {seconds:.0f} s {self._activity(job)}"
+            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
+            if not self._pool.abandon(named, f"{why}: {advice}"):
+                self._say(f"warning: {self._name(job)}: {why}; this executor cannot end it")

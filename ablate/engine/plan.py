@@ -1,0 +1,36 @@
+"""The plan of a study: everything that the engine needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.candidates.candidate import Candidate
+from ablate.candidates.names import Names
+from ablate.candidates.space import Space
+from ablate.candidates.trial import Constraint, Objective, TrialSettings
+from ablate.kinds.design import Assignment, Design
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the engine needs to know of a study."""
+
+    name: str
+    folder: Path
+    space: Space
+    design: Design
+    trial_settings: TrialSettings
+    objectives: tuple[Objective, ...]
+    candidate: Callable[[Assignment], Candidate]  # raises SpecError for what does not fit together
+    flops: Callable[[Candidate], float]  # of one trial
+    plugins: tuple[str, ...]
+    device: str  # "cpu" or "cuda"
+    cache: Path
+    seed: int
+    constraints: tuple[Constraint, ...] = ()
+    say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
+    names: Names = field(default_factory=Names)  # what candidates are called
+    stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs

@@ -1,0 +1,32 @@
+"""The preparation: what all trials share (cached data, the reference's features) is made once, before the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ablate.engine.dispatch import TICK
+from ablate.errors import InputError
+from ablate.kinds.executor import Job, Pool
+from ablate.runtime.patient import doing
+from ablate.worker.reports import raise_if_fatal
+
+
+def prepare(pool: Pool, job: Job, cache: Path, tick: Callable[[], None]) -> dict[str, Any]:
+    """Prepare the data of a trial in a worker; the keys that every job gets by it (`data_hash`).
+
+    Nothing else may run. `tick` is called while it is waited for. Raises InputError where the data cannot be prepared,
+    OSError where the disk of the cache is full.
+    """
+    pool.submit({**job, "job": "prepare", "prepare": True})
+    metrics = sorted({f"metric {metric['type']!r}" for metric in job["evaluation"]["metrics"]})
+    of = ", ".join([f"data {job['data']['type']!r}", *metrics])
+    with doing(f"preparing what all trials share in a worker: {of}", 12):
+        while not (reports := pool.wait(TICK)):
+            tick()
+    (report,) = reports
+    if report["status"] != "done":
+        raise_if_fatal(report, cache)
+        raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
+    return {key: report[key] for key in ("data_hash",) if key in report}

@@ -1,0 +1,46 @@
+"""Out of memory: how a job is made smaller, half the micro-batch for training, half the batch for sampling.
+
+Neither changes what is computed. The micro-batch is how many images go through the network at a time (gradient
+accumulation makes up the batch), the sampling batch is how many samples are drawn at a time. Both are keys of a job
+(`micro`, `sampling_batch`) beside its candidate and its evaluation, so they are no part of any identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.candidates.trial import Evaluation
+from ablate.kinds.executor import Job
+
+PHASE = "phase"  # key of a report with status `oom`: what the memory did not suffice for
+TRAIN, MEASURE = "train", "measure"
+
+
+class MeasuringOutOfMemoryError(MemoryError):
+    """Raised where the memory did not suffice for drawing or measuring samples, after the training."""
+
+
+def half_micro_batch(job: Job) -> dict[str, Any] | None:
+    """The job with half its micro-batch (gradient accumulation); None where it is one image already."""
+    candidate = job["candidate"]
+    micro = int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
+    return {**job, "micro": micro} if micro >= 1 else None
+
+
+def half_sampling_batch(job: Job, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The job with half as many samples drawn at a time; None where it is one already, or none is drawn.
+
+    evaluation: the spec of an `Evaluation`, which says how many are drawn without a `sampling_batch` in the job.
+    """
+    drawn = evaluation["samples"] if evaluation["metrics"] else evaluation["previews"]
+    half = min(int(job.get("sampling_batch") or evaluation["batch"]), evaluation["batch"], drawn) // 2
+    return {**job, "sampling_batch": half} if half >= 1 else None
+
+
+def with_sampling_batch(job: Job, evaluation: Evaluation) -> Evaluation:
+    """The evaluation with the job's sampling batch, where that is smaller than its own."""
+    wanted = job.get("sampling_batch")
+    if wanted is None or wanted >= evaluation.batch:
+        return evaluation
+    return evaluation.model_copy(update={"batch": int(wanted)})

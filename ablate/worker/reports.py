@@ -1,0 +1,47 @@
+"""What a worker reports of an error that is not the candidate's own, and what the driver makes of it.
+
+Out of memory is tried again in another way. A full disk, other source code and other data end the whole run: no
+candidate is to blame for them, and no other one would fare better.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ablate.kinds.executor import Job, Report
+from ablate.worker import datasets, sources
+from ablate.worker.out_of_memory import MEASURE, PHASE, TRAIN, MeasuringOutOfMemoryError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # the disk's fault, not the candidate's
+
+
+def report_of(job: Job, error: Exception, phase: str = TRAIN) -> Report | None:
+    """The report on an exception: other source, other data, out of memory, a full disk; None for any other.
+
+    phase: what the worker was at, `train` or `measure`, where the exception does not say.
+    """
+    from ablate.runtime.memory import out_of_memory  # imports torch, which the driver does without
+
+    if isinstance(error, sources.OtherSourceError):
+        return sources.report(job, error)
+    if isinstance(error, datasets.OtherDataError):
+        return datasets.report(job, error)
+    if out_of_memory(error):
+        at = MEASURE if isinstance(error, MeasuringOutOfMemoryError) else phase
+        return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0], PHASE: at}
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return {"job": job["job"], "status": "failed", "message": str(error), "errno": error.errno}
+    return None
+
+
+def raise_if_fatal(report: Report, path: Path) -> None:
+    """Raise what ends the whole run: OSError where a disk is full, InputError for other source code or other data.
+
+    path: where the worker wrote, for the message about the disk.
+    """
+    if report.get("errno") is not None:
+        raise OSError(report["errno"], os.strerror(report["errno"]), str(path))
+    sources.refuse(report)
+    datasets.refuse(report)
