@@ -18,7 +18,7 @@ from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
 from ablate.spec.component import slot_kind
-from ablate_zoo.backbone._transformer_modules import LayerScale, Residual
+from ablate_zoo.backbone._transformer_modules import LayerScale, ResidualBranch
 from ablate_zoo.layers import mlp as mlps
 from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention
 from ablate_zoo.layers.embedding import Rope2d, rotate
@@ -105,11 +105,11 @@ def test_placement_scale_and_modulation_by_the_formula():
     shift, scale, gate, bias = (part[:, None] for part in how)
     f, norm, after = nn.Linear(8, 8), nn.LayerNorm(8), nn.RMSNorm(8)
     pre = x + gate * 0.5 * f(norm(x + bias) * (1 + scale) + shift)
-    assert torch.allclose(Residual(f, before=norm, beta=0.5)(x, how), pre, atol=1e-6)
+    assert torch.allclose(ResidualBranch(f, before=norm, beta=0.5)(x, how), pre, atol=1e-6)
     post = norm(x + gate * f(x + bias)) * (1 + scale) + shift
-    assert torch.allclose(Residual(f, behind=norm)(x, how), post, atol=1e-6)
+    assert torch.allclose(ResidualBranch(f, behind=norm)(x, how), post, atol=1e-6)
     sandwich = x + 0.3 * after(f(norm(x)))
-    assert torch.allclose(Residual(f, before=norm, after=after, beta=LayerScale(8, 0.3))(x), sandwich, atol=1e-6)
+    assert torch.allclose(ResidualBranch(f, before=norm, after=after, beta=LayerScale(8, 0.3))(x), sandwich, atol=1e-6)
 
 
 def test_parallel_branches_read_the_same_tokens():
@@ -123,13 +123,13 @@ def test_drops_are_for_training_alone_and_keep_the_mean():
     x, ones = torch.zeros(4000, 1, 2), nn.Linear(2, 2)
     nn.init.zeros_(ones.weight)
     nn.init.ones_(ones.bias)
-    path = Residual(ones, drop_path=0.25)
+    path = ResidualBranch(ones, drop_path=0.25)
     torch.manual_seed(0)
     dropped = path(x)
     assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
     assert torch.equal(dropped[..., 0], dropped[..., 1])  # a whole image at a time
     assert abs(float(dropped.detach().mean()) - 1) < 0.05
-    single = Residual(ones, dropout=0.25)(x)
+    single = ResidualBranch(ones, dropout=0.25)(x)
     assert not torch.equal(single[..., 0], single[..., 1])
     assert torch.equal(path.eval()(x), torch.ones_like(x))
     rates = [block.attention.drop_path for block in network(depth=5, drop_path=0.2).blocks]

@@ -15,7 +15,7 @@ from ablate.api import InputError, InputSpec
 from ablate.runtime.randomness import RandomStreams
 from ablate.training.images import Images
 from ablate_zoo.data._pictures import FileData
-from ablate_zoo.data.folder import Folder
+from ablate_zoo.data.folder import FolderData
 from ablate_zoo.data.hub import Hub
 from ablate_zoo.data.idx import Idx
 from ablate_zoo.data.npz import Npz
@@ -46,7 +46,7 @@ def test_one_set_is_one_whatever_holds_it(tmp_path):
     names = [f"{'abc'[c]}/{i}.png" for i, c in enumerate(LABELS)]
     np.savez(tmp_path / "set.npz", shuffled.transpose(0, 2, 3, 1), np.array(labels))
     every = [
-        Folder(path=str(write_folder(tmp_path / "set", images, names)), labels="folders", reference=HELD),
+        FolderData(path=str(write_folder(tmp_path / "set", images, names)), labels="folders", reference=HELD),
         Zip(path=str(write_zip(tmp_path / "set.zip", shuffled, labels)), reference=HELD),
         Npz(path=str(tmp_path / "set.npz"), reference=HELD),
         Hub(path=str(write_hub(tmp_path / "saved", images, LABELS)), reference=HELD),
@@ -92,34 +92,36 @@ def test_fashion_mnist_as_debian_ships_it(tmp_path):
 
 def test_no_copy_of_a_held_out_picture_is_trained_on(tmp_path):
     images = np.repeat(noise(10), 3, axis=0)
-    made = Folder(path=str(write_folder(tmp_path / "set", images)), reference=4).load(tmp_path / "cache")
+    made = FolderData(path=str(write_folder(tmp_path / "set", images)), reference=4).load(tmp_path / "cache")
     assert len(made.reference_images) == 4 and not rows(made.images) & rows(made.reference_images)
     assert len(made.images) == 24  # two of the held-out pictures' six copies were needed for the fourth
     (tmp_path / "same").mkdir()
     with pytest.raises(InputError, match="copies of one"):
-        Folder(path=str(write_folder(tmp_path / "same", noise(1).repeat(9, axis=0))), reference=3).load(tmp_path / "c")
+        FolderData(path=str(write_folder(tmp_path / "same", noise(1).repeat(9, axis=0))), reference=3).load(
+            tmp_path / "c"
+        )
 
 
 def test_a_larger_reference_holds_the_smaller_one(folder, tmp_path):
-    small, large = (Folder(path=str(folder), reference=n).load(tmp_path / "cache") for n in (5, 20))
+    small, large = (FolderData(path=str(folder), reference=n).load(tmp_path / "cache") for n in (5, 20))
     assert rows(small.reference_images) < rows(large.reference_images)
     assert small.hash != large.hash
 
 
 def test_options_change_the_images(folder, tmp_path):
     def load(**options):
-        return Folder(path=str(folder), reference=HELD, **options).load(tmp_path / "cache")
+        return FolderData(path=str(folder), reference=HELD, **options).load(tmp_path / "cache")
 
     grey, large, few = load(colour="grey"), load(size=12, resize="stretch"), load(limit=20)
     assert grey.images.shape[1:] == (1, 8, 8) and large.images.shape[1:] == (3, 12, 12)
     assert len(few.images) + len(few.reference_images) == 20
     assert len({load().hash, grey.hash, large.hash, few.hash}) == 4
-    assert Folder(path="x").digest() == Folder(path="x", resize="stretch").digest()  # read only with a size
-    assert Folder(path="x", size=8).digest() != Folder(path="x", size=8, resize="stretch").digest()
+    assert FolderData(path="x").digest() == FolderData(path="x", resize="stretch").digest()  # read only with a size
+    assert FolderData(path="x", size=8).digest() != FolderData(path="x", size=8, resize="stretch").digest()
 
 
 def test_batches_do_not_depend_on_where_the_images_lie(folder, tmp_path):
-    made = Folder(path=str(folder), reference=HELD, flip=True).load(tmp_path / "cache")
+    made = FolderData(path=str(folder), reference=HELD, flip=True).load(tmp_path / "cache")
     held, mapped = Images(made, CPU), Images(made, CPU, resident=0)
     assert np.shares_memory(mapped.stored.numpy(), made.images) and isinstance(made.images, np.memmap)
     assert not np.shares_memory(held.stored.numpy(), made.images)
@@ -131,7 +133,7 @@ def test_batches_do_not_depend_on_where_the_images_lie(folder, tmp_path):
 
 
 def test_half_of_what_is_drawn_is_mirrored_and_the_draws_decide_which(folder, tmp_path):
-    made = Folder(path=str(folder), reference=HELD, flip=True).load(tmp_path / "cache")
+    made = FolderData(path=str(folder), reference=HELD, flip=True).load(tmp_path / "cache")
     images, index = Images(made, CPU), torch.arange(COUNT - HELD).repeat(20)
     plain = images.take(index)
     assert torch.equal(plain[: COUNT - HELD], torch.from_numpy(made.images.copy()).float() / 127.5 - 1)
@@ -142,16 +144,16 @@ def test_half_of_what_is_drawn_is_mirrored_and_the_draws_decide_which(folder, tm
     assert torch.equal(drawn, images.take(index, RandomStreams(0, CPU), 7))
     assert not torch.equal(drawn, images.take(index, RandomStreams(0, CPU), 8))
     assert not torch.equal(drawn, images.take(index, RandomStreams(1, CPU), 7))
-    never = Images(Folder(path=str(folder), reference=HELD).load(tmp_path / "cache"), CPU)
+    never = Images(FolderData(path=str(folder), reference=HELD).load(tmp_path / "cache"), CPU)
     assert torch.equal(never.take(index, RandomStreams(0, CPU), 7), plain)
 
 
 def test_damaged_pictures_are_left_out_only_where_that_is_said(folder, tmp_path):
     (folder / "00004.png").write_bytes(png(noise()[0])[:50])
     with pytest.raises(InputError, match=r"00004\.png .*other 39 are fine"):
-        Folder(path=str(folder), reference=HELD).check(tmp_path / "cache")
+        FolderData(path=str(folder), reference=HELD).check(tmp_path / "cache")
     assert not [p for p in (tmp_path / "cache" / "data").iterdir() if p.is_dir()]  # nothing half made
-    made = Folder(path=str(folder), reference=HELD, skip_corrupt=True).load(tmp_path / "cache")
+    made = FolderData(path=str(folder), reference=HELD, skip_corrupt=True).load(tmp_path / "cache")
     assert len(made.images) == COUNT - 1 - HELD
     (facts,) = (tmp_path / "cache" / "data").glob("*/facts.json")
     assert list(json.loads(facts.read_text())["skipped"]) == ["00004.png"]
@@ -159,14 +161,14 @@ def test_damaged_pictures_are_left_out_only_where_that_is_said(folder, tmp_path)
 
 def test_a_reference_leaves_something_to_train_on(folder):
     with pytest.raises(InputError, match=r"40 of 40 pictures cannot be held out.*say reference: 8, and 38 at most"):
-        Folder(path=str(folder), reference=40).setting()
+        FolderData(path=str(folder), reference=40).setting()
 
 
 # --- what is kept --------------------------------------------------------------------------------
 
 
 def test_the_cache_is_made_once_and_made_anew_where_it_is_damaged(folder, tmp_path):
-    data = Folder(path=str(folder), reference=HELD)
+    data = FolderData(path=str(folder), reference=HELD)
     first = data.load(tmp_path / "cache")
     images = first.images.copy()  # the file below it is about to be cut short
     (made,) = (p for p in (tmp_path / "cache" / "data").iterdir() if p.is_dir())
@@ -190,8 +192,8 @@ def test_the_cache_is_made_once_and_made_anew_where_it_is_damaged(folder, tmp_pa
 
 def test_workers_that_come_at_once_wait_for_the_first(folder, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(Folder, "_make", lambda *given: made.append(1) or FileData._make(*given))
-    data = Folder(path=str(folder), reference=HELD)
+    monkeypatch.setattr(FolderData, "_make", lambda *given: made.append(1) or FileData._make(*given))
+    data = FolderData(path=str(folder), reference=HELD)
     with ThreadPoolExecutor(3) as pool:  # the lock is of an open file: threads wait as processes do
         assert len({one.hash for one in pool.map(data.load, [tmp_path / "cache"] * 6)}) == 1
     assert made == [1] and len([p for p in (tmp_path / "cache" / "data").iterdir() if p.is_dir()]) == 1
@@ -204,7 +206,7 @@ def test_the_wrong_type_is_told(folder, tmp_path):
     file = write_zip(tmp_path / "a.zip", noise(4))
     np.savez(tmp_path / "a.npz", noise(4))
     for data, told in (
-        (Folder(path=str(file)), "say type: zip"),
+        (FolderData(path=str(file)), "say type: zip"),
         (Zip(path=str(folder)), "is it type: folder"),
         (Zip(path=str(tmp_path / "a.npz")), "is it type: npz"),
         (Npz(path=str(file)), "is it type: zip"),

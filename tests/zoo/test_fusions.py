@@ -17,8 +17,8 @@ from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
 from ablate.spec.component import Config, create
 from ablate_zoo.fusion._modules import low_pass
+from ablate_zoo.layers.norms import group_norm
 from ablate_zoo.layers.skip_attention import SkipAttention, pool
-from ablate_zoo.layers.skips import group_norm
 
 C, S, E = 16, 24, 8
 GATES = ["none", "time", "channel", "spatial", "cross_attention", "product"]

@@ -11,7 +11,7 @@ from ablate_zoo.precondition.none import NoPrecondition
 from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.target.epsilon import Epsilon
 from ablate_zoo.target.v import Velocity
-from ablate_zoo.weighting.uniform import Uniform
+from ablate_zoo.weighting.uniform import UniformWeighting
 
 NULL = 10
 
@@ -28,7 +28,7 @@ class Counting:
 
 
 def level():
-    process = Process(Linear(), Epsilon(), NoPrecondition(), Uniform(), 0.6)
+    process = Process(Linear(), Epsilon(), NoPrecondition(), UniformWeighting(), 0.6)
     return process.level(torch.tensor(0.5, dtype=torch.float64))
 
 
@@ -75,7 +75,7 @@ def test_cfg_means_the_same_for_every_target(scale):
     x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = []
     for target in (Epsilon(), Velocity()):
-        process = Process(Linear(), target, NoPrecondition(), Uniform(), 0.6)
+        process = Process(Linear(), target, NoPrecondition(), UniformWeighting(), 0.6)
         at = process.level(torch.tensor(0.4, dtype=torch.float64))
 
         def network(x, noise, labels, target=target, at=at):
@@ -99,7 +99,7 @@ def test_what_cfg_requires_and_says():
 @pytest.mark.parametrize(("t", "calls"), [(0.05, 3), (0.4, 6), (0.95, 3)])
 def test_an_interval_limits_guidance_and_its_cost(t, calls):
     guidance, predict = Cfg(scale=3.0, sigma_low=0.2, sigma_high=5.0), Counting()
-    process = Process(Linear(), Epsilon(), NoPrecondition(), Uniform(), 0.6)
+    process = Process(Linear(), Epsilon(), NoPrecondition(), UniformWeighting(), 0.6)
     x, labels = torch.randn(3, 1, 2, 2), torch.tensor([1, 2, 3])
     at = process.level(torch.tensor(t, dtype=torch.float64))
     y = guidance.predict(predict, x, labels, NULL, at)

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from ablate_zoo.levels.linear_sigma import LinearSigma
 from ablate_zoo.levels.log_sigma import LogNormal, LogUniform
 from ablate_zoo.levels.logit_normal import LogitNormal
-from ablate_zoo.levels.uniform import Uniform
+from ablate_zoo.levels.uniform import UniformLevels
 from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.schedule.cosine import Cosine
 from ablate_zoo.schedule.edm import Edm
 from ablate_zoo.schedule.rectified_flow import RectifiedFlow
 
-LEVELS = [Uniform(), LinearSigma(), LogUniform(), LogNormal(), LogitNormal(), LogitNormal(mean=0.5, std=0.6)]
+LEVELS = [UniformLevels(), LinearSigma(), LogUniform(), LogNormal(), LogitNormal(), LogitNormal(mean=0.5, std=0.6)]
 SCHEDULES = [Linear(), Cosine(zero_terminal_snr=True), Edm(), RectifiedFlow()]
 CASES = [(levels, schedule) for levels in LEVELS for schedule in SCHEDULES]
 

@@ -14,11 +14,11 @@ from ablate_zoo.schedule.beta import Linear
 from ablate_zoo.schedule.cosine import Cosine
 from ablate_zoo.target.epsilon import Epsilon
 from ablate_zoo.target.v import Velocity
-from ablate_zoo.weighting.uniform import Uniform
+from ablate_zoo.weighting.uniform import UniformWeighting
 
 
 def make(schedule=None, target=None) -> Process:
-    return Process(schedule or Linear(), target or Velocity(), NoPrecondition(), Uniform(), 0.6)
+    return Process(schedule or Linear(), target or Velocity(), NoPrecondition(), UniformWeighting(), 0.6)
 
 
 def draw(*shape, seed=0):

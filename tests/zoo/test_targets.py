@@ -17,7 +17,7 @@ from ablate_zoo.target.flow import Flow
 from ablate_zoo.target.score import Score
 from ablate_zoo.target.v import Velocity
 from ablate_zoo.target.x0 import Image
-from ablate_zoo.weighting.uniform import Uniform
+from ablate_zoo.weighting.uniform import UniformWeighting
 
 TARGETS = [Epsilon(), Velocity(), Image(), Flow(), Score()]
 PRECONDITIONS = [NoPrecondition(), EdmPrecondition()]
@@ -37,7 +37,7 @@ def name(value) -> str:
 
 
 def make(schedule, target, precondition=PRECONDITIONS[0]) -> Process:
-    return Process(schedule, target, precondition, Uniform(), SIGMA_DATA)
+    return Process(schedule, target, precondition, UniformWeighting(), SIGMA_DATA)
 
 
 def batch(process, t, seed=0):

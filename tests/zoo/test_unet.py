@@ -13,8 +13,9 @@ from ablate.candidates.candidate import compose, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
 from ablate.spec.component import InputSpec
-from ablate_zoo.backbone._unet_modules import Residual, ResidualBlock, SelfAttentionBlock, dropped
+from ablate_zoo.backbone._unet_modules import ResidualBlock, ResidualSum, SelfAttentionBlock
 from ablate_zoo.layers.attention import LinearProduct, SelfAttention
+from ablate_zoo.layers.norms import stochastic_depth
 
 SETTING = InputSpec((3, 8, 8), 10)
 TINY = {"width": 8, "multipliers": [1, 2], "blocks": 1, "groups": 4, "heads": 2, "attention_resolutions": [4]}
@@ -195,9 +196,9 @@ def test_branches_add_nothing_at_the_start():
 def test_rescaling():
     x, h = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
     expected = (x + h) * 0.5**0.5
-    assert torch.equal(Residual("none", 0.0)(x, h.clone()), x + h)
-    assert torch.allclose(Residual("sqrt_half", 0.0)(x, h.clone()), expected)
-    learned = Residual("learned", 0.0)
+    assert torch.equal(ResidualSum("none", 0.0)(x, h.clone()), x + h)
+    assert torch.allclose(ResidualSum("sqrt_half", 0.0)(x, h.clone()), expected)
+    learned = ResidualSum("learned", 0.0)
     assert torch.allclose(learned(x, h.clone()), expected)  # it starts as √½
     with torch.no_grad():
         learned.weight.fill_(-2.0)
@@ -207,7 +208,7 @@ def test_rescaling():
 
 def test_drop_path_drops_whole_images_in_training_alone():
     torch.manual_seed(0)
-    kept = dropped(torch.ones(4000, 2, 1, 1), 0.25)[:, :, 0, 0]
+    kept = stochastic_depth(torch.ones(4000, 2, 1, 1), 0.25)[:, :, 0, 0]
     assert torch.equal(kept[:, 0], kept[:, 1]) and kept.unique().tolist() == pytest.approx([0, 4 / 3])
     assert abs(float(kept.mean()) - 1) < 0.05
     made, given = stirred(network(drop_path=0.5)).eval(), inputs()
@@ -242,7 +243,7 @@ def test_attention_on_maps_looks_from_every_place():
     before = without(x, context)
     place = before[:, :, 2, 3][:, None]  # (B, 1, C)
     assert torch.allclose(whole[:, :, 2, 3], (place + cross(place, context))[:, 0], atol=1e-5)
-    attend = SelfAttentionBlock(nn.Identity(), SelfAttention(8, 2, product=LinearProduct()), Residual("none", 0.0))
+    attend = SelfAttentionBlock(nn.Identity(), SelfAttention(8, 2, product=LinearProduct()), ResidualSum("none", 0.0))
     tokens = x.flatten(2).transpose(1, 2)
     for order in (torch.contiguous_format, torch.channels_last):  # it is found and left in either
         y = attend(x.contiguous(memory_format=order))

@@ -22,11 +22,11 @@ from ablate_zoo.target.x0 import Image
 from ablate_zoo.weighting.edm import EdmWeighting
 from ablate_zoo.weighting.min_snr import MinSnr
 from ablate_zoo.weighting.snr import P2, ClippedSnr, LogSnr, MaxSnr, Snr
-from ablate_zoo.weighting.uniform import Uniform
+from ablate_zoo.weighting.uniform import UniformWeighting
 
 TARGETS = [Epsilon(), Velocity(), Image(), Flow(), Score()]
 WEIGHTINGS = [
-    *(Uniform(), MinSnr(), MinSnr(tau=1.0), Snr(), Snr(gamma=0.5), LogSnr()),
+    *(UniformWeighting(), MinSnr(), MinSnr(tau=1.0), Snr(), Snr(gamma=0.5), LogSnr()),
     *(MaxSnr(), ClippedSnr(), P2(), EdmWeighting()),
 ]
 SCHEDULES = [Linear(), Cosine(), Cosine(zero_terminal_snr=True), Edm(), RectifiedFlow()]

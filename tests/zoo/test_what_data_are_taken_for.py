@@ -16,7 +16,7 @@ from PIL import Image
 from ablate.api import InputError, InputSpec
 from ablate.kinds.data import Dataset, image_setting
 from ablate.pictures import open_pictures
-from ablate_zoo.data.folder import Folder
+from ablate_zoo.data.folder import FolderData
 from ablate_zoo.data.npz import Npz
 from ablate_zoo.data.zip import Zip
 
@@ -35,12 +35,14 @@ def test_classes_pictures_and_what_is_left_out_are_told(tmp_path):
     (path / ".hidden.png").write_bytes(png(noise()[0]))
     (path / "ant" / "broken.png").write_bytes(b"no picture")
     (path / "cat" / "again.png").write_bytes(png(noise(COUNT)[0]))
-    text = told(Folder(path=str(path), labels="folders", reference=10, skip_corrupt=True), tmp_path / "cache")
+    text = told(FolderData(path=str(path), labels="folders", reference=10, skip_corrupt=True), tmp_path / "cache")
     assert "42 pictures of 8×8, colour, 8 bits a channel; 10 of them are held out" in text
     assert "2 classes (ant: 31, cat: 11)" in text
     for left in ("1 .txt, which are no pictures", "1 hidden or linked, such as .hidden.png", "1 that cannot be read"):
         assert f"left out: {left}" in text
-    assert "labels: folders does that" in told(Folder(path=str(path), reference=10, skip_corrupt=True), tmp_path / "c")
+    assert "labels: folders does that" in told(
+        FolderData(path=str(path), reference=10, skip_corrupt=True), tmp_path / "c"
+    )
 
 
 def test_parts_of_a_data_set_are_no_classes(tmp_path):
@@ -49,7 +51,7 @@ def test_parts_of_a_data_set_are_no_classes(tmp_path):
     )
     with pytest.raises(InputError, match="train and val are parts of a data set, not classes"):
         open_pictures(path, labels="folders")
-    assert "parts train, val are taken together" in told(Folder(path=str(path), reference=10), tmp_path / "cache")
+    assert "parts train, val are taken together" in told(FolderData(path=str(path), reference=10), tmp_path / "cache")
     with pytest.raises(InputError, match="all pictures lie in one folder, 'train'"):
         open_pictures(write_folder(tmp_path / "one", noise(), [f"train/{i}.png" for i in range(12)]), labels="folders")
 
@@ -63,7 +65,7 @@ def test_a_folder_that_was_zipped_with_its_own_name_keeps_its_labels(tmp_path):
     assert Zip(path=str(file), reference=10).setting() == InputSpec((3, 8, 8), 3)
     folder = write_folder(tmp_path / "above", noise(COUNT), names)
     (folder / "set" / "dataset.json").write_text(table)
-    assert Folder(path=str(folder), reference=10).setting().classes == 3
+    assert FolderData(path=str(folder), reference=10).setting().classes == 3
     assert "1 hidden or linked" in told(Zip(path=str(file), reference=10), tmp_path / "cache")
 
 
@@ -75,13 +77,13 @@ def test_what_a_viewer_shows_otherwise_is_told_and_no_bits_are_lost_without_a_wo
     image.save(path / "turned.png", exif=turned)
     frames[0].convert("RGB").save(path / "moving.webp", save_all=True, append_images=[frames[1].convert("RGB")])
     image.save(path / "profile.png", icc_profile=b"wide gamut")
-    text = told(Folder(path=str(path), reference=10), tmp_path / "cache")
+    text = told(FolderData(path=str(path), reference=10), tmp_path / "cache")
     assert "1 of the pictures carry a note of how the camera was held, which is not applied" in text
     assert "1 of the pictures have several frames, of which the first is read" in text
     assert "1 of the pictures carry a colour profile, which is not applied" in text
     (path / "deep.png").write_bytes(_sixteen_bits())
     with pytest.raises(InputError, match=r"deep\.png \(more than 8 bits a channel \(16\)"):
-        Folder(path=str(path), reference=10).check(tmp_path / "cache")
+        FolderData(path=str(path), reference=10).check(tmp_path / "cache")
 
 
 def _sixteen_bits() -> bytes:
@@ -144,7 +146,7 @@ def test_a_copy_that_keeps_size_and_times_is_another_set(tmp_path, source):
 
 
 def test_a_cached_array_that_was_changed_is_made_anew(tmp_path):
-    data = Folder(path=str(write_folder(tmp_path / "set", noise(COUNT))), reference=10)
+    data = FolderData(path=str(write_folder(tmp_path / "set", noise(COUNT))), reference=10)
     images = np.array(data.load(tmp_path / "cache").images)
     (file,) = (tmp_path / "cache" / "data").glob("*/images.npy")
     content = bytearray(file.read_bytes())

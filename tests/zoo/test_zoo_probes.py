@@ -19,9 +19,10 @@ from ablate.training.images import Images
 from ablate.training.learner import Learner
 from ablate.training.probing import HELD, LEVELS, held_batch, show
 from ablate_zoo.layers.attention import DotProduct
+from ablate_zoo.layers.gradients import gradients
 from ablate_zoo.probe._pass import ActivationVariance, AttentionLogits, LossByLevel, SkipRatio
 from ablate_zoo.probe._sites import called, place, sites
-from ablate_zoo.probe._step import BlockNorms, UpdateRatio, gradients, weights
+from ablate_zoo.probe._step import BlockNorms, UpdateRatio, weights
 from ablate_zoo.probe.loss_by_level import LossByLevel as LossByLevelProbe
 from ablate_zoo.probe.spikes import Spikes
 

@@ -1,4 +1,4 @@
-"""What the transformers `dit` and `uvit` have in common: their fields, and how a block is made of them."""
+"""Fields that the transformers `dit` and `uvit` share, and how patch embedding, blocks and head are made of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ablate.api import Backbone, Choice, Conditioning, InputSpec, Range, Site, W
 if TYPE_CHECKING:
     from torch import nn
 
-    from ablate_zoo.backbone._transformer_modules import Block, Head, PatchTokens
-    from ablate_zoo.layers.condition import LevelAndClass
+    from ablate_zoo.backbone._transformer_modules import Block, PatchHead, PatchTokens
+    from ablate_zoo.layers.embedding import LevelAndClass
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Transformer(Backbone):
-    """A transformer over patches; what stands between its tokens and its head is its subclasses' business."""
+    """Vision transformer over patches (Dosovitskiy et al. 2021); subclasses say how its blocks are connected."""
 
     patch: Annotated[int, Field(ge=1, le=4096), Choice(2, 4, 8)] = 2  # pixels along a token's side
     depth: Annotated[int, Field(ge=1, le=1000), Choice(4, 6, 8, 12)] = 12  # blocks
@@ -46,7 +46,9 @@ class Transformer(Backbone):
     ] = 0.1  # β, at the start where it is learned
     zero_init: bool = True  # the last layer starts at zero, and what the conditioning wants to start there
     dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # of the numbers that a branch gives
-    drop_path: Annotated[Share, Range(0.0, 0.2)] = 0.0  # of an image's last branches; rises from 0 in the first block
+    drop_path: Annotated[Share, Range(0.0, 0.2)] = (
+        0.0  # stochastic depth: an image loses its branch; from 0 in the first block
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -110,8 +112,7 @@ class Transformer(Backbone):
         return PatchTokens(setting.shape, self.patch, self.width, self._outputs(setting), positions, sequence)
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
-        from ablate_zoo.layers.condition import LevelAndClass
-        from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelEmbedding
+        from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelAndClass, LevelEmbedding
 
         level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
         label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
@@ -121,7 +122,7 @@ class Transformer(Backbone):
         return [self._block(i, setting) for i in range(self.depth)]
 
     def _block(self, index: int, setting: InputSpec) -> Block:
-        from ablate_zoo.backbone._transformer_modules import Block, LayerScale, Residual
+        from ablate_zoo.backbone._transformer_modules import Block, LayerScale, ResidualBranch
         from ablate_zoo.layers import attention
         from ablate_zoo.layers.mlp import mlp
         from ablate_zoo.layers.norms import norm, query_key_norm
@@ -130,12 +131,12 @@ class Transformer(Backbone):
         modulation = self.conditioning.modulation(site)
         places = {"pre": ("before",), "post": ("behind",), "sandwich": ("before", "after")}[self.norm_placement]
 
-        def residual(branch: nn.Module) -> Residual:
+        def residual(branch: nn.Module) -> ResidualBranch:
             # What a condition does not modulate keeps a scale of its own: such as the second norm of a sandwich.
             norms = {p: norm(self.norm, self.width, self._affine(modulation if p != "after" else None)) for p in places}
             learned = LayerScale(self.width, self.residual_beta) if self.residual == "learned" else 1.0
             beta = self.residual_beta if self.residual == "fixed" else learned
-            return Residual(branch, **norms, beta=beta, dropout=self.dropout, drop_path=drop_path)
+            return ResidualBranch(branch, **norms, beta=beta, dropout=self.dropout, drop_path=drop_path)
 
         attend = attention.SelfAttention(
             self.width,
@@ -147,13 +148,13 @@ class Transformer(Backbone):
         feed = mlp(self.mlp, self.width, int(self.width * self.mlp_ratio))
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
 
-    def _head(self, setting: InputSpec) -> Head:
-        from ablate_zoo.backbone._transformer_modules import Head
+    def _head(self, setting: InputSpec) -> PatchHead:
+        from ablate_zoo.backbone._transformer_modules import PatchHead
         from ablate_zoo.layers.norms import norm
 
         modulation = self.conditioning.head(self._site(1, setting))
         last = norm(self.norm, self.width, self._affine(modulation))
-        return Head(last, self.width, self._outputs(setting) * self.patch**2, modulation)
+        return PatchHead(last, self.width, self._outputs(setting) * self.patch**2, modulation)
 
     def _affine(self, modulation: object) -> bool:
         return self.norm_affine == "always" or (self.norm_affine == "unmodulated" and modulation is None)

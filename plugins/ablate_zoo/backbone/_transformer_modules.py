@@ -1,4 +1,4 @@
-"""A block of a transformer: attention and MLP, each a residual branch, and how they are joined."""
+"""Modules of the transformers: patchify and unpatchify, residual branch, block, head, long skip, DiT, U-ViT."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from torch import Tensor, nn
 
 from ablate.api import Context, Modulation
 from ablate_zoo.layers.attention import xavier, zero
-from ablate_zoo.layers.condition import LevelAndClass
-from ablate_zoo.layers.embedding import Positions, Rotation
-from ablate_zoo.layers.norms import gated_sum, modulate
+from ablate_zoo.layers.embedding import LevelAndClass, Positions, Rotation
+from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
 
 NOTHING = Modulation()
 
 
 class Places(NamedTuple):
-    """What attention has to know of its tokens."""
+    """What attention has to know of its tokens: padding mask and rotary positions."""
 
     mask: Tensor | None = None  # (B, N) bool, False where a token is padding; None: all count
     rotation: Rotation | None = None  # cos and sin of each token's angles; None: nothing is turned
 
 
-class Residual(nn.Module):
-    """x + β·gate·branch(norm(x + bias)·(1 + scale) + shift), or with the norm elsewhere.
+class ResidualBranch(nn.Module):
+    """Residual branch: x + β·gate·branch(norm(x + bias)·(1 + scale) + shift), pre-norm; or post- or sandwich norm.
 
     before, after: norms of what the branch reads and of what it gives ("pre" has the first, "sandwich"
     both: Ding et al. 2021, CogView). behind: the norm of the sum ("post": Vaswani et al. 2017), which is
     then what the condition modulates. beta: a number, or a module that scales (..., D).
     In training, numbers that the branch gives are dropped with probability `dropout` (Vaswani et al. 2017,
-    section 5.4), and an image's whole branch with probability `drop_path` (Huang et al. 2016).
+    section 5.4), and an image's whole branch with probability `drop_path` (stochastic depth, Huang et al. 2016).
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Residual(nn.Module):
         return self.add(x, self.read(x, how, *places), how)
 
     def read(self, x: Tensor, how: Modulation, *places: Tensor | Rotation | None) -> Tensor:
-        """What the branch makes of x."""
+        """The branch's output for x, before it is added."""
         h = x if how.bias is None else x + how.bias.unsqueeze(1)
         if self.before is not None:
             h = modulate(self.before(h), how.shift, how.scale)
@@ -66,20 +65,19 @@ class Residual(nn.Module):
         return self.dropout(h if self.after is None else self.after(h))
 
     def add(self, x: Tensor, h: Tensor, how: Modulation) -> Tensor:
-        """Join what the branch has made, h, to x."""
+        """Add the branch's output h to x."""
         if isinstance(self.beta, nn.Module):
             h = self.beta(h)
         elif self.beta != 1.0:
             h = h * self.beta
         if self.training and self.drop_path:
-            kept = torch.empty(len(h), 1, 1, dtype=h.dtype, device=h.device).bernoulli_(1 - self.drop_path)
-            h = h * kept.div_(1 - self.drop_path)
+            h = stochastic_depth(h, self.drop_path)
         x = gated_sum(x, how.gate, h)
         return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
 
 
 class LayerScale(nn.Module):
-    """A learned factor a channel (Touvron et al. 2021, "Going deeper with Image Transformers", section 2)."""
+    """Layer scale: a learned factor for each channel (Touvron et al. 2021, "Going deeper", section 2)."""
 
     def __init__(self, width: int, start: float) -> None:
         super().__init__()
@@ -91,7 +89,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, one after the other or side by side; a condition enters norms, gates and between them.
+    """Transformer block: attention and MLP, in sequence or in parallel; the condition enters norms and gates.
 
     cross: a module (x, context) -> (B, N, D), added to x after attention. parallel: all read the same x
     (Wang & Komatsuzaki 2021, GPT-J; Dehghani et al. 2023, section 2).
@@ -99,8 +97,8 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: Residual,
-        mlp: Residual,
+        attention: ResidualBranch,
+        mlp: ResidualBranch,
         modulation: nn.Module | None = None,
         cross: nn.Module | None = None,
         parallel: bool = False,
@@ -122,8 +120,8 @@ class Block(nn.Module):
         return self.mlp.add(x, self.mlp.read(given if self.parallel else x, second), second)
 
 
-class Head(nn.Module):
-    """Norm, modulation and the linear layer back to patches."""
+class PatchHead(nn.Module):
+    """Output head: norm, modulation (adaLN) and the linear layer from tokens to patches."""
 
     def __init__(self, norm: nn.Module, width: int, outputs: int, modulation: nn.Module | None = None) -> None:
         super().__init__()
@@ -138,10 +136,10 @@ class Head(nn.Module):
 
 
 class PatchTokens(nn.Module):
-    """(B, C, H, W) -> (B, L + N, D): a linear layer over each of N patches, positions, and L tokens in front.
+    """Patch embedding (Dosovitskiy et al. 2021): patchify the image, embed each patch, add positions; and unpatchify.
 
-    sequence(context) -> (B, L, D) makes the tokens that join; None:
-    none do. outputs: channels of the image that `image` puts together again.
+    (B, C, H, W) -> (B, L + N, D), N patches behind L tokens of the condition. sequence(context) -> (B, L, D)
+    makes those; None: L = 0. outputs: channels of the image that `image` puts together again.
     """
 
     def __init__(
@@ -175,21 +173,24 @@ class PatchTokens(nn.Module):
         return torch.cat([extra.to(tokens.dtype), tokens], dim=1), joined, Places(mask, self.positions.rotation(joined))
 
     def patches(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, N, C·p·p)."""
+        """Patchify: (B, C, H, W) -> (B, N, C·p·p)."""
         b, c, _, _ = x.shape
         (rows, columns), p = self.grid, self.patch
         cut = x.view(b, c, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
         return cut.reshape(b, rows * columns, c * p * p)
 
     def image(self, tokens: Tensor) -> Tensor:
-        """(B, N, outputs·p·p) -> (B, outputs, H, W)."""
+        """Unpatchify: (B, N, outputs·p·p) -> (B, outputs, H, W)."""
         (rows, columns), p = self.grid, self.patch
         cut = tokens.view(len(tokens), rows, columns, p, p, self.outputs).permute(0, 5, 1, 3, 2, 4)
         return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)
 
 
 class DiT(nn.Module):
-    """Patches as tokens, blocks, and patches again; what they are made of is the caller's choice."""
+    """Diffusion transformer, DiT (Peebles & Xie 2023): patch embedding, blocks, head, unpatchify.
+
+    What the parts are made of is the caller's choice.
+    """
 
     def __init__(
         self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[nn.Module], head: nn.Module
@@ -210,7 +211,8 @@ class DiT(nn.Module):
     ) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W).
 
-        words: (B, L, D), more of the condition as a sequence; mask: (B, L) bool, False where it is padding.
+        words: (B, L, D), more of the condition as a sequence; mask: (B, L) bool, False where it is padding. No study
+        can give them yet: they are for text conditions.
         """
         context = self.condition(noise, labels, words, mask)
         tokens, joined, places = self.tokens(x, context)
@@ -219,8 +221,8 @@ class DiT(nn.Module):
         return self.tokens.image(self.head(tokens[:, joined:], context))
 
 
-def init_dit(blocks: Sequence[Block], head: Head, at_zero: bool = True) -> None:
-    """Initial weights as in DiT: Xavier in the blocks' branches, zero in the last layer (or Xavier there too)."""
+def init_dit(blocks: Sequence[Block], head: PatchHead, at_zero: bool = True) -> None:
+    """Initialise a DiT: Xavier in the blocks' branches, zero in the last layer (or Xavier there too)."""
     for block in blocks:
         xavier(block.attention)
         xavier(block.mlp)
@@ -230,7 +232,9 @@ def init_dit(blocks: Sequence[Block], head: Head, at_zero: bool = True) -> None:
 
 
 class LongSkip(nn.Module):
-    """A fusion of feature maps, on tokens: those of the patches as (B, D, rows, columns), the others as (B, D, L, 1).
+    """Long skip connection between transformer blocks: fuses tokens as feature maps (Bao et al. 2023).
+
+    Tokens of patches are (B, D, rows, columns) for it, the others (B, D, L, 1).
 
     fusion: a module (d, s, context) -> (B, C, height, width). channels: its C; where that is not the
     width D of the tokens, a linear layer takes it back.
@@ -255,7 +259,7 @@ class LongSkip(nn.Module):
 
 
 class UViT(nn.Module):
-    """Blocks in two halves: each block of the second starts from a fusion with what its mirror image gave.
+    """U-ViT (Bao et al. 2023): blocks in two halves, with a long skip connection from each to its mirror image.
 
     middle: blocks between the halves, without a skip. refine: a layer over the image at the end.
     """
@@ -289,7 +293,7 @@ class UViT(nn.Module):
         words: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """As `dit.DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
+        """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels, words, mask)
         tokens, joined, places = self.tokens(x, context)
         left: list[Tensor] = []
@@ -304,7 +308,7 @@ class UViT(nn.Module):
 
 
 def init_uvit(network: nn.Module) -> None:
-    """Initial weights as in U-ViT, for every linear layer below: normal of deviation 0.02, biases zero.
+    """Initialise every linear layer below as in U-ViT: normal with standard deviation 0.02, biases zero.
 
     Made for widths from 512 on, where Xavier's deviation is near. It is five times that at a width of 96: such a
     network hardly begins to learn.

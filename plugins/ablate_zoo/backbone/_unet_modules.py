@@ -1,28 +1,33 @@
-"""Layers of feature maps (B, C, H, W): norms, convolutions, resampling."""
+"""Modules of the U-Net on feature maps (B, C, H, W): residual block, resampling, attention, network; their builder."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Context, Modulation
-from ablate_zoo.layers.attention import zero
+from ablate.api import Context, InputSpec, Modulation, Site
+from ablate_zoo.backbone.unet import UNet as UNetConfig
+from ablate_zoo.backbone.unet import UNetStep
+from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention, zero
+from ablate_zoo.layers.embedding import ClassEmbedding, LevelAndClass, LevelEmbedding
+from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
 
 
-class LayerNorm(nn.LayerNorm):
-    """Mean and variance over the channels of each place (Ba et al. 2016)."""
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel (Ba et al. 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class RMSNorm(nn.RMSNorm):
-    """Root mean square over the channels of each place (Zhang & Sennrich 2019)."""
+class ChannelRMSNorm(RMSNorm):
+    """RMS norm over the channels of each pixel (Zhang & Sennrich 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -30,14 +35,14 @@ class RMSNorm(nn.RMSNorm):
 
 
 def norm(kind: str, channels: int, groups: int) -> nn.Module:
-    """The norm of that kind: group (Wu & He 2018), instance (a group a channel), layer, rms."""
+    """Build the norm of that kind: group (Wu & He 2018), instance (a group for each channel), layer, rms."""
     if kind in ("group", "instance"):
         return nn.GroupNorm(groups if kind == "group" else channels, channels, eps=1e-5)
-    return {"layer": LayerNorm, "rms": RMSNorm}[kind](channels, eps=1e-5)
+    return {"layer": ChannelLayerNorm, "rms": ChannelRMSNorm}[kind](channels, eps=1e-5)
 
 
 def conv3x3(inputs: int, outputs: int, separable: bool = False, stride: int = 1) -> nn.Module:
-    """A 3×3 convolution; separable: a 3×3 filter a channel, then a 1×1 convolution (Chollet 2017)."""
+    """Build a 3×3 convolution; separable: depthwise 3×3, then pointwise 1×1 (Chollet 2017)."""
     if not separable:
         return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
     depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
@@ -45,21 +50,21 @@ def conv3x3(inputs: int, outputs: int, separable: bool = False, stride: int = 1)
 
 
 def begin_at_zero(convolution: nn.Module) -> nn.Module:
-    """The convolution with its last layer at zero: what it is added to starts unchanged."""
+    """Zero-initialise the last layer of a convolution: what its output is added to starts unchanged."""
     zero(convolution[-1] if isinstance(convolution, nn.Sequential) else convolution)
     return convolution
 
 
 def resized(x: Tensor, direction: str) -> Tensor:
-    """Without weights: "down" takes the mean of 2×2 places, "up" repeats each place 2×2 times."""
+    """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour."""
     return F.avg_pool2d(x, 2) if direction == "down" else F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 class Resample(nn.Module):
-    """Half or twice the size between levels.
+    """Downsampling or upsampling by 2 between levels.
 
     With weights: down by a convolution of stride 2, up by nearest neighbour and a convolution (DDPM). Without:
-    the mean of 2×2 places, and nearest neighbour.
+    average pooling over 2×2 pixels, and nearest neighbour.
     """
 
     def __init__(self, channels: int, direction: str, weights: bool, separable: bool = False) -> None:
@@ -74,19 +79,15 @@ class Resample(nn.Module):
         return self.convolution(x if self.by_stride else resized(x, self.direction))
 
 
-def dropped(branch: Tensor, share: float) -> Tensor:
-    """DropPath: a whole image's branch at a time is zero, with that probability (Huang et al. 2016)."""
-    kept = torch.empty(len(branch), 1, 1, 1, dtype=branch.dtype, device=branch.device).bernoulli_(1 - share)
-    return branch * kept.div_(1 - share)
-
-
 NOTHING = Modulation()
+BLOCKS_THAT_RESAMPLE = ("residual", "residual_conv")  # ways of resampling that are residual blocks
 
 
-class Residual(nn.Module):
-    """How a branch is added to what passes by: x + h, (x + h)/√2, or (x + a·h)/√(1 + a²) with a learned from 1.
+class ResidualSum(nn.Module):
+    """Residual connection, rescaled or not: x + h, (x + h)/√2, or (x + a·h)/√(1 + a²) with a learned from 1.
 
-    Dividing keeps the variance of x where the branch has the same variance (Song et al. 2021, appendix H).
+    Dividing keeps the variance of x where the branch has the same variance (Song et al. 2021, appendix H). drop_path:
+    the probability of stochastic depth.
     """
 
     def __init__(self, rescale: str, drop_path: float) -> None:
@@ -98,7 +99,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         """Both alike in shape. The branch must be the caller's own: its memory is used for the sum."""
         if self.training and self.drop_path:
-            branch = dropped(branch, self.drop_path)
+            branch = stochastic_depth(branch, self.drop_path)
         if self.weight is not None:
             a = self.weight.to(branch.dtype)
             return (x + a * branch) * torch.rsqrt(1 + a * a)
@@ -107,7 +108,7 @@ class Residual(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """norm, SiLU, convolution; norm, what conditions, SiLU, dropout, convolution; added to the input.
+    """Residual block of a U-Net: norm, SiLU, convolution; norm, modulation, SiLU, dropout, convolution; plus its input.
 
     norm(channels) and convolution(inputs, outputs) make its layers; `last` is applied to the second
     convolution. resample: None, "down" or "up": within the block, both its branch and what passes by change
@@ -123,7 +124,7 @@ class ResidualBlock(nn.Module):
         norm: Callable[[int], nn.Module],
         convolution: Callable[[int, int], nn.Module],
         last: Callable[[nn.Module], nn.Module],
-        residual: Residual,
+        residual: ResidualSum,
         modulation: nn.Module | None = None,
         attention: nn.Module | None = None,
         dropout: float = 0.0,
@@ -151,7 +152,7 @@ class ResidualBlock(nn.Module):
         h = self.conv1(h)
         if how.bias is not None:
             h = h.add_(how.bias[:, :, None, None])
-        h = modulated(self.norm2(h), how)
+        h = modulate_maps(self.norm2(h), how)
         h = self.conv2(self.dropout(F.silu(h)))
         if how.gate is not None:
             h = h * how.gate[:, :, None, None]
@@ -160,9 +161,9 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttentionBlock(nn.Module):
-    """norm, then attention over the places of the maps, added to the input."""
+    """Self-attention over the pixels of feature maps: norm, attention, plus its input."""
 
-    def __init__(self, norm: nn.Module, attention: nn.Module, residual: Residual) -> None:
+    def __init__(self, norm: nn.Module, attention: nn.Module, residual: ResidualSum) -> None:
         super().__init__()
         self.norm = norm
         self.attention = attention
@@ -173,19 +174,8 @@ class SelfAttentionBlock(nn.Module):
         return self.residual(x, over_places(self.attention, self.norm(x)))
 
 
-def modulated(h: Tensor, how: Modulation) -> Tensor:
-    """h·(1 + scale) + shift over maps: (B, C, H, W) with (B, C)."""
-    scale = None if how.scale is None else 1 + how.scale[:, :, None, None]
-    shift = None if how.shift is None else how.shift[:, :, None, None]
-    if scale is not None and shift is not None:
-        return torch.addcmul(shift, h, scale)
-    if scale is not None:
-        return h * scale
-    return h if shift is None else h + shift
-
-
 def over_places(attention: nn.Module, x: Tensor, *context: Context) -> Tensor:
-    """Attention with the places of the maps as tokens, (B, H·W, C); a view where the channels lie last."""
+    """Apply attention with the pixels of the maps as tokens, (B, H·W, C); a view where the channels lie last."""
     b, c, height, width = x.shape
     last = x.is_contiguous(memory_format=torch.channels_last)
     tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), *context)
@@ -194,7 +184,7 @@ def over_places(attention: nn.Module, x: Tensor, *context: Context) -> Tensor:
 
 
 class Cell(nn.Module):
-    """One step: fuse with a skip (or not), a block or a change of size, self-attention (or not)."""
+    """One step of a U-Net: fuse the skip connection (or not), a block or resampling, self-attention (or not)."""
 
     def __init__(self, body: nn.Module, attention: nn.Module | None = None, fusion: nn.Module | None = None) -> None:
         super().__init__()
@@ -211,10 +201,11 @@ class Cell(nn.Module):
 
 
 class UNet(nn.Module):
-    """A convolution; an encoder, whose every output is a skip; a middle; a decoder that fuses the skips; a convolution.
+    """U-Net: stem, encoder whose every output is a skip connection, middle, decoder that fuses them, head.
 
     channels: (of the image, after the first convolution, before the last, of the prediction).
-    low_resolution: the image joined by another of its shape, a small one that was enlarged (ADM's upsampler).
+    low_resolution: the image joined by another of its shape, a small one that was enlarged (ADM's upsampler). No
+    study can train one, as no data give pairs: it is there for the cost of published upsamplers (studies/models).
     """
 
     def __init__(
@@ -258,3 +249,94 @@ class UNet(nn.Module):
         for cell in (*self.middle, *self.decoder):
             x = cell(x, context, skips)
         return self.head(F.silu(self.norm(x))).contiguous()
+
+
+class UNetBuilder:
+    """Builds the modules of encoder, middle and decoder from a U-Net's config, in the order of the forward pass."""
+
+    def __init__(self, config: UNetConfig, setting: InputSpec) -> None:
+        self.config = config
+        self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
+        self.shape = setting.shape[1:]
+        self.side = min(self.shape)
+        steps = [*config.encoder, *config.decoder]
+        ways = {"down": config.down, "up": config.up, None: "residual"}
+        self.blocks = 2 + sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)  # two in the middle
+        self.built = 0  # blocks so far
+
+    def condition(self, classes: int | None) -> LevelAndClass:
+        """Timestep and class embedding, initialised as in ADM: by the layers' own initial weights."""
+        width = self.config.width
+        level = LevelEmbedding(self.embedding, size=width + width % 2)  # as many cosines as sines
+        label = None if classes is None else ClassEmbedding(classes, self.embedding)
+        for layer in (level.first, level.second, label):
+            if layer is not None:
+                layer.reset_parameters()
+        return LevelAndClass(level, label)
+
+    def cell(self, step: UNetStep) -> nn.Module:
+        """Build one step of encoder or decoder."""
+        if step.resample is not None:
+            return Cell(self._resample(step))
+        config = self.config
+        attends = self.side >> step.level in config.attention_resolutions
+        if step.skip is None:
+            return Cell(self._block(step), self._attention(step.outputs) if attends else None)
+        attends = attends and (step.last or config.decoder_attention == "every_block")
+        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
+        return Cell(self._block(step), self._attention(step.outputs) if attends else None, fusion)
+
+    def middle(self) -> list[nn.Module]:
+        """Build the bottleneck at the smallest size: block, attention, block."""
+        channels = self.config.channels[-1]
+        step = UNetStep(len(self.config.channels) - 1, channels, channels)
+        attention = self._attention(channels) if self.config.middle_attention else None
+        return [Cell(self._block(step), attention), Cell(self._block(step))]
+
+    def norm(self, channels: int) -> nn.Module:
+        """Build a norm of the kind that the network has."""
+        return norm(self.config.norm, channels, self.config.groups)
+
+    def _block(self, step: UNetStep, project: bool = False) -> nn.Module:
+        config, how = self.config, self.config.conditioning
+        site = self._site(step.outputs, step)
+        self.built += 1
+        return ResidualBlock(
+            step.inputs,
+            step.outputs,
+            self.norm,
+            partial(conv3x3, separable=config.convolution == "separable"),
+            # Behind a gate that starts at zero, a second zero would keep both from ever learning.
+            self._last if "identity_at_start" not in how.provides() else nn.Identity(),
+            self._residual(),
+            how.modulation(site),
+            how.attention(site),
+            config.dropout,
+            step.resample,
+            project,
+        )
+
+    def _site(self, width: int, step: UNetStep) -> Site:
+        height, across = (side >> step.level for side in self.shape)
+        heads = self.config.heads_of(width)
+        return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
+
+    def _attention(self, channels: int) -> nn.Module:
+        product = {"full": DotProduct, "linear": LinearProduct}[self.config.attention]()
+        attention = SelfAttention(channels, self.config.heads_of(channels), product=product)
+        self._last(attention.out)
+        return SelfAttentionBlock(self.norm(channels), attention, self._residual())
+
+    def _resample(self, step: UNetStep) -> nn.Module:
+        assert step.resample is not None
+        way = self.config.down if step.resample == "down" else self.config.up
+        if way in BLOCKS_THAT_RESAMPLE:
+            return self._block(step, project=way == "residual_conv")
+        weights = way in ("strided_conv", "nearest_conv")
+        return Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
+
+    def _residual(self) -> ResidualSum:
+        return ResidualSum(self.config.rescale, self.config.drop_path)
+
+    def _last(self, layer: nn.Module) -> nn.Module:
+        return begin_at_zero(layer) if self.config.zero_init else layer

@@ -1,4 +1,4 @@
-"""backbone `dit`: a transformer over patches."""
+"""backbone `dit`: diffusion transformer, a vision transformer over patches without long skip connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DiT(Transformer):
     name = "dit"
 
     def build(self, setting: InputSpec) -> nn.Module:
-        """See `ablate_zoo.backbone._transformer_modules`."""
+        """`DiT` of `ablate_zoo.backbone._transformer_modules`, initialised as in the paper."""
         from ablate_zoo.backbone import _transformer_modules as modules
 
         blocks, head = self._blocks(setting), self._head(setting)

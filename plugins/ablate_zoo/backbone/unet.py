@@ -1,14 +1,17 @@
-"""backbone `unet`: residual blocks on feature maps at several sizes, with long skips."""
+"""backbone `unet`: convolutional U-Net, an encoder and a decoder of residual blocks joined by skip connections.
+
+Its fields, and the steps that they come to, known before anything is built; `_unet_modules` has the network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Range, When, slot
-from ablate_zoo.backbone import _levels as levels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,12 +33,59 @@ Up = Annotated[
 Rescale = Annotated[Literal["none", "sqrt_half", "learned"], Choice("none", "sqrt_half", "learned")]
 
 
+@dataclass(frozen=True)
+class UNetStep:
+    """One step of a U-Net: a residual block at a level, or a change of resolution between two levels."""
+
+    level: int  # 0 is the image's own size; each level down halves it
+    inputs: int  # channels
+    outputs: int
+    resample: Literal["down", "up"] | None = None
+    skip: int | None = None  # channels of the skip that is fused first; None: no skip
+    before: int = 0  # channels of what it is fused with
+    last: bool = True  # the last block of its level in the encoder or decoder
+
+
+def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[UNetStep]:
+    """Yield the encoder's steps: at each level its blocks, then half the size.
+
+    stem: channels at the start; channels: one number for each level.
+    """
+    width = stem
+    for level, outputs in enumerate(channels):
+        for i in range(blocks):
+            yield UNetStep(level, width, outputs, last=i == blocks - 1)
+            width = outputs
+        if level < len(channels) - 1:
+            yield UNetStep(level + 1, width, width, resample="down")
+
+
+def decoder_steps(
+    stem: int, channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]
+) -> Iterator[UNetStep]:
+    """Yield the decoder's steps: from the deepest level up, one block more than in the encoder, then twice the size.
+
+    fused(channels, skip channels) -> channels of what the two become. Every output of the encoder, and of the
+    convolution before it, is the skip connection of one block.
+    """
+    skips = [stem, *(step.outputs for step in encoder_steps(stem, channels, blocks))]
+    width = channels[-1]
+    for level in reversed(range(len(channels))):
+        for i in range(blocks + 1):
+            skip = skips.pop()
+            yield UNetStep(level, fused(width, skip), channels[level], skip=skip, before=width, last=i == blocks)
+            width = channels[level]
+        if level:
+            yield UNetStep(level - 1, width, width, resample="up")
+
+
 class UNet(Backbone):
     """U-Net of diffusion models (Ho et al. 2020; Dhariwal & Nichol 2021; Karras et al. 2022).
 
     A level has width·multiplier channels and half the size of the level before it. In the encoder it has
     `blocks` residual blocks, in the decoder one more, each of which takes a skip. The networks of the papers are
-    files in `studies/models/`.
+    files in `studies/models/`. `low_resolution` makes one of the published upsamplers, for its cost alone: no data give
+    the pairs of images that it would be trained on.
     """
 
     name = "unet"
@@ -71,7 +121,9 @@ class UNet(Backbone):
     rescale: Rescale = "none"  # of x + h: none; sqrt_half: by √½; learned: (x + a·h)/√(1 + a²)
     zero_init: bool = True  # each branch ends in a layer that starts at zero, as does the network
     dropout: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.3)] = 0.0  # before the second convolution of a block
-    drop_path: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = 0.0  # of an image's whole branch
+    drop_path: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = (
+        0.0  # stochastic depth: of an image's whole branch
+    )
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
     low_resolution: bool = False  # twice the channels in: an upsampler, which sees a small image, enlarged
 
@@ -86,14 +138,14 @@ class UNet(Backbone):
         return self.stem_width or self.channels[0]
 
     @property
-    def encoder(self) -> list[levels.Step]:
+    def encoder(self) -> list[UNetStep]:
         """Its steps, from the image's size down."""
-        return list(levels.encoder(self.stem, self.channels, self.blocks))
+        return list(encoder_steps(self.stem, self.channels, self.blocks))
 
     @property
-    def decoder(self) -> list[levels.Step]:
+    def decoder(self) -> list[UNetStep]:
         """Its steps, from the smallest size up."""
-        return list(levels.decoder(self.stem, self.channels, self.blocks, self.fusion.channels))
+        return list(decoder_steps(self.stem, self.channels, self.blocks, self.fusion.channels))
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
@@ -108,7 +160,7 @@ class UNet(Backbone):
         normed = {n for step in (*self.encoder, *self.decoder) for n in (step.inputs, step.outputs)}
         bad = [n for n in sorted(normed) if n % self.groups]
         if self.norm == "group" and bad:
-            near = levels.nearest(self.groups, levels.divisors(*normed))
+            near = nearest(self.groups, divisors(*normed))
             raise ValueError(
                 f"{self.groups} groups do not divide {bad[0]} channels; the nearest that divide all: {near}"
             )
@@ -144,9 +196,9 @@ class UNet(Backbone):
         sides = [min(height, width) >> level for level in range(depth)]
         for size in self.attention_resolutions:
             if size not in sides:
-                near = levels.nearest(size, sides)
-                told = ", ".join(map(str, sides))
-                return f"attention at size {size}, which does not occur: the levels have {told}; the nearest: {near}"
+                near = nearest(size, sides)
+                sizes = ", ".join(map(str, sides))
+                return f"attention at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
         attended = {self.channels[i] for i, side in enumerate(sides) if side in self.attention_resolutions}
         if problem := self._heads_problem(attended):
             return problem
@@ -162,31 +214,45 @@ class UNet(Backbone):
         bad = [n for n in sorted(attended) if n % given]
         if not bad:
             return None
-        near = levels.nearest(given, levels.divisors(*attended))
+        near = nearest(given, divisors(*attended))
         return f"{field} {given} does not divide {bad[0]} channels; the nearest that divides all: {near}"
 
     def heads_of(self, channels: int) -> int:
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
-        return levels.heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
+        return heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
 
     def build(self, setting: InputSpec) -> nn.Module:
-        """See `ablate_zoo.backbone._unet_modules`."""
+        """`UNet` of `ablate_zoo.backbone._unet_modules`, its parts made by `UNetBuilder`."""
         from ablate_zoo.backbone import _unet_modules as modules
-        from ablate_zoo.backbone._cells import Cells
 
         image = setting.shape[0]
-        cells = Cells(self, setting)
-        norm = cells.norm(self.channels[0])
+        builder = modules.UNetBuilder(self, setting)
+        norm = builder.norm(self.channels[0])
         outputs = image * (2 if self.learned_sigma else 1)
-        made = modules.UNet(
+        network = modules.UNet(
             (image, self.stem, self.channels[0], outputs),
-            cells.condition(setting.classes if self.class_condition else None),
-            [cells.make(step) for step in self.encoder],
-            cells.middle(),
-            [cells.make(step) for step in self.decoder],
+            builder.condition(setting.classes if self.class_condition else None),
+            [builder.cell(step) for step in self.encoder],
+            builder.middle(),
+            [builder.cell(step) for step in self.decoder],
             norm,
             self.low_resolution,
         )
         if self.zero_init:
-            modules.begin_at_zero(made.head)
-        return made
+            modules.begin_at_zero(network.head)
+        return network
+
+
+def nearest(wanted: int, among: Iterable[int]) -> int:
+    """Return the number that is closest to the wanted one; the smaller of two."""
+    return min(among, key=lambda n: (abs(n - wanted), n))
+
+
+def divisors(*numbers: int) -> list[int]:
+    """Return the common divisors of some numbers."""
+    return [n for n in range(1, min(numbers) + 1) if not any(number % n for number in numbers)]
+
+
+def heads_for(channels: int, heads: int) -> int:
+    """Return the largest number of attention heads, up to the wanted one, that divides the channels."""
+    return max(n for n in divisors(channels) if n <= max(heads, 1))

@@ -1,4 +1,4 @@
-"""backbone `uvit`: a transformer over patches, with long skips between mirrored blocks."""
+"""backbone `uvit`: U-ViT, a vision transformer over patches with long skip connections between mirrored blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UViT(Transformer):
-    """U-ViT (Bao et al. 2023). Its time and class are tokens; each block of the second half is given a skip.
+    """U-ViT (Bao et al. 2023): timestep and class are tokens, and each block of the second half has a long skip.
 
     U-ViT-L/2: patch 2, depth 21, width 1024, heads 16. A fusion sees the patches' tokens as feature maps, and
     the tokens that have joined them as maps of one column. The networks of the paper are in `studies/models/`.
@@ -35,7 +35,7 @@ class UViT(Transformer):
     init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
 
     def build(self, setting: InputSpec) -> nn.Module:
-        """See `ablate_zoo.backbone._transformer_modules`."""
+        """`UViT` of `ablate_zoo.backbone._transformer_modules`, initialised as in the paper."""
         from torch import nn
 
         from ablate_zoo.backbone import _transformer_modules as modules

@@ -1,30 +1,24 @@
-"""Gradient clipping by layer and by unit, as few kernels over all parameters and without waiting for the device."""
+"""Gradient clipping by layer and by unit (AGC), in few kernels over all parameters, without waiting for the device."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
 from ablate.api import Norms
-
-
-def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """The gradients there are."""
-    return [p.grad for p in parameters if p.grad is not None]
-
-
-def total_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """L2 norm of all tensors as one vector, a 0-d tensor; 0 where there is none."""
-    return torch.nn.utils.get_total_norm(tensors)
+from ablate_zoo.layers.gradients import gradients, total_norm
 
 
 @torch.no_grad()
 def clip_layers(parameters: Mapping[str, nn.Parameter], max_norm: float) -> Norms:
-    """g_l ← g_l · min(1, max_norm / |g_l|) for every layer l: what shares a name up to the last dot."""
+    """Clip the gradient of each layer by its norm: g_l ← g_l · min(1, max_norm / |g_l|).
+
+    A layer l is what shares a name up to the last dot, such as weight and bias.
+    """
     named = [(_layer(name), p.grad) for name, p in parameters.items() if p.grad is not None]
     if not named:
         return _nothing()
@@ -41,18 +35,18 @@ def clip_layers(parameters: Mapping[str, nn.Parameter], max_norm: float) -> Norm
 def clip_units(
     parameters: Mapping[str, nn.Parameter], ratio: float, least: float = 1e-3, last_layer: bool = True
 ) -> Norms:
-    """Adaptive gradient clipping (Brock et al. 2021, equation 3), unit by unit.
+    """Clip each unit's gradient by the norm of its weights: adaptive gradient clipping (Brock et al. 2021, eq. 3).
 
     A unit is what makes one output: a row of a matrix, a filter of a convolution (all dimensions but
     the first). Its gradient is shortened to `ratio` times max(|w|, least). What has fewer than two
     dimensions is left alone, and with `last_layer` false the last layer too.
     """
-    given = {name: p for name, p in parameters.items() if p.grad is not None}
-    matrices = [name for name, p in given.items() if p.ndim >= 2]
+    with_gradient = {name: p for name, p in parameters.items() if p.grad is not None}
+    matrices = [name for name, p in with_gradient.items() if p.ndim >= 2]
     spared = None if last_layer or not matrices else _layer(matrices[-1])
     groups: defaultdict[torch.Size, list[nn.Parameter]] = defaultdict(list)
     others: list[Tensor] = []
-    for name, p in given.items():
+    for name, p in with_gradient.items():
         if p.ndim < 2 or _layer(name) == spared:
             others += gradients([p])
         else:
@@ -61,9 +55,9 @@ def clip_units(
     after: list[Tensor] = []
     scaled: list[Tensor] = []
     factors: list[Tensor] = []
-    for alike in groups.values():  # matrices of one shape at a time: a network has few shapes
-        grads = gradients(alike)
-        norms, bounds = _unit_norms(grads), _unit_norms(alike).clamp(min=least) * ratio  # (P, units)
+    for same_shape in groups.values():  # matrices of one shape at a time: a network has few shapes
+        grads = gradients(same_shape)
+        norms, bounds = _unit_norms(grads), _unit_norms(same_shape).clamp(min=least) * ratio  # (P, units)
         factor = (bounds / norms).clamp(max=1)
         before.append(norms.flatten())
         after.append((norms * factor).flatten())

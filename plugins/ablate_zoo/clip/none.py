@@ -19,7 +19,7 @@ class NoClip(Clip):
 
     def apply(self, parameters: Mapping[str, torch.nn.Parameter]) -> Norms:
         """The global L2 norm of the gradients there are, twice; 0 where there is none."""
-        from ablate_zoo.clip._clipping import gradients, total_norm
+        from ablate_zoo.layers.gradients import gradients, total_norm
 
         norm = total_norm(gradients(parameters.values()))
         return Norms(norm, norm)

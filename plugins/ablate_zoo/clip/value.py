@@ -27,10 +27,10 @@ class ClipValue(Clip):
         """As torch's own clip_grad_value_. Infinity becomes the limit; the norm before tells of it."""
         import torch
 
-        from ablate_zoo.clip._clipping import gradients, total_norm
+        from ablate_zoo.layers.gradients import gradients, total_norm
 
-        held = gradients(parameters.values())
-        before = total_norm(held)
-        if held:
+        grads = gradients(parameters.values())
+        before = total_norm(grads)
+        if grads:
             torch.nn.utils.clip_grad_value_(parameters.values(), self.limit)
-        return Norms(before, total_norm(held))
+        return Norms(before, total_norm(grads))

@@ -20,6 +20,6 @@ class CrossAttention(Conditioning):
 
     def attention(self, site: Site) -> nn.Module:
         """Attention over the condition's tokens."""
-        from ablate_zoo.layers.condition import LookAtCondition
+        from ablate_zoo.layers.attention import LookAtCondition
 
         return LookAtCondition(site.width, site.embedding, site.heads)

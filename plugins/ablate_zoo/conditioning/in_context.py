@@ -22,6 +22,6 @@ class InContext(Conditioning):
 
     def sequence(self, site: Site) -> nn.Module:
         """The tokens as they are."""
-        from ablate_zoo.layers.condition import ContextTokens
+        from ablate_zoo.layers.embedding import ContextTokens
 
         return ContextTokens(site.embedding, site.width)

@@ -26,7 +26,7 @@ _BATCH = 256  # latents that are in memory at a time
 STATISTICS = "latents_stats.safetensors"
 
 
-class Latents(ABC):
+class StoredLatents(ABC):
     """Stored latents in a fixed order."""
 
     path: Path
@@ -49,7 +49,7 @@ class Latents(ABC):
         """A text that changes when the files do."""
 
 
-def open_latents(path: Path) -> Latents:
+def open_latents(path: Path) -> StoredLatents:
     """What lies there. Raises InputError where it is nothing of the kind."""
     if path.is_dir():
         shards = sorted(p for p in path.glob("*.safetensors") if p.name != STATISTICS)
@@ -59,11 +59,11 @@ def open_latents(path: Path) -> Latents:
     kinds = {".npy": Whole, ".zip": Singles, ".safetensors": lambda one: Shards(one, [one])}
     if path.suffix not in kinds:
         raise InputError("latents are read from a folder, a .zip, an .npy or a .safetensors", str(path))
-    made: Latents = kinds[path.suffix](path)
+    made: StoredLatents = kinds[path.suffix](path)
     return made
 
 
-class Whole(Latents):
+class Whole(StoredLatents):
     """One npy (N, C, H, W), memory-mapped; without labels."""
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Whole(Latents):
         return stamp_of(self.path)
 
 
-class Singles(Latents):
+class Singles(StoredLatents):
     """One npy for each image, (C, H, W) or (1, C, H, W), below a folder or in a zip.
 
     Labels stand in dataset.json (EDM2), or in npy files of the same names: beside a folder
@@ -161,7 +161,7 @@ class Singles(Latents):
             raise InputError(f"{name} cannot be read ({error})", str(self.path)) from None
 
 
-class Shards(Latents):
+class Shards(StoredLatents):
     """safetensors with `latents`, and perhaps `latents_flip` and `labels`, in one file or several."""
 
     def __init__(self, path: Path, shards: list[Path]) -> None:

@@ -7,7 +7,7 @@ from ablate.pictures import Labelling, Pictures, open_pictures
 from ablate_zoo.data._pictures import FileData
 
 
-class Folder(FileData):
+class FolderData(FileData):
     """png, jpg, webp, bmp, gif, tif and ppm files below a folder and its sub-folders.
 
     Labels come from a `dataset.json` in it ({"labels": [["path", class], ...]}, as EDM writes it), or

@@ -41,13 +41,13 @@ class Hub(PictureData):
 
     def pictures(self) -> Pictures:
         """The rows' pictures."""
-        source = _Rows(self)
+        source = _HubRows(self)
         options = self.options()
         arguments = (options["size"], options["rule"], options["colour"], options["limit"], options["skip_corrupt"])
         return Pictures(source, *arguments)
 
 
-class _Rows(Source):
+class _HubRows(Source):
     """The rows of a table with one column of encoded pictures."""
 
     def __init__(self, data: Hub) -> None:

@@ -13,8 +13,7 @@ from pydantic import Field
 from ablate.api import Data, Dataset, Encoding, InputError, InputSpec, When, digest
 from ablate.io.files import stamp
 from ablate.pictures import Pictures, open_pictures
-from ablate_zoo.data._latents import Latents as Files
-from ablate_zoo.data._latents import open_latents, read_statistics
+from ablate_zoo.data._latents import StoredLatents, open_latents, read_statistics
 from ablate_zoo.data._pictures import classes_told, read_into
 from ablate_zoo.data._store import content_hash, create_npy, kept
 
@@ -75,7 +74,7 @@ class Latents(Data):
         """Of the first latents: about 1 where an autoencoder's own scale makes them so, `scale` by statistics."""
         try:
             first = next(self._files().batches())
-            sums = _Sums(self.setting().shape[0], self.stored == "mean_std", self.path)
+            sums = _ChannelSums(self.setting().shape[0], self.stored == "mean_std", self.path)
             sums.add(first)
             mean, spread = sums.moments()
             encoding = self._encoding(sums.channels, mean, spread)
@@ -122,7 +121,7 @@ class Latents(Data):
             encoding=self._encoding(setting.shape[0], facts["mean"], facts["deviation"]),
         )
 
-    def _files(self) -> Files:
+    def _files(self) -> StoredLatents:
         return open_latents(self.located(self.path))
 
     def _reference(self) -> Pictures:
@@ -138,12 +137,12 @@ class Latents(Data):
             scale = tuple(s / d for s, d in zip(scale, known[1], strict=True))
         return Encoding(shift, scale, self.normalised, self.stored == "mean_std")
 
-    def _make(self, files: Files, pictures: Pictures, setting: InputSpec, folder: Path) -> dict[str, Any]:
+    def _make(self, files: StoredLatents, pictures: Pictures, setting: InputSpec, folder: Path) -> dict[str, Any]:
         """Write the arrays a batch at a time, and look at every number."""
         shape = (files.count, *files.shape)
         dtype = np.float16 if files.dtype == np.float16 else np.float32
         parts: dict[str, NDArray[Any]] = {"images": create_npy(folder / "images.npy", shape, dtype)}
-        sums = _Sums(setting.shape[0], self.stored == "mean_std", self.path)
+        sums = _ChannelSums(setting.shape[0], self.stored == "mean_std", self.path)
         _fill(parts["images"], files.batches(), sums)
         if self.flip == "stored":
             parts["mirrored"] = create_npy(folder / "mirrored.npy", shape, dtype)
@@ -160,7 +159,7 @@ class Latents(Data):
         return {"hash": content_hash(*(parts[n] for n in sorted(parts))), "mean": mean, "deviation": deviation}
 
 
-class _Sums:
+class _ChannelSums:
     """Mean and deviation of each channel of z, in float64, over all that passes."""
 
     def __init__(self, channels: int, sampled: bool, where: str) -> None:
@@ -191,7 +190,7 @@ class _Sums:
         return mean.tolist(), np.sqrt(variance).tolist()
 
 
-def _fill(made: NDArray[Any], batches: Any, sums: _Sums) -> None:
+def _fill(made: NDArray[Any], batches: Any, sums: _ChannelSums) -> None:
     done = 0
     for batch in batches:
         sums.add(batch)

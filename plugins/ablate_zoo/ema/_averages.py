@@ -70,13 +70,11 @@ class KeptAverages(RunningAverages):
         return {name: value.to(self._dtype) for name, value in self.state().items()}
 
 
-class KeptWeights(Average):
-    """The live parameters, of which snapshots are kept, evenly over the training; nothing is averaged on the way."""
+class NoAverage(Average):
+    """The parameters themselves: nothing is copied or kept."""
 
-    def __init__(self, parameters: Weights, snapshots: int, dtype: torch.dtype) -> None:
+    def __init__(self, parameters: Weights) -> None:
         self._parameters = parameters
-        self._snapshots = snapshots
-        self._dtype = dtype
 
     def update(self, images: int, batch: int) -> None:
         """Nothing to do."""
@@ -91,6 +89,15 @@ class KeptWeights(Average):
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to do."""
+
+
+class KeptWeights(NoAverage):
+    """The live parameters, of which snapshots are kept, evenly over the training; nothing is averaged on the way."""
+
+    def __init__(self, parameters: Weights, snapshots: int, dtype: torch.dtype) -> None:
+        super().__init__(parameters)
+        self._snapshots = snapshots
+        self._dtype = dtype
 
     def due(self, images: int, batch: int, total: float) -> bool:
         """Whether this step passes a multiple of total / snapshots; never while the total is not known."""

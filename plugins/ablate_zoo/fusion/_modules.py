@@ -1,12 +1,82 @@
-"""Fusions by addition: a decoder feature plus its skip, plain or renormalised."""
+"""Fusions of a skip connection: what becomes of the decoder's feature d and the encoder's s, (d, s, context) -> y."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ablate.api import Context
-from ablate_zoo.layers.skips import SkipDropout, SkipNorm, match, unit_conv, weigh
+from ablate_zoo.layers.norms import group_norm
+from ablate_zoo.layers.skip_attention import SkipAttention
+
+
+def unit_conv(inputs: int, outputs: int, fan_in: int | None = None, bias: bool = True) -> nn.Conv2d:
+    """A 1×1 convolution that keeps the mean square at the start: weights of variance 1/fan_in, bias 0."""
+    conv = nn.Conv2d(inputs, outputs, 1, bias=bias)
+    bound = (3 / (fan_in or inputs)) ** 0.5
+    nn.init.uniform_(conv.weight, -bound, bound)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def match(skip_channels: int, channels: int) -> nn.Module:
+    """The projection of a skip to the decoder's width, where they differ."""
+    return nn.Identity() if skip_channels == channels else unit_conv(skip_channels, channels)
+
+
+class SkipNorm(nn.Module):
+    """ŝ = Norm(s). "group": unit variance; "adaptive_group": then scale and shift from the embedding; "none": s.
+
+    "group" has no scale of its own: ŝ has unit variance in all of training, and what weighs it (α, a gate)
+    is the only thing that does. "adaptive_group" is ŝ·(1 + scale) + shift, both zero at the start.
+    """
+
+    def __init__(self, how: str, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.how = how
+        if how == "adaptive_group":
+            self.regress = nn.Linear(embedding, 2 * channels)
+            nn.init.zeros_(self.regress.weight)
+            nn.init.zeros_(self.regress.bias)
+
+    def forward(self, s: Tensor, context: Context) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.how == "none":
+            return s
+        normed = group_norm(s)
+        if self.how == "group":
+            return normed
+        regressed = self.regress(F.silu(context.embedding)).to(normed.dtype)
+        scale, shift = regressed[..., None, None].chunk(2, dim=1)  # (B, C, 1, 1) each
+        return torch.addcmul(shift, normed, 1 + scale)
+
+
+class SkipDropout(nn.Module):
+    """Multiplies by 0 the skips of some images, with probability p each, in training alone.
+
+    What is kept is not scaled by 1/(1 − p): an image has its skip, as it will have in use, or has none.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor, batch: int) -> Tensor:
+        """What weighs the skip, or the skip itself, broadcastable to (B, C, H, W) -> with its images dropped."""
+        if not self.training or self.p == 0:
+            return x
+        return x * (torch.rand(batch, 1, 1, 1, device=x.device) >= self.p)
+
+
+def weigh(d: Tensor, s: Tensor, weight: Tensor, renorm: bool = True) -> Tensor:
+    """(d + w·s)/√(1 + w²), or d + w·s: of the variance of d where s has it too and they are uncorrelated.
+
+    d, s: (B, C, H, W); weight: broadcastable to them. √ is taken in the weight's own precision.
+    """
+    y = torch.addcmul(d, weight.to(d.dtype), s.to(d.dtype))
+    return y * torch.rsqrt(1 + weight * weight).to(d.dtype) if renorm else y
 
 
 class Add(nn.Module):
@@ -116,6 +186,29 @@ class Gated(nn.Module):
         normed = self.norm(self.match(s), context)
         g = torch.ones(1, device=d.device) if self.gate is None else self.gate(d, normed, context)
         return weigh(d, normed, self.drop(g, len(d)))
+
+
+class Attention(nn.Module):
+    """y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
+
+    The residual is d itself, and the attention's last layer is zero at the start: y = d there. gate: a
+    module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
+    """
+
+    def __init__(
+        self, channels: int, attention: SkipAttention, gate: nn.Module | None = None, skip_dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.gate = gate
+        self.drop = SkipDropout(skip_dropout)
+
+    def forward(self, d: Tensor, s: Tensor, context: Context) -> Tensor:
+        """(B, C, H, W), (B, S, H, W) -> (B, C, H, W)."""
+        a = self.attention(d, s)
+        if self.gate is not None:
+            a = a * self.gate(d, a, context).to(a.dtype)
+        return d + self.drop(a, len(d))
 
 
 def low_pass(x: Tensor, cutoff: float) -> Tensor:

@@ -31,8 +31,8 @@ class Attention(SkipFusion):
     gate: Gate = slot("none")
 
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """See `ablate_zoo.layers.skip_attention`."""
-        from ablate_zoo.layers.skip_attention import Attention as Module
+        """See `ablate_zoo.fusion._modules`."""
+        from ablate_zoo.fusion._modules import Attention as Module
         from ablate_zoo.layers.skip_attention import SkipAttention
 
         window = self.window if self.keys == "windowed" else None

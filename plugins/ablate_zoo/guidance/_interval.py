@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ablate.api import Guidance, Level
 
 
-class Interval(Guidance):
+class IntervalGuidance(Guidance):
     """A guidance between two levels, in σ/α (Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval")."""
 
     sigma_low: Annotated[float, Field(ge=0, le=1e9)] = 0.0

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ablate.api import Course, InputSpec, Level, Predictor, Range
-from ablate_zoo.guidance._interval import Interval
+from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Cfg(Interval):
+class Cfg(IntervalGuidance):
     """ŷ = y(null) + scale·(y(class) − y(null)) (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6).
 
     `scale` is 1 + w of the paper: 1 is the plain conditional prediction. It is the same for every

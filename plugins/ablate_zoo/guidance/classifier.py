@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ablate.api import Choice, Course, Denoised, InputSpec, Level, Predictor, Range, TrainedGuidance, over
-from ablate_zoo.guidance._interval import Interval
+from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 
-class Classifier(Interval, TrainedGuidance):
+class Classifier(IntervalGuidance, TrainedGuidance):
     """ε̂ = ε − scale·σ·∇_x log p(label | x, σ) (Dhariwal & Sohl-Dickstein 2021, Alg. 2).
 
     "Diffusion Models Beat GANs on Image Synthesis"; for ancestral sampling it is Alg. 1, the mean

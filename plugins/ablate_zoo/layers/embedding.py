@@ -1,4 +1,4 @@
-"""Embeddings of noise level, class and place."""
+"""Embeddings of timestep (noise level), class label and position, and the condition that the first two make."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ablate.api import Context
+
 
 def frequencies(values: Tensor, size: int, period: float = 10_000.0) -> Tensor:
-    """The cos and sin of (B,) numbers at size/2 frequencies from 1 down to 1/period: (B, size)."""
+    """Sinusoidal embedding: cos and sin of (B,) numbers at size/2 frequencies from 1 down to 1/period: (B, size)."""
     half = size // 2
     rates = torch.exp(-math.log(period) / half * torch.arange(half, dtype=torch.float32, device=values.device))
     angles = values.float()[:, None] * rates
@@ -17,7 +19,7 @@ def frequencies(values: Tensor, size: int, period: float = 10_000.0) -> Tensor:
 
 
 class LevelEmbedding(nn.Module):
-    """The noise label through 256 frequencies and a 2-layer SiLU MLP (Peebles & Xie 2023, section 3)."""
+    """Timestep embedding: the noise label through 256 frequencies and a 2-layer SiLU MLP (Peebles & Xie 2023, 3)."""
 
     def __init__(self, width: int, size: int = 256) -> None:
         super().__init__()
@@ -36,9 +38,9 @@ class LevelEmbedding(nn.Module):
 
 
 class FrequencyEmbedding(nn.Module):
-    """The noise label at as many frequencies as the network is wide, without an MLP (Bao et al. 2023, section 3.1).
+    """Timestep embedding without an MLP: as many frequencies as the network is wide (Bao et al. 2023, section 3.1).
 
-    A vector is learned and added, as U-ViT does it by the position of the time token.
+    A learned vector is added, as U-ViT does it by the position of the timestep's token.
     """
 
     def __init__(self, width: int) -> None:
@@ -53,15 +55,58 @@ class FrequencyEmbedding(nn.Module):
 
 
 class ClassEmbedding(nn.Embedding):
-    """A vector a class, and one more, at index `classes`, for "no class"."""
+    """Class embedding: a learned vector for each class, and at index `classes` one for the null class."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__(classes + 1, width)
         nn.init.normal_(self.weight, std=0.02)
 
 
+class LevelAndClass(nn.Module):
+    """Condition of the network: timestep embedding and class embedding, as their sum and as a sequence of tokens.
+
+    level(noise) -> (B, D) and label(classes) -> (B, D) embed them; label is None for data without classes.
+    """
+
+    def __init__(self, level: nn.Module, label: nn.Module | None) -> None:
+        super().__init__()
+        self.level = level
+        self.label = label
+
+    def forward(
+        self, noise: Tensor, labels: Tensor | None, words: Tensor | None = None, mask: Tensor | None = None
+    ) -> Context:
+        """(B,), (B,) or None -> a Context with 1 or 2 tokens, followed by the words (B, L, D), such as of a text.
+
+        mask: (B, L) bool, False where a word is padding. Words are tokens alone; they are not in the sum. Training
+        and sampling have no text yet and give no words: a caller with a network in hand can.
+        """
+        embedding = timestep = self.level(noise)
+        tokens = timestep[:, None]
+        if self.label is not None and labels is not None:
+            label = self.label(labels).to(timestep.dtype)
+            embedding, tokens = timestep + label, torch.stack([timestep, label], dim=1)
+        if words is None:
+            return Context(embedding, tokens, noise)
+        if mask is not None:  # timestep and class are never padding
+            mask = torch.cat([mask.new_ones(tokens.shape[:2]), mask], dim=1)
+        return Context(embedding, torch.cat([tokens, words.to(tokens.dtype)], dim=1), noise, mask)
+
+
+class ContextTokens(nn.Module):
+    """In-context conditioning: the condition's own tokens, through a linear layer only where the widths differ."""
+
+    def __init__(self, embedding: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Identity() if embedding == width else nn.Linear(embedding, width)
+
+    def forward(self, context: Context) -> Tensor:
+        """(B, L, width)."""
+        return self.project(context.tokens)
+
+
 def positions_2d(height: int, width: int, size: int) -> Tensor:
-    """Fixed sin-cos positions on a grid: (1, height·width, size), half of it for the row, half for the column.
+    """Sinusoidal positional embedding of a grid: (1, height·width, size), half of it for the row, half for the column.
 
     size must be a multiple of 4.
     """
@@ -77,15 +122,15 @@ Rotation = tuple[Tensor, Tensor]  # cos and sin of the angles, each (N, d/2)
 
 
 class Positions(nn.Module):
-    """Adds to tokens (B, N, D) where they are, or says how queries and keys are turned."""
+    """Positional embedding: adds to tokens (B, N, D) where they are, or says how queries and keys are rotated."""
 
     def rotation(self, joined: int) -> Rotation | None:
-        """Of all tokens, `joined` of which come first and have no place; None: nothing is turned."""
+        """The rotation of all tokens, `joined` of which come first and have no position; None: nothing is rotated."""
         return None
 
 
 class SinCos2d(Positions):
-    """A fixed table is added, sin and cos of the row and of the column (Dosovitskiy et al. 2021, appendix D.4)."""
+    """Sinusoidal positional embedding, 2-D: sin and cos of row and column are added (Dosovitskiy et al. 2021, D.4)."""
 
     table: Tensor  # (N, D)
 
@@ -100,7 +145,7 @@ class SinCos2d(Positions):
 
 
 class Learned(Positions):
-    """A vector a place is learned, and added (Dosovitskiy et al. 2021); standard deviation 0.02 at the start."""
+    """Learned positional embedding: a vector for each position is added (Dosovitskiy et al. 2021)."""
 
     def __init__(self, height: int, width: int, size: int) -> None:
         super().__init__()
@@ -113,9 +158,9 @@ class Learned(Positions):
 
 
 class Rope2d(Positions):
-    """Rotary positions (Su et al. 2021): one half of a head turns with the row, the other with the column.
+    """Rotary positional embedding, RoPE (Su et al. 2021): half of a head turns with the row, half with the column.
 
-    A product of query and key then depends on the difference of their places alone. The frequencies go
+    A product of query and key then depends on the difference of their positions alone. The frequencies go
     from 1 down to 1/period; the heads' width must be a multiple of 4, two numbers a turn.
     """
 
@@ -134,11 +179,11 @@ class Rope2d(Positions):
             self.register_buffer(name, table.reshape(height * width, size // 2).to(device), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) as it is: places enter by the rotation."""
+        """(B, N, D) as it is: positions enter by the rotation."""
         return tokens
 
     def rotation(self, joined: int) -> Rotation | None:
-        """For the places, after `joined` tokens without one, which are not turned."""
+        """Cos and sin of each position, after those of `joined` tokens without one, which are not rotated."""
         if joined == 0:
             return self.cos, self.sin
         half = self.cos.shape[1]
@@ -149,7 +194,7 @@ class Rope2d(Positions):
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn each pair (x_i, x_{i+d/2}) of (B, heads, N, d) by the token's i-th angle (Su et al. 2021, eq. 34)."""
+    """Rotate each pair (x_i, x_{i+d/2}) of (B, heads, N, d) by the token's i-th angle (Su et al. 2021, eq. 34)."""
     cos, sin = rotation  # (N, d/2)
     a, b = x.float().chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Norms of tokens, and of queries and keys."""
+"""What stands around a residual branch: norms, adaptive modulation (adaLN, FiLM), gated sum, stochastic depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPSILON = 1e-6  # as in DiT
 
 
 class RMSNorm(nn.RMSNorm):
-    """x/√(mean x² + ε) over the last dimension (Zhang & Sennrich 2019), computed in the scale's own precision."""
+    """RMS norm: x/√(mean x² + ε) over the last dimension (Zhang & Sennrich 2019), in the scale's own precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
@@ -27,16 +27,28 @@ class RMSNorm(nn.RMSNorm):
 
 
 def norm(kind: str, width: int, affine: bool) -> nn.Module:
-    """Over the last dimension: "layer" (Ba et al. 2016) or "rms".
+    """Layer norm (Ba et al. 2016, "layer") or RMS norm ("rms") over the last dimension.
 
     affine: with a scale of its own, and for "layer" a shift.
     """
-    made = {"layer": nn.LayerNorm, "rms": RMSNorm}[kind]
-    return made(width, eps=EPSILON, elementwise_affine=affine)
+    norm_class = {"layer": nn.LayerNorm, "rms": RMSNorm}[kind]
+    return norm_class(width, eps=EPSILON, elementwise_affine=affine)
+
+
+def group_norm(x: Tensor) -> Tensor:
+    """Group norm without an affine map: zero mean, unit variance within groups of channels (Wu & He 2018).
+
+    (B, C, H, W) -> the same shape and dtype; statistics are taken in fp32. The groups are as many as divide
+    C and leave at least 4 channels to each, 32 at most. A group of one number becomes 0.
+    """
+    channels = x.shape[1]
+    most = max(1, min(32, channels // 4))
+    groups = next(g for g in range(most, 0, -1) if channels % g == 0)
+    return F.group_norm(x, groups, eps=EPSILON).to(x.dtype)  # autocast on a GPU gives fp32
 
 
 class RMSQueryKey(nn.Module):
-    """Queries and keys each over their root mean square, with a learned scale a feature (Esser et al. 2024).
+    """Query-key norm: each over its root mean square, with a learned scale for each feature (Esser et al. 2024).
 
     Without the scales no logit is larger than √d, d the width of a head.
     """
@@ -52,9 +64,9 @@ class RMSQueryKey(nn.Module):
 
 
 class CosineQueryKey(nn.Module):
-    """The logit is s·cos(q, k), s learned a head, 10 at the start and 100 at most (Liu et al. 2022, section 3.3).
+    """Cosine attention: the logit is s·cos(q, k), s learned for each head (Liu et al. 2022, section 3.3).
 
-    Attention divides by √d; that is made up for here.
+    s is 10 at the start and 100 at most. Attention divides by √d; that is made up for here.
     """
 
     START, MOST = 10.0, 100.0
@@ -70,12 +82,12 @@ class CosineQueryKey(nn.Module):
 
 
 def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
-    """For heads of that size: "none", "cosine" or "rms"."""
+    """Query-key norm for heads of that size: "none", "cosine" or "rms"."""
     return {"none": lambda: None, "cosine": lambda: CosineQueryKey(heads), "rms": lambda: RMSQueryKey(size)}[kind]()
 
 
 def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-    """h·(1 + scale) + shift over tokens: (B, N, D) with (B, D)."""
+    """FiLM, the modulation of adaptive layer norm: h·(1 + scale) + shift over tokens, (B, N, D) with (B, D)."""
     if scale is not None and shift is not None:
         return shift.unsqueeze(1).addcmul(h, 1 + scale.unsqueeze(1))
     if scale is not None:
@@ -83,13 +95,36 @@ def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
     return h if shift is None else h + shift.unsqueeze(1)
 
 
+def modulate_maps(h: Tensor, how: Modulation) -> Tensor:
+    """FiLM, the modulation of adaptive group norm: h·(1 + scale) + shift over maps, (B, C, H, W) with (B, C)."""
+    scale = None if how.scale is None else 1 + how.scale[:, :, None, None]
+    shift = None if how.shift is None else how.shift[:, :, None, None]
+    if scale is not None and shift is not None:
+        return torch.addcmul(shift, h, scale)
+    if scale is not None:
+        return h * scale
+    return h if shift is None else h + shift
+
+
 def gated_sum(x: Tensor, gate: Tensor | None, h: Tensor) -> Tensor:
-    """The sum x + gate·h over tokens, (B, N, D) with (B, D); without a gate x + h."""
+    """Gated residual sum x + gate·h over tokens, (B, N, D) with (B, D); without a gate x + h."""
     return x + h if gate is None else torch.addcmul(x, gate.unsqueeze(1), h)
 
 
+def stochastic_depth(branch: Tensor, share: float) -> Tensor:
+    """Stochastic depth (drop path): zero an image's whole residual branch with probability `share` (Huang et al. 2016).
+
+    (B, ...) -> the same shape; what is kept is scaled by 1/(1 − share), so that the mean stays. For training alone.
+    """
+    kept = torch.empty(len(branch), *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
+    return branch * kept.bernoulli_(1 - share).div_(1 - share)
+
+
 class AdaptiveModulation(nn.Module):
-    """SiLU, then one linear layer that regresses the named parts of every branch (DiT, figure 3)."""
+    """Adaptive norm (adaLN, adaGN): SiLU and a linear layer regress shift, scale, gate or bias (DiT, figure 3).
+
+    parts: which of them, in order, for each of so many residual branches.
+    """
 
     def __init__(
         self, embedding: int, width: int, branches: int, parts: Sequence[str], begin_at_zero: bool = True

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Context
-from ablate_zoo.layers.skips import SkipDropout, group_norm
+from ablate_zoo.layers.norms import group_norm
 
 
 class SkipAttention(nn.Module):
@@ -59,29 +58,6 @@ class SkipAttention(nn.Module):
         k, v = self.key_value(y).view(b, y.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(attended.transpose(1, 2).reshape(b, n, -1))
-
-
-class Attention(nn.Module):
-    """y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
-
-    The residual is d itself, and the attention's last layer is zero at the start: y = d there. gate: a
-    module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
-    """
-
-    def __init__(
-        self, channels: int, attention: SkipAttention, gate: nn.Module | None = None, skip_dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.attention = attention
-        self.gate = gate
-        self.drop = SkipDropout(skip_dropout)
-
-    def forward(self, d: Tensor, s: Tensor, context: Context) -> Tensor:
-        """(B, C, H, W), (B, S, H, W) -> (B, C, H, W)."""
-        a = self.attention(d, s)
-        if self.gate is not None:
-            a = a * self.gate(d, a, context).to(a.dtype)
-        return d + self.drop(a, len(d))
 
 
 def pool(s: Tensor, most: int) -> Tensor:

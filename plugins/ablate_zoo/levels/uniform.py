@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Uniform(Levels):
+class UniformLevels(Levels):
     """t uniform in [0, 1], the continuous form of DDPM's uniform step (Ho et al. 2020, Alg. 1)."""
 
     name = "uniform"

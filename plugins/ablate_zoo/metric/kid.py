@@ -51,7 +51,7 @@ class KernelDistance(Metric):
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _KernelSums:
     """What is needed of a kernel matrix (N, M): its sums over rows and columns, and that of its squares."""
 
     rows: NDArray[np.float64]  # (N,)
@@ -59,7 +59,7 @@ class _Sums:
     squares: float
 
 
-def _interaction_within(of: _Sums) -> float:
+def _interaction_within(of: _KernelSums) -> float:
     """The variance of k(x, x') that neither x nor x' explains alone, from all pairs of one sample."""
     n = len(of.rows)
     total = of.rows.sum()
@@ -71,7 +71,7 @@ def _interaction_within(of: _Sums) -> float:
     return max(0.0, float(residual) / (n * (n - 3))) if n > 3 else 0.0
 
 
-def _interaction_across(of: _Sums) -> float:
+def _interaction_across(of: _KernelSums) -> float:
     """The variance of k(x, y) that neither x nor y explains alone, from all pairs of two samples."""
     n, m = len(of.rows), len(of.columns)
     grand = of.rows.sum() / (n * m)
@@ -80,18 +80,18 @@ def _interaction_across(of: _Sums) -> float:
 
 
 @lru_cache(maxsize=4)
-def _reference(y: Fixed) -> _Sums:
+def _reference(y: Fixed) -> _KernelSums:
     return _own(y.values)
 
 
-def _own(x: NDArray[np.float64]) -> _Sums:
+def _own(x: NDArray[np.float64]) -> _KernelSums:
     """The same for the pairs of one sample, without those of an image with itself."""
     found, selves = _sums(x, x), _cubic(np.square(x).sum(1), x.shape[1])
     rows = found.rows - selves
-    return _Sums(rows, rows, found.squares - float(np.square(selves).sum()))
+    return _KernelSums(rows, rows, found.squares - float(np.square(selves).sum()))
 
 
-def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> _Sums:
+def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> _KernelSums:
     """Σ_j k(x_i, y_j) for each i, Σ_i k(x_i, y_j) for each j, and ΣΣ k², in blocks of rows."""
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
     for start in range(0, len(x), _BLOCK):
@@ -100,7 +100,7 @@ def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> _Sums:
         rows[start : start + _BLOCK] = kernel.sum(1)
         columns += kernel.sum(0)
         squares += float(np.vdot(kernel, kernel))
-    return _Sums(rows, columns, squares)
+    return _KernelSums(rows, columns, squares)
 
 
 def _cubic(products: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:

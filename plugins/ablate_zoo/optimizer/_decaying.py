@@ -38,7 +38,7 @@ def fused(groups: Sequence[dict[str, Any]]) -> bool:
     return all(p.device.type in _FUSED and p.is_floating_point() for group in groups for p in group["params"])
 
 
-class Moments(Decaying):
+class AdamLike(Decaying):
     """An optimizer with two running averages of each gradient (Kingma & Ba 2015)."""
 
     # at 1e-4 a run of some ten thousand images hardly trains (benchmarks/short_run_defaults.py)

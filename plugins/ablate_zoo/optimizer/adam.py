@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ablate_zoo.optimizer._decaying import Moments, fused
+from ablate_zoo.optimizer._decaying import AdamLike, fused
 
 if TYPE_CHECKING:
     import torch
 
 
-class Adam(Moments):
+class Adam(AdamLike):
     """Kingma & Ba 2015, Algorithm 1; the weight decay is part of the gradient, and is scaled with it.
 
     DDPM, EDM and EDM2 train with it, without decay: there it takes the same steps as adamw.

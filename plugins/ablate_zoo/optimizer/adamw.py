@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ablate_zoo.optimizer._decaying import Moments, fused
+from ablate_zoo.optimizer._decaying import AdamLike, fused
 
 if TYPE_CHECKING:
     import torch
 
 
-class AdamW(Moments):
+class AdamW(AdamLike):
     """Loshchilov & Hutter 2019, Algorithm 2; without weight decay it is Adam (Kingma & Ba 2015).
 
     The defaults are for short runs: a constant rate of 1e-3, no decay. DiT trains its millions of steps

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ablate_zoo.optimizer._decaying import Moments
+from ablate_zoo.optimizer._decaying import AdamLike
 
 if TYPE_CHECKING:
     import torch
 
 
-class RAdam(Moments):
+class RAdam(AdamLike):
     """Liu et al. 2020, Algorithm 2, with decoupled weight decay: a warm-up that follows from beta2.
 
     Consistency models (Song et al. 2023) train with it.

@@ -43,8 +43,3 @@ def place(name: str, features: Tensor) -> str:
 def mean_square(x: Tensor) -> Tensor:
     """The mean of squares in fp32, without a copy of x. A 0-d tensor."""
     return torch.linalg.vector_norm(x.detach(), dtype=torch.float32).square() / x.numel()
-
-
-def total_norms(tensors: Iterable[Iterable[Tensor]]) -> Tensor:
-    """For each group of tensors its L2 norm, as one vector. (groups,); no group is empty."""
-    return torch.stack([torch.nn.utils.get_total_norm(list(group)) for group in tensors])

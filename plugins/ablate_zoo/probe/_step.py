@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ablate.api import Readings, StepObserver
-from ablate_zoo.probe._sites import sites, total_norms
+from ablate_zoo.layers.gradients import total_norms
+from ablate_zoo.probe._sites import sites
 
 Place = tuple[str, int]  # a block's name and depth
 
@@ -48,11 +49,6 @@ class BlockNorms(StepObserver):
         """A norm a block."""
         found, self._found = self._found, NOTHING
         return found
-
-
-def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Those that are there."""
-    return [p.grad for p in parameters if p.grad is not None]
 
 
 def weights(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

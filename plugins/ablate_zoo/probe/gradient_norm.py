@@ -19,9 +19,10 @@ class GradientNorm(Probe):
 
     def build(self) -> StepObserver:
         """See `ablate_zoo.probe._step`."""
+        from ablate_zoo.layers.gradients import gradients
         from ablate_zoo.probe import _step
 
-        return _step.BlockNorms(_step.gradients)
+        return _step.BlockNorms(gradients)
 
     def summary(self, rows: Sequence[Mapping[str, Any]]) -> float | None:
         """The largest of all."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Uniform(Weighting):
+class UniformWeighting(Weighting):
     """w = 1.
 
     On the x0-error this is a large weight σ²/α² on an ε-error at high noise. DDPM's "simple" loss
