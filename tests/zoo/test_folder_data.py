@@ -96,10 +96,9 @@ def test_no_copy_of_a_held_out_picture_is_trained_on(tmp_path):
     assert len(made.reference_images) == 4 and not rows(made.images) & rows(made.reference_images)
     assert len(made.images) == 24  # two of the held-out pictures' six copies were needed for the fourth
     (tmp_path / "same").mkdir()
+    copies = write_folder(tmp_path / "same", noise(1).repeat(9, axis=0))
     with pytest.raises(InputError, match="copies of one"):
-        FolderData(path=str(write_folder(tmp_path / "same", noise(1).repeat(9, axis=0))), reference=3).load(
-            tmp_path / "c"
-        )
+        FolderData(path=str(copies), reference=3).load(tmp_path / "c")
 
 
 def test_a_larger_reference_holds_the_smaller_one(folder, tmp_path):

@@ -136,7 +136,7 @@ def test_a_copy_that_keeps_size_and_times_is_another_set(tmp_path, source):
             os.utime(file, ns=(10**18, 10**18))
 
     path = tmp_path / f"set.{source}"
-    data = {"folder": Folder, "zip": Zip, "npz": Npz}[source](path=str(path), reference=10)
+    data = {"folder": FolderData, "zip": Zip, "npz": Npz}[source](path=str(path), reference=10)
     write(0, path)
     first = data.load(tmp_path / "cache").hash
     size = sum(file.stat().st_size for file in [path, *path.glob("*")])
@@ -160,7 +160,7 @@ def test_what_is_no_image_is_one_message():
     with pytest.raises(InputError, match=r"images are of shape \(20, 2\); images are \(N, C, H, W\)"):
         Dataset(points, None, points, None, None, "hash")
 
-    class Points(Folder):
+    class Points(FolderData):
         name = "points"
 
         def setting(self):
