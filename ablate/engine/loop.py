@@ -26,6 +26,7 @@ from ablate.kinds.design import Assignment
 from ablate.kinds.executor import Pool, Report
 from ablate.runtime.patient import doing, telling
 from ablate.worker import out_of_memory, records
+from ablate.worker.messages import Record, TrialJob, trial_job
 
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
 
@@ -59,7 +60,7 @@ class Engine:
             tuple(constraint.of.name for constraint in plan.constraints),
         )
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
-        self.dispatcher: Dispatcher[dict[str, Any]] = Dispatcher(
+        self.dispatcher: Dispatcher[TrialJob] = Dispatcher(
             pool,
             watchdog or Watchdog(None),
             lambda line: self._lines.append(line),
@@ -71,8 +72,8 @@ class Engine:
             begin=self._begin,
             tick=self._tell_watch,
         )
-        self._ended: dict[str, dict[str, Any] | None] = {}  # records by trial; None: failed in this run
-        self._records: dict[str, dict[str, Any]] = {}  # those that are there
+        self._ended: dict[str, Record | None] = {}  # records by trial; None: failed in this run
+        self._records: dict[str, Record] = {}  # those that are there
         self._lines: list[str] = []
         self._shared: dict[str, Any] | None = None  # keys of every job, by the preparation; None: it is still to come
         self._forecast = Forecast(
@@ -148,7 +149,7 @@ class Engine:
             self._open(asked)
         return asked is not None
 
-    def _begin(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _begin(self, job: TrialJob) -> dict[str, Any]:
         """A trial is handed to a worker: the job as it is sent, with what the preparation found out."""
         if self._shared is None:
             self._shared = prepare(self.pool, job, self.plan.cache, self._tell_watch)
@@ -156,12 +157,12 @@ class Engine:
         self._forecast.begun(job["trial"])
         return {**self._shared, **job}
 
-    def _activity(self, job: dict[str, Any]) -> str:
+    def _activity(self, job: TrialJob) -> str:
         """What a trial's worker last said that it was doing."""
         last = running(job, self.plan.names)
         return f"in phase {last.phase!r}, after {last.images:,} images"
 
-    def _smaller(self, job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+    def _smaller(self, job: TrialJob, report: Report) -> TrialJob | None:
         """A trial that needs less memory: half the sampling batch where it is measured, else half the micro-batch."""
         called = self.plan.names.trial(job)
         phase = report.get(out_of_memory.PHASE) or running(job, self.plan.names).phase
@@ -198,10 +199,11 @@ class Engine:
             self._refuse(asked, too_much)
             return
         design, trials = plan.design, plan.folder / "trials"
-        jobs = plan.trial_settings.jobs(
+        specs = plan.trial_settings.jobs(
             candidate, design.seeds, asked.assignment, plan.plugins, trials, cost, design.first_seed
         )
-        jobs = [{**job, **plan.stands_on(candidate)} for job in jobs]
+        own = {**plan.stands_on(candidate), "device": plan.device, "cache": str(plan.cache)}
+        jobs = [trial_job({**job, **own}) for job in specs]
         fresh = [job for job in jobs if job["trial"] not in self._groups]
         if self.ledger.searches and not fresh:  # other words for one that is there
             self.ledger.repeat(asked)
@@ -220,8 +222,7 @@ class Engine:
             elif broken is not None:
                 self._fail(job, broken)
             else:
-                own = {"device": plan.device, "cache": str(plan.cache)}
-                self.dispatcher.add([self._sized({**job, **own}, candidate)])
+                self.dispatcher.add([self._sized(job, candidate)])
         if not fresh:
             self._close(group)
 
@@ -242,7 +243,7 @@ class Engine:
             return None
         return f"its {', '.join(broken)} break a constraint"
 
-    def _take(self, job: dict[str, Any], report: Report) -> None:
+    def _take(self, job: TrialJob, report: Report) -> None:
         """A trial has ended for good: measured, diverged or failed."""
         trial = job["trial"]
         if report["status"] not in ("done", "diverged"):
@@ -255,10 +256,10 @@ class Engine:
             self._lines.append(self._describe(record))
             self._end(trial, record)
 
-    def _arrived(self, job: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    def _arrived(self, job: TrialJob, report: Report) -> Record:
         """The record, which from here on lies in the study's folder: a worker elsewhere may have written another."""
         folder = Path(job["folder"])
-        record: dict[str, Any] = report["record"]
+        record: Record = report["record"]
         folder.mkdir(parents=True, exist_ok=True)
         list(folder.iterdir())  # a network's file system asks the server again
         if records.take(folder, job, self._lines.append) == record:
@@ -270,7 +271,7 @@ class Engine:
         )
         return records.write(folder, record)
 
-    def _sized(self, job: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
+    def _sized(self, job: TrialJob, candidate: Candidate) -> TrialJob:
         """The job, with the memory that its training should take: counted here, where a network was counted already."""
         from ablate.training.memory_estimate import estimated
 
@@ -279,14 +280,15 @@ class Engine:
             memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
-    def _fail(self, job: Mapping[str, Any], report: Report) -> None:
+    def _fail(self, job: TrialJob, report: Report) -> None:
+        spec: Mapping[str, Any] = job
         trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1
         self._lines.append(f"{self.plan.names.trial(job)} failed: {message} ({trial})")
         kept = ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")
         failure = {
             "schema": 1,
-            **{key: job[key] for key in kept},
+            **{key: spec[key] for key in kept},
             "state": "failed",
             "class": report["status"],
             "message": message,
@@ -296,7 +298,7 @@ class Engine:
         write_json(Path(job["folder"]) / "failure.json", failure)
         self._end(trial, None)
 
-    def _end(self, trial: str, record: dict[str, Any] | None) -> None:
+    def _end(self, trial: str, record: Record | None) -> None:
         self._ended[trial] = record
         if record is not None:
             self._records[trial] = record
@@ -318,11 +320,10 @@ class Engine:
         """One number an objective, the worst there is where a trial diverged; None where a number lacks."""
         return self.ledger.worst() if group.diverged else group.scores(self.plan.objectives)
 
-    def _describe(self, record: Mapping[str, Any]) -> str:
+    def _describe(self, record: Record) -> str:
         at = self.plan.names.trial(record)
-        if record["state"] == "diverged":
-            found = record["divergence"]
-            return f"{at}: diverged at step {found['step']}: {found['message']}"
+        if (divergence := record.get("divergence")) is not None:
+            return f"{at}: diverged at step {divergence['step']}: {divergence['message']}"
         shown = [f"{o.name} {v:.4g}" for o in self.plan.objectives if (v := o.value(record)) is not None]
         skipped = f", {record['skipped_steps']} steps skipped" if record.get("skipped_steps") else ""
         return f"{at}: {', '.join(shown)} ({record['seconds']:.0f} s{skipped})"

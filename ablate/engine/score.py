@@ -10,6 +10,7 @@ from typing import Any
 from ablate.candidates.trial import Constraint, Objective
 from ablate.engine.ledger import Asked
 from ablate.worker import records
+from ablate.worker.messages import Record
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Group:
 
     asked: Asked
     trials: tuple[str, ...]
-    records: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # by trial; None: failed
+    records: dict[str, Record | None] = field(default_factory=dict)  # by trial; None: failed
 
     @property
     def complete(self) -> bool:
@@ -26,7 +27,7 @@ class Group:
         return len(self.records) == len(self.trials)
 
     @property
-    def measured(self) -> list[dict[str, Any]]:
+    def measured(self) -> list[Record]:
         """The records of its trials, without those that failed."""
         return [record for record in self.records.values() if record is not None]
 

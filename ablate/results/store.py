@@ -125,7 +125,8 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
 def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
     """The trial's record; {} where there is none, and where there is one that does not count, which is then named."""
     try:
-        held = records.read(folder) or {}
+        record: Mapping[str, Any] = records.read(folder) or {}
+        held = dict(record)
     except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")
         return {}

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from ablate.candidates.candidate import Candidate, compose, misfits
 from ablate.candidates.names import Names
@@ -36,6 +36,7 @@ from ablate.study.yaml import value
 from ablate.worker import records
 from ablate.worker import sources as code
 from ablate.worker.datasets import told
+from ablate.worker.messages import MeasureJob
 from ablate.worker.out_of_memory import half_sampling_batch
 
 
@@ -104,7 +105,7 @@ def _remeasure(
     found = Remeasured()
     on = choose_device(device)
     own = {"device": on, "cache": str(usable(cache_folder()))}
-    queue: list[dict[str, Any]] = []
+    queue: list[MeasureJob] = []
     from ablate.worker.remeasure import key, sign, variant  # imports torch: what is wrong with the input is told first
 
     now: dict[str, str] = {}
@@ -126,7 +127,8 @@ def _remeasure(
             for part in left:
                 name = f"{job['trial']}-{key(part)}"
                 stands = _stands_on(job, part, known)
-                queue.append({**job, **own, "job": name, "folder": str(trial), "asked": part, **stands})
+                one = {**job, **own, "job": name, "folder": str(trial), "asked": part, **stands}
+                queue.append(cast(MeasureJob, one))
     for line in (*standing.check(folder, held, now, files), *lock.other_versions(folder, held)):
         say(line)
     for line in sampling.told(ways, _data(jobs[0])):
@@ -151,7 +153,7 @@ def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> It
     """What the driver once asked for, with the data that the trial was trained on; a damaged file is told."""
     for name in trials:
         file = folder / "trials" / name / "job.json"
-        record = records.whole(file.parent) or {}
+        record: Mapping[str, Any] = records.whole(file.parent) or {}
         try:
             job = read_sealed(file)
         except FileNotFoundError:
@@ -237,7 +239,7 @@ def _patience(folder: Path, chosen: Executor) -> float | None:
 
 def _work(
     pool: Pool,
-    queue: Sequence[dict[str, Any]],
+    queue: Sequence[MeasureJob],
     found: Remeasured,
     say: Callable[[str], None],
     watchdog: Watchdog,
@@ -245,7 +247,7 @@ def _work(
 ) -> None:
     """Run the jobs until each has ended for good, by the dispatcher that `ablate run` has."""
 
-    def smaller(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
+    def smaller(job: MeasureJob, report: Report) -> MeasureJob | None:
         again = half_sampling_batch(job, job["asked"]["evaluation"])
         if again is not None:
             say(f"{names.trial(job)}: out of memory; {again['sampling_batch']} samples at a time")

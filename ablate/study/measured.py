@@ -43,11 +43,14 @@ def sources(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[Source]
     """The trial's own record first, then what was measured later."""
     from ablate.worker.remeasure import read
 
-    record, candidate = records.whole(trial) or {}, job["candidate"]
+    record, candidate = records.whole(trial), job["candidate"]
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}
     files = records.measured(trial)
     later = [one for file in files if (one := read(file)) is not None]
-    held = [(own, record.get("metrics")), *((one.get("asked"), one.get("metrics")) for one in later)]
+    held = [
+        (own, None if record is None else record["metrics"]),
+        *((one.get("asked"), one.get("metrics")) for one in later),
+    ]
     found = []
     for asked, rows in held:
         # What was measured before solvers were told apart is told apart from all else, and measured again.

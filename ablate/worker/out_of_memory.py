@@ -8,34 +8,43 @@ accumulation makes up the batch), the sampling batch is how many samples are dra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 from ablate.candidates.trial import Evaluation
 from ablate.kinds.executor import Job
+from ablate.worker.messages import TrialJob
 
 PHASE = "phase"  # key of a report with status `oom`: what the memory did not suffice for
 TRAIN, MEASURE = "train", "measure"
+
+T = TypeVar("T", bound=TrialJob)
 
 
 class MeasuringOutOfMemoryError(MemoryError):
     """Raised where the memory did not suffice for drawing or measuring samples, after the training."""
 
 
-def half_micro_batch(job: Job) -> dict[str, Any] | None:
+def half_micro_batch(job: TrialJob) -> TrialJob | None:
     """The job with half its micro-batch (gradient accumulation); None where it is one image already."""
     candidate = job["candidate"]
     micro = int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
     return {**job, "micro": micro} if micro >= 1 else None
 
 
-def half_sampling_batch(job: Job, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+def half_sampling_batch(job: T, evaluation: Mapping[str, Any]) -> T | None:
     """The job with half as many samples drawn at a time; None where it is one already, or none is drawn.
 
     evaluation: the spec of an `Evaluation`, which says how many are drawn without a `sampling_batch` in the job.
     """
     drawn = evaluation["samples"] if evaluation["metrics"] else evaluation["previews"]
-    half = min(int(job.get("sampling_batch") or evaluation["batch"]), evaluation["batch"], drawn) // 2
-    return {**job, "sampling_batch": half} if half >= 1 else None
+    own: int = evaluation["batch"]
+    half = min(job["sampling_batch"] or own if "sampling_batch" in job else own, own, drawn) // 2
+    if half < 1:
+        return None
+    again = copy(job)
+    again["sampling_batch"] = half
+    return again
 
 
 def with_sampling_batch(job: Job, evaluation: Evaluation) -> Evaluation:

@@ -11,25 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ablate.io.files import write_json
 from ablate.io.hashing import file_hash
 from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed, set_aside
+from ablate.worker.messages import Record
 
 RECORD = "record.json"
 COMPLETE, DIVERGED = "complete", "diverged"
 STATES = (COMPLETE, DIVERGED)
 
 
-def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, record: Record) -> Record:
     """Write a trial's record, sealed and atomically; what was written. Raises OSError where the disk refuses."""
-    made = sealed(record)
-    write_json(folder / RECORD, made)
-    return made
+    whole_record = sealed(record)
+    write_json(folder / RECORD, whole_record)
+    return cast(Record, whole_record)
 
 
-def read(folder: Path, asked: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+def read(folder: Path, asked: Mapping[str, Any] | None = None) -> Record | None:
     """The record in a trial's folder; None where there is none.
 
     asked: the job that it has to answer. Raises DamagedError where a file is there that does not count.
@@ -42,10 +43,10 @@ def read(folder: Path, asked: Mapping[str, Any] | None = None) -> dict[str, Any]
     why = fault(record, folder.name, asked)
     if why is not None:
         raise DamagedError(file, why)
-    return record
+    return cast(Record, record)
 
 
-def whole(folder: Path) -> dict[str, Any] | None:
+def whole(folder: Path) -> Record | None:
     """The record in a trial's folder, where there is one that counts."""
     try:
         return read(folder)
@@ -53,9 +54,7 @@ def whole(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def take(
-    folder: Path, asked: Mapping[str, Any], say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any] | None:
+def take(folder: Path, asked: Mapping[str, Any], say: Callable[[str], None] = lambda line: None) -> Record | None:
     """The record that answers a job, or None; a damaged one is kept aside, and named in one line."""
     try:
         return read(folder, asked)

@@ -31,6 +31,7 @@ from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
+from ablate.worker.messages import MeasureJob, measure_job
 from ablate.worker.out_of_memory import MEASURE, with_sampling_batch
 from ablate.worker.reports import report_of
 from ablate.worker.trial_run import alone, alone_in_process, data_of, dataset_for, images_of, versions
@@ -79,7 +80,7 @@ def run(job: Job, stop: Stop) -> Report:
                 sweep(file.parent)
                 ask = _living(sign(job), ask)
                 with watched("this candidate, while it is sampled and measured,"):
-                    rows = _rows(job, folder, ask)
+                    rows = _rows(measure_job(job), folder, ask)
                 own = {key: job[key] for key in ("hashes", "sources") if key in job}
                 held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "versions": versions(), **own}
                 held["metrics"] = rows
@@ -124,7 +125,7 @@ def variant(job: Job, known: Catalog) -> Candidate:
     return compose({**job["candidate"], "solver": asked["solver"], "guidance": asked["guidance"]}, known)
 
 
-def _rows(job: Job, folder: Path, stop: Stop) -> list[dict[str, Any]]:
+def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     def pause() -> None:
         if stop():
             raise Stopped
@@ -165,7 +166,8 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
     checkpoint = newest(folder / "checkpoint", str(device))
     if checkpoint is None:
         raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
-    wanted = (records.whole(folder) or {}).get("images", checkpoint.images)
+    record = records.whole(folder)
+    wanted = checkpoint.images if record is None else record["images"]
     if checkpoint.images != wanted:
         told = f"the weights after {wanted} images are damaged or gone, and what is left is of {checkpoint.images}"
         raise InputError(f"{told}: a measurement of half a training is none of the trial", str(folder / "checkpoint"))

@@ -135,7 +135,7 @@ def _trained(
         raise InputError(str(error), f"trial {trial}") from None
 
 
-def _job(folder: Path, trial: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _job(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """What the driver once asked for, with the data that the trial was trained on, and its record."""
     there = [path.parent.name for path in folder.glob("trials/*/record.json")]
     if not isinstance(trial, str) or trial not in there:
@@ -144,7 +144,7 @@ def _job(folder: Path, trial: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"no finished trial is called {trial!r}{near}{none}: see the column 'trial' of results.trials")
     at = folder / "trials" / trial
     try:
-        record = records.read(at) or {}
+        record: Mapping[str, Any] = records.read(at) or {}
         job = read_sealed(at / "job.json")
     except FileNotFoundError:
         raise InputError("its job.json is gone, so it is not known how it was trained", str(at)) from None

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ from ablate.training.learner import Images, Learner
 from ablate.training.loop import Training
 from ablate.training.probing import Probing
 from ablate.worker import datasets, records, sources
+from ablate.worker.messages import Divergence, Record, TrialJob, trial_job
 from ablate.worker.out_of_memory import MeasuringOutOfMemoryError, with_sampling_batch
 from ablate.worker.reports import report_of
 
@@ -60,7 +61,8 @@ def run(job: Job, stop: Stop) -> Report:
     """
     try:
         with alone_in_process(job, stop) as asked:
-            return _prepare(job, asked) if job.get("prepare") else _run(job, asked)
+            typed = trial_job(job)
+            return _prepare(typed, asked) if typed.get("prepare") else _run(typed, asked)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # what they hold is large, and may be needed by the next
         report = report_of(job, error)
@@ -95,7 +97,7 @@ def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
             raise
 
 
-def _run(job: Job, stop: Stop) -> Report:
+def _run(job: TrialJob, stop: Stop) -> Report:
     folder = Path(job["folder"])
     with alone(folder, stop):
         record = records.take(folder, job)
@@ -112,7 +114,7 @@ def _run(job: Job, stop: Stop) -> Report:
 class TrialRun:
     """One job with everything it needs in memory."""
 
-    def __init__(self, job: Job, folder: Path, stop: Stop) -> None:
+    def __init__(self, job: TrialJob, folder: Path, stop: Stop) -> None:
         self.begun = time.monotonic()
         self.noise: float | None = None  # of the samples: see `ablate.evaluation.noisiness`
         self.job = job
@@ -135,19 +137,20 @@ class TrialRun:
         probing = Probing(probes, job["seed"])
         trained = sources.of(_trained_by(self.candidate, data, probes), known) if "sources" in job else {}
         trained["data"] = self.dataset.hash
+        gflops = cast(float, job["gflops"])  # the driver has built the network, and counted it
         self.memory.begin_training()
         try:
-            self.training = Training(make, budget, job["gflops"], folder, stop, probing, self.memory, trained)
+            self.training = Training(make, budget, gflops, folder, stop, probing, self.memory, trained)
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
             raise
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Train and measure; the record."""
         training = self.training
         before = training.seconds  # by earlier segments of this trial
         try:
-            divergence = training.run()
+            divergence = cast(Divergence | None, training.run())
         finally:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
@@ -178,10 +181,11 @@ class TrialRun:
         if probing.axes():
             seen = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
             write_json(self.folder / "probes.json", sealed(seen))
+        job: Job = self.job
         learner, wall = training.learner, before + time.monotonic() - self.begun
-        return {
+        record = {
             "schema": 1,
-            **{key: self.job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
+            **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             **({"matched": self.job["matched"]} if "matched" in self.job else {}),
             **({"sample_gflops": self.job["sample_gflops"]} if "sample_gflops" in self.job else {}),
             "state": "complete" if divergence is None else "diverged",
@@ -196,7 +200,7 @@ class TrialRun:
             "estimated_memory_bytes": self.job.get("estimated_memory_bytes"),
             "device": _device_name(self.device),
             "host": socket.gethostname(),
-            **{key: self.job[key] for key in ("hashes", "sources") if key in self.job},
+            **{key: job[key] for key in ("hashes", "sources") if key in job},
             "versions": versions(),
             "data_hash": self.dataset.hash,
             "metrics": rows,
@@ -209,6 +213,7 @@ class TrialRun:
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
+        return cast(Record, record)
 
     def _measure(self) -> list[dict[str, Any]]:
         training, learner = self.training, self.training.learner
@@ -261,7 +266,7 @@ def alone(folder: Path, stop: Stop) -> Iterator[None]:
         yield
 
 
-def _prepare(job: Job, stop: Stop) -> Report:
+def _prepare(job: TrialJob, stop: Stop) -> Report:
     """Make what all trials share, once: the cached data and the reference's features."""
 
     def pause() -> None:

@@ -266,12 +266,20 @@ def test_micro_batches_are_recorded_and_change_only_rounding(tmp_path: Path) -> 
     assert all(one["loss"] == pytest.approx(two["loss"], rel=1e-4) for one, two in pairs)
 
 
-def test_out_of_memory_is_a_report(tmp_path: Path) -> None:
-    made = job(tmp_path, candidate(room=16))
-    report = run(made)
-    assert report == {"job": made["trial"], "status": "oom", "message": "out of memory: 32 images, room for 16"}
+@pytest.mark.parametrize(
+    ("trap", "phase", "told", "smaller"),
+    [
+        ({"room": 16}, "train", "out of memory: 32 images, room for 16", {"micro": 16}),
+        ({"sample_room": 4}, "measure", "out of memory: 8 samples, room for 4", {"sampling_batch": 4}),
+    ],
+)
+def test_out_of_memory_is_a_report_that_says_in_which_phase(
+    tmp_path: Path, trap: dict[str, int], phase: str, told: str, smaller: dict[str, int]
+) -> None:
+    made = job(tmp_path, candidate(**trap))
+    assert run(made) == {"job": made["trial"], "status": "oom", "message": told, "phase": phase}
     assert not Path(made["folder"], "record.json").exists()
-    assert run({**made, "micro": 16})["status"] == "done"
+    assert run({**made, **smaller})["status"] == "done"
 
 
 def test_a_plugins_exception_passes_with_its_traceback(tmp_path: Path) -> None:

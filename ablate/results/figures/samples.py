@@ -112,7 +112,8 @@ def _load(trial: Path) -> NDArray[np.uint8] | None:
     """The samples that a trial left; None where they are gone, cut short, or not those that it recorded."""
     path = trial / "samples.npy"
     try:
-        known = (records.whole(trial) or {}).get("files") or {}
+        record = records.whole(trial)
+        known = {} if record is None else record.get("files") or {}
         if known.get(path.name, found := file_hash(path)) != found:
             return None
         images = np.load(path, mmap_mode="r", allow_pickle=False)
