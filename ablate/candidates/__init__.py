@@ -1,1 +1,1 @@
-"""What is tried: a candidate, the space around a base, a trial, and what each costs."""
+"""Candidates and trials: configuration, conditional search space, FLOP counting, names."""

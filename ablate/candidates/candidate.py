@@ -1,4 +1,4 @@
-"""A candidate: a tree of components that together make one trainable, samplable diffusion model."""
+"""The configuration of a diffusion model: a tree of components that together can be trained and sampled from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BuildError(InputError):
 
 
 class Candidate(Config):
-    """Backbone, process, training and sampling: what stands under `base:` in a study."""
+    """The typed configuration of one candidate, `base:` in a study: network, process, training, solver."""
 
     backbone: Backbone = slot()
     schedule: Schedule = slot()
@@ -65,9 +65,12 @@ class Candidate(Config):
     solver: Solver = slot()
     guidance: Guidance = slot()
     batch: Annotated[int, Field(ge=1, le=1_000_000), Choice(64, 128, 256)] = 128  # images a training step
-    # How a step fits into memory; what comes of it is the same up to rounding and dropout's draws.
-    micro: Annotated[int | None, Field(ge=1, le=1_000_000), Extent()] = None  # images a forward pass; None: the batch
-    recompute: Annotated[bool, Extent()] = False  # activations of blocks: compute them again, do not keep them
+    # How a step fits into memory (gradient accumulation, activation checkpointing); what comes of it is the same up to
+    # rounding and dropout's draws.
+    micro: Annotated[int | None, Field(ge=1, le=1_000_000), Extent()] = (
+        None  # images a forward pass (gradient accumulation)
+    )
+    recompute: Annotated[bool, Extent()] = False  # activation checkpointing: blocks are computed again, not kept
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
         None  # root mean square of the data in [-1, 1]; None: measured
     )
@@ -83,7 +86,7 @@ class Candidate(Config):
         return self
 
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
-        """The diffusion process of this candidate, for data of that root mean square unless it gives its own.
+        """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
         `uncertainty` is what the weighting built to be trained, if it builds something.
         """
@@ -92,7 +95,7 @@ class Candidate(Config):
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
-    """The candidate that a spec describes. Raises SpecError with every problem and its path."""
+    """Parse a spec into a candidate, with all slots filled. Raises SpecError with every problem and its path."""
     if not isinstance(spec, Mapping):
         raise SpecError([Problem(path, f"expected a mapping with at least 'backbone', not {spec!r}")])
     return fill(Candidate, spec, catalog, path)
@@ -101,7 +104,7 @@ def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candi
 def misfits(
     candidate: Candidate, data: Data | None, setting: InputSpec, path: Path = (), provided: Iterable[str] = ()
 ) -> list[Problem]:
-    """Why these components cannot work together or on such data; empty if they can.
+    """Return why these components are incompatible with each other or with the data; empty if they are not.
 
     Decided by what the components say that they provide, require and exclude, never by name.
     provided: what else there is, where no data are named.
@@ -124,7 +127,7 @@ def misfits(
 
 
 def called(part: Component) -> str:
-    """What a message calls a component, with what it holds: `backbone 'dit' (conditioning 'adaln')`."""
+    """Format a component for a message, with the components in its slots: `backbone 'dit' (conditioning 'adaln')`."""
     within = ", ".join(f"{p.kind} {p.name!r}" for at, p in part.parts() if at)
     return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
 
@@ -139,7 +142,7 @@ def meta_network(backbone: Backbone, setting: InputSpec) -> nn.Module:
 
 @lru_cache(maxsize=4096)
 def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
-    """Parameters, macs and Gflops of a backbone, counted on the meta device: nothing is allocated.
+    """Count the parameters, multiply-accumulates and Gflops of a backbone on the meta device: nothing is allocated.
 
     Raises BuildError where its own code fails or changes what is global for the process,
     and where the network is larger than any machine.
@@ -163,7 +166,7 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     except GlobalStateError as error:
         raise BuildError(str(error)) from None
     except Exception as error:  # a plugin's own code
-        told = blamed(error)
-        why = META if any(word in told for word in ("meta", "scalarType")) else ""
-        raise BuildError(f"{named} cannot be built: {told}{why}") from error
+        reason = blamed(error)
+        why = META if any(word in reason for word in ("meta", "scalarType")) else ""
+        raise BuildError(f"{named} cannot be built: {reason}{why}") from error
     raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

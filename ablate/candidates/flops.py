@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates and Gflops by the DiT/ADM convention.
+"""FLOP counting: parameters, multiply-accumulates and Gflops of a network by the DiT/ADM convention.
 
 `macs` is the raw matrix work of one forward pass on the meta device: linear layers, convolutions and
 attention products, each multiply-accumulate counted once. `gflops` adds one per output element of each
@@ -40,7 +40,7 @@ NORMALISATIONS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one forward pass of a network takes, batch 1, without guidance or autoencoder."""
+    """The cost of one forward pass of a network, batch 1, without guidance or autoencoder."""
 
     params: int  # trainable numbers; fixed positional tables are left out
     gflops: float  # 1e9 multiply-accumulates, normalisation layers included
@@ -52,7 +52,7 @@ class Cost:
 
 
 class Counter(TorchDispatchMode):
-    """Counts every operation as it is dispatched, with torch's own formulas for matrix work.
+    """A FLOP counter: counts every operation as it is dispatched, with torch's own formulas for matrix work.
 
     For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
     parts are counted, unless it is counted itself.
@@ -106,8 +106,8 @@ class Counter(TorchDispatchMode):
         formula: Callable[..., int] | None = flop_registry.get(packet)
         flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
         norms = tree_leaves(out)[0].numel() if packet in NORMALISATIONS else 0
-        made = [] if func.is_view else tree_leaves(out)
-        return [flops, norms, sum(leaf.numel() for leaf in made if isinstance(leaf, Tensor))]
+        outputs = [] if func.is_view else tree_leaves(out)
+        return [flops, norms, sum(leaf.numel() for leaf in outputs if isinstance(leaf, Tensor))]
 
 
 def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -118,7 +118,7 @@ def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def measure(network: nn.Module, setting: InputSpec) -> Cost:
-    """The cost of a network that was built on the meta device, for one image of the setting."""
+    """Count the cost of a network that was built on the meta device, for one image of the setting."""
     training = network.training
     network.eval()
     with torch.inference_mode(), Counter() as counter:

@@ -1,4 +1,4 @@
-"""What a candidate is called: one name for the live view, tables, figures, messages, the dashboard and the report."""
+"""Display names of candidates, the same in the live view, tables, figures, messages, the dashboard and the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VAGUE = {"true", "false", "none"}
 
 @dataclass(frozen=True)
 class Names:
-    """How the candidates of one study are named: what a name follows from is the study, not what is there of it yet.
+    """Format the display names of one study's candidates; a name depends on the study, not on which trials exist yet.
 
     So a candidate has the same name while it runs and in the table of the whole study. Called with a candidate's
     choices. Without `varied`, a name holds all of them.
@@ -31,66 +31,66 @@ class Names:
     one_factor: bool = False  # whether candidates differ from the baseline in one path at the most
 
     @classmethod
-    def among(cls, known: Sequence[Choices], baseline: Choices | None = None) -> Names:
-        """Names that tell these candidates apart."""
+    def among(cls, candidates: Sequence[Choices], baseline: Choices | None = None) -> Names:
+        """Make names that distinguish these candidates."""
         base = baseline or {}
-        paths = list(dict.fromkeys(path for choices in known for path in choices))
-        labels = {p: {show(choices[p]) for choices in known if p in choices} for p in paths}
-        varied = [p for p in paths if len(labels[p]) + any(p not in choices for choices in known) > 1] or paths
-        changed = [sum(_differs(choices, base, p) for p in varied) for choices in known]
+        paths = list(dict.fromkeys(path for choices in candidates for path in choices))
+        labels = {p: {show(choices[p]) for choices in candidates if p in choices} for p in paths}
+        varied = [p for p in paths if len(labels[p]) + any(p not in choices for choices in candidates) > 1] or paths
+        changed = [sum(_differs(choices, base, p) for p in varied) for choices in candidates]
         single = len(varied) > 1 and bool(base) and max(changed, default=0) <= 1
         return cls(base, tuple(varied), _clear({p: labels[p] for p in varied}), single)
 
     @classmethod
     def of_space(cls, labels: Mapping[str, Iterable[Any]], ranges: Iterable[str], baseline: Choices) -> Names:
-        """Names for whatever a search may come to: labels {path: its choices}; ranges: paths of numbers."""
-        told = {path: {show(label) for label in of} for path, of in labels.items()}
-        many = {*(path for path, of in told.items() if len(of) > 1), *ranges}
-        paths = [p for p in dict.fromkeys((*baseline, *told, *ranges)) if p in many] or list(told)
-        return cls(baseline, tuple(paths), _clear({p: of for p, of in told.items() if p in paths}))
+        """Make names for all candidates of a search space: labels {path: its choices}; ranges: paths of numbers."""
+        shown = {path: {show(label) for label in texts} for path, texts in labels.items()}
+        many = {*(path for path, texts in shown.items() if len(texts) > 1), *ranges}
+        paths = [p for p in dict.fromkeys((*baseline, *shown, *ranges)) if p in many] or list(shown)
+        return cls(baseline, tuple(paths), _clear({p: texts for p, texts in shown.items() if p in paths}))
 
     @classmethod
     def read(cls, lock: Mapping[str, Any]) -> Names | None:
-        """Those that a study's lock holds; None where it holds none, as one of an earlier version."""
-        held, base = lock.get("names"), lock.get("baseline")
-        if not isinstance(held, Mapping) or not isinstance(base, Mapping):
+        """Read the names from a study's lock file; None where it holds none, as one of an earlier version."""
+        stored, base = lock.get("names"), lock.get("baseline")
+        if not isinstance(stored, Mapping) or not isinstance(base, Mapping):
             return None
-        varied, clear = held.get("varied"), held.get("clear")
+        varied, clear = stored.get("varied"), stored.get("clear")
         if not isinstance(varied, list) or not isinstance(clear, list):
             return None
-        return cls(dict(base), tuple(map(str, varied)), tuple(map(str, clear)), held.get("one_factor") is True)
+        return cls(dict(base), tuple(map(str, varied)), tuple(map(str, clear)), stored.get("one_factor") is True)
 
     def kept(self) -> dict[str, Any]:
-        """For a study's lock, beside which its baseline stands."""
+        """Return the JSON for a study's lock file, which holds the baseline beside it."""
         held = asdict(self)
         return {"varied": list(self.varied or ()), "clear": list(self.clear), "one_factor": held["one_factor"]}
 
     def __call__(self, choices: Choices) -> str:
-        """The name: one printable line."""
+        """Format the name of the candidate with these choices: one printable line."""
         varied = tuple(choices) if self.varied is None else self.varied
         leaf = _leaves(varied)
         if self.one_factor:  # name what was changed
             changed = [f"{leaf[p]}={show(choices[p])}" for p in varied if _differs(choices, self.baseline, p)]
             return text.label(", ".join(changed) or "baseline")
-        told = (
+        words = (
             show(choices[p]) if self._speaks(p, choices[p]) else f"{leaf[p]}={show(choices[p])}"
             for p in varied
             if p in choices
         )
         own = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
-        return text.label("/".join(told)) or ("baseline" if own else "base")
+        return text.label("/".join(words)) or ("baseline" if own else "base")
 
     def _speaks(self, path: str, label: Any) -> bool:
         """Whether a label says without its path what it is."""
         return path in self.clear if self.varied is not None else bool(_WORD.fullmatch(show(label)))
 
-    def trial(self, of: Mapping[str, Any]) -> str:
-        """A trial, by its job or record: its candidate and its seed."""
-        return f"{self(of.get('choices') or {})}, seed {of.get('seed')}"
+    def trial(self, job: Mapping[str, Any]) -> str:
+        """Format a trial, given its job or record: its candidate's name and its seed."""
+        return f"{self(job.get('choices') or {})}, seed {job.get('seed')}"
 
 
 def show(label: Any) -> str:
-    """A choice's label for people: a name, a number, or `type(field=value)` for a spec."""
+    """Format a choice's label: a name, a number, or `type(field=value)` for a spec."""
     if isinstance(label, str) and label.startswith("{"):
         try:
             label = json.loads(label)

@@ -95,11 +95,11 @@ def _split(rows: Sequence[Layer]) -> list[list[Layer]]:
 
 
 def _same(one: Sequence[Layer], other: Sequence[Layer]) -> bool:
-    def told(rows: Sequence[Layer]) -> list[Any]:
+    def without_paths(rows: Sequence[Layer]) -> list[Any]:
         start = len(rows[0].path)
         return [(row.path[start:], replace(row, path="")) for row in rows]
 
-    return told(one) == told(other)
+    return without_paths(one) == without_paths(other)
 
 
 class _Calls:

@@ -1,4 +1,4 @@
-"""What drawing one sample costs: calls of the network, those that guidance adds, and guidance's own network."""
+"""The cost of drawing one sample: network evaluations (NFE), those that guidance adds, and guidance's own network."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None) -> float | None:
-    """Gflops to draw one sample, in the convention of `gflops`: NFE · (calls under guidance · gflops + companion's).
+    """Return the Gflops to draw one sample: NFE · (calls under guidance · gflops + those of guidance's own network).
 
     None where the network's are not known. Means over the levels of the solver's own grid.
     """
     if gflops is None:
         return None
-    calls, beside = _of_guidance(candidate.guidance, candidate.solver, candidate.schedule, setting)
-    return candidate.solver.nfe() * (calls * gflops + beside)
+    calls, companion_gflops = _of_guidance(candidate.guidance, candidate.solver, candidate.schedule, setting)
+    return candidate.solver.nfe() * (calls * gflops + companion_gflops)
 
 
 @lru_cache(maxsize=1024)
 def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting: InputSpec) -> tuple[float, float]:
-    """Images that the network looks at for one evaluation, and the companion's multiply-accumulates, in 1e9."""
+    """Return the images that pass through the network for one evaluation under guidance, and the companion's Gflops."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    looked = 0
+    network_images = 0
 
     def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal looked
-        looked += len(x)
+        nonlocal network_images
+        network_images += len(x)
         return torch.zeros_like(x)
 
-    judged, macs = 0, 0.0
+    companion_images, macs = 0, 0.0
     network = None
     if isinstance(guidance, TrainedGuidance):
         with torch.random.fork_rng(devices=[]):  # its initial weights are nobody's
@@ -50,9 +50,9 @@ def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting
             network(torch.zeros(1, *setting.shape), torch.zeros(1))
         macs = counter.get_total_flops() / 2
 
-    def judge(seen: Tensor) -> Tensor:
-        nonlocal judged
-        judged += len(seen)
+    def companion(seen: Tensor) -> Tensor:
+        nonlocal companion_images
+        companion_images += len(seen)
         assert network is not None
         output: Tensor = network(seen, torch.zeros(len(seen)))
         return output
@@ -60,10 +60,10 @@ def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting
     labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
     points = solver.points(schedule)[:-1]
     for point in points:
-        level = Level(*(torch.tensor(held, dtype=torch.float64) for held in point))
+        level = Level(*(torch.tensor(value, dtype=torch.float64) for value in point))
         x = torch.zeros(1, *setting.shape)
         guidance.predict(predict, x, labels, setting.classes or 0, level)
         if network is not None:
-            guidance.shift(judge, Denoised(x, x), x, labels, level)
+            guidance.shift(companion, Denoised(x, x), x, labels, level)
     # The companion is asked for a gradient by its input, which costs about what its output does.
-    return looked / len(points), 2 * judged * macs / len(points) / 1e9
+    return network_images / len(points), 2 * companion_images * macs / len(points) / 1e9

@@ -1,4 +1,4 @@
-"""The conditional search space: what moves around a base, and which of it exists under which choices.
+"""The conditional search space: which choices a study varies, and which of them exist under which other choices.
 
 Dotted paths name every choice. A path exists only while the component that was chosen above it has
 that field, so the conditions of the space fall out of the tree. `ablate.candidates.vary` makes spaces.
@@ -28,7 +28,7 @@ Label = bool | int | float | str
 
 @dataclass(frozen=True)
 class Space:
-    """What moves around a base. `options` maps each label of a dimension back to its spec."""
+    """A conditional search space around a base. `options` maps each label of a dimension back to its spec."""
 
     base: Mapping[str, Any]
     root: type[Config]
@@ -39,7 +39,7 @@ class Space:
     admitted: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)  # labels that are proposed, not listed
 
     def apply(self, assignment: Assignment) -> dict[str, Any]:
-        """The base with the assignment's choices in their places.
+        """Return the base's spec with the assignment's choices put into it.
 
         A word that is none of the options may be the label of what stands there already, such as what a family's
         choice says below itself: that stays. Any other is put there, to be refused where it is composed.
@@ -52,15 +52,15 @@ class Space:
         return spec
 
     def present(self, assignment: Assignment, path: str) -> bool:
-        """Whether the path exists and is read under the choices made so far."""
+        """Return whether the path exists, and is active, under the choices made so far."""
         return find_field(self.root, self.apply(assignment), path.split("."), self.resolver) is not None
 
     def context(self, path: str) -> Assignment:
-        """The first choices above a dimension under which it exists; {} where the base has it."""
+        """Return the first parent choices of a dimension under which it exists; {} where the base has it."""
         return next((c for c in self.contexts(path) if self.present(c, path)), {})
 
     def contexts(self, path: str) -> Iterator[Assignment]:
-        """Choices that may bring a path about: none, then those above it, then those that it is read under."""
+        """Yield assignments under which a path may exist: the base, then its parents' choices, then its conditions."""
         yield from self._contexts(path, (path,))
 
     def _contexts(self, path: str, seen: tuple[str, ...]) -> Iterator[Assignment]:
@@ -81,7 +81,7 @@ class Space:
                     yield from ({**context, d.path: choice} for choice in d.choices)
 
     def complete(self, assignment: Assignment) -> Assignment:
-        """The assignment with every dimension that exists under its own choices, and with no other.
+        """Return the assignment with every dimension that is active under its own choices, and with no other.
 
         What it does not name stays as in the base, so two ways to say one candidate become one.
         """
@@ -94,45 +94,45 @@ class Space:
             if d.path in assignment:
                 chosen[d.path] = assignment[d.path]
             else:
-                chosen[d.path] = standing(replace(self, base=spec), d.path, info, self.options.get(d.path, {}))
+                chosen[d.path] = baseline_label(replace(self, base=spec), d.path, info, self.options.get(d.path, {}))
         return chosen
 
     def proposals(self, design: Design) -> list[Assignment] | None:
-        """A design's candidates, each complete and only once; None where its sampler finds them."""
+        """Return a design's candidates as complete assignments without duplicates; None where a sampler draws them."""
         proposed = design.proposals(self.dimensions)
         if proposed is None:
             return None
-        found: dict[str, Assignment] = {}
+        unique: dict[str, Assignment] = {}
         for assignment in map(self.complete, proposed):
-            found.setdefault(json.dumps(assignment, sort_keys=True), assignment)
-        return list(found.values())
+            unique.setdefault(json.dumps(assignment, sort_keys=True), assignment)
+        return list(unique.values())
 
     def everything(self, chosen: Assignment | None = None) -> Iterator[Assignment]:
-        """All complete assignments, one after the other; ends in OverflowError at the first range without steps."""
-        known = dict(chosen or {})
+        """Enumerate all complete assignments (the full grid). Raises OverflowError at the first range without steps."""
+        choices = dict(chosen or {})
         for d in self.dimensions:
-            if d.path in known or not self.present(known, d.path):
+            if d.path in choices or not self.present(choices, d.path):
                 continue
             for label in _labels(d):
-                yield from self.everything({**known, d.path: label})
+                yield from self.everything({**choices, d.path: label})
             return
-        yield known
+        yield choices
 
     def admitting(self, proposals: Sequence[Assignment]) -> Space:
-        """The space that also knows every proposed label that `vary` does not list.
+        """Return the space with every proposed label that `vary` does not list.
 
         Such are a base beside the listed choices, and what a component of another family has by itself. They stand
         in the tables and in the ledger, but no design makes a choice of them.
         """
-        found = {}
+        admitted = {}
         for d in self.dimensions:
             labels = dict.fromkeys(a[d.path] for a in proposals if d.path in a) if d.choices else {}
             listed = {(isinstance(label, bool), label) for label in d.choices}  # 1 is 1.0, and not True
-            found[d.path] = tuple(label for label in labels if (isinstance(label, bool), label) not in listed)
-        return replace(self, admitted={path: labels for path, labels in found.items() if labels})
+            admitted[d.path] = tuple(label for label in labels if (isinstance(label, bool), label) not in listed)
+        return replace(self, admitted={path: labels for path, labels in admitted.items() if labels})
 
     def labels(self, dimension: Dimension) -> list[Label]:
-        """The choices of a dimension, and what is admitted beside them; none of a range."""
+        """Return the choices of a dimension, and what is admitted beside them; [] for a range."""
         return [*dimension.choices, *self.admitted.get(dimension.path, ())]
 
     def suggest(self, trial: optuna.trial.Trial) -> Assignment:
@@ -154,7 +154,7 @@ class Space:
 
 
 def _labels(dimension: Dimension) -> Sequence[Label]:
-    """All that a dimension may be. Raises OverflowError where that has no end."""
+    """Return all values of a dimension. Raises OverflowError where they are a continuous range."""
     if dimension.choices:
         return dimension.choices
     assert dimension.low is not None and dimension.high is not None
@@ -168,7 +168,7 @@ def _labels(dimension: Dimension) -> Sequence[Label]:
 
 
 def label_of(option: Any) -> Label:
-    """How a choice is called in tables: its name, its value, or `name(field=value)`."""
+    """Return the label of a choice in tables: its name, its value, or `name(field=value)`."""
     if isinstance(option, Mapping):
         fields = ", ".join(f"{k}={label_of(v)}" for k, v in option.items() if k != "type")
         named = str(option.get("type", ""))
@@ -179,7 +179,7 @@ def label_of(option: Any) -> Label:
 
 
 def labels_of(options: Sequence[Any], base: Any = None) -> dict[Label, Any]:
-    """Each choice under a label that tells it from the others: what all of one name share is not said again.
+    """Return the choices by unique labels; fields that all choices of one name share are left out of the label.
 
     base: what stands in the base, which is told apart too.
     """
@@ -195,30 +195,30 @@ def labels_of(options: Sequence[Any], base: Any = None) -> dict[Label, Any]:
     return short
 
 
-def standing(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:
-    """What the base has at this path, under the label of the choice that says the same.
+def baseline_label(space: Space, path: str, info: FieldInfo, labels: Mapping[Label, Any]) -> Label:
+    """Return the label of the baseline's value at this path: that of the choice that is equal to it, if there is one.
 
     A bare name stands for the base's own component of that name, whatever fields the base gives it.
     """
-    held = get(space.base, path.split("."))
+    spec = get(space.base, path.split("."))
     kind = slot_kind(info)
     if kind is None:
-        return label_of(info.get_default(call_default_factory=True) if held is None else held)
-    if held is None:
-        held = default_name(info, space.resolver)
-    if held is None:
+        return label_of(info.get_default(call_default_factory=True) if spec is None else spec)
+    if spec is None:
+        spec = default_name(info, space.resolver)
+    if spec is None:
         return label_of(None)
-    if isinstance(held, str) and (bare := held.rpartition(":")[2]) in space.resolver.names(kind.kind):
-        held = bare  # a default is known by its distribution too, which nobody wrote
-    named = held if isinstance(held, str) else held.get("type", default_name(info, space.resolver))
+    if isinstance(spec, str) and (bare := spec.rpartition(":")[2]) in space.resolver.names(kind.kind):
+        spec = bare  # a default is known by its distribution too, which nobody wrote
+    named = spec if isinstance(spec, str) else spec.get("type", default_name(info, space.resolver))
     for name in (named, str(named).rpartition(":")[2]):
         if name in labels and isinstance(labels[name], str):
             return str(name)
     try:
-        digest = create(kind, held, space.resolver).digest()
+        digest = create(kind, spec, space.resolver).digest()
         for label, option in labels.items():
             if create(kind, option, space.resolver).digest() == digest:
                 return label
     except SpecError:
         pass  # the base or a choice is wrong, which is told where it is composed
-    return label_of(held)
+    return label_of(spec)

@@ -1,4 +1,4 @@
-"""A trial: one candidate, one seed, one budget. Its identity, and the job that a worker is given."""
+"""A trial (one candidate, one seed, one budget): its budget, its evaluation, its identity and the worker's job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by
 
 
 class Budget(Config):
-    """How long a candidate trains; exactly one of the four is given."""
+    """The training budget of a candidate, in exactly one of four units."""
 
     images: Annotated[int | None, Field(ge=1, le=MOST_IMAGES)] = None
     steps: Annotated[int | None, Field(ge=1, le=10**9)] = None
@@ -40,37 +40,39 @@ class Budget(Config):
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {said})")
+        units = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(units) != 1:
+            named = " and ".join(units) or "none"
+            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {named})")
         return self
 
     def active(self) -> dict[str, Any]:
-        """Only what was given: an unused unit is no part of the identity."""
+        """Return the fields that are part of the identity: the one unit that was given."""
         return {key: value for key, value in super().active().items() if value is not None}
 
     def images_for(self, batch: int, gflops: float) -> int | None:
-        """Images to train on, in whole steps; None where time decides.
+        """Return the number of images to train on, in whole steps; None where the budget is a time.
 
         Raises InputError where steps or Gflops come to more images than anyone can train on.
         """
         if self.images is not None:
             return batch * math.ceil(self.images / batch)
         if self.steps is not None:
-            found: float = self.steps * batch
+            images: float = self.steps * batch
         elif self.train_gflops is not None:
-            found = math.inf if gflops <= 0 else self.train_gflops / (3 * gflops)
+            images = math.inf if gflops <= 0 else self.train_gflops / (3 * gflops)
         else:
             return None
-        if found > MOST_IMAGES:
-            of = f"{batch} images a step" if self.steps is not None else f"a network of {gflops:g} Gflops"
-            raise InputError(f"budget: comes to {found:.3g} images with {of}; at most {MOST_IMAGES:,} are trained on")
-        return batch * max(1, round(found / batch))
+        if images > MOST_IMAGES:
+            what = f"{batch} images a step" if self.steps is not None else f"a network of {gflops:g} Gflops"
+            raise InputError(
+                f"budget: comes to {images:.3g} images with {what}; at most {MOST_IMAGES:,} are trained on"
+            )
+        return batch * max(1, round(images / batch))
 
 
 class Evaluation(Config):
-    """What is measured at the end of a trial."""
+    """The evaluation at the end of a trial: metrics, samples, reference set."""
 
     metrics: tuple[Metric, ...] = ()
     samples: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
@@ -92,13 +94,13 @@ class Evaluation(Config):
         return self
 
     def active(self) -> dict[str, Any]:
-        """What decides a value; an autoencoder that does not decode is no part of it."""
-        found = super().active()
+        """Return the fields that are part of the identity; an autoencoder that does not decode is none."""
+        fields = super().active()
         if self.autoencoder is None or "decoder" not in self.autoencoder.provides():
-            del found["autoencoder"]
+            del fields["autoencoder"]
         if self.reference == "all":  # as it was before there was a choice
-            del found["reference"]
-        return found
+            del fields["reference"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,16 @@ class TrialSettings:
     probes: tuple[Probe, ...] = ()  # what looks on; it decides nothing
 
     def digest(self, candidate: Candidate) -> str:
-        """config_hash: SHA-256 over everything that decides a result, but the seed."""
+        """Return the config_hash: SHA-256 over everything that decides a result, except the seed."""
         decides = [candidate, self.data, self.budget, self.evaluation]
         return digest([part.active() for part in decides])
 
     def cost(self, candidate: Candidate) -> Cost:
-        """Parameters, macs and Gflops of the candidate's backbone on these data."""
+        """Count the parameters, multiply-accumulates and Gflops of the candidate's backbone on these data."""
         return cost_of(candidate.backbone, self.setting)
 
     def size(self, candidate: Candidate) -> dict[str, Any]:
-        """{path: value} of what was moved to match the candidate's cost; {} where nothing was."""
+        """Return {path: value} of the size that was adjusted to match the cost of the others; {} without matching."""
         return {self.matched: get(candidate.spec(), self.matched.split("."))} if self.matched else {}
 
     def jobs(
@@ -135,7 +137,7 @@ class TrialSettings:
         cost: Cost | None,
         first_seed: int = 0,
     ) -> list[dict[str, Any]]:
-        """For each of so many seeds, from `first_seed` on, the JSON that a worker needs to run the trial.
+        """Return a candidate's jobs, one a seed from `first_seed` on: the JSON that a worker needs to run the trial.
 
         The trial's folder keeps it as `job.json`.
         """
@@ -164,7 +166,7 @@ class TrialSettings:
 
 
 def trial_id(config_hash: str, seed: int) -> str:
-    """The name of a trial's folder: it follows from what the trial is, not from when it ran."""
+    """Return the name of a trial's folder, made of its config_hash and seed."""
     return f"{config_hash[:12]}-s{seed}"
 
 
@@ -179,7 +181,7 @@ RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training lo
 
 @dataclass(frozen=True)
 class Objective:
-    """A number by which candidates are judged: a metric's column, what a trial costs, or a probe's summary."""
+    """An objective that candidates are compared by: a metric's column, a cost of the trial, or a probe's summary."""
 
     name: str  # as the study says it
     column: str  # `kid_<features>`, a key of a trial's record such as `gflops`, or a probe's name
@@ -187,25 +189,25 @@ class Objective:
     otherwise: str | None = None  # the metric's column where the reference has too few pictures for that name
 
     def value(self, record: Mapping[str, Any]) -> float | None:
-        """The value in a trial's record; None where it was not measured, or is not finite."""
+        """Return the objective's value in a trial's record; None where it was not measured, or is not finite."""
         if self.column in record:
-            found = record[self.column]
-            return None if found is None else float(found)
+            number = record[self.column]
+            return None if number is None else float(number)
         for row in record.get("metrics", ()):  # the first average is the one that counts
             if row["metric"] in (self.column, self.otherwise):
                 return None if row["value"] is None else float(row["value"])
-        found = record.get("probes", {}).get(self.column)
-        return None if found is None else float(found)
+        number = record.get("probes", {}).get(self.column)
+        return None if number is None else float(number)
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a candidate has to keep to, to be on the front: a bound on the mean over its seeds."""
+    """A constraint for the Pareto front: bounds on an objective's mean over a candidate's seeds."""
 
     of: Objective
     at_most: float = math.inf
     at_least: float = -math.inf
 
     def excess(self, value: float) -> float:
-        """How far a value lies beyond the bounds; 0 or less within them."""
+        """Return the constraint violation of a value: how far it lies beyond the bounds; 0 or less within them."""
         return max(value - self.at_most, self.at_least - value)

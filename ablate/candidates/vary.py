@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ablate.candidates.space import Label, Space, labels_of, standing
+from ablate.candidates.space import Label, Space, baseline_label, labels_of
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.design import Assignment, Dimension
 from ablate.spec.component import Choice, Config, Range, Resolver, default_name, slot_kind
@@ -22,7 +22,7 @@ Admit = Callable[[Mapping[str, Any]], str | None]  # a whole spec -> why it cann
 def make_space(
     root: type[Config], base: Mapping[str, Any], vary: Mapping[str, Any], resolver: Resolver, admit: Admit
 ) -> Space:
-    """The space of a study. `admit` filters the choices of `all` to those that work in the base.
+    """Build a study's conditional search space. `admit` filters the choices of `all` to those that work in the base.
 
     What a path depends on comes before it. Raises SpecError, with paths below `vary`, for what does
     not exist or cannot vary.
@@ -51,7 +51,7 @@ def make_space(
 
 
 def _ready(space: Space, path: str, waiting: list[str]) -> bool:
-    """Whether nothing that still waits decides if the path exists."""
+    """Return whether all dimensions that the path depends on are in the space already."""
     steps = path.split(".")
     for context in space.contexts(path):
         spec = space.apply(context)
@@ -61,7 +61,7 @@ def _ready(space: Space, path: str, waiting: list[str]) -> bool:
 
 
 def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
-    """The field at a path of the base, or under the first choices that bring such a field about."""
+    """Return the field at a path of the base, or under the first choices under which there is one."""
     steps = path.split(".")
     for context in space.contexts(path):
         info = find_field(space.root, space.apply(context), steps, space.resolver)
@@ -73,7 +73,7 @@ def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
 def _dimension(
     space: Space, path: str, wanted: Any, info: FieldInfo, context: Assignment, admit: Admit
 ) -> tuple[Dimension, Mapping[Label, Any], Mapping[str, str]]:
-    """The dimension, what its labels stand for, and what `all` leaves out of it: {name: why}."""
+    """Return the dimension, the spec of each label, and what `all` leaves out: {name: why}."""
     kind = slot_kind(info)
     left: Mapping[str, str] = {}
     if wanted == "all" and kind is not None:
@@ -83,26 +83,25 @@ def _dimension(
     if isinstance(wanted, Mapping) and "type" not in wanted:
         ranged = _ranged(path, wanted, info)
         present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
-        return replace(ranged, baseline=standing(space, path, info, {}) if present else None), {}, left
+        return replace(ranged, baseline=baseline_label(space, path, info, {}) if present else None), {}, left
     if not isinstance(wanted, list | tuple) or not wanted:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
-    stands = get(space.base, path.split("."))
-    labels = labels_of(wanted, default_name(info, space.resolver) if stands is None and kind is not None else stands)
+    own = get(space.base, path.split("."))
+    labels = labels_of(wanted, default_name(info, space.resolver) if own is None and kind is not None else own)
     if len(labels) < len(wanted):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
         return Dimension(path, tuple(labels)), labels, left
-    held = get(space.base, path.split("."))
-    baseline = standing(space, path, info, labels)
+    baseline = baseline_label(space, path, info, labels)
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
-    options = labels if held is None else {**labels, baseline: held}
+    options = labels if own is None else {**labels, baseline: own}
     return Dimension(path, tuple(labels), baseline=baseline), options, left
 
 
 def _admitted(
     space: Space, path: str, kind: str, context: Assignment, admit: Admit
 ) -> tuple[list[str], dict[str, str]]:
-    """Every component of the kind that the base, or some choice above, with it in this place does not refuse.
+    """Return the components of the kind that work at this path in the base, or under some choice above.
 
     And the others, each with the first reason.
     """

@@ -212,7 +212,7 @@ class Screen(View):
             for i, objective in enumerate(self.objectives):
                 columns.append(Column(objective.name, tuple(number(row.values[i]) for row in rows), right=True))
             columns.append(Column("seeds", tuple(str(row.seeds) for row in rows), right=True))
-            lines = [line.told for line in layout(columns, self.console.width)]
+            lines = [line.text for line in layout(columns, self.console.width)]
             if len(lines) <= height or count == 1:
                 return lines
         return []

@@ -11,7 +11,7 @@ from ablate.cli.options import Device, Json, PluginFiles
 
 if TYPE_CHECKING:
     from ablate.discovery.catalog import Catalog
-    from ablate.evaluation.compare import Seen
+    from ablate.evaluation.compare import PictureSet
     from ablate.kinds.metric import Metric
 
 USUAL = ("fd", "kid")
@@ -103,7 +103,7 @@ def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Cat
     return made
 
 
-def _tell(real: Seen, generated: Seen, rows: list[dict[str, Any]]) -> None:
+def _tell(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) -> None:
     from ablate.cli.terminal import say, table
 
     cells = [

@@ -77,7 +77,7 @@ def _lines(results: Results, width: int | None = None) -> Iterator[str]:
     ]
     heads = ("component", "version", "hash", "since (UTC)")
     columns = [Column(head, tuple(row[i] for row in rows), name=i == 0) for i, head in enumerate(heads)]
-    yield from (f"  {line.told}".rstrip() for line in layout(columns, None if width is None else width - 2, rule=False))
+    yield from (f"  {line.text}".rstrip() for line in layout(columns, None if width is None else width - 2, rule=False))
     places: dict[str, list[str]] = {}
     for name, place in of["kept"].items():
         if not Path(name).is_relative_to(results.path.absolute()):
@@ -90,7 +90,7 @@ def _lines(results: Results, width: int | None = None) -> Iterator[str]:
 
 
 def _launch(launch: Mapping[str, Any], width: int) -> Iterator[str]:
-    where, command, versions = launches.told(launch)
+    where, command, versions = launches.format_launch(launch)
     yield from textwrap.wrap(where, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     yield from textwrap.wrap(
         command,

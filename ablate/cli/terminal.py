@@ -59,7 +59,7 @@ def table(
     if title:
         print(text.label(title))
     for line in layout(flat, None, rule=False):
-        print(line.told)
+        print(line.text)
 
 
 def emit_json(data: Any) -> None:

@@ -1,1 +1,1 @@
-"""Sampling, metrics, and what a solver alone does to samples."""
+"""Evaluation of trained networks: sampling, metrics of quality, discretisation error of solvers."""

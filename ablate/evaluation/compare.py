@@ -1,4 +1,4 @@
-"""Two sets of pictures, measured against each other: what a trial's metrics do, without a trial."""
+"""Comparison of two sets of pictures by metrics such as FID and KID, without a trial (`ablate metrics`)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _BATCH = 250
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A set of pictures that was read from beginning to end, and is sound."""
+class PictureSet:
+    """The facts of a set of pictures that was read completely and is undamaged."""
 
     path: str
     count: int  # without what was left out
@@ -35,8 +35,8 @@ class Seen:
     skipped: int
 
     @classmethod
-    def of(cls, pictures: Pictures) -> Seen:
-        """Read all of them. Raises InputError for what cannot be read, or is mixed."""
+    def of(cls, pictures: Pictures) -> PictureSet:
+        """Read all pictures of a set. Raises InputError for what cannot be read, or is mixed."""
         hashes: list[bytes] = []
         for images, _ in pictures.batches(_BATCH):
             shape = images.shape[1:]
@@ -49,29 +49,29 @@ class Seen:
 
 def compare(
     real: Pictures, generated: Pictures, metrics: Sequence[Metric], cache: Path, device: torch.device
-) -> tuple[Seen, Seen, list[dict[str, Any]]]:
-    """Both sets, and a row for each value with its identity, as a trial's record has them.
+) -> tuple[PictureSet, PictureSet, list[dict[str, Any]]]:
+    """Compute the metrics; return the facts of both sets, and a row for each value as a trial's record has them.
 
     All pictures are read once before anything is fetched, computed or kept; then again, in batches:
     no set has to fit into memory. Raises InputError for sets that are not alike, for fewer pictures
     than a metric needs, and for metrics that cannot look at such pictures.
     """
-    known, made = Seen.of(real), Seen.of(generated)
-    if known.shape != made.shape:
-        told = " and ".join(f"{one.path} {_size(one.shape)}" for one in (known, made))
-        raise InputError(f"the sets are not alike: {told}; bring both to one size and colour (--size, --colour)")
+    real_set, generated_set = PictureSet.of(real), PictureSet.of(generated)
+    if real_set.shape != generated_set.shape:
+        shapes = " and ".join(f"{pictures.path} {_size(pictures.shape)}" for pictures in (real_set, generated_set))
+        raise InputError(f"the sets are not alike: {shapes}; bring both to one size and colour (--size, --colour)")
     for metric in metrics:
-        _suits(metric, known, made)
-    channels, height, width = known.shape
-    reference = cast("NDArray[np.uint8]", _InOrder(real, known))
+        _suits(metric, real_set, generated_set)
+    channels, height, width = real_set.shape
+    reference = cast("NDArray[np.uint8]", _InOrder(real, real_set))
     nothing = np.empty((0, channels, height, width), dtype=np.uint8)
-    judge = MetricEvaluator(metrics, Dataset(nothing, None, reference, None, None, known.hash), cache, device)
+    evaluator = MetricEvaluator(metrics, Dataset(nothing, None, reference, None, None, real_set.hash), cache, device)
     for images, _ in generated.batches(_BATCH):
-        judge.see(torch.from_numpy(images).to(device))
-    return known, made, list(judge.values(made.count))
+        evaluator.see(torch.from_numpy(images).to(device))
+    return real_set, generated_set, list(evaluator.values(generated_set.count))
 
 
-def _suits(metric: Metric, real: Seen, generated: Seen) -> None:
+def _suits(metric: Metric, real: PictureSet, generated: PictureSet) -> None:
     """Raise InputError where a metric cannot measure these sets."""
     few = metric.too_few(generated.count)
     if few is not None:
@@ -87,9 +87,9 @@ def _suits(metric: Metric, real: Seen, generated: Seen) -> None:
 
 
 class _InOrder:
-    """Pictures as an array of which slices are taken from the first to the last: all that a judge asks of it."""
+    """Pictures as an array that is read in consecutive slices, as `MetricEvaluator` does, without loading all of it."""
 
-    def __init__(self, pictures: Pictures, seen: Seen) -> None:
+    def __init__(self, pictures: Pictures, seen: PictureSet) -> None:
         self._pictures = pictures
         self._count = seen.count
         self._batches: Iterator[NDArray[np.uint8]] = iter(())

@@ -1,4 +1,4 @@
-"""From what a network draws to pixels: shift and scale undone, then the autoencoder's decoder, in fp32."""
+"""Decoding of latents to pixels: normalisation undone, then the autoencoder's decoder, in fp32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ablate.spec.component import InputSpec
 
 
 def decoder(autoencoder: Autoencoder | None, encoding: Encoding | None, device: torch.device) -> Decoder:
-    """What maps x (B, C, H, W), as the network draws it, to images about [-1, 1].
+    """Return the function that decodes samples x (B, C, H, W) of the network to images about [-1, 1].
 
     With an encoding x = (z − shift)·scale, and z is what the autoencoder decodes. The dtype of x is
     left behind: a decoder in half precision overflows.
@@ -29,12 +29,12 @@ def decoder(autoencoder: Autoencoder | None, encoding: Encoding | None, device: 
     return images
 
 
-def seen(autoencoder: Autoencoder | None, setting: InputSpec) -> InputSpec:
-    """The setting of the images that are measured, where the network's is `setting`."""
+def measured_spec(autoencoder: Autoencoder | None, setting: InputSpec) -> InputSpec:
+    """Return the input spec of the images that are measured, where the network's is `setting`."""
     return setting if autoencoder is None else autoencoder.pixels(setting)
 
 
 @lru_cache(maxsize=2)
 def _built(autoencoder: Autoencoder, device: torch.device) -> Decoder:
-    """The decoder, loaded once a process."""
+    """Load the decoder, once a process."""
     return autoencoder.build(device)

@@ -1,4 +1,4 @@
-"""The classes that samples are drawn for: in the shares that the training images have them."""
+"""The class labels of samples: distributed as those of the training images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 
 def shares(labels: NDArray[np.int64] | None, classes: int) -> NDArray[np.int64]:
-    """How many training images each class has, (classes,); one each where images are not labelled."""
+    """Count the training images of each class, (classes,); one each where images are not labelled."""
     return np.ones(classes, np.int64) if labels is None else np.bincount(labels, minlength=classes)[:classes]
 
 
 def sample_labels(counts: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
-    """A label for each sample, (samples,): each class within one sample of its share, classes without images never.
+    """Return the labels of the samples, (samples,): each class within one sample of its share, 0 without images.
 
     counts: (classes,) training images of each class. Fewer samples than classes are spread evenly over the
     distribution. Classes take turns, in order, so that any first part of the samples is spread as well.

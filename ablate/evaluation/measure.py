@@ -1,4 +1,4 @@
-"""Measuring: sample with the averaged weights, look at the images, compare with the reference."""
+"""Evaluation of a trained network: draw samples with the averaged weights (EMA), and compute the metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.trial import Evaluation
-from ablate.evaluation.decoding import decoder, seen
+from ablate.evaluation.decoding import decoder, measured_spec
 from ablate.evaluation.labels import sample_labels, shares
 from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.solver_bias import DEVIATION, deviation_error
@@ -28,16 +28,16 @@ QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurem
 
 
 class NotFiniteError(ArithmeticError):
-    """Samples that hold NaN or infinity: the candidate diverged, though its loss did not tell."""
+    """Samples hold NaN or infinity: the candidate diverged, though its loss was finite."""
 
 
 def quantise(x: Tensor) -> Tensor:
-    """[-1, 1] to uint8, once, before anything looks at it: floor(x·127.5 + 128), clipped."""
+    """Quantise images from [-1, 1] to uint8: floor(x·127.5 + 128), clipped."""
     return (x * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
 class Sampler:
-    """RandomStreams images from a network. Latents and labels are paired over the candidates of a seed.
+    """Draws samples from a network, with common random numbers: initial noise and labels are those of the seed.
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
     latents: what the network draws are latents, which `decode` makes pixels.
@@ -69,7 +69,7 @@ class Sampler:
     def batches(
         self, network: nn.Module, weights: Mapping[str, Tensor], samples: int, batch: int, pause: Pause = go_on
     ) -> Iterator[tuple[Tensor, int]]:
-        """Images (B, C, H, W) uint8 and the calls of the denoiser that they took, until `samples` are there.
+        """Yield batches of samples (B, C, H, W) uint8, and the network evaluations (NFE) that each took.
 
         Raises NotFiniteError where an image is not finite.
         """
@@ -116,7 +116,7 @@ def measure(
     pause: Pause = go_on,
     companion: nn.Module | None = None,
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
-    """Rows of the metrics table, one an average and metric, and the first samples of the first average.
+    """Sample and compute all metrics; return rows of the metrics table, and samples of the first average as previews.
 
     `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
     that has trained one.
@@ -127,20 +127,20 @@ def measure(
     sampler = Sampler(
         candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
     )
-    judge = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
+    evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
     error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
     samples = evaluation.samples if evaluation.metrics else evaluation.previews
     for label, weights in averages.items():
-        judge.begin()
+        evaluator.begin()
         nfe = 0
         for pixels, calls in sampler.batches(network, weights, samples, evaluation.batch, pause):
             nfe = calls
-            judge.see(pixels)
+            evaluator.see(pixels)
             if not rows and sum(map(len, previews)) < evaluation.previews:
                 previews.append(pixels.cpu().numpy())
-        taken = {
+        identity = {
             "images": images,
             "ema": label,
             "solver": sampler.solver.name,
@@ -150,14 +150,14 @@ def measure(
             "guidance": candidate.guidance.describe(),
             "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
         }
-        rows += [{**taken, **value} for value in judge.values(samples)]
+        rows += [{**identity, **value} for value in evaluator.values(samples)]
     if not previews:
-        return rows, np.zeros((0, *seen(autoencoder, setting).shape), np.uint8)
+        return rows, np.zeros((0, *measured_spec(autoencoder, setting).shape), np.uint8)
     return rows, np.concatenate(previews)[: evaluation.previews]
 
 
 def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, latents: bool) -> float | None:
-    """By how much the solver alone puts the deviation of Gaussian samples off (relative); None where it is not known.
+    """Return the solver's own relative error of the standard deviation of Gaussian samples; None where not known.
 
     Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
     """

@@ -1,4 +1,4 @@
-"""A judge looks at images through the features of every metric, and compares them with a reference."""
+"""Computation of metrics: features of generated images, compared with cached features of the reference images."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _BATCH = 250  # reference images that are looked at at a time
 
 
 def go_on() -> None:
-    """The pause of one who is never stopped."""
+    """Do nothing: the `pause` of a caller that is never stopped."""
 
 
 class MetricEvaluator:
-    """Measures as many sets of images as one likes: `begin`, `see` (in batches), `values`.
+    """Computes metrics of any number of sets of images, one after the other: `begin`, `see` (in batches), `values`.
 
     reference: which of the reference images they are compared with, a key of `PARTS`.
     """
@@ -60,24 +60,24 @@ class MetricEvaluator:
         }
 
     def see(self, images: Tensor) -> None:
-        """Some more generated images, uint8 (B, C, H, W)."""
+        """Extract the features of a batch of generated images, uint8 (B, C, H, W)."""
         for key, look in self._looks.items():
-            found = {head: vectors.double().cpu().numpy() for head, vectors in look(images).items()}
+            features_of = {head: vectors.double().cpu().numpy() for head, vectors in look(images).items()}
             for (features, head, _), collector in self._seen.items():
                 if features == key:
-                    collector.add(found[head])
+                    collector.add(features_of[head])
 
     def values(self, samples: int) -> Iterator[dict[str, Any]]:
-        """For each value of each metric what identifies it, and what it is; `samples` images have been seen."""
+        """Compute the metrics of the `samples` images seen; yield each value with what identifies it."""
         dataset = self._place[0]
         for metric in self._metrics:
             key = _key(metric)
             features = self._ready[key]
             reference = self._reference(metric)
             generated = self._seen[key, metric.head, metric.collects].collected()
-            found = metric.compute(generated, reference)
+            result = metric.compute(generated, reference)
             for name, column in metric.columns(samples, len(reference)).items():
-                measured = found[name] if isinstance(found, Mapping) else found
+                measured = result[name] if isinstance(result, Mapping) else result
                 yield {
                     "metric": column,
                     "features": features.name,
@@ -90,18 +90,18 @@ class MetricEvaluator:
                 }
 
     def _reference(self, metric: Metric) -> NDArray[np.floating[Any]]:
-        """The features of the reference; none for a metric that does not look at them."""
+        """Return the features of the reference images; empty for a metric without a reference."""
         if not metric.uses_reference:
             return np.empty((0, 0))
         heads = _heads(m for m in self._metrics if m.uses_reference)[_key(metric)]
-        found = reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
-        return found[PARTS[self._part]]
+        table = reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+        return table[PARTS[self._part]]
 
 
 def prepare_references(
     metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
 ) -> None:
-    """Make once what every judge of these metrics needs: weights, and the features of the reference."""
+    """Compute and cache what all evaluations share: the feature extractors' weights, the features of the reference."""
     wanted = _heads(metric for metric in metrics if metric.uses_reference)
     for metric in metrics:
         features = prepared(metric.features, dataset, cache, device, pause)
@@ -110,11 +110,11 @@ def prepare_references(
 
 
 def _heads(metrics: Iterable[Metric]) -> dict[str, set[str]]:
-    """The heads that are looked at, by the features that have them."""
-    found: dict[str, set[str]] = {}
+    """Return the heads of each feature extractor that metrics use."""
+    heads: dict[str, set[str]] = {}
     for metric in metrics:
-        found.setdefault(_key(metric), set()).add(metric.head)
-    return found
+        heads.setdefault(_key(metric), set()).add(metric.head)
+    return heads
 
 
 def _key(metric: Metric) -> str:
@@ -125,7 +125,7 @@ _prepared: dict[tuple[str, str, str], Features] = {}
 
 
 def prepared(features: Features, dataset: Dataset, cache: Path, device: torch.device, pause: Pause) -> Features:
-    """The features, ready to be built; once a process."""
+    """Prepare a feature extractor (fetch its weights), once a process."""
     key = (digest(features.spec()), dataset.hash, str(cache))
     if key not in _prepared:
         _prepared[key] = features.prepare(dataset, cache, device, pause)
@@ -134,7 +134,7 @@ def prepared(features: Features, dataset: Dataset, cache: Path, device: torch.de
 
 @lru_cache(maxsize=8)
 def _extractor(features: Features, device: torch.device, heads: frozenset[str]) -> HeadsExtractor:
-    """The features' network, loaded once a process."""
+    """Load the feature extractor's network, once a process."""
     return features.build_heads(device, heads)
 
 
@@ -149,7 +149,7 @@ def reference_features(
     device: torch.device,
     pause: Pause = go_on,
 ) -> dict[str, NDArray[np.floating[Any]]]:
-    """{head: (M, D)} of the reference images, in the precision in which they were computed.
+    """Return the features {head: (M, D)} of the reference images, in the precision in which they were computed.
 
     They are kept on disk under the hashes of features and data, and mapped into memory from there; what
     was cut short or changed since it was written is computed anew.
@@ -170,12 +170,12 @@ def reference_features(
 
 
 def _sum_of(file: Path) -> Path:
-    """Where the digest of a kept file stands."""
+    """Return the file that holds the checksum of a cached file."""
     return file.with_suffix(".sum")
 
 
 def _whole(file: Path) -> bool:
-    """Whether a kept file is there as it was written."""
+    """Return whether a cached file is there and undamaged."""
     try:
         return _sum_of(file).read_text() == content_digest(file)
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""How much a set of samples is still noise: a number between that of the data and that of white noise."""
+"""Detection of samples that are still noise: their roughness between that of the data and that of white noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DISTINCT = 0.6  # of NOISE: data that are rougher than this themselves are not t
 
 
 def roughness(images: NDArray[np.uint8]) -> float:
-    """Mean absolute difference of neighbouring pixels / the pixels' deviation; (N, C, H, W) uint8. 0 where all are one.
+    """Compute the mean absolute difference of neighbouring pixels / their deviation; (N, C, H, W) uint8.
 
     White noise has 1.128 whatever its strength, a smooth picture next to 0.
     """
@@ -27,7 +27,7 @@ def roughness(images: NDArray[np.uint8]) -> float:
 
 
 def noise(samples: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float | None:
-    """0: as smooth as the data, 1: white noise; below 0 where smoother than the data.
+    """Return how noisy samples are; 0: as smooth as the data, 1: white noise; below 0 where smoother.
 
     None where there is nothing to compare, or the data themselves are nearly as rough as noise.
     """

@@ -1,4 +1,4 @@
-"""Pictures of samples."""
+"""Previews: a grid of samples as one picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int | None = None, scale: int | None = None) -> Image.Image:
-    """Images (N, C, H, W), C = 1 or 3 (of more channels the first three), in rows, each pixel `scale` wide."""
+    """Arrange images (N, C, H, W) in a grid, each pixel `scale` wide; of more than three channels the first three."""
     count, channels, height, width = images.shape
     columns = columns or min(count, max(1, 10 if count % 10 == 0 else math.ceil(math.sqrt(count))))
     rows = math.ceil(count / columns)

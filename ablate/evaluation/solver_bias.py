@@ -1,4 +1,4 @@
-"""What a solver alone does to samples: the deviation of Gaussian data that it draws with the exact denoiser.
+"""The discretisation error of a solver: the standard deviation of Gaussian samples drawn with the exact denoiser.
 
 For x0 ~ N(0, s²) the best denoiser is known, E[x0 | x] = α·s²·x/V with V = α²·s² + σ². A perfect
 network would give it, so whatever the samples' deviation is off by is the solver's own: its steps,
@@ -27,7 +27,7 @@ _DRAWS = (torch.randn, torch.randn_like, Tensor.normal_)
 
 @lru_cache(maxsize=4096)
 def deviation_error(solver: Solver, schedule: Schedule, deviation: float = DEVIATION) -> float | None:
-    """Relative error of the samples' standard deviation: 0.1 where they are 10 % too wide; exact, in float64.
+    """Compute the relative error of the samples' standard deviation, exactly: 0.1 where it is 10 % too large.
 
     `clip` is off: a Gaussian has no range to be kept in. None where the error is not the solver's
     alone: it takes each step's variance from the network, or is not linear in x; nor for more than

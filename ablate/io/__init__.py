@@ -1,1 +1,1 @@
-"""Files, weights, and text in the formats that it goes into."""
+"""Files: atomic writes, locks, checksums, downloads of weights; text and tables escaped for their formats."""

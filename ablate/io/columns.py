@@ -1,4 +1,4 @@
-"""A table in a given width: names are shortened and columns folded, and no number is ever cut or left out.
+"""Layout of a text table in a given width: names are shortened and columns folded, numbers never cut or left out.
 
 In this order, as far as needed: columns that say the same in every row go into a line below; heads are broken at their
 underscores and running text at its words; names lose their middle; what still does not fit stands in a further block
@@ -33,21 +33,21 @@ class Column:
 
     @property
     def width(self) -> int:
-        """What it takes uncut."""
+        """Return the width of the column uncut."""
         return max(map(_length, (self.head, *self.cells)))
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of the table: a `head`, a `rule`, a `row` with its number, a `note` or a `blank`."""
 
     kind: str
-    told: str
+    text: str
     row: int = -1
 
 
-def layout(columns: Sequence[Column], width: int | None, rule: bool = True) -> list[Line]:
-    """The table's lines, none wider than `width` unless one name and one number alone already are.
+def layout(columns: Sequence[Column], width: int | None, rule: bool = True) -> list[TableLine]:
+    """Lay out the lines of a table, none wider than `width` unless one name and one number alone already are.
 
     width: in cells of a terminal; None where lines may have any length.
     """
@@ -56,12 +56,12 @@ def layout(columns: Sequence[Column], width: int | None, rule: bool = True) -> l
     if width is not None and _needs(columns) > width:
         columns, notes = _constant(columns)
     blocks = [list(columns)] if width is None else _blocks(columns, width)
-    lines: list[Line] = []
+    lines: list[TableLine] = []
     for block in blocks:
-        lines += [Line("blank", "")] if lines else []
+        lines += [TableLine("blank", "")] if lines else []
         lines += _drawn(block, width, rule)
     said = [part for note in notes for part in _wrapped(note, width or len(note))]
-    return [*lines, *(Line("note", part.replace(_WHOLE, " ")) for part in said)]
+    return [*lines, *(TableLine("note", part.replace(_WHOLE, " ")) for part in said)]
 
 
 def _fit(column: Column) -> Column:
@@ -74,7 +74,7 @@ def _needs(columns: Sequence[Column]) -> int:
 
 
 def _constant(columns: Sequence[Column]) -> tuple[list[Column], list[str]]:
-    """The columns that tell rows apart, and what the others say of every row."""
+    """Split off the constant columns: return the others, and a note of the constant ones."""
     rows = len(columns[0].cells)
     same = [c for c in columns[1:] if rows > 1 and len(set(c.cells)) == 1 and not c.wrap]
     said = [f"{c.head} {c.cells[0].strip()}".replace(" ", _WHOLE) for c in same if c.cells[0].strip()]
@@ -82,7 +82,7 @@ def _constant(columns: Sequence[Column]) -> tuple[list[Column], list[str]]:
 
 
 def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """The columns in as few blocks as there need to be."""
+    """Split the columns into as few blocks as fit the width."""
     first, rest = columns[0], list(columns[1:])
     beside = max((_least(column, width, width) for column in rest if not column.wrap), default=0)
     most = max(width - GAP - beside, 8)  # of a name, so that any one number stands beside it
@@ -102,7 +102,7 @@ def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
 
 
 def _least(column: Column, width: int, most: int) -> int:
-    """The fewest cells that a column can do with; a name with no more than `most`."""
+    """Return the minimum width of a column; of names at most `most`."""
     if column.name:
         least = min(column.width, max(NAME, _length(column.head)), most)
         while least < column.width and least < min(width // 2, most) and _collide(column, least):
@@ -114,12 +114,12 @@ def _least(column: Column, width: int, most: int) -> int:
 
 
 def _collide(column: Column, width: int) -> bool:
-    """Whether two different names would read the same."""
+    """Return whether two different names would read the same."""
     return len({_short(cell, width) for cell in column.cells}) < len(set(column.cells))
 
 
 def _narrowed(columns: Sequence[Column], least: Sequence[int], width: int) -> list[Column]:
-    """The columns, with what room there is given to those that could use more: names first, then text."""
+    """Return the columns with the free width distributed: names first, then text."""
     room = width - sum(least) - GAP * (len(columns) - 1)
     widths = list(least)
     for wanted in (lambda c: c.name, lambda c: c.wrap, lambda c: not (c.name or c.wrap)):
@@ -142,7 +142,7 @@ def _cut(column: Column, width: int) -> Column:
 
 
 def _folded(head: str, width: int) -> str:
-    """A head in lines that break behind underscores and spaces."""
+    """Break a head into lines behind underscores and spaces."""
     lines = [""]
     for part in _PARTS.findall(head):
         if lines[-1] and _length(lines[-1] + part.rstrip()) > width:
@@ -152,7 +152,7 @@ def _folded(head: str, width: int) -> str:
 
 
 def _shortened(cells: Sequence[str], width: int) -> list[str]:
-    """Names without their middles; those that would read the same are numbered."""
+    """Shorten names in their middles; those that would read the same are numbered."""
     short = [_short(cell, width) for cell in cells]
     owner: dict[str, str] = {}
     for i, (name, cell) in enumerate(zip(short, cells, strict=True)):
@@ -163,19 +163,19 @@ def _shortened(cells: Sequence[str], width: int) -> list[str]:
     return short
 
 
-def _drawn(columns: Sequence[Column], width: int | None, rule: bool) -> list[Line]:
+def _drawn(columns: Sequence[Column], width: int | None, rule: bool) -> list[TableLine]:
     widths = [max(_length(part) for cell in (c.head, *c.cells) for part in cell.split("\n")) for c in columns]
     put = partial(_row, columns, widths)
     heads = [c.head.split("\n") for c in columns]
     rows = max(map(len, heads))
     heads = [[""] * (rows - len(head)) + head for head in heads]
-    lines = [Line("head", put([head[k] for head in heads])) for k in range(rows)]
+    lines = [TableLine("head", put([head[k] for head in heads])) for k in range(rows)]
     if rule:
-        lines.append(Line("rule", "─" * (sum(widths) + GAP * (len(widths) - 1))))
+        lines.append(TableLine("rule", "─" * (sum(widths) + GAP * (len(widths) - 1))))
     for i in range(len(columns[0].cells)):
         cells = [c.cells[i].split("\n") for c in columns]
         height = max(map(len, cells))
-        lines += [Line("row", put([cell[k] if k < len(cell) else "" for cell in cells]), i) for k in range(height)]
+        lines += [TableLine("row", put([cell[k] if k < len(cell) else "" for cell in cells]), i) for k in range(height)]
     return lines
 
 
@@ -198,7 +198,7 @@ def _wrapped(told: str, width: int) -> list[str]:
 
 
 def _short(told: str, width: int) -> str:
-    """A name without its middle, where it takes more than `width` cells."""
+    """Shorten a name in its middle, where it takes more than `width` cells."""
     signs = width
     while _length(short := text.shortened(told, signs)) > width and signs > 1:
         signs -= 1
@@ -206,7 +206,7 @@ def _short(told: str, width: int) -> str:
 
 
 def _length(told: str) -> int:
-    """Cells of a terminal that a line takes: of wide signs two each."""
+    """Return the cells of a terminal that a line takes: two for each wide character."""
     if told.isascii():
         return len(told)
     from rich.cells import cell_len
@@ -218,7 +218,7 @@ Style = Callable[[int], str | None]
 
 
 def drawn(columns: Sequence[Column], title: str = "", style: Style = lambda row: None) -> object:
-    """For `rich`: the table in whatever width it is printed. style: of a row by its number, such as `green`."""
+    """Return a `rich` renderable of the table in any width. style: of a row by its number, such as `green`."""
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
@@ -230,6 +230,6 @@ def drawn(columns: Sequence[Column], title: str = "", style: Style = lambda row:
                 yield Text(text.label(title), style="bold", no_wrap=True, overflow="ellipsis")
             for line in layout(columns, options.max_width):
                 look = style(line.row) if line.kind == "row" else styles.get(line.kind)
-                yield Text(line.told, style=look or "", overflow="fold")
+                yield Text(line.text, style=look or "", overflow="fold")
 
     return Table()

@@ -19,7 +19,7 @@ _BLOCK = 2**20
 
 
 def write_with(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
-    """Let `write` fill a temporary file beside `path`; sync it (if `durable`) and rename it into place.
+    """Write atomically: `write` fills a temporary file beside `path`, which is synced (if `durable`) and renamed.
 
     Raises what `write` raises, and OSError; the old file is then untouched.
     """
@@ -60,36 +60,36 @@ def read_json(path: Path) -> Any:
 
 
 def stamp(path: Path) -> str:
-    """What changes when a file does, without reading it: its number, size and times.
+    """Return a text that changes when a file does, without reading it: its inode, size and times.
 
     Size and time of the content are not enough: a copy that keeps its times (cp -p, an unpacked archive) may share
     both with another file. The time of the last change of the entry itself cannot be set by a program.
     """
-    known = path.stat()
-    return f"{known.st_ino}:{known.st_size}@{known.st_mtime_ns}/{known.st_ctime_ns}"
+    stat = path.stat()
+    return f"{stat.st_ino}:{stat.st_size}@{stat.st_mtime_ns}/{stat.st_ctime_ns}"
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file's size and content; of a file beyond 256 MiB, of blocks spread evenly over it."""
+    """Compute the SHA-256 of a file's size and content; of a file beyond 256 MiB, of blocks spread evenly over it."""
     size = path.stat().st_size
-    found = hashlib.sha256(str(size).encode())
+    digest = hashlib.sha256(str(size).encode())
     blocks, most = -(-size // _BLOCK), DIGESTED // _BLOCK
     with path.open("rb") as file:
         for i in range(min(blocks, most)):
             file.seek((i if blocks <= most else i * (blocks - 1) // (most - 1)) * _BLOCK)
-            found.update(file.read(_BLOCK))
-    return found.hexdigest()
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def nameable(path: Path, where: str = "") -> Path:
-    """The path. Raises InputError for one that no file can have, or that no text file could name again."""
-    told = str(path)
-    if "\0" in told or any("\ud800" <= one <= "\udfff" for one in told):
-        raise InputError(f"{told!r} is no name of a file: it holds signs that are no text", where)
+    """Check a path. Raises InputError for one that no file can have, or that no text file could name again."""
+    name = str(path)
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise InputError(f"{name!r} is no name of a file: it holds signs that are no text", where)
     return path
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written, and SQLite's journals of it; where nobody else writes."""
+    """Delete the temporary files of killed processes, and SQLite's journals of them; where nobody else writes."""
     for path in folder.glob(f".*{TEMPORARY}*"):
         path.unlink(missing_ok=True)

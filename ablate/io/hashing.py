@@ -1,4 +1,4 @@
-"""SHA-256 of data and of files: what tells whether two are the same."""
+"""Hashes (SHA-256) of data and of files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def digest(data: Any) -> str:
-    """SHA-256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
+    """Compute the SHA-256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with file.open("rb") as held:
-        return hashlib.file_digest(held, "sha256").hexdigest()
+    """Compute the SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The log of what was done in a study's folder: a line of JSON for each `ablate run` and `ablate evaluate`."""
+"""The log of commands in a study's folder: a line of JSON for each `ablate run` and `ablate evaluate`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "launches.jsonl"
 
 
 def append(folder: Path, launch: Mapping[str, Any]) -> None:
-    """Add a line, in one write, behind what is there; a line that a killed process left half written stays apart."""
+    """Append a launch to the log in one write; a line that a killed process left half written stays apart."""
     line = json.dumps(launch, allow_nan=False) + "\n"
     with locked(folder / f".{FILE}.lock"), (folder / FILE).open("ab+", buffering=0) as log:
         size = log.seek(0, os.SEEK_END)
@@ -25,7 +25,7 @@ def append(folder: Path, launch: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All launches that are whole, the oldest first; none where the folder was made before there was a log."""
+    """Read all complete launches, the oldest first; none where the folder was made before there was a log."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -33,8 +33,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [launch for line in lines if isinstance(launch := _parsed(line), dict)]
 
 
-def told(launch: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A launch for people, as it was logged: when and where; the command in its folder; versions and commit."""
+def format_launch(launch: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Format a launch: when and where; the command in its folder; versions and commit."""
     executor, versions = (
         value if isinstance(value := launch.get(key), Mapping) else {} for key in ("executor", "versions")
     )
@@ -46,9 +46,9 @@ def told(launch: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
-def date(said: object) -> str:
-    """A date of the log, to the minute."""
-    return f"{said[:16].replace('T', ' ')} UTC" if isinstance(said, str) and said else "unknown"
+def date(logged: object) -> str:
+    """Format a date of the log, to the minute."""
+    return f"{logged[:16].replace('T', ' ')} UTC" if isinstance(logged, str) and logged else "unknown"
 
 
 def _parsed(line: str) -> Any:

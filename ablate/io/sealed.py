@@ -1,4 +1,4 @@
-"""JSON files that carry their own checksum: written whole, and read only where nothing has changed them since.
+"""JSON files with a checksum of their own, which is verified when they are read.
 
 The checksum is the SHA-256 of the canonical JSON of all other keys. What is damaged is kept aside, never deleted.
 """
@@ -18,7 +18,7 @@ ASIDE = ".damaged-"  # in the name of what does not count
 
 
 class DamagedError(ValueError):
-    """A file is there and does not count; the message begins with its path."""
+    """A file is damaged, or was changed after it was written; the message begins with its path."""
 
     def __init__(self, file: Path, why: str) -> None:
         super().__init__(f"{file}: {why}")
@@ -26,34 +26,34 @@ class DamagedError(ValueError):
 
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping with its checksum: SHA-256 over the canonical JSON of all other keys."""
+    """Add the checksum to a mapping: SHA-256 over the canonical JSON of all other keys."""
     rest = unsealed(data)
     return {**rest, CHECKSUM: digest(rest)}
 
 
 def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping without its checksum."""
+    """Return the mapping without its checksum."""
     return {key: value for key, value in data.items() if key != CHECKSUM}
 
 
 def read_sealed(file: Path) -> dict[str, Any]:
-    """A JSON object, its checksum verified where it has one.
+    """Read a JSON object, its checksum verified where it has one.
 
     Raises FileNotFoundError, and DamagedError for what cannot be read or was changed after it was written.
     """
     try:
-        held = read_json(file)
+        content = read_json(file)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedError(file, f"cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise DamagedError(file, f"cannot be read ({error})") from None
-    if not isinstance(held, dict):
+    if not isinstance(content, dict):
         raise DamagedError(file, "holds no JSON object")
-    if CHECKSUM in held and not _fits(held):
+    if CHECKSUM in content and not _fits(content):
         raise DamagedError(file, "is not as it was written: its checksum is another")
-    return held
+    return content
 
 
 def set_aside(file: Path) -> Path:

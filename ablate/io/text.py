@@ -1,4 +1,4 @@
-r"""Text that is not ours (labels, names, paths, messages of exceptions), made fit for the format that it goes into.
+r"""Escaping of foreign text (labels, names, paths, messages of exceptions) for terminal, markdown, LaTeX, CSV, JSON.
 
 Every writer takes its escapes from here: a terminal, markdown, LaTeX, CSV, HTML and pictures each read some signs as
 commands. What is shown says visibly what it left out or replaced: `\x1b` for ESC, `…` for a middle that is cut.
@@ -19,17 +19,17 @@ _SPACES = re.compile(r"[\t\n\r\x0b\x0c\x85\u2028\u2029]+ *")
 
 
 def printable(text: object, lines: bool = False) -> str:
-    """The text without signs that command a terminal, reverse its direction, or are not seen: each as its escape.
+    """Escape characters that control a terminal, reverse the direction of text, or are invisible.
 
     Controls (ESC, backspace, C1), bidirectional and other invisible formatting, halves of surrogate pairs and
     what Unicode calls no character, so that the result is also valid in XML and in UTF-8. lines: line breaks and
     tabs stay; otherwise the result is one line, and they become spaces.
     """
-    told = str(text)
-    if told.isascii() and told.isprintable():
-        return told
-    told = told.replace("\r\n", "\n") if lines else _SPACES.sub(" ", told)
-    return "".join(_shown(sign, lines) for sign in told)
+    line = str(text)
+    if line.isascii() and line.isprintable():
+        return line
+    line = line.replace("\r\n", "\n") if lines else _SPACES.sub(" ", line)
+    return "".join(_shown(sign, lines) for sign in line)
 
 
 def _shown(sign: str, lines: bool) -> str:
@@ -42,7 +42,7 @@ def _shown(sign: str, lines: bool) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in at most `width` signs: its beginning and its end, `…` between them."""
+    """Shorten text to `width` characters: its beginning and its end, `…` between them."""
     if len(text) <= width:
         return text
     if width <= 1:
@@ -52,15 +52,15 @@ def shortened(text: str, width: int) -> str:
 
 
 def label(text: object, width: int = LABEL) -> str:
-    """A name for people: one printable line, not longer than `width`."""
-    told = str(text)
-    if len(told) > 8 * width:  # what is printed may be eight times as long as what it stands for: look at no more
-        told = shortened(told, 4 * width)
-    return shortened(printable(told).strip(), width)
+    """Format a name for display: one printable line, not longer than `width`."""
+    name = str(text)
+    if len(name) > 8 * width:  # what is printed may be eight times as long as what it stands for: look at no more
+        name = shortened(name, 4 * width)
+    return shortened(printable(name).strip(), width)
 
 
 def message(text: object) -> str:
-    """A message for a terminal: printable, its lines and their number bounded; a path or a word of 1 MB is cut."""
+    """Format a message for a terminal: printable; long lines and too many lines are cut in their middle."""
     rows = [printable(shortened(row, LINE), lines=True) for row in str(text).split("\n")]
     if len(rows) > LINES:
         rows = [*rows[: LINES // 2], ELLIPSIS, *rows[-LINES // 2 :]]
@@ -68,13 +68,13 @@ def message(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    """Text in a cell of a GitHub table: nothing in it is markup, HTML, a formula or a further cell."""
-    told = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", printable(text))
-    return told.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape text for a cell of a GitHub markdown table: nothing in it is markup, HTML, a formula or a further cell."""
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", printable(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def latex(text: object) -> str:
-    r"""Text in a cell of a LaTeX table, also at its beginning, where `[` would be an argument of the `\\` before."""
+    r"""Escape text for a cell of a LaTeX table; also `[`, which would be an argument of the `\\` before it."""
     return "".join(_LATEX.get(sign, sign) for sign in printable(text))
 
 
@@ -116,24 +116,24 @@ FORMULA = "=+-@\t\r\n＝＋－＠"  # a spreadsheet takes the full-width ones fo
 
 
 def csv(value: object) -> object:
-    """A cell of a CSV file: text that a spreadsheet would run as a formula begins with a quote; numbers stay.
+    """Escape a cell of a CSV file: text that a spreadsheet would run as a formula begins with a quote; numbers stay.
 
     OWASP, "CSV Injection". Text that is a number (`-0.5`) is no formula.
     """
     if not isinstance(value, str):
         return value
-    told = printable(value)
-    if told.lstrip(" ")[:1] not in tuple(FORMULA) or not told.strip():
-        return told if value[:1] not in ("\t", "\r", "\n") else f"'{told.lstrip()}"
+    cell = printable(value)
+    if cell.lstrip(" ")[:1] not in tuple(FORMULA) or not cell.strip():
+        return cell if value[:1] not in ("\t", "\r", "\n") else f"'{cell.lstrip()}"
     try:
-        float(told)
+        float(cell)
     except ValueError:
-        return f"'{told}"
-    return told
+        return f"'{cell}"
+    return cell
 
 
 def json(text: str) -> str:
-    r"""JSON's own text with what must not reach a terminal as `\uXXXX`, which any reader of JSON turns back."""
+    r"""Escape JSON text: what must not reach a terminal becomes `\uXXXX`, which any reader of JSON turns back."""
     if text.isascii() and "\x7f" not in text:
         return text
     return "".join(sign if sign in "\n" or sign in _JOINERS else _escaped(sign) for sign in text)

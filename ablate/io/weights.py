@@ -1,4 +1,4 @@
-"""Files of weights that are known by their SHA-256: found, fetched with resume, and never used unchecked."""
+"""Pretrained weights, identified by SHA-256: found on disk, downloaded with resume, checked before use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 30.0  # without a byte, after which a connection counts as dead
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that lies on this machine, or can be fetched."""
+    """A file of pretrained weights that is on this machine, or can be downloaded."""
 
     name: str
     url: str
@@ -28,7 +28,7 @@ class WeightsFile:
     also: tuple[str, ...] = ()  # names under which other programs keep it
 
     def find(self, given: str | None, folders: Sequence[Path]) -> Path | None:
-        """The given file, or the first of its names in the folders. It is not opened.
+        """Find the file: the given one, or the first of its names in the folders. It is not opened.
 
         Raises InputError where `given` is no file.
         """
@@ -41,18 +41,18 @@ class WeightsFile:
         return next((path for path in paths if path.is_file()), None)
 
     def check(self, path: Path) -> Path:
-        """The path. Raises InputError where the file is not the one of this hash."""
-        found = sha256_of(path)
-        if found != self.sha256:
+        """Verify the hash of a file, and return its path. Raises InputError where it is another."""
+        actual = sha256_of(path)
+        if actual != self.sha256:
             raise InputError(
-                f"these are other weights, or they are damaged: SHA-256 {found[:12]}…, not {self.sha256[:12]}…; "
+                f"these are other weights, or they are damaged: SHA-256 {actual[:12]}…, not {self.sha256[:12]}…; "
                 f"remove the file, or put {self._told()} in its place",
                 str(path),
             )
         return path
 
     def fetch(self, folder: Path, pause: Callable[[], None]) -> Path:
-        """Download into the folder, going on where an earlier attempt ended; the checked file.
+        """Download into the folder, resuming an earlier attempt; return the checked file.
 
         Of several processes one downloads, the others wait. Raises InputError, with what to do by
         hand, where that is not possible.
@@ -73,16 +73,16 @@ class WeightsFile:
         return f"{self.name} (SHA-256 {self.sha256}, from {self.url})"
 
     def _download(self, part: Path, pause: Callable[[], None]) -> Path:
-        """Fetch what is missing of a partial file; a part that turns out wrong is removed."""
+        """Download what is missing of a partial file; a part with a wrong hash is removed."""
         import urllib.request
         from http.client import HTTPException
 
-        held = part.stat().st_size if part.is_file() else 0
-        if held < self.size:
-            request = urllib.request.Request(self.url, headers={"Range": f"bytes={held}-"} if held else {})
+        present = part.stat().st_size if part.is_file() else 0
+        if present < self.size:
+            request = urllib.request.Request(self.url, headers={"Range": f"bytes={present}-"} if present else {})
             try:
                 with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-                    self._write(answer, part, held if answer.status == 206 else 0, pause)
+                    self._write(answer, part, present if answer.status == 206 else 0, pause)
             except HTTPException as error:
                 raise OSError(f"{type(error).__name__}: {error}") from None
         if part.stat().st_size < self.size:
@@ -92,18 +92,18 @@ class WeightsFile:
             raise OSError(f"what is sent has not the SHA-256 {self.sha256[:12]}…")
         return part
 
-    def _write(self, answer: IO[bytes], part: Path, held: int, pause: Callable[[], None]) -> None:
-        """Append the answer, or begin anew; no more than one block beyond the size is ever written."""
-        with part.open("ab" if held else "wb") as file:
-            for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, held, self.size):
+    def _write(self, answer: IO[bytes], part: Path, written: int, pause: Callable[[], None]) -> None:
+        """Append the response to the file; no more than one block beyond the size is ever written."""
+        with part.open("ab" if written else "wb") as file:
+            for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, written, self.size):
                 pause()
-                held += file.write(block)
-                if held > self.size:
+                written += file.write(block)
+                if written > self.size:
                     break
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal; a file that has not changed is read once a process.
+    """Compute the SHA-256 of a file's content, in hexadecimal; a file that has not changed is read once a process.
 
     A copy can have the size and the time of another file; the time of its last change (`ctime`) nobody can set.
     """
@@ -117,13 +117,13 @@ def _sha256_of(path: Path, known: tuple[int, ...]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _shown(blocks: Iterator[bytes], name: str, held: int, size: int) -> Iterator[bytes]:
-    """The blocks, with a line of progress on stderr where that is a terminal."""
+def _shown(blocks: Iterator[bytes], name: str, written: int, size: int) -> Iterator[bytes]:
+    """Yield the blocks, with a progress line on stderr where that is a terminal."""
     shown = sys.stderr.isatty()
     for block in blocks:
-        held += len(block)
+        written += len(block)
         if shown:
-            print(f"\r{name}: {held / 2**20:.0f} of {size / 2**20:.0f} MiB", end="", file=sys.stderr, flush=True)
+            print(f"\r{name}: {written / 2**20:.0f} of {size / 2**20:.0f} MiB", end="", file=sys.stderr, flush=True)
         yield block
     if shown:
         print(file=sys.stderr)

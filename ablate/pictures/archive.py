@@ -1,4 +1,4 @@
-"""Pictures in a zip archive, as EDM's dataset tool writes it; nothing is ever unpacked to disk."""
+"""Image data sets in a zip archive, as EDM's dataset tool writes it; nothing is ever unpacked to disk."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Archive(Source):
         self.notes = notes_of(others, self.names, table, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
-        """(C, H, W) of one entry; its checksum is verified."""
+        """Decode one image, (C, H, W); its checksum in the archive is verified."""
         try:
             return decode(self._zip.read(self.names[i]), self.remarks.append)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise Damaged(str(error)) from None
 
     def stamp(self) -> str:
-        """Size and time of the archive."""
+        """Return the size and time of the archive."""
         return stamp_of(self.path)
 
     def _read(self, name: str) -> bytes:
@@ -64,28 +64,28 @@ class Archive(Source):
 
 
 def open_zip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """The archive and its files by name, once they are known to be harmless.
+    """Open an archive, and return it with its files by name, once they are checked to be harmless.
 
     Raises InputError where a path leads out, an entry is a link or encrypted, entries share their
     bytes, or they would unfold without bound. What an entry says of its size is what is read at most.
     """
     try:
-        held = zipfile.ZipFile(path)
-        entries = [entry for entry in held.infolist() if not entry.is_dir()]
+        archive = zipfile.ZipFile(path)
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise InputError(f"no zip archive, or a damaged one ({error}); bring it here again", str(path)) from None
     for entry in entries:
         reason = _danger(entry)
         if reason is not None:
-            held.close()
+            archive.close()
             raise InputError(f"{entry.filename!r} in this archive {reason}; it is not read", str(path))
     size, packed = path.stat().st_size, sum(entry.compress_size for entry in entries)
     total = sum(entry.file_size for entry in entries)
     if packed > size or total > MOST_TOTAL * size + SMALL:
-        held.close()
-        told = f"{size} bytes would unfold into {total}"
-        raise InputError(f"a decompression bomb: {told}; it is not read", str(path))
-    return held, {entry.filename: entry for entry in entries}
+        archive.close()
+        why = f"{size} bytes would unfold into {total}"
+        raise InputError(f"a decompression bomb: {why}; it is not read", str(path))
+    return archive, {entry.filename: entry for entry in entries}
 
 
 def _danger(entry: zipfile.ZipInfo) -> str | None:

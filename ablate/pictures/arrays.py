@@ -1,4 +1,4 @@
-"""Pictures in a numpy file: ADM's npz (`arr_0`), an npz of images and labels, or one npy."""
+"""Image data sets in a numpy file: ADM's npz (`arr_0`), an npz of images and labels, or one npy."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Arrays(Source):
         self.notes = [f"left out: {', '.join(left)}"] if left else []
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
-        """(C, H, W) of one image."""
+        """Return one image, (C, H, W)."""
         return np.array(self._images[i])
 
     def stamp(self) -> str:
-        """Size and time of the file."""
+        """Return the size and time of the file."""
         return stamp_of(self.path)
 
 
 def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
-    """Pixels, labels if there are any, and the names of what is left out. InputError for a name that is not there."""
+    """Read an npz: pixels, labels or None, names of what is left out. Raises InputError for a missing name."""
     if path.suffix == ".npy":
         return open_npy(path), None, []
     known = list_npz(path)
@@ -82,7 +82,7 @@ def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, 
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """A memory-mapped array; raises InputError for pickled objects and damage."""
+    """Open an npy as a memory-mapped array; raises InputError for pickled objects and damage."""
     try:
         held: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
@@ -91,14 +91,14 @@ def open_npy(path: Path) -> NDArray[Any]:
 
 
 def list_npz(path: Path) -> set[str]:
-    """The names of an npz's arrays."""
+    """Return the names of an npz's arrays."""
     held, entries = open_zip(path)
     held.close()
     return {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
 
 
 def open_npz(path: Path, name: str) -> NDArray[Any]:
-    """One array of an npz: memory-mapped where it is stored plainly, else unpacked.
+    """Open one array of an npz: memory-mapped where it is stored plainly, else unpacked.
 
     Raises InputError for pickled objects (which would run code), for damage, and where unpacking
     would take more than half of the machine's memory.
@@ -131,7 +131,7 @@ def open_npz(path: Path, name: str) -> NDArray[Any]:
 
 
 def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Where an entry's bytes begin: its local header may be longer than the directory's."""
+    """Return the offset of an entry's bytes: its local header may be longer than the directory's."""
     with path.open("rb") as file:
         file.seek(entry.header_offset)
         name, extra = struct.unpack("<26xHH", file.read(LOCAL_HEADER))

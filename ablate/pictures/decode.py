@@ -1,4 +1,4 @@
-"""Bytes of a picture file -> pixels, with bounds on what it may unfold into."""
+"""Decoding of image files to pixels, safe against decompression bombs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Damaged(Exception):  # noqa: N818 - no error of the program's: a picture t
 
 
 def decode(content: bytes, remark: Callable[[str], None] = lambda word: None) -> NDArray[np.uint8]:
-    """(C, H, W) uint8, C = 1 for grey and 3 for everything else; the first frame of several.
+    """Decode an image file to (C, H, W) uint8, C = 1 for grey and 3 for everything else; the first frame of several.
 
     Palettes and other colour spaces become RGB. The picture lies as it is stored: a camera's note of
     how it was held is not applied; where a viewer shows another picture, `remark` is told. Raises Damaged
@@ -65,7 +65,7 @@ def decode(content: bytes, remark: Callable[[str], None] = lambda word: None) ->
 
 
 def _otherwise(image: Image.Image) -> dict[str, bool]:
-    """In which ways a viewer shows another picture."""
+    """Return in which ways a viewer shows the picture differently (rotation, transparency, colour profile)."""
     return {
         TURNED: image.getexif().get(ORIENTATION, 1) not in (0, 1),
         FRAMES: getattr(image, "n_frames", 1) > 1,

@@ -1,4 +1,4 @@
-"""Pictures that are files below a folder."""
+"""Image data sets of files below a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Folder(Source):
+class PictureFolder(Source):
     """All pictures below `path`, by their suffixes, in the order of their relative paths.
 
     Hidden files are left out. So is a link to what lies in the folder anyway; a link that leads out
@@ -34,9 +34,9 @@ class Folder(Source):
         self.names = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
         if not self.names:
             endings = Counter(Path(name).suffix or "no suffix" for name in files)
-            held = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(4))
-            told = f"only other files ({held})" if held else "and nothing else"
-            raise InputError(f"there is no picture below this folder, {told}", str(path))
+            kinds = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(4))
+            what = f"only other files ({kinds})" if kinds else "and nothing else"
+            raise InputError(f"there is no picture below this folder, {what}", str(path))
         table = table_of(files, self.names)
         self._table = path / table if table else None
         if labelling == "folders":
@@ -48,20 +48,20 @@ class Folder(Source):
         self.notes = notes_of(files, self.names, table, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
-        """(C, H, W) of one file."""
+        """Decode one file, (C, H, W)."""
         file = self.path / self.names[i]
         if file.stat().st_size > MOST_BYTES:
             raise Damaged(f"a file of {file.stat().st_size >> 20} MiB")
         return decode(file.read_bytes(), self.remarks.append)
 
     def stamp(self) -> str:
-        """Names, sizes and times of all files."""
+        """Return the names, sizes and times of all files."""
         files = [self.path / name for name in self.names] + ([self._table] if self._table else [])
         return "\n".join(f"{file.relative_to(self.path)} {stamp_of(file)}" for file in files)
 
 
 def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
-    """The dataset.json that stands at the top, or in the one folder in which all pictures lie."""
+    """Find the dataset.json at the top, or in the one folder in which all pictures lie."""
     folders = [PurePosixPath(name).parts[:-1] for name in pictures]
     shared = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
     common = PurePosixPath(*(level[0] for level in shared))
@@ -71,12 +71,16 @@ def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
 def notes_of(
     files: Sequence[str], pictures: Sequence[str], table: str | None, hidden: Sequence[str], labelled: bool
 ) -> list[str]:
-    """What was left out, and what might be meant otherwise, for people."""
+    """Format notes for the user: what was left out, and what sub-folders might mean."""
     taken = {*pictures, *([table] if table else [])}
     others = Counter(Path(name).suffix.lower() or "no suffix" for name in files if name not in taken)
-    told = [f"{n} {ending}" for ending, n in others.most_common(4)]
+    counted = [f"{n} {ending}" for ending, n in others.most_common(4)]
     more = sum(others.values()) - sum(n for _, n in others.most_common(4))
-    notes = [f"left out: {', '.join(told)}{f' and {more} more' if more else ''}, which are no pictures"] if told else []
+    notes = (
+        [f"left out: {', '.join(counted)}{f' and {more} more' if more else ''}, which are no pictures"]
+        if counted
+        else []
+    )
     if hidden:
         notes.append(f"left out: {len(hidden)} hidden or linked, such as {hidden[0]}")
     meant = None if labelled else looks_like(pictures)
@@ -84,7 +88,7 @@ def notes_of(
 
 
 def list_files(root: Path, hidden: list[str] | None = None) -> Iterator[str]:
-    """Paths relative to root, with forward slashes, of what is no link and not hidden; those go into `hidden`.
+    """Yield the paths of files relative to root, with forward slashes; links and hidden ones go into `hidden`.
 
     Raises InputError for a link that leads out of the folder, and for what cannot be read.
     """

@@ -21,35 +21,35 @@ MOST_CLASSES = 100_000  # one stray label of 10^9 would be an embedding of as ma
 
 
 def from_json(text: bytes, names: Sequence[str], where: str) -> NDArray[np.int64] | None:
-    """(N,) labels of `names` from `{"labels": [[path, class], ...]}`; None where that is null.
+    """Read the labels (N,) of `names` from `{"labels": [[path, class], ...]}`; None where that is null.
 
     Raises InputError where a picture has no label, a label no picture, or one is no class number.
     """
     try:
-        held = json.loads(text)
-        given = held["labels"]
+        document = json.loads(text)
+        pairs = document["labels"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        told = 'expected {"labels": [["path", class], ...]} or {"labels": null}'
-        raise InputError(f"{told}, and found something else ({type(error).__name__})", where) from None
-    if given is None:
+        expected = 'expected {"labels": [["path", class], ...]} or {"labels": null}'
+        raise InputError(f"{expected}, and found something else ({type(error).__name__})", where) from None
+    if pairs is None:
         return None
-    if not isinstance(given, list) or not all(map(_pair, given)):
-        wrong = "a list" if not isinstance(given, list) else next(str(one)[:60] for one in given if not _pair(one))
+    if not isinstance(pairs, list) or not all(map(_pair, pairs)):
+        wrong = "a list" if not isinstance(pairs, list) else next(str(pair)[:60] for pair in pairs if not _pair(pair))
         raise InputError(f"labels are pairs of a path and a class number, not {wrong}", where)
-    found = {str(PurePosixPath(path.replace("\\", "/"))): label for path, label in given}
-    if len(found) < len(given):
-        raise InputError(f"{len(given) - len(found)} pictures have two labels", where)
-    missing = [name for name in names if name not in found]
+    by_path = {str(PurePosixPath(path.replace("\\", "/"))): label for path, label in pairs}
+    if len(by_path) < len(pairs):
+        raise InputError(f"{len(pairs) - len(by_path)} pictures have two labels", where)
+    missing = [name for name in names if name not in by_path]
     if missing:
         raise InputError(f"{len(missing)} of {len(names)} pictures have no label, such as {missing[0]}", where)
-    if len(found) > len(names):
-        stray = min(found.keys() - set(names))
-        raise InputError(f"{len(found) - len(names)} labels are of no picture, such as {stray}", where)
-    return checked(np.array([found[name] for name in names], dtype=np.int64), len(names), where)
+    if len(by_path) > len(names):
+        stray = min(by_path.keys() - set(names))
+        raise InputError(f"{len(by_path) - len(names)} labels are of no picture, such as {stray}", where)
+    return checked(np.array([by_path[name] for name in names], dtype=np.int64), len(names), where)
 
 
 def from_folders(names: Sequence[str], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """(N,) labels and the classes' names: the first folder in which the paths differ, in alphabetical order.
+    """Derive labels (N,) and class names from sub-folders, in alphabetical order: the first level that differs.
 
     Raises InputError where pictures lie outside of any, in one alone, or in the parts of a data set.
     """
@@ -59,21 +59,21 @@ def from_folders(names: Sequence[str], where: str) -> tuple[NDArray[np.int64], t
         common += 1
     bare = next((name for name, p in zip(names, parts, strict=True) if len(p) <= common), None)
     if common and all(len(p) == common for p in parts):
-        one = "/".join(parts[0][:common])
-        told = f"all pictures lie in one folder, {one!r}, so there is one class alone"
-        raise InputError(f"{told}; give the folder above the classes, or say labels: none", where)
+        folder = "/".join(parts[0][:common])
+        why = f"all pictures lie in one folder, {folder!r}, so there is one class alone"
+        raise InputError(f"{why}; give the folder above the classes, or say labels: none", where)
     if bare is not None:
         raise InputError(f"classes by sub-folder need every picture in one, and {bare} lies in none", where)
     classes = sorted({p[common] for p in parts})
     if {name.lower() for name in classes} <= PARTS:
-        told = f"the sub-folders {' and '.join(classes)} are parts of a data set, not classes"
-        raise InputError(f"{told}: give one of them as the path", where)
+        why = f"the sub-folders {' and '.join(classes)} are parts of a data set, not classes"
+        raise InputError(f"{why}: give one of them as the path", where)
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[p[common]] for p in parts], dtype=np.int64), tuple(classes)
 
 
 def looks_like(names: Sequence[str]) -> str | None:
-    """What sub-folders might mean that are not taken for classes, for people; None where there are none."""
+    """Format a note on sub-folders that are not taken for classes; None where there are none."""
     parts = [PurePosixPath(name).parts[:-1] for name in names]
     first = sorted({p[0] for p in parts if p})
     if len(first) < 2 or any(not p for p in parts):
@@ -85,7 +85,7 @@ def looks_like(names: Sequence[str]) -> str | None:
 
 
 def checked(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
-    """Labels as int64 (N,). Raises InputError for another number of them, vectors, fractions, negatives."""
+    """Check labels; return them as int64 (N,). Raises InputError for a wrong number, vectors, fractions, negatives."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (count,):

@@ -1,4 +1,4 @@
-"""A set of pictures that is read in batches, with everything that may be wrong with it."""
+"""An image data set that is read in batches, with all its errors reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.pictures.archive import Archive
 from ablate.pictures.arrays import Arrays, Names
 from ablate.pictures.decode import Damaged
-from ablate.pictures.folder import Folder
+from ablate.pictures.folder import PictureFolder
 from ablate.pictures.labels import Labelling
 from ablate.pictures.resize import Colour, Resize, recolour, resize
 from ablate.pictures.source import Source
@@ -39,7 +39,7 @@ def open_pictures(
     skip_corrupt: bool = False,
     arrays: Names = (None, None),
 ) -> Pictures:
-    """The pictures of a folder (with its sub-folders), a zip archive, an npz or an npy.
+    """Open an image data set: a folder (with its sub-folders), a zip archive, an npz or an npy.
 
     size: side in pixels to which each is brought by `rule`; None: as they are, and then all have to
     be of one size. colour: "grey" or "rgb"; "as_is": all have to be the one or the other. labels:
@@ -56,9 +56,9 @@ def open_pictures(
 
 
 def open_source(path: Path, labels: Labelling, arrays: Names = (None, None)) -> Source:
-    """What lies there, by what it is. Raises InputError where there is nothing, or nothing that is known."""
+    """Open the source by its type. Raises InputError where there is nothing, or nothing that is known."""
     if path.is_dir():
-        return Folder(path, labels)
+        return PictureFolder(path, labels)
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = did_you_mean(path.name, beside) if len(beside) <= 100 or path.name in beside else ""
@@ -90,17 +90,17 @@ class Pictures:
             raise InputError("there is one picture alone; a set has at least two", str(source.path))
 
     def __len__(self) -> int:
-        """How many there are, the damaged ones among them."""
+        """Return the number of pictures, damaged ones included."""
         return len(self.chosen)
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """(N,) of all pictures, the damaged ones among them; None where there are none."""
+        """The labels (N,) of all pictures, damaged ones included; None without labels."""
         return None if self.source.labels is None else self.source.labels[self.chosen]
 
     @property
     def classes(self) -> int | None:
-        """How many classes the whole source has: its largest label and one, or as many as it names."""
+        """The number of classes of the whole source: its largest label and one, or as many as it names."""
         if self.source.labels is None:
             return None
         return len(self.source.classes) if self.source.classes else int(self.source.labels.max()) + 1
@@ -117,7 +117,7 @@ class Pictures:
         raise self._damage()
 
     def batches(self, count: int = 250) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-        """Images (B, C, H, W) and their labels (B,), B <= count, until all sound pictures have come.
+        """Yield images (B, C, H, W) and their labels (B,), B <= count, until all sound pictures have come.
 
         Raises InputError where pictures are damaged (unless they are skipped) or of different shapes.
         """
@@ -152,7 +152,7 @@ class Pictures:
         return dict(Counter(self.source.remarks))
 
     def stamp(self) -> str:
-        """SHA-256 of all that decides the images, without reading them: the source's files and the options."""
+        """Hash (SHA-256) all that decides the images, without reading them: the source's files and the options."""
         options = (self.size, self.rule, self.colour, len(self.chosen), self.skip_corrupt)
         labels = b"" if self.source.labels is None else self.source.labels.tobytes()
         known = f"{self.source.path.resolve()}\n{options}\n{self.source.stamp()}".encode(errors="backslashreplace")
@@ -166,7 +166,7 @@ class Pictures:
         return pixels if self.size is None else resize(pixels, self.size, self.rule)
 
     def _damage(self) -> InputError:
-        """Which pictures are damaged, and how many are not."""
+        """Find the damaged pictures; return them, and the number of sound ones."""
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             found = zip(self.chosen, pool.map(self._broken, map(int, self.chosen)), strict=True)
             bad = {self.source.names[int(i)]: why for i, why in found if why is not None}

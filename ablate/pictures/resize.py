@@ -1,4 +1,4 @@
-"""Bringing pictures to one size and colour, by rules that are written down."""
+"""Resizing, cropping and colour conversion of images, by fixed rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Resize = Literal["centre_crop", "stretch"]
 
 
 def recolour(pixels: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
-    """(C, H, W) -> (1 or 3, H, W): grey is ITU-R 601 luma, rounded; a grey picture as RGB is repeated."""
+    """Convert the colour, (C, H, W) -> (1 or 3, H, W): grey is ITU-R 601 luma, rounded; RGB of grey repeats it."""
     if colour == "rgb" and len(pixels) == 1:
         return pixels.repeat(3, axis=0)
     if colour == "grey" and len(pixels) == 3:
@@ -24,7 +24,7 @@ def recolour(pixels: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
 
 
 def resize(pixels: NDArray[np.uint8], size: int, rule: Resize) -> NDArray[np.uint8]:
-    """(C, H, W) -> (C, size, size).
+    """Resize, (C, H, W) -> (C, size, size).
 
     centre_crop, the rule of ADM (Dhariwal & Nichol 2021) and of DiT: halve by box averages while the
     shorter side is at least twice as long as wanted; bicubic until it is as long as wanted; cut the

@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder, an archive, an array. Each is a list of names and a way to read one."""
+"""Sources of images (folder, archive, array): a list of names, and a way to read one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Source(ABC):
 
     @abstractmethod
     def pixels(self, i: int) -> NDArray[np.uint8]:
-        """(C, H, W) uint8 of picture number i; raises Damaged where it cannot be decoded."""
+        """Decode picture number i, (C, H, W) uint8; raises Damaged where it cannot be decoded."""
 
     @abstractmethod
     def stamp(self) -> str:
@@ -37,5 +37,5 @@ class Source(ABC):
 
 
 def stamp_of(path: Path) -> str:
-    """What changes when a file does: see `ablate.io.files.stamp`."""
+    """Return a text that changes when a file does: see `ablate.io.files.stamp`."""
     return stamp(path)

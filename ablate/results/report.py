@@ -67,7 +67,7 @@ def report(results: Results, out: str | Path | None = None) -> Path:
         versions=sorted(set(results.trials["versions"].dropna())),
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
-        launches=[launches.told(launch) for launch in results.launches],
+        launches=[launches.format_launch(launch) for launch in results.launches],
     )
     write_atomic(path, html)
     return path

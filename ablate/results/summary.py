@@ -71,7 +71,7 @@ def renderable(results: Results) -> RenderableType:
 def plain(results: Results) -> str:
     """The same as text without markup: columns by spaces, for logs and pipes."""
     numbers = grouped(results)
-    lines = [line.told for line in layout(_columns(formatted(results, numbers)), None, rule=False)]
+    lines = [line.text for line in layout(_columns(formatted(results, numbers)), None, rule=False)]
     told = [verdict(results), *_notes(results, numbers), *_warned(results, numbers), _where(results)]
     return "\n".join([results.name, *lines, "", *map(message, told)]) + "\n"
 

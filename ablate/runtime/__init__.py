@@ -1,1 +1,1 @@
-"""The state of the process: random streams, memory, global state of libraries, standard output."""
+"""The state of the process: random streams, memory, activation checkpointing, global states, standard output."""

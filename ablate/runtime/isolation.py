@@ -1,4 +1,4 @@
-"""What is global for a process: remembered before a component's code runs, compared afterwards, and put back.
+"""Isolation of trials: the global state of the process is saved before a component's code runs, and restored.
 
 A default dtype, a seed or a folder that one trial sets would reach the next trial of the same worker.
 So every job runs in `isolated()`, and whoever changes such a state fails by himself: `Before.check`
@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ablate.errors import InputError
-from ablate.runtime.states import ENVIRONMENT, FOLDER, Seed, State, main_states, numpy_states, python_states
+from ablate.runtime.states import ENVIRONMENT, FOLDER, GlobalState, Seed, main_states, numpy_states, python_states
 from ablate.spec.explain import blamed, foreign
 
 LOCATE_SECONDS = 5.0  # that the search for a culprit's line may take
@@ -28,14 +28,14 @@ SHOWN = 80  # characters of a value in a message
 
 
 class GlobalStateError(InputError):
-    """A component changed what is global for the process, which would have reached other trials."""
+    """A component changed global state of the process, which would have affected other trials."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A state that is not what it was."""
+    """A change of a global state."""
 
-    state: State
+    state: GlobalState
     before: str
     after: str
 
@@ -44,36 +44,36 @@ class Change:
 
 
 class Before:
-    """The global state as it is now. Random states count as changed only where somebody seeded them anew."""
+    """A snapshot of the process's global state. Random states count as changed only where somebody seeded them."""
 
     def __init__(self) -> None:
         self._modules, self._value, self._seeds = len(sys.modules), Seed.value, Seed.count
         self._held = {state.name: _read(state) for state in states()}
 
     def changes(self) -> list[Change]:
-        """What a component must not have changed, and has."""
-        found = [(s, *s.told(value, now)) for s, value, now in self._moved()]
-        return [Change(state, _short(before), _short(after)) for state, before, after in found]
+        """Return the changes since the snapshot that a component must not make."""
+        moved = [(s, *s.describe(value, now)) for s, value, now in self._moved()]
+        return [Change(state, _short(before), _short(after)) for state, before, after in moved]
 
     def on_import(self) -> list[Change]:
-        """What an import must not have changed, and has; put back. Libraries add to the environment, and may seed."""
-        found = []
+        """Undo and return the changes that an import must not make. Libraries add to the environment, and may seed."""
+        changes = []
         for state, value, now in list(self._moved()):
             if state.seeded is None and state.name != ENVIRONMENT:
-                found.append(Change(state, *map(_short, state.told(value, now))))
+                changes.append(Change(state, *map(_short, state.describe(value, now))))
                 with contextlib.suppress(Exception):
                     state.write(value)
-        return found
+        return changes
 
     def restore(self) -> None:
-        """Put everything back, the random states too."""
+        """Restore everything, the random states too."""
         Seed.value, Seed.count = self._value, self._seeds
         for state in states():
-            if (held := self._held.get(state.name, state.fresh)) is not None and held is not UNREADABLE:
+            if (before := self._held.get(state.name, state.fresh)) is not None and before is not UNREADABLE:
                 now = _read(state)
-                if state.seeded is not None or state.differs(held, now):
+                if state.seeded is not None or state.differs(before, now):
                     with contextlib.suppress(Exception):  # a folder that is gone, a limit that is too low here
-                        state.write(held)
+                        state.write(before)
 
     def check(self, doing: str, again: Callable[[], object] | None = None) -> None:
         """Raise GlobalStateError where something is changed, with everything put back.
@@ -89,18 +89,18 @@ class Before:
             raise GlobalStateError(message(doing, changes, place))
 
     def check_failed(self, doing: str, error: Exception) -> None:
-        """The same behind an exception: where something is changed, that is told, with the exception as its end."""
+        """Raise GlobalStateError, caused by the exception, where something is changed; otherwise return."""
         if not isinstance(error, GlobalStateError) and (changes := self.changes()):
             self.restore()
             raise GlobalStateError(f"{message(doing, changes, None)}; then: {blamed(error)}") from error
 
-    def _moved(self) -> Iterator[tuple[State, Any, Any]]:
-        """States that nobody may change and that are not what they were, or what ablate's own seed made of them."""
+    def _moved(self) -> Iterator[tuple[GlobalState, Any, Any]]:
+        """Yield the protected states that were changed, by others than ablate's own seed."""
         for state in states():
             if state.instead is None:
                 continue
-            held = self._held.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
-            value = _expected(state, held, self._seeds)
+            before = self._held.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
+            value = _expected(state, before, self._seeds)
             if value is None or value is UNREADABLE:
                 continue
             now = _read(state)
@@ -117,7 +117,7 @@ class Before:
 
 @contextlib.contextmanager
 def isolated() -> Iterator[Before]:
-    """Whatever happens inside, everything is as before afterwards, the random states too."""
+    """Restore the global state after a `with`, the random states too."""
     before = Before()
     try:
         yield before
@@ -138,45 +138,45 @@ def watched(doing: str, again: Callable[[], object] | None = None) -> Iterator[N
 
 
 def message(doing: str, changes: list[Change], place: str | None) -> str:
-    """One sentence for each change, and where the first was made."""
+    """Format the message of an error: each change, and where the first was made."""
     at = f" (at {place})" if place else ""
-    told = "; ".join(map(str, changes))
-    return f"{doing} changes what is global for the process{at}: {told}"
+    sentences = "; ".join(map(str, changes))
+    return f"{doing} changes what is global for the process{at}: {sentences}"
 
 
 @contextlib.contextmanager
 def staying() -> Iterator[None]:
-    """Inside, a component that would end the process at once (`os._exit`, `os.abort`) raises SystemExit instead."""
+    """Make `os._exit` and `os.abort` raise SystemExit within a `with`: a component may not end the process."""
 
     def stay(status: int = 134) -> NoReturn:
         raise SystemExit(status)
 
-    held = os._exit, os.abort
+    originals = os._exit, os.abort
     os._exit = os.abort = stay
     try:
         yield
     finally:
-        os._exit, os.abort = held
+        os._exit, os.abort = originals
 
 
 # --- where it was done ------------------------------------------------------------------------------
 
 
-def locate(action: Callable[[], object], state: State) -> str | None:
-    """`file:line, in function`: the first line of a plugin's own code behind which the state is another.
+def locate(action: Callable[[], object], state: GlobalState) -> str | None:
+    """Find the line of a plugin's own code that changes the state: `file:line, in function`.
 
     The action is done once more for that; None where it does not do it again.
     """
     if sys.getprofile() is not None:  # a profiler of the user's is at work
         return None
     before, seeds, until = _read(state), Seed.count, time.monotonic() + LOCATE_SECONDS
-    found: list[str] = []
+    places: list[str] = []
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
-        if found or time.monotonic() > until or (state.seeded is not None and Seed.busy):
+        if places or time.monotonic() > until or (state.seeded is not None and Seed.busy):
             return
         if state.differs(_expected(state, before, seeds), _read(state)):
-            found.append(_place(frame))
+            places.append(_place(frame))
 
     sys.setprofile(look)
     try:
@@ -185,7 +185,7 @@ def locate(action: Callable[[], object], state: State) -> str | None:
         pass
     finally:
         sys.setprofile(None)
-    return found[0] if found and found[0] else None
+    return places[0] if places and places[0] else None
 
 
 def _place(frame: FrameType | None) -> str:
@@ -201,7 +201,7 @@ def _place(frame: FrameType | None) -> str:
 
 
 def own_code(file: str) -> bool:
-    """Whether a frame's file is a plugin's: no library's, and none of ablate's own."""
+    """Return whether a frame's file is a plugin's: no library's, and none of ablate's own."""
     return not (foreign(file) or f"{os.sep}site-packages{os.sep}numpy{os.sep}" in file)
 
 
@@ -209,7 +209,7 @@ def own_code(file: str) -> bool:
 
 
 class Turns:
-    """One process, two threads that run components' code: a job, and the driver that counts a candidate.
+    """A lock for two threads that run components' code in one process: a job, and the driver that counts a candidate.
 
     The job holds the turn, and lets another have it between two steps.
     """
@@ -223,7 +223,7 @@ class Turns:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """A job's own turn. Where another job is at work in this process already, this one takes none."""
+        """Hold the turn for a job. Where another job is at work in this process already, this one takes none."""
         with self._mutex:
             first = self._worker is None
             if first:
@@ -238,7 +238,7 @@ class Turns:
             self._worker = None
 
     def pause(self) -> None:
-        """Between two steps of a job: let the other have its turn, if it waits."""
+        """Yield the turn between two steps of a job, if the other thread waits."""
         if self._wanted.is_set() and self._worker == threading.get_ident():
             self._taken.clear()
             self._lock.release()
@@ -249,7 +249,7 @@ class Turns:
 
     @contextlib.contextmanager
     def between(self, patience: float) -> Iterator[bool]:
-        """A turn between two steps of a job: whether it came in time, in seconds. At once where no job runs."""
+        """Take a turn between two steps of a job, within `patience` seconds; give whether it came."""
         self._wanted.set()
         came = self._lock.acquire(timeout=patience)
         self._wanted.clear()
@@ -267,28 +267,28 @@ TURNS = Turns()
 UNREADABLE = object()
 
 
-def states() -> tuple[State, ...]:
-    """All that can be looked at now, without importing anything."""
-    found = python_states()
+def states() -> tuple[GlobalState, ...]:
+    """Return all global states that can be read now without importing anything."""
+    readable = python_states()
     if threading.current_thread() is threading.main_thread():
-        found += main_states()  # another thread has no say in them, and the main thread moves them now and then
+        readable += main_states()  # another thread has no say in them, and the main thread moves them now and then
     if "numpy" in sys.modules and hasattr(sys.modules["numpy"], "random"):
-        found += numpy_states()
+        readable += numpy_states()
     if "torch" in sys.modules and hasattr(sys.modules["torch"], "nn"):
         from ablate.runtime.torch_states import torch_states
 
-        found += torch_states()
-    return found
+        readable += torch_states()
+    return readable
 
 
-def _expected(state: State, before: Any, seeds: int) -> Any:
-    """What a state should be: what it was, or what ablate's own seed made of it since there were `seeds`."""
+def _expected(state: GlobalState, before: Any, seeds: int) -> Any:
+    """Return what a state should be: what it was, or what ablate's own seed made of it since there were `seeds`."""
     if state.seeded is not None and Seed.count != seeds and Seed.value is not None:
         return state.seeded(Seed.value)
     return before
 
 
-def _read(state: State) -> Any:
+def _read(state: GlobalState) -> Any:
     try:
         return state.read()
     except Exception:  # noqa: BLE001 - such as a current folder that was removed

@@ -1,4 +1,4 @@
-"""How much memory a trial took at its peak, what of it was training, and whether it was too much."""
+"""Measurement of peak memory, of a trial and of its training; detection of out of memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Gauge:
         _reset(device)
 
     def begin_training(self) -> None:
-        """What is there now is not counted as training's."""
+        """Begin to measure the memory of training: what is allocated now is not counted."""
         release_memory(self._device)
         if self._device.type == "cuda":
             self._before = _peak(self._device)
@@ -47,29 +47,29 @@ class Gauge:
             self._watch = Watch()
 
     def step_done(self) -> None:
-        """A step of the training was taken: on the CPU, a few of them tell enough."""
+        """Count a training step: on the CPU, the first few are measured."""
         self._steps += 1
         if self._watch is not None and self._steps == STEPS:
             self.end_training()
 
     def end_training(self) -> None:
-        """What comes from now on, such as sampling, is not counted as training's."""
+        """End the measurement of training: what comes from now on, such as sampling, is not counted."""
         if self._watch is not None:
-            found = self._watch.end()
+            bytes_at_peak = self._watch.end()
             self._watch = None
-            self.training = found if self._steps else None
+            self.training = bytes_at_peak if self._steps else None
         elif self._base is not None and self._steps:
             self.training = torch.cuda.max_memory_allocated(self._device) - self._base
 
     @property
     def peak(self) -> int | None:
-        """Bytes at the trial's peak: the whole process on the CPU."""
-        found = [value for value in (self._before, _peak(self._device)) if value is not None]
-        return max(found, default=None)
+        """Return the peak memory of the trial in bytes: on the CPU that of the whole process."""
+        peaks = [value for value in (self._before, _peak(self._device)) if value is not None]
+        return max(peaks, default=None)
 
 
 class Watch(threading.Thread):
-    """Notes the most that is allocated in this process above what was allocated when it began."""
+    """A thread that samples the peak of the memory allocated in this process, above that at its start."""
 
     def __init__(self) -> None:
         super().__init__(name="memory", daemon=True)
@@ -78,12 +78,12 @@ class Watch(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Look again and again, until `end`."""
+        """Sample the allocated memory until `end`."""
         while not self._ended.wait(SECONDS):
             self._most = max(self._most, allocated() or 0)
 
     def end(self) -> int:
-        """Bytes."""
+        """Stop, and return the peak in bytes."""
         self._ended.set()
         self.join()
         return self._most - self._base
@@ -110,7 +110,7 @@ class _Books(ctypes.Structure):
 
 
 def allocated() -> int | None:
-    """Bytes that are allocated in this process; None where the C library does not tell (it is not glibc ≥ 2.33)."""
+    """Return the bytes allocated in this process; None where the C library does not tell (it is not glibc ≥ 2.33)."""
     library = _library()
     if library is None:
         return None
@@ -129,7 +129,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory was not enough, on a GPU or on the CPU."""
+    """Return whether an exception means out of memory (OOM), on a GPU or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -139,13 +139,13 @@ _first: dict[torch.device, int] = {}  # bytes that this process held when it gav
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what torch or the C library keeps for later: others may need it now.
+    """Return cached memory of torch or the C library to the system: others may need it now.
 
     What an earlier trial left in cycles goes only where more is held than at the first time: to look for cycles
     takes longer than a short trial, and nothing of ours leaves any.
     """
-    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else allocated() or 0
-    if held > _first.setdefault(device, held) + SLACK:
+    in_use = torch.cuda.memory_allocated(device) if device.type == "cuda" else allocated() or 0
+    if in_use > _first.setdefault(device, in_use) + SLACK:
         gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -155,7 +155,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def _reset(device: torch.device) -> None:
-    """Begin a new measurement: the peak falls to what is there now."""
+    """Reset the peak to the memory that is in use now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -176,7 +176,7 @@ def _peak(device: torch.device) -> int | None:
 
 @cache
 def _warm_up() -> None:
-    """Have the libraries load their code and start their threads, once a process: no training is charged for it.
+    """Warm the libraries up (code, threads) once a process, so that no training is charged for it.
 
     A step of a little network with the usual layers; torch's generator is left as it was.
     """

@@ -1,4 +1,4 @@
-"""What takes long, or for ever, is named while it does: a plugin's own code may wait for something.
+"""Progress messages of slow operations ("still building the network …"): a plugin's own code may wait for something.
 
 Whoever runs a component's code in the driver's own process says so by `doing`; whoever has someone to tell, the
 command line or a notebook, wraps the whole in `telling`. Nothing is ended by it: code in this process cannot be, but by
@@ -24,28 +24,28 @@ _doing: ContextVar[list[tuple[str, float]] | None] = ContextVar(
 
 @contextmanager
 def doing(what: str, times: float = 1.0) -> Iterator[None]:
-    """Within it this is done: `building the network of adaln`. times: how often `SECONDS` it may well take."""
-    held = _doing.get()
-    if held is None:
+    """Mark what is done within a `with`: `building the network of adaln`. times: how often `SECONDS` it may take."""
+    activities = _doing.get()
+    if activities is None:
         yield
         return
-    held.append((what, times))
+    activities.append((what, times))
     try:
         yield
     finally:
-        held.pop()
+        activities.pop()
 
 
 @contextmanager
 def telling(say: Callable[[str], None]) -> Iterator[None]:
-    """Within it whatever takes longer than one would expect is told, from another thread, and told again."""
+    """Report, within a `with`, whatever `doing` takes longer than expected, from another thread, again and again."""
     if _doing.get() is not None:
         yield
         return
-    held: list[tuple[str, float]] = []
+    activities: list[tuple[str, float]] = []
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(held, over, say), name="ablate-patient", daemon=True)
-    token = _doing.set(held)
+    watch = threading.Thread(target=_watch, args=(activities, over, say), name="ablate-patient", daemon=True)
+    token = _doing.set(activities)
     watch.start()
     try:
         yield
@@ -55,14 +55,14 @@ def telling(say: Callable[[str], None]) -> Iterator[None]:
         watch.join()
 
 
-def _watch(held: list[tuple[str, float]], over: threading.Event, say: Callable[[str], None]) -> None:
-    """Look at what is done now. Two turns of the same that follow each other within a look are one."""
-    known: tuple[tuple[str, float], ...] = ()
+def _watch(activities: list[tuple[str, float]], over: threading.Event, say: Callable[[str], None]) -> None:
+    """Poll what is done now, and report it. Two turns of the same that follow each other within a look are one."""
+    last: tuple[tuple[str, float], ...] = ()
     since = due = 0.0
     while not over.wait(min(0.5, SECONDS / 4)):
-        now, current = time.monotonic(), tuple(held)
-        if current != known:
-            known, since, due = current, now, now + SECONDS * (current[-1][1] if current else 1.0)
+        now, current = time.monotonic(), tuple(activities)
+        if current != last:
+            last, since, due = current, now, now + SECONDS * (current[-1][1] if current else 1.0)
         elif current and now >= due:
             say(f"still {current[-1][0]} …" + (f" ({_duration(now - since)})" if now - since >= 2 * SECONDS else ""))
             due = now + min(MOST, now - since)

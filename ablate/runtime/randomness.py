@@ -1,4 +1,4 @@
-"""Paired randomness: every draw of a trial is a function of (seed, stream, number of the image) alone.
+"""Common random numbers: every draw of a trial depends only on (seed, stream, number of the image).
 
 So all candidates of one seed see the same data order, the same noise and the same evaluation
 latents, whatever their batch sizes are, and a resumed trial draws what it would have drawn. No
@@ -27,7 +27,7 @@ VALUES = 2**22  # numbers in one block, at the most: large images come in smalle
 
 
 def block_size(most: int, shape: Sequence[int]) -> int:
-    """How many images of that shape share a seed: at most `most`, fewer where they are large."""
+    """Return how many images of that shape share a seed: at most `most`, fewer where they are large."""
     return max(1, min(most, VALUES // max(1, math.prod(shape))))
 
 
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 def parts(first: int, count: int, size: int) -> Iterator[Part]:
-    """The blocks of `size` images that hold the images number first … first + count − 1."""
+    """Yield the blocks of `size` images that hold the images number first … first + count − 1."""
     for block in range(first // size, (first + count - 1) // size + 1):
         begin, end = max(first, block * size), min(first + count, (block + 1) * size)
         rows = slice(begin - block * size, end - block * size)
@@ -48,7 +48,7 @@ def parts(first: int, count: int, size: int) -> Iterator[Part]:
 
 
 def mix(seed: int, stream: str, counter: int) -> int:
-    """A 63-bit seed that looks random, and differs in every argument."""
+    """Hash seed, stream and counter to a 63-bit seed."""
     text = f"{seed}/{stream}/{counter}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
@@ -67,7 +67,7 @@ class RandomStreams:
         return torch.Generator(self.device).manual_seed(mix(self.seed, stream, counter))
 
     def uniform(self, stream: str, first: int, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Numbers uniform in [0, 1) of the images number first … first + count − 1. (count,)."""
+        """Draw numbers uniform in [0, 1) for the images number first … first + count − 1. (count,)."""
 
         def draw(values: Tensor, generator: torch.Generator) -> None:
             values.uniform_(generator=generator)
@@ -75,7 +75,7 @@ class RandomStreams:
         return self._drawn(stream, first, (count,), BLOCK, dtype, draw)
 
     def normal(self, stream: str, first: int, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers of the images number first … first + B − 1, of shape (B, ...), fp32."""
+        """Draw standard normal numbers for the images number first … first + B − 1, of shape (B, ...), fp32."""
 
         def draw(values: Tensor, generator: torch.Generator) -> None:
             values.normal_(generator=generator)
@@ -91,7 +91,7 @@ class RandomStreams:
         dtype: torch.dtype,
         draw: Callable[[Tensor, torch.Generator], None],
     ) -> Tensor:
-        """A batch, put together of blocks of `size` images; of a block cut in two the rest waits for the next batch."""
+        """Draw a batch from blocks of `size` images; of a block cut in two the rest waits for the next batch."""
         batch = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         for block, rows, place in parts(first, shape[0], size):
             whole = rows == slice(0, size)
@@ -107,7 +107,7 @@ class RandomStreams:
         return batch
 
     def order(self, first: int, count: int, total: int) -> Tensor:
-        """Indices of the images number first … first + count − 1 of an endless shuffled pass over `total`."""
+        """Return the data indices of the images number first … first + count − 1: `total` ones, shuffled each epoch."""
         wanted = []
         while count > 0:
             epoch, begin = divmod(first, total)
@@ -124,7 +124,7 @@ class RandomStreams:
 
 
 class SampleGenerator(torch.Generator):
-    """The generator that a solver is given: what it draws for an image does not depend on the batch it is sampled in.
+    """The random generator of a solver: what it draws for an image does not depend on the batch it is sampled in.
 
     Each block of SAMPLES image numbers has a generator of its own, which draws for the whole block.
     Whoever hands this one to torch directly gets numbers that are paired over candidates, but not over
@@ -136,16 +136,18 @@ class SampleGenerator(torch.Generator):
 
     @classmethod
     def of(cls, seed: int, first: int, shape: Sequence[int], device: torch.device) -> SampleGenerator:
-        """For the images number first … first + B − 1 of a trial's samples; shape (B, ...) is theirs."""
-        made = cls(device)
-        made._size = block_size(SAMPLES, shape[1:])
-        found = list(parts(first, shape[0], made._size))
-        made._blocks = [(torch.Generator(device).manual_seed(mix(seed, "latents", part.block)), part) for part in found]
-        made.manual_seed(mix(seed, "solver", first))
-        return made
+        """Make the generator for the images number first … first + B − 1 of a trial's samples, of shape (B, ...)."""
+        generator = cls(device)
+        generator._size = block_size(SAMPLES, shape[1:])
+        pieces = list(parts(first, shape[0], generator._size))
+        generator._blocks = [
+            (torch.Generator(device).manual_seed(mix(seed, "latents", part.block)), part) for part in pieces
+        ]
+        generator.manual_seed(mix(seed, "solver", first))
+        return generator
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Standard normal numbers for these images, (B, ...)."""
+        """Draw standard normal numbers for these images, (B, ...)."""
         batch = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         for generator, (_, rows, place) in self._blocks:
             if rows == slice(0, self._size):
@@ -156,14 +158,14 @@ class SampleGenerator(torch.Generator):
 
 
 def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Standard normal numbers, drawn on the generator's own device; by image where the generator tells images apart."""
+    """Draw standard normal numbers on the generator's own device; by image where the generator tells images apart."""
     if isinstance(generator, SampleGenerator):
         return generator.normal(shape, dtype)
     return torch.randn(tuple(shape), generator=generator, device=generator.device, dtype=dtype)
 
 
 def seed_everything(seed: int, stream: str, counter: int) -> None:
-    """Set the global generators of torch, numpy and Python, which initial weights and dropout draw from.
+    """Seed the global generators of torch, numpy and Python, which initial weights and dropout draw from.
 
     Torch's are those of the CPU and of the current GPU; `torch.manual_seed` formats three stack traces for devices
     that are not there, which would be half a millisecond a step.
@@ -172,7 +174,7 @@ def seed_everything(seed: int, stream: str, counter: int) -> None:
 
 
 def seed_all(value: int) -> None:
-    """The same with a seed as it is, for checks; a seed that a component gives instead is noticed."""
+    """Seed the global generators with a given seed, for checks; a seed that a component sets instead is noticed."""
     Seed.busy = True
     Seed.set(value)
     torch.default_generator.manual_seed(value)

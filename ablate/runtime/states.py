@@ -1,4 +1,4 @@
-"""What is global for a process and decides numbers, folders or messages: Python's own states, and numpy's.
+"""The global states of a process that decide numbers, folders or messages: Python's own, and numpy's.
 
 Those of torch are in `ablate.runtime.torch_states`. See `ablate.runtime.isolation` for what is done with them.
 """
@@ -30,14 +30,14 @@ TWISTS = 20_000  # blocks of 624 numbers: that many may be drawn before a random
 
 
 @dataclass(frozen=True)
-class State:
-    """One thing that is global. `instead`: what a component should do; None: put back without a word."""
+class GlobalState:
+    """One global state: how to read, write and compare it. instead: what a component should do; None: just restored."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], None]
     instead: str | None
-    told: Callable[[Any, Any], tuple[str, str]] = lambda before, after: (str(before), str(after))
+    describe: Callable[[Any, Any], tuple[str, str]] = lambda before, after: (str(before), str(after))
     differs: Callable[[Any, Any], bool] = lambda before, after: bool(before != after)
     fresh: Any = None  # what it is when its library was just imported; None: not known
     # Of a random state: what it is just after ablate's seed. Components may draw from it, and must not seed it.
@@ -45,7 +45,7 @@ class State:
 
 
 class Seed:
-    """The seed that ablate last gave all global random states, so that one of a component's own is noticed."""
+    """The seed that ablate last gave all global random generators, so that another one is noticed."""
 
     value: int | None = None
     count = 0  # of all seeds so far
@@ -63,80 +63,82 @@ class Seed:
 
 
 @cache
-def python_states() -> tuple[State, ...]:
-    """Those of a process that runs any Python."""
+def python_states() -> tuple[GlobalState, ...]:
+    """Return the global states of Python itself."""
     return (
-        State(FOLDER, os.getcwd, os.chdir, "open files by their full path, beside `__file__`"),
-        State(
+        GlobalState(FOLDER, os.getcwd, os.chdir, "open files by their full path, beside `__file__`"),
+        GlobalState(
             ENVIRONMENT,
             lambda: dict(os.environ),
             _set_environment,
             "make it a field of the component, or hand it to the library that reads it",
-            told=_told_environment,
+            describe=_describe_environment,
         ),
-        State(
+        GlobalState(
             "the locale",
             lambda: locale.setlocale(locale.LC_ALL),
             lambda held: _ignore(locale.setlocale(locale.LC_ALL, held)),
             "format by hand",
         ),
-        State(
+        GlobalState(
             "decimal's context",
             lambda: _decimal(decimal.getcontext()),
             _set_decimal,
             "use `decimal.localcontext()`",
-            told=lambda before, after: (f"of {before[0]} digits, {before[1]}", f"of {after[0]} digits, {after[1]}"),
+            describe=lambda before, after: (f"of {before[0]} digits, {before[1]}", f"of {after[0]} digits, {after[1]}"),
         ),
-        State(
+        GlobalState(
             "Python's global random state",
             random.getstate,
             random.setstate,
             "leave it as it is, it is seeded for each trial; for fixed numbers make a `random.Random(0)`",
-            told=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
+            describe=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
             differs=lambda before, after: not _python_drawn(before, after),
             seeded=_python_seeded,
         ),
-        State("the import path", lambda: list(sys.path), lambda held: _put(sys.path, held), None),
-        State("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, None),
-        State("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable(), None),
-        State("the root logger's level", lambda: logging.getLogger().level, logging.getLogger().setLevel, None),
-        State("logging's switch", lambda: logging.root.manager.disable, logging.disable, None),
+        GlobalState("the import path", lambda: list(sys.path), lambda held: _put(sys.path, held), None),
+        GlobalState("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, None),
+        GlobalState("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable(), None),
+        GlobalState("the root logger's level", lambda: logging.getLogger().level, logging.getLogger().setLevel, None),
+        GlobalState("logging's switch", lambda: logging.root.manager.disable, logging.disable, None),
     )
 
 
 @cache
-def main_states() -> tuple[State, ...]:
-    """Those that the main thread alone may look at: it moves them now and then, and no other thread has a say."""
+def main_states() -> tuple[GlobalState, ...]:
+    """Return the global states that only the main thread may change."""
     return (
-        State("the filters of warnings", lambda: list(warnings.filters), _set_filters, None),
-        State("the handlers of signals", _handlers, _set_handlers, None),
-        State("standard output", lambda: sys.stdout, lambda held: setattr(sys, "stdout", held), None),
-        State("standard error", lambda: sys.stderr, lambda held: setattr(sys, "stderr", held), None),
+        GlobalState("the filters of warnings", lambda: list(warnings.filters), _set_filters, None),
+        GlobalState("the handlers of signals", _handlers, _set_handlers, None),
+        GlobalState("standard output", lambda: sys.stdout, lambda held: setattr(sys, "stdout", held), None),
+        GlobalState("standard error", lambda: sys.stderr, lambda held: setattr(sys, "stderr", held), None),
     )
 
 
 @cache
-def numpy_states() -> tuple[State, ...]:
-    """Those of numpy, which must be imported already."""
+def numpy_states() -> tuple[GlobalState, ...]:
+    """Return the global states of numpy, which must be imported already."""
     import numpy as np
 
     return (
-        State(
+        GlobalState(
             "numpy's treatment of floating-point errors",
             np.geterr,
             lambda held: _ignore(np.seterr(**held)),
             "use `with np.errstate(...)`",
         ),
-        State(
+        GlobalState(
             "numpy's global random state",
             lambda: np.random.get_state(legacy=False),
             np.random.set_state,
             "leave it as it is, it is seeded for each trial; for fixed numbers make an `np.random.default_rng(0)`",
-            told=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
+            describe=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
             differs=lambda before, after: not _numpy_drawn(before, after),
             seeded=_numpy_seeded,
         ),
-        State("numpy's print options", np.get_printoptions, lambda held: np.set_printoptions(**_settable(held)), None),
+        GlobalState(
+            "numpy's print options", np.get_printoptions, lambda held: np.set_printoptions(**_settable(held)), None
+        ),
     )
 
 
@@ -148,10 +150,12 @@ def _set_environment(held: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _told_environment(before: dict[str, str], after: dict[str, str]) -> tuple[str, str]:
+def _describe_environment(before: dict[str, str], after: dict[str, str]) -> tuple[str, str]:
     moved = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    said = [", ".join(f"{n}={held[n]!r}" if n in held else f"without {n}" for n in moved) for held in (before, after)]
-    return said[0], said[1]
+    descriptions = [
+        ", ".join(f"{n}={held[n]!r}" if n in held else f"without {n}" for n in moved) for held in (before, after)
+    ]
+    return descriptions[0], descriptions[1]
 
 
 def _decimal(context: decimal.Context) -> tuple[Any, ...]:
@@ -201,7 +205,7 @@ def _python_seeded(value: int) -> Any:
 
 
 def _python_drawn(base: Any, after: Any) -> bool:
-    """Whether drawing leads from one state of a Mersenne twister to another."""
+    """Return whether drawing leads from one state of a Mersenne twister to another (not a new seed)."""
     if base[1][:-1] == after[1][:-1]:
         return True
     import numpy as np  # whose twister is the same, and quicker
@@ -216,7 +220,7 @@ def _numpy_seeded(value: int) -> Any:
 
 
 def _numpy_drawn(base: Any, after: Any) -> bool:
-    """The same of numpy's."""
+    """Return the same for numpy's generator."""
     if not base["bit_generator"] == after["bit_generator"] == "MT19937":
         return False
     return _led(base["state"]["key"], after["state"]["key"])

@@ -1,4 +1,4 @@
-"""Standard output, kept for one document: whatever else is printed meanwhile goes to standard error.
+"""Redirection of standard output: reserved for one document (JSON), all other prints go to standard error.
 
 A plugin's `print`, a library's progress bar or native code would otherwise stand in the middle of the
 JSON that a program reads.
@@ -16,7 +16,7 @@ from typing import TextIO
 
 
 class ToStderr(io.TextIOBase):
-    """Where prints go while stdout belongs to whoever asked: to stderr. It cannot be closed."""
+    """A text stream that writes to stderr, in place of stdout while that is reserved. It cannot be closed."""
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase`."""
@@ -37,24 +37,24 @@ class _Kept:
 
 
 def document() -> TextIO:
-    """Where a document is to be written: stdout, or what was stdout when it was kept."""
+    """Return the stream that a document is written to: stdout, or the real one while it is reserved."""
     return sys.stdout if _Kept.document is None else _Kept.document
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Inside, only what is written to `document()` reaches stdout; native code and child processes write to stderr."""
-    held = sys.stdout
-    if held is None or _Kept.document is not None:  # closed by whoever called, or kept already
+    """Reserve stdout within a `with`: only what is written to `document()` reaches it; all else goes to stderr."""
+    stream = sys.stdout
+    if stream is None or _Kept.document is not None:  # closed by whoever called, or kept already
         yield
         return
-    held.flush()
-    own = _aside(held)
-    _Kept.document, sys.stdout = own or held, ToStderr()
+    stream.flush()
+    own = _aside(stream)
+    _Kept.document, sys.stdout = own or stream, ToStderr()
     try:
         yield
     finally:
-        _Kept.document, _Kept.spent, sys.stdout = None, True, held
+        _Kept.document, _Kept.spent, sys.stdout = None, True, stream
         if own is not None:
             _flush_native()
             os.dup2(own.fileno(), 1)
@@ -63,7 +63,7 @@ def kept() -> Iterator[None]:
 
 
 def end() -> None:
-    """At the end of a process: behind a document, nothing follows, whatever is registered to run at exit."""
+    """Keep anything registered to run at exit from printing behind a document; called at the end of a process."""
     if _Kept.spent:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -72,16 +72,16 @@ def end() -> None:
         sys.stdout = ToStderr()
 
 
-def _aside(held: TextIO) -> TextIO | None:
-    """File descriptor 1 leads to stderr from here on; where it led. None where stdout is not that descriptor."""
+def _aside(stream: TextIO) -> TextIO | None:
+    """Redirect file descriptor 1 to stderr; return a stream to its old target, None where stdout is another one."""
     try:
-        if held.fileno() != 1:
+        if stream.fileno() != 1:
             return None
         own = os.dup(1)
     except (OSError, ValueError, AttributeError):  # such as a notebook's
         return None
     _to_stderr()
-    return os.fdopen(own, "w", encoding=held.encoding, errors=held.errors, newline="\n")
+    return os.fdopen(own, "w", encoding=stream.encoding, errors=stream.errors, newline="\n")
 
 
 def _to_stderr() -> None:
@@ -94,6 +94,6 @@ def _to_stderr() -> None:
 
 
 def _flush_native() -> None:
-    """What native code has printed and C's library still holds."""
+    """Flush what native code has printed and the C library still buffers."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)

@@ -1,4 +1,4 @@
-"""What torch holds for a whole process, or for a thread."""
+"""The global states of torch, of the process or of the thread: default dtype, threads, hooks, patched functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.modules import module as hooked
 
-from ablate.runtime.states import State
+from ablate.runtime.states import GlobalState
 
 FILL = "fill_uninitialized_memory"
 DEVICES = ("cpu", "cuda")
@@ -24,51 +24,51 @@ HOOKS = tuple(name for name in dir(hooked) if name.startswith("_global_") and is
 
 
 @cache
-def torch_states() -> tuple[State, ...]:
-    """All of them; what is `fresh` is so unless somebody asked for something else."""
+def torch_states() -> tuple[GlobalState, ...]:
+    """Return the global states of torch; what is `fresh` is so unless somebody asked for something else."""
     return (
-        State(
+        GlobalState(
             "torch's default dtype",
             torch.get_default_dtype,
             torch.set_default_dtype,
             "give `dtype=` to the tensors and layers that need it",
             fresh=torch.float32,
         ),
-        State(
+        GlobalState(
             "torch's default device",
             _device,
             lambda held: None,  # what is open is closed by the next state
             "name no device: what `build` makes is put where it belongs",
         ),
-        State(
+        GlobalState(
             "torch's open modes (of device, functions, dispatch)",
             lambda: (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
             _close_modes,
             "use `with`, which leaves none open",
             fresh=(0, 0),
         ),
-        State(
+        GlobalState(
             "torch's gradient mode",
             torch.is_grad_enabled,
             lambda on: _ignore(torch.set_grad_enabled(on)),
             "use `with torch.no_grad()` or `with torch.enable_grad()`",
             fresh=True,
         ),
-        State(
+        GlobalState(
             "torch's inference mode",
             torch.is_inference_mode_enabled,
             _set_inference,
             "use `with torch.inference_mode()`",
             fresh=False,
         ),
-        State(
+        GlobalState(
             "torch's precision of fp32 products (TF32)",
             _precision,
             _set_precision,
             "say it by the study's `precision`, or for one product by `torch.autocast`",
-            told=_moved,
+            describe=_moved,
         ),
-        State(
+        GlobalState(
             "torch's deterministic algorithms",
             lambda: (
                 torch.are_deterministic_algorithms_enabled(),
@@ -79,20 +79,20 @@ def torch_states() -> tuple[State, ...]:
             "choose an operator that is deterministic by itself",
             fresh=(False, False, True),
         ),
-        State(
+        GlobalState(
             "torch's settings of cuDNN, attention kernels and other backends",
             _backends,
             _set_backends,
             "use `with torch.backends.cudnn.flags(...)` or `with torch.nn.attention.sdpa_kernel(...)`",
-            told=_moved,
+            describe=_moved,
         ),
-        State(
+        GlobalState(
             "torch's number of threads",
             torch.get_num_threads,
             torch.set_num_threads,
             "leave it: the executor shares the cores out among trials",
         ),
-        State(
+        GlobalState(
             "torch's autocast",
             lambda: (
                 *((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in DEVICES),
@@ -101,46 +101,46 @@ def torch_states() -> tuple[State, ...]:
             _set_autocast,
             "use `with torch.autocast(...)`, or the study's `precision`",
         ),
-        State(
+        GlobalState(
             "torch's anomaly detection",
             lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
             lambda held: torch.set_anomaly_enabled(*held),
             "use `with torch.autograd.detect_anomaly()` while you look for a fault",
             fresh=(False, True),
         ),
-        State(
+        GlobalState(
             "torch's treatment of subnormal numbers",
             lambda: bool((torch.tensor([1e-310], dtype=torch.float64, device="cpu") * 1.0 == 0).item()),
             lambda on: _ignore(torch.set_flush_denormal(on)),
             "round small numbers to zero by hand",
             fresh=False,
         ),
-        State(
+        GlobalState(
             "torch's hooks for all modules",
             lambda: {name: dict(getattr(hooked, name)) for name in HOOKS},
             _set_hooks,
             "register the hook on your own module",
-            told=lambda before, after: (f"{_count(before)} hooks", f"{_count(after)} hooks"),
+            describe=lambda before, after: (f"{_count(before)} hooks", f"{_count(after)} hooks"),
         ),
-        State(
+        GlobalState(
             "torch's own functions and classes",
             lambda: {place: dict(vars(place)) for place in PATCHED},
             _set_functions,
             "call your own function by its own name",
-            told=_told_functions,
+            describe=_describe_functions,
             differs=lambda before, after: bool(_replaced(before, after)),
         ),
-        State(
+        GlobalState(
             "torch's global random state",
             _random,
             _set_random,
             "leave it as it is, it is seeded for each trial; "
             "for fixed numbers draw from your own `torch.Generator().manual_seed(0)`",
-            told=lambda before, after: (f"seeded by {before[0]}", f"seeded by {after[0]}"),
+            describe=lambda before, after: (f"seeded by {before[0]}", f"seeded by {after[0]}"),
             differs=lambda before, after: bool(before[0] != after[0]),
             seeded=lambda value: (value, None, None),
         ),
-        State(
+        GlobalState(
             "torch's print options",
             lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
             lambda held: vars(torch._tensor_str.PRINT_OPTS).update(held),
@@ -254,7 +254,7 @@ def _replaced(before: Any, after: Any) -> list[tuple[Any, str]]:
     return found
 
 
-def _told_functions(before: Any, after: Any) -> tuple[str, str]:
+def _describe_functions(before: Any, after: Any) -> tuple[str, str]:
     names = [
         f"{place.__module__ + '.' if isinstance(place, type) else ''}{place.__name__}.{name}"
         for place, name in _replaced(before, after)

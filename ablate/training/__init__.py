@@ -1,1 +1,1 @@
-"""Training: steps, checkpoints, averages, probes, and why one went out of range."""
+"""Training: steps, loop, checkpoints, snapshots of averages, probes, memory, divergence."""

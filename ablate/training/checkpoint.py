@@ -28,7 +28,7 @@ KEPT = 2  # the newest, and the one before it should the newest be damaged
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a learner needs to go on as if nothing had happened."""
+    """The state of a training, from which it resumes to the same numbers."""
 
     images: int
     tensors: Mapping[str, Tensor]
@@ -36,7 +36,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `<images>.safetensors`, then `<images>.json`, which makes it count; drop all but the newest two.
+    """Save a checkpoint: `<images>.safetensors`, then `<images>.json`, which makes it count; keep the newest two.
 
     Raises OSError where the disk refuses.
     """
@@ -54,13 +54,13 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write one file of safetensors atomically. Raises OSError where the disk refuses."""
-    held = _apart(tensors)
+    separate = _separate_storages(tensors)
     with _plain_errors():
-        write_with(file, lambda temporary: save_file(held, temporary))
+        write_with(file, lambda temporary: save_file(separate, temporary))
 
 
 def newest(folder: Path, device: str) -> Checkpoint | None:
-    """The newest checkpoint that is whole; None where there is none."""
+    """Load the newest checkpoint that is whole; None where there is none."""
     for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
         try:
             facts = read_sealed(file)
@@ -74,11 +74,11 @@ def newest(folder: Path, device: str) -> Checkpoint | None:
 
 
 def flatten_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's per-parameter state as tensors by `index.name`, and its plain numbers as JSON."""
+    """Split an optimizer's state_dict into tensors by `index.name` and plain numbers (JSON)."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
-    for index, held in state["state"].items():
-        for key, value in held.items():
+    for index, values in state["state"].items():
+        for key, value in values.items():
             (tensors if isinstance(value, Tensor) else numbers)[f"{index}.{key}"] = value
     return tensors, numbers
 
@@ -86,12 +86,12 @@ def flatten_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict
 def restore_optimizer(
     state: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The inverse of `flatten_optimizer`, with the parameter groups of a fresh optimizer's `state`."""
-    held: dict[int, dict[str, Any]] = {}
+    """Rebuild an optimizer's state_dict from `flatten_optimizer`, with the parameter groups of a fresh `state`."""
+    per_parameter: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **numbers}.items():
         index, _, key = name.partition(".")
-        held.setdefault(int(index), {})[key] = value
-    return {"state": held, "param_groups": state["param_groups"]}
+        per_parameter.setdefault(int(index), {})[key] = value
+    return {"state": per_parameter, "param_groups": state["param_groups"]}
 
 
 def with_prefix(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,16 +111,16 @@ def by_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, dict[str, Tensor]]:
     return parts
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, each in memory of its own: safetensors refuses weights that are tied."""
-    apart: dict[str, Tensor] = {}
-    taken: set[int] = set()
+def _separate_storages(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with storages of their own: safetensors refuses tied weights."""
+    separate: dict[str, Tensor] = {}
+    addresses: set[int] = set()
     for name, tensor in tensors.items():
         value = tensor.detach().contiguous()
-        place = value.untyped_storage().data_ptr()
-        apart[name] = value.clone() if place in taken else value
-        taken.add(place)
-    return apart
+        address = value.untyped_storage().data_ptr()
+        separate[name] = value.clone() if address in addresses else value
+        addresses.add(address)
+    return separate
 
 
 def _hash(file: Path) -> str:
@@ -130,11 +130,11 @@ def _hash(file: Path) -> str:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """The operating system's errors as OSError: safetensors tells their number in words alone."""
+    """Raise the operating system's errors as OSError: safetensors gives their number only in its message."""
     try:
         yield
     except SafetensorError as error:
-        found = re.search(r"os error (\d+)", str(error))
-        if found is None:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
             raise
-        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

@@ -1,4 +1,4 @@
-"""Trains the network that guidance has of its own, beside the main one and without touching it."""
+"""Training of guidance's auxiliary network (such as the noisy classifier of classifier guidance)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY = 0.99  # of the loss that is recorded, a step
 
 
 class CompanionLearner:
-    """A guidance's companion and its optimizer. It sees each batch that the main network has seen."""
+    """The auxiliary network of guidance and its optimizer, trained on the same batches as the main network."""
 
     def __init__(
         self, guidance: TrainedGuidance, process: Process, setting: InputSpec, seed: int, device: torch.device
@@ -33,11 +33,11 @@ class CompanionLearner:
         self.optimizer = guidance.optimizer(self.network.parameters())
 
     def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
-        """The loss of each image of a batch, (B,)."""
+        """Compute the auxiliary network's loss of each image of a batch, (B,)."""
         return self.guidance.loss(self.network(*self.process.shown(noised.x, noised.level)), labels)
 
     def gradients(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
-        """The mean loss of a batch of `batch` images that comes in parts; its gradients are left in the parameters."""
+        """Accumulate the gradients of a batch of `batch` images over its micro-batches; return its mean loss."""
         self.network.train()
         total = torch.zeros_like(self.recent_loss)
         for part, labels in parts:
@@ -47,7 +47,7 @@ class CompanionLearner:
         return total
 
     def step(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
-        """One optimizer step over such a batch; its mean loss."""
+        """Take one optimizer step over a batch in micro-batches; return its mean loss."""
         total = self.gradients(parts, batch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -56,13 +56,13 @@ class CompanionLearner:
         return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors that a checkpoint must hold, and the optimizer's plain numbers."""
+        """Return the tensors for a checkpoint, and the optimizer's plain numbers."""
         moments, numbers = flatten_optimizer(self.optimizer.state_dict())
         tensors = with_prefix("network", self.network.state_dict()) | with_prefix("optimizer", moments)
         return {**tensors, "recent_loss": self.recent_loss}, numbers
 
     def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Resume from what `state` returned."""
         parts = by_prefix(tensors)
         self.network.load_state_dict(parts["network"])
         self.optimizer.load_state_dict(restore_optimizer(self.optimizer.state_dict(), parts["optimizer"], numbers))

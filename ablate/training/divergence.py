@@ -1,4 +1,4 @@
-"""Why a training went out of range: the first module, in the order of computation, and what it was shown."""
+"""Diagnosis of a divergence: the first module whose output, or gradient, is not finite (NaN or infinity)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COMPANION = "companion"  # the network that guidance trains beside it
 WORST = 4  # images of the batch whose noise levels are told
 
 
-class Finding(NamedTuple):
-    """What is not finite where the learner's next step is repeated."""
+class StepDiagnosis(NamedTuple):
+    """The diagnosis of a diverged training step: which module is not finite, and at which noise levels."""
 
     module: str | None  # `loss` where the network's output is finite; None where the repetition stays finite
     message: str
@@ -27,46 +27,46 @@ class Finding(NamedTuple):
     worst: tuple[tuple[float, float], ...] = ()  # (log SNR, loss) of the images with the worst loss
 
     def record(self) -> dict[str, Any]:
-        """As JSON; a number that is not finite is null."""
+        """Return the diagnosis as JSON; a number that is not finite is null."""
         worst = [{"log_snr": snr, "loss": loss if math.isfinite(loss) else None} for snr, loss in self.worst]
         span = None if self.log_snr is None else list(self.log_snr)
         return {"module": self.module, "message": self.message, "log_snr": span, "worst": worst}
 
 
-def examine(learner: Learner) -> Finding:
-    """Repeat the learner's next step under watch.
+def examine(learner: Learner) -> StepDiagnosis:
+    """Repeat the learner's next step with hooks on every module, and return what is not finite.
 
     The learner stands just before the step that gave a loss or gradient that is not finite. The levels
     are those of the batch; the worst images are those without a finite loss, then those with the largest.
     """
     noised, labels = learner.batch()
     losses: list[Tensor] = []
-    with _watched(learner.network, NETWORK) as found:
+    with _watched(learner.network, NETWORK) as bad_modules:
         total = learner.gradients(noised, labels, losses)
     each = torch.cat(losses).double()
     snr = noised.level.log_snr
     order = each.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
     worst = tuple(zip(snr[order].tolist(), each[order].tolist(), strict=True))
-    module, message = _of_network(learner, found, total)
+    module, message = _of_network(learner, bad_modules, total)
     if module is None and learner.companion is not None:
         learner.optimizer.zero_grad(set_to_none=True)
         module, message = _of_companion(learner.companion, learner, message)
-    return Finding(module, message, (float(snr.min()), float(snr.max())), worst)
+    return StepDiagnosis(module, message, (float(snr.min()), float(snr.max())), worst)
 
 
 def weight_norm(network: nn.Module) -> float | None:
-    """The L2 norm of all parameters as one vector; None where it is not finite."""
+    """Return the L2 norm of all parameters as one vector; None where it is not finite."""
     norm = float(torch.nn.utils.get_total_norm([p.detach() for p in network.parameters()]))
     return norm if math.isfinite(norm) else None
 
 
-def _of_network(learner: Learner, found: list[str], loss: Tensor) -> tuple[str | None, str]:
+def _of_network(learner: Learner, bad_modules: list[str], loss: Tensor) -> tuple[str | None, str]:
     named = list(learner.network.named_parameters())
     for name, parameter in named:
         if not _finite(parameter):
             return _owner(name, NETWORK), f"the parameter {name} is not finite"
-    if found:
-        return found[0], f"the output of {found[0]} is not finite"
+    if bad_modules:
+        return bad_modules[0], f"the output of {bad_modules[0]} is not finite"
     if not _finite(loss):
         return "loss", "the network's output is finite, the loss is not"
     for name, parameter in reversed(named):
@@ -82,10 +82,10 @@ def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str)
     for name, parameter in named:
         if not _finite(parameter):
             return _owner(name, COMPANION), f"{beside}: the parameter {name} is not finite"
-    with _watched(companion.network, COMPANION) as found:
+    with _watched(companion.network, COMPANION) as bad_modules:
         loss = companion.gradients(learner.parts(*learner.batch()), learner.candidate.batch)
-    if found:
-        return found[0], f"{beside}: the output of {found[0]} is not finite"
+    if bad_modules:
+        return bad_modules[0], f"{beside}: the output of {bad_modules[0]} is not finite"
     if not _finite(loss):
         return COMPANION, f"{beside}: its output is finite, its loss is not"
     return None, otherwise
@@ -93,24 +93,24 @@ def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str)
 
 @contextlib.contextmanager
 def _watched(network: nn.Module, called: str) -> Iterator[list[str]]:
-    """Within it, the names of modules whose output is not finite, in the order of computation."""
-    found: list[str] = []
+    """Collect, within a `with`, the names of modules whose output is not finite, in the order of computation."""
+    bad_modules: list[str] = []
     prefix = "" if called == NETWORK else f"{called}."
     hooks = [
-        module.register_forward_hook(_watch(f"{prefix}{name}" if name else called, found))
+        module.register_forward_hook(_watch(f"{prefix}{name}" if name else called, bad_modules))
         for name, module in network.named_modules()
     ]
     try:
-        yield found
+        yield bad_modules
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _watch(name: str, found: list[str]) -> Callable[[nn.Module, object, object], None]:
+def _watch(name: str, bad_modules: list[str]) -> Callable[[nn.Module, object, object], None]:
     def hook(module: nn.Module, inputs: object, output: object) -> None:
         if not _finite(output):
-            found.append(name)
+            bad_modules.append(name)
 
     return hook
 

@@ -1,4 +1,4 @@
-"""The signs of life of a training: its last finite steps, and the steps that loss scaling has skipped.
+"""The health and the learning curve of a training: its last finite steps, steps that loss scaling skipped, mean losses.
 
 Without torch: what a record says of a divergence is put into words here too.
 """
@@ -14,20 +14,20 @@ MOST_SKIPS = 50  # in a row: by then the loss scale has fallen by 1e15, and it i
 
 
 class TrainingHealth:
-    """Fed with every step's numbers; part of a checkpoint, so that an interruption changes nothing."""
+    """Detects divergence (early stopping): is given every step's loss and gradient norm; part of a checkpoint."""
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        held = state or {"last": [], "skipped": 0, "in_a_row": 0}
-        self.last: list[dict[str, Any]] = list(held["last"])  # {"step", "loss", "grad_norm"}, oldest first
-        self.skipped = int(held["skipped"])  # steps without an update: a gradient was not finite under loss scaling
-        self._in_a_row = int(held["in_a_row"])
+        stored = state or {"last": [], "skipped": 0, "in_a_row": 0}
+        self.last: list[dict[str, Any]] = list(stored["last"])  # {"step", "loss", "grad_norm"}, oldest first
+        self.skipped = int(stored["skipped"])  # steps without an update: a gradient was not finite under loss scaling
+        self._in_a_row = int(stored["in_a_row"])
 
     def state(self) -> dict[str, Any]:
-        """JSON from which it goes on."""
+        """Return the state for a checkpoint, as JSON."""
         return {"last": self.last, "skipped": self.skipped, "in_a_row": self._in_a_row}
 
     def take(self, step: int, loss: float, norm: float, scaled: bool) -> bool:
-        """Whether training can go on after a step of this loss and gradient norm; `scaled`: under loss scaling."""
+        """Return whether training can continue after a step of this loss and gradient norm. scaled: by loss scaling."""
         if not math.isfinite(loss):
             return False
         if math.isfinite(norm):
@@ -42,23 +42,24 @@ class TrainingHealth:
 
     @property
     def stuck(self) -> bool:
-        """Whether loss scaling has skipped too many steps in a row."""
+        """Return whether loss scaling has skipped too many steps in a row."""
         return self._in_a_row >= MOST_SKIPS
 
 
 class Curve:
-    """Rows {"images", "loss", "grad_norm", ..., "lr", "images_per_second", "seconds"}, and the sums of the next one.
+    """The learning curve, and the sums of its next row.
 
+    Rows: {"images", "loss", "grad_norm", ..., "lr", "images_per_second", "seconds"}.
     Sums grow step by step and are part of the state, so a row over an interruption is the same to the bit.
     """
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        held = state or {"rows": [], "sums": {}}
-        self.rows: list[dict[str, Any]] = list(held["rows"])
-        self._sums: dict[str, list[Any]] = {name: list(pair) for name, pair in held["sums"].items()}  # [sum, count]
+        stored = state or {"rows": [], "sums": {}}
+        self.rows: list[dict[str, Any]] = list(stored["rows"])
+        self._sums: dict[str, list[Any]] = {name: list(pair) for name, pair in stored["sums"].items()}  # [sum, count]
 
     def state(self) -> dict[str, Any]:
-        """JSON from which the curve goes on."""
+        """Return the curve for a checkpoint, as JSON."""
         return {"rows": self.rows, "sums": self._sums}
 
     @property
@@ -72,7 +73,7 @@ class Curve:
         return float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Take in one step. What is not finite (the norm of a step that loss scaling skips) does not count."""
+        """Add one step to the next row. What is not finite (the norm of a skipped step) does not count."""
         for name, value in values.items():
             pair = self._sums.setdefault(name, [0.0, 0])
             if math.isfinite(value):
@@ -80,7 +81,7 @@ class Curve:
                 pair[1] += 1
 
     def close_row(self, images: int, rate: float, seconds: float) -> None:
-        """Write down the means since the last row, if there was a step; `seconds` of training so far."""
+        """Append a row of the means since the last row, if there was a step; `seconds` of training so far."""
         if not self._sums:
             return
         means = {name: total / count if count else None for name, (total, count) in self._sums.items()}
@@ -89,6 +90,6 @@ class Curve:
         self._sums = {}
 
     def final_loss(self) -> float | None:
-        """The mean loss over the last tenth of the rows."""
+        """Return the mean loss over the last tenth of the rows; None where there is none."""
         last = self.rows[-max(1, len(self.rows) // 10) :]
         return sum(row["loss"] for row in last) / len(last) if last else None

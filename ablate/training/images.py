@@ -1,4 +1,4 @@
-"""The training images as a learner draws them: on the device where they fit, memory-mapped where not."""
+"""The data loader: training images on the device where they fit, memory-mapped where not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOKED_AT, VALUES = 10_000, 2**26  # images, and numbers of them, from which the
 
 
 class Images:
-    """A data set: uint8 or latents as they are, what the network sees when it is asked for.
+    """The training images (uint8 or latents), normalised and augmented as they are drawn.
 
     resident: bytes up to which the images live on the device. What it draws does not depend on that.
     """
@@ -25,8 +25,8 @@ class Images:
         self.device = device
         self.encoding = dataset.encoding
         self.flip = dataset.flip
-        self.stored = _held(dataset.images, device, total <= resident)  # (N, C, H, W) uint8, or latents
-        self.mirrored = None if dataset.mirrored is None else _held(dataset.mirrored, device, total <= resident)
+        self.stored = _on_device(dataset.images, device, total <= resident)  # (N, C, H, W) uint8, or latents
+        self.mirrored = None if dataset.mirrored is None else _on_device(dataset.mirrored, device, total <= resident)
         self.labels = None if dataset.labels is None else torch.tensor(dataset.labels, device=device)
         if self.encoding is not None:
             self.shift, self.scale = (
@@ -39,7 +39,7 @@ class Images:
         return len(self.stored)
 
     def take(self, index: Tensor, draws: RandomStreams | None = None, first: int = 0) -> Tensor:
-        """(B, C, H, W) fp32: pixels in [-1, 1], or latents after shift and scale.
+        """Return the images of these indices, (B, C, H, W) fp32: pixels in [-1, 1], or latents after shift and scale.
 
         What is random (which ones are mirrored, latents drawn from mean and deviation) follows from
         the draws of the images number `first` and on. Without draws nothing is mirrored, and latents are the mean.
@@ -64,7 +64,7 @@ class Images:
         return z if self.encoding.normalised else (z - self.shift) * self.scale
 
     def _root_mean_square(self) -> float:
-        """√E[x²] of what the network sees, over some thousand images spread over the set.
+        """Measure sigma_data = √E[x²] of what the network sees, over some thousand images spread over the set.
 
         Not the deviation about the mean: EDM's coefficients and weights (Karras et al. 2022, table 1) bring
         E[(c_in·x)²] and a zero network's loss to 1 at every level only if σ_data² is E[x0²].
@@ -80,8 +80,8 @@ class Images:
         return float((seen.square() + spread.square()).mean().sqrt())  # of the drawn latents: E[mean² + deviation²]
 
 
-def _held(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.device, resident: bool) -> Tensor:
-    """The array on the device; or, where it is not resident, as it lies: a memory map stays one."""
+def _on_device(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.device, resident: bool) -> Tensor:
+    """Return the array on the device; where it is not to be resident, as it is: a memory map stays one."""
     if not resident:
         return torch.from_numpy(array)
     if isinstance(array, np.memmap):
@@ -89,5 +89,5 @@ def _held(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.device,
     return torch.from_numpy(array).to(device)
 
 
-def _rows(held: Tensor, index: Tensor, device: torch.device) -> Tensor:
-    return held[index.to(held.device)].to(device)
+def _rows(images: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    return images[index.to(images.device)].to(device)

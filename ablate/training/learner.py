@@ -1,4 +1,4 @@
-"""Training: a learner takes steps; what is logged, saved or stopped is its caller's business."""
+"""The training step: forward and backward pass with gradient accumulation, clipping, optimizer, moving averages."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
 
 
-class Step(NamedTuple):
-    """One step that was taken. The tensors are on the device: reading them waits for it."""
+class TrainingStep(NamedTuple):
+    """The numbers of one training step. The tensors are on the device: reading them waits for it."""
 
     number: int  # from 1
     images: int  # seen so far
@@ -37,14 +37,18 @@ class Step(NamedTuple):
 
 
 def new_network(candidate: Candidate, setting: InputSpec, seed: int, device: torch.device) -> nn.Module:
-    """The network of a candidate as it is before the first step of the trial with that seed."""
+    """Build the network of a candidate with the initial weights of the trial of that seed."""
     seed_everything(seed, "weights", 0)
-    network: nn.Module = _made(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    network: nn.Module = _built(candidate.backbone, lambda: candidate.backbone.build(setting), device)
     return network
 
 
 class Learner:
-    """A candidate's network, optimizer and averages, and how far they have come."""
+    """The state of a training: network, optimizer, averages of the weights (EMA), loss scaler, steps done.
+
+    It takes steps; what is logged, saved or stopped is up to the caller. micro: images a forward pass; a batch of more
+    is split, and its gradients are accumulated. None: as the candidate says.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class Learner:
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         self.network: nn.Module = new_network(candidate, setting, seed, device)
         seed_everything(seed, "uncertainty", 0)
-        self.uncertainty = _made(candidate.weighting, candidate.weighting.build, device)
+        self.uncertainty = _built(candidate.weighting, candidate.weighting.build, device)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
         if isinstance(candidate.guidance, TrainedGuidance):
@@ -86,11 +90,11 @@ class Learner:
 
     @property
     def images_seen(self) -> int:
-        """Training images so far, repeats included."""
+        """Return the number of training images so far, repeats included."""
         return self.steps_done * self.candidate.batch
 
     def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
-        """The network in the candidate's precision."""
+        """Evaluate the network in mixed precision, with activation checkpointing, as the candidate says."""
         with self._scope(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._scope):
             output: Tensor = self.network(x, c_noise, labels)
         return output
@@ -99,7 +103,7 @@ class Learner:
         return self.candidate.precision.forward(self.device)
 
     def batch(self) -> tuple[Noised, Tensor | None]:
-        """The next batch, noised, and its labels with some replaced by the null class.
+        """Draw the next batch: noisy images, and labels of which some are replaced by the null class (label dropout).
 
         What is drawn for an image follows from its number in the training, not from the batch it comes in.
         """
@@ -117,18 +121,18 @@ class Learner:
         return self.process.diffuse(x0, noise, level), labels
 
     def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
-        """The loss of each image of a batch, (B,) fp32."""
+        """Compute the loss of each image of a batch, (B,) fp32."""
         prediction = self.process.predict(self.predict, noised.x, noised.level, labels)
         loss = self.candidate.loss.compute(prediction, noised, self.process)
         learned = self.process.log_variance(noised.level)
         return loss if learned is None else loss + learned
 
     def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
-        """The batch in parts of at most `micro` images."""
+        """Split the batch into micro-batches of at most `micro` images."""
         return _split(noised, labels, self.micro)
 
     def gradients(self, noised: Noised, labels: Tensor | None, each: list[Tensor] | None = None) -> Tensor:
-        """The mean loss of a batch; its gradients, in parts of `micro` images, are left in the parameters.
+        """Accumulate the gradients of a batch over its micro-batches in the parameters; return its mean loss.
 
         The loss of each image is added to `each`, (B,) a part.
         """
@@ -143,8 +147,8 @@ class Learner:
             total += loss.detach()
         return total
 
-    def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> Step:
-        """One optimizer step over the next batch.
+    def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> TrainingStep:
+        """Take one optimizer step over the next batch.
 
         `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
         """
@@ -163,24 +167,24 @@ class Learner:
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
-        beside = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
+        companion_loss = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
         self.steps_done += 1
         self.average.update(self.images_seen, batch)
-        return Step(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate, beside)
+        return TrainingStep(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate, companion_loss)
 
     @property
     def companion_network(self) -> nn.Module | None:
-        """The network that guidance has trained for itself, if it has one."""
+        """The auxiliary network of guidance (such as a noisy classifier), if it trains one."""
         return None if self.companion is None else self.companion.network
 
     @property
     def companion_loss(self) -> float | None:
-        """Its recent training loss; None without one, before the first step, and where it is not finite."""
+        """The auxiliary network's recent loss; None without one, before the first step, and where it is not finite."""
         loss = math.nan if self.companion is None else float(self.companion.recent_loss)
         return loss if math.isfinite(loss) else None
 
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
-        """Everything that decides the steps to come."""
+        """Return a checkpoint: everything that decides the steps to come."""
         moments, numbers = flatten_optimizer(self.optimizer.state_dict())
         tensors = with_prefix("network", self.network.state_dict())
         tensors |= with_prefix("average", self.average.state())
@@ -189,12 +193,12 @@ class Learner:
         if self.uncertainty is not None:
             tensors |= with_prefix("uncertainty", self.uncertainty.state_dict())
         if self.companion is not None:
-            beside, own["companion"] = self.companion.state()
-            tensors |= with_prefix("companion", beside)
+            companion_tensors, own["companion"] = self.companion.state()
+            tensors |= with_prefix("companion", companion_tensors)
         return Checkpoint(self.images_seen, tensors, {**facts, **own})
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of the same candidate and seed."""
+        """Resume from a checkpoint of the same candidate and seed."""
         parts = by_prefix(checkpoint.tensors)
         self.network.load_state_dict(parts["network"])
         self.average.load(parts["average"])
@@ -209,8 +213,8 @@ class Learner:
         self.steps_done = checkpoint.facts["steps"]
 
 
-def _made(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
-    """What a component builds, on the device. Raises GlobalStateError where that changes what is global."""
+def _built(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
+    """Build what a component describes on the device. Raises GlobalStateError where that changes what is global."""
 
     def make() -> Any:
         with device:
@@ -221,7 +225,7 @@ def _made(part: Component, build: Callable[[], Any], device: torch.device) -> An
 
 
 def _split(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
-    """The batch in parts of at most `size` images."""
+    """Split the batch into parts of at most `size` images."""
     total = len(noised.x)
     if size >= total:
         yield noised, labels

@@ -1,4 +1,7 @@
-"""A training in its folder: from the newest checkpoint until the budget is spent or a number is not finite."""
+"""The training loop of a trial: from the newest checkpoint until the budget is spent, or the training diverges.
+
+A divergence (a loss or a gradient that is not finite) is the only reason for early stopping.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.checkpoint import newest, save
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, TrainingHealth
-from ablate.training.learner import Learner, Step
+from ablate.training.learner import Learner, TrainingStep
 from ablate.training.probing import Probing
 from ablate.training.snapshots import Snapshots
 
@@ -32,7 +35,7 @@ CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 
 
 class Training:
-    """Owns the learner, the curve and the clock of one trial. `stop` is asked at every step.
+    """The training loop of one trial: steps, learning curve, checkpoints, progress file. `stop` is asked at every step.
 
     make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
     sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
@@ -73,10 +76,10 @@ class Training:
         self._phase = "train"
 
     def run(self) -> dict[str, Any] | None:
-        """Train; None, or why it diverged: what a record's `divergence` holds."""
+        """Train until the budget is spent; return None, or why the training diverged (a record's `divergence`)."""
         self.learner.network.train()
         state, first = Before(), True
-        waiting: list[Step] = []  # steps whose numbers are still on the device
+        waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
         while not self._spent():
@@ -115,8 +118,8 @@ class Training:
         self.probing.finish(self.learner)
         return None
 
-    def _stepped(self, observers: Sequence[StepObserver], state: Before) -> Step:
-        """One step; where it fails, and has changed what is global, that is what is told."""
+    def _stepped(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
+        """Take one step; where it fails after a change of global state, raise that as the error."""
         try:
             return self.learner.step(self._horizon(), observers)
         except Exception as error:
@@ -125,18 +128,18 @@ class Training:
             raise
 
     def _once_more(self) -> None:
-        """A step that nobody counts, to see where it changes what is global."""
+        """Take a step that does not count, to locate a change of global state."""
         self.learner.step(self._horizon())
 
     def pause(self) -> None:
-        """Stop here if the executor wants the worker back; else a sign of life."""
+        """Raise Stopped if the executor wants the worker back; else write the progress file (heartbeat)."""
         if self._stop():
             raise Stopped
         if monotonic() - self._told >= LOOK_SECONDS:
             self.tell(self._phase)
 
     def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:
-        """A sign of life for whoever watches the folder, once a second; not worth an fsync."""
+        """Write the progress file (heartbeat) for whoever watches the folder, once a second; not worth an fsync."""
         if phase == "train" and monotonic() - self._told < LOOK_SECONDS:
             return
         self._told, self._phase = monotonic(), phase
@@ -151,29 +154,29 @@ class Training:
         return self.seconds >= self._limit
 
     def _last(self) -> bool:
-        """Whether the next step is known to be the last."""
+        """Return whether the next step is known to be the last."""
         return self.total is not None and self.learner.images_seen + self.learner.candidate.batch >= self.total
 
     @property
     def _limit(self) -> float:
-        """Seconds, where time decides."""
+        """The training time in seconds, where the budget is a time."""
         assert self._budget.minutes is not None
         return 60 * self._budget.minutes
 
     def _row_is_due(self, more: float = 0.0) -> bool:
-        """Whether the curve gets a row here; `more` seconds are not in `seconds` yet."""
+        """Return whether a row of the curve is due; `more` seconds are not in `seconds` yet."""
         if self.total is not None:
             return self._spent() or self.learner.steps_done % self._every == 0
         return self._spent() or self.seconds + more - self.curve.seconds >= self._limit / ROWS
 
     def _horizon(self) -> float:
-        """Images that the learning rate plans for; where time decides, what the speed so far promises."""
+        """Return the images that the learning rate follows; for a budget of time, estimated from the speed so far."""
         if self.total is not None:
             return float(self.total)
         return self.curve.images / self.curve.seconds * self._limit if self.curve.seconds else math.inf
 
-    def _look(self, waiting: list[Step]) -> Step | None:
-        """Take the steps' numbers into the curve, up to the first that is not finite, which is returned.
+    def _look(self, waiting: list[TrainingStep]) -> TrainingStep | None:
+        """Add the steps' numbers to the curve, up to the first that diverged, which is returned.
 
         A norm that is not finite is no harm where the loss is scaled: that step was skipped, and is counted.
         """
@@ -184,9 +187,9 @@ class Training:
             torch.stack([step.loss if step.companion_loss is None else step.companion_loss for step in waiting]),
         ]
         values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
-        for step, (loss, norm, after, beside) in zip(waiting, values, strict=True):
-            well = self.health.take(step.number, loss, norm, self.learner.scaler.is_enabled())
-            if not (well and math.isfinite(beside)):
+        for step, (loss, norm, after, companion_loss) in zip(waiting, values, strict=True):
+            can_go_on = self.health.take(step.number, loss, norm, self.learner.scaler.is_enabled())
+            if not (can_go_on and math.isfinite(companion_loss)):
                 self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
             self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after})
@@ -194,8 +197,8 @@ class Training:
         self.probing.settle()
         return None
 
-    def _diagnose(self, bad: Step) -> dict[str, Any]:
-        """Go back to the last checkpoint, and again up to the step that failed; then look at every module."""
+    def _diagnose(self, bad: TrainingStep) -> dict[str, Any]:
+        """Diagnose a divergence: train again from the last checkpoint to the bad step, and look at every module."""
         self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
         del self.learner  # there may not be room for two
         self.learner, _ = self._resumed()
@@ -204,13 +207,13 @@ class Training:
             self.learner.step(self._horizon())
             self.pause()
         norm = weight_norm(self.learner.network)
-        found = examine(self.learner).record()
+        diagnosis = examine(self.learner).record()
         if self.health.stuck:
-            found["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
-        return {"step": bad.number, "images": bad.images, **found, "last": self.health.last, "weight_norm": norm}
+            diagnosis["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
+        return {"step": bad.number, "images": bad.images, **diagnosis, "last": self.health.last, "weight_norm": norm}
 
     def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
-        """A learner that stands where the newest good checkpoint left off, and what that knew."""
+        """Return a learner resumed from the newest good checkpoint, and the facts of that checkpoint."""
         learner = self._make()
         checkpoint = newest(self._folder / "checkpoint", str(learner.device))
         if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:

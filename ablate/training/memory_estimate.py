@@ -1,4 +1,4 @@
-"""How much memory training takes, from a step that is played on the meta device: nothing is allocated."""
+"""Estimate of the memory that training takes, from a step simulated on the meta device: nothing is allocated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one training."""
+    """The estimated memory of one training, by what takes it, in bytes."""
 
     weights: int
     gradients: int
@@ -44,7 +44,7 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """What to expect: all of it together (4W + A with Adam and no average), or the peak, and a workspace.
+        """Return the expected total: all together (4W + A with Adam and no average), or the peak, and a workspace.
 
         The framework itself, the data and the measuring afterwards come on top.
         """
@@ -53,15 +53,15 @@ class Footprint:
 
 
 def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> Footprint:
-    """The memory of training a candidate on a kind of device (`cpu`, `cuda`).
+    """Estimate the memory of training a candidate on a kind of device (`cpu`, `cuda`).
 
-    micro: images a forward pass; None: as the candidate says.
+    micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
     return _played(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
-    """The footprint's total, bytes; None where a plugin's code does not run on the meta device."""
+    """Return the estimated total in bytes; None where a plugin's code does not run on the meta device."""
     try:
         return footprint(candidate, setting, device, micro).total
     except Exception:  # noqa: BLE001 - an estimate is no reason to fail a trial
@@ -104,7 +104,7 @@ def _played_once(candidate: Candidate, setting: InputSpec, device: str, micro: i
 
 
 def _pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.device, live: Live) -> int:
-    """Play a forward and a backward pass; bytes that were there between the two, and are not there afterwards."""
+    """Simulate a forward and a backward pass; return the bytes of the activations that were kept between the two."""
 
     @contextlib.contextmanager
     def scope() -> Iterator[None]:
@@ -128,21 +128,21 @@ def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Tensor | No
 
 
 def _state(build: Build, parameters: Iterable[nn.Parameter]) -> int:
-    """Bytes of an optimizer's state after a step: what a parameter of each shape takes, times how many there are."""
+    """Return the bytes of an optimizer's state after a step: what each shape of parameter takes, times their number."""
     counts = Counter(parameter.shape for parameter in parameters)
     return sum(_state_of_one(build, shape) * count for shape, count in counts.items())
 
 
 @lru_cache(maxsize=1024)
 def _state_of_one(build: Build, shape: torch.Size) -> int:
-    one = nn.Parameter(torch.empty(shape, device=META))
-    one.grad = torch.empty_like(one)
+    parameter = nn.Parameter(torch.empty(shape, device=META))
+    parameter.grad = torch.empty_like(parameter)
     try:
-        optimizer = build([one])
+        optimizer = build([parameter])
         optimizer.step()
     except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
-        return COPIES * _bytes([one])
-    return _bytes(leaf for leaf in tree_leaves(optimizer.state[one]) if isinstance(leaf, Tensor))
+        return COPIES * _bytes([parameter])
+    return _bytes(leaf for leaf in tree_leaves(optimizer.state[parameter]) if isinstance(leaf, Tensor))
 
 
 def _averages(candidate: Candidate, network: nn.Module) -> int:
@@ -161,13 +161,13 @@ def _companion(candidate: Candidate, setting: InputSpec) -> int:
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """What the storages of these tensors hold, each once."""
+    """Return the bytes of the storages of these tensors, each counted once."""
     storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all storages that are alive, `now` and at the most."""
+    """Tracks the bytes of all live storages: `now`, and at the `peak`."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -176,7 +176,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._forms: dict[Any, Any] = {}  # of what operations give
 
     def take(self, tensors: Iterable[Any]) -> None:
-        """Count what these tensors hold, from now until nobody needs it."""
+        """Count the storages of these tensors, until they are freed."""
         for tensor in tensors:
             if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._known:
                 self._hold(tensor.untyped_storage())
@@ -195,35 +195,35 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = tree_leaves((args, kwargs))
-        key = operation_key(func, given)
+        arguments = tree_leaves((args, kwargs))
+        key = operation_key(func, arguments)
         out = None if key is None else self._again(key)
         if out is None:
             out = func(*args, **(kwargs or {}))
             if key is not None:
-                self._learn(key, out, given)
+                self._learn(key, out, arguments)
         self.take(tree_leaves(out))
         return out
 
     def _again(self, key: Any) -> Any:
-        """What an operation gives, if it is known by the form of its arguments: shapes are computed slowly."""
+        """Return the outputs of an operation from the cache, by its arguments' shapes; None if not in it."""
         form = self._forms.get(key)
         return None if form is None else tree_map(lambda make: make(), form)
 
-    def _learn(self, key: Any, out: Any, given: list[Any]) -> None:
-        places = {leaf.untyped_storage()._cdata for leaf in given if isinstance(leaf, Tensor)}
+    def _learn(self, key: Any, out: Any, arguments: list[Any]) -> None:
+        places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
         leaves = tree_leaves(out)
         fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
         if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
             self._forms[key] = tree_map(_maker, out)
 
 
-def _maker(of: Tensor) -> Callable[[], Tensor]:
-    return partial(torch.empty_strided, of.shape, of.stride(), dtype=of.dtype, device=META)
+def _maker(output: Tensor) -> Callable[[], Tensor]:
+    return partial(torch.empty_strided, output.shape, output.stride(), dtype=output.dtype, device=META)
 
 
 class Formats(TorchFunctionMode):
-    """What a device does and the meta device does not: autocast, and attention that keeps no matrix."""
+    """Imitates on the meta device what a real one does: autocast (mixed precision), and fused attention."""
 
     LOWER = frozenset(
         {

@@ -1,4 +1,4 @@
-"""The probes of one training: when each looks, what it is shown, and the rows that come of it."""
+"""The schedule of the probes of one training: when each observes, what it is shown, and its rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPACING_IMAGES = 32 * HELD  # and images: a forward pass of the held batch is a 
 
 @dataclass
 class _Active:
-    """A probe at work."""
+    """A probe, its observer, and when it observes next."""
 
     probe: Probe
     observer: Observer
@@ -31,7 +31,7 @@ class _Active:
 
 
 class Probing:
-    """The one object that training calls. Without probes every call returns at once, and no module has a hook.
+    """Runs the probes within the training loop. Without probes every call returns at once, and no module has a hook.
 
     What is found stays on the device until `settle`, which training calls where it reads the losses.
     """
@@ -46,7 +46,7 @@ class Probing:
         self._batch: tuple[Noised, torch.Tensor | None] | None = None
 
     def before(self, learner: Learner, horizon: float, last: bool) -> Sequence[StepObserver]:
-        """Look at the network before its next step if that is due; who is to look at the step itself.
+        """Observe the network before its next step where that is due; return the observers of the step itself.
 
         horizon: images of the whole training, as far as is known. last: whether no step comes after.
         """
@@ -54,24 +54,24 @@ class Probing:
         if not self._active:
             return ()
         seen = learner.images_seen
-        due = [name for name, one in self._active.items() if seen >= one.next]
+        due = [name for name, active in self._active.items() if seen >= active.next]
         for name in due:
             self._active[name].next = self._after(self._active[name].probe, seen, learner.candidate.batch, horizon)
         self._pass([name for name in due if isinstance(self._active[name].observer, PassObserver)], learner)
-        for name, one in self._active.items():
-            if isinstance(one.observer, StepObserver) and (last or name in due):
-                self._watching.append((name, seen, one.observer))
+        for name, active in self._active.items():
+            if isinstance(active.observer, StepObserver) and (last or name in due):
+                self._watching.append((name, seen, active.observer))
         return [observer for _, _, observer in self._watching]
 
     def step(self, images: int, loss: float, norm: float) -> None:
-        """The numbers of a step that was taken, in order; `images` seen with it."""
-        for name, one in self._active.items():
-            if isinstance(one.observer, HistoryObserver):
-                for site, value in one.observer.step(loss, norm):
+        """Give the probes of the history the numbers of a step, in order; `images` seen with it."""
+        for name, active in self._active.items():
+            if isinstance(active.observer, HistoryObserver):
+                for site, value in active.observer.step(loss, norm):
                     self._add(name, images, site, None, value)
 
     def settle(self, images: float = math.inf) -> None:
-        """Read what was found into rows. What was found after so many images, past a divergence, does not count."""
+        """Read the observations from the device into rows; drop those after so many images (past a divergence)."""
         self._collect()
         if not self._waiting:
             return
@@ -84,39 +84,43 @@ class Probing:
                     self._add(name, seen, site, x, value)
 
     def finish(self, learner: Learner) -> None:
-        """Look at the trained network."""
+        """Observe the trained network a last time."""
         self._collect()
-        self._pass([name for name, one in self._active.items() if isinstance(one.observer, PassObserver)], learner)
+        self._pass(
+            [name for name, active in self._active.items() if isinstance(active.observer, PassObserver)], learner
+        )
         self.settle()
 
     def state(self) -> dict[str, Any]:
-        """JSON from which the probes go on."""
+        """Return the probes' state for a checkpoint, as JSON."""
         histories = {n: o.observer.state() for n, o in self._active.items() if isinstance(o.observer, HistoryObserver)}
         return {"rows": self._rows, "next": {n: o.next for n, o in self._active.items()}, "history": histories}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Go on from a checkpoint. A probe that was not there then begins now; one that is gone is forgotten."""
-        held = state or {}
-        self._rows = [dict(row) for row in held.get("rows", ()) if row["probe"] in self._active]
-        for name, images in held.get("next", {}).items():
+        """Resume from a checkpoint. A probe that was not there then begins now; one that is gone is forgotten."""
+        stored = state or {}
+        self._rows = [dict(row) for row in stored.get("rows", ()) if row["probe"] in self._active]
+        for name, images in stored.get("next", {}).items():
             if name in self._active:
                 self._active[name].next = images
-        for name, history in held.get("history", {}).items():
+        for name, history in stored.get("history", {}).items():
             if name in self._active and isinstance(observer := self._active[name].observer, HistoryObserver):
                 observer.load(history)
 
     def rows(self) -> list[dict[str, Any]]:
-        """{"probe", "images", "site", "x", "value"}, probe by probe, each in the order of images."""
+        """Return the rows {"probe", "images", "site", "x", "value"}, probe by probe, each in the order of images."""
         return [row for name in self._active for row in self._of(name)]
 
     def axes(self) -> dict[str, str]:
-        """What `x` is, by probe."""
-        return {name: one.probe.axis for name, one in self._active.items()}
+        """Return what `x` is, by probe."""
+        return {name: active.probe.axis for name, active in self._active.items()}
 
     def summaries(self) -> dict[str, float | None]:
-        """One number a probe; None where it found nothing, or nothing finite."""
-        found = {name: one.probe.summary(self._of(name)) for name, one in self._active.items()}
-        return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
+        """Return one number a probe; None where it found nothing, or nothing finite."""
+        summaries = {name: active.probe.summary(self._of(name)) for name, active in self._active.items()}
+        return {
+            name: value if value is not None and math.isfinite(value) else None for name, value in summaries.items()
+        }
 
     def _of(self, name: str) -> list[dict[str, Any]]:
         return sorted((row for row in self._rows if row["probe"] == name), key=lambda row: row["images"])
@@ -126,19 +130,19 @@ class Probing:
         self._rows.append({"probe": name, "images": images, "site": site, "x": x, "value": finite})
 
     def _after(self, probe: Probe, seen: int, batch: int, horizon: float) -> float:
-        """Images at which a probe that looked after `seen` of them looks again."""
+        """Return the images at which a probe that observed after `seen` of them observes again."""
         if probe.every is not None:
             return float((seen // probe.every + 1) * probe.every)
         planned = horizon / OBSERVATIONS if math.isfinite(horizon) else 0.0
         return seen + max(planned, SPACING * batch, SPACING_IMAGES)
 
     def _collect(self) -> None:
-        """What the last step's observers have found."""
+        """Collect the readings of the last step's observers."""
         self._waiting += [(name, seen, observer.read()) for name, seen, observer in self._watching]
         self._watching = []
 
     def _pass(self, names: Sequence[str], learner: Learner) -> None:
-        """Show the held batch to the network, and the network to these probes."""
+        """Pass the held batch through the network for these probes."""
         if not names:
             return
         observers = [o for name in names if isinstance(o := self._active[name].observer, PassObserver)]
@@ -146,11 +150,11 @@ class Probing:
             self._batch = held_batch(learner, self._seed, self._held)
         show(learner, self._batch, observers)
         seen = learner.images_seen
-        self._waiting += [(name, seen, one.read()) for name, one in zip(names, observers, strict=True)]
+        self._waiting += [(name, seen, active.read()) for name, active in zip(names, observers, strict=True)]
 
 
 def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, torch.Tensor | None]:
-    """Training images, at LEVELS times in the middle of equal parts of [0, 1], one after the other.
+    """Draw the fixed batch for the probes: training images at LEVELS timesteps, in the middle of equal parts of [0, 1].
 
     The same for all candidates of a seed, whatever levels they train on.
     """
@@ -165,7 +169,7 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
 
 @torch.no_grad()
 def show(learner: Learner, batch: tuple[Noised, torch.Tensor | None], observers: Sequence[PassObserver]) -> None:
-    """One forward pass of the network, in parts of at most `micro` images; no weight, buffer or hook is left behind."""
+    """Run one forward pass in micro-batches with the observers' hooks; no weight, buffer or hook is left behind."""
     network, process, candidate = learner.network, learner.process, learner.candidate
     was_training = network.training
     handles = [handle for observer in observers for handle in observer.attach(network)]

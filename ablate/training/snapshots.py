@@ -1,4 +1,4 @@
-"""Snapshots of averages, one file each, that a training leaves in its folder for good."""
+"""Snapshots of the averaged weights (post-hoc EMA), one file each, which stay in the trial's folder."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ class Snapshots:
         self.hashes: dict[str, str] = {}  # {name: SHA-256}: a checkpoint keeps it
 
     def expect(self, hashes: Mapping[str, str]) -> None:
-        """Take what a checkpoint says of the files: one that is another is not read. {}: of an earlier version."""
+        """Set the hashes that the files must have, from a checkpoint. {}: of an earlier version, nothing is checked."""
         self.hashes = dict(hashes)
 
     @property
     def images(self) -> list[int]:
-        """Images seen at each finished snapshot, ascending."""
+        """Return the images seen at each finished snapshot, ascending."""
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.safetensors"))
 
     def load(self, images: int) -> dict[str, Tensor]:
-        """The tensors of one snapshot in fp32, on the CPU. Raises InputError where the file is damaged or gone."""
+        """Load one snapshot in fp32, on the CPU. Raises InputError where the file is damaged or gone."""
         file = self._file(images)
         try:
-            if self.hashes.get(file.stem, found := file_hash(file)) != found:
+            if self.hashes.get(file.stem, actual := file_hash(file)) != actual:
                 raise InputError("the snapshot is not the one that the trial left; it does not count", str(file))
             return {name: value.float() for name, value in load_file(file).items()}
         except (OSError, SafetensorError) as error:
             raise InputError(f"the snapshot cannot be read: {error}", str(file)) from None
 
     def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write one snapshot, if there is anything in it. Raises OSError where the disk refuses."""
+        """Save one snapshot, if there is anything in it. Raises OSError where the disk refuses."""
         if tensors:
             file = self._file(images)
             write_tensors(file, tensors)
             self.hashes[file.stem] = file_hash(file)
 
     def drop_after(self, images: int) -> None:
-        """Forget what lies further on than a training that goes on from here, and what was left half written."""
+        """Delete snapshots from after the point at which a training resumes, and half-written files."""
         with contextlib.suppress(FileNotFoundError):
             sweep(self.folder)
         for later in self.images:

@@ -114,9 +114,9 @@ def test_a_table_of_any_width_holds_every_number_whole(rows, width):
     ]
     lines = layout(columns, width)
     for i, number in enumerate(numbers):
-        told = "\n".join(line.told for line in lines if line.row == i or line.kind == "note")
+        told = "\n".join(line.text for line in lines if line.row == i or line.kind == "note")
         assert told.count(number) == 5 or (len(set(numbers)) == 1 and told.count(number) >= 1)
-    assert all(text_width(line.told) <= width for line in lines)
+    assert all(text_width(line.text) <= width for line in lines)
 
 
 def text_width(told):
@@ -128,4 +128,4 @@ def text_width(told):
 def test_names_that_lose_their_middle_stay_apart():
     names = tuple(f"unet/schedule=linear/{middle}/weighting=p2/adagn" for middle in ("a" * 30, "b" * 30, "c" * 30))
     lines = layout([Column("candidate", names, name=True), Column("kid", ("1", "2", "3"), right=True)], 30)
-    assert len({line.told.rsplit("  ", 1)[0] for line in lines if line.kind == "row"}) == 3
+    assert len({line.text.rsplit("  ", 1)[0] for line in lines if line.kind == "row"}) == 3
