@@ -1,4 +1,4 @@
-"""How long a study will still take: learnt from its own trials, each weighed by what it has to compute."""
+"""Estimate of the time left: learnt from a study's own trials, each weighed by the flops that it has to compute."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Forecast:
         self._begun: dict[str, float] = {}
 
     def opened(self, candidate: Candidate, trials: Sequence[str]) -> None:
-        """A candidate was taken up."""
+        """Note a new candidate and its trials."""
         self._trials.update(dict.fromkeys(trials, self._counted(lambda: candidate)))
 
     def begun(self, trial: str) -> None:
-        """A worker has it."""
+        """Note the time at which a worker got a trial."""
         self._begun[trial] = self._clock()
 
     def foresee(self, unasked: Sequence[Assignment]) -> None:

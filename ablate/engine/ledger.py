@@ -6,42 +6,31 @@ the number of questions before it, so that a resumed study asks what it would ha
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from ablate.candidates.space import Space
 from ablate.candidates.trial import Objective
-from ablate.engine.sound import holds, key, mended, same, strange, whole
+from ablate.engine.proposals import Asked, plan_candidates
+from ablate.engine.sound import key, mended, same, strange, whole
+from ablate.engine.storage import ANEW, open_storage, reading, refusals
 from ablate.errors import InputError
 from ablate.io.files import write_with
 from ablate.kinds.design import Assignment, Design
 
 MOST_REFUSED = 20  # candidates refused, for each that is wanted, after which a search gives up
-ANEW = "remove it, then give the same command again: it is made anew from the records, and nothing is measured twice"
 STUBBORN = 10  # repeats in a row after which chance decides instead of the sampler
 MOST_REPEATS = 200  # in a row, after which a search in a space without an end gives up
 MOST_LISTED = 2000  # candidates: a space of no more is listed, to find those that are left
 WORST = 1e30  # what a diverged candidate is told to be worth: finite, because Optuna refuses NaN
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A candidate that Optuna was asked for; `told` once its worth is in the ledger."""
-
-    number: int
-    assignment: Assignment
-    told: bool
 
 
 class Ledger:
@@ -83,11 +72,11 @@ class Ledger:
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             told = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{told}; pip install -U optuna, or take the constraints away", "constraints")
-        with self._refusals():
+        with refusals(self._file):
             if not file.exists():
                 write_with(file, lambda path: self._create(path, name))
-        with self._reading():
-            self._storage = _storage(file)
+        with reading(self._file):
+            self._storage = open_storage(file)
             self._study = self._opened(self._storage, name)
             if [direction.name.lower() for direction in self._study.directions] != self._directions:
                 raise ValueError("it has other objectives")
@@ -106,7 +95,7 @@ class Ledger:
         Cut short between a table and its index it would lack that for good; and without the one that keeps names
         apart, every further run would begin a second study of the same name.
         """
-        storage = _storage(file)
+        storage = open_storage(file)
         study = self._opened(storage, name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -116,8 +105,11 @@ class Ledger:
         storage.engine.dispose()
 
     def replay(self) -> Iterator[Asked]:
-        """All candidates of earlier runs, in order. One that was cut short while it was asked for is closed."""
-        with self._reading():
+        """Yield all candidates of earlier runs, in order (resume).
+
+        One that was cut short while it was asked for is closed.
+        """
+        with reading(self._file):
             trials = self._sound(self._study.get_trials(deepcopy=False))
         for trial in trials:
             self._settle()
@@ -148,7 +140,10 @@ class Ledger:
                 self.tell(Asked(trial.number, {}, False), None)
 
     def ask(self) -> Asked | None:
-        """The next candidate; None when the design has no more. A search is asked until it names a new one."""
+        """Ask Optuna for the next candidate; None when the design has no more.
+
+        A search is asked until it names a new one.
+        """
         while self.remaining():
             self._settle()
             asked = self._ask()
@@ -160,10 +155,10 @@ class Ledger:
         return None
 
     def _ask(self) -> Asked | None:
-        """What the sampler says, or where it says the same again and again, what chance does."""
+        """Ask the sampler, or where it repeats itself again and again, draw at random."""
         number = self._seed * 1_000_003 + self._asked + self._refused + self._repeats
         sampler = self._design.sampler(number)
-        with self._refusals():
+        with refusals(self._file):
             if self._waiting:
                 self._waiting -= 1  # Optuna hands it out before anything else
             elif self._open:
@@ -204,7 +199,7 @@ class Ledger:
         return self._fresh
 
     def _left(self) -> list[Assignment] | None:
-        """What a small space still holds; None where it is not small."""
+        """Return the candidates that are left of a small space; None where it is not small."""
         if self._rest is None:
             try:
                 self._rest = list(itertools.islice(self._space.everything(), MOST_LISTED + 1))
@@ -218,7 +213,7 @@ class Ledger:
     def repeat(self, asked: Asked) -> None:
         """A candidate that is there already: another one is asked for in its place."""
         if not asked.told:
-            with self._refusals():
+            with refusals(self._file):
                 self._trial(asked.number).set_user_attr("repeat", True)
             self.tell(asked, None)
         self._asked -= 1
@@ -227,13 +222,13 @@ class Ledger:
         self._fresh = False
 
     def tell(self, asked: Asked, values: Sequence[float] | None, excess: Mapping[str, float] | None = None) -> None:
-        """Write down what a candidate is worth: one number an objective, or None where it failed.
+        """Tell Optuna the scores of a candidate: one number an objective, or None where it failed.
 
         `excess` says by constraint how far it lies beyond it, 0 or less where it keeps it.
         """
         if asked.told:
             return
-        with self._refusals():
+        with refusals(self._file):
             if values is not None and excess:
                 self._constrain(asked.number, excess)
             if values is None:
@@ -244,7 +239,7 @@ class Ledger:
     def refuse(self, asked: Asked, why: str) -> None:
         """A candidate that is not worth a training, or cannot have one: another one is asked for in its place."""
         if not asked.told:
-            with self._refusals():
+            with refusals(self._file):
                 self._trial(asked.number).set_user_attr("refused", why)
             self.tell(asked, None)
         self._asked -= 1
@@ -264,11 +259,11 @@ class Ledger:
         return optuna.trial.Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def worst(self) -> list[float]:
-        """The worth of a diverged candidate: ranked last in every objective that is measured."""
+        """Return the scores of a diverged candidate: ranked last in every objective that is measured."""
         return [-WORST if o.larger_is_better else WORST for o in self._objectives]
 
     def remaining(self) -> int:
-        """How many candidates the design will still ask for; none where hardly any goes together."""
+        """Return how many candidates the design will still ask for; none where hardly any goes together."""
         if self._refused > MOST_REFUSED * self._total or self._in_a_row >= MOST_REPEATS:
             return 0
         if self._in_a_row >= STUBBORN and not self._waiting and self._left() == []:
@@ -291,11 +286,11 @@ class Ledger:
         return f"{told}: the last {self._in_a_row} answers of its sampler were repeats"
 
     def unasked(self) -> list[Assignment]:
-        """Those of them that are known before they are asked for: a finite design's."""
+        """Return the candidates that a finite design will still ask for; a search names none before it asks."""
         return [self._proposals[index] for index in self._open]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -323,7 +318,7 @@ class Ledger:
 
     def enrol(self, assignment: Assignment) -> Asked:
         """A candidate that has records and that nobody asked for here, as where the file was lost: now it was."""
-        with self._refusals():
+        with refusals(self._file):
             self._study.enqueue_trial(dict(assignment))
             trial = self._study.ask()
             chosen = self._space.suggest(trial)
@@ -338,7 +333,7 @@ class Ledger:
 
         Optuna's own trials, once told, cannot be changed: where one is wrong, the file is written anew.
         """
-        with self._refusals():
+        with refusals(self._file):
             trials = self._study.get_trials(deepcopy=False)
             wrong = [t.number for t in trials if t.number in worth and not same(t, worth[t.number])]
             if not wrong:
@@ -351,48 +346,5 @@ class Ledger:
         name = self._study.study_name
         self.close()
         write_with(self._file, lambda path: self._create(path, name, trials))
-        self._storage = _storage(self._file)
+        self._storage = open_storage(self._file)
         self._study = self._opened(self._storage, name)
-
-    @contextlib.contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """What SQLite refuses (a full disk, a file that may not be written or is damaged), in its own words."""
-        try:
-            yield
-        except (DatabaseError, StorageInternalError) as error:
-            cause = error if isinstance(error, DatabaseError) else error.__cause__
-            told = getattr(cause, "orig", cause)
-            message = f"{told}; put it right, then give the same command again: it goes on from what is there"
-            if isinstance(cause, DatabaseError) and not isinstance(cause, OperationalError):
-                message = f"{told}; {ANEW}"
-            raise InputError(message, str(self._file)) from error
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """The same, where nothing but the file's content can be at fault."""
-        try:
-            with self._refusals():
-                yield
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, SQLAlchemyError) as error:
-            raise InputError(f"is no ledger of this study ({error}); {ANEW}", str(self._file)) from error
-
-
-def _storage(file: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
-
-
-def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:
-    """What is asked for before the sampler decides, and how many candidates there are in all.
-
-    A search begins with the baseline, so that its findings have something to be compared with; but
-    only where the baseline lies in the space.
-    """
-    proposals = space.proposals(design)
-    if proposals is not None:
-        return proposals, len(proposals)
-    baseline = space.complete({})
-    wanted = design.candidates(space.dimensions)
-    with contextlib.suppress(OverflowError):  # there is no end of them
-        wanted = sum(1 for _ in itertools.islice(space.everything(), wanted))
-    inside = all(holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
-    return [baseline] if inside else [], wanted

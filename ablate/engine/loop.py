@@ -1,9 +1,8 @@
-"""Ask, submit, tell: candidates from the ledger, their seeds to the workers, what they found back again."""
+"""The engine: asks the ledger for candidates, has their trials run, tells the ledger their scores."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from ablate.candidates.flops import Cost
 from ablate.candidates.trial import STATIC
 from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
-from ablate.engine.ledger import WORST, Asked, Ledger
+from ablate.engine.ledger import WORST, Ledger
 from ablate.engine.plan import Plan
 from ablate.engine.prepare import prepare
 from ablate.engine.progress import Outcome, Progress, running
+from ablate.engine.proposals import Asked
 from ablate.engine.score import Group
 from ablate.engine.watchdog import Watchdog
-from ablate.errors import InputError, SpecError
+from ablate.errors import SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 from ablate.kinds.design import Assignment
@@ -27,12 +27,13 @@ from ablate.kinds.executor import Pool, Report
 from ablate.runtime.patient import doing, telling
 from ablate.worker import out_of_memory, records
 from ablate.worker.messages import Record, TrialJob, trial_job
+from ablate.worker.reports import failure_report
 
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
 
 
 class Engine:
-    """Runs a study to its end. Nothing that was measured is measured again.
+    """Runs a study to its end, and resumes it: nothing that was measured is measured again.
 
     `watch` is shown a snapshot now and then; `watchdog` says which trials hang. Raises InputError where the
     data cannot be prepared or the ledger cannot be written, and OSError where a disk is full: the folder resumes.
@@ -138,7 +139,7 @@ class Engine:
         return [self.plan.names(told[number].asked.assignment) for number in self.ledger.correct(worth)]
 
     def _conclude(self) -> None:
-        """Leave word in the folder that the study is whole, and of how many trials."""
+        """Write into the folder that the study is whole, and of how many trials."""
         ended = {"schema": 1, "trials": len(self._groups), "short": self.outcome.short}
         write_json(self.plan.folder / ENDED, sealed(ended))
 
@@ -193,7 +194,7 @@ class Engine:
             with doing(f"building the network of {called}"):
                 cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
-            broken = _report(error)
+            broken = failure_report(error)
         too_much = None if cost is None or asked.told else self._too_much(asked, cost)
         if too_much is not None:
             self._refuse(asked, too_much)
@@ -345,9 +346,3 @@ class Engine:
         self.watch(
             Progress(total, done, state.failed, state.diverged, at_work, left, self._records, lines, self.plan.names)
         )
-
-
-def _report(error: Exception) -> Report:
-    """What a worker would have said of an exception."""
-    told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    return {"status": "failed", "message": told, "traceback": "".join(traceback.format_exception(error))}

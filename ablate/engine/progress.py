@@ -1,4 +1,4 @@
-"""Where a study stands, for whoever watches."""
+"""The progress of a study: its counts, its running trials and the time left, for live views."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def running(job: Mapping[str, Any], names: Names) -> Running:
-    """What the worker on a job last told; nothing yet, or a damaged file, is a trial that starts."""
+    """Read the progress that a job's worker last wrote; nothing yet, or a damaged file, is a trial that starts."""
     try:
         told = read_json(Path(job["folder"]) / "progress.json")
     except (OSError, ValueError):

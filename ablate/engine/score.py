@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.candidates.trial import Constraint, Objective
-from ablate.engine.ledger import Asked
+from ablate.engine.proposals import Asked
 from ablate.worker import records
 from ablate.worker.messages import Record
 

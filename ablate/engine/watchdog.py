@@ -1,4 +1,4 @@
-"""Signs of life: what a worker writes into its trial's folder, and how long it has been silent."""
+"""Watchdog: finds workers that hang, by their heartbeat, the files that they write into a trial's folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mark = tuple[tuple[int, int] | None, ...]
 
 
 def of_training(job: Mapping[str, Any]) -> list[Path]:
-    """What is written when a worker takes a trial up, then once a second."""
+    """Return the heartbeat files of a training: written when a worker takes a trial up, then once a second."""
     return [Path(job["folder"]) / name for name in ("job.json", "progress.json")]
 
 
@@ -45,11 +45,11 @@ class Watchdog:
         self._looked = float("-inf")
 
     def begun(self, job: Mapping[str, Any]) -> None:
-        """A job is handed to a worker."""
+        """Begin to watch a job that is handed to a worker."""
         self._seen[job["job"]] = _Seen(self._mark(job), self._clock(), False)
 
     def silent(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-        """Of the running jobs by name, those that are silent for too long, and since how many seconds."""
+        """Return the running jobs without a heartbeat for too long, {name: seconds}; each is named once."""
         now = self._clock()
         if self._patience is None or now - self._looked < min(EVERY, self._patience / 4):
             return {}
@@ -65,7 +65,7 @@ class Watchdog:
         return found
 
     def _mark(self, job: Mapping[str, Any]) -> Mark:
-        """What changes when a file is written anew."""
+        """Return the identity and time of each heartbeat file, which change when it is written anew."""
         return tuple(map(_of, self._signs(job)))
 
 

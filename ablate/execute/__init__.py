@@ -1,1 +1,1 @@
-"""Where segments run: in this process, or on Ray."""
+"""Executors: where jobs run, in this process, in one beside it, or on Ray."""

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def end_with(driver: int) -> None:
-    """Die when the driver does, whatever kills it, and however busy this process is."""
+    """End this process when the driver ends, whatever kills it, and however busy this process is."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

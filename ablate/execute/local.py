@@ -198,7 +198,7 @@ class InProcessPool(QueuePool):
 
 
 def _how(code: int) -> str:
-    """An exit status in words."""
+    """Describe an exit status in words."""
     if code >= 0:
         return f"it ended with exit code {code} in the midst of a job"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

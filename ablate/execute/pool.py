@@ -1,4 +1,4 @@
-"""What the pools have in common: free slots are counted, reports are handed over by a queue."""
+"""The base of the pools of workers: free slots are counted, reports are handed over by a queue."""
 
 from __future__ import annotations
 

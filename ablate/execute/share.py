@@ -1,4 +1,4 @@
-"""How many workers fit, and what each of them gets."""
+"""Resources: how many workers fit on a machine, and the CPUs and GPUs that each of them gets."""
 
 from __future__ import annotations
 

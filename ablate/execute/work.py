@@ -34,7 +34,7 @@ def call(work: str, job: str, stop: Stop) -> str:
 
 
 def stop_file(folder: Path | str) -> Path:
-    """What tells the worker on a trial, which may be on another machine, to stop: that it is there."""
+    """Return the file that tells the worker on a trial, which may be on another machine, to stop: that it exists."""
     return Path(folder) / ".stop"
 
 
@@ -55,7 +55,7 @@ def told_to_stop(job: str) -> Stop:
 
 @contextlib.contextmanager
 def heeding() -> Iterator[Stop]:
-    """Whether SIGTERM came meanwhile, as from a batch system that sends it to all processes: a request to stop.
+    """Heed preemption: whether SIGTERM came meanwhile, as from a batch system that sends it to all processes.
 
     For a worker's main thread; in another one no signal is heeded.
     """

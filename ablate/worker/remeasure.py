@@ -41,12 +41,12 @@ SIGN_SECONDS = 1.0  # between two signs of life
 
 
 def key(asked: Mapping[str, Any]) -> str:
-    """The name of what was asked for: twice the same is measured once."""
+    """Return the name of a measurement, by a hash of what was asked for: twice the same is measured once."""
     return digest(asked)[:16]
 
 
 def file_of(trial: Path, asked: Mapping[str, Any]) -> Path:
-    """Where the rows of a measurement stand."""
+    """Return the file that holds the rows of a measurement."""
     return trial / FOLDER / f"{key(asked)}.json"
 
 
@@ -99,12 +99,12 @@ def run(job: Job, stop: Stop) -> Report:
 
 
 def sign(job: Job) -> Path:
-    """The file by whose time a worker on a job shows that it goes on."""
+    """Return the heartbeat file: by its time a worker shows the watchdog that it goes on."""
     return Path(job["folder"]) / FOLDER / f".{key(job['asked'])}.alive{TEMPORARY}"
 
 
 def _living(file: Path, stop: Stop) -> Stop:
-    """The same question; asking it is a sign of life, given once a second at the most."""
+    """Wrap `stop`, so that asking it touches the heartbeat file, once a second at the most."""
     given = float("-inf")
 
     def ask() -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from pathlib import Path
 
+from ablate.errors import InputError
 from ablate.kinds.executor import Job, Report
 from ablate.worker import datasets, sources
 from ablate.worker.out_of_memory import MEASURE, PHASE, TRAIN, MeasuringOutOfMemoryError
@@ -45,3 +47,9 @@ def raise_if_fatal(report: Report, path: Path) -> None:
         raise OSError(report["errno"], os.strerror(report["errno"]), str(path))
     sources.refuse(report)
     datasets.refuse(report)
+
+
+def failure_report(error: Exception) -> Report:
+    """Return the report that a worker would give on an exception."""
+    told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    return {"status": "failed", "message": told, "traceback": "".join(traceback.format_exception(error))}

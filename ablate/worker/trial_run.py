@@ -1,7 +1,7 @@
-"""A segment: a trial's folder goes in, and comes out further on.
+"""A trial run: one trial is trained, sampled and measured in its folder, from its newest checkpoint on.
 
-Load the newest good checkpoint, train, sample, measure, write. Resume, retry, preemption and a lost
-worker are all the same thing: run the segment again. It takes JSON and gives JSON, so that it runs
+Load the newest good checkpoint, train, sample, measure, write. Resume, retry, preemption (SIGTERM) and a lost
+worker are all the same thing: run the job again. It takes JSON and gives JSON, so that it runs
 in this process or on another machine that sees the folder.
 """
 
@@ -75,7 +75,7 @@ def run(job: Job, stop: Stop) -> Report:
 
 @contextlib.contextmanager
 def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
-    """What a job needs around it: its threads, its turn, and that nothing of it reaches the next job.
+    """Isolate a job in its process: its CPU threads, its turn, and global state put back after it.
 
     Gives the `stop` that the job has to ask. Raises GlobalStateError where a component changed what is
     global, unless the job ended in another way before.
@@ -112,7 +112,7 @@ def _run(job: TrialJob, stop: Stop) -> Report:
 
 
 class TrialRun:
-    """One job with everything it needs in memory."""
+    """One trial's job with everything it needs in memory: data, network, optimizer, evaluation."""
 
     def __init__(self, job: TrialJob, folder: Path, stop: Stop) -> None:
         self.begun = time.monotonic()
@@ -146,9 +146,9 @@ class TrialRun:
             raise
 
     def run(self) -> Record:
-        """Train and measure; the record."""
+        """Train, sample and measure the trial; returns its record."""
         training = self.training
-        before = training.seconds  # by earlier segments of this trial
+        before = training.seconds  # by earlier runs of this trial
         try:
             divergence = cast(Divergence | None, training.run())
         finally:
@@ -255,7 +255,7 @@ class TrialRun:
 
 @contextlib.contextmanager
 def alone(folder: Path, stop: Stop) -> Iterator[None]:
-    """Wait until no other process works on the folder: after a killed driver, its worker may linger."""
+    """Lock a trial's folder; wait until no other process works on it: after a killed driver, its worker may linger."""
 
     def pause() -> None:
         if stop():

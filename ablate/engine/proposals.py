@@ -1,0 +1,37 @@
+"""The candidates that a design proposes before a sampler decides, and how many there are in all."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+
+from ablate.candidates.space import Space
+from ablate.engine.sound import holds
+from ablate.kinds.design import Assignment, Design
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A candidate that Optuna was asked for; `told` once its worth is in the ledger."""
+
+    number: int
+    assignment: Assignment
+    told: bool
+
+
+def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:
+    """What is asked for before the sampler decides, and how many candidates there are in all.
+
+    A search begins with the baseline, so that its findings have something to be compared with; but
+    only where the baseline lies in the space.
+    """
+    proposals = space.proposals(design)
+    if proposals is not None:
+        return proposals, len(proposals)
+    baseline = space.complete({})
+    wanted = design.candidates(space.dimensions)
+    with contextlib.suppress(OverflowError):  # there is no end of them
+        wanted = sum(1 for _ in itertools.islice(space.everything(), wanted))
+    inside = all(holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
+    return [baseline] if inside else [], wanted
