@@ -1,4 +1,4 @@
-"""agc: each unit's gradient, no longer than a share of the unit's own weights."""
+"""clip `agc`: adaptive gradient clipping, relative to the norm of each unit's weights (Brock et al. 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""global_norm: all gradients as one vector, shortened where it is too long."""
+"""clip `global_norm`: gradient clipping by the global norm of all gradients (Pascanu et al. 2013)."""
 
 from __future__ import annotations
 

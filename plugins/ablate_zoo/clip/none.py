@@ -1,4 +1,4 @@
-"""none: gradients stay as they are."""
+"""clip `none`: no gradient clipping, the gradient norm is only measured."""
 
 from __future__ import annotations
 

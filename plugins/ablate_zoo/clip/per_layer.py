@@ -1,4 +1,4 @@
-"""per_layer: the gradient of each layer, shortened by itself where it is too long."""
+"""clip `per_layer`: gradient clipping by the norm of each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""value: every number of a gradient by itself, cut off where it is too large."""
+"""clip `value`: gradient clipping by value, each number of a gradient by itself."""
 
 from __future__ import annotations
 

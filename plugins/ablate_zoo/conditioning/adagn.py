@@ -1,4 +1,4 @@
-"""conditionings `adagn` and `adagn_zero`: the condition regresses what a residual block's second norm does."""
+"""conditionings `adagn` and `adagn_zero`: adaptive group norm (FiLM) in the U-Net's residual blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conditionings `adaln` and `adaln_zero`: the condition regresses what the norms do."""
+"""conditionings `adaln` and `adaln_zero`: adaptive layer norm (FiLM), shift and scale from timestep and class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conditioning `additive`: time and class are added to every branch."""
+"""conditioning `additive`: the timestep and class embedding is added to every branch."""
 
 from __future__ import annotations
 

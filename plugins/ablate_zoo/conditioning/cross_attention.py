@@ -1,4 +1,4 @@
-"""conditioning `cross_attention`: every block looks at time and class."""
+"""conditioning `cross_attention`: every block attends to the tokens of timestep and class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conditioning `in_context`: time and class as two more tokens."""
+"""conditioning `in_context`: timestep and class join the sequence as two more tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running averages of parameters in a few kernels a step, and what snapshots keep of them."""
+"""Exponential moving averages of parameters in a few kernels a step, and what snapshots keep of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""checkpoints: the weights themselves are kept now and then, and averaged afterwards."""
+"""ema `checkpoints`: checkpoint averaging, the weights are kept now and then and averaged after training."""
 
 from __future__ import annotations
 

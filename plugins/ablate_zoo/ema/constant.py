@@ -1,4 +1,4 @@
-"""constant: an exponential moving average of one half-life, counted in images."""
+"""ema `constant`: exponential moving average (EMA) of the weights with one half-life, counted in images."""
 
 from __future__ import annotations
 

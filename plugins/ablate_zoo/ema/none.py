@@ -1,4 +1,4 @@
-"""none: samples are made of the weights as they are."""
+"""ema `none`: no exponential moving average, samples are made of the weights as they are."""
 
 from __future__ import annotations
 

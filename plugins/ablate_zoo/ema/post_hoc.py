@@ -1,4 +1,4 @@
-"""post_hoc: two averages are kept now and then, from which one of any length is rebuilt afterwards."""
+"""ema `post_hoc`: post-hoc EMA, of any length, rebuilt after training from snapshots (Karras et al. 2024)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""power: an average whose length grows with the training, as a share of it."""
+"""ema `power`: power-function EMA of the weights, its length a share of the training so far (Karras et al. 2024)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fusions share: fields that say what is done to a skip before it meets the decoder."""
+"""Fields that the fusions of a skip connection share: skip dropout, and the norm of the skip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fusion `add`: the sum."""
+"""fusion `add`: the skip connection is added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fusion `attention`: the decoder looks at the skip."""
+"""fusion `attention`: skip connection by cross-attention, from the decoder's feature to the skip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fusion `concat`: both features, one after the other."""
+"""fusion `concat`: skip connection by concatenation, with or without a 1×1 convolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fusion `frequency`: low and high frequencies of the skip, each scaled."""
+"""fusion `frequency`: skip connection whose low and high frequencies are scaled each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fusion `gated`: a gate lets the skip in, and the variance stays."""
+"""fusion `gated`: gated skip connection, renormalised to keep the variance."""
 
 from __future__ import annotations
 

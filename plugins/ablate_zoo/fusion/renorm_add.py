@@ -1,4 +1,4 @@
-"""fusion `renorm_add`: the sum, normalised, weighted and renormalised."""
+"""fusion `renorm_add`: skip connection by addition, normalised, weighted and renormalised to keep the variance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What guidances share that act within an interval of noise levels."""
+"""Guidance within a limited interval of noise levels (Kynkäänniemi et al. 2024), for `cfg` and `classifier`."""
 
 from __future__ import annotations
 

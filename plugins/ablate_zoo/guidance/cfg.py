@@ -1,4 +1,4 @@
-"""Classifier-free guidance: away from what the network says without the class."""
+"""guidance `cfg`: classifier-free guidance, away from the prediction without the class (Ho & Salimans 2022)."""
 
 from __future__ import annotations
 

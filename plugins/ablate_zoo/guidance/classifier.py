@@ -1,4 +1,4 @@
-"""Classifier guidance: up the gradient of a classifier that was trained on noised images."""
+"""guidance `classifier`: classifier guidance, up the gradient of a noisy classifier (Dhariwal & Nichol 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network's prediction as it is."""
+"""guidance `none`: no guidance, the network's conditional prediction as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every σ is as likely as any other."""
+"""levels `linear_sigma`: noise level sampling uniform in σ."""
 
 from __future__ import annotations
 

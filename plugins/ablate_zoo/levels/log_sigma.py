@@ -1,4 +1,4 @@
-"""Distributions over the logarithm of σ/α: log_uniform, log_normal."""
+"""levels `log_uniform`, `log_normal`: noise level sampling by the logarithm of σ/α (Karras et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times about the middle, fewer towards both ends."""
+"""levels `logit_normal`: logit-normal timestep sampling, more in the middle than at both ends (Esser et al. 2024)."""
 
 from __future__ import annotations
 

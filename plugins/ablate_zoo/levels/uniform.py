@@ -1,4 +1,4 @@
-"""Every time is as likely as any other."""
+"""levels `uniform`: uniform timestep sampling (Ho et al. 2020)."""
 
 from __future__ import annotations
 

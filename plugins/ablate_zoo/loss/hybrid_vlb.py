@@ -1,4 +1,4 @@
-"""The squared error of the mean, and the variational bound for the variance."""
+"""loss `hybrid_vlb`: mean squared error, and the variational lower bound for a learned variance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weighted squared error."""
+"""loss `mse`: the weighted mean squared error."""
 
 from __future__ import annotations
 

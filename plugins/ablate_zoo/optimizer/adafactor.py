@@ -1,4 +1,4 @@
-"""adafactor: Adam's second moment as a row and a column, and no first: almost no memory."""
+"""optimizer `adafactor`: Adafactor, Adam's second moment factorised, without a first: almost no memory."""
 
 from __future__ import annotations
 

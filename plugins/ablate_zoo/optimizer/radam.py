@@ -1,4 +1,4 @@
-"""radam: Adam that takes plain momentum steps until it knows the gradient's variance."""
+"""optimizer `radam`: rectified Adam, plain momentum steps until the gradient's variance is known."""
 
 from __future__ import annotations
 

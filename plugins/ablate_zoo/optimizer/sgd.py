@@ -1,4 +1,4 @@
-"""sgd: steps along the gradient, with momentum."""
+"""optimizer `sgd`: stochastic gradient descent with momentum."""
 
 from __future__ import annotations
 

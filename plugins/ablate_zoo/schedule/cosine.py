@@ -1,4 +1,4 @@
-"""The cosine schedule of improved DDPM."""
+"""schedule `cosine`: the cosine noise schedule of improved DDPM (Nichol & Dhariwal 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network predicts the noise."""
+"""target `epsilon`: ε-prediction, the network predicts the noise (Ho et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network predicts the direction from the image to the noise."""
+"""target `flow`: flow matching, the network predicts the velocity ε − x0 of the straight path (Liu et al. 2022)."""
 
 from __future__ import annotations
 

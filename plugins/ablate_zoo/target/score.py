@@ -1,4 +1,4 @@
-"""The network predicts the gradient of the log density."""
+"""target `score`: score matching, the network predicts the gradient of the log density (Song et al. 2021)."""
 
 from __future__ import annotations
 

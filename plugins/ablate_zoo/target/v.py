@@ -1,4 +1,4 @@
-"""The network predicts the velocity."""
+"""target `v`: v-prediction, the network predicts the velocity α·ε − σ·x0 (Salimans & Ho 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network predicts the clean image."""
+"""target `x0`: x0-prediction, the network predicts the clean image (a denoiser)."""
 
 from __future__ import annotations
 

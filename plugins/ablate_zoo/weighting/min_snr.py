@@ -1,4 +1,4 @@
-"""The weight follows the signal-to-noise ratio, up to a bound."""
+"""weighting `min_snr`: min-SNR loss weighting (Hang et al. 2023)."""
 
 from __future__ import annotations
 

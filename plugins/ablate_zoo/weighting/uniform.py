@@ -1,4 +1,4 @@
-"""Every level counts alike."""
+"""weighting `uniform`: uniform loss weighting, every noise level counts alike."""
 
 from __future__ import annotations
 
