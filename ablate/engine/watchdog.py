@@ -19,7 +19,7 @@ def of_training(job: Mapping[str, Any]) -> list[Path]:
 
 
 @dataclass
-class _Seen:
+class _Heartbeat:
     mark: Mark
     since: float
     begun: bool  # whether a worker has it: on a busy cluster it may wait for hours
@@ -41,12 +41,12 @@ class Watchdog:
         self._signs = signs
         self._patience = patience
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
         self._looked = float("-inf")
 
     def begun(self, job: Mapping[str, Any]) -> None:
         """Begin to watch a job that is handed to a worker."""
-        self._seen[job["job"]] = _Seen(self._mark(job), self._clock(), False)
+        self._heartbeats[job["job"]] = _Heartbeat(self._mark(job), self._clock(), False)
 
     def silent(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """Return the running jobs without a heartbeat for too long, {name: seconds}; each is named once."""
@@ -54,15 +54,15 @@ class Watchdog:
         if self._patience is None or now - self._looked < min(EVERY, self._patience / 4):
             return {}
         self._looked = now
-        found = {}
+        silent = {}
         for name, job in jobs.items():
-            seen, mark = self._seen[name], self._mark(job)
-            if mark != seen.mark:
-                self._seen[name] = _Seen(mark, now, True)
-            elif seen.begun and now - seen.since >= self._patience:
-                found[name] = now - seen.since
-                seen.since = now  # told once
-        return found
+            heartbeat, mark = self._heartbeats[name], self._mark(job)
+            if mark != heartbeat.mark:
+                self._heartbeats[name] = _Heartbeat(mark, now, True)
+            elif heartbeat.begun and now - heartbeat.since >= self._patience:
+                silent[name] = now - heartbeat.since
+                heartbeat.since = now  # told once
+        return silent
 
     def _mark(self, job: Mapping[str, Any]) -> Mark:
         """Return the identity and time of each heartbeat file, which change when it is written anew."""
@@ -71,7 +71,7 @@ class Watchdog:
 
 def _of(file: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
