@@ -18,7 +18,7 @@ from ablate.results.numbers import number
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ablate.candidates.trial import Constraint, Objective
+    from ablate.candidates.objectives import Constraint, Objective
     from ablate.engine import Progress, Running
 
 EVERY = 30.0  # seconds between two plain lines on how far it is

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.candidates.names import Names
 
 if TYPE_CHECKING:
-    from ablate.candidates.trial import Constraint, Objective
+    from ablate.candidates.objectives import Constraint, Objective
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.candidates.objectives import Objective
 from ablate.candidates.space import Space
-from ablate.candidates.trial import Objective
 from ablate.engine.proposals import Asked, plan_candidates
 from ablate.engine.sound import key, mended, same, strange, whole
 from ablate.engine.storage import ANEW, open_storage, reading, refusals

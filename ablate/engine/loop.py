@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
-from ablate.candidates.trial import STATIC
+from ablate.candidates.objectives import STATIC
 from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Ledger

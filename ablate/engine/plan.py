@@ -9,8 +9,9 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.names import Names
+from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
-from ablate.candidates.trial import Constraint, Objective, TrialSettings
+from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.candidates.trial import Constraint, Objective
+from ablate.candidates.objectives import Constraint, Objective
 from ablate.engine.proposals import Asked
 from ablate.worker import records
 from ablate.worker.messages import Record

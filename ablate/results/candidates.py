@@ -14,7 +14,7 @@ from ablate.candidates.names import Names, show
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class CandidateRow:
     """One configuration, over all its seeds. `index` is its place in the study's own order."""
 
     config_hash: str
@@ -29,14 +29,14 @@ def candidates(
     baseline: Mapping[str, Any] | None = None,
     vary: Mapping[str, Any] | None = None,
     names: Names | None = None,
-) -> tuple[Candidate, ...]:
+) -> tuple[CandidateRow, ...]:
     """All candidates of a trials table: the baseline first, then in the order of the study's `vary`.
 
     names: the study's own; those that tell the table's candidates apart where there are none.
     """
     paths = [c for c in trials.columns if c.startswith("c.")]
     found = [
-        Candidate(str(row["config_hash"]), {p[2:]: row[p] for p in paths if not pd.isna(row[p])}, "")
+        CandidateRow(str(row["config_hash"]), {p[2:]: row[p] for p in paths if not pd.isna(row[p])}, "")
         for _, row in trials.drop_duplicates("config_hash").iterrows()
         if not pd.isna(row["config_hash"])
     ]
@@ -49,7 +49,7 @@ def candidates(
     return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(found, labels, strict=True)))
 
 
-def match(found: Sequence[Candidate], wanted: Mapping[str, Any]) -> list[Candidate]:
+def match(found: Sequence[CandidateRow], wanted: Mapping[str, Any]) -> list[CandidateRow]:
     """The candidates with these labels.
 
     A path that a candidate does not name stays as in the base, so it may be missing, but a
@@ -63,7 +63,7 @@ def match(found: Sequence[Candidate], wanted: Mapping[str, Any]) -> list[Candida
     return exact or [c for c in found if all(p not in c.choices or same(c.choices, p, v) for p, v in wanted.items())]
 
 
-def find(found: Sequence[Candidate], wanted: str | Mapping[str, Any]) -> Candidate:
+def find(found: Sequence[CandidateRow], wanted: str | Mapping[str, Any]) -> CandidateRow:
     """The one candidate that is meant by its labels, its name or (the start of) its hash."""
     if isinstance(wanted, Mapping):
         matching, said = match(found, wanted), ", ".join(f"{p}: {show(v)}" for p, v in wanted.items())
@@ -78,7 +78,7 @@ def find(found: Sequence[Candidate], wanted: str | Mapping[str, Any]) -> Candida
     raise InputError(f"no candidate is {said!r}{did_you_mean(said, [c.label for c in found])}")
 
 
-def _unique(labels: list[str], found: Sequence[Candidate]) -> list[str]:
+def _unique(labels: list[str], found: Sequence[CandidateRow]) -> list[str]:
     counts = Counter(labels)
     return [
         f"{label} ({c.config_hash[:6]})" if counts[label] > 1 else label for label, c in zip(labels, found, strict=True)

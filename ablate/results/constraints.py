@@ -7,8 +7,22 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.candidates.objectives import Constraint
 from ablate.results.numbers import number
-from ablate.results.objectives import Objective, resolve, values
+from ablate.results.objectives import resolve, values
+
+BOUNDS = ("at_most", "at_least")
+
+
+def constraints_of(trials: pd.DataFrame, lock: Mapping[str, Any]) -> dict[str, Constraint]:
+    """Return the constraints that the study's lock file holds, by the name that the study gives each."""
+    held = lock.get("constraints")
+    constraints = {}
+    for name, bounds in held.items() if isinstance(held, Mapping) else ():
+        given = bounds if isinstance(bounds, Mapping) else {}
+        limits = {key: float(given[key]) for key in BOUNDS if given.get(key) is not None}
+        constraints[str(name)] = Constraint(resolve(str(name), trials, lock), **limits)
+    return constraints
 
 
 def violations(
@@ -19,26 +33,24 @@ def violations(
     None where the study has no constraints. What is compared is the mean over the complete seeds; a
     candidate keeps what it has no value of, such as a bound on attention logits where nothing attends.
     """
-    wanted = lock.get("constraints")
-    if not isinstance(wanted, Mapping) or not wanted:
+    constraints = constraints_of(trials, lock)
+    if not constraints:
         return None
-    goals: dict[str, Objective] = {str(name): resolve(str(name), trials, lock) for name in wanted}
-    frame, _ = values(trials, metrics, list(goals.values()), where)
-    means = frame[frame["state"] == "complete"].groupby("config_hash")[[g.column for g in goals.values()]].mean()
-    found: dict[str, str] = {}
+    goals = [constraint.of for constraint in constraints.values()]
+    frame, _ = values(trials, metrics, goals, where)
+    means = frame[frame["state"] == "complete"].groupby("config_hash")[[goal.column for goal in goals]].mean()
+    broken: dict[str, str] = {}
     for config_hash, row in means.iterrows():
-        broken = [_broken(row[goals[str(name)].column], name, bounds) for name, bounds in wanted.items()]
-        if told := "; ".join(filter(None, broken)):
-            found[str(config_hash)] = told
-    return found
+        each = [_broken(name, constraint, float(row[constraint.of.column])) for name, constraint in constraints.items()]
+        if text := "; ".join(filter(None, each)):
+            broken[str(config_hash)] = text
+    return broken
 
 
-def _broken(value: float, name: str, bounds: Any) -> str:
-    if not isinstance(bounds, Mapping):
+def _broken(name: str, constraint: Constraint, value: float) -> str:
+    """`spikes 3 > 1` where a value is beyond a bound, else ''; what is missing is beyond none."""
+    if not constraint.excess(value) > 0:
         return ""
-    low, high = bounds.get("at_least"), bounds.get("at_most")
-    if high is not None and value > high:
-        return f"{name} {number(value)} > {number(float(high))}"
-    if low is not None and value < low:
-        return f"{name} {number(value)} < {number(float(low))}"
-    return ""
+    if value > constraint.at_most:
+        return f"{name} {number(value)} > {number(constraint.at_most)}"
+    return f"{name} {number(value)} < {number(constraint.at_least)}"

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.results.candidates import Candidate
-from ablate.results.objectives import Objective, values
+from ablate.results.candidates import CandidateRow
+from ablate.candidates.objectives import Objective
+from ablate.results.objectives import values
 
 ALPHA = 0.05
 EXACT = 16  # up to here all 2^n sign flips are enumerated
@@ -28,9 +29,9 @@ class Interval(NamedTuple):
 def effects(
     trials: pd.DataFrame,
     metrics: pd.DataFrame,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[CandidateRow],
     objective: Objective,
-    baseline: Candidate,
+    baseline: CandidateRow,
     where: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Each candidate's mean difference from the baseline over the seeds that both completed.
@@ -105,7 +106,7 @@ def effects(
     return table
 
 
-def _unpaired(lost: tuple[int, int], others: Sequence[Candidate], held: Mapping[str, Mapping[int, float]]) -> str:
+def _unpaired(lost: tuple[int, int], others: Sequence[CandidateRow], held: Mapping[str, Mapping[int, float]]) -> str:
     """Why nothing is compared with the baseline, and what else there is to compare with."""
     if lost[0] < lost[1] or not lost[0]:
         return "no seed was completed by a candidate and the baseline"

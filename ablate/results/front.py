@@ -10,15 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.errors import InputError
-from ablate.results.candidates import Candidate
-from ablate.results.objectives import AXES, Objective, check_alike, settings, values
-from ablate.candidates.trial import STATIC
+from ablate.results.candidates import CandidateRow
+from ablate.results.objectives import AXES, check_alike, settings, values
+from ablate.candidates.objectives import STATIC, Objective
 
 
 def front(
     trials: pd.DataFrame,
     metrics: pd.DataFrame,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[CandidateRow],
     objectives: Sequence[Objective],
     where: Mapping[str, Any] | None = None,
     along: Sequence[str] = (),
@@ -149,7 +149,7 @@ def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _row(
-    candidate: Candidate, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], at: Mapping[str, Any]
+    candidate: CandidateRow, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], at: Mapping[str, Any]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
     row.update({f"c.{path}": label for path, label in candidate.choices.items()})

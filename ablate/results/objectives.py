@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 from ablate.results.probes import labels
-from ablate.candidates.trial import COSTS, RECORDED, STATIC
+from ablate.candidates.objectives import RECORDED, STATIC, Objective
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (
@@ -30,37 +29,6 @@ FOLLOWS = {"solver_settings": "solver"}  # what one solver has no other than its
 AGAIN = {"samples": "--samples {:g}", "nfe": "--nfe {:g}", "ema": "--ema '{}'", "solver": "--set solver={}"}
 
 
-@dataclass(frozen=True)
-class Objective:
-    """Something to be minimised, or maximised where `larger_is_better`."""
-
-    column: str  # `gflops`, or the column of a metric or probe without its `m.` or `p.`
-    larger_is_better: bool = False
-    is_probe: bool = False
-
-    @property
-    def is_cost(self) -> bool:
-        """Whether it says what a candidate costs, and not how good it is."""
-        return self.column in COSTS
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether it is a column of the trials table as it stands, and not a metric."""
-        return self.column in RECORDED or self.is_probe
-
-    @property
-    def source(self) -> str:
-        """Its column in the trials table."""
-        if self.is_probe:
-            return f"p.{self.column}"
-        return self.column if self.is_recorded else f"m.{self.column}"
-
-    @property
-    def sign(self) -> int:
-        """1 where smaller is better, −1 where larger is."""
-        return -1 if self.larger_is_better else 1
-
-
 def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objective:
     """The objective meant by a study's short name (`kid`), a column, a cost (`gflops`) or a probe (`spikes`).
 
@@ -68,12 +36,13 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
     """
     name = name.removeprefix("m.")
     if name in (*RECORDED, *AXES):
-        return Objective(name)
+        return Objective(name, name)
     larger = lock.get("larger_is_better") or ()
     named = lock.get("probes")
     probes = [*labels(trials), *(map(str, named) if isinstance(named, list) else ())]
     if name.removeprefix("p.") in probes:
-        return Objective(name.removeprefix("p."), name.removeprefix("p.") in larger, is_probe=True)
+        probe = name.removeprefix("p.")
+        return Objective(probe, probe, probe in larger, is_probe=True)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
     plain = _otherwise(lock, columns)
@@ -88,7 +57,7 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
             known = [*columns, *short, *probes, *(c for c in RECORDED if c in trials.columns)]
             raise InputError(f"no metric, cost or probe is called {name!r}{did_you_mean(name, known)}")
         column = starting[0] if starting else name
-    return Objective(column, column in larger or any(short.get(str(s)) == column for s in larger))
+    return Objective(name, column, column in larger or any(short.get(str(s)) == column for s in larger))
 
 
 def _otherwise(lock: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
@@ -268,5 +237,5 @@ def own_objectives(trials: pd.DataFrame, lock: Mapping[str, Any]) -> list[Object
         try:
             found.append(resolve(name, trials, lock))
         except InputError:
-            found.append(Objective(next((c for c in columns if c.startswith(f"{name}_")), name)))
+            found.append(Objective(name, next((c for c in columns if c.startswith(f"{name}_")), name)))
     return found

@@ -16,16 +16,16 @@ from ablate.io.files import nameable
 from ablate.io.sealed import unsealed
 from ablate.candidates.names import Names
 from ablate.results import data_dictionary, origins, probes, store
-from ablate.results.candidates import Candidate, candidates, find
+from ablate.results.candidates import CandidateRow, candidates, find
 from ablate.results.constraints import violations
 from ablate.results.effects import effects
 from ablate.results.front import front
-from ablate.results.objectives import Objective, own_objectives, resolve
+from ablate.results.objectives import own_objectives, resolve
 from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
 from ablate.results.unequal import noisy
 from ablate.io.text import label, printable
-from ablate.candidates.trial import STATIC
+from ablate.candidates.objectives import STATIC, Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ class Results:
         return found
 
     @cached_property
-    def candidates(self) -> tuple[Candidate, ...]:
+    def candidates(self) -> tuple[CandidateRow, ...]:
         """Every configuration, the baseline first, then in the study's order."""
         order = self.lock.get("choices") or self.study.get("vary")
         listed = order if isinstance(order, Mapping) else None
@@ -174,7 +174,7 @@ class Results:
         return dict(held) if isinstance(held, Mapping) and held else None
 
     @property
-    def baseline(self) -> Candidate | None:
+    def baseline(self) -> CandidateRow | None:
         """The candidate that the lock names as the baseline, if it has a trial."""
         return next((c for c in self.candidates if c.baseline), None)
 

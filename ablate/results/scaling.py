@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ablate.errors import InputError
 from ablate.candidates.names import show
-from ablate.results.candidates import Candidate
+from ablate.results.candidates import CandidateRow
 from ablate.results.powerlaw import fit
 
 FEWEST = 4  # points under which a line through them says nothing
@@ -87,7 +87,7 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
     )
 
 
-def not_of_size(candidates: Sequence[Candidate], costs: Mapping[str, tuple[float, float]]) -> str:
+def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[float, float]]) -> str:
     """Why candidates differ in more than the size of one network, so that no law of size goes through them; '' if not.
 
     A size is a number among the network's own fields, which makes it larger: two candidates that cost the same

@@ -14,7 +14,7 @@ from ablate.results.numbers import number, plus_minus, probability, signed
 from ablate.results.unequal import noisy
 
 if TYPE_CHECKING:
-    from ablate.results.objectives import Objective
+    from ablate.candidates.objectives import Objective
     from ablate.results.results import Results
 
 

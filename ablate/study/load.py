@@ -12,8 +12,9 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.names import Names
+from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
-from ablate.candidates.trial import Constraint, Objective, TrialSettings
+from ablate.candidates.trial import TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, Entry, catalog, unavailable

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from ablate.candidates.candidate import Candidate
-from ablate.candidates.trial import RECORDED, Budget, Constraint, Evaluation, Objective
+from ablate.candidates.objectives import RECORDED, Constraint, Objective
+from ablate.candidates.trial import Budget, Evaluation
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
@@ -138,7 +139,7 @@ def _judging(study: Study) -> dict[str, Objective]:
     for name, column in (*((c, c) for c in short.values()), *short.items()):
         found[name] = Objective(name, column, larger[column], plain.get(column))
     for probe in study.probes:
-        found.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better))
+        found.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better, is_probe=True))
     return found
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ablate.candidates.trial import Objective
+from ablate.candidates.objectives import Objective
 from ablate.cli.live import Lines, Screen
 from ablate.cli.standing import best_front
 from ablate.cli.terminal import console, duration, emit_json, size, table, wrapped

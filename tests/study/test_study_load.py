@@ -8,7 +8,7 @@ import pytest
 from refusals import bent, load, refusal
 from toy_study import PLUGIN, TEXT, line_of
 
-from ablate.candidates.trial import Objective
+from ablate.candidates.objectives import Objective
 from ablate.errors import InputError, SpecError
 from ablate.study.load import load_study
 from ablate.study.yaml import parse

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
-    from ablate.results.objectives import Objective
+    from ablate.results.candidates import CandidateRow
+    from ablate.candidates.objectives import Objective
     from ablate.results.results import Results
 
 FIELDS = {"nfe": "evaluations of the denoiser a sample", "guidance": "guidance", "ema": "average of the weights"}
@@ -92,7 +92,7 @@ def _panel(axes: Axes, results: Results, goal: Objective, field: str, table: pd.
 
 
 def _line(
-    axes: Axes, candidate: Candidate, of: pd.DataFrame, at: dict[object, float], field: str, goal: Objective
+    axes: Axes, candidate: CandidateRow, of: pd.DataFrame, at: dict[object, float], field: str, goal: Objective
 ) -> None:
     if of.empty:
         return

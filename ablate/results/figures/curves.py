@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
@@ -73,7 +73,7 @@ def _range(curves: pd.DataFrame) -> tuple[float, float]:
     return low, min(worst, high + 0.5 * (high - low)) if worst > high else high
 
 
-def _lines(axes: Axes, candidate: Candidate, curves: pd.DataFrame, top: float) -> float | None:
+def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float) -> float | None:
     """Draw a candidate's lines; the loss at which its name belongs, None where it has no curve."""
     look = style.look(candidate)
     end: float | None = None
@@ -135,7 +135,7 @@ def _binned(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _names(axes: Axes, ends: dict[Candidate, float]) -> None:
+def _names(axes: Axes, ends: dict[CandidateRow, float]) -> None:
     """Names at the right end of the lines, spread so that none covers another."""
     size = 9.5 if len(ends) <= NAMED else 7.5
     height = size * 1.35 * axes.figure.dpi / 72

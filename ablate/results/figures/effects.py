@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 COLUMNS = (14, 186, 208)  # points right of the axes: difference, n, p
@@ -92,7 +92,7 @@ def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]]) -> tu
     return low - 0.06 * span, high + 0.06 * span
 
 
-def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: Candidate, differences: list[float]) -> None:
+def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: CandidateRow, differences: list[float]) -> None:
     look = style.look(candidate)
     if row["n"]:
         low, high = axes.get_xlim()

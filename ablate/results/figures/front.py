@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ablate.candidates.objectives import Objective
 from ablate.results.figures import style
 from ablate.results.figures.leading import GREY, leading, name, said
 from ablate.results.figures.place import Box, place
-from ablate.results.objectives import Objective, values
+from ablate.results.objectives import values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 APART, REACH = 13, 160  # pixels between candidates of one cost, and over how many they may spread
@@ -37,7 +38,7 @@ def draw(results: Results) -> Figure | None:
     quality = results.quality
     if quality is None or not results.candidates:
         return None
-    cost = next((o for o in results.objectives() if o.is_cost), Objective("gflops"))
+    cost = next((o for o in results.objectives() if o.is_cost), Objective("gflops", "gflops"))
     table = results.front([quality.column, cost.column]).set_index("config_hash")
     seeds, _ = values(results.trials, results.metrics, [quality, cost])
     seeds = seeds[seeds["state"] == "complete"].dropna(subset=[quality.column, cost.column])
@@ -152,7 +153,7 @@ def _clear(ys: Sequence[float], others: Sequence[float]) -> bool:
 
 
 def _point(
-    axes: Axes, candidate: Candidate, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, x: float
+    axes: Axes, candidate: CandidateRow, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, x: float
 ) -> tuple[float, float, list[tuple[float, float]]]:
     """Draw one candidate; where it is, and what its label must not hide, in data coordinates."""
     look = style.look(candidate)
@@ -176,7 +177,7 @@ def _point(
 def _labels(
     figure: Figure,
     axes: Axes,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[CandidateRow],
     rows: Mapping[str, pd.Series[Any]],
     marks: Sequence[tuple[float, float, list[tuple[float, float]]]],
     lines: Sequence[list[tuple[float, float]]],
@@ -219,14 +220,14 @@ def _labels(
         _key(axes, [f"{t}  {n}" for t, n in zip(texts, names, strict=True)], candidates)
 
 
-def _name(candidate: Candidate, row: pd.Series[Any]) -> str:
+def _name(candidate: CandidateRow, row: pd.Series[Any]) -> str:
     own = name(candidate.label)
     own = f"{own} (baseline)" if candidate.baseline and candidate.label != "baseline" else own
     lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
     return f"{own}, {', '.join(lost)}" if lost else own
 
 
-def _key(axes: Axes, lines: Sequence[str], candidates: Sequence[Candidate]) -> None:
+def _key(axes: Axes, lines: Sequence[str], candidates: Sequence[CandidateRow]) -> None:
     """The names that the numbers stand for, right of the axes."""
     for i, (line, candidate) in enumerate(zip(lines, candidates, strict=True)):
         axes.annotate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ablate.errors import InputError
 
 if TYPE_CHECKING:
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 MOST = 24  # candidates that are named; the others are grey, or left out
@@ -16,7 +16,7 @@ NAME = 56  # signs of a name in a figure at the most
 GREY = "#bdbdbd"
 
 
-def leading(results: Results, most: int = MOST) -> list[Candidate]:
+def leading(results: Results, most: int = MOST) -> list[CandidateRow]:
     """At most `most` candidates, in the study's order.
 
     All where there are no more; else the baseline, those on the front of the study's objectives, then the best in

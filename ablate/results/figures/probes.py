@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 NAMED = 20  # candidates in the legend at the most
@@ -136,7 +136,7 @@ def _scale(panel: Axes, rows: pd.DataFrame) -> None:
         style.logarithmic(panel, "y", low, high)
 
 
-def _legend(figure: Figure, shown: list[Candidate], more: int) -> None:
+def _legend(figure: Figure, shown: list[CandidateRow], more: int) -> None:
     """Names at the right, each in its candidate's colour."""
     from matplotlib.lines import Line2D
 

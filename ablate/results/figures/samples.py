@@ -19,7 +19,7 @@ from ablate.results.numbers import plus_minus
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import Candidate
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 COLUMNS = 12
@@ -72,7 +72,7 @@ def draw(results: Results) -> Figure | None:
     return figure
 
 
-def _shown(results: Results) -> tuple[list[Candidate], dict[str, str]]:
+def _shown(results: Results) -> tuple[list[CandidateRow], dict[str, str]]:
     """The candidates to show, the baseline first, and each one's quality as text."""
     candidates, quality = list(results.candidates), results.quality
     if quality is None:
@@ -90,14 +90,14 @@ def _shown(results: Results) -> tuple[list[Candidate], dict[str, str]]:
     return candidates, texts
 
 
-def _name(candidate: Candidate, scores: dict[str, str], any_: bool, shared: bool, held: Mapping[int, object]) -> str:
+def _name(candidate: CandidateRow, scores: dict[str, str], any_: bool, shared: bool, held: Mapping[int, object]) -> str:
     lines = [scores[candidate.config_hash]] if candidate.config_hash in scores else []
     if any_ and not shared:
         lines.append(f"(seed {next(iter(held))})")
     return "\n".join([candidate.label, " ".join(lines)] if lines else [candidate.label])
 
 
-def _stored(results: Results, candidate: Candidate) -> dict[int, NDArray[np.uint8]]:
+def _stored(results: Results, candidate: CandidateRow) -> dict[int, NDArray[np.uint8]]:
     """{seed: uint8 (N, C, H, W)} of the candidate's trials that left readable samples, by seed."""
     of = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
     found = {}

@@ -13,8 +13,8 @@ from ablate.io.text import label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ablate.results.candidates import Candidate
-    from ablate.results.objectives import Objective
+    from ablate.results.candidates import CandidateRow
+    from ablate.candidates.objectives import Objective
 
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASELINE = "#3a3a3a"
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     dash: Any
 
 
-def look(candidate: Candidate) -> Look:
+def look(candidate: CandidateRow) -> Look:
     """The baseline is dark, the others take colour and mark by their place in the study."""
     if candidate.baseline:
         return Look(BASELINE, "o", "-")

@@ -1,0 +1,76 @@
+"""What candidates are judged by: an objective (a metric, a cost or a probe), and a constraint on one.
+
+A study, the engine's search and the tables of results all mean the same by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
+# What a trial costs: known of every trial, smaller is better.
+COSTS = (
+    *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("peak_memory_bytes", "train_memory_bytes", "images"),
+)
+RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Something to minimise, or to maximise where `larger_is_better`: a metric, a trial's cost or a probe's summary."""
+
+    name: str  # as the study says it: `kid`
+    column: str  # `kid_<features>`, a key of a trial's record such as `gflops`, or a probe's name
+    larger_is_better: bool = False
+    otherwise: str | None = None  # the metric's column where the reference has too few pictures for that name
+    is_probe: bool = False
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it says what a candidate costs, and not how good it is."""
+        return self.column in COSTS
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is a number of the trial's record (a cost, the loss, a probe), and not a measured metric."""
+        return self.column in RECORDED or self.is_probe
+
+    @property
+    def source(self) -> str:
+        """Its column in the table of trials: `gflops`, `m.<metric>` or `p.<probe>`."""
+        if self.is_probe:
+            return f"p.{self.column}"
+        return self.column if self.is_recorded else f"m.{self.column}"
+
+    @property
+    def sign(self) -> int:
+        """1 where smaller is better, −1 where larger is."""
+        return -1 if self.larger_is_better else 1
+
+    def value(self, record: Mapping[str, Any]) -> float | None:
+        """The value in a trial's record; None where it was not measured, or is not finite."""
+        if self.column in record:
+            value = record[self.column]
+            return None if value is None else float(value)
+        for row in record.get("metrics", ()):  # the first average is the one that counts
+            if row["metric"] in (self.column, self.otherwise):
+                return None if row["value"] is None else float(row["value"])
+        value = record.get("probes", {}).get(self.column)
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound that a candidate's mean over its seeds has to keep, or it is not on the Pareto front."""
+
+    of: Objective
+    at_most: float = math.inf
+    at_least: float = -math.inf
+
+    def excess(self, value: float) -> float:
+        """How far a value lies beyond the bounds; 0 or less within them."""
+        return max(value - self.at_most, self.at_least - value)
