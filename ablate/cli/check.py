@@ -27,7 +27,7 @@ def check(
     plugin: PluginFiles = None,
 ) -> None:
     """Run every check of its kind on every component of a plugin; exit code 1 if one fails."""
-    from ablate.cli.terminal import emit_json, say, table
+    from ablate.cli.terminal import echo, emit_json, table
     from ablate.testing import Outcome, examine, find
 
     found = find(target, tuple(plugin or ()))
@@ -46,7 +46,7 @@ def check(
         count = Counter(one.state for one in outcomes)
         print("\n" + ", ".join(f"{count[state]} {state}" for state in ("passed", "failed", "skipped") if count[state]))
         for one in found.broken:
-            say(f"\n{one.module} could not be loaded\n{one.traceback.rstrip()}")
+            echo(f"\n{one.module} could not be loaded\n{one.traceback.rstrip()}")
     if failed:
         raise typer.Exit(SOME_FAILED)
 

@@ -68,7 +68,7 @@ def inspect(
     if as_json:
         emit_json(found)
     else:
-        _tell(found)
+        _print(found)
 
 
 def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
     }
 
 
-def _tell(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any]) -> None:
     from ablate.cli.terminal import table
 
     colour = "grey" if found["channels"] == 1 else "colour"

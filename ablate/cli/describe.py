@@ -47,7 +47,7 @@ def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def told(of: Mapping[str, Any]) -> str:
+def as_text(of: Mapping[str, Any]) -> str:
     """The same as text."""
     lines = [f"{of['kind']}/{of['name']}", "", indent(of["doc"], "  "), ""]
     if of["fields"]:

@@ -19,7 +19,7 @@ def doctor() -> None:
 
     Versions, devices, plugins, data, weights, cache. Something missing is no error: it may not be needed.
     """
-    from ablate.cli.terminal import say, table
+    from ablate.cli.terminal import echo, table
 
     marks = {True: "ok", False: "missing", None: "", "not here": "not here"}
     findings = list(examine())
@@ -30,7 +30,7 @@ def doctor() -> None:
     away = [f.part for f in findings if f.well == "not here"]
     said = [f"missing: {', '.join(missing)}; the lines above say what to do"] if missing else []
     said += [f"not here: {', '.join(away)}; fetched when first used, where the network can be reached"] if away else []
-    say("\n" + "\n".join(said or ["all of this works here"]))
+    echo("\n" + "\n".join(said or ["all of this works here"]))
 
 
 def examine() -> Iterator[Finding]:

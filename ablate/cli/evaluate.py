@@ -53,7 +53,7 @@ def evaluate(
     Every combination of what is asked for; what was measured is not measured again. The rows join
     metrics.parquet, with what they were taken with.
     """
-    from ablate.cli.terminal import say as tell
+    from ablate.cli.terminal import echo
     from ablate.errors import InputError
     from ablate.study.evaluate import Request, remeasure
 
@@ -68,7 +68,7 @@ def evaluate(
 
     def say(line: str) -> None:
         """What is wrong on stderr, as of `run`; how far it is on stdout, where that is no JSON."""
-        (complain if as_json or line.startswith("warning: ") else tell)(line)
+        (complain if as_json or line.startswith("warning: ") else echo)(line)
 
     found = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
     from ablate.results import load
@@ -92,8 +92,8 @@ def evaluate(
             shown = table.drop(columns=hidden)
             if "solver_settings" in shown:
                 shown["solver_settings"] = shown["solver_settings"].map(told_apart(shown["solver_settings"]))
-            _tell(shown)
-        tell(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
+            _print(shown)
+        echo(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:
         trials = results.trials.set_index("trial")
         for trial, why in found.failed.items():
@@ -102,7 +102,7 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
-def _tell(table: pd.DataFrame) -> None:
+def _print(table: pd.DataFrame) -> None:
     from ablate.cli.terminal import table as draw
 
     rows = table.astype(object).where(table.notna(), "–").map(_cell)

@@ -23,7 +23,7 @@ def export(
 
     Seeds are grouped to mean ± standard deviation; the CSV holds plain numbers.
     """
-    from ablate.cli.terminal import say
+    from ablate.cli.terminal import echo
     from ablate.errors import InputError, did_you_mean
     from ablate.results import load
     from ablate.results.export import export as write
@@ -33,4 +33,4 @@ def export(
         raise InputError(f"there is no format {format_!r}{did_you_mean(format_, known)}", "--format")
     wanted = list(SUFFIXES.values()) if format_ == "all" else [SUFFIXES[format_]]
     for path in write(load(folder), out, wanted):
-        say(path)
+        echo(path)

@@ -90,7 +90,7 @@ def comments(cls: type) -> dict[str, str]:
     return found
 
 
-def told(base: type[Component]) -> str:
+def as_text(base: type[Component]) -> str:
     """All of it as text."""
     lines = ["what a component of this kind brings"]
     for name, must, function in methods(base):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ablate.cli.front import FrontPoint, best_front
 from ablate.cli.outcome import hush
-from ablate.cli.standing import Standing, best_front
-from ablate.cli.terminal import console, duration, lively, say
+from ablate.cli.terminal import console, duration, echo, lively
 from ablate.io.columns import Column, layout
 from ablate.io.text import label, message
 from ablate.results.numbers import number
@@ -67,10 +67,10 @@ class Lines(View):
     def show(self, progress: Progress) -> None:
         """Print what happened since the last snapshot."""
         for line in progress.lines:
-            say(f"[{_ended(progress)}/{progress.total}] {line}")
+            echo(f"[{_ended(progress)}/{progress.total}] {line}")
         if self.clock() - self.last_line >= EVERY and progress.running:
             self.last_line = self.clock()
-            say(f"... {_summary(progress)}; {_working(progress.running)}")
+            echo(f"... {_summary(progress)}; {_working(progress.running)}")
 
 
 class Screen(View):
@@ -81,7 +81,7 @@ class Screen(View):
 
         from rich.live import Live
 
-        self.front: list[Standing] = []
+        self.front: list[FrontPoint] = []
         self.counted = -1
         self.console = console()
         self.live = Live(

@@ -75,7 +75,7 @@ def metrics(
 
         emit_json({"real": asdict(known), "generated": asdict(made), "metrics": rows})
     else:
-        _tell(known, made, rows)
+        _print(known, made, rows)
 
 
 def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Catalog) -> list[Metric]:
@@ -103,8 +103,8 @@ def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Cat
     return made
 
 
-def _tell(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) -> None:
-    from ablate.cli.terminal import say, table
+def _print(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) -> None:
+    from ablate.cli.terminal import echo, table
 
     cells = [
         (
@@ -120,4 +120,4 @@ def _tell(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) -
         channels, height, width = one.shape
         left = f", {one.skipped} left out as damaged" if one.skipped else ""
         colour = "grey" if channels == 1 else "colour"
-        say(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")
+        echo(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")

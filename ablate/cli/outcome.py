@@ -84,7 +84,8 @@ def complain(message: str) -> None:
 
 def refusal(error: OSError) -> str:
     """What the operating system refuses, and what to do about it."""
-    said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    file = error.filename2 or error.filename  # of a renaming: what it was to become
+    said = f"{file}: {error.strerror}" if file else error.strerror or str(error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return f"{said}; make room, then give the same command again: it goes on from what is there"

@@ -49,7 +49,7 @@ def plan(
             candidate_of_model, setting = composed(study, None, None, tuple(map(str, plugin or ())))
             show_network(candidate_of_model, setting, Path(study).stem, as_json)
             return
-        _tell_model(Path(study).stem, document.data, tuple(map(str, plugin or ())), as_json)
+        _print_model(Path(study).stem, document.data, tuple(map(str, plugin or ())), as_json)
         return
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
@@ -70,7 +70,7 @@ def plan(
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
     else:
-        _tell(frame, on)
+        _print(frame, on)
     broken = frame[frame["failure"].notna()]
     for name, why in zip(broken["candidate"], broken["failure"], strict=True):
         complain(f"error: {name}: {why}")
@@ -78,7 +78,7 @@ def plan(
         raise typer.Exit(SOME_FAILED)
 
 
-def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:
+def _print_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], as_json: bool) -> None:
     from ablate.cli.terminal import emit_json, table
     from ablate.results.numbers import count, number
     from ablate.study.models import cost
@@ -91,8 +91,8 @@ def _tell_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], a
     table(("model", "image", "params", "Gflops"), [[name, shape, count(found.params), number(found.gflops, 4)]])
 
 
-def _tell(frame: pd.DataFrame, device: str) -> None:
-    from ablate.cli.terminal import duration, say, size, table
+def _print(frame: pd.DataFrame, device: str) -> None:
+    from ablate.cli.terminal import duration, echo, size, table
     from ablate.results.numbers import count, number
 
     ratios = (frame["sample_gflops"].astype(float) / frame["gflops"].astype(float)).dropna()
@@ -113,16 +113,16 @@ def _tell(frame: pd.DataFrame, device: str) -> None:
     ]
     table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
     for line in frame.attrs["data"]:
-        say(f"data: {line}")
+        echo(f"data: {line}")
     for warning in frame.attrs["warnings"]:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):
-        say(f"{note}; they vary in")
+        echo(f"{note}; they vary in")
         for path, held in frame.attrs["space"].items():
-            say(f"  {path}: {_range(held)}")
+            echo(f"  {path}: {_range(held)}")
     seeds = int(frame["seeds"].iloc[0])
     of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
-    say(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+    echo(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
 
 
 def _total(frame: pd.DataFrame) -> float:

@@ -53,8 +53,8 @@ def show(
     ] = None,
 ) -> None:
     """Show a component: what it does, its fields, what it needs, and where its source is."""
-    from ablate.cli.describe import describe, told
-    from ablate.cli.terminal import emit_json, say
+    from ablate.cli.describe import as_text, describe
+    from ablate.cli.terminal import echo, emit_json
     from ablate.discovery.catalog import catalog
 
     known = catalog(tuple(plugin or ()))
@@ -65,7 +65,7 @@ def show(
         from ablate.cli.picture import picture
 
         known.kind(kind)
-        say(picture(kind, name or None, out, known))
+        echo(picture(kind, name or None, out, known))
         return
     if not name:
         known.kind(kind)  # raises, with the nearest name
@@ -78,11 +78,11 @@ def show(
     if as_json:
         emit_json(description)
     else:
-        say(told(description))
+        echo(as_text(description))
 
 
 def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None:
-    from ablate.cli.terminal import emit_json, say, table
+    from ablate.cli.terminal import echo, emit_json, table
     from ablate.discovery.catalog import catalog
 
     known = catalog(tuple(plugin))
@@ -100,20 +100,20 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
     if any(r["default"] for r in rows):
         print("*: fills the place of its kind where a study says nothing")
     for one in known.broken:
-        say(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
+        echo(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
 
 
 def _show_kind(kind: str, known: Catalog) -> None:
     from ablate.cli import interface
     from ablate.cli.describe import summary
-    from ablate.cli.terminal import say, table
+    from ablate.cli.terminal import echo, table
 
-    say(f"{kind}: {summary(known.kind(kind))}\n")
+    echo(f"{kind}: {summary(known.kind(kind))}\n")
     table(
         ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in known.entries(kind)], wrap="what it is"
     )
-    for line in ("", *interface.told(known.kind(kind)).splitlines()):
-        say(line)
+    for line in ("", *interface.as_text(known.kind(kind)).splitlines()):
+        echo(line)
 
 
 def _row(entry: Entry, known: Catalog) -> dict[str, Any]:

@@ -21,11 +21,11 @@ def report(
 
     One page that needs nothing else: table, verdict, figures, every trial.
     """
-    from ablate.cli.terminal import say
+    from ablate.cli.terminal import echo
     from ablate.results import load
     from ablate.results.report import report as write
 
     results = load(folder)
     drawn = results.figures(say=complain)
     for path in (write(results, out), *drawn):
-        say(path)
+        echo(path)

@@ -79,10 +79,10 @@ def _summarise(folder: Path) -> None:
 
 def _conclude(outcome: Outcome, folder: Path) -> None:
     """Say what the table does not, and end with 1 where trials failed."""
-    from ablate.cli.terminal import say
+    from ablate.cli.terminal import echo
 
     if outcome.reused:
-        say(f"{outcome.reused} of the trials were measured before and taken as they were")
+        echo(f"{outcome.reused} of the trials were measured before and taken as they were")
     sys.stdout.flush()
     if outcome.refused:
         complain(f"{outcome.refused} candidates were refused: their parts do not go together, or they cost too much")

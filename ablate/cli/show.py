@@ -27,14 +27,14 @@ def show(folder: Folder, as_json: Json = False) -> None:
 
     results = load(folder)
     if as_json:
-        emit_json(told(results))
+        emit_json(history_of(results))
     else:
         print("\n".join(printable(line) for line in _lines(results, columns_of(sys.stdout))))
     for warning in results.warnings:
         complain(f"warning: {warning}")
 
 
-def told(results: Results) -> dict[str, Any]:
+def history_of(results: Results) -> dict[str, Any]:
     """Everything that `ablate show` tells, as plain data."""
     return {
         "name": results.name,
@@ -50,7 +50,7 @@ def told(results: Results) -> dict[str, Any]:
 def _lines(results: Results, width: int | None = None) -> Iterator[str]:
     """The text; width: of the terminal, where there is one."""
     wrap = WIDTH if width is None else min(WIDTH, width)
-    of = told(results)
+    of = history_of(results)
     title = of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"
     yield from textwrap.wrap(title, width, break_on_hyphens=False) if width is not None else [title]
     yield of["folder"]

@@ -34,12 +34,12 @@ def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
     """What can be said of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
     state = "running" if is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
-    told, age = _told(place / "progress.json")
+    told, age = _last_progress(place / "progress.json")
     numbers = {key: told.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
     return Unfinished(trial, state, **numbers, age_seconds=age)
 
 
-def _told(file: Path) -> tuple[dict[str, Any], float | None]:
+def _last_progress(file: Path) -> tuple[dict[str, Any], float | None]:
     try:
         told = read_json(file)
         age = max(0.0, time.time() - file.stat().st_mtime)

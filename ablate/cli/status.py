@@ -23,11 +23,11 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from ablate.results import load
 
     results = load(folder)
-    found = standing(results)
+    found = status_of(results)
     if as_json:
         emit_json(found)
         return
-    _tell(found, folder)
+    _print(found, folder)
     if any(found["states"].get(state) for state in ("complete", "diverged", "failed")):
         print()
         if lively():
@@ -36,11 +36,11 @@ def status(folder: Folder, as_json: Json = False) -> None:
             print(results.summary(plain=True), end="")
 
 
-def standing(results: Results) -> dict[str, Any]:
+def status_of(results: Results) -> dict[str, Any]:
     """All that `ablate status` tells, as plain data."""
     from ablate.cli.signs import driven, unfinished
     from ablate.results.tables import grouped
-    from ablate.study.sense import left_out
+    from ablate.study.ineffective import left_out
 
     trials = results.trials.astype(object).where(results.trials.notna(), None)
     rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
@@ -101,8 +101,8 @@ def _planned(results: Results, known: int) -> int | None:
     return planned if planned >= known else None
 
 
-def _tell(found: dict[str, Any], folder: Path) -> None:
-    from ablate.cli.terminal import duration, say, table
+def _print(found: dict[str, Any], folder: Path) -> None:
+    from ablate.cli.terminal import duration, echo, table
 
     if found["at_work"]:
         doing = "at work"
@@ -110,12 +110,12 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
         doing = "interrupted; the same `ablate run` goes on from here"
     else:
         doing = "nobody is at work here"
-    say(f"{found['study']}: {doing}")
+    echo(f"{found['study']}: {doing}")
     counts = [f"{n} {state}" for state, n in found["states"].items() if n]
     of = f" of {found['planned']}" if found["planned"] is not None else ""
-    say(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
+    echo(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
     for line in found["left_out"]:
-        say(line)
+        echo(line)
     if found["unfinished"]:
         print()
         columns = ("candidate", "seed", "state", "phase", "images", "loss", "images/s", "last sign of life")
@@ -126,7 +126,7 @@ def _tell(found: dict[str, Any], folder: Path) -> None:
             ("candidate", "seed", "state", "why", "trial"), [_failure_row(one) for one in found["failures"]], wrap="why"
         )
         if any(one["state"] == "failed" for one in found["failures"]):
-            say(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
+            echo(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
 
 
 def _open_row(one: dict[str, Any]) -> list[str]:

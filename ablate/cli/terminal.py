@@ -68,7 +68,7 @@ def emit_json(data: Any) -> None:
     print(told, file=stdout.document(), flush=True)
 
 
-def say(words: object) -> None:
+def echo(words: object) -> None:
     """Print what holds words that are not ours: names, paths, messages of exceptions."""
     print(wrapped(text.message(words), sys.stdout), flush=True)
 

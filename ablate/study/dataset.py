@@ -1,4 +1,4 @@
-"""The data of a folder's trials, and whether today's data may join them."""
+"""Check that the data set of today is the one on which complete trials of a folder were trained."""
 
 from __future__ import annotations
 

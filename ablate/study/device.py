@@ -1,4 +1,4 @@
-"""Whether a study's training runs on a device as it is asked for: its number formats, its recomputation."""
+"""Early validation on the device: number formats (precision) and activation checkpointing (`recompute`)."""
 
 from __future__ import annotations
 

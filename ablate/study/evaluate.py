@@ -1,4 +1,4 @@
-"""`ablate evaluate`: every trial of a study measured again, over a grid of ways to sample; nothing is trained."""
+"""`ablate evaluate`: measure every trial of a study again, for a grid of solvers, guidance and EMAs; no training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.engine import Dispatcher, Watchdog
 from ablate.errors import Argument, InputError, SpecError
 from ablate.io import launches
-from ablate.io.files import nameable
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool, Report
@@ -28,10 +27,10 @@ from ablate.results.objectives import SAMPLING
 from ablate.runtime.patient import doing, telling
 from ablate.spec.component import create, fill
 from ablate.spec.fields import find_field, put, why_not
-from ablate.study import dataset, history, lock, sampling, standing
-from ablate.study.kept import kept
+from ablate.study import dataset, history, lock, sampling, source_check
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
-from ablate.study.measured import missing, sources
+from ablate.study.plugins import plugins_today
+from ablate.study.reuse import measured_rows, missing
 from ablate.study.yaml import value
 from ablate.worker import records
 from ablate.worker import sources as code
@@ -97,7 +96,7 @@ def _remeasure(
     held = lock.read(folder)
     complete = results.trials[results.trials["state"] == "complete"]
     found_jobs = _jobs(folder, complete["trial"], say)
-    jobs = [{**job, "plugins": _plugins(folder, job["plugins"], plugins)} for job in found_jobs]
+    jobs = [{**job, "plugins": plugins_today(folder, job["plugins"], plugins)} for job in found_jobs]
     if held is None or not jobs:
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
     with doing(f"reading {told(_data(jobs[0]))}", 6):
@@ -114,7 +113,7 @@ def _remeasure(
     for job in jobs:
         trial = folder.absolute() / "trials" / job["trial"]
         known = catalog_of(job)
-        there = sources(trial, job, known)
+        there = measured_rows(trial, job, known)
         for asked in _asked(job, held["spec"]["evaluate"], request):
             ways.append(variant({**job, "asked": asked}, known))
             stands = _stands_on(job, asked, known)
@@ -129,9 +128,9 @@ def _remeasure(
                 stands = _stands_on(job, part, known)
                 one = {**job, **own, "job": name, "folder": str(trial), "asked": part, **stands}
                 queue.append(cast(MeasureJob, one))
-    for line in (*standing.check(folder, held, now, files), *lock.other_versions(folder, held)):
+    for line in (*source_check.check(folder, held, now, files), *lock.other_versions(folder, held)):
         say(line)
-    for line in sampling.told(ways, _data(jobs[0])):
+    for line in sampling.solver_bias_warnings(ways, _data(jobs[0])):
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
     watchdog = Watchdog(_patience(folder, chosen), signs=lambda job: [sign(job)])
@@ -178,34 +177,6 @@ def _data(job: Mapping[str, Any]) -> Data:
     data = create(Data, job["data"], catalog_of(job))
     assert isinstance(data, Data)
     return data
-
-
-def _plugins(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
-    """The plugins of a trial, where they are today: as given, where they were, or as the folder keeps them."""
-    said = {Path(one).name if one.endswith(".py") else one: one for one in given}
-    found = []
-    for plugin in named:
-        path = Path(plugin)
-        if not plugin.endswith(".py"):
-            found.append(plugin)
-        elif path.name in said:
-            found.append(_file(said[path.name]))
-        elif path.is_file():
-            found.append(plugin)
-        elif (stored := kept(folder, plugin)) is not None:
-            found.append(str(stored))
-        else:
-            told = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: --plugin FILE"
-            raise InputError(told, str(folder))
-    further = (_file(one) if one.endswith(".py") else one for one in given)
-    return list(dict.fromkeys([*found, *further]))
-
-
-def _file(plugin: str) -> str:
-    path = nameable(Path(plugin), Argument("plugins")).resolve()
-    if not path.is_file():
-        raise InputError(f"there is no plugin file {path}", Argument("plugins", plugin))
-    return str(path)
 
 
 def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Whether components go together: the base, each choice of `vary`, each candidate of a finite design."""
+"""Early validation: whether components go together, for the baseline, each choice of the search space (`vary`), and
+each candidate of a design that lists its candidates (full factorial, one factor at a time).
+"""
 
 from __future__ import annotations
 

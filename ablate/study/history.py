@@ -1,4 +1,4 @@
-"""A folder says what was done: the study as it was run, each launch, and the local source that it used.
+"""Provenance of a study's folder: the study as it was run, a log of its launches, and copies of local plugins.
 
 study.yaml             the effective study: profile and options are in it, so that it can be run again
 study.original.yaml    the file as it was given, with its comments

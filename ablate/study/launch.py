@@ -25,9 +25,9 @@ from ablate.spec.component import create
 from ablate.study import dataset, history, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
+from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
-from ablate.study.sense import check_sense, left_out
 from ablate.worker.datasets import cache_folder as cache_folder
 from ablate.worker.datasets import told
 
@@ -94,7 +94,7 @@ def _launch(
     on = choose_device(device)
     again = () if held is None else left_out(held.get("left_out", {}))  # `all` itself is frozen since
     with doing("examining the study's settings", 6):
-        warnings = [*check_device(loaded, on), *check_sampling(loaded), *check_sense(loaded), *again]
+        warnings = [*check_device(loaded, on), *check_sampling(loaded), *ineffective_settings(loaded), *again]
     for warning in warnings:
         say(f"warning: {warning}")
     if loaded.study.evaluate.metrics:

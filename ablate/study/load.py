@@ -26,9 +26,9 @@ from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing
 from ablate.spec.component import create, fill
 from ablate.study.fit import Fit, check_choices
-from ablate.study.kept import kept
 from ablate.study.models import is_model
 from ablate.study.override import applied
+from ablate.study.plugins import stored_copy
 from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.yaml import Document, given, read
 from ablate.worker import sources
@@ -217,7 +217,7 @@ def _catalog(document: Document, further: Sequence[str], problems: Sequence[Prob
             continue  # reported with the other types
         path = (folder / plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
-            path = kept(folder, path) or path
+            path = stored_copy(folder, path) or path
         if plugin.endswith(".py") and not path.is_file():
             wrong.append(Problem(("plugins", i), f"there is no plugin file {path}{_files_beside(path)}"))
         elif not plugin.endswith(".py") and (reason := unavailable(plugin)) is not None:

@@ -1,4 +1,4 @@
-"""What the first launch of a study froze, so that a later one goes on with the same study or refuses.
+"""The lock file: the search space, baseline and versions of a study's first launch, which later launches must match.
 
 Optuna refuses a new choice in a running study; a changed plugin or another budget would mix results
 that do not belong together.
@@ -23,7 +23,7 @@ from ablate.errors import InputError
 from ablate.io.files import write_json
 from ablate.io.hashing import digest
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
-from ablate.study import dataset, history, standing
+from ablate.study import dataset, history, source_check
 from ablate.study.load import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
 from ablate.worker.sources import short
@@ -233,7 +233,7 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
 def _source_lines(folder: Path, held: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
     """What is to be said of source that changed; InputError where complete trials stand on it."""
     now = {**{name: one.source_hash for name, one in loaded.used.items()}, FRAMEWORK: provenance.framework()}
-    lines = standing.check(folder, held, now, {name: str(one.file) for name, one in loaded.used.items()})
+    lines = source_check.check(folder, held, now, {name: str(one.file) for name, one in loaded.used.items()})
     if held.get("hashes") == provenance.SCHEME:
         then = {name: one["source_hash"] for name, one in held["plugins"].items()}
         other = [name for name in now if name in then and then[name] != now[name]]

@@ -1,4 +1,4 @@
-"""`--set PATH=VALUE` and profiles: values that stand in for those of the file."""
+"""Overrides (`--set PATH=VALUE`) and profiles: values that replace those of the study file."""
 
 from __future__ import annotations
 

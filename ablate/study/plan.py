@@ -18,10 +18,10 @@ from ablate.runtime.patient import doing
 from ablate.spec.explain import blamed
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
+from ablate.study.ineffective import ineffective_settings
 from ablate.study.launch import cache_folder
 from ablate.study.load import LoadedStudy
 from ablate.study.sampling import check_sampling
-from ablate.study.sense import check_sense
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
@@ -43,7 +43,7 @@ def plan(
     what cannot be trained on it.
     """
     with doing("examining the study's settings", 6):
-        warnings = [*check_device(loaded, device), *check_sampling(loaded), *check_sense(loaded)]
+        warnings = [*check_device(loaded, device), *check_sampling(loaded), *ineffective_settings(loaded)]
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}

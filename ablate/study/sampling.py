@@ -1,4 +1,4 @@
-"""Whether a study's solvers put samples off by themselves: then part of every metric is the solver's."""
+"""Warnings about discretisation error: solvers that put samples off by themselves, and so a part of every metric."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400
 
 
 def check_sampling(loaded: LoadedStudy) -> list[str]:
-    """A line for each way to sample of a study that puts Gaussian samples off by more than 2 %: see `told`."""
-    return told((candidate for candidate, _ in candidates(loaded)), loaded.trial_settings.data)
+    """Return the `solver_bias_warnings` of a study: of every candidate that is known beforehand."""
+    return solver_bias_warnings((candidate for candidate, _ in candidates(loaded)), loaded.trial_settings.data)
 
 
-def told(of: Iterable[Candidate], data: Data) -> list[str]:
+def solver_bias_warnings(of: Iterable[Candidate], data: Data) -> list[str]:
     """A line for each solver, schedule and deviation of the data whose samples of a Gaussian are off by more than 2 %.
 
     And one for each solver that clips latents. The deviation is the candidate's `sigma_data`; where the

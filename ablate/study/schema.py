@@ -22,7 +22,7 @@ from ablate.kinds.executor import Executor
 from ablate.kinds.probe import Probe
 from ablate.spec.component import Config, Extent, slot
 from ablate.spec.explain import short
-from ablate.study.match import Match
+from ablate.study.compute_match import Match
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 

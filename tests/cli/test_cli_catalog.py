@@ -7,7 +7,7 @@ import pytest
 from command_line import HERE, ablate
 
 from ablate.cli import interface
-from ablate.cli.describe import describe, told
+from ablate.cli.describe import as_text, describe
 from ablate.discovery.catalog import catalog
 
 TINY = HERE / "plugins" / "tiny.py"
@@ -98,7 +98,7 @@ def test_every_type_that_a_kinds_methods_speak_in_is_described():
 def test_every_component_can_be_described(entry):
     said = describe(entry, catalog())
     json.dumps(said, allow_nan=False)
-    text = told(said)
+    text = as_text(said)
     assert entry.name in text and str(entry.file) in text
     assert all(f"\n  {field['name']}: " in text for field in said["fields"])
     assert said["doc"], "a component says what it computes"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from ablate.candidates.objectives import Objective
+from ablate.cli.front import best_front
 from ablate.cli.live import Lines, Screen
-from ablate.cli.standing import best_front
 from ablate.cli.terminal import console, duration, emit_json, size, table, wrapped
 from ablate.engine import Progress, Running
 

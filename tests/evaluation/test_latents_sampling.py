@@ -11,7 +11,7 @@ from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.measure import measure
 from ablate.spec.component import fill
-from ablate.study.sampling import told
+from ablate.study.sampling import solver_bias_warnings
 from ablate_zoo.data.digits import Digits
 from ablate_zoo.data.latents import Latents
 from ablate_zoo.schedule.cosine import Cosine
@@ -72,7 +72,9 @@ def test_the_deviation_of_latents_is_read_from_the_first_of_them(data):
 def test_a_solver_is_judged_by_the_deviation_of_the_latents_that_it_draws(data):
     """Of deviation 1 ddim is 2.4 % off in 50 steps; what is said beside the study counts first."""
     few = candidate(solver={"type": "ddim", "steps": 50})
-    [of_latents] = told([few], data(statistics="measured", scale=1.0))
-    [of_pixels] = told([few], Digits())
+    [of_latents] = solver_bias_warnings([few], data(statistics="measured", scale=1.0))
+    [of_pixels] = solver_bias_warnings([few], Digits())
     assert "2.4 % too narrow" in of_latents and "3.1 % too narrow" in of_pixels
-    assert told([candidate(sigma_data=1.0, solver={"type": "ddim", "steps": 50})], Digits()) == [of_latents]
+    assert solver_bias_warnings([candidate(sigma_data=1.0, solver={"type": "ddim", "steps": 50})], Digits()) == [
+        of_latents
+    ]

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ablate.cli.outcome import complain
-from ablate.cli.terminal import emit_json, say, table
+from ablate.cli.terminal import echo, emit_json, table
 from ablate.io import text
 from ablate.io.columns import Column, layout
 
@@ -90,7 +90,7 @@ def test_json_comes_back_as_it_was(told):
 @pytest.mark.parametrize("told", NASTY)
 def test_what_commands_print_commands_no_terminal(told, capsys):
     table(("name", "why"), [(told, told)], title=told, wrap="why")
-    say(told)
+    echo(told)
     emit_json({"a": told})
     complain(f"error: {told}")
     out, err = capsys.readouterr()

@@ -12,7 +12,7 @@ import pytest
 from results_folders import METRIC, Study, blobs, write
 from rich.console import Console
 
-from ablate.cli.status import standing
+from ablate.cli.status import status_of
 from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.export import export
@@ -110,7 +110,7 @@ def test_the_tables_hold_a_row_a_candidate_and_no_formula(folder, tmp_path):
 def test_names_stay_apart_after_they_were_made_fit(folder):
     results = load(folder)
     assert len({c.label for c in results.candidates}) == len(LABELS)
-    assert {one["candidate"] for one in standing(results)["failures"]} <= {c.label for c in results.candidates}
+    assert {one["candidate"] for one in status_of(results)["failures"]} <= {c.label for c in results.candidates}
 
 
 def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_drawn(folder, tmp_path, monkeypatch):

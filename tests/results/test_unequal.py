@@ -8,7 +8,7 @@ import pytest
 from results_folders import METRIC, Study
 
 import ablate
-from ablate.cli.status import standing
+from ablate.cli.status import status_of
 from ablate.errors import InputError
 from ablate.discovery.provenance import SCHEME
 from ablate.results.verdict import verdict
@@ -30,11 +30,11 @@ def test_a_search_that_found_fewer_says_so_and_status_counts_the_same(study: Stu
     study.head(lock={"spec": {"design": design}, "choices": {"width": [32, 64]}, "ranges": {}}, vary={"width": [32]})
     for width in (32, 64):
         study.trial({"width": width}, 0, {METRIC: 0.05})
-    assert standing(ablate.load(study.path))["planned"] == 60  # it is cut short
+    assert status_of(ablate.load(study.path))["planned"] == 60  # it is cut short
     short = "the search found 2 different candidates, not 60: there are no more in what `vary` spans"
     (study.path / "ended.json").write_text(json.dumps({"schema": 1, "trials": 2, "short": short}))
     results = ablate.load(study.path)
-    assert standing(results)["planned"] == 2 and short in results.summary(plain=True)
+    assert status_of(results)["planned"] == 2 and short in results.summary(plain=True)
 
 
 @pytest.mark.parametrize(("error", "told"), [(2.23, "223.0 % too wide"), (-0.05, "5.0 % too narrow"), (0.01, None)])

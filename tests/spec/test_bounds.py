@@ -16,8 +16,8 @@ from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.trial import Budget, Evaluation
 from ablate.errors import InputError
 from ablate.spec.component import Config, InputSpec
+from ablate.study.compute_match import Match
 from ablate.study.load import load_study
-from ablate.study.match import Match
 from ablate.study.schema import Study
 
 PLAIN: list[tuple[str, type[Config]]] = [(cls.__name__, cls) for cls in (Candidate, Budget, Evaluation, Study, Match)]

@@ -6,9 +6,9 @@ import pytest
 
 from ablate import load
 from ablate.errors import InputError, SpecError
+from ablate.study.compute_match import _Search
 from ablate.study.launch import launch
 from ablate.study.load import load_study
-from ablate.study.match import _Search
 from ablate.study.plan import plan
 
 

@@ -1,4 +1,4 @@
-"""Candidates of one cost: a size of each is moved until it takes as many Gflops as all the others."""
+"""Compute-matched candidates: a size of each (such as its width) is searched until all take as many Gflops."""
 
 from __future__ import annotations
 

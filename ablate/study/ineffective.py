@@ -1,4 +1,4 @@
-"""Whether a study's settings make sense together: what is never reached, cannot matter, or was left out is told."""
+"""Warnings about settings without effect: never reached, never read, or left out of the search space."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOST = 12  # warnings; a study that draws more has one reason for most of them
 WIDE = 160  # letters of a reason
 
 
-def check_sense(loaded: LoadedStudy) -> list[str]:
-    """A line for each setting that has no effect, and for each reason to leave something out of `all`."""
+def ineffective_settings(loaded: LoadedStudy) -> list[str]:
+    """Return a warning for each setting that has no effect, and for each reason to leave something out of `all`."""
     known = list(_candidates(loaded))
     lines = dict.fromkeys(
         [

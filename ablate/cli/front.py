@@ -1,4 +1,4 @@
-"""The front of what is measured so far, from the trials' records alone."""
+"""The Pareto front of what is measured so far, for the live view: from the trials' records alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Standing:
+class FrontPoint:
     """A candidate that no other beats in every objective, as far as is known."""
 
     label: str
@@ -28,7 +28,7 @@ def best_front(
     objectives: Sequence[Objective],
     constraints: Sequence[Constraint] = (),
     names: Names | None = None,
-) -> list[Standing]:
+) -> list[FrontPoint]:
     """The candidates on the front, the best in the first objective first; seeds that diverged do not count.
 
     One that breaks a constraint by its mean over the seeds is left out.
@@ -43,25 +43,27 @@ def best_front(
     for record in records.values():
         groups.setdefault(str(record["config_hash"]), []).append(record)
     kept = [group for group in groups.values() if not any(_breaks(group, constraint) for constraint in constraints)]
-    found = [one for group in kept if (one := _standing(group, objectives, names or Names())) is not None]
-    if not found:
+    points = [one for group in kept if (one := _front_point(group, objectives, names or Names())) is not None]
+    if not points:
         return []
     signs = np.array([-1.0 if o.larger_is_better else 1.0 for o in objectives])
-    best = nondominated(np.array([one.values for one in found]) * signs)
-    front = [one for one, on in zip(found, best, strict=True) if on]
+    best = nondominated(np.array([one.values for one in points]) * signs)
+    front = [one for one, on in zip(points, best, strict=True) if on]
     return sorted(front, key=lambda one: one.values[0] * signs[0])
 
 
 def _breaks(group: Sequence[Mapping[str, Any]], constraint: Constraint) -> bool:
     values = [constraint.of.value(record) for record in group if record["state"] == "complete"]
-    found = [value for value in values if value is not None]
-    return bool(found) and constraint.excess(statistics.fmean(found)) > 0
+    points = [value for value in values if value is not None]
+    return bool(points) and constraint.excess(statistics.fmean(points)) > 0
 
 
-def _standing(group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], names: Names) -> Standing | None:
+def _front_point(
+    group: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], names: Names
+) -> FrontPoint | None:
     rows = [[o.value(record) for o in objectives] for record in group if record["state"] == "complete"]
     whole = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
     whole = [row for row in whole if len(row) == len(objectives)]
     if not whole:
         return None
-    return Standing(names(group[0]["choices"]), tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))
+    return FrontPoint(names(group[0]["choices"]), tuple(map(statistics.fmean, zip(*whole, strict=True))), len(whole))

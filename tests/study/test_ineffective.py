@@ -10,8 +10,8 @@ import pytest
 from ablate.discovery.catalog import catalog
 from ablate.spec.component import Course, InputSpec
 from ablate.study import lock
+from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import load_study
-from ablate.study.sense import check_sense, left_out
 
 STUDY: dict[str, Any] = {
     "study": "sense",
@@ -30,7 +30,7 @@ SHORT = "a training of 512"
 
 
 def told(*said: str) -> list[str]:
-    return check_sense(load_study(STUDY, overrides=said))
+    return ineffective_settings(load_study(STUDY, overrides=said))
 
 
 def test_a_study_that_makes_sense_draws_no_word() -> None:
@@ -68,7 +68,7 @@ def test_a_field_that_some_candidate_reads_is_read() -> None:
 @pytest.mark.parametrize("design", ["{type: search, trials: 3}", "one_factor"])
 def test_what_all_leaves_out_is_told_and_kept(design: str) -> None:
     loaded = load_study(STUDY, overrides=["vary={backbone.conditioning: all}", f"design={design}"])
-    (line,) = check_sense(loaded)
+    (line,) = ineffective_settings(loaded)
     assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero: ")
     assert "needs 'feature_maps'" in line and len(line) < 300
     held = lock.make(loaded)
@@ -80,7 +80,7 @@ def test_a_range_ends_at_its_last_step_and_says_so() -> None:
     vary = "vary={optimizer.weight_decay: {low: 0, high: 0.1, step: 0.03}}"
     loaded = load_study(STUDY, overrides=[vary, "design={type: search, trials: 3}"])
     assert loaded.space.dimensions[0].high == 0.09
-    assert check_sense(loaded) == [
+    assert ineffective_settings(loaded) == [
         "vary.optimizer.weight_decay: steps of 0.03 from 0 do not reach 0.1; it ends at 0.09"
     ]
 
@@ -115,13 +115,15 @@ def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
     ],
 )
 def test_a_guidance_that_never_guides_is_told(change: str, told: str | None) -> None:
-    lines = [line for line in check_sense(load_study(STUDY, overrides=[change])) if line.startswith("guidance")]
+    lines = [
+        line for line in ineffective_settings(load_study(STUDY, overrides=[change])) if line.startswith("guidance")
+    ]
     assert [told in line for line in lines] == ([] if told is None else [True])
 
 
 def test_a_profile_that_would_be_refused_is_told_though_it_is_not_asked_for() -> None:
     profiles = {"big": {"base.backbone.hidden": 3}, "short": {"budget.images": 64}}
-    lines = [line for line in check_sense(load_study({**STUDY, "profiles": profiles})) if "profile" in line]
+    lines = [line for line in ineffective_settings(load_study({**STUDY, "profiles": profiles})) if "profile" in line]
     assert len(lines) == 1 and "profiles.big: would be refused: base.backbone.hidden" in lines[0]
 
 

@@ -1,4 +1,4 @@
-"""Which measured trials of a folder stand on which source, and whether the source of today may join them.
+"""Check that the source code of today is the one with which complete trials of a folder were measured.
 
 Refused is no more than needed: what no complete trial has used may change. A trial that diverged is complete here,
 as it is a result too.
@@ -24,8 +24,8 @@ NAMED = 3  # trials that a message names; the others it counts
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One change that complete trials stand against."""
+class SourceChange:
+    """A component whose source changed since complete trials were measured with it."""
 
     component: str
     then: str
@@ -50,12 +50,12 @@ def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: 
     ]
 
 
-def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) -> tuple[list[Standing], int]:
+def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) -> tuple[list[SourceChange], int]:
     """What was measured with another source than `now` {component: hash}, and how many results do not say.
 
     A component that is not in `now` is not asked about.
     """
-    found: dict[tuple[str, str], Standing] = {}
+    found: dict[tuple[str, str], SourceChange] = {}
     silent = 0
     for who, held in _results(folder, names or Names()):
         if held.get("hashes") != provenance.SCHEME or not isinstance(held.get("sources"), Mapping):
@@ -64,13 +64,13 @@ def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) ->
         version = held.get("versions", {}).get(provenance.FRAMEWORK)
         for component, then in held["sources"].items():
             if component in now and now[component] != then:
-                one = found.setdefault((component, then), Standing(component, then, now[component], version))
+                one = found.setdefault((component, then), SourceChange(component, then, now[component], version))
                 if who not in one.trials:
                     one.trials.append(who)
     return list(found.values()), silent
 
 
-def refusal(folder: Path, changed: list[Standing], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
+def refusal(folder: Path, changed: list[SourceChange], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
     """What changed, since when, and what stands on it. held: the lock; files: where each source lies."""
     lines = []
     for one in changed:

@@ -1,4 +1,4 @@
-"""What was measured of a trial already, by the study or by `ablate evaluate`: it is not measured again."""
+"""Reuse of measurements: what the study or `ablate evaluate` measured of a trial already is not measured again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Average = str | float | None  # a label, a relative length, or the one that the 
 
 
 @dataclass(frozen=True)
-class Source:
+class MeasuredRows:
     """The rows of one file, and what they were asked with."""
 
     settings: str  # `key_of`
@@ -39,7 +39,7 @@ class Source:
         return [row for row in self.rows if row["metric"] in columns and row["ema"] == label]
 
 
-def sources(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[Source]:
+def measured_rows(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[MeasuredRows]:
     """The trial's own record first, then what was measured later."""
     from ablate.worker.remeasure import read
 
@@ -57,13 +57,13 @@ def sources(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[Source]
         if not isinstance(asked, Mapping) or not rows or any(row.get("solver_settings") is None for row in rows):
             continue
         try:
-            found.append(_source(asked, rows, job["data"], known))
+            found.append(_rows_of(asked, rows, job["data"], known))
         except (SpecError, KeyError):  # a component that is there no more
             continue
     return found
 
 
-def _source(asked: Mapping[str, Any], rows: Sequence[Row], data: Any, known: Catalog) -> Source:
+def _rows_of(asked: Mapping[str, Any], rows: Sequence[Row], data: Any, known: Catalog) -> MeasuredRows:
     evaluation = fill(Evaluation, asked["evaluation"], known)
     labels = list(dict.fromkeys(str(row["ema"]) for row in rows))  # in the order in which they were asked for
     wanted = asked.get("averages")
@@ -75,7 +75,7 @@ def _source(asked: Mapping[str, Any], rows: Sequence[Row], data: Any, known: Cat
         if len(ordered) == len(labels):
             averages = dict(zip(ordered, labels, strict=True))
     metrics = {m.digest(): _columns(m, evaluation.samples) for m in evaluation.metrics}
-    return Source(key_of(asked, data, known), metrics, averages, rows)
+    return MeasuredRows(key_of(asked, data, known), metrics, averages, rows)
 
 
 def _columns(metric: Metric, samples: int) -> frozenset[str]:
@@ -94,7 +94,7 @@ def key_of(asked: Mapping[str, Any], data: Any, known: Catalog) -> str:
 
 
 def missing(
-    asked: Mapping[str, Any], data: Any, there: Sequence[Source], known: Catalog
+    asked: Mapping[str, Any], data: Any, there: Sequence[MeasuredRows], known: Catalog
 ) -> tuple[list[Row], list[dict[str, Any]]]:
     """The rows that are there, and what is left to ask: nothing, or one request for each set of metrics."""
     evaluation = fill(Evaluation, asked["evaluation"], known)

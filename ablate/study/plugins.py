@@ -1,0 +1,53 @@
+"""Plugin files of a study's folder: where each lies today, or the copy that the folder keeps of one that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.errors import Argument, InputError
+from ablate.io.files import nameable, read_json
+
+
+def stored_copy(folder: Path, plugin: str | Path) -> Path | None:
+    """Return the folder's copy of a plugin file, as the newest launch used it; None where it has none.
+
+    folder: of a study that was run, or any other. plugin: the file's path as the lock names it.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        file = Path(folder / read_json(folder / "lock.json")["kept"][str(plugin)])
+        return file.absolute() if file.is_file() else None
+    return None
+
+
+def plugins_today(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return the plugins of a trial by where they are today: as given, where they were, or as the folder keeps them.
+
+    named: files and packages of the trial's job. given: those of the command; a file stands in for one of the same
+    name, others join. Raises InputError for a file that is nowhere.
+    """
+    given_by_name = {Path(plugin).name if plugin.endswith(".py") else plugin: plugin for plugin in given}
+    plugins = []
+    for plugin in named:
+        path = Path(plugin)
+        if not plugin.endswith(".py"):
+            plugins.append(plugin)
+        elif path.name in given_by_name:
+            plugins.append(_file(given_by_name[path.name]))
+        elif path.is_file():
+            plugins.append(plugin)
+        elif (stored := stored_copy(folder, plugin)) is not None:
+            plugins.append(str(stored))
+        else:
+            message = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: --plugin FILE"
+            raise InputError(message, str(folder))
+    further = (_file(plugin) if plugin.endswith(".py") else plugin for plugin in given)
+    return list(dict.fromkeys([*plugins, *further]))
+
+
+def _file(plugin: str) -> str:
+    path = nameable(Path(plugin), Argument("plugins")).resolve()
+    if not path.is_file():
+        raise InputError(f"there is no plugin file {path}", Argument("plugins", plugin))
+    return str(path)
