@@ -151,6 +151,28 @@ def settings(
     return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
 
 
+def check_where(metrics: pd.DataFrame, objectives: Sequence[Objective], where: Mapping[str, Any] | None) -> None:
+    """Raises InputError where no measurement of an objective meets `where`, with the values that there are."""
+    if where is not None and not isinstance(where, Mapping):
+        raise InputError(f"expected a mapping such as {{'nfe': 50}}, not {where!r}", "where")
+    for column, wanted in (where or {}).items():
+        if column not in metrics:
+            raise InputError(f"measurements have no {column!r}{did_you_mean(str(column), metrics.columns)}", "where")
+        if not pd.api.types.is_scalar(wanted):
+            raise InputError(f"expected one value of {column}, not {wanted!r}; for several: along=[{column!r}]", "where")
+    for goal in objectives:
+        rows = metrics[metrics["metric"] == goal.column]
+        if goal.is_recorded or rows.empty:
+            continue
+        for column, wanted in (where or {}).items():
+            chosen = _restrict(rows, {column: wanted})
+            if chosen.empty:
+                values = [value for value in rows[column].drop_duplicates() if not pd.isna(value)]
+                there = ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in sorted(values)) or "none recorded"
+                raise InputError(f"no measurement of {goal.column} has {column} {wanted!r}; there is {there}", "where")
+            rows = chosen
+
+
 def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     for column, wanted in where.items():
         if column not in metrics:

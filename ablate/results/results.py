@@ -20,7 +20,7 @@ from ablate.results.candidates import CandidateRow, candidates, find
 from ablate.results.constraints import violations
 from ablate.results.effects import effects
 from ablate.results.front import front
-from ablate.results.objectives import own_objectives, resolve
+from ablate.results.objectives import check_where, own_objectives, resolve
 from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
 from ablate.results.unequal import noisy
@@ -55,6 +55,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._warnings: list[str] = []
+        self._computed: dict[str, pd.DataFrame] = {}  # fronts and effects, by what was asked for
 
     # --- what the folder holds -------------------------------------------------------------------
 
@@ -274,8 +275,20 @@ class Results:
             reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
         if any(goal.column not in STATIC for goal in goals):
             origins.check(self._stored.trials)
-        stored, broken = self._stored, self.violations(where)
-        return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+        check_where(self._stored.metrics, goals, where)
+
+        def compute() -> pd.DataFrame:
+            stored, broken = self._stored, self.violations(where)
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+
+        return self._once(("front", goals, dict(where or {}), list(along), reference), compute)
+
+    def _once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
+        key = repr(question)
+        if key not in self._computed:
+            self._computed[key] = compute()
+        return self._computed[key].copy()
 
     def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
         """{config_hash: what it breaks} of the candidates that break a constraint; None where the study has none.
@@ -304,7 +317,12 @@ class Results:
             known = ", ".join(c.label for c in self.candidates) or "none yet"
             raise InputError(f"the study's baseline has no trial; name another one of: {known}", "baseline")
         origins.check(self._stored.trials)
-        return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
+        check_where(self._stored.metrics, [objective], where)
+
+        def compute() -> pd.DataFrame:
+            return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
+
+        return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
 
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
         """How a metric follows Gflops over sizes of one network: correlation and power law, over their means.

@@ -78,3 +78,26 @@ def test_an_axis_that_is_none_is_refused(results, asked, told):
 def test_the_axes_are_drawn(results, tmp_path):
     drawn = {path.name for path in results.figures(tmp_path / "figures")}
     assert {"axes.png", "axes.svg"} <= drawn
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ({"nfe": 4}, "no measurement of kid_efficientnet_lite0 has nfe 4; there is 10, 50"),
+        ({"nfee": 10}, "did you mean 'nfe'"),
+        ({"nfe": [10, 50]}, r"for several: along=\['nfe'\]"),
+        ("nfe=10", "expected a mapping"),
+    ],
+)
+def test_a_restriction_that_nothing_meets_says_what_there_is(results, where, told):
+    for ask in (results.front, results.effects):
+        with pytest.raises(InputError, match=told):
+            ask(where=where)
+
+
+def test_what_is_computed_once_is_handed_out_anew(results):
+    first = results.front()
+    kept = first.copy()
+    first.loc[:, METRIC] = 0.0
+    first.attrs.clear()
+    assert results.front().equals(kept) and results.front().attrs == kept.attrs
