@@ -23,7 +23,7 @@ from ablate.errors import SpecError
 from ablate.evaluation.solver_bias import deviation_error
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
-from ablate.spec.component import create
+from ablate.spec.slots import create
 
 EVALUATIONS = (8, 12, 16, 25, 32, 50)
 DEVIATIONS = (0.25, 0.5, 1.0)

@@ -26,8 +26,9 @@ from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
-from ablate.spec.component import Choice, Component, Config, Extent, InputSpec, fill, slot
+from ablate.spec.component import Choice, Component, Config, Extent, InputSpec, slot
 from ablate.spec.explain import blamed
+from ablate.spec.slots import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 
 from ablate.errors import SpecError
 from ablate.kinds.design import Assignment, Design, Dimension
-from ablate.spec.component import Config, Resolver, create, default_name, slot_kind
+from ablate.spec.component import Config, Resolver
 from ablate.spec.fields import conditions, find_field, get, put
+from ablate.spec.slots import create, default_name, slot_kind
 
 if TYPE_CHECKING:
     import optuna

@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from ablate.candidates.space import Label, Space, baseline_label, labels_of
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.design import Assignment, Dimension
-from ablate.spec.component import Choice, Config, Range, Resolver, default_name, slot_kind
+from ablate.spec.component import Choice, Config, Range, Resolver
 from ablate.spec.fields import conditions, find_field, get, put, why_not
+from ablate.spec.slots import default_name, slot_kind
 
 Admit = Callable[[Mapping[str, Any]], str | None]  # a whole spec -> why it cannot work, or None
 

@@ -10,7 +10,8 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from ablate.errors import InputError
-from ablate.spec.component import Choice, Component, Extent, Range, When, default_name, slot_kind
+from ablate.spec.component import Choice, Component, Extent, Range, When
+from ablate.spec.slots import default_name, slot_kind
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

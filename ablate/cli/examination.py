@@ -18,7 +18,7 @@ from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor
 from ablate.kinds.features import Features
-from ablate.spec.component import Component, InputSpec
+from ablate.spec.component import InputSpec, K
 
 if TYPE_CHECKING:
     from ablate.discovery.catalog import Entry
@@ -104,21 +104,19 @@ def plugins() -> Iterator[Found]:
 def data() -> Iterator[Found]:
     """Each data component: whether its images are here."""
 
-    def look(part: Component) -> str:
-        assert isinstance(part, Data)
+    def look(part: Data) -> str:
         setting = part.setting()
         classes = f", {setting.classes} classes" if setting.classes else ""
         return f"{'×'.join(map(str, setting.shape))}{classes}"
 
-    yield from _components("data", look)
+    yield from _components(Data, look)
 
 
 def features() -> Iterator[Found]:
     """Each features component: whether its weights are here. They are not loaded."""
     from ablate.study.launch import cache_folder
 
-    def look(part: Component) -> str:
-        assert isinstance(part, Features)
+    def look(part: Features) -> str:
         reason = part.refuse(InputSpec((3, 64, 64), None))
         if reason is not None:
             raise InputError(reason)
@@ -130,7 +128,7 @@ def features() -> Iterator[Found]:
         except InputError as error:  # they come of a study's own data
             return error.message
 
-    yield from _components("features", look)
+    yield from _components(Features, look)
 
 
 def autoencoders() -> Iterator[Found]:
@@ -140,7 +138,7 @@ def autoencoders() -> Iterator[Found]:
     for entry in catalog().entries("autoencoder"):
         assert issubclass(entry.cls, Autoencoder)
         try:
-            command, part = entry.cls.lacking(), _default(entry)
+            command, part = entry.cls.lacking(), _default(Autoencoder, entry)
             if command is not None:
                 yield f"autoencoder {entry.name}", False, f"cannot be read here; only where a study needs it: {command}"
             elif isinstance(part, str):
@@ -182,30 +180,30 @@ def cache() -> Iterator[Found]:
     yield "cache", True, f"{folder}, {size(_bytes(folder))}" if folder.exists() else f"{folder}, not made yet"
 
 
-def _components(kind: str, look: Callable[[Component], str]) -> Iterator[Found]:
+def _components(kind: type[K], look: Callable[[K], str]) -> Iterator[Found]:
     from ablate.discovery.catalog import catalog
 
-    for entry in catalog().entries(kind):
-        part = _default(entry)
+    for entry in catalog().entries(kind.kind):
+        part = _default(kind, entry)
         if isinstance(part, str):
-            yield f"{kind} {entry.name}", None, part
+            yield f"{kind.kind} {entry.name}", None, part
             continue
         try:
-            yield f"{kind} {entry.name}", True, look(part)
+            yield f"{kind.kind} {entry.name}", True, look(part)
         except _NotHereError as away:
-            yield f"{kind} {entry.name}", AWAY, str(away)
+            yield f"{kind.kind} {entry.name}", AWAY, str(away)
         except InputError as error:
-            yield f"{kind} {entry.name}", False, str(error)
+            yield f"{kind.kind} {entry.name}", False, str(error)
         except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
-            yield f"{kind} {entry.name}", False, f"broken: {type(error).__name__}: {error}"
+            yield f"{kind.kind} {entry.name}", False, f"broken: {type(error).__name__}: {error}"
 
 
-def _default(entry: Entry) -> Component | str:
+def _default(kind: type[K], entry: Entry) -> K | str:
     """The component with its defaults; where it has none for some field, what a study has to say."""
     from ablate.discovery.catalog import catalog
 
     try:
-        return catalog().create(entry.kind, {"type": entry.full_name})
+        return catalog().create(kind, {"type": entry.full_name})
     except SpecError as error:
         return f"needs to be told: {error.message}"
 

@@ -92,10 +92,9 @@ def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Cat
         if seen is not None:
             spec.setdefault("features", seen)
         try:
-            part = known.create("metric", spec)
+            part = known.create(Metric, spec)
         except SpecError as error:
             raise InputError("; ".join(map(str, error.problems)), f"--metric {name}") from None
-        assert isinstance(part, Metric)
         made.append(part)
     columns = [column for part in made for column in part.columns(0).values()]
     if len(set(columns)) < len(columns):

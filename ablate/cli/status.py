@@ -87,14 +87,13 @@ def _planned(results: Results, known: int) -> int | None:
 
     lock = results.lock
     try:
-        design = catalog().create("design", lock["spec"]["design"])
+        design = catalog().create(Design, lock["spec"]["design"])
         if ended(results).get("trials") == known:
             return known
         listed = [
             Dimension(path, tuple(held), baseline=lock["baseline"].get(path)) for path, held in lock["choices"].items()
         ]
         ranged = [Dimension(path, **held, baseline=lock["baseline"].get(path)) for path, held in lock["ranges"].items()]
-        assert isinstance(design, Design)
         planned = design.candidates([*listed, *ranged]) * design.seeds
     except (InputError, KeyError, TypeError, AttributeError):  # the design is a plugin's, or the lock is damaged
         return None

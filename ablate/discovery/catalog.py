@@ -24,7 +24,7 @@ from functools import cache, cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 import pluggy
 
@@ -35,9 +35,10 @@ from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.runtime.isolation import Before, message, staying
 from ablate.runtime.patient import doing
 from ablate.runtime.stdout import ToStderr
-from ablate.spec.component import Component, create, is_kind
+from ablate.spec.component import Component, K, is_kind
 from ablate.spec.explain import own_trace
 from ablate.spec.mistakes import described, mistake
+from ablate.spec.slots import create
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,15 @@ class Catalog:
         names = [e.full_name for e in self.entries(kind) if e.distribution == home and e.cls.default]
         return names[0] if len(names) == 1 else None
 
-    def create(self, kind: str, spec: Any) -> Component:
-        """The component that a spec describes: a name, or `{"type": name, ...}`."""
-        return create(self.kind(kind), spec, self)
+    @overload
+    def create(self, kind: type[K], spec: Any) -> K: ...
+
+    @overload
+    def create(self, kind: str, spec: Any) -> Component: ...
+
+    def create(self, kind: str | type[Component], spec: Any) -> Component:
+        """Return the component that a spec describes: a name, or `{"type": name, ...}`. Raises SpecError."""
+        return create(self.kind(kind) if isinstance(kind, str) else kind, spec, self)
 
     def locate(self, cls: type[Component]) -> Entry:
         """The provenance of a component class."""

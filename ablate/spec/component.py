@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import inspect
 import os
-from abc import ABC
-from collections.abc import Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path as FilePath
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.errors import InputError, Path
 from ablate.io.hashing import digest
-from ablate.spec.explain import explain, short
 
 Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")
+K = TypeVar("K", bound="Component")
 
-
-LARGEST = 2**63 - 1  # of whole numbers
-LONGEST = 10_000  # of words, in letters
 
 # --- metadata of a field, in `Annotated[...]` ---------------------------------------------------
 
@@ -113,10 +118,30 @@ class Resolver(Protocol):
         ...
 
 
+class Filler(ABC):
+    """What a validation is given as its context where slots may hold names and mappings (`ablate.spec.slots`)."""
+
+    @abstractmethod
+    def component(self, kind: type[K], spec: Any) -> K:
+        """Return the component of a kind that a spec describes. Raises ValidationError with all that is wrong."""
+
+    @abstractmethod
+    def config(self, cls: type[M], given: Any, validate: Callable[[Any], M]) -> M:
+        """Return the config of what is given, a mapping. Raises ValidationError, in the words of a study's author."""
+
+
 class Config(BaseModel):
     """A frozen tree of typed fields with an identity; equal configs hash equally."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_slots(cls, given: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Validate with slots filled where the context is a `Filler`; as pydantic does where it is not."""
+        if isinstance(given, cls) or not isinstance(info.context, Filler):
+            return validate(given)
+        return info.context.config(cls, given, validate)
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, all fields written out; `create` gives the config back."""
@@ -215,10 +240,13 @@ class Component(Config, ABC):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if "kind" not in vars(cls):  # a component's own schema, not a slot for one
             return handler(source)
-        # A slot takes instances. `create` turns names and mappings into instances beforehand, so
-        # that every problem keeps its path.
-        return core_schema.is_instance_schema(
-            cls,
+
+        def filled(given: Any, info: ValidationInfo) -> Any:
+            return info.context.component(cls, given) if isinstance(info.context, Filler) else given
+
+        return core_schema.with_info_before_validator_function(
+            filled,
+            core_schema.is_instance_schema(cls),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.spec()),
         )
 
@@ -239,30 +267,6 @@ def is_component(cls: Any) -> bool:
     )
 
 
-def slot_kind(info: FieldInfo) -> type[Component] | None:
-    """The kind that a field has a slot for (also `Kind | None`, `tuple[Kind, ...]`), else None."""
-    for candidate in (info.annotation, *get_args(info.annotation)):
-        if isinstance(candidate, type) and is_kind(candidate):
-            return candidate
-    return None
-
-
-def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
-    """The name of the component that fills a slot where nothing is said: the field's own, or its kind's."""
-    kind = slot_kind(info)
-    if kind is None or isinstance(info.default, str):
-        return info.default if kind else None
-    return resolver.default(kind.kind) if info.is_required() else None
-
-
-def nested_config(info: FieldInfo) -> type[Config] | None:
-    """The plain config (no component) that a field holds, as in `budget: Budget`, else None."""
-    for candidate in (info.annotation, *get_args(info.annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, Config) and not issubclass(candidate, Component):
-            return candidate
-    return None
-
-
 def is_active(config: BaseModel, info: FieldInfo) -> bool:
     """Whether a field takes part in the config's identity, given its siblings' values."""
     for meta in info.metadata:
@@ -271,117 +275,6 @@ def is_active(config: BaseModel, info: FieldInfo) -> bool:
         if isinstance(meta, When) and getattr(config, meta.field) not in meta.values:
             return False
     return True
-
-
-def create(kind: type[Component], spec: Any, resolver: Resolver, path: Path = ()) -> Component:
-    """The component of `kind` that `spec` describes: a name, `{"type": name, ...}` or an instance.
-
-    Slots are filled from the inside out. Raises SpecError with every problem that was found, each
-    with its path, not with the first alone.
-    """
-    if isinstance(spec, kind):
-        return spec
-    at = path if isinstance(spec, str) else (*path, "type")
-    if isinstance(spec, str):
-        spec = {"type": spec}
-    if not isinstance(spec, Mapping):
-        raise SpecError(
-            [Problem(path, f"expected the name of a {kind.kind} or a mapping with 'type', not {short(spec)}")]
-        )
-    named = spec.get("type", resolver.default(kind.kind))
-    if not isinstance(named, str):
-        near = get_close_matches("type", map(str, spec), n=1)
-        at = (*path, near[0]) if near else path
-        hint = f", not as {near[0]!r}" if near and near[0] != "type" else ""
-        raise SpecError([Problem(at, f"which {kind.kind}? Give its name as 'type'{hint}")])
-    try:
-        cls = resolver.get(kind.kind, named)
-    except SpecError as error:
-        raise SpecError([Problem(at, p.message) for p in error.problems]) from None
-    values = {key: value for key, value in spec.items() if key != "type"}
-    made = fill(cls, values, resolver, path)
-    assert isinstance(made, Component)
-    made._root = getattr(resolver, "root", None)
-    if ":" in named and cls.name not in resolver.names(kind.kind):  # the bare name would find nobody
-        made._called = named
-    return made
-
-
-def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path = ()) -> M:
-    """An instance of a model, its slots filled first. Raises SpecError with all problems."""
-    problems: list[Problem] = []
-    filled = dict(values)
-    for field, info in cls.model_fields.items():
-        try:
-            filled.update(_fill_field(field, info, filled, resolver, (*path, field)))
-        except SpecError as error:
-            problems.extend(error.problems)
-            filled[field] = None
-    broken = {problem.path[: len(path) + 1] for problem in problems}
-    try:
-        made = cls.model_validate(filled)
-    except ValidationError as error:
-        for one in error.errors():
-            at = (*path, *one["loc"])
-            if at[: len(path) + 1] not in broken and (one["loc"] or not broken):  # a whole is judged if its parts are
-                problems.append(Problem(at, explain(one, cls, _called(cls), _known(cls))))
-    if problems:
-        raise SpecError(problems)
-    return made
-
-
-def _fill_field(
-    field: str, info: FieldInfo, values: Mapping[str, Any], resolver: Resolver, path: Path
-) -> dict[str, Any]:
-    """The field with what it holds made into configs; empty where there is nothing to make."""
-    kind, nested = slot_kind(info), nested_config(info)
-    given = values.get(field)
-    if kind is None and nested is None:
-        if isinstance(given, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
-            raise SpecError([Problem(path, f"expected a number, not {given!r}")])  # pydantic takes True for 1
-        if problems := list(_too_large(given, path)):
-            raise SpecError(problems)
-        return {}
-    if kind is None:
-        if nested is None or given is None or isinstance(given, nested):
-            return {}
-        if not isinstance(given, Mapping):
-            raise SpecError([Problem(path, f"expected a mapping, not {short(given)}")])
-        return {field: fill(nested, given, resolver, path)}
-    named = default_name(info, resolver)
-    if field not in values:
-        given = named if named is not None or info.is_required() else info.get_default(call_default_factory=True)
-    if given is None:
-        return {}  # nothing was said: pydantic reports it where it is needed
-    if get_origin(info.annotation) is tuple:
-        if not isinstance(given, list | tuple):
-            raise SpecError([Problem(path, f"expected a list, not {short(given)}")])
-        return {field: tuple(create(kind, one, resolver, (*path, i)) for i, one in enumerate(given))}
-    if isinstance(given, Mapping) and "type" not in given and named is not None:
-        given = {"type": named, **given}
-    return {field: create(kind, given, resolver, path)}
-
-
-def _too_large(given: Any, path: Path) -> Iterator[Problem]:
-    """What no field holds, whether its author thought of a bound or not: tensors and tables count in 64 bits."""
-    if isinstance(given, int) and not -LARGEST <= given <= LARGEST:
-        yield Problem(path, f"{short(given)} is too large: a whole number has at most 64 bits here")
-    elif isinstance(given, str) and len(given) > LONGEST:
-        yield Problem(path, f"holds {len(given):,} letters, of at most {LONGEST:,}: {short(given)}")
-    elif isinstance(given, Mapping):
-        for key, held in given.items():
-            yield from _too_large(held, (*path, key))
-    elif isinstance(given, list | tuple):
-        for i, held in enumerate(given):
-            yield from _too_large(held, (*path, i))
-
-
-def _called(cls: type[Config]) -> str:
-    return f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else cls.__name__.lower()
-
-
-def _known(cls: type[Config]) -> list[str]:
-    return [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
 
 
 def _plain(value: Any, active: bool = False) -> Any:

@@ -49,8 +49,6 @@ def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
             return f"expected {error['ctx']['expected']}, not {short(word)}{hint if 'did you' in hint else ''}"
         case sort if sort in _EXPECTED:
             return f"expected {_EXPECTED[sort]}, not {short(error['input'])}"
-        case "is_instance_of":
-            return f"expected a {error['loc'][-1]}, not {short(error['input'])}"
         case _:
             message = error["msg"][0].lower() + error["msg"][1:]
             return f"{message}, not {short(error['input'])}"

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from ablate.errors import SpecError, did_you_mean
-from ablate.spec.component import Component, Config, Resolver, When, default_name, slot_kind
+from ablate.spec.component import Component, Config, Resolver, When
+from ablate.spec.slots import default_name, slot_kind
 
 
 def put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_origin
 
-from ablate.spec.component import Component, Config, is_kind, slot_kind
+from ablate.spec.component import Component, Config, is_kind
 from ablate.spec.explain import blamed
 from ablate.spec.signatures import mismatch
+from ablate.spec.slots import slot_kind
 
 DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
 HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}

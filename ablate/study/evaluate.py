@@ -25,8 +25,8 @@ from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.results.objectives import SAMPLING
 from ablate.runtime.patient import doing, telling
-from ablate.spec.component import create, fill
 from ablate.spec.fields import find_field, put, why_not
+from ablate.spec.slots import create, fill
 from ablate.study import dataset, history, lock, sampling, source_check
 from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
 from ablate.study.plugins import plugins_today
@@ -174,9 +174,7 @@ def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -
 
 
 def _data(job: Mapping[str, Any]) -> Data:
-    data = create(Data, job["data"], catalog_of(job))
-    assert isinstance(data, Data)
-    return data
+    return create(Data, job["data"], catalog_of(job))
 
 
 def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog) -> dict[str, Any]:
@@ -259,7 +257,6 @@ def _asked(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Request
     known = catalog_of(job)
     evaluation = _evaluation(evaluate, request, known)
     data = create(Data, job["data"], known)
-    assert isinstance(data, Data)
     trained = compose(job["candidate"], known)
     for spec in _specs(job["candidate"], request, known):
         try:
@@ -330,7 +327,6 @@ def _with_nfe(solver: Solver, nfe: int, known: Catalog) -> Solver:
             made = create(Solver, {**solver.spec(), "steps": steps}, known)
         except SpecError:
             continue
-        assert isinstance(made, Solver)
         near[made.nfe()] = made
         if made.nfe() >= nfe:
             break

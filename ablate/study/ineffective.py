@@ -10,7 +10,8 @@ from ablate.candidates.candidate import Candidate
 from ablate.errors import InputError, SpecError
 from ablate.kinds.design import Assignment
 from ablate.kinds.noised import Level
-from ablate.spec.component import Component, Config, Course, When, fill, is_component, slot_kind
+from ablate.spec.component import Component, Config, Course, When, is_component
+from ablate.spec.slots import fill, slot_kind
 from ablate.study.device import assignments
 from ablate.study.load import LoadedStudy
 from ablate.study.override import applied

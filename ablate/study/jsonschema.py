@@ -10,7 +10,8 @@ from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
 from ablate.discovery.catalog import Catalog
-from ablate.spec.component import Config, default_name, nested_config, slot_kind
+from ablate.spec.component import Config
+from ablate.spec.slots import default_name, nested_config, slot_kind
 from ablate.study.schema import Study
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

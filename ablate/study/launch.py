@@ -21,7 +21,7 @@ from ablate.kinds.executor import Executor
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.runtime.patient import doing, telling
-from ablate.spec.component import create
+from ablate.spec.slots import create
 from ablate.study import dataset, history, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
@@ -144,22 +144,18 @@ def choose_executor(given: Executor | None, named: str | None, workers: int | No
     if named is not None:
         if named not in catalog.names("executor"):
             raise InputError(f"there is no executor {named!r}{did_you_mean(named, catalog.names('executor'))}")
-        same = given is not None and given.name == named
-        found = given if same else create(Executor, named, catalog)
+        found = given if given is not None and given.name == named else create(Executor, named, catalog)
     elif given is not None:
         found = given
     else:
         able = [e.cls for e in catalog.entries("executor") if issubclass(e.cls, Executor) and e.cls.available()]
         found = max(able, key=lambda cls: cls.preference)()
-    assert isinstance(found, Executor)
     if workers is None:
         return found
     try:
-        counted = create(Executor, {**found.spec(), "workers": workers}, catalog)
+        return create(Executor, {**found.spec(), "workers": workers}, catalog)
     except SpecError as error:
         raise InputError(error.problems[0].message, Argument("workers")) from None
-    assert isinstance(counted, Executor)
-    return counted
 
 
 def choose_device(named: str) -> str:

@@ -24,7 +24,7 @@ from ablate.io.files import nameable, read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing
-from ablate.spec.component import create, fill
+from ablate.spec.slots import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.models import is_model
 from ablate.study.override import applied
@@ -265,7 +265,6 @@ def _vary_problems(document: Document, found: Catalog, problems: Sequence[Proble
         return []
     try:
         data = create(Data, document.data.get("data"), found)
-        assert isinstance(data, Data)
         _space(base, vary, Fit(found, data, image_setting(data)))
     except SpecError as error:
         return list(error.problems)

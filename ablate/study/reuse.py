@@ -15,7 +15,7 @@ from ablate.kinds.data import Data
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.metric import Metric
 from ablate.kinds.solver import Solver
-from ablate.spec.component import create, fill
+from ablate.spec.slots import create, fill
 from ablate.worker import records
 
 Row = dict[str, Any]
@@ -87,7 +87,6 @@ def key_of(asked: Mapping[str, Any], data: Any, known: Catalog) -> str:
     """What samples were drawn and looked at: all that was asked for but metrics and averages."""
     made = create(Data, data, known)
     solver, guidance = create(Solver, asked["solver"], known), create(Guidance, asked["guidance"], known)
-    assert isinstance(solver, Solver)
     evaluation = fill(Evaluation, asked["evaluation"], known).active()
     drawn = {name: held for name, held in evaluation.items() if name not in ("metrics", "batch")}
     return digest([drawn, solver.settled("latents" in made.provides()).active(), guidance.active()])

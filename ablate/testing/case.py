@@ -89,7 +89,7 @@ class Case:
         return found
 
     def _needs(self, field: str) -> bool:
-        from ablate.spec.component import default_name
+        from ablate.spec.slots import default_name
 
         info = self.entry.cls.model_fields[field]
         return info.is_required() and default_name(info, self.catalog) is None

@@ -15,7 +15,8 @@ from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.runtime.randomness import seed_all
-from ablate.spec.component import InputSpec, slot_kind
+from ablate.spec.component import InputSpec
+from ablate.spec.slots import slot_kind
 from ablate.testing.case import SEED, Case, Check, NotApplicable, clash
 from ablate.testing.small import settle, shrink
 

@@ -26,7 +26,7 @@ from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import release_memory
-from ablate.spec.component import fill
+from ablate.spec.slots import fill
 from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots

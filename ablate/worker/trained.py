@@ -21,7 +21,7 @@ from ablate.evaluation.labels import shares
 from ablate.evaluation.measure import NotFiniteError, Sampler
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.kinds.data import Data, Dataset
-from ablate.spec.component import fill
+from ablate.spec.slots import fill
 from ablate.training.learner import Learner
 from ablate.worker import datasets, records, sources
 from ablate.worker.out_of_memory import with_sampling_batch

@@ -39,7 +39,8 @@ from ablate.kinds.executor import Job, Report, Stop, Stopped
 from ablate.kinds.probe import Probe
 from ablate.runtime.isolation import TURNS, Before, isolated, watched
 from ablate.runtime.memory import Gauge, out_of_memory, release_memory
-from ablate.spec.component import Component, create, fill
+from ablate.spec.component import Component
+from ablate.spec.slots import create, fill
 from ablate.training.divergence import weight_norm
 from ablate.training.learner import Images, Learner
 from ablate.training.loop import Training
@@ -288,15 +289,12 @@ def _trained_by(candidate: Candidate, data: Data, probes: list[Probe]) -> Iterat
 
 
 def _probes(job: Job, known: Catalog) -> list[Probe]:
-    made = [create(Probe, spec, known) for spec in job.get("probes", ())]
-    return [probe for probe in made if isinstance(probe, Probe)]
+    return [create(Probe, spec, known) for spec in job.get("probes", ())]
 
 
 def data_of(job: Job, known: Catalog) -> Data:
     """The data that a job names."""
-    made = create(Data, job["data"], known)
-    assert isinstance(made, Data)
-    return made
+    return create(Data, job["data"], known)
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,8 @@ from ablate.candidates.candidate import cost_of, meta_network
 from ablate.candidates.network import fold, layers
 from ablate.discovery.catalog import catalog
 from ablate.kinds.backbone import Backbone
-from ablate.spec.component import InputSpec, create
+from ablate.spec.component import InputSpec
+from ablate.spec.slots import create
 
 SETTING = InputSpec((1, 16, 16), 10)
 BACKBONES = [

@@ -10,7 +10,7 @@ from ablate.candidates.candidate import compose
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.measure import measure
-from ablate.spec.component import fill
+from ablate.spec.slots import fill
 from ablate.study.sampling import solver_bias_warnings
 from ablate_zoo.data.digits import Digits
 from ablate_zoo.data.latents import Latents

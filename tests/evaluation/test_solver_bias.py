@@ -13,7 +13,7 @@ from ablate.discovery.catalog import catalog
 from ablate.evaluation.measure import Sampler
 from ablate.evaluation.solver_bias import TOLERATED, deviation_error
 from ablate.kinds.schedule import Schedule
-from ablate.spec.component import create
+from ablate.spec.slots import create
 from ablate.study.load import load_study
 from ablate.study.sampling import check_sampling
 from ablate_zoo.schedule.cosine import Cosine

@@ -13,7 +13,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.trial import Budget, Evaluation, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Data
-from ablate.spec.component import create
+from ablate.spec.slots import create
 from ablate.worker import trial_run
 
 PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from ablate.errors import Problem, SpecError
-from ablate.spec.component import Choice, Component, Config, Extent, When, create, fill, slot
+from ablate.spec.component import Choice, Component, Config, Extent, When, slot
+from ablate.spec.slots import create, fill
 
 
 class Gate(Component):
@@ -151,7 +152,10 @@ def test_every_problem_keeps_its_path() -> None:
         ({"gates": "plain"}, ("gates",), "expected a list, not 'plain'"),
         ({"gate": ["plain"]}, ("gate",), "expected the name of a test_gate or a mapping with 'type', not ['plain']"),
         ({"gate": {"type": "sotf"}}, ("gate", "type"), "there is no test_gate 'sotf'"),
-        ({"gate": None}, ("gate",), "expected a gate, not None"),
+        ({"gate": None}, ("gate",), "expected the name of a test_gate or a mapping with 'type', not None"),
+        ({"gates": [None]}, ("gates", 0), "expected the name of a test_gate or a mapping with 'type', not None"),
+        ({"gates": {"heat": 1}}, ("gates",), "expected a list, not {'heat': 1}"),
+        ({"spare": {"tpye": "plain"}}, ("spare", "tpye"), "which test_gate? Give its name as 'type', not as 'tpye'"),
     ],
 )
 def test_a_wrong_value_is_told_in_plain_words(spec: dict[str, object], path: tuple[str, ...], message: str) -> None:
@@ -175,8 +179,8 @@ def test_nested_configs_are_filled_too() -> None:
     with pytest.raises(SpecError) as caught:
         fill(Outer, {"inner": {"size": 0, "gate": "none"}, "second": 3, "third": 1}, Known(), ("study",))
     assert [str(p) for p in caught.value.problems] == [
-        "study.inner.gate: there is no test_gate 'none'",
         "study.inner.size: input should be greater than or equal to 1, not 0",
+        "study.inner.gate: there is no test_gate 'none'",
         "study.second: expected a mapping, not 3",
         "study.third: outer has no field 'third'; there is: inner, net, second",
     ]

@@ -19,7 +19,7 @@ from ablate.errors import InputError
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Stopped
 from ablate.results.results import Results
-from ablate.spec.component import create
+from ablate.spec.slots import create
 from ablate.study import dataset
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch

@@ -17,7 +17,7 @@ from ablate.api import Choice, Context, InputSpec, Modulation, Range
 from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.spec.component import slot_kind
+from ablate.spec.slots import slot_kind
 from ablate_zoo.backbone._transformer_modules import LayerScale, ResidualBranch
 from ablate_zoo.layers import mlp as mlps
 from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention

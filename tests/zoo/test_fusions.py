@@ -15,7 +15,8 @@ from ablate.candidates.flops import measure
 from ablate.candidates.vary import make_space
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.spec.component import Config, create
+from ablate.spec.component import Config
+from ablate.spec.slots import create
 from ablate_zoo.fusion._modules import low_pass
 from ablate_zoo.layers.norms import group_norm
 from ablate_zoo.layers.skip_attention import SkipAttention, pool

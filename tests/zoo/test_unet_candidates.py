@@ -15,7 +15,8 @@ import torch
 from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
-from ablate.spec.component import Choice, InputSpec, Range, slot_kind
+from ablate.spec.component import Choice, InputSpec, Range
+from ablate.spec.slots import slot_kind
 
 COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "60"))
 SETTINGS = [

@@ -1,0 +1,177 @@
+"""Slots of a config are filled while pydantic validates it: names and mappings become components.
+
+The validation's context is a `SlotFiller`, which holds the resolver that finds components by name. What is wrong comes
+all at once, each problem with its full path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, cast, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ablate.errors import Path, Problem, SpecError
+from ablate.spec.component import Component, Config, Filler, K, M, Resolver, is_kind
+from ablate.spec.explain import explain, short
+
+LARGEST = 2**63 - 1  # of whole numbers
+LONGEST = 10_000  # of words, in letters
+EXPLAINED = "explained"  # the type of pydantic's errors whose message is in the words of a study's author already
+
+
+def slot_kind(info: FieldInfo) -> type[Component] | None:
+    """The kind that a field has a slot for (also `Kind | None`, `tuple[Kind, ...]`), else None."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and is_kind(candidate):
+            return candidate
+    return None
+
+
+def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
+    """The name of the component that fills a slot where nothing is said: the field's own, or its kind's."""
+    kind = slot_kind(info)
+    if kind is None or isinstance(info.default, str):
+        return info.default if kind else None
+    return resolver.default(kind.kind) if info.is_required() else None
+
+
+def nested_config(info: FieldInfo) -> type[Config] | None:
+    """The plain config (no component) that a field holds, as in `budget: Budget`, else None."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Config) and not issubclass(candidate, Component):
+            return candidate
+    return None
+
+
+def create(kind: type[K], spec: Any, resolver: Resolver, path: Path = ()) -> K:
+    """Return the component of `kind` that `spec` describes: a name, `{"type": name, ...}` or an instance.
+
+    Raises SpecError with every problem that was found, each with its path below `path`, not with the first alone.
+    """
+    try:
+        return SlotFiller(resolver).component(kind, spec)
+    except ValidationError as error:
+        raise SpecError(_problems(error, kind, path)) from None
+
+
+def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path = ()) -> M:
+    """Return a config with these values, its slots filled. Raises SpecError with all problems."""
+    try:
+        return cls.model_validate(values, context=SlotFiller(resolver))
+    except ValidationError as error:
+        raise SpecError(_problems(error, cls, path)) from None
+
+
+class SlotFiller(Filler):
+    """The context of a validation: it finds components by name, and says what is wrong in plain words."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+
+    def component(self, kind: type[K], spec: Any) -> K:
+        """Return the component that a slot's value describes: a name, a mapping, or the component itself."""
+        if isinstance(spec, kind):
+            return spec
+        at: Path = () if isinstance(spec, str) else ("type",)
+        if isinstance(spec, str):
+            spec = {"type": spec}
+        if not isinstance(spec, Mapping):
+            message = f"expected the name of a {kind.kind} or a mapping with 'type', not {short(spec)}"
+            raise _refusal([Problem((), message)])
+        name = spec.get("type", self.resolver.default(kind.kind))
+        if not isinstance(name, str):
+            near = get_close_matches("type", map(str, spec), n=1)
+            hint = f", not as {near[0]!r}" if near and near[0] != "type" else ""
+            raise _refusal([Problem(tuple(near), f"which {kind.kind}? Give its name as 'type'{hint}")])
+        try:
+            cls = cast(type[K], self.resolver.get(kind.kind, name))
+        except SpecError as error:
+            raise _refusal(Problem(at, problem.message) for problem in error.problems) from None
+        component = cls.model_validate({key: value for key, value in spec.items() if key != "type"}, context=self)
+        component._root = getattr(self.resolver, "root", None)
+        if ":" in name and cls.name not in self.resolver.names(kind.kind):  # the bare name would find nobody
+            component._called = name
+        return component
+
+    def config(self, cls: type[M], given: Any, validate: Callable[[Any], M]) -> M:
+        """Return the validated config; slots about which nothing is said are filled by their defaults' names."""
+        if not isinstance(given, Mapping):
+            raise _refusal([Problem((), f"expected a mapping, not {short(given)}")])
+        values, problems = dict(given), list[Problem]()
+        for field, info in cls.model_fields.items():
+            if slot_kind(info) is not None:
+                self._name_default(field, info, values)
+            elif nested_config(info) is None and (wrong := list(_unfit(values.get(field), info, (field,)))):
+                problems += wrong
+                values[field] = None
+        broken = {problem.path[0] for problem in problems}
+        try:
+            config = validate(values)
+        except ValidationError as error:
+            found = _problems(error, cls)
+            # what was taken out has been told; a whole is judged only if its parts are in order
+            problems += [one for one in found if (one.path[0] not in broken if one.path else not broken)]
+        if problems:
+            raise _refusal(problems)
+        return config
+
+    def _name_default(self, field: str, info: FieldInfo, values: dict[str, Any]) -> None:
+        """Put the name of a slot's default where the values name none."""
+        name = default_name(info, self.resolver)
+        given = values.get(field)
+        if field not in values:
+            default = name if name or info.is_required() else info.get_default(call_default_factory=True)
+            if default is not None:  # else pydantic reports what is missing
+                values[field] = default
+        elif isinstance(given, Mapping) and "type" not in given and name and get_origin(info.annotation) is not tuple:
+            values[field] = {"type": name, **given}
+
+
+def _unfit(given: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
+    """What pydantic would let pass: True for a number 1, and what no field holds."""
+    if isinstance(given, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
+        yield Problem(path, f"expected a number, not {given!r}")
+    else:
+        yield from _too_large(given, path)
+
+
+def _too_large(given: Any, path: Path) -> Iterator[Problem]:
+    """What no field holds, whether its author thought of a bound or not: tensors and tables count in 64 bits."""
+    if isinstance(given, int) and not -LARGEST <= given <= LARGEST:
+        yield Problem(path, f"{short(given)} is too large: a whole number has at most 64 bits here")
+    elif isinstance(given, str) and len(given) > LONGEST:
+        yield Problem(path, f"holds {len(given):,} letters, of at most {LONGEST:,}: {short(given)}")
+    elif isinstance(given, Mapping):
+        for key, held in given.items():
+            yield from _too_large(held, (*path, key))
+    elif isinstance(given, list | tuple):
+        for i, held in enumerate(given):
+            yield from _too_large(held, (*path, i))
+
+
+def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Iterator[Problem]:
+    """What pydantic found wrong with a config of a class, in plain words; what is explained already stays as it is."""
+    name = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) and not is_kind(cls) else cls.__name__.lower()
+    fields = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
+    for one in error.errors(include_url=False):
+        told = one["ctx"]["message"] if one["type"] == EXPLAINED else explain(one, cls, name, fields)
+        yield Problem((*path, *one["loc"]), told)
+
+
+def _refusal(problems: Iterable[Problem]) -> ValidationError:
+    """The problems as an error that pydantic takes over into that of the whole, each below its path."""
+    return ValidationError.from_exception_data(
+        "spec",
+        [
+            InitErrorDetails(
+                type=PydanticCustomError(EXPLAINED, "{message}", {"message": problem.message}),
+                loc=problem.path,
+                input=None,
+            )
+            for problem in problems
+        ],
+    )
