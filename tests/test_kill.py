@@ -87,7 +87,7 @@ def finish(file: Path, out: Path, undisturbed: Path, executor: str = "within") -
     after = marks(out)
     assert {trial: after[trial] for trial in before} == before
     hidden = {path.name for path in out.rglob(".*") if path.is_file()}
-    assert hidden <= {".lock", ".driver"}
+    assert hidden <= {".lock", ".driver", ".launches.jsonl.lock"}
 
 
 @pytest.mark.slow
