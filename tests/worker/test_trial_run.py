@@ -322,16 +322,16 @@ def test_the_system_refuses_to_write_and_later_does_not(tmp_path: Path) -> None:
 def test_another_process_at_work_is_waited_for(tmp_path: Path) -> None:
     made = job(tmp_path, candidate())
     reports: list[dict[str, Any]] = []
-    gate = threading.Event()
+    at_work, gate = threading.Event(), threading.Event()
 
     def slowly() -> bool:
+        at_work.set()
         gate.wait()
         return False
 
     first = threading.Thread(target=lambda: reports.append(run(made, slowly)))
     first.start()
-    while not Path(made["folder"], "job.json").exists():
-        time.sleep(0.01)
+    assert at_work.wait(500)
     with pytest.raises(Stopped):  # the wait itself can be stopped
         run(made, lambda: True)
     second = threading.Thread(target=lambda: reports.append(run(made)))
