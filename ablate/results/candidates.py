@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.errors import InputError, did_you_mean
 from ablate.candidates.names import Names, show
+from ablate.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The data dictionary: what each column of the result tables means, its unit, and whether smaller or larger is better."""
+"""The data dictionary: what each column of the result tables means, its unit, and whether smaller is better."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ TABLES = {
     "metrics": "A row a measurement: one metric of one trial, sampled in one way.",
     "curves": "A row a logged point of a trial's training curve.",
     "probes": "A row a value that a probe recorded at one place of a network during training.",
-    "front": "A row a candidate (or a candidate at one setting): its means over seeds, and whether it is on the Pareto front.",
-    "effects": "A row a candidate: its difference from the baseline, paired by seed, with confidence interval and p-value.",
+    "front": "A row a candidate (or a candidate at one setting): its means over seeds, and whether it is on the Pareto "
+    "front.",
+    "effects": "A row a candidate: its difference from the baseline, paired by seed, with confidence interval and "
+    "p-value.",
 }
 # Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
 OPEN = {"c.": "c.<path>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
@@ -36,11 +38,15 @@ _CANDIDATE = ColumnDoc("the candidate's name: what it chooses, as short as the s
 _HASH = ColumnDoc("SHA-256 of everything that decides the result, except the seed: equal for all trials of a candidate")
 _CHOICE = ColumnDoc("what the candidate chose at this path of the study file; missing where it has no such path")
 _TRIAL = ColumnDoc("the trial's folder below trials/: the start of config_hash, and the seed")
-_SEED = ColumnDoc("random seed of the initial weights, of the order of the data and of the noise; trials of one seed are paired")
+_SEED = ColumnDoc(
+    "random seed of the initial weights, of the order of the data and of the noise; trials of one seed are paired"
+)
 _BESIDE = {"candidate": _CANDIDATE, "seed": _SEED, "c.<path>": _CHOICE}
 _IMAGES = ColumnDoc("training images that the network had seen by then, repeats counted", "images")
 _SAMPLE_GFLOPS = ColumnDoc(
-    "cost of drawing one sample: NFE × network calls that guidance takes × gflops, and guidance's own network", "Gflops", "smaller"
+    "cost of drawing one sample: NFE × network calls that guidance takes × gflops, and guidance's own network",
+    "Gflops",
+    "smaller",
 )
 _DIVERGED = ColumnDoc("seeds of the candidate that diverged, and so have no value", "seeds", "smaller")
 
@@ -58,17 +64,22 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "the metric's own",
             "as the metric",
         ),
-        "p.<probe>": ColumnDoc("the one number to which the probe sums up its observations", "the probe's own", "as the probe"),
+        "p.<probe>": ColumnDoc(
+            "the one number to which the probe sums up its observations", "the probe's own", "as the probe"
+        ),
         "params": ColumnDoc("trainable parameters of the backbone", "parameters", "smaller"),
         "gflops": ColumnDoc(
-            "cost of one forward pass of the backbone for one image, without guidance; 1 Gflop is 1e9 multiply-accumulates here",
+            "cost of one forward pass of the backbone for one image, without guidance; 1 Gflop is 1e9 "
+            "multiply-accumulates here",
             "Gflops",
             "smaller",
         ),
         "macs": ColumnDoc("multiply-accumulates of that forward pass", "multiply-accumulates", "smaller"),
         "sample_gflops": _SAMPLE_GFLOPS,
         "images": ColumnDoc(
-            "training images that it has seen, repeats counted; of a diverged trial, until it diverged", "images", "smaller"
+            "training images that it has seen, repeats counted; of a diverged trial, until it diverged",
+            "images",
+            "smaller",
         ),
         "seconds": ColumnDoc("wall-clock time of the whole trial, over all its runs", "s", "smaller"),
         "train_seconds": ColumnDoc("wall-clock time of training alone", "s", "smaller"),
@@ -78,17 +89,23 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "train_memory_bytes": ColumnDoc("peak memory of training", "bytes", "smaller"),
         "estimated_memory_bytes": ColumnDoc("memory that training was estimated to need before it began", "bytes"),
         "loss": ColumnDoc(
-            "training loss, mean over the last tenth of the curve; comparable only where target and weighting are the same",
+            "training loss, mean over the last tenth of the curve; comparable only where target and weighting are "
+            "the same",
             "",
             "smaller",
         ),
         "noise": ColumnDoc(
-            "how noisy its samples look: 0 as smooth as the data, 1 white noise, below 0 smoother than the data", "", "smaller"
+            "how noisy its samples look: 0 as smooth as the data, 1 white noise, below 0 smoother than the data",
+            "",
+            "smaller",
         ),
         "micro": ColumnDoc(
-            "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass", "images"
+            "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass",
+            "images",
         ),
-        "skipped_steps": ColumnDoc("optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"),
+        "skipped_steps": ColumnDoc(
+            "optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"
+        ),
         "failure": ColumnDoc("class of the error that ended the trial, where it failed"),
         "message": ColumnDoc("why it failed or diverged"),
         "device": ColumnDoc("the processor that trained it"),
@@ -99,9 +116,13 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
     "metrics": {
         "trial": _TRIAL,
         **_BESIDE,
-        "metric": ColumnDoc("the metric's column: its name, its features and, where that decides the value, the sample size"),
+        "metric": ColumnDoc(
+            "the metric's column: its name, its features and, where that decides the value, the sample size"
+        ),
         "value": ColumnDoc("the measured value", "the metric's own", "as the metric"),
-        "error": ColumnDoc("standard error of the value, where the metric estimates one", "the metric's own", "smaller"),
+        "error": ColumnDoc(
+            "standard error of the value, where the metric estimates one", "the metric's own", "smaller"
+        ),
         "images": _IMAGES,
         "ema": ColumnDoc("which exponential moving average of the weights was sampled"),
         "solver": ColumnDoc("the solver (sampler) that drew the samples"),
@@ -116,7 +137,8 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "reference_hash": ColumnDoc("hash of those reference images"),
         "quantisation": ColumnDoc("how samples became 8-bit pixels before they were measured"),
         "solver_error": ColumnDoc(
-            "relative error of the samples' standard deviation that the solver alone causes (Gaussian data, exact denoiser): "
+            "relative error of the samples' standard deviation that the solver alone causes (Gaussian data, exact "
+            "denoiser): "
             "0.1 is 10 % too wide, negative too narrow; best near 0"
         ),
     },
@@ -144,16 +166,22 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "candidate": _CANDIDATE,
         "config_hash": _HASH,
         "c.<path>": _CHOICE,
-        "<objective>": ColumnDoc("mean of the objective over the complete seeds", "the objective's own", "as the objective"),
+        "<objective>": ColumnDoc(
+            "mean of the objective over the complete seeds", "the objective's own", "as the objective"
+        ),
         "<objective>.sd": ColumnDoc(
             "its standard deviation over seeds (n − 1 in the denominator); missing with one seed", "the objective's own"
         ),
-        "<along>": ColumnDoc("the setting of the point (nfe, guidance, ema, solver), where the front is asked along it"),
+        "<along>": ColumnDoc(
+            "the setting of the point (nfe, guidance, ema, solver), where the front is asked along it"
+        ),
         "n": ColumnDoc("complete seeds in which every objective is finite", "seeds"),
         "diverged": _DIVERGED,
         "failed": ColumnDoc("seeds of the candidate that ended in an error, and so have no value", "seeds", "smaller"),
         "violates": ColumnDoc("which constraint of the study the candidate breaks; only in a study with constraints"),
-        "on_front": ColumnDoc("whether it is non-dominated: no other candidate is at least as good in all objectives and better in one"),
+        "on_front": ColumnDoc(
+            "whether it is non-dominated: no other candidate is at least as good in all objectives and better in one"
+        ),
     },
     "effects": {
         "candidate": _CANDIDATE,
@@ -161,9 +189,12 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "c.<path>": _CHOICE,
         "mean": ColumnDoc("the candidate's mean over the paired seeds", "the metric's own", "as the metric"),
         "baseline_mean": ColumnDoc("the baseline's mean over the same seeds", "the metric's own", "as the metric"),
-        "difference": ColumnDoc("mean difference, candidate − baseline, over the paired seeds", "the metric's own", "as the metric"),
+        "difference": ColumnDoc(
+            "mean difference, candidate − baseline, over the paired seeds", "the metric's own", "as the metric"
+        ),
         "low": ColumnDoc(
-            "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all comparisons)",
+            "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all "
+            "comparisons)",
             "the metric's own",
         ),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),
@@ -201,8 +232,8 @@ def lookup(table: str, column: str, objectives: Sequence[str] = ()) -> ColumnDoc
 def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, bool]) -> pd.DataFrame:
     """Return a table of the columns of these tables: table, column, meaning, unit, better.
 
-    larger_is_better: by the name of a metric or a probe; where it says so, `better` is "smaller" or "larger" in place of
-    "as the metric". A column without a description has an empty meaning.
+    larger_is_better: by the name of a metric or a probe; where it says so, `better` is "smaller" or "larger" in place
+    of "as the metric". A column without a description has an empty meaning.
     """
     import pandas as pd
 
@@ -210,7 +241,9 @@ def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, 
     for table, frame in tables.items():
         for column in map(str, frame.columns):
             doc = lookup(table, column, frame.attrs.get("objectives", ())) or ColumnDoc("")
-            judged = frame.attrs.get("metric", "") if table == "effects" else column.removeprefix("m.").removeprefix("p.")
+            judged = (
+                frame.attrs.get("metric", "") if table == "effects" else column.removeprefix("m.").removeprefix("p.")
+            )
             better: str = doc.better
             if judged in larger_is_better and better.startswith("as "):
                 better = "larger" if larger_is_better[judged] else "smaller"

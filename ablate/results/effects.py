@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.results.candidates import CandidateRow
 from ablate.candidates.objectives import Objective
+from ablate.results.candidates import CandidateRow
 from ablate.results.objectives import values
 
 ALPHA = 0.05
@@ -87,7 +87,9 @@ def effects(
                 "note": _note(len(delta), (lost, int(seeds.get(name, 0))), base_lost, tests),
             }
         )
-    table = pd.DataFrame(rows, columns=None if rows else ["candidate", "config_hash", *_NUMBERS, "n", "diverged", "note"])
+    table = pd.DataFrame(
+        rows, columns=None if rows else ["candidate", "config_hash", *_NUMBERS, "n", "diverged", "note"]
+    )
     table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
     front = [c for c in table.columns if c not in (*_NUMBERS, "n", "diverged", "note")]
     table = table[[*front, *_NUMBERS, "n", "diverged", "note"]]

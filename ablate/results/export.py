@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ablate.io import text
-from ablate.errors import InputError, did_you_mean
-from ablate.io.files import nameable, write_atomic
 from ablate.candidates.names import show
+from ablate.errors import InputError, did_you_mean
+from ablate.io import text
+from ablate.io.files import nameable, write_atomic
 from ablate.results.tables import formatted, grouped
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def latex(results: Results) -> str:
         said.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
     cells = cells.drop(columns=same)
     body = [
-        " & ".join(_latex_cell(str(name), str(cell), name in best, best.get(str(name)) == i) for name, cell in row.items())
+        " & ".join(
+            _latex_cell(str(name), str(cell), name in best, best.get(str(name)) == i) for name, cell in row.items()
+        )
         for i, row in enumerate(cells.to_dict("records"))
     ]
     head = " & ".join(text.latex(name) + _arrow(results, str(name), metrics) for name in cells.columns)

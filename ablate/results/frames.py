@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.results.probes import summary_columns
 from ablate.results.divergence import describe_divergence
+from ablate.results.probes import summary_columns
 
 Row = Mapping[str, Any]
 
@@ -55,7 +55,13 @@ METRIC = (
     "reference",
     "solver_error",
 )
-ADDED = ("solver_settings", "sample_gflops", "sources", "reference", "solver_error")  # columns that folders of earlier versions do not have
+ADDED = (
+    "solver_settings",
+    "sample_gflops",
+    "sources",
+    "reference",
+    "solver_error",
+)  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 _NUMBERS = {
     "sample_gflops",

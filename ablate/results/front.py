@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ablate.candidates.objectives import STATIC, Objective
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
 from ablate.results.objectives import AXES, check_alike, settings, values
-from ablate.candidates.objectives import STATIC, Objective
 
 
 def front(

@@ -19,7 +19,9 @@ def distinct(measured: pd.DataFrame, decides: Iterable[str]) -> tuple[pd.DataFra
     warnings = []
     for _, rows in measured[repeated].groupby(keys, dropna=False, sort=False):
         known = rows["value"].dropna()
-        if len(known) not in (0, len(rows)) or (len(known) and known.max() - known.min() > ROUNDING * known.abs().max()):
+        if len(known) not in (0, len(rows)) or (
+            len(known) and known.max() - known.min() > ROUNDING * known.abs().max()
+        ):
             values = ", ".join(f"{value:.6g}" for value in rows["value"])
             row = rows.iloc[0]
             taken = f"{row['ema']}, {row['nfe']:g} evaluations of {row['solver']}, {row['guidance']}"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablate.candidates.objectives import RECORDED, STATIC, Objective
 from ablate.errors import InputError, did_you_mean
 from ablate.results.frames import last_rows
 from ablate.results.probes import labels
-from ablate.candidates.objectives import RECORDED, STATIC, Objective
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (
@@ -159,7 +159,9 @@ def check_where(metrics: pd.DataFrame, objectives: Sequence[Objective], where: M
         if column not in metrics:
             raise InputError(f"measurements have no {column!r}{did_you_mean(str(column), metrics.columns)}", "where")
         if not pd.api.types.is_scalar(wanted):
-            raise InputError(f"expected one value of {column}, not {wanted!r}; for several: along=[{column!r}]", "where")
+            raise InputError(
+                f"expected one value of {column}, not {wanted!r}; for several: along=[{column!r}]", "where"
+            )
     for goal in objectives:
         rows = metrics[metrics["metric"] == goal.column]
         if goal.is_recorded or rows.empty:
@@ -168,7 +170,9 @@ def check_where(metrics: pd.DataFrame, objectives: Sequence[Objective], where: M
             chosen = _restrict(rows, {column: wanted})
             if chosen.empty:
                 values = [value for value in rows[column].drop_duplicates() if not pd.isna(value)]
-                there = ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in sorted(values)) or "none recorded"
+                there = (
+                    ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in sorted(values)) or "none recorded"
+                )
                 raise InputError(f"no measurement of {goal.column} has {column} {wanted!r}; there is {there}", "where")
             rows = chosen
 
@@ -181,10 +185,8 @@ def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     return metrics
 
 
-def _rows(
-    goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: Mapping[str, Any]
-) -> pd.DataFrame:
-    """The measurement of each complete trial that counts: of several, the one that is like the study's own but for `where`.
+def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The measurement of each complete trial that counts: of several, the one like the study's own but for `where`.
 
     Raises InputError where there are several and none is: which of them counts would be chance.
     """
@@ -212,7 +214,9 @@ def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Co
     for name in DECIDES:
         if name in free or rows[name].nunique(dropna=False) <= 1:
             continue
-        paths = [c for c in map(str, trials.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")]
+        paths = [
+            c for c in map(str, trials.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")
+        ]
         beside = rows[["trial", name]].merge(trials[["trial", *paths]], on="trial")
         given = beside[name].astype(object).where(beside[name].notna(), None)
         if paths and not _varies_within(given, beside, paths):

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ablate.errors import InputError
 from ablate.discovery.provenance import FRAMEWORK, SCHEME, SHOWN
+from ablate.errors import InputError
 from ablate.io.text import label
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ NAMED = 3  # trials of a kind that a message names
 
 def told(trials: pd.DataFrame) -> list[str]:
     """One line for each thing of which trials of one table had two: versions of ablate, its source, a component's."""
-    lines = []
     versions = _by(trials, "versions", lambda held: {FRAMEWORK: held.get(FRAMEWORK)})
-    for found in versions.values():
-        if len(found) > 1:
-            lines.append(f"trials of {len(found)} versions of ablate stand in one table: {_each(found)}")
+    lines = [
+        f"trials of {len(found)} versions of ablate stand in one table: {_each(found)}"
+        for found in versions.values()
+        if len(found) > 1
+    ]
     for name, found in sources(trials).items():
         if len(found) > 1 and not (name == FRAMEWORK and lines):
             of = "ablate's own source" if name == FRAMEWORK else f"the source of {name}"

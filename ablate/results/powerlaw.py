@@ -91,9 +91,7 @@ def _profile(
     return np.where(without, none, least), np.where(without, -np.inf, best)
 
 
-def _refined(
-    grid: NDArray[np.float64], at: int, log_x: NDArray[np.float64], log_y: NDArray[np.float64]
-) -> float:
+def _refined(grid: NDArray[np.float64], at: int, log_x: NDArray[np.float64], log_y: NDArray[np.float64]) -> float:
     """The exponent of the least sum of squares near a point of the grid."""
     low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
     best = float(grid[at])

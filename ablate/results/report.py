@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from ablate.io import launches
 from ablate.errors import InputError
+from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
+from ablate.io.text import printable
 from ablate.results.figures import probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
-from ablate.io.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,8 @@ CAPTIONS = {
     "interval of the mean difference that holds for all comparisons at once (Bonferroni), p is Holm-corrected.",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
-    "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the sizes that "
-    "Peebles & Xie (2023) published.",
+    "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
+    "sizes that Peebles & Xie (2023) published.",
     "samples": "Samples of every candidate from the same latents.",
 }
 
@@ -91,7 +91,9 @@ def _trials(results: Results) -> pd.DataFrame:
     frame = results.trials.drop(columns=["versions", "config_hash", "sources"], errors="ignore").astype(object)
     frame = frame.where(frame.notna(), "").map(_cell)
     frame = frame[[c for c in frame.columns if c == "trial" or (frame[c] != "").any()]]
-    first = [c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame]
+    first = [
+        c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame
+    ]
     return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
 
 

@@ -10,22 +10,22 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.io import launches
+from ablate.candidates.names import Names
+from ablate.candidates.objectives import STATIC, Objective
 from ablate.errors import InputError, did_you_mean, in_python
+from ablate.io import launches
 from ablate.io.files import nameable
 from ablate.io.sealed import unsealed
-from ablate.candidates.names import Names
+from ablate.io.text import label, printable
 from ablate.results import data_dictionary, origins, probes, store
 from ablate.results.candidates import CandidateRow, candidates, find
 from ablate.results.constraints import violations
 from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.objectives import check_where, own_objectives, resolve
-from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.readable import read_mapping, read_yaml
+from ablate.results.scaling import Scaling, not_of_size, scaling
 from ablate.results.unequal import noisy
-from ablate.io.text import label, printable
-from ablate.candidates.objectives import STATIC, Objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,8 @@ class Results:
         if not self.lock and (self.path / "lock.json").exists():
             why = next((line for line in self._warnings if "lock.json" in line), "says nothing")
             raise InputError(
-                f"{why}: which way the study's metrics are better is not known; restore it, or remove it to go by guesses"
+                f"{why}: which way the study's metrics are better is not known; restore it, or remove it to go by "
+                "guesses"
             )
         return self.lock
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.errors import InputError
 from ablate.candidates.names import show
+from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
 from ablate.results.powerlaw import fit
 
@@ -23,7 +23,7 @@ SPAN = 2.0  # the largest cost over the smallest, at the least
 
 @dataclass(frozen=True)
 class Scaling:
-    """The correlation of log cost with quality, and a power law above a floor: quality ≈ factor · cost^exponent + floor.
+    """A scaling law: the correlation of log cost with quality, and quality ≈ factor · cost^exponent + floor.
 
     The law is least squares in the logarithm of quality, with a floor of 0 or more: what no size takes away
     (the solver's error, the metric's bias) would otherwise flatten the exponent. `low` and `high` bound the
@@ -82,9 +82,7 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
     if not (y > 0).all():
         return Scaling(points, len(points), *found, math.nan, math.nan, math.nan, math.nan, math.nan)
     law = fit(x, y)
-    return Scaling(
-        points, len(points), *found, law.exponent, law.low, law.high, law.factor, law.floor, law.floor_told
-    )
+    return Scaling(points, len(points), *found, law.exponent, law.low, law.high, law.factor, law.floor, law.floor_told)
 
 
 def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[float, float]]) -> str:
@@ -111,7 +109,7 @@ def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[fl
 
 
 def _is_size(path: str, values: Sequence[Any]) -> bool:
-    """Whether the choices at a path are numbers of the network, or networks of one type that differ in numbers alone."""
+    """Whether the choices at a path are numbers of the network, or networks of one type that differ in numbers."""
     if path.partition(".")[0] != "backbone":
         return False
     specs = [_spec(value) for value in values]

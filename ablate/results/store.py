@@ -14,16 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.io.sealed import DamagedError
-from ablate.io.hashing import file_hash
-from ablate.io.sealed import read_sealed
-from ablate.io.sealed import sealed
-from ablate.worker import records
 from ablate.io.files import write_json, write_with
+from ablate.io.hashing import file_hash
+from ablate.io.sealed import DamagedError, read_sealed, sealed
 from ablate.results import frames, probes
 from ablate.results.identity import distinct
 from ablate.results.objectives import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
+from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")

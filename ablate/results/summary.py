@@ -5,11 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ablate.io.columns import Column, drawn, layout
 from ablate.errors import InputError
+from ablate.io.columns import Column, drawn, layout
+from ablate.io.text import message
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
-from ablate.io.text import message
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,7 +29,9 @@ def grouped(results: Results) -> pd.DataFrame:
     """
     problems: list[str] = []
     pairs = 0
-    costs = front(results.trials, results.metrics, results.candidates, results.objectives(["gflops", "params", "seconds"]))
+    costs = front(
+        results.trials, results.metrics, results.candidates, results.objectives(["gflops", "params", "seconds"])
+    )
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
     try:
@@ -62,7 +64,9 @@ def grouped(results: Results) -> pd.DataFrame:
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()
-    table.attrs.update(problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table], pairs=pairs)
+    table.attrs.update(
+        problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table], pairs=pairs
+    )
     return table
 
 

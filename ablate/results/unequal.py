@@ -12,7 +12,9 @@ from ablate.results.frames import last_rows
 if TYPE_CHECKING:
     from ablate.results.results import Results
 
-TOLERATED = 0.02  # error of a solver up to which nothing is said: `ablate.evaluation.solver_bias.TOLERATED`, without torch
+TOLERATED = (
+    0.02  # error of a solver up to which nothing is said: `ablate.evaluation.solver_bias.TOLERATED`, without torch
+)
 NAMED = 4  # candidates that a line names
 ENDED = "ended.json"  # the engine's word that a study is whole
 

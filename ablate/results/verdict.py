@@ -88,9 +88,7 @@ def _against(results: Results, quality: Objective, best: pd.Series[Any], table: 
     if row["diverged"]:
         return f": {difference} against {named}, {cost}, over the seeds that both completed, which decides nothing."
     if row["p_holm"] < ALPHA:
-        return (
-            f": {difference} against {named}, {cost}; the difference is distinguishable from chance."
-        )
+        return f": {difference} against {named}, {cost}; the difference is distinguishable from chance."
     undecided = f": {difference} against {named}, {cost}, which is not distinguishable from chance."
     return f"{undecided}{because}"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from results_folders import METRIC, Study
 
-from ablate.errors import InputError
 from ablate.candidates.names import show
+from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.candidates import find
 

@@ -90,7 +90,7 @@ def test_too_few_seeds_are_told() -> None:
 
 @pytest.mark.parametrize("tests", [1, 2, 9, 60, 150])
 def test_so_many_seeds_can_decide(tests: int) -> None:
-    """`pairs_needed` is the least with which a comparison can fall below 0.05, beside so many others that show nothing."""
+    """`pairs_needed` is the least with which one comparison of so many can fall below 0.05, if none other does."""
     noise = np.random.default_rng(tests).normal(size=(tests, 64))
 
     def smallest(n: int) -> float:

@@ -179,7 +179,7 @@ def test_values_that_were_taken_differently_never_mix(study: Study, field: str, 
     if field == "samples":  # nor between the points of one front
         fill(study, {"adaln": [1.0]}, {"adaln": 1}, guidance="cfg(3)", samples=500)
         for along in (["guidance"], ["guidance", "samples"], ["samples"]):
-            with pytest.raises(InputError, match="differ in samples.*ablate evaluate DIR.*where="):
+            with pytest.raises(InputError, match=r"differ in samples.*ablate evaluate DIR.*where="):
                 load(study.path).front(["kid", "gflops"], along=along)
         fill(study, {"adaln": [1.0]}, {"adaln": 1}, **{field: value})
         results = load(study.path)

@@ -97,9 +97,9 @@ def sized(study, choices, gflops, params, quality=1.0):
 
 SPEC = '{{"depth": {depth}, "type": "{type}"}}'
 MIXED = {
-    "a schedule beside the size": [{"backbone.width": w, "schedule": s} for w, s in zip((1, 2, 4, 8), "abab")],
+    "a schedule beside the size": [{"backbone.width": 2**i, "schedule": "ab"[i % 2]} for i in range(4)],
     "two families": [{"backbone": SPEC.format(type=t, depth=i)} for i, t in enumerate(("dit", "dit", "unet", "dit"))],
-    "a block of another kind": [{"backbone.width": w, "backbone.gate": g} for w, g in zip((1, 2, 4, 8), "abab")],
+    "a block of another kind": [{"backbone.width": 2**i, "backbone.gate": "ab"[i % 2]} for i in range(4)],
 }
 
 
@@ -109,14 +109,14 @@ def test_no_law_of_size_goes_through_what_differs_in_more(tmp_path, mixed):
     for i, choices in enumerate(MIXED[mixed]):
         sized(study, choices, 2.0**i, 1000 + i, 1 / (i + 1))
     results = load(tmp_path)
-    with pytest.raises(InputError, match="the size of one network alone: .* varies too"):
+    with pytest.raises(InputError, match=r"the size of one network alone: .* varies too"):
         results.scaling()
     assert "exponent" not in results.summary(plain=True)
 
 
 def test_sizes_of_one_family_are_sizes(tmp_path):
     study = Study(tmp_path).head(lock={"baseline": {}})
-    for i, depth in enumerate((2, 4, 8, 16, 32)):
+    for depth in (2, 4, 8, 16, 32):
         sized(study, {"backbone": SPEC.format(type="dit", depth=depth)}, float(depth), depth, 1 / depth)
     assert load(tmp_path).scaling().n == 5
     study.trial({"backbone": SPEC.format(type="dit", depth=4), "backbone.dropout": 0.1}, 0, {METRIC: 1.0}, gflops=4.0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
 import json
 import os
-import cProfile
 import pstats
 import shutil
 import subprocess
@@ -17,9 +17,9 @@ from results_folders import METRIC, Study, config_hash, write
 
 from ablate.errors import InputError
 from ablate.results import load, readable, write_tables
-from ablate.results.report import report
 from ablate.results.frames import METRIC as METRIC_COLUMNS
 from ablate.results.frames import TRIAL
+from ablate.results.report import report
 
 ADALN = {"backbone.conditioning": "adaln"}
 ZERO = {"backbone.conditioning": "adaln_zero"}
@@ -99,7 +99,7 @@ def test_damaged_companions_do_not_stop_the_reading(study: Study) -> None:
     assert len(results.trials) == 1
     assert {w.split("/")[-1].split(":")[0] for w in results.warnings} == {"curve.json", "lock.json", "study.yaml"}
     assert results.lock == {}
-    with pytest.raises(InputError, match="lock.json: cannot be read.*which way the study's metrics are better"):
+    with pytest.raises(InputError, match=r"lock\.json: cannot be read.*which way the study's metrics are better"):
         results.front(["kid", "gflops"])
     assert results.front(["gflops", "params"])["on_front"].all()
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from results_folders import METRIC, Study, fill_conditioning
 from rich.console import Console
 
-from ablate.io import launches
 from ablate.errors import InputError
+from ablate.io import launches
 from ablate.results import load
 from ablate.results.export import export, latex, markdown
 from ablate.results.numbers import count, number, plus_minus, signed
@@ -166,7 +166,9 @@ def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Stu
     study.trial(name("adaln"), 0, {METRIC: 0.1})
     command = "ablate run s.yaml --set 'base.backbone.width=[<8>]'"
     logged = {"date": "2026-02-03T04:05:06+00:00", "host": "nox", "cwd": "/data", "command": command, "device": "cuda"}
-    launches.append(study.path, {**logged, "executor": {"type": "ray"}, "versions": {"torch": "2.13.0"}, "commit": "abc-dirty"})
+    launches.append(
+        study.path, {**logged, "executor": {"type": "ray"}, "versions": {"torch": "2.13.0"}, "commit": "abc-dirty"}
+    )
     launches.append(study.path, {"command": "half a line is told too"})
     told = unescape(report(load(study.path)).read_text())
     for line in (
@@ -220,7 +222,7 @@ def test_published_points() -> None:
 
 
 def test_the_report_folds_and_leads_with_names_and_values(conditioning: Study) -> None:
-    """Where a page is narrow or printed a row becomes a block, in which every number stands beside its column's name."""
+    """Where a page is narrow or printed a row becomes a block: every number stands beside its column's name."""
     html = report(load(conditioning.path)).read_text()
     assert "@media (max-width: 760px)" in html and "@media print" in html
     results = load(conditioning.path)

@@ -9,8 +9,8 @@ from results_folders import METRIC, Study
 
 import ablate
 from ablate.cli.status import status_of
-from ablate.errors import InputError
 from ablate.discovery.provenance import SCHEME
+from ablate.errors import InputError
 from ablate.results.verdict import verdict
 
 

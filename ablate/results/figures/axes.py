@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.candidates import CandidateRow
     from ablate.candidates.objectives import Objective
+    from ablate.results.candidates import CandidateRow
     from ablate.results.results import Results
 
 FIELDS = {"nfe": "evaluations of the denoiser a sample", "guidance": "guidance", "ema": "average of the weights"}
@@ -39,7 +39,11 @@ def draw(results: Results) -> Figure | None:
     for i, (field, (table, held)) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), i + 1)
         _panel(axes, results, goal, field, table)
-        style.title(axes, "" if i else "How samples are taken", held if i else f"mean over seeds; bar: ± 1 sd {held}\n{said(results)}".strip())
+        style.title(
+            axes,
+            "" if i else "How samples are taken",
+            held if i else f"mean over seeds; bar: ± 1 sd {held}\n{said(results)}".strip(),
+        )
         if i == 0:
             axes.set_ylabel(style.axis_label(goal))
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.16, top=0.82, wspace=0.25)
@@ -67,7 +71,9 @@ def _points(results: Results, goal: Objective, field: str) -> tuple[pd.DataFrame
     except InputError:
         return None
     apart = told_apart(rows["solver_settings"])
-    kept = {field: apart.get(str(value), value) for field, value in where.items() if value is not None and value == value}
+    kept = {
+        field: apart.get(str(value), value) for field, value in where.items() if value is not None and value == value
+    }
     plain = ("guidance", "solver_settings")
     held = ", ".join(str(value) if name in plain else f"{name} {value}" for name, value in kept.items())
     return table, f"at {held}" if held else ""

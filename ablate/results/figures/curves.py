@@ -155,4 +155,6 @@ def _names(axes: Axes, ends: dict[CandidateRow, float]) -> None:
             transform=axes.transAxes,
             clip_on=False,
         )
-        axes.text(1.036, y, name(candidate.label), color=look.colour, fontsize=size, va="center", transform=axes.transAxes)
+        axes.text(
+            1.036, y, name(candidate.label), color=look.colour, fontsize=size, va="center", transform=axes.transAxes
+        )

@@ -56,7 +56,10 @@ def draw(results: Results) -> Figure | None:
     axes.set_xlabel(f"{quality.column}: difference from {name(results.baseline.label)}")
     for at, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
         _beside(axes, -0.6, at, text, style.MUTED, above=5)
-    said = f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval over all comparisons; p: permutation test, Holm"
+    said = (
+        f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval over all comparisons; "
+        "p: permutation test, Holm"
+    )
     if omitted:
         said += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
     style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126, up=14)

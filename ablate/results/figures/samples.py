@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.io.hashing import file_hash
-from ablate.worker import records
 from ablate.errors import InputError
+from ablate.io.hashing import file_hash
 from ablate.results.figures import style
 from ablate.results.numbers import plus_minus
+from ablate.worker import records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

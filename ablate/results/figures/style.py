@@ -13,8 +13,8 @@ from ablate.io.text import label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ablate.results.candidates import CandidateRow
     from ablate.candidates.objectives import Objective
+    from ablate.results.candidates import CandidateRow
 
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASELINE = "#3a3a3a"
