@@ -273,7 +273,7 @@ def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
 def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
     crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
     spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
-    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
+    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
         crowd = Crowd(pool)
         driver = Driver(tmp_path / "study", spec, crowd)
         outcome = driver.run()

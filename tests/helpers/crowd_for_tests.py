@@ -8,7 +8,11 @@ from ablate.kinds.executor import Pool, Report
 
 
 class Crowd(Pool):
-    """Two slots on one local worker: a queue in front of it, as if two ran beside each other."""
+    """Two slots on one local worker: a queue in front of it, as if two ran beside each other.
+
+    The worker must be a process of its own: the driver builds the second network while the first one trains, and both
+    would share the random states of one process.
+    """
 
     slots = 2
 
