@@ -102,6 +102,11 @@ class Evaluation(Config):
             del fields["reference"]
         return fields
 
+    @property
+    def drawn(self) -> int:
+        """How many samples are drawn: those that are measured, or the previews where nothing is measured."""
+        return self.samples if self.metrics else self.previews
+
 
 @dataclass(frozen=True)
 class TrialSettings:

@@ -114,7 +114,7 @@ def data() -> Iterator[Found]:
 
 def features() -> Iterator[Found]:
     """Each features component: whether its weights are here. They are not loaded."""
-    from ablate.study.launch import cache_folder
+    from ablate.runtime.machine import cache_folder
 
     def look(part: Features) -> str:
         reason = part.refuse(InputSpec((3, 64, 64), None))
@@ -165,7 +165,7 @@ def executors() -> Iterator[Found]:
 
 def cache() -> Iterator[Found]:
     """Where data and features are kept, and whether that can be written."""
-    from ablate.study.launch import cache_folder
+    from ablate.runtime.machine import cache_folder
 
     folder = cache_folder()
     place = folder

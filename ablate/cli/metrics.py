@@ -55,7 +55,7 @@ def metrics(
     from ablate.errors import InputError, did_you_mean
     from ablate.evaluation.compare import compare
     from ablate.pictures import Colour, open_pictures
-    from ablate.study.launch import cache_folder, choose_device, usable
+    from ablate.runtime.machine import cache_folder, choose_device, usable
 
     if colour not in get_args(Colour):
         raise InputError(f"there is no {colour!r}{did_you_mean(colour, get_args(Colour))}", "--colour")

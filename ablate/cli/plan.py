@@ -61,7 +61,7 @@ def plan(
         return
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
-    from ablate.study.launch import choose_device
+    from ablate.runtime.machine import choose_device
     from ablate.study.plan import plan as make
 
     on = choose_device(device)

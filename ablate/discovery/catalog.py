@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import os
 import pkgutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, overload
@@ -31,7 +26,8 @@ import pluggy
 from ablate import kinds
 from ablate.discovery import hooks, provenance
 from ablate.discovery.moved import moved_module
-from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.discovery.plugin_sources import PluginSource, installed, local
+from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.runtime.isolation import Before, message, staying
 from ablate.runtime.patient import doing
 from ablate.runtime.stdout import ToStderr
@@ -78,17 +74,6 @@ class Broken:
         return self.traceback.strip().splitlines()[-1]
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where modules come from: an installed distribution, or a local file."""
-
-    plugin: str
-    distribution: str
-    version: str
-    load: Callable[[], ModuleType]
-    is_file: bool = False
-
-
 class Catalog:
     """All components by kind and name; a Resolver for specs."""
 
@@ -103,7 +88,7 @@ class Catalog:
         self._manager.add_hookspecs(hooks)
         for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
             self._find_kinds(importlib.import_module(module.name), "ablate")
-        for source in (*_installed(), *map(_local, self.plugins)):
+        for source in (*installed(), *map(local, self.plugins)):
             before = Before()
             waited = (
                 contextlib.nullcontext()
@@ -206,7 +191,7 @@ class Catalog:
         files = [Path(plugin).resolve() for plugin in self.plugins if plugin.endswith(".py")]
         return any(file.is_file() and file.read_bytes() != provenance.content(file) for file in files)
 
-    def _load(self, source: Source) -> None:
+    def _load(self, source: PluginSource) -> None:
         if any(name == source.plugin for name, _ in self._manager.list_name_plugin()):
             return  # the same local file given twice
         module = self._attempt(source, source.plugin, source.load)
@@ -226,7 +211,7 @@ class Catalog:
                 self._find_kinds(found, source.distribution)
                 self._attempt(source, name, partial(self._find_components, found, source))
 
-    def _attempt(self, source: Source, module: str, action: Callable[[], Any]) -> Any:
+    def _attempt(self, source: PluginSource, module: str, action: Callable[[], Any]) -> Any:
         """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
         try:
             return action()
@@ -244,7 +229,7 @@ class Catalog:
             if is_kind(cls):
                 self._kinds.setdefault(cls.kind, (cls, distribution))
 
-    def _find_components(self, module: ModuleType, source: Source) -> None:
+    def _find_components(self, module: ModuleType, source: PluginSource) -> None:
         known = {entry.cls for entry in self.entries()}  # a package may be found by two ways
         for cls in _own_classes(module):
             if cls in known or (reason := mistake(cls)) == "":
@@ -306,76 +291,5 @@ def _submodules(module: ModuleType) -> Iterator[str]:
                 yield found.name
 
 
-def _installed() -> Iterable[Source]:
-    """One source an entry point; two distributions may use the same entry-point name."""
-    seen = set()
-    for point in importlib.metadata.entry_points(group=hooks.GROUP):
-        distribution = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else "unknown"
-        if (distribution, point.name) not in seen:
-            seen.add((distribution, point.name))
-            yield Source(f"{distribution}:{point.name}", distribution, version, point.load)
-
-
-def unavailable(plugin: str) -> str | None:
-    """Why there is no plugin of that name, in one sentence; None where there is one to be loaded."""
-    if "\0" in plugin or not plugin.strip():
-        return f"{plugin!r} is no name of a plugin: name a .py file, or a package"
-    path = Path(plugin)
-    if plugin.endswith(".py"):
-        return None if path.is_file() else f"there is no plugin file {plugin}"
-    if path.is_file():
-        return f"{plugin} is no plugin: the name of a Python file ends in .py"
-    if os.sep in plugin or not plugin.replace(".", "").isidentifier():
-        what = "is a folder" if path.is_dir() else "is no name of a package, and there is no such file"
-        return f"{plugin} {what}: name a .py file, or a package that can be imported"
-    if _importable(plugin):
-        return None
-    near = difflib.get_close_matches(f"{plugin}.py", [p.name for p in Path().glob("*.py")], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"there is no package {plugin!r} that can be imported{hint or ', and no file of that name'}"
-
-
-def _importable(package: str) -> bool:
-    """Whether a package is there; one that is there and broken is loaded, which tells why."""
-    try:
-        found = importlib.util.find_spec(package)
-    except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
-        return "." in package and _importable(package.rpartition(".")[0])
-    return found is not None and (found.origin is not None or _holds_modules(found))
-
-
-def _holds_modules(found: ModuleSpec) -> bool:
-    """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
-    return any(any(Path(place).glob("*.py")) for place in found.submodule_search_locations or ())
-
-
-def _same_name(entry: Entry, cls: type[Component], source: Source) -> bool:
+def _same_name(entry: Entry, cls: type[Component], source: PluginSource) -> bool:
     return (entry.name, entry.distribution) == (cls.name, source.distribution)
-
-
-def _local(plugin: str) -> Source:
-    """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
-    if (reason := unavailable(plugin)) is not None:
-        raise InputError(reason)
-    if not plugin.endswith(".py"):
-        return Source(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
-    path = Path(plugin).resolve()
-    held = path.read_bytes()
-    content = hashlib.sha256(held).hexdigest()
-    name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-    def load() -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        provenance.imported(path, held)
-        try:  # what was read above and nothing else: neither an edit since then nor a compiled file of before it
-            exec(compile(held, str(path), "exec", dont_inherit=True), vars(module))
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
-
-    return Source(str(path), path.stem, content[:12], load, is_file=True)

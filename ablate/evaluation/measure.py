@@ -101,6 +101,23 @@ class Sampler:
             yield quantise(self.decode(x)), nfe
 
 
+def make_sampler(
+    candidate: Candidate,
+    process: Process,
+    setting: InputSpec,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    seed: int,
+    device: torch.device,
+    companion: nn.Module | None,
+) -> Sampler:
+    """Make the sampler of a trained candidate: it decodes latents, and draws classes in the shares of the dataset."""
+    decode = decoder(evaluation.autoencoder, dataset.encoding, device)
+    counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
+    latents = dataset.encoding is not None
+    return Sampler(candidate, process, setting, seed, device, companion, decode, counts, latents)
+
+
 def measure(
     candidate: Candidate,
     process: Process,
@@ -122,16 +139,12 @@ def measure(
     that has trained one.
     """
     autoencoder = evaluation.autoencoder
-    decode = decoder(autoencoder, dataset.encoding, device)
-    counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
-    sampler = Sampler(
-        candidate, process, setting, seed, device, companion, decode, counts, dataset.encoding is not None
-    )
+    sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, companion)
     evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
     error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
-    samples = evaluation.samples if evaluation.metrics else evaluation.previews
+    samples = evaluation.drawn
     for label, weights in averages.items():
         evaluator.begin()
         nfe = 0

@@ -197,7 +197,7 @@ class Results:
         from ablate.worker import trained
 
         with in_python():
-            return trained.network(self.path, trial, average, device, plugins, self.lock.get("kept"))
+            return trained.network(self.path, trial, average, device, plugins)
 
     def sample(
         self,
@@ -217,7 +217,7 @@ class Results:
         from ablate.worker import trained
 
         with in_python():
-            return trained.sample(self.path, trial, n, average, device, plugins, self.lock.get("kept"))
+            return trained.sample(self.path, trial, n, average, device, plugins)
 
     # --- what it means ---------------------------------------------------------------------------
 

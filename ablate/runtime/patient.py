@@ -17,9 +17,7 @@ SECONDS = 5.0  # that most things may take before it is said what
 MOST = 600.0  # seconds between two tellings of the same; until then each time twice as long as before
 
 # What is done now and how often SECONDS it may take, innermost last; None: nobody listens.
-_doing: ContextVar[list[tuple[str, float]] | None] = ContextVar(
-    "doing", default=None
-)  # innermost last; None: nobody listens
+_doing: ContextVar[list[tuple[str, float]] | None] = ContextVar("doing", default=None)
 
 
 @contextmanager

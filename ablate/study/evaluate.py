@@ -14,22 +14,23 @@ from ablate.candidates.names import Names
 from ablate.candidates.trial import Evaluation, Reference
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
+from ablate.discovery.plugin_files import plugins_today
 from ablate.engine import Dispatcher, Watchdog
 from ablate.errors import Argument, InputError, SpecError
 from ablate.io import launches
-from ablate.io.sealed import DamagedError, read_sealed
+from ablate.io.sealed import DamagedError
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor, Pool, Report
 from ablate.kinds.solver import Solver
 from ablate.results import load as load_results
 from ablate.results import write_tables
 from ablate.results.objectives import SAMPLING
+from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.fields import find_field, put, why_not
 from ablate.spec.slots import create, fill
 from ablate.study import dataset, history, lock, sampling, source_check
-from ablate.study.launch import cache_folder, choose_device, choose_executor, driving, usable
-from ablate.study.plugins import plugins_today
+from ablate.study.launch import choose_executor, driving
 from ablate.study.reuse import measured_rows, missing
 from ablate.study.yaml import value
 from ablate.worker import records
@@ -151,19 +152,13 @@ def _started(chosen: Executor, device: str) -> Pool:
 def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """What the driver once asked for, with the data that the trial was trained on; a damaged file is told."""
     for name in trials:
-        file = folder / "trials" / name / "job.json"
-        record: Mapping[str, Any] = records.whole(file.parent) or {}
+        trial = folder / "trials" / name
         try:
-            job = read_sealed(file)
+            yield records.job_of(trial, records.whole(trial) or {})
         except FileNotFoundError:
             continue
         except DamagedError as error:
             say(f"warning: {error}; the trial is left out")
-            continue
-        if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
-            say(f"warning: {file}: is not the job of this trial, which is left out")
-            continue
-        yield {"data_hash": record.get("data_hash"), **job}
 
 
 def _check_data(folder: Path, job: Mapping[str, Any], held: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from ablate.io.locks import try_lock
 from ablate.kinds.executor import Executor
 from ablate.results import load as load_results
 from ablate.results import write_tables
+from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
 from ablate.study import dataset, history, lock
@@ -28,7 +28,6 @@ from ablate.study.estimate import flops_of
 from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
-from ablate.worker.datasets import cache_folder as cache_folder
 from ablate.worker.datasets import told
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -156,30 +155,6 @@ def choose_executor(given: Executor | None, named: str | None, workers: int | No
         return create(Executor, {**found.spec(), "workers": workers}, catalog)
     except SpecError as error:
         raise InputError(error.problems[0].message, Argument("workers")) from None
-
-
-def choose_device(named: str) -> str:
-    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
-    import torch
-
-    if named not in ("auto", "cpu", "cuda"):
-        raise InputError(f"there is no device {named!r}{did_you_mean(named, ['auto', 'cpu', 'cuda'])}")
-    able = torch.cuda.is_available()
-    if named == "cuda" and not able:
-        raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")
-    return "cuda" if able and named != "cpu" else "cpu"
-
-
-def usable(cache: Path) -> Path:
-    """The folder, made where it is not there. Raises InputError where nothing can be kept in it."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            pass
-    except OSError as error:
-        told = f"the cache {cache} cannot be written ({error.strerror}); name another folder in ABLATE_CACHE"
-        raise InputError(told) from None
-    return cache
 
 
 def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None) -> Plan:

@@ -17,7 +17,9 @@ from ablate.candidates.space import Space
 from ablate.candidates.trial import TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery import provenance
-from ablate.discovery.catalog import Catalog, Entry, catalog, unavailable
+from ablate.discovery.catalog import Catalog, Entry, catalog
+from ablate.discovery.plugin_files import stored_copy
+from ablate.discovery.plugin_sources import unavailable
 from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.io.files import nameable, read_json
@@ -28,7 +30,6 @@ from ablate.spec.slots import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.models import is_model
 from ablate.study.override import applied
-from ablate.study.plugins import stored_copy
 from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.yaml import Document, given, read
 from ablate.worker import sources

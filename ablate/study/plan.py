@@ -14,12 +14,12 @@ from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import Argument, InputError
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
+from ablate.runtime.machine import cache_folder
 from ablate.runtime.patient import doing
 from ablate.spec.explain import blamed
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.ineffective import ineffective_settings
-from ablate.study.launch import cache_folder
 from ablate.study.load import LoadedStudy
 from ablate.study.sampling import check_sampling
 

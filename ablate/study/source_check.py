@@ -7,12 +7,12 @@ as it is a result too.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import __version__
 from ablate.candidates.names import Names
 from ablate.discovery import provenance
 from ablate.errors import InputError
@@ -73,11 +73,12 @@ def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) ->
 def refusal(folder: Path, changed: list[SourceChange], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
     """What changed, since when, and what stands on it. held: the lock; files: where each source lies."""
     lines = []
+    here = importlib.metadata.version(provenance.FRAMEWORK)
     for one in changed:
         known = held["plugins"].get(one.component, {})
         since = f" since {_date(known['since'])}" if known.get("source_hash") == one.then and "since" in known else ""
-        release = one.component == provenance.FRAMEWORK and one.version != __version__
-        before, after = (f"{one.version}, ", f"{__version__}, ") if release else ("", "")
+        release = one.component == provenance.FRAMEWORK and one.version != here
+        before, after = (f"{one.version}, ", f"{here}, ") if release else ("", "")
         told = f"{before}{short(one.then)}{since} -> {after}{short(one.now)}"
         lines.append(f"  {one.component}: {told}, {files[one.component]}")
         if release:

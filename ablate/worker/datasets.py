@@ -7,11 +7,7 @@ trains nothing.
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
-
-import platformdirs
 
 from ablate.errors import InputError
 from ablate.kinds.data import Data, Dataset
@@ -27,11 +23,6 @@ class OtherDataError(Exception):
     def __init__(self, data: str, wanted: str, found: str) -> None:
         host = socket.gethostname()
         super().__init__(f"{data}: {wanted[:SHOWN]} in this run, {found[:SHOWN]} on {host}")
-
-
-def cache_folder() -> Path:
-    """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
 
 
 def told(data: Data) -> str:

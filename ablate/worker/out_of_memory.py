@@ -39,7 +39,7 @@ def half_sampling_batch(job: T, evaluation: Mapping[str, Any]) -> T | None:
     """
     drawn = evaluation["samples"] if evaluation["metrics"] else evaluation["previews"]
     own: int = evaluation["batch"]
-    half = min(job["sampling_batch"] or own if "sampling_batch" in job else own, own, drawn) // 2
+    half = min(job.get("sampling_batch") or own, own, drawn) // 2
     if half < 1:
         return None
     again = copy(job)

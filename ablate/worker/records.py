@@ -46,6 +46,18 @@ def read(folder: Path, asked: Mapping[str, Any] | None = None) -> Record | None:
     return cast(Record, record)
 
 
+def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job that a trial's record answers, with the hash of the data that it was trained on.
+
+    Raises FileNotFoundError, and DamagedError where the file does not count or is the job of another trial.
+    """
+    file = folder / "job.json"
+    job = read_sealed(file)
+    if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
+        raise DamagedError(file, "is not the job of this trial")
+    return {"data_hash": record.get("data_hash"), **job}
+
+
 def whole(folder: Path) -> Record | None:
     """The record in a trial's folder, where there is one that counts."""
     try:

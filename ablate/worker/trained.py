@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import catalog_of
+from ablate.discovery.plugin_files import plugins_today
 from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError, did_you_mean
-from ablate.evaluation.decoding import decoder
-from ablate.evaluation.labels import shares
-from ablate.evaluation.measure import NotFiniteError, Sampler
-from ablate.io.sealed import DamagedError, read_sealed
+from ablate.evaluation.measure import NotFiniteError, make_sampler
+from ablate.io.sealed import DamagedError
 from ablate.kinds.data import Data, Dataset
+from ablate.runtime.machine import cache_folder, choose_device
 from ablate.spec.slots import fill
 from ablate.training.learner import Learner
 from ablate.worker import datasets, records, sources
@@ -48,10 +48,9 @@ def network(
     average: str | float | None = None,
     device: str = "cpu",
     plugins: Sequence[str] = (),
-    kept: Mapping[str, str] | None = None,
 ) -> nn.Module:
-    """What `Results.network` gives. kept: {a plugin's file: where the study's folder keeps it}."""
-    with _trained(folder, trial, average, device, plugins, kept) as one:
+    """What `Results.network` gives."""
+    with _trained(folder, trial, average, device, plugins) as one:
         made = one.learner.network.eval()
         made.load_state_dict(dict(one.weights), strict=False)  # an average holds parameters, not buffers
         return made
@@ -64,25 +63,23 @@ def sample(
     average: str | float | None = None,
     device: str = "auto",
     plugins: Sequence[str] = (),
-    kept: Mapping[str, str] | None = None,
 ) -> Tensor:
-    """What `Results.sample` gives. kept: {a plugin's file: where the study's folder keeps it}."""
+    """What `Results.sample` gives."""
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
         raise InputError(f"expected a number of images, at least 1, not {n!r}", "n")
-    with _trained(folder, trial, average, device, plugins, kept) as one:
+    with _trained(folder, trial, average, device, plugins) as one:
         evaluation, learner, setting = one.evaluation, one.learner, one.data.setting()
-        sampler = Sampler(
+        sampler = make_sampler(
             one.candidate,
             learner.process,
             setting,
+            one.dataset,
+            evaluation,
             one.job["seed"],
             learner.device,
             learner.companion_network,
-            decoder(evaluation.autoencoder, one.dataset.encoding, learner.device),
-            None if setting.classes is None else shares(one.dataset.labels, setting.classes),
-            one.dataset.encoding is not None,
         )
-        measured = evaluation.samples if evaluation.metrics else evaluation.previews
+        measured = evaluation.drawn
         wanted = measured if n is None else n
         drawn: list[Tensor] = []
         # The batches are those of the measurement, and so are the labels, whatever of them is asked for.
@@ -102,12 +99,11 @@ def _trained(
     average: str | float | None,
     device: str,
     plugins: Sequence[str],
-    kept: Mapping[str, str] | None,
 ) -> Iterator[_Trained]:
     """A trial as it was trained. Raises InputError where something of it is missing or is another today."""
     job, record = _job(folder, trial)
-    found = _plugins(folder, job["plugins"], plugins, kept or {})
-    job = {**job, "plugins": found, "device": _device(device), "cache": str(datasets.cache_folder())}
+    found = plugins_today(folder, job["plugins"], plugins)
+    job = {**job, "plugins": found, "device": choose_device(device), "cache": str(cache_folder())}
     where = folder.absolute() / "trials" / trial
     try:
         with alone_in_process(job, lambda: False):
@@ -145,44 +141,11 @@ def _job(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     at = folder / "trials" / trial
     try:
         record: Mapping[str, Any] = records.read(at) or {}
-        job = read_sealed(at / "job.json")
+        job = records.job_of(at, record)
     except FileNotFoundError:
         raise InputError("its job.json is gone, so it is not known how it was trained", str(at)) from None
     except DamagedError as error:
         raise InputError(str(error)) from None
     if record.get("state") != records.COMPLETE:
         raise InputError("it diverged, so it has no trained network", f"trial {trial}")
-    if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
-        raise InputError("is not the job of this trial", str(at / "job.json"))
-    return {"data_hash": record.get("data_hash"), **job}, record
-
-
-def _plugins(folder: Path, named: Sequence[str], given: Sequence[str], kept: Mapping[str, str]) -> list[str]:
-    """The plugins of a trial where they are today: as given, where they were, or as the folder keeps them."""
-    said = {Path(one).name: str(Path(one).resolve()) for one in given if one.endswith(".py")}
-    found = [one for one in given if not one.endswith(".py")]
-    for plugin in named:
-        places = [
-            said.get(Path(plugin).name),
-            plugin,
-            str(folder.absolute() / kept[plugin]) if plugin in kept else None,
-        ]
-        if not plugin.endswith(".py"):
-            found.append(plugin)
-        elif there := next((one for one in places if one is not None and Path(one).is_file()), None):
-            found.append(there)
-        else:
-            told = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: plugins=[FILE]"
-            raise InputError(told)
-    return list(dict.fromkeys([*found, *(one for name, one in said.items() if one not in found)]))
-
-
-def _device(named: str) -> str:
-    able = torch.cuda.is_available()
-    if named == "auto":
-        return "cuda" if able else "cpu"
-    if named not in ("cpu", "cuda"):
-        raise InputError(f"there is no device {named!r}{did_you_mean(named, ['auto', 'cpu', 'cuda'])}")
-    if named == "cuda" and not able:
-        raise InputError("no CUDA device is to be seen here; say device='cpu'")
-    return named
+    return job, record

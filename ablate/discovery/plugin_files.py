@@ -40,7 +40,7 @@ def plugins_today(folder: Path, named: Sequence[str], given: Sequence[str]) -> l
         elif (stored := stored_copy(folder, plugin)) is not None:
             plugins.append(str(stored))
         else:
-            message = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is: --plugin FILE"
+            message = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is with --plugin"
             raise InputError(message, str(folder))
     further = (_file(plugin) if plugin.endswith(".py") else plugin for plugin in given)
     return list(dict.fromkeys([*plugins, *further]))

@@ -1,0 +1,101 @@
+"""Where plugins come from: installed entry points, packages by name, and local files; how each is imported."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from ablate.discovery import hooks, provenance
+from ablate.errors import InputError
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """Where modules come from: an installed distribution, or a local file."""
+
+    plugin: str
+    distribution: str
+    version: str
+    load: Callable[[], ModuleType]
+    is_file: bool = False
+
+
+def installed() -> Iterable[PluginSource]:
+    """One source an entry point; two distributions may use the same entry-point name."""
+    seen = set()
+    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+        distribution = point.dist.name if point.dist else "unknown"
+        version = point.dist.version if point.dist else "unknown"
+        if (distribution, point.name) not in seen:
+            seen.add((distribution, point.name))
+            yield PluginSource(f"{distribution}:{point.name}", distribution, version, point.load)
+
+
+def unavailable(plugin: str) -> str | None:
+    """Why there is no plugin of that name, in one sentence; None where there is one to be loaded."""
+    if "\0" in plugin or not plugin.strip():
+        return f"{plugin!r} is no name of a plugin: name a .py file, or a package"
+    path = Path(plugin)
+    if plugin.endswith(".py"):
+        return None if path.is_file() else f"there is no plugin file {plugin}"
+    if path.is_file():
+        return f"{plugin} is no plugin: the name of a Python file ends in .py"
+    if os.sep in plugin or not plugin.replace(".", "").isidentifier():
+        what = "is a folder" if path.is_dir() else "is no name of a package, and there is no such file"
+        return f"{plugin} {what}: name a .py file, or a package that can be imported"
+    if _importable(plugin):
+        return None
+    near = difflib.get_close_matches(f"{plugin}.py", [p.name for p in Path().glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no package {plugin!r} that can be imported{hint or ', and no file of that name'}"
+
+
+def _importable(package: str) -> bool:
+    """Whether a package is there; one that is there and broken is loaded, which tells why."""
+    try:
+        found = importlib.util.find_spec(package)
+    except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
+        return "." in package and _importable(package.rpartition(".")[0])
+    return found is not None and (found.origin is not None or _holds_modules(found))
+
+
+def _holds_modules(found: ModuleSpec) -> bool:
+    """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
+    return any(any(Path(place).glob("*.py")) for place in found.submodule_search_locations or ())
+
+
+def local(plugin: str) -> PluginSource:
+    """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    if (reason := unavailable(plugin)) is not None:
+        raise InputError(reason)
+    if not plugin.endswith(".py"):
+        return PluginSource(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
+    path = Path(plugin).resolve()
+    held = path.read_bytes()
+    content = hashlib.sha256(held).hexdigest()
+    name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    def load() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        provenance.imported(path, held)
+        try:  # what was read above and nothing else: neither an edit since then nor a compiled file of before it
+            exec(compile(held, str(path), "exec", dont_inherit=True), vars(module))
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return PluginSource(str(path), path.stem, content[:12], load, is_file=True)

@@ -1,0 +1,40 @@
+"""What a trial uses of the machine: its device, and the folder where data, weights and features are cached."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from ablate.errors import InputError, did_you_mean
+
+
+def choose_device(named: str) -> str:
+    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
+    import torch
+
+    if named not in ("auto", "cpu", "cuda"):
+        raise InputError(f"there is no device {named!r}{did_you_mean(named, ['auto', 'cpu', 'cuda'])}")
+    able = torch.cuda.is_available()
+    if named == "cuda" and not able:
+        raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")
+    return "cuda" if able and named != "cpu" else "cpu"
+
+
+def usable(cache: Path) -> Path:
+    """The folder, made where it is not there. Raises InputError where nothing can be kept in it."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        told = f"the cache {cache} cannot be written ({error.strerror}); name another folder in ABLATE_CACHE"
+        raise InputError(told) from None
+    return cache
+
+
+def cache_folder() -> Path:
+    """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()
