@@ -74,14 +74,15 @@ class Joined(Cluster):
 
     def __init__(self, address: str | None, said: str | None = None) -> None:
         """said: where the address was named, for the message where nothing is to be found there."""
-        import ray
+        with _own_handlers():
+            import ray
 
         self._leave = address is not None
         self._heard = self._looked = time.monotonic()
         if address is not None:
             try:
                 _reach(address)
-                with _kept_on_loopback(address) as loopback:
+                with _kept_on_loopback(address) as loopback, _own_handlers():
                     _tried(address, loopback)
                     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -144,7 +145,7 @@ class Own(Cluster):
                 loopback=True,
                 stay=True,
             )
-            with _environment({**_ENVIRONMENT, **_auth()}), _loopback(), _same_sigterm():
+            with _environment({**_ENVIRONMENT, **_auth()}), _loopback(), _own_handlers():
                 import ray  # takes seconds, while the servers start
 
                 address = self._head.address(STARTING)
@@ -315,11 +316,14 @@ def _loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _same_sigterm() -> Iterator[None]:
-    """Ray installs a handler of its own for SIGTERM; the program's stays."""
-    before = signal.getsignal(signal.SIGTERM)
+def _own_handlers() -> Iterator[None]:
+    """Keep the handler of SIGTERM and `breakpoint()` as they are: Ray puts its own in place of both."""
+    handler, debugger = signal.getsignal(signal.SIGTERM), os.environ.get("PYTHONBREAKPOINT")
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread() and before is not None:
-            signal.signal(signal.SIGTERM, before)
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+        os.environ.pop("PYTHONBREAKPOINT", None)
+        if debugger is not None:
+            os.environ["PYTHONBREAKPOINT"] = debugger

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
@@ -224,6 +224,15 @@ class Component(Config, ABC):
     def instead(cls, name: str, resolver: Resolver) -> str | None:
         """Where there is no component of this kind by that name: what else the word means, and how to say it."""
         return None
+
+    @classmethod
+    def conformance_checks(cls) -> Sequence[Callable[[Any], None]]:
+        """Return checks of one's own, beside those of all kinds and of this one: functions of a `testing.Case`.
+
+        For a kind that a plugin brings, on its abstract base; also for what one component promises. A check raises
+        AssertionError with what is wrong. Import the module that holds them here, inside.
+        """
+        return ()
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""

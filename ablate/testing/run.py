@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError
 from ablate.runtime.isolation import Before, GlobalStateError, isolated, staying
+from ablate.spec.component import Component
 from ablate.spec.explain import blamed, said, trace
 from ablate.testing import common
 from ablate.testing.case import SEED, Case, Check, NotApplicable
@@ -30,16 +31,18 @@ class Outcome:
     traceback: str = ""  # of what failed
 
 
-def checks(kind: str) -> list[Check]:
-    """What must hold of a component of this kind: what holds of all, then what its kind asks for.
+def checks(kind: str | type[Component]) -> list[Check]:
+    """Return what must hold of a component: what holds of all, what its kind asks for, what its class adds.
 
-    The name of a function is the name of its check, its docstring says what must hold. A kind that
-    a plugin brings has the checks of all kinds.
+    kind: the name of one of ablate's kinds, or a class. The name of a function is the name of its check, its
+    docstring says what must hold. A kind that a plugin brings, and any component, adds checks of its own in
+    `conformance_checks`.
     """
-    own = f"{__package__}.kinds.{kind}"
-    if not kind.isidentifier() or importlib.util.find_spec(own) is None:
-        return list(common.CHECKS)
-    return [*common.CHECKS, *getattr(importlib.import_module(own), "CHECKS", ())]
+    name, added = (kind, []) if isinstance(kind, str) else (kind.kind, list(kind.conformance_checks()))
+    module = f"{__package__}.kinds.{name}"
+    if not name.isidentifier() or importlib.util.find_spec(module) is None:
+        return [*common.CHECKS, *added]
+    return [*common.CHECKS, *importlib.import_module(module).CHECKS, *added]
 
 
 def examine(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | None = None) -> Iterator[Outcome]:
@@ -48,7 +51,7 @@ def examine(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | None = Non
     spec: values for fields without a default. A component that cannot be made fails once.
     """
     case, name = Case(entry, catalog, spec), f"{entry.kind}/{entry.name}"
-    for check in checks(entry.kind):
+    for check in checks(entry.cls):
         outcome = _outcome(name, check, case)
         yield outcome
         if check is common.makes_from_defaults and outcome.state != "passed":
@@ -77,7 +80,7 @@ def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | Non
     cases = [
         (Case(e, found.catalog, given.get(f"{e.kind}/{e.name}")), check)
         for e in found.entries
-        for check in checks(e.kind)
+        for check in checks(e.cls)
     ]
     names = [f"{case.kind}/{case.entry.name}: {check.__name__}" for case, check in cases]
 

@@ -41,7 +41,7 @@ CASES = {
     [
         pytest.param(case, one, id=f"{name}: {one.__name__}")
         for name, case in CASES.items()
-        for one in checks(case.kind)
+        for one in checks(case.entry.cls)
     ],
 )
 def test_conforms(case, check):

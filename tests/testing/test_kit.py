@@ -200,8 +200,48 @@ def test_a_new_kind_has_the_checks_of_all_kinds(tmp_path):
     )
     target = find(str(file))
     (entry,) = target.entries
-    assert checks("brew") == checks("no_such_kind") != []
+    assert checks("brew") == checks("no_such_kind") == checks(entry.cls) != []
     check_component(entry, target.catalog)
+    with_checks = tmp_path / "brew_with_checks.py"
+    with_checks.write_text(file.read_text() + BREWED_WITH_CHECKS)
+    target = find(str(with_checks))
+    outcomes = {e.name: {o.check: o.state for o in examine(e, target.catalog)} for e in target.entries}
+    assert outcomes["filter"]["is_hot"] == outcomes["moka"]["is_hot"] == outcomes["moka"]["is_strong"] == "passed"
+    assert outcomes["cold"]["is_hot"] == "failed" and "is_strong" not in outcomes["cold"]
+
+
+BREWED_WITH_CHECKS = textwrap.dedent('''
+
+    def is_hot(case):
+        """It is hot."""
+        assert case.component.celsius > 60, f"{case.component.celsius} degrees"
+
+
+    def is_strong(case):
+        """What this one promises."""
+        assert case.component.name == "moka"
+
+
+    Brew.celsius = 90
+    Brew.conformance_checks = classmethod(lambda cls: [is_hot])
+
+
+    class Cold(Brew):
+        """Over night."""
+
+        name = "cold"
+        celsius: ClassVar[int] = 5
+
+
+    class Moka(Brew):
+        """Under pressure."""
+
+        name = "moka"
+
+        @classmethod
+        def conformance_checks(cls):
+            return [*super().conformance_checks(), is_strong]
+    ''')
 
 
 def test_what_is_meant_by_a_target():
