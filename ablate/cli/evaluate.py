@@ -72,7 +72,7 @@ def evaluate(
 
     found = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
     from ablate.results import load
-    from ablate.results.identity import told_apart
+    from ablate.results.identity import differing_settings
 
     results = load(folder)
     results.figures(say=complain)
@@ -91,7 +91,7 @@ def evaluate(
             ]
             shown = table.drop(columns=hidden)
             if "solver_settings" in shown:
-                shown["solver_settings"] = shown["solver_settings"].map(told_apart(shown["solver_settings"]))
+                shown["solver_settings"] = shown["solver_settings"].map(differing_settings(shown["solver_settings"]))
             _print(shown)
         echo(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
     if found.failed:

@@ -1,4 +1,4 @@
-"""Image data sets from a folder, a zip or a numpy file: uint8 (C, H, W), one size, one colour, labels where they are.
+"""Read image data sets from a folder, a zip archive or a numpy file: uint8 (C, H, W), of one size and colour, labels.
 
     pictures = open_pictures("faces.zip", size=64)
     for images, labels in pictures.batches(250):     # (B, 3, 64, 64) uint8, (B,) int64 or None

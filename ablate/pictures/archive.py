@@ -1,4 +1,4 @@
-"""Image data sets in a zip archive, as EDM's dataset tool writes it; nothing is ever unpacked to disk."""
+"""Read an image data set from a zip archive, as EDM's dataset tool writes it, without unpacking it to disk."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SMALL = 2**24
 
 
 class Archive(Source):
-    """The pictures of a zip archive in the order of their paths; labels from its dataset.json."""
+    """Read the pictures of a zip archive, in the order of their paths; labels from its dataset.json."""
 
     def __init__(self, path: Path, labelling: Labelling) -> None:
         super().__init__()
         self.path = path
         self._zip, entries = open_zip(path)
-        self.names = sorted(n for n in entries if _shown(n) and PurePosixPath(n).suffix.lower() in SUFFIXES)
+        self.names = sorted(n for n in entries if _visible(n) and PurePosixPath(n).suffix.lower() in SUFFIXES)
         if not self.names:
             raise InputError(f"there is no picture in this archive of {len(entries)} files", str(path))
         if labelling == "folders":
@@ -41,8 +41,8 @@ class Archive(Source):
             above = PurePosixPath(table).parent
             names = [PurePosixPath(name).relative_to(above).as_posix() for name in self.names]
             self.labels = from_json(self._read(table), names, f"{path}:{table}")
-        hidden = [name for name in entries if not _shown(name)]
-        others = [name for name in entries if _shown(name)]
+        hidden = [name for name in entries if not _visible(name)]
+        others = [name for name in entries if _visible(name)]
         self.notes = notes_of(others, self.names, table, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
@@ -64,7 +64,7 @@ class Archive(Source):
 
 
 def open_zip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Open an archive, and return it with its files by name, once they are checked to be harmless.
+    """Open an archive and check that its files are safe to read; return it, and its files by name.
 
     Raises InputError where a path leads out, an entry is a link or encrypted, entries share their
     bytes, or they would unfold without bound. What an entry says of its size is what is read at most.
@@ -103,5 +103,5 @@ def _danger(entry: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _shown(name: str) -> bool:
+def _visible(name: str) -> bool:
     return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)

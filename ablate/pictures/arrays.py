@@ -1,4 +1,4 @@
-"""Image data sets in a numpy file: ADM's npz (`arr_0`), an npz of images and labels, or one npy."""
+"""Read an image data set from a numpy file: ADM's npz (`arr_0`), an npz of images and labels, or one npy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCAL_HEADER = 30  # bytes of a zip entry's local header, before its name
 
 
 class Arrays(Source):
-    """uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W); labels, if any, beside them in the npz.
+    """Read uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W), and labels (N,), if any, from the same npz.
 
     What is stored plainly is memory-mapped; what is compressed is unpacked once, into memory.
     """
@@ -36,7 +36,7 @@ class Arrays(Source):
         self.path = path
         if labelling == "folders":
             raise InputError("an array has no sub-folders; say labels: file, or none", str(path))
-        images, labels, left = _open(path, names)
+        images, labels, ignored = _open(path, names)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise InputError(_unfit(images), str(path))
         if images.ndim == 3:
@@ -52,8 +52,8 @@ class Arrays(Source):
         if labels is not None and labelling == "file":
             self.labels = checked(labels, len(images), str(path))
         elif labels is not None:
-            left = [*left, "the labels"]
-        self.notes = [f"left out: {', '.join(left)}"] if left else []
+            ignored = [*ignored, "the labels"]
+        self.notes = [f"left out: {', '.join(ignored)}"] if ignored else []
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """Return one image, (C, H, W)."""
@@ -68,32 +68,33 @@ def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, 
     """Read an npz: pixels, labels or None, names of what is left out. Raises InputError for a missing name."""
     if path.suffix == ".npy":
         return open_npy(path), None, []
-    known = list_npz(path)
-    held = ", ".join(sorted(known)) or "nothing"
-    found = next((pixels for pixels, _ in PAIRS if pixels in known), None) if names[0] is None else names[0]
-    if found not in known:
-        wanted = " or ".join(repr(pixels) for pixels, _ in PAIRS) if found is None else repr(found)
-        raise InputError(f"there is no array {wanted} here, only {held}; say image_array: NAME", str(path))
-    labels = dict(PAIRS).get(found) if names[1] is None else names[1]
-    if names[1] is not None and labels not in known:
-        raise InputError(f"there is no array {labels!r} here, only {held}", str(path))
-    left = [f"array {name}" for name in sorted(known - {found, labels})]
-    return open_npz(path, found), open_npz(path, labels) if labels is not None and labels in known else None, left
+    arrays = list_npz(path)
+    listing = ", ".join(sorted(arrays)) or "nothing"
+    pixels_name = next((pixels for pixels, _ in PAIRS if pixels in arrays), None) if names[0] is None else names[0]
+    if pixels_name not in arrays:
+        expected = " or ".join(repr(pixels) for pixels, _ in PAIRS) if pixels_name is None else repr(pixels_name)
+        raise InputError(f"there is no array {expected} here, only {listing}; say image_array: NAME", str(path))
+    labels = dict(PAIRS).get(pixels_name) if names[1] is None else names[1]
+    if names[1] is not None and labels not in arrays:
+        raise InputError(f"there is no array {labels!r} here, only {listing}", str(path))
+    ignored = [f"array {name}" for name in sorted(arrays - {pixels_name, labels})]
+    pixels = open_npz(path, pixels_name)
+    return pixels, open_npz(path, labels) if labels is not None and labels in arrays else None, ignored
 
 
 def open_npy(path: Path) -> NDArray[Any]:
     """Open an npy as a memory-mapped array; raises InputError for pickled objects and damage."""
     try:
-        held: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         raise _damage(error, path) from None
-    return held
+    return array
 
 
 def list_npz(path: Path) -> set[str]:
     """Return the names of an npz's arrays."""
-    held, entries = open_zip(path)
-    held.close()
+    archive, entries = open_zip(path)
+    archive.close()
     return {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
 
 
@@ -103,10 +104,10 @@ def open_npz(path: Path, name: str) -> NDArray[Any]:
     Raises InputError for pickled objects (which would run code), for damage, and where unpacking
     would take more than half of the machine's memory.
     """
-    held, entries = open_zip(path)
+    archive, entries = open_zip(path)
     entry = entries[f"{name}.npy"]
     try:
-        with held, held.open(entry) as file:
+        with archive, archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = reader(file)
@@ -120,8 +121,8 @@ def open_npz(path: Path, name: str) -> NDArray[Any]:
                 raise ValueError(f"array {name!r} is {entry.file_size - begin} bytes long, its header says otherwise")
             order: Literal["C", "F"] = "F" if fortran else "C"
             if entry.compress_type == zipfile.ZIP_STORED and count:
-                at = _data_offset(path, entry) + begin
-                return np.memmap(path, dtype, "r", at, shape, order)
+                offset = _data_offset(path, entry) + begin
+                return np.memmap(path, dtype, "r", offset, shape, order)
             if entry.file_size > psutil.virtual_memory().total // 2:
                 raise InputError(f"array {name!r} has {entry.file_size >> 20} MiB; save it uncompressed", str(path))
             unpacked: NDArray[Any] = np.ndarray(shape, dtype, file.read(), order=order)
@@ -139,9 +140,9 @@ def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:
 
 
 def _unfit(images: NDArray[Any]) -> str:
-    wanted = "(N, H, W, C) or (N, C, H, W) with C = 1 or 3"
-    told = f"images are {images.dtype} {images.shape}, and have to be uint8 {wanted}"
-    return f"{told}; quantise them first" if images.dtype != np.uint8 else told
+    shapes = "(N, H, W, C) or (N, C, H, W) with C = 1 or 3"
+    message = f"images are {images.dtype} {images.shape}, and have to be uint8 {shapes}"
+    return f"{message}; quantise them first" if images.dtype != np.uint8 else message
 
 
 def _damage(error: Exception, path: Path) -> InputError:

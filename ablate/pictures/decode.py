@@ -1,4 +1,4 @@
-"""Decoding of image files to pixels, safe against decompression bombs."""
+"""Decode image files to pixels, with limits against decompression bombs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Damaged(Exception):  # noqa: N818 - no error of the program's: a picture t
     """A picture cannot be decoded, or is of a sort that is not taken."""
 
 
-def decode(content: bytes, remark: Callable[[str], None] = lambda word: None) -> NDArray[np.uint8]:
+def decode(content: bytes, remark: Callable[[str], None] = lambda note: None) -> NDArray[np.uint8]:
     """Decode an image file to (C, H, W) uint8, C = 1 for grey and 3 for everything else; the first frame of several.
 
     Palettes and other colour spaces become RGB. The picture lies as it is stored: a camera's note of
@@ -52,9 +52,9 @@ def decode(content: bytes, remark: Callable[[str], None] = lambda word: None) ->
                     raise Damaged("more than 8 bits a channel (16), which would be lost; convert it first")
                 image.load()
                 pixels = _pixels(image)
-                for word, found in _otherwise(image).items():
-                    if found:
-                        remark(word)
+                for note, applies in _otherwise(image).items():
+                    if applies:
+                        remark(note)
                 return pixels
     except (Damaged, MemoryError):
         raise

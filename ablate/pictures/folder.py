@@ -1,4 +1,4 @@
-"""Image data sets of files below a folder."""
+"""Read an image data set from the files below a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PictureFolder(Source):
-    """All pictures below `path`, by their suffixes, in the order of their relative paths.
+    """Read all pictures below `path`, by their suffixes, in the order of their relative paths.
 
     Hidden files are left out. So is a link to what lies in the folder anyway; a link that leads out
     of it is refused, because then the folder is not all that was measured.
@@ -65,15 +65,15 @@ def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
     folders = [PurePosixPath(name).parts[:-1] for name in pictures]
     shared = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
     common = PurePosixPath(*(level[0] for level in shared))
-    return next((name for at in (common, *common.parents) if (name := (at / FILE).as_posix()) in files), None)
+    return next((name for folder in (common, *common.parents) if (name := (folder / FILE).as_posix()) in files), None)
 
 
 def notes_of(
     files: Sequence[str], pictures: Sequence[str], table: str | None, hidden: Sequence[str], labelled: bool
 ) -> list[str]:
     """Format notes for the user: what was left out, and what sub-folders might mean."""
-    taken = {*pictures, *([table] if table else [])}
-    others = Counter(Path(name).suffix.lower() or "no suffix" for name in files if name not in taken)
+    used = {*pictures, *([table] if table else [])}
+    others = Counter(Path(name).suffix.lower() or "no suffix" for name in files if name not in used)
     counted = [f"{n} {ending}" for ending, n in others.most_common(4)]
     more = sum(others.values()) - sum(n for _, n in others.most_common(4))
     notes = (
@@ -83,8 +83,8 @@ def notes_of(
     )
     if hidden:
         notes.append(f"left out: {len(hidden)} hidden or linked, such as {hidden[0]}")
-    meant = None if labelled else looks_like(pictures)
-    return [*notes, meant] if meant else notes
+    hint = None if labelled else looks_like(pictures)
+    return [*notes, hint] if hint else notes
 
 
 def list_files(root: Path, hidden: list[str] | None = None) -> Iterator[str]:

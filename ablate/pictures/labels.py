@@ -1,4 +1,4 @@
-"""Labels of pictures: from EDM's dataset.json, from the names of sub-folders, or from an array."""
+"""Read the labels of pictures: from EDM's dataset.json, from the names of sub-folders, or from an array."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def looks_like(names: Sequence[str]) -> str | None:
     first = sorted({p[0] for p in parts if p})
     if len(first) < 2 or any(not p for p in parts):
         return None
-    shown = ", ".join(first[:4]) + (", …" if len(first) > 4 else "")
+    listing = ", ".join(first[:4]) + (", …" if len(first) > 4 else "")
     if {name.lower() for name in first} <= PARTS:
-        return f"the parts {shown} are taken together; give one of them as the path to take it alone"
-    return f"the sub-folders {shown} are not taken for classes; labels: folders does that"
+        return f"the parts {listing} are taken together; give one of them as the path to take it alone"
+    return f"the sub-folders {listing} are not taken for classes; labels: folders does that"
 
 
 def checked(labels: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""An image data set that is read in batches, with all its errors reported."""
+"""Open an image data set and read it in batches; all its errors are reported in one message."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_pictures(
 
 
 def open_source(path: Path, labels: Labelling, arrays: Names = (None, None)) -> Source:
-    """Open the source by its type. Raises InputError where there is nothing, or nothing that is known."""
+    """Open a source by its type: folder, zip, npz or npy. Raises InputError where there is none of these."""
     if path.is_dir():
         return PictureFolder(path, labels)
     if not path.exists():
@@ -74,7 +74,7 @@ def open_source(path: Path, labels: Labelling, arrays: Names = (None, None)) -> 
 
 
 class Pictures:
-    """Pictures of one shape, in a fixed order, read when they are asked for."""
+    """An image data set: pictures of one shape, in a fixed order, read in batches on demand."""
 
     def __init__(
         self, source: Source, size: int | None, rule: Resize, colour: Colour, limit: int | None, skip_corrupt: bool
@@ -106,7 +106,7 @@ class Pictures:
         return len(self.source.classes) if self.source.classes else int(self.source.labels.max()) + 1
 
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the first picture, as it will come; that the others have it too shows when they are read."""
+        """Return (C, H, W) of the first picture after resizing; the others are checked when they are read."""
         for i in self.chosen:
             first = self._take(int(i))
             if not isinstance(first, Damaged):
@@ -117,7 +117,7 @@ class Pictures:
         raise self._damage()
 
     def batches(self, count: int = 250) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-        """Yield images (B, C, H, W) and their labels (B,), B <= count, until all sound pictures have come.
+        """Yield images (B, C, H, W) and their labels (B,), B <= count, until all undamaged pictures have come.
 
         Raises InputError where pictures are damaged (unless they are skipped) or of different shapes.
         """
@@ -128,35 +128,35 @@ class Pictures:
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             for begin in range(0, len(self.chosen), count):
                 part = self.chosen[begin : begin + count]
-                images, kept = [], []
-                for i, made in zip(part, pool.map(self._take, map(int, part)), strict=True):
+                images, indices = [], []
+                for i, picture in zip(part, pool.map(self._take, map(int, part)), strict=True):
                     name = self.source.names[i]
-                    if isinstance(made, Damaged):
+                    if isinstance(picture, Damaged):
                         if not self.skip_corrupt:
                             raise self._damage()
-                        self.skipped[name] = str(made)
+                        self.skipped[name] = str(picture)
                         continue
-                    first = first or (name, made.shape)
-                    if made.shape != first[1]:
-                        raise self._mixture(*first, name, made.shape)
-                    images.append(made)
-                    kept.append(i)
+                    first = first or (name, picture.shape)
+                    if picture.shape != first[1]:
+                        raise self._mixture(*first, name, picture.shape)
+                    images.append(picture)
+                    indices.append(i)
                 if images:
-                    yield np.stack(images), None if labels is None else labels[kept]
+                    yield np.stack(images), None if labels is None else labels[indices]
         if len(self) - len(self.skipped) < 2:
             raise self._damage()
 
     @property
     def remarks(self) -> dict[str, int]:
-        """{what a viewer shows otherwise: how many pictures} of the last reading."""
+        """{what a viewer shows differently: how many pictures} of the last reading."""
         return dict(Counter(self.source.remarks))
 
     def stamp(self) -> str:
         """Hash (SHA-256) all that decides the images, without reading them: the source's files and the options."""
         options = (self.size, self.rule, self.colour, len(self.chosen), self.skip_corrupt)
         labels = b"" if self.source.labels is None else self.source.labels.tobytes()
-        known = f"{self.source.path.resolve()}\n{options}\n{self.source.stamp()}".encode(errors="backslashreplace")
-        return hashlib.sha256(known + labels).hexdigest()
+        text = f"{self.source.path.resolve()}\n{options}\n{self.source.stamp()}".encode(errors="backslashreplace")
+        return hashlib.sha256(text + labels).hexdigest()
 
     def _take(self, i: int) -> NDArray[np.uint8] | Damaged:
         try:
@@ -166,17 +166,17 @@ class Pictures:
         return pixels if self.size is None else resize(pixels, self.size, self.rule)
 
     def _damage(self) -> InputError:
-        """Find the damaged pictures; return them, and the number of sound ones."""
+        """Find all damaged pictures, and return the error that lists them."""
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-            found = zip(self.chosen, pool.map(self._broken, map(int, self.chosen)), strict=True)
-            bad = {self.source.names[int(i)]: why for i, why in found if why is not None}
-        named = ", ".join(f"{name} ({why})" for name, why in list(bad.items())[:NAMED])
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        fine = len(self) - len(bad)
-        what = "picture cannot" if len(bad) == 1 else "pictures cannot"
-        advice = f"the other {fine} are fine: replace it, or leave it out with skip_corrupt" if fine > 1 else ""
-        rest = advice or f"there remain {fine}, and a set has at least two"
-        return InputError(f"{len(bad)} {what} be read: {named}{more}; {rest}", str(self.source.path))
+            reasons = zip(self.chosen, pool.map(self._broken, map(int, self.chosen)), strict=True)
+            damaged = {self.source.names[int(i)]: why for i, why in reasons if why is not None}
+        listing = ", ".join(f"{name} ({why})" for name, why in list(damaged.items())[:NAMED])
+        more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        n_sound = len(self) - len(damaged)
+        what = "picture cannot" if len(damaged) == 1 else "pictures cannot"
+        advice = f"the other {n_sound} are fine: replace it, or leave it out with skip_corrupt" if n_sound > 1 else ""
+        rest = advice or f"there remain {n_sound}, and a set has at least two"
+        return InputError(f"{len(damaged)} {what} be read: {listing}{more}; {rest}", str(self.source.path))
 
     def _broken(self, i: int) -> str | None:
         try:
@@ -185,14 +185,14 @@ class Pictures:
             return str(reason)
         return None
 
-    def _mixture(self, name: str, shape: tuple[int, ...], other: str, found: tuple[int, ...]) -> InputError:
-        if shape[0] != found[0]:
+    def _mixture(self, name: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> InputError:
+        if shape[0] != other_shape[0]:
             grey, coloured = (name, other) if shape[0] == 1 else (other, name)
-            told = f"{grey} is grey and {coloured} is in colour; say colour: grey, or colour: rgb"
+            message = f"{grey} is grey and {coloured} is in colour; say colour: grey, or colour: rgb"
         else:
-            sizes = [f"{n} is {s[2]}×{s[1]}" for n, s in ((name, shape), (other, found))]
-            told = f"{sizes[0]} and {sizes[1]} pixels; give a size, to which all are brought"
-        return InputError(f"the pictures are mixed: {told}", str(self.source.path))
+            sizes = [f"{n} is {s[2]}×{s[1]}" for n, s in ((name, shape), (other, other_shape))]
+            message = f"{sizes[0]} and {sizes[1]} pixels; give a size, to which all are brought"
+        return InputError(f"the pictures are mixed: {message}", str(self.source.path))
 
 
 def _chosen(source: Source, limit: int | None) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Resizing, cropping and colour conversion of images, by fixed rules."""
+"""Resize and crop images, and convert their colour, by fixed rules."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def _scaled(pixels: NDArray[np.uint8], height: int, width: int, filter_: int) ->
 
     grey = len(pixels) == 1
     image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    made = np.asarray(image.resize((width, height), Image.Resampling(filter_)))
-    return made[None] if grey else made.transpose(2, 0, 1)
+    scaled = np.asarray(image.resize((width, height), Image.Resampling(filter_)))
+    return scaled[None] if grey else scaled.transpose(2, 0, 1)

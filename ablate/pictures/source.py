@@ -1,4 +1,4 @@
-"""Sources of images (folder, archive, array): a list of names, and a way to read one."""
+"""The interface of sources of images (folder, archive, array): a list of names, and a method that reads one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Source(ABC):
-    """Pictures in a fixed order. Reading one may happen in several threads at once."""
+    """Pictures in a fixed order. `pixels` may be called from several threads at once."""
 
     path: Path
     names: Sequence[str]
@@ -33,7 +33,7 @@ class Source(ABC):
 
     @abstractmethod
     def stamp(self) -> str:
-        """A text that changes when the source does, without reading its pictures: numbers, sizes and times of files."""
+        """Return a text that changes when the source does, without reading its pictures: sizes and times of files."""
 
 
 def stamp_of(path: Path) -> str:

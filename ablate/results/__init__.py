@@ -1,4 +1,4 @@
-"""What a study found: its folder as tables, the front, the effects, figures and a summary."""
+"""Results of a study: tables, Pareto front, effects, scaling law, figures, summary and report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates: which there are, what they are called, and which of them is the baseline."""
+"""The candidates of a study: their labels, their order, and which of them is the baseline."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def candidates(
     vary: Mapping[str, Any] | None = None,
     names: Names | None = None,
 ) -> tuple[CandidateRow, ...]:
-    """All candidates of a trials table: the baseline first, then in the order of the study's `vary`.
+    """Return all candidates of a trials table: the baseline first, then in the order of the study's `vary`.
 
     names: the study's own; those that tell the table's candidates apart where there are none.
     """
     paths = [c for c in trials.columns if c.startswith("c.")]
-    found = [
+    rows = [
         CandidateRow(str(row["config_hash"]), {p[2:]: row[p] for p in paths if not pd.isna(row[p])}, "")
         for _, row in trials.drop_duplicates("config_hash").iterrows()
         if not pd.isna(row["config_hash"])
     ]
-    matching = match(found, baseline) if baseline else []
+    matching = match(rows, baseline) if baseline else []
     base = matching[0].config_hash if len(matching) == 1 else None
-    found = [replace(c, baseline=c.config_hash == base) for c in found]
-    found.sort(key=lambda c: (not c.baseline, _place(c.choices, vary or {}), c.config_hash))
-    names = names or Names.among([c.choices for c in found], baseline)
-    labels = _unique([names(c.choices) for c in found], found)
-    return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(found, labels, strict=True)))
+    rows = [replace(c, baseline=c.config_hash == base) for c in rows]
+    rows.sort(key=lambda c: (not c.baseline, _place(c.choices, vary or {}), c.config_hash))
+    names = names or Names.among([c.choices for c in rows], baseline)
+    labels = _unique([names(c.choices) for c in rows], rows)
+    return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(rows, labels, strict=True)))
 
 
-def match(found: Sequence[CandidateRow], wanted: Mapping[str, Any]) -> list[CandidateRow]:
-    """The candidates with these labels.
+def match(rows: Sequence[CandidateRow], labels: Mapping[str, Any]) -> list[CandidateRow]:
+    """Return the candidates with these labels, {dotted path: label}.
 
     A path that a candidate does not name stays as in the base, so it may be missing, but a
     candidate that names it is preferred.
@@ -59,34 +59,34 @@ def match(found: Sequence[CandidateRow], wanted: Mapping[str, Any]) -> list[Cand
     def same(choices: Mapping[str, Any], path: str, label: Any) -> bool:
         return show(choices[path]) == show(label) if path in choices else label is None
 
-    exact = [c for c in found if all(same(c.choices, p, v) for p, v in wanted.items())]
-    return exact or [c for c in found if all(p not in c.choices or same(c.choices, p, v) for p, v in wanted.items())]
+    exact = [c for c in rows if all(same(c.choices, p, v) for p, v in labels.items())]
+    return exact or [c for c in rows if all(p not in c.choices or same(c.choices, p, v) for p, v in labels.items())]
 
 
-def find(found: Sequence[CandidateRow], wanted: str | Mapping[str, Any]) -> CandidateRow:
-    """The one candidate that is meant by its labels, its name or (the start of) its hash."""
-    if isinstance(wanted, Mapping):
-        matching, said = match(found, wanted), ", ".join(f"{p}: {show(v)}" for p, v in wanted.items())
+def find(rows: Sequence[CandidateRow], key: str | Mapping[str, Any]) -> CandidateRow:
+    """Return the one candidate with these labels, this name or this (start of a) hash; InputError without one."""
+    if isinstance(key, Mapping):
+        matching, text = match(rows, key), ", ".join(f"{p}: {show(v)}" for p, v in key.items())
     else:
-        matching, said = [c for c in found if c.label == wanted], wanted
-        if not matching and len(wanted) >= 4:
-            matching = [c for c in found if c.config_hash.startswith(wanted)]
+        matching, text = [c for c in rows if c.label == key], key
+        if not matching and len(key) >= 4:
+            matching = [c for c in rows if c.config_hash.startswith(key)]
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise InputError(f"{said!r} means {len(matching)} candidates: {', '.join(c.label for c in matching)}; say more")
-    raise InputError(f"no candidate is {said!r}{did_you_mean(said, [c.label for c in found])}")
+        raise InputError(f"{text!r} means {len(matching)} candidates: {', '.join(c.label for c in matching)}; say more")
+    raise InputError(f"no candidate is {text!r}{did_you_mean(text, [c.label for c in rows])}")
 
 
-def _unique(labels: list[str], found: Sequence[CandidateRow]) -> list[str]:
+def _unique(labels: list[str], rows: Sequence[CandidateRow]) -> list[str]:
     counts = Counter(labels)
     return [
-        f"{label} ({c.config_hash[:6]})" if counts[label] > 1 else label for label, c in zip(labels, found, strict=True)
+        f"{label} ({c.config_hash[:6]})" if counts[label] > 1 else label for label, c in zip(labels, rows, strict=True)
     ]
 
 
 def _place(choices: Mapping[str, Any], vary: Mapping[str, Any]) -> list[tuple[int, int, float, str]]:
-    """Sorts candidates as the study lists them; numbers by size, all else by name."""
+    """Return the sort key of a candidate: its choices in the study's order; numbers by size, all else by name."""
     key = []
     for path in [*(p for p in vary if p in choices), *sorted(set(choices) - set(vary))]:
         listed = vary.get(path)

@@ -1,4 +1,4 @@
-"""Constraints: which candidates break what the study asks of all of them."""
+"""Constraints of a study (upper and lower bounds), and which candidates violate them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ BOUNDS = ("at_most", "at_least")
 
 def constraints_of(trials: pd.DataFrame, lock: Mapping[str, Any]) -> dict[str, Constraint]:
     """Return the constraints that the study's lock file holds, by the name that the study gives each."""
-    held = lock.get("constraints")
+    by_name = lock.get("constraints")
     constraints = {}
-    for name, bounds in held.items() if isinstance(held, Mapping) else ():
-        given = bounds if isinstance(bounds, Mapping) else {}
-        limits = {key: float(given[key]) for key in BOUNDS if given.get(key) is not None}
-        constraints[str(name)] = Constraint(resolve(str(name), trials, lock), **limits)
+    for name, limits in by_name.items() if isinstance(by_name, Mapping) else ():
+        values = limits if isinstance(limits, Mapping) else {}
+        bounds = {key: float(values[key]) for key in BOUNDS if values.get(key) is not None}
+        constraints[str(name)] = Constraint(resolve(str(name), trials, lock), **bounds)
     return constraints
 
 
 def violations(
     trials: pd.DataFrame, metrics: pd.DataFrame, lock: Mapping[str, Any], where: Mapping[str, Any] | None = None
 ) -> dict[str, str] | None:
-    """{config_hash: what it breaks, such as `spikes 3 > 1`} for each candidate that breaks a constraint.
+    """Return {config_hash: what it breaks, such as `spikes 3 > 1`} of the candidates that break a constraint.
 
     None where the study has no constraints. What is compared is the mean over the complete seeds; a
     candidate keeps what it has no value of, such as a bound on attention logits where nothing attends.
@@ -48,7 +48,7 @@ def violations(
 
 
 def _broken(name: str, constraint: Constraint, value: float) -> str:
-    """`spikes 3 > 1` where a value is beyond a bound, else ''; what is missing is beyond none."""
+    """Format a violation, such as `spikes 3 > 1`; '' where the value keeps its bounds or is missing."""
     if not constraint.excess(value) > 0:
         return ""
     if value > constraint.at_most:

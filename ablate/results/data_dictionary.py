@@ -14,7 +14,7 @@ Better = Literal["smaller", "larger", "as the metric", "as the probe", "as the o
 
 @dataclass(frozen=True)
 class ColumnDoc:
-    """One column: what it means, its unit ("" without one), and which direction is better ("" where neither is)."""
+    """Describe a column: what it means, its unit ("" without one), and which direction is better ("" for neither)."""
 
     meaning: str
     unit: str = ""
@@ -213,20 +213,20 @@ def lookup(table: str, column: str, objectives: Sequence[str] = ()) -> ColumnDoc
 
     `c.backbone.width` is looked up as `c.<path>`. objectives: those of a front, whose columns have their names.
     """
-    known = COLUMNS[table]
-    if column in known:
-        return known[column]
+    docs = COLUMNS[table]
+    if column in docs:
+        return docs[column]
     for start, name in OPEN.items():
         if column.startswith(start):
-            return known.get(name)
+            return docs.get(name)
     if table != "front":
         return None
     if column in objectives:
-        own = COLUMNS["trials"].get(column) or COLUMNS["metrics"].get(column)  # a cost, the loss, nfe
-        return replace(known["<objective>"], unit=own.unit, better=own.better) if own else known["<objective>"]
+        doc = COLUMNS["trials"].get(column) or COLUMNS["metrics"].get(column)  # a cost, the loss, nfe
+        return replace(docs["<objective>"], unit=doc.unit, better=doc.better) if doc else docs["<objective>"]
     if column.removesuffix(".sd") in objectives:
-        return known["<objective>.sd"]
-    return known["<along>"] if column in COLUMNS["metrics"] else None
+        return docs["<objective>.sd"]
+    return docs["<along>"] if column in COLUMNS["metrics"] else None
 
 
 def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, bool]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a record says of a divergence, in words."""
+"""The divergence of a trial as text: where it began, and what came before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects: each candidate against the baseline, paired by seed."""
+"""Effects: the paired difference of each candidate from the baseline, with confidence interval and p-value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def effects(
     baseline: CandidateRow,
     where: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Each candidate's mean difference from the baseline over the seeds that both completed.
+    """Compute each candidate's mean difference from the baseline over the seeds that both completed.
 
     Columns: candidate, config_hash, `c.*`, mean (over the pairs), baseline_mean, difference
     (candidate − baseline), low and high (95 % intervals that hold for all comparisons at once: Student's t
@@ -51,40 +51,40 @@ def effects(
     frame, _ = values(trials, metrics, [objective], where)
     column = objective.column
     valued = frame[(frame["state"] == "complete") & np.isfinite(frame[column].to_numpy(dtype=float))]
-    held: dict[str, dict[int, float]] = {}  # by candidate and seed
+    seed_values: dict[str, dict[int, float]] = {}  # {config_hash: {seed: value}}
     for config_hash, seed, value in zip(valued["config_hash"], valued["seed"], valued[column], strict=True):
-        held.setdefault(str(config_hash), {})[int(seed)] = float(value)
+        seed_values.setdefault(str(config_hash), {})[int(seed)] = float(value)
     seeds = frame.groupby("config_hash").size()
     diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum()
-    base = held.get(baseline.config_hash, {})
+    base = seed_values.get(baseline.config_hash, {})
     others = [c for c in candidates if c.config_hash != baseline.config_hash]
-    shared = {c.config_hash: sorted(base.keys() & held.get(c.config_hash, {}).keys()) for c in others}
+    shared = {c.config_hash: sorted(base.keys() & seed_values.get(c.config_hash, {}).keys()) for c in others}
     tests = sum(len(pairs) > 0 for pairs in shared.values())
     base_lost = (int(diverged.get(baseline.config_hash, 0)), int(seeds.get(baseline.config_hash, 0)))
     rows, differences = [], {}
     for candidate in others:
         name = candidate.config_hash
-        own = np.array([held[name][seed] for seed in shared[name]])
-        against = np.array([base[seed] for seed in shared[name]])
-        delta = own - against
+        ours = np.array([seed_values[name][seed] for seed in shared[name]])
+        theirs = np.array([base[seed] for seed in shared[name]])
+        delta = ours - theirs
         differences[name] = {str(seed): float(d) for seed, d in zip(shared[name], delta, strict=True)}
         low, high = t_interval(delta, 1 - ALPHA / max(tests, 1))
-        lost = int(diverged.get(name, 0))
+        n_diverged = int(diverged.get(name, 0))
         rows.append(
             {
                 "candidate": candidate.label,
                 "config_hash": candidate.config_hash,
                 **{f"c.{path}": label for path, label in candidate.choices.items()},
-                "mean": own.mean() if len(own) else math.nan,
-                "baseline_mean": against.mean() if len(own) else math.nan,
+                "mean": ours.mean() if len(ours) else math.nan,
+                "baseline_mean": theirs.mean() if len(ours) else math.nan,
                 "difference": delta.mean() if len(delta) else math.nan,
                 "low": low,
                 "high": high,
                 "p": permutation_p(delta),
                 "n": len(delta),
                 "smallest_p": smallest_p(len(delta)),
-                "diverged": lost,
-                "note": _note(len(delta), (lost, int(seeds.get(name, 0))), base_lost, tests),
+                "diverged": n_diverged,
+                "note": _note(len(delta), (n_diverged, int(seeds.get(name, 0))), base_lost, tests),
             }
         )
     table = pd.DataFrame(
@@ -103,28 +103,30 @@ def effects(
         baseline_diverged=base_lost[0],
         comparisons=tests,
         differences=differences,
-        note=too_few(max(pairs_seen), tests) if pairs_seen else _unpaired(base_lost, others, held),
+        note=too_few(max(pairs_seen), tests) if pairs_seen else _unpaired(base_lost, others, seed_values),
     )
     return table
 
 
-def _unpaired(lost: tuple[int, int], others: Sequence[CandidateRow], held: Mapping[str, Mapping[int, float]]) -> str:
-    """Why nothing is compared with the baseline, and what else there is to compare with."""
-    if lost[0] < lost[1] or not lost[0]:
+def _unpaired(
+    diverged: tuple[int, int], others: Sequence[CandidateRow], seed_values: Mapping[str, Mapping[int, float]]
+) -> str:
+    """Say why nothing is compared with the baseline, and what else there is to compare with."""
+    if diverged[0] < diverged[1] or not diverged[0]:
         return "no seed was completed by a candidate and the baseline"
-    told = "every seed of the baseline diverged, so nothing can be compared with it"
-    sound = [c for c in others if c.config_hash in held]
-    if len(sound) < 2:
-        return told
-    most = max(sound, key=lambda c: len(held[c.config_hash]))  # of equals the first in the study's own order
-    return f'{told}; take another to compare with: load(DIR).effects(baseline="{most.label}")'
+    message = "every seed of the baseline diverged, so nothing can be compared with it"
+    measured = [c for c in others if c.config_hash in seed_values]
+    if len(measured) < 2:
+        return message
+    most = max(measured, key=lambda c: len(seed_values[c.config_hash]))  # of equals the first in the study's own order
+    return f'{message}; take another to compare with: load(DIR).effects(baseline="{most.label}")'
 
 
 _NUMBERS = ("mean", "baseline_mean", "difference", "low", "high", "p", "p_holm", "smallest_p")
 
 
 def t_interval(delta: NDArray[np.float64], confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean of (n,) differences."""
+    """Return Student's t interval of the mean of (n,) differences."""
     from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
     if len(delta) < 2:
@@ -134,7 +136,7 @@ def t_interval(delta: NDArray[np.float64], confidence: float = 0.95) -> Interval
 
 
 def permutation_p(delta: NDArray[np.float64]) -> float:
-    """Two-sided p of the mean of (n,) paired differences, if every sign were as likely as its opposite.
+    """Return the two-sided p of a paired permutation test (random sign flips) of the mean of (n,) differences.
 
     The share of the 2ⁿ sign flips whose mean is at least as far from 0 as the observed one (Fisher's
     randomisation test); beyond 16 pairs a sample of them, with the same seed each time.
@@ -157,12 +159,12 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
 
 
 def smallest_p(n: int) -> float:
-    """The smallest two-sided p that n pairs can give: only the observed signs and their opposite are as far."""
+    """Return the smallest two-sided p that n pairs can give: only the observed signs and their opposite are as far."""
     return 2.0 ** (1 - n) if n else math.nan
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's step-down correction over the p-values that exist; NaN stays NaN."""
+    """Correct (n,) p-values for multiple comparisons by Holm's step-down method (1979); NaN stays NaN."""
     corrected = np.full(len(p), math.nan)
     exists = np.isfinite(p)
     order = np.argsort(p[exists], kind="stable")
@@ -174,26 +176,30 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def pairs_needed(tests: int, alpha: float = ALPHA) -> int:
-    """How many pairs it takes until `tests` Holm-corrected comparisons can fall below `alpha`."""
+    """Return how many pairs it takes until `tests` Holm-corrected comparisons can fall below `alpha`."""
     return next(n for n in range(1, 64) if max(tests, 1) * smallest_p(n) < alpha)
 
 
 def too_few(n: int, tests: int, alpha: float = ALPHA) -> str:
-    """A sentence where n pairs cannot give p < alpha, whatever was measured; otherwise ''."""
-    least, told = smallest_p(n), f"with {n} pair{'s' if n > 1 else ''} the smallest two-sided p is {smallest_p(n):.3g}"
+    """Return a sentence where n pairs cannot give p < alpha, whatever was measured; otherwise ''."""
+    least = smallest_p(n)
+    message = f"with {n} pair{'s' if n > 1 else ''} the smallest two-sided p is {least:.3g}"
     if max(tests, 1) * least < alpha:
         return ""
     if least < alpha:
-        told += f", corrected for {tests} comparisons {min(1.0, tests * least):.3g}"
-    return f"{told}: p < {alpha:g} is impossible, it takes {pairs_needed(tests, alpha)} seeds"
+        message += f", corrected for {tests} comparisons {min(1.0, tests * least):.3g}"
+    return f"{message}: p < {alpha:g} is impossible, it takes {pairs_needed(tests, alpha)} seeds"
 
 
-def _note(n: int, own: tuple[int, int], base: tuple[int, int], tests: int) -> str:
-    """What to know of one comparison; `own` and `base`: how many seeds diverged, of how many."""
+def _note(n: int, candidate: tuple[int, int], baseline: tuple[int, int], tests: int) -> str:
+    """Write what limits one comparison. `candidate`, `baseline`: how many seeds diverged, of how many."""
     parts = []
-    for (lost, of), whose, favours in ((own, "", "its"), (base, " of the baseline", "the baseline's")):
-        if lost:
-            biased = f": compared over the others, which is biased in {favours} favour" if n else ""
-            parts.append(f"{lost} diverged of {of} seed{'s' if of > 1 else ''}{whose}{biased}")
+    for (diverged, seeds), owner, favoured in (
+        (candidate, "", "its"),
+        (baseline, " of the baseline", "the baseline's"),
+    ):
+        if diverged:
+            biased = f": compared over the others, which is biased in {favoured} favour" if n else ""
+            parts.append(f"{diverged} diverged of {seeds} seed{'s' if seeds > 1 else ''}{owner}{biased}")
     parts.append(too_few(n, tests) if n else "no pair with the baseline")
     return "; ".join(p for p in parts if p)

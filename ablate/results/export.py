@@ -15,13 +15,13 @@ from ablate.io.files import nameable, write_atomic
 from ablate.results.tables import formatted, grouped
 
 if TYPE_CHECKING:
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 
 def export(
-    results: Results, out: str | Path | None = None, formats: Sequence[str] = ("csv", "md", "tex")
+    results: StudyAnalysis, out: str | Path | None = None, formats: Sequence[str] = ("csv", "md", "tex")
 ) -> list[Path]:
-    """Write `table.<format>` in each format, seeds grouped to mean ± standard deviation; their paths.
+    """Write `table.<format>` in each format, seeds grouped to mean ± standard deviation; return the paths.
 
     out: a folder, `tables/` in the study's folder by default. Raises InputError for an unknown format.
     """
@@ -35,8 +35,8 @@ def export(
     return paths
 
 
-def csv(results: Results) -> str:
-    """Numbers in full: a row a candidate; `<metric>` is the mean, `<metric>.sd` the deviation over seeds."""
+def csv(results: StudyAnalysis) -> str:
+    """Format the table as CSV with all digits, a row a candidate; `<metric>.sd` is the deviation over seeds."""
     table = grouped(results)
     text_columns = [c for c in table.columns if table[c].dtype == object or str(table[c].dtype).startswith("str")]
     for column in text_columns:
@@ -45,8 +45,8 @@ def csv(results: Results) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def markdown(results: Results) -> str:
-    """A GitHub table."""
+def markdown(results: StudyAnalysis) -> str:
+    """Format the table as a GitHub markdown table."""
     cells = _cells(results)
     rule = [":--" if name == "candidate" else "--:" for name in cells.columns]
     rows = [[str(c) for c in row] for row in cells.itertuples(index=False)]
@@ -54,8 +54,8 @@ def markdown(results: Results) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in [lines[0], rule, *lines[1:]])
 
 
-def latex(results: Results) -> str:
-    r"""A `booktabs` table (`\usepackage{booktabs}`): candidate, cost, metrics with their deviation over seeds, n.
+def latex(results: StudyAnalysis) -> str:
+    r"""Format a `booktabs` table (`\usepackage{booktabs}`): candidate, cost, metrics ± deviation over seeds, n.
 
     An arrow in the head says which way is better. The best mean of a metric is bold where it rests on two seeds or
     more; a comment on top says so, and what is the same for every candidate, which takes no column.
@@ -65,11 +65,11 @@ def latex(results: Results) -> str:
     metrics = [name for name in numbers.attrs["metrics"] if name in cells]
     cells = cells[["candidate", "Gflops", "params", *metrics, "n"]]
     same = [c for c in ("Gflops", "params", "n") if len(cells) > 1 and cells[c].nunique() == 1]
-    said = ["mean \u00b1 standard deviation over n seeds"]
-    said += [f"{name}: {cells[name].iloc[0]} for every candidate" for name in same]
+    comments = ["mean \u00b1 standard deviation over n seeds"]
+    comments += [f"{name}: {cells[name].iloc[0]} for every candidate" for name in same]
     best = {name: _best(results, name, numbers) for name in metrics}
     if any(row is not None for row in best.values()):
-        said.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
+        comments.append("bold: the best mean, where it is of two seeds or more; no statement on significance")
     cells = cells.drop(columns=same)
     body = [
         " & ".join(
@@ -81,7 +81,8 @@ def latex(results: Results) -> str:
     spec = "l" + "r" * (len(cells.columns) - 1)
     lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", rf"{head} \\", r"\midrule"]
     lines += [rf"{line} \\" for line in body]
-    return "\n".join([*(f"% {text.printable(one)}" for one in said), *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    head_comments = [f"% {text.printable(comment)}" for comment in comments]
+    return "\n".join([*head_comments, *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def _latex_cell(name: str, cell: str, metric: bool, bold: bool) -> str:
@@ -92,19 +93,19 @@ def _latex_cell(name: str, cell: str, metric: bool, bold: bool) -> str:
     return rf"$\mathbf{{{cell}}}$" if bold else f"${cell}$"
 
 
-def _arrow(results: Results, name: str, metrics: Sequence[str]) -> str:
-    """Which way is better: of a metric, and of a cost, which is better where it is lower."""
+def _arrow(results: StudyAnalysis, name: str, metrics: Sequence[str]) -> str:
+    """Return an arrow for the direction that is better: that of a metric; down for a cost."""
     if name not in (*metrics, "Gflops", "params"):
         return ""
     larger = name in metrics and results.objective(name).larger_is_better
     return r" $\uparrow$" if larger else r" $\downarrow$"
 
 
-WRITERS: dict[str, Callable[[Results], str]] = {"csv": csv, "md": markdown, "tex": latex}
+WRITERS: dict[str, Callable[[StudyAnalysis], str]] = {"csv": csv, "md": markdown, "tex": latex}
 
 
-def _cells(results: Results) -> pd.DataFrame:
-    """The formatted table, with a column for each choice where there are several paths."""
+def _cells(results: StudyAnalysis) -> pd.DataFrame:
+    """Return the formatted table, with a column for each choice where there are several paths."""
     numbers = grouped(results)
     cells = formatted(results, numbers)
     paths = [c for c in numbers.columns if c.startswith("c.")]
@@ -114,8 +115,8 @@ def _cells(results: Results) -> pd.DataFrame:
     return cells
 
 
-def _best(results: Results, metric: str, numbers: pd.DataFrame) -> int | None:
-    """The row of the best mean; None where none rests on two seeds, so that chance is not set in bold."""
+def _best(results: StudyAnalysis, metric: str, numbers: pd.DataFrame) -> int | None:
+    """Return the row of the best mean; None where none rests on two seeds, so that chance is not set in bold."""
     signed = numbers[metric].astype(float) * results.objective(metric).sign
     if not signed.notna().any():
         return None

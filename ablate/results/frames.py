@@ -1,4 +1,4 @@
-"""Rows of JSON -> the three tables, with their columns and types fixed."""
+"""Make the tables of trials, metrics and curves from rows of JSON; columns and types are always the same."""
 
 from __future__ import annotations
 
@@ -85,18 +85,20 @@ _NUMBERS = {
 
 
 def metrics(rows: Iterable[Row]) -> pd.DataFrame:
-    """One row a measurement, in the order in which they were recorded."""
+    """Make the table of measurements: one row each, in the order in which they were recorded."""
     return _frame(rows, METRIC)
 
 
 def curves(rows: Iterable[Row]) -> pd.DataFrame:
-    """One row a logged point of a trial's training."""
+    """Make the table of training curves: one row a logged point of a trial's training."""
     return _frame(rows, CURVE)
 
 
 def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
-    """One row a trial: what it is, what it cost, its choices (`c.*`), the size by which its cost was matched
-    (`match.*`), its last values (`m.*`), and what its probes' observations sum up to (`p.*`).
+    """Make the table of trials: one row each.
+
+    What it is, what it cost, its choices (`c.*`), the size by which its cost was matched (`match.*`), its last
+    values (`m.*`), and what its probes' observations sum up to (`p.*`).
 
     `m.<metric>` is the value at the largest number of images; where several were taken there (say
     with two EMA lengths), the one that was recorded first, which is the study's own. A trial that
@@ -121,13 +123,13 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as it was read, its numbers made numbers. Raises ValueError or TypeError for words in their place."""
+    """Convert a table's columns of numbers from text. Raises ValueError or TypeError for words in their place."""
     wrong = [c for c in table.columns if (c in _NUMBERS or str(c)[:2] in ("m.", "p.")) and table[c].dtype == object]
     return table.assign(**{str(c): pd.to_numeric(table[c]) for c in wrong})
 
 
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:
-    """Of each trial and metric, the row at the most images; the first of several, or every one of them."""
+    """Return the row at the most images of each trial and metric: the first of several, or `every` one of them."""
     images = measured["images"].fillna(-1)
     most = images.groupby([measured["trial"], measured["metric"]]).transform("max")
     last = measured[images == most]
@@ -149,17 +151,17 @@ def _extras(row: Row) -> dict[str, Any]:
 
 
 def _sources(row: Row) -> str | None:
-    """JSON: by which scheme, and the hash of the source of each component that the trial used, and of ablate."""
-    held = row.get("sources")
-    if not isinstance(held, Mapping):
+    """Return JSON: the hash scheme, and the hash of the source of each component that the trial used, and of ablate."""
+    hashes = row.get("sources")
+    if not isinstance(hashes, Mapping):
         return None
-    return json.dumps({"hashes": row.get("hashes"), "of": held}, sort_keys=True, default=str)
+    return json.dumps({"hashes": row.get("hashes"), "of": hashes}, sort_keys=True, default=str)
 
 
 def _full_hashes(rows: Sequence[Row]) -> list[Row]:
-    """A folder's name holds only the start of a hash: complete it from a trial that knows it all."""
-    whole = {str(row.get("config_hash"))[:12]: str(row.get("config_hash")) for row in rows if row.get("choices")}
-    return [{**row, "config_hash": whole.get(str(row.get("config_hash"))[:12], row.get("config_hash"))} for row in rows]
+    """Complete hashes of which a folder's name has only the start, from trials that have the whole."""
+    full = {str(row.get("config_hash"))[:12]: str(row.get("config_hash")) for row in rows if row.get("choices")}
+    return [{**row, "config_hash": full.get(str(row.get("config_hash"))[:12], row.get("config_hash"))} for row in rows]
 
 
 def _paths(rows: Iterable[Row]) -> list[str]:
@@ -167,37 +169,37 @@ def _paths(rows: Iterable[Row]) -> list[str]:
 
 
 def _frame(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
-    held = list(rows)
-    return pd.DataFrame({name: _typed(name, [row.get(name) for row in held]) for name in columns})
+    records = list(rows)
+    return pd.DataFrame({name: _typed(name, [row.get(name) for row in records]) for name in columns})
 
 
 def _typed(name: str, values: list[Any]) -> pd.Series[Any]:
     if name not in _NUMBERS:
         return _text([None if v is None else str(v) for v in values])
     numbers = [float("nan") if isinstance(v, bool) or not isinstance(v, int | float) else v for v in values]
-    whole = bool(numbers) and all(isinstance(v, int) for v in numbers)
-    return pd.Series(numbers, dtype="int64" if whole else "float64")
+    integers = bool(numbers) and all(isinstance(v, int) for v in numbers)
+    return pd.Series(numbers, dtype="int64" if integers else "float64")
 
 
 def _column(values: list[Any]) -> pd.Series[Any]:
-    """A choice's labels in one type: as they are where all agree, otherwise as text."""
-    plain = [json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else _sound(v) for v in values]
-    kinds = {type(v) for v in plain if not _missing(v)}
+    """Convert a choice's labels to one type: as they are where all agree, otherwise text."""
+    labels = [json.dumps(v, sort_keys=True) if isinstance(v, dict | list) else _sound(v) for v in values]
+    kinds = {type(v) for v in labels if not _missing(v)}
     if len(kinds) > 1 and kinds != {int, float}:
-        return _text([None if _missing(v) else v if isinstance(v, str) else json.dumps(v) for v in plain])
+        return _text([None if _missing(v) else v if isinstance(v, str) else json.dumps(v) for v in labels])
     if kinds == {bool}:
-        return pd.Series(plain, dtype="boolean" if None in plain else "bool")
-    return pd.Series(plain) if kinds - {str} else _text(plain)
+        return pd.Series(labels, dtype="boolean" if None in labels else "bool")
+    return pd.Series(labels) if kinds - {str} else _text(labels)
 
 
 def _text(values: list[str | None]) -> pd.Series[Any]:
-    """Text with None where it is missing; never the word 'None', whatever the version of pandas."""
+    """Make a column of text with None where it is missing; never the word 'None', whatever the version of pandas."""
     values = [_sound(v) for v in values]
     return pd.Series(values) if any(v is not None for v in values) else pd.Series(values, dtype=object)
 
 
 def _sound(value: Any) -> Any:
-    """Text that UTF-8 can hold: half of a surrogate pair, as JSON may bring it, becomes its escape."""
+    """Make text valid in UTF-8: half of a surrogate pair, as JSON may bring it, becomes its escape."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""The front: which candidates no other beats in every objective at once."""
+"""The Pareto front: the candidates that no other dominates in all objectives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def front(
     violations: Mapping[str, str] | None = None,
     reference: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Every candidate's mean over its complete seeds, and whether it is non-dominated.
+    """Compute each candidate's mean over its complete seeds, and whether it is non-dominated.
 
     violations: {config_hash: which constraint it breaks}, where the study has constraints: such a candidate
     is not on the front, nor does it beat one that could be; then the column `violates` says what it breaks.
@@ -59,53 +59,54 @@ def front(
         raise InputError(f"a front along {' and '.join(axes)} needs a metric among its objectives", "objectives")
     rows: list[dict[str, Any]] = []
     explained: dict[str, list[str]] = {}
-    places = settings(metrics, measured_goals, axes, where)
+    points = settings(metrics, measured_goals, axes, where)
     if axes:
-        check_alike(trials, metrics, measured_goals, [{**(where or {}), **at} for at in places], axes)
-    for at in places:
-        frame, why = values(trials, metrics, measured_goals, {**(where or {}), **at})
-        frame = frame.assign(**{axis: at[axis] for axis in axes if axis in columns})
-        explained.update(why)
-        held = _means(frame, columns).to_dict("index")
-        means = {str(key): {str(name): value for name, value in row.items()} for key, row in held.items()}
-        found = [_row(c, means, columns, at) for c in candidates]
-        rows.extend(row for row in found if row["n"] or not axes)  # not every candidate is measured at every value
+        check_alike(trials, metrics, measured_goals, [{**(where or {}), **point} for point in points], axes)
+    for point in points:
+        frame, reasons = values(trials, metrics, measured_goals, {**(where or {}), **point})
+        frame = frame.assign(**{axis: point[axis] for axis in axes if axis in columns})
+        explained.update(reasons)
+        by_hash = _means(frame, columns).to_dict("index")
+        means = {str(key): {str(name): value for name, value in row.items()} for key, row in by_hash.items()}
+        candidate_rows = [_row(c, means, columns, point) for c in candidates]
+        # Along an axis not every candidate is measured at every value.
+        rows.extend(row for row in candidate_rows if row["n"] or not axes)
     table = pd.DataFrame(rows)
     if table.empty:
         measured = [name for c in columns for name in (c, f"{c}.sd")]
         table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", "diverged", "failed"])
     signs = np.array(list({goal.column: goal.sign for goal in objectives}.values()), dtype=float)
-    points = table[columns].to_numpy(dtype=float) * signs
-    usable = np.isfinite(points).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
-    valued, lost = usable.copy(), usable & (table["diverged"].to_numpy(dtype=float) > 0)
-    if (usable & ~lost).any():
-        usable &= ~lost
+    minimised = table[columns].to_numpy(dtype=float) * signs
+    usable = np.isfinite(minimised).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
+    valued, diverged = usable.copy(), usable & (table["diverged"].to_numpy(dtype=float) > 0)
+    if (usable & ~diverged).any():
+        usable &= ~diverged
     if violations is not None:
         table["violates"] = [violations.get(str(h), "") for h in table["config_hash"]]
         usable &= (table["violates"] == "").to_numpy(dtype=bool)
     table["on_front"] = False
-    table.loc[usable, "on_front"] = nondominated(points[usable])
-    order = np.lexsort([points[:, 0], lost, ~valued, ~usable, ~table["on_front"].to_numpy(dtype=bool)])
+    table.loc[usable, "on_front"] = nondominated(minimised[usable])
+    order = np.lexsort([minimised[:, 0], diverged, ~valued, ~usable, ~table["on_front"].to_numpy(dtype=bool)])
     attrs: dict[str, Any] = {"objectives": columns, "hypervolume": None, "reference_point": None}
-    on_front = points[table["on_front"].to_numpy(dtype=bool)]
+    on_front = minimised[table["on_front"].to_numpy(dtype=bool)]
     if len(on_front):
-        corner = _reference(on_front) if reference is None else _given(reference, columns) * signs
-        attrs["hypervolume"] = hypervolume(on_front, corner)
-        attrs["reference_point"] = dict(zip(columns, (corner * signs).tolist(), strict=True))
+        reference_point = _default_reference(on_front) if reference is None else _as_point(reference, columns) * signs
+        attrs["hypervolume"] = hypervolume(on_front, reference_point)
+        attrs["reference_point"] = dict(zip(columns, (reference_point * signs).tolist(), strict=True))
     if explained:
-        told = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
-        attrs["note"] = f"the study itself varies how values are taken: {told}"
+        text = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
+        attrs["note"] = f"the study itself varies how values are taken: {text}"
     moved = {*axes, *(field for fields in explained.values() for field in fields)} & {"nfe", "guidance"}
     if moved and "gflops" in columns and "sample_gflops" not in columns:
-        told = f"gflops is one call without guidance: what {' and '.join(sorted(moved))} cost is in sample_gflops"
-        attrs["note"] = f"{attrs['note']}; {told}" if "note" in attrs else told
+        text = f"gflops is one call without guidance: what {' and '.join(sorted(moved))} cost is in sample_gflops"
+        attrs["note"] = f"{attrs['note']}; {text}" if "note" in attrs else text
     table = table.iloc[order].reset_index(drop=True)
     table.attrs.update(attrs)
     return table
 
 
 def nondominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of finite (N, M) points, all to be minimised, no other dominates; equal points stay together."""
+    """Return (N,) which of (N, M) finite points, all minimised, no other dominates; equal points stay together."""
     import moocore
 
     if len(points) == 0:
@@ -114,44 +115,45 @@ def nondominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """The volume between minimised (N, M) points and the reference point (M,); what lies beyond it adds nothing."""
+    """Return the hypervolume of (N, M) minimised points up to a reference point (M,); points beyond it add nothing."""
     import moocore
 
     return float(moocore.hypervolume(points, ref=reference))
 
 
-def _given(reference: Mapping[str, float], columns: Sequence[str]) -> NDArray[np.float64]:
-    """A reference point in the order of the objectives."""
+def _as_point(reference: Mapping[str, float], columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return the reference point (M,) in the order of the objectives; InputError where one is missing."""
     if set(reference) != set(columns):
         raise InputError(f"expected a number for each of {', '.join(columns)}, not {dict(reference)!r}", "reference")
     return np.array([float(reference[column]) for column in columns])
 
 
-def _reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _default_reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
     worst, span = points.max(axis=0), np.ptp(points, axis=0)
     margin = 0.1 * np.where(span > 0, span, np.abs(worst))
     return np.asarray(worst + np.where(margin > 0, margin, 1.0))
 
 
 def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """By config_hash: each column's mean and deviation over the complete seeds, and how many seeds there are."""
+    """Compute by config_hash each column's mean and deviation over the complete seeds, and how many seeds there are."""
     states, hashes = frame["state"], frame["config_hash"]
     finite = (states == "complete") & np.isfinite(frame[list(columns)].to_numpy(dtype=float)).all(axis=1)
-    of = frame[finite].groupby("config_hash")
-    found = pd.DataFrame(index=pd.Index(hashes.dropna().unique(), name="config_hash"))
+    complete = frame[finite].groupby("config_hash")
+    means = pd.DataFrame(index=pd.Index(hashes.dropna().unique(), name="config_hash"))
     for column in columns:
-        known = frame.groupby("config_hash") if column in STATIC else of  # what a network costs is known untrained
-        found[column] = known[column].mean().astype(float)
-        found[f"{column}.sd"] = of[column].std(ddof=1)
-    for name, counted in (("n", finite), ("diverged", states == "diverged"), ("failed", states == "failed")):
-        found[name] = counted.groupby(hashes).sum().astype(int)
-    return found
+        # What a network costs is known before it is trained.
+        groups = frame.groupby("config_hash") if column in STATIC else complete
+        means[column] = groups[column].mean().astype(float)
+        means[f"{column}.sd"] = complete[column].std(ddof=1)
+    for name, flags in (("n", finite), ("diverged", states == "diverged"), ("failed", states == "failed")):
+        means[name] = flags.groupby(hashes).sum().astype(int)
+    return means
 
 
 def _row(
-    candidate: CandidateRow, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], at: Mapping[str, Any]
+    candidate: CandidateRow, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], setting: Mapping[str, Any]
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
     row.update({f"c.{path}": label for path, label in candidate.choices.items()})
-    row.update({axis: value for axis, value in at.items() if axis not in columns})
+    row.update({axis: value for axis, value in setting.items() if axis not in columns})
     return {**row, **means[candidate.config_hash]}

@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as the spread over seeds allows."""
+"""Format numbers for people: as many digits as the standard deviation over seeds allows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def plus_minus(mean: float, deviation: float, sign: str = "±") -> str:
-    """`0.0312 ± 0.0021`: the deviation to two digits, the mean to the same place; '–' where missing."""
+    """Format `0.0312 ± 0.0021`: the deviation to two digits, the mean to the same place; '–' where missing."""
     if not math.isfinite(mean):
         return "–"
     if not math.isfinite(deviation) or deviation <= 0:
@@ -16,7 +16,7 @@ def plus_minus(mean: float, deviation: float, sign: str = "±") -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number to four digits, without an exponent in the usual range; '–' where missing."""
+    """Format a number to four digits, without an exponent in the usual range; '–' where missing."""
     if not math.isfinite(value):
         return "–"
     if value and not 1e-4 <= abs(value) < 1e6:
@@ -27,7 +27,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def count(value: float) -> str:
-    """A count with its unit prefix: `675 M`, `1.28 M`, `420 k`."""
+    """Format a count with its unit prefix: `675 M`, `1.28 M`, `420 k`."""
     if not math.isfinite(value):
         return "–"
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -37,13 +37,13 @@ def count(value: float) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value to two digits; '–' where missing."""
+    """Format a p-value to two digits; '–' where missing."""
     if not math.isfinite(p):
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign (a true minus)."""
+    """Format a difference with its sign (a true minus)."""
     text = number(abs(value), digits)
     return text if text in ("–", "0") else f"{'−' if value < 0 else '+'}{text}"

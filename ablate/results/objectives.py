@@ -30,7 +30,7 @@ AGAIN = {"samples": "--samples {:g}", "nfe": "--nfe {:g}", "ema": "--ema '{}'", 
 
 
 def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objective:
-    """The objective meant by a study's short name (`kid`), a column, a cost (`gflops`) or a probe (`spikes`).
+    """Return the objective of a study's short name (`kid`), a column, a cost (`gflops`) or a probe (`spikes`).
 
     Raises InputError with the nearest name where there is none.
     """
@@ -38,32 +38,32 @@ def resolve(name: str, trials: pd.DataFrame, lock: Mapping[str, Any]) -> Objecti
     if name in (*RECORDED, *AXES):
         return Objective(name, name)
     larger = lock.get("larger_is_better") or ()
-    named = lock.get("probes")
-    probes = [*labels(trials), *(map(str, named) if isinstance(named, list) else ())]
+    listed = lock.get("probes")
+    probes = [*labels(trials), *(map(str, listed) if isinstance(listed, list) else ())]
     if name.removeprefix("p.") in probes:
         probe = name.removeprefix("p.")
         return Objective(probe, probe, probe in larger, is_probe=True)
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
     short = lock.get("metrics")
-    plain = _otherwise(lock, columns)
-    name = plain.get(name, name)
-    short = {str(k): plain.get(str(v), str(v)) for k, v in short.items()} if isinstance(short, Mapping) else {}
+    stand_ins = _stand_ins(lock, columns)
+    name = stand_ins.get(name, name)
+    short = {str(k): stand_ins.get(str(v), str(v)) for k, v in short.items()} if isinstance(short, Mapping) else {}
     column = name if name in columns else short.get(name)
     if column is None:
         starting = [c for c in columns if c.startswith(f"{name}_")]
         if len(starting) > 1:
             raise InputError(f"metric {name!r} means one of {', '.join(starting)}; give the column")
         if not starting and name not in short.values():
-            known = [*columns, *short, *probes, *(c for c in RECORDED if c in trials.columns)]
-            raise InputError(f"no metric, cost or probe is called {name!r}{did_you_mean(name, known)}")
+            names = [*columns, *short, *probes, *(c for c in RECORDED if c in trials.columns)]
+            raise InputError(f"no metric, cost or probe is called {name!r}{did_you_mean(name, names)}")
         column = starting[0] if starting else name
     return Objective(name, column, column in larger or any(short.get(str(s)) == column for s in larger))
 
 
-def _otherwise(lock: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
-    """{canonical column of the lock: the one that the values have}, where the reference had too few pictures for it."""
-    held = lock.get("otherwise")
-    pairs = held.items() if isinstance(held, Mapping) else ()
+def _stand_ins(lock: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """Return {metric of the lock: the metric measured in its place, as the reference had too few pictures for it}."""
+    entry = lock.get("otherwise")
+    pairs = entry.items() if isinstance(entry, Mapping) else ()
     return {str(name): str(other) for name, other in pairs if name not in columns and other in columns}
 
 
@@ -73,7 +73,7 @@ def values(
     objectives: Sequence[Objective],
     where: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """The trials with a column for each objective, and what of their identity the study's choices explain.
+    """Add a column for each objective to the trials; return also the fields in which the study varies measurements.
 
     `where` restricts the measurements, as in `{"samples": 2000}`. Raises InputError where values of
     one metric differ in what decides it.
@@ -84,14 +84,14 @@ def values(
     explained: dict[str, list[str]] = {}
     for goal in objectives:
         if goal.is_recorded:
-            kept = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
-            held = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
-            frame[goal.column] = held.where(kept)
+            counted = trials["state"].notna() if goal.column in STATIC else trials["state"] == "complete"
+            costs = trials[goal.source].astype(float) if goal.source in trials else pd.Series(np.nan, trials.index)
+            frame[goal.column] = costs.where(counted)
             if goal.column == "sample_gflops" and (metric := next((o for o in objectives if not o.is_recorded), None)):
                 rows = _rows(metric, trials, metrics, where or {})  # what the samples cost that were measured
                 if "sample_gflops" in rows:
-                    taken = trials["trial"].map(rows.set_index("trial")["sample_gflops"]).astype(float)
-                    frame[goal.column] = taken.fillna(frame[goal.column])
+                    sample_costs = trials["trial"].map(rows.set_index("trial")["sample_gflops"]).astype(float)
+                    frame[goal.column] = sample_costs.fillna(frame[goal.column])
             continue
         rows = _rows(goal, trials, metrics, where or {})
         if reasons := _explain(goal, rows, trials):
@@ -104,15 +104,17 @@ def values(
 
 
 def _check_data(trials: pd.DataFrame) -> None:
-    """Raises InputError where trials were trained on different data: nothing that is measured later mends that."""
+    """Raise InputError where trials were trained on different data: nothing that is measured later mends that."""
     if "data_hash" not in trials:
         return  # a table that was written earlier
-    known = trials[trials["data_hash"].notna() & trials["state"].isin(("complete", "diverged"))]
-    groups = known.groupby("data_hash", sort=False)["trial"]
+    with_data = trials[trials["data_hash"].notna() & trials["state"].isin(("complete", "diverged"))]
+    groups = with_data.groupby("data_hash", sort=False)["trial"]
     if len(groups) > 1:
-        told = "; ".join(f"{str(of)[:12]}… ({len(who)} trials, such as {who.iloc[0]})" for of, who in groups)
+        listing = "; ".join(
+            f"{str(data_hash)[:12]}… ({len(names)} trials, such as {names.iloc[0]})" for data_hash, names in groups
+        )
         raise InputError(
-            f"these trials were trained on different data, so they cannot be compared: {told}. Give the trials of "
+            f"these trials were trained on different data, so they cannot be compared: {listing}. Give the trials of "
             "each data a folder of their own; measuring again does not make them alike"
         )
 
@@ -124,19 +126,19 @@ def check_alike(
     points: Sequence[Mapping[str, Any]],
     axes: Sequence[str],
 ) -> None:
-    """Raises InputError where values at several settings (`points`) differ in more than the axes between them."""
+    """Raise InputError where values at several settings (`points`) differ in more than the axes between them."""
     free = {axis for axis in axes if axis in SAMPLING}
-    free |= {name for name, of in FOLLOWS.items() if of in free}
+    free |= {name for name, base in FOLLOWS.items() if base in free}
     for goal in objectives:
         if not goal.is_recorded and points:
-            rows = pd.concat([_rows(goal, trials, metrics, at) for at in points])
+            rows = pd.concat([_rows(goal, trials, metrics, point) for point in points])
             _explain(goal, rows, trials, free)
 
 
 def settings(
     metrics: pd.DataFrame, objectives: Sequence[Objective], axes: Sequence[str], where: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """Every combination of values that the objectives were measured at, of these fields; [{}] without any.
+    """Return every combination of these fields at which the objectives were measured; [{}] without fields.
 
     Raises InputError for a field that measurements do not have.
     """
@@ -147,60 +149,59 @@ def settings(
             raise InputError(f"measurements have no {axis!r} to go along{did_you_mean(axis, DECIDES)}", "along")
     rows = _restrict(metrics, where or {})
     rows = rows[rows["metric"].isin([goal.column for goal in objectives])]
-    found = rows[list(axes)].drop_duplicates().sort_values(list(axes))
-    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
+    combinations = rows[list(axes)].drop_duplicates().sort_values(list(axes))
+    return [{str(name): value for name, value in row.items()} for row in combinations.to_dict("records")]
 
 
 def check_where(metrics: pd.DataFrame, objectives: Sequence[Objective], where: Mapping[str, Any] | None) -> None:
-    """Raises InputError where no measurement of an objective meets `where`, with the values that there are."""
+    """Raise InputError where no measurement of an objective meets `where`, with the values that there are."""
     if where is not None and not isinstance(where, Mapping):
         raise InputError(f"expected a mapping such as {{'nfe': 50}}, not {where!r}", "where")
-    for column, wanted in (where or {}).items():
+    for column, value in (where or {}).items():
         if column not in metrics:
             raise InputError(f"measurements have no {column!r}{did_you_mean(str(column), metrics.columns)}", "where")
-        if not pd.api.types.is_scalar(wanted):
-            raise InputError(
-                f"expected one value of {column}, not {wanted!r}; for several: along=[{column!r}]", "where"
-            )
+        if not pd.api.types.is_scalar(value):
+            raise InputError(f"expected one value of {column}, not {value!r}; for several: along=[{column!r}]", "where")
     for goal in objectives:
         rows = metrics[metrics["metric"] == goal.column]
         if goal.is_recorded or rows.empty:
             continue
-        for column, wanted in (where or {}).items():
-            chosen = _restrict(rows, {column: wanted})
+        for column, value in (where or {}).items():
+            chosen = _restrict(rows, {column: value})
             if chosen.empty:
-                values = [value for value in rows[column].drop_duplicates() if not pd.isna(value)]
-                there = (
-                    ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in sorted(values)) or "none recorded"
+                measured = [v for v in rows[column].drop_duplicates() if not pd.isna(v)]
+                listing = (
+                    ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in sorted(measured))
+                    or "none recorded"
                 )
-                raise InputError(f"no measurement of {goal.column} has {column} {wanted!r}; there is {there}", "where")
+                raise InputError(f"no measurement of {goal.column} has {column} {value!r}; there is {listing}", "where")
             rows = chosen
 
 
 def _restrict(metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    for column, wanted in where.items():
+    for column, value in where.items():
         if column not in metrics:
             raise InputError(f"measurements have no {column!r}{did_you_mean(column, metrics.columns)}")
-        metrics = metrics[metrics[column].isna() if pd.isna(wanted) else metrics[column] == wanted]
+        metrics = metrics[metrics[column].isna() if pd.isna(value) else metrics[column] == value]
     return metrics
 
 
 def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """The measurement of each complete trial that counts: of several, the one like the study's own but for `where`.
+    """Return the measurement of each complete trial: of several, the one like the study's own but for `where`.
 
     Raises InputError where there are several and none is: which of them counts would be chance.
     """
     complete = set(trials.loc[trials["state"] == "complete", "trial"])
-    of = metrics[(metrics["metric"] == goal.column) & metrics["trial"].isin(complete)]
-    chosen = _restrict(of, where)
+    measured = metrics[(metrics["metric"] == goal.column) & metrics["trial"].isin(complete)]
+    chosen = _restrict(measured, where)
     if not where or not chosen["trial"].duplicated().any():
         return last_rows(chosen)
     chosen = last_rows(chosen, every=True).reset_index(drop=True)
     names = [name for name in DECIDES if name not in where]
-    own = chosen[["trial"]].merge(last_rows(of)[["trial", *names]], on="trial", how="left")
+    default = chosen[["trial"]].merge(last_rows(measured)[["trial", *names]], on="trial", how="left")
     alike = pd.Series(True, chosen.index)
     for name in names:
-        alike &= (chosen[name] == own[name]) | (chosen[name].isna() & own[name].isna())
+        alike &= (chosen[name] == default[name]) | (chosen[name].isna() & default[name].isna())
     rest = chosen[~chosen["trial"].isin(set(chosen.loc[alike, "trial"]))]
     for name in names:
         if (rest.groupby("trial")[name].nunique(dropna=False) > 1).any():
@@ -209,7 +210,7 @@ def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: M
 
 
 def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Collection[str] = ()) -> list[str]:
-    """The fields in which the rows differ and the study means them to; InputError for any other that is not free."""
+    """Return the fields in which the rows differ on the study's purpose; InputError for others that are not free."""
     reasons = []
     for name in DECIDES:
         if name in free or rows[name].nunique(dropna=False) <= 1:
@@ -217,51 +218,51 @@ def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Co
         paths = [
             c for c in map(str, trials.columns) if c.startswith("c.") and EXPLAINED_BY.get(name) in c[2:].split(".")
         ]
-        beside = rows[["trial", name]].merge(trials[["trial", *paths]], on="trial")
-        given = beside[name].astype(object).where(beside[name].notna(), None)
-        if paths and not _varies_within(given, beside, paths):
+        joined = rows[["trial", name]].merge(trials[["trial", *paths]], on="trial")
+        settings = joined[name].astype(object).where(joined[name].notna(), None)
+        if paths and not _varies_within(settings, joined, paths):
             reasons.append(name)
         else:
-            raise InputError(_refusal(goal, name, given, beside))
+            raise InputError(_refusal(goal, name, settings, joined))
     return reasons
 
 
-def _varies_within(given: pd.Series[Any], rows: pd.DataFrame, paths: Sequence[str]) -> bool:
-    """Whether trials that made the same choices were still measured differently."""
+def _varies_within(settings: pd.Series[Any], rows: pd.DataFrame, paths: Sequence[str]) -> bool:
+    """Return whether trials with the same choices were measured differently."""
     keys = [rows[p].astype(str) for p in paths]
-    return bool((given.astype(str).groupby(keys).nunique() > 1).any())
+    return bool((settings.astype(str).groupby(keys).nunique() > 1).any())
 
 
-def _refusal(goal: Objective, name: str, given: pd.Series[Any], rows: pd.DataFrame) -> str:
-    said = given.map(lambda held: "not recorded" if pd.isna(held) else str(held))
-    groups = [(value, rows["trial"][said == value]) for value in sorted(said.unique())]
-    told = "; ".join(f"{value} ({len(trials)} trials, such as {trials.iloc[0]})" for value, trials in groups)
-    example = given.dropna().iloc[0]
+def _refusal(goal: Objective, name: str, settings: pd.Series[Any], rows: pd.DataFrame) -> str:
+    texts = settings.map(lambda setting: "not recorded" if pd.isna(setting) else str(setting))
+    groups = [(value, rows["trial"][texts == value]) for value in sorted(texts.unique())]
+    listing = "; ".join(f"{value} ({len(names)} trials, such as {names.iloc[0]})" for value, names in groups)
+    example = settings.dropna().iloc[0]
     again = " ".join(["ablate evaluate DIR", *([AGAIN[name].format(example)] if name in AGAIN else [])])
     if name == "solver_settings":  # such as grid=trailing, eta=0
         again = " ".join(["ablate evaluate DIR", *(f"--set solver.{one}" for one in str(example).split(", "))])
     return (
-        f"the values of {goal.column} differ in {name}, so they do not measure the same thing: {told}. "
+        f"the values of {goal.column} differ in {name}, so they do not measure the same thing: {listing}. "
         f"Measure all trials alike ({again}), or keep one kind with where={{{name!r}: {example!r}}}"
     )
 
 
 def own_objectives(trials: pd.DataFrame, lock: Mapping[str, Any]) -> list[Objective]:
-    """The lock's objectives; without them the first metric and Gflops.
+    """Return the lock's objectives; without them the first metric and Gflops.
 
     A metric that no trial has a value for yet (all diverged, say) is an objective all the same.
     """
     columns = [c.removeprefix("m.") for c in trials.columns if c.startswith("m.")]
-    named = lock.get("objectives")
-    if not isinstance(named, list) or not named:
+    names = lock.get("objectives")
+    if not isinstance(names, list) or not names:
         short = lock.get("metrics")
-        plain = _otherwise(lock, columns)
-        listed = [plain.get(str(v), str(v)) for v in short.values()] if isinstance(short, Mapping) else []
-        named = [*[*listed, *columns][:1], "gflops"]
-    found = []
-    for name in map(str, named):
+        stand_ins = _stand_ins(lock, columns)
+        listed = [stand_ins.get(str(v), str(v)) for v in short.values()] if isinstance(short, Mapping) else []
+        names = [*[*listed, *columns][:1], "gflops"]
+    objectives = []
+    for name in map(str, names):
         try:
-            found.append(resolve(name, trials, lock))
+            objectives.append(resolve(name, trials, lock))
         except InputError:
-            found.append(Objective(name, next((c for c in columns if c.startswith(f"{name}_")), name)))
-    return found
+            objectives.append(Objective(name, next((c for c in columns if c.startswith(f"{name}_")), name)))
+    return objectives

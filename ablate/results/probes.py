@@ -1,4 +1,4 @@
-"""What probes saw: the rows of all trials as one table."""
+"""Observations of probes: those of all trials as one table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUMS = "tables.json"  # {"files": {table: SHA-256}}: of a folder of which only t
 
 
 def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
-    """One row an observation at one site: trial, probe, images, site, x, value.
+    """Read the observations of probes: a row each, with trial, probe, images, site, x, value.
 
     Taken from the trials' own `probes.json`, or from the committed table where there is no trial.
     `attrs["axes"]` says by probe what x is. A file that is damaged is named in `warnings`.
@@ -29,30 +29,30 @@ def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
     if not files and (folder / TABLE).exists() and not (folder / "trials").is_dir():
         return _read_table(folder / TABLE, warnings)
     for file in files:
-        held = read_mapping(file, warnings)
-        points, named = held.get("rows"), held.get("axes")
+        document = read_mapping(file, warnings)
+        points, names = document.get("rows"), document.get("axes")
         good = [p for p in points if isinstance(p, Mapping) and "probe" in p] if isinstance(points, list) else []
         rows.extend({**point, "trial": file.parent.name} for point in good)
-        axes.update({str(k): str(v) for k, v in named.items()} if isinstance(named, Mapping) else {})
+        axes.update({str(k): str(v) for k, v in names.items()} if isinstance(names, Mapping) else {})
     return _frame(rows, axes)
 
 
 def write_table(folder: Path) -> None:
-    """Write probes.parquet, atomically, where a trial has seen something."""
-    found = read(folder, [])
-    if len(found) and (folder / "trials").is_dir():
-        plain = found.assign(axis=found["probe"].map(found.attrs["axes"]))
-        plain.attrs = {}
-        write_with(folder / TABLE, lambda path: plain.to_parquet(path, index=False))
+    """Write probes.parquet, atomically, where a trial has observations."""
+    rows = read(folder, [])
+    if len(rows) and (folder / "trials").is_dir():
+        table = rows.assign(axis=rows["probe"].map(rows.attrs["axes"]))
+        table.attrs = {}
+        write_with(folder / TABLE, lambda path: table.to_parquet(path, index=False))
 
 
 def as_written(table: Path, warnings: list[str]) -> bool:
-    """Whether a table is the one that was written, as far as its folder tells; one that is not is named."""
-    told: list[str] = []
-    sums = read_mapping(table.parent / SUMS, told).get("files")
-    warnings.extend(f"{line}; whether the tables are as they were written is not known" for line in told)
-    known = sums.get(table.name) if isinstance(sums, Mapping) else None
-    if known is None or not table.is_file() or file_hash(table) == known:
+    """Return whether a table has its recorded checksum (true without one); add a warning where it has not."""
+    problems: list[str] = []
+    sums = read_mapping(table.parent / SUMS, problems).get("files")
+    warnings.extend(f"{line}; whether the tables are as they were written is not known" for line in problems)
+    checksum = sums.get(table.name) if isinstance(sums, Mapping) else None
+    if checksum is None or not table.is_file() or file_hash(table) == checksum:
         return True
     warnings.append(f"{table}: is not as it was written: its checksum is another than in {SUMS}; it does not count")
     return False
@@ -62,9 +62,9 @@ def _read_table(path: Path, warnings: list[str]) -> pd.DataFrame:
     if not as_written(path, warnings):
         return _frame([], {})
     try:
-        held = pd.read_parquet(path)
-        axes = held.drop_duplicates("probe").set_index("probe")["axis"]
-        rows = [{str(key): value for key, value in row.items()} for row in held[list(PROBE)].to_dict("records")]
+        table = pd.read_parquet(path)
+        axes = table.drop_duplicates("probe").set_index("probe")["axis"]
+        rows = [{str(key): value for key, value in row.items()} for row in table[list(PROBE)].to_dict("records")]
         return _frame(rows, {str(k): str(v) for k, v in axes.items()})
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
         warnings.append(f"{path}: cannot be read ({error})")
@@ -72,8 +72,8 @@ def _read_table(path: Path, warnings: list[str]) -> pd.DataFrame:
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, str]) -> pd.DataFrame:
-    held = list(rows)
-    frame = pd.DataFrame({name: [row.get(name) for row in held] for name in PROBE})
+    records = list(rows)
+    frame = pd.DataFrame({name: [row.get(name) for row in records] for name in PROBE})
     for name in ("images", "x", "value"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
     frame.attrs["axes"] = dict(axes)
@@ -81,16 +81,16 @@ def _frame(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, str]) -> pd.Dat
 
 
 def labels(trials: pd.DataFrame) -> list[str]:
-    """The probes that have a column (`p.<name>`) in a table of trials."""
+    """Return the probes that have a column (`p.<name>`) in a table of trials."""
     return [str(c).removeprefix("p.") for c in trials.columns if str(c).startswith("p.")]
 
 
 def summary_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """{`p.<probe>`: the summary of each trial's record, NaN where it has none}."""
-    found = [row.get("probes") for row in rows]
-    held: list[Mapping[str, Any]] = [of if isinstance(of, Mapping) else {} for of in found]
-    names = dict.fromkeys(name for of in held for name in of)
-    return {f"p.{name}": [_number(of.get(name)) for of in held] for name in names}
+    """Return {`p.<probe>`: the summary of each trial's record, NaN where it has none}."""
+    entries = [row.get("probes") for row in rows]
+    summaries: list[Mapping[str, Any]] = [summary if isinstance(summary, Mapping) else {} for summary in entries]
+    names = dict.fromkeys(name for summary in summaries for name in summary)
+    return {f"p.{name}": [_number(summary.get(name)) for summary in summaries] for name in names}
 
 
 def _number(value: object) -> float:

@@ -1,4 +1,4 @@
-"""The literature's points, to lay one's own beside."""
+"""Published results of the literature, to compare with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def published() -> pd.DataFrame:
-    """Published quality against cost: a row a figure that was printed in a paper, with its source.
+    """Return published quality against cost: a row a figure that was printed in a paper, with its source.
 
     Columns: model, block, resolution (pixels), data, gflops (DiT/ADM convention: forward
     multiply-accumulates of one network call), params_M (millions), train_steps_k (thousands), batch,

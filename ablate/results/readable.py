@@ -1,4 +1,4 @@
-"""Files that may be cut short: what can be read of them, and a warning for what cannot."""
+"""Read files that may be damaged: what can be read of them, and a warning for what cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ = "read as far as it is understood"
 
 
 def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
-    """A JSON object; {} where there is no file, and where it is damaged, which is then named."""
+    """Read a JSON object; {} without a file, and, with a warning, where it is damaged."""
     try:
         data = read_sealed(path)
     except FileNotFoundError:
@@ -28,7 +28,7 @@ def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
 
 
 def read_rows(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
-    """A JSON list of objects; [] where there is no file, and where it is damaged, which is then named."""
+    """Read a JSON list of objects; [] without a file, and, with a warning, where it is damaged."""
     try:
         data = read_json(path)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def read_rows(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
 
 
 def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
-    """A YAML mapping as plain data; {} where it is absent or damaged."""
+    """Read a YAML mapping as plain data; {} without a file, and, with a warning, where it is damaged."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -52,7 +52,7 @@ def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
         if not isinstance(data, dict):
             warnings.append(f"{path}: holds no study")
             return {}
-        plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
+        study: dict[str, Any] = json.loads(json.dumps(data, default=str))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, YAMLError) as error:  # keys that are no text are TypeErrors
@@ -61,9 +61,9 @@ def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:
     except RecursionError:
         warnings.append(f"{path}: cannot be read (nested too deeply)")
         return {}
-    return plain
+    return study
 
 
 def _line(error: Exception) -> str:
-    """An error in one line: the reader of YAML shows the place in several."""
+    """Format an error in one line: the reader of YAML shows the place in several."""
     return " ".join(str(error).split())

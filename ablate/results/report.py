@@ -1,4 +1,4 @@
-"""report.html: the study on one page that needs nothing else."""
+"""Write report.html: the study on one page, with its figures inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ablate.results.verdict import verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 CAPTIONS = {
     "front": "Quality against cost. Small points are seeds, large ones their mean, bars one standard deviation; "
@@ -37,7 +37,7 @@ CAPTIONS = {
 }
 
 
-def report(results: Results, out: str | Path | None = None) -> Path:
+def report(results: StudyAnalysis, out: str | Path | None = None) -> Path:
     """Write the page and return its path.
 
     out: a file, `report.html` in the study's folder by default.
@@ -50,7 +50,7 @@ def report(results: Results, out: str | Path | None = None) -> Path:
     page = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
     )
-    page.filters["broken"] = _broken
+    page.filters["breakable"] = _breakable
     template = page.from_string(source)
     numbers = grouped(results)
     cells = formatted(results, numbers)
@@ -73,21 +73,21 @@ def report(results: Results, out: str | Path | None = None) -> Path:
     return path
 
 
-def _figures(results: Results) -> list[tuple[str, str, str]]:
-    """(name, caption, data URI) of each figure, drawn anew so that they show what the tables show."""
-    found = []
+def _figures(results: StudyAnalysis) -> list[tuple[str, str, str]]:
+    """Draw the figures anew, so that they agree with the tables; return (name, caption, data URI) of each."""
+    entries = []
     with tempfile.TemporaryDirectory() as folder:
         drawn = {p.stem: p for p in results.figures(folder, formats=("svg",))}
         captions = {**CAPTIONS, **{name: probes.caption(name) for name in drawn if name.startswith("probe_")}}
         for name, caption in captions.items():
             if name in drawn:
                 data = base64.b64encode(drawn[name].read_bytes()).decode()
-                found.append((name, caption, f"data:image/svg+xml;base64,{data}"))
-    return found
+                entries.append((name, caption, f"data:image/svg+xml;base64,{data}"))
+    return entries
 
 
-def _trials(results: Results) -> pd.DataFrame:
-    """A row a trial as text: who it is and what it is worth first, its folder last; hashes by their beginning."""
+def _trials(results: StudyAnalysis) -> pd.DataFrame:
+    """Format the trials, a row each: candidate and metrics first, the folder last; hashes by their beginning."""
     frame = results.trials.drop(columns=["versions", "config_hash", "sources"], errors="ignore").astype(object)
     frame = frame.where(frame.notna(), "").map(_cell)
     frame = frame[[c for c in frame.columns if c == "trial" or (frame[c] != "").any()]]
@@ -103,8 +103,8 @@ def _cell(value: object) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(value))
 
 
-def _broken(head: object) -> Markup:
-    """A head that may break behind its underscores and dots."""
+def _breakable(head: object) -> Markup:
+    """Mark a column's head so that a line may break behind its underscores and dots."""
     return Markup(re.sub(r"([_.])", r"\1<wbr>", str(escape(printable(head)))))
 
 
@@ -112,7 +112,7 @@ def _printable(value: object) -> object:
     return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _note(results: Results) -> str:
+def _note(results: StudyAnalysis) -> str:
     try:
         return str(results.effects().attrs["note"])
     except InputError:  # no metric, or no baseline: there are no effects to qualify

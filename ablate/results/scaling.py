@@ -1,4 +1,4 @@
-"""Scaling: how quality follows the cost of the network over candidates of different sizes."""
+"""Scaling laws: quality as a power law of the network's cost, over candidates of different sizes."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class Scaling:
     floor_told: bool = False  # whether the points tell the floor from none
 
     def law(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The fitted quality at these costs; NaN without a law."""
+        """Return the fitted quality at these costs; NaN without a law."""
         return self.factor * np.asarray(cost, dtype=float) ** self.exponent + self.floor
 
     def __str__(self) -> str:
-        told = f"correlation of log Gflops with quality {self.correlation:.3f} over {self.n} points"
+        text = f"correlation of log Gflops with quality {self.correlation:.3f} over {self.n} points"
         if math.isnan(self.low):
-            return told
+            return text
         if math.isnan(self.exponent):
-            return f"{told}; they show no power law"
+            return f"{text}; they show no power law"
         bounds = f"{_end(self.low)}, {_end(self.high)}"
         floor = f"above a floor of {self.floor:.3g}"
         if not self.floor_told:
             floor += ", which the points cannot tell from none"
-        return f"{told}, exponent {self.exponent:.3g} [{bounds}] {floor}"
+        return f"{text}, exponent {self.exponent:.3g} [{bounds}] {floor}"
 
 
 def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[float]) -> Scaling:
-    """The fit over points with finite values and a positive cost.
+    """Fit a scaling law over points with finite values and a positive cost.
 
     Raises InputError for fewer than 4 points, or where the largest cost is not twice the smallest.
     """
@@ -78,15 +78,17 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
         )
     x, y = points["cost"].to_numpy(), points["quality"].to_numpy()
     correlation = stats.pearsonr(np.log(x), y)
-    found = float(correlation.statistic), float(correlation.pvalue)
+    r_and_p = float(correlation.statistic), float(correlation.pvalue)
     if not (y > 0).all():
-        return Scaling(points, len(points), *found, math.nan, math.nan, math.nan, math.nan, math.nan)
+        return Scaling(points, len(points), *r_and_p, math.nan, math.nan, math.nan, math.nan, math.nan)
     law = fit(x, y)
-    return Scaling(points, len(points), *found, law.exponent, law.low, law.high, law.factor, law.floor, law.floor_told)
+    return Scaling(
+        points, len(points), *r_and_p, law.exponent, law.low, law.high, law.factor, law.floor, law.floor_told
+    )
 
 
 def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[float, float]]) -> str:
-    """Why candidates differ in more than the size of one network, so that no law of size goes through them; '' if not.
+    """Say in what candidates differ beside the size of one network, which rules out a scaling law; '' if in nothing.
 
     A size is a number among the network's own fields, which makes it larger: two candidates that cost the same
     (costs: {config_hash: (Gflops, parameters)}) differ in something else.
@@ -95,21 +97,21 @@ def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[fl
     for path in paths:
         labels = {show(c.choices[path]) if path in c.choices else "" for c in candidates}
         if len(labels) > 1 and not _is_size(path, [c.choices.get(path) for c in candidates]):
-            named = sorted(label for label in labels if label)
-            more = ", …" if len(named) > 3 else ""
-            return f"{path} varies too ({', '.join(named[:3])}{more})"
-    at: dict[tuple[float, float], str] = {}
+            listed = sorted(label for label in labels if label)
+            more = ", …" if len(listed) > 3 else ""
+            return f"{path} varies too ({', '.join(listed[:3])}{more})"
+    label_of: dict[tuple[float, float], str] = {}
     for candidate in candidates:
         cost = costs.get(candidate.config_hash)
-        if cost is not None and cost in at:
-            return f"{at[cost]} and {candidate.label} are of one size"
+        if cost is not None and cost in label_of:
+            return f"{label_of[cost]} and {candidate.label} are of one size"
         if cost is not None and all(map(math.isfinite, cost)):
-            at[cost] = candidate.label
+            label_of[cost] = candidate.label
     return ""
 
 
 def _is_size(path: str, values: Sequence[Any]) -> bool:
-    """Whether the choices at a path are numbers of the network, or networks of one type that differ in numbers."""
+    """Return whether the choices at a path are numbers of the network, or networks that differ in numbers alone."""
     if path.partition(".")[0] != "backbone":
         return False
     specs = [_spec(value) for value in values]
@@ -120,14 +122,14 @@ def _is_size(path: str, values: Sequence[Any]) -> bool:
 
 
 def _spec(value: Any) -> dict[str, Any] | None:
-    """A choice that is a component with fields, as a mapping."""
+    """Parse a choice that is a component with fields; None where it is none."""
     if not isinstance(value, str) or not value.startswith("{"):
         return None
     try:
-        found = json.loads(value)
+        spec = json.loads(value)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return spec if isinstance(spec, dict) else None
 
 
 def _numeric(value: Any) -> bool:
@@ -142,7 +144,7 @@ def _end(value: float) -> str:
 
 
 def literature() -> Scaling:
-    """The same of the twelve sizes of DiT at 400 thousand steps (Peebles & Xie 2023, table 4): correlation −0.930."""
+    """Fit the twelve sizes of DiT at 400 thousand steps (Peebles & Xie 2023, table 4): correlation −0.930."""
     from ablate.results.published import published
 
     table = published()

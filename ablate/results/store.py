@@ -1,4 +1,4 @@
-"""Reads a study's folder, whatever state it is in, and writes its two tables.
+"""Read the trials in a study's folder, whatever state it is in, and write its tables.
 
 A trial that is still running, a file that was cut short, a folder of which only the tables were
 committed: all are read as far as they go, and what could not be read is named, never dropped.
@@ -46,7 +46,7 @@ class _Rows:
 
 
 def is_study(folder: Path) -> bool:
-    """Whether the folder holds a study, or the tables of one."""
+    """Return whether the folder holds a study, or the tables of one."""
     return any((folder / name).exists() for name in ("lock.json", "study.yaml", "trials", "trials.parquet"))
 
 
@@ -88,18 +88,18 @@ def _trial_folders(folder: Path) -> list[Path]:
 
 
 def _read_trial(folder: Path, rows: _Rows) -> None:
-    warned = len(rows.warnings)
+    n_warnings = len(rows.warnings)
     record = _record(folder, rows.warnings)
-    unreadable = len(rows.warnings) > warned and not record  # neither running nor measured: nobody knows
-    failure = {} if record or unreadable else _own(folder / "failure.json", rows.warnings)
-    job = {} if record else _own(folder / "job.json", rows.warnings)
+    unreadable = len(rows.warnings) > n_warnings and not record  # neither running nor measured: nobody knows
+    failure = {} if record or unreadable else _read_own(folder / "failure.json", rows.warnings)
+    job = {} if record else _read_own(folder / "job.json", rows.warnings)
     curve = read_rows(folder / "curve.json", rows.warnings) if _as_recorded(folder, "curve.json", record, rows) else []
-    known = record or failure or job
-    if not known and not curve and len(rows.warnings) == warned:
+    entry = record or failure or job
+    if not entry and not curve and len(rows.warnings) == n_warnings:
         return  # an empty folder: nothing was asked for yet
-    row = {**known, **{k: v for k, v in job.items() if k in frames.IDENTITY}, **_identity(folder.name)}
-    if str(known.get("config_hash")).startswith(str(row.get("config_hash"))):
-        row["config_hash"] = known["config_hash"]  # the whole of it
+    row = {**entry, **{k: v for k, v in job.items() if k in frames.IDENTITY}, **_identity(folder.name)}
+    if str(entry.get("config_hash")).startswith(str(row.get("config_hash"))):
+        row["config_hash"] = entry["config_hash"]  # the whole of it
     row["trial"] = folder.name
     if record:
         row["state"] = record["state"]
@@ -108,7 +108,7 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     elif failure:
         row["state"] = "failed"
     else:
-        row["state"] = "running" if job or len(rows.warnings) == warned else "unreadable"
+        row["state"] = "running" if job or len(rows.warnings) == n_warnings else "unreadable"
     if not record and curve:
         row["images"] = curve[-1].get("images")
     rows.trials.append(row)
@@ -121,66 +121,66 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
 
 
 def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
-    """The trial's record; {} where there is none, and where there is one that does not count, which is then named."""
+    """Read the trial's record; {} without one, and, with a warning, where it is damaged."""
     try:
         record: Mapping[str, Any] = records.read(folder) or {}
-        held = dict(record)
+        data = dict(record)
     except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")
         return {}
-    if held.get("schema", SCHEMA) > SCHEMA:
-        warnings.append(f"{folder / records.RECORD}: schema {held['schema']} was written by a newer ablate; {READ}")
-    return held
+    if data.get("schema", SCHEMA) > SCHEMA:
+        warnings.append(f"{folder / records.RECORD}: schema {data['schema']} was written by a newer ablate; {READ}")
+    return data
 
 
-def _own(file: Path, warnings: list[str]) -> dict[str, Any]:
-    """A JSON object of the trial's; {} where it is damaged, or another trial's, which is then named."""
-    held = read_mapping(file, warnings)
-    if held.get("trial", file.parent.name) != file.parent.name:
-        warnings.append(f"{file}: is of another trial, {held['trial']}; it does not count")
+def _read_own(file: Path, warnings: list[str]) -> dict[str, Any]:
+    """Read a JSON object of the trial; {}, with a warning, where it is damaged or of another trial."""
+    data = read_mapping(file, warnings)
+    if data.get("trial", file.parent.name) != file.parent.name:
+        warnings.append(f"{file}: is of another trial, {data['trial']}; it does not count")
         return {}
-    return held
+    return data
 
 
 def _measured(file: Path, trial: str, warnings: list[str]) -> Mapping[str, Any]:
-    """What `ablate evaluate` found; {} where the file is damaged, or another trial's, which is then named."""
+    """Read what `ablate evaluate` measured; {}, with a warning, where the file is damaged or of another trial."""
     try:
-        held = read_sealed(file)
+        data = read_sealed(file)
     except (DamagedError, FileNotFoundError) as error:
         warnings.append(f"{error}; it does not count, and `ablate evaluate` measures it again")
         return {}
-    if held.get("trial", trial) != trial:
-        warnings.append(f"{file}: was measured of another trial, {held['trial']}; it does not count")
+    if data.get("trial", trial) != trial:
+        warnings.append(f"{file}: was measured of another trial, {data['trial']}; it does not count")
         return {}
-    return held
+    return data
 
 
 def _other_origin(file: Path, measured: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    """A line where a trial was measured again with other source or another ablate than it was trained with."""
-    now, then = _mapping(measured, "sources"), _mapping(record, "sources")
-    versions, before = _mapping(measured, "versions"), _mapping(record, "versions")
+    """Return a warning where a trial was measured again with other source than it was trained with; else []."""
+    now, then = _mapping_at(measured, "sources"), _mapping_at(record, "sources")
+    versions, before = _mapping_at(measured, "versions"), _mapping_at(record, "versions")
     comparable = bool(now and then) and measured.get("hashes") == record.get("hashes")
-    other = [name for name in then if comparable and name in now and now[name] != then[name]]
+    changed = [name for name in then if comparable and name in now and now[name] != then[name]]
     if versions and before and versions.get("ablate") != before.get("ablate"):
-        other = [f"ablate {before.get('ablate')} -> {versions.get('ablate')}", *(o for o in other if o != "ablate")]
-    if not other:
+        changed = [f"ablate {before.get('ablate')} -> {versions.get('ablate')}", *(o for o in changed if o != "ablate")]
+    if not changed:
         return []
-    return [f"{file}: was measured again with other source than the trial: {', '.join(map(str, other))}"]
+    return [f"{file}: was measured again with other source than the trial: {', '.join(map(str, changed))}"]
 
 
 def _as_recorded(folder: Path, name: str, record: Mapping[str, Any], rows: _Rows) -> bool:
-    """Whether a file beside a record is the one that the record speaks of, if it speaks of one."""
-    held = record.get("files")
-    if not isinstance(held, Mapping) or name not in held or not (folder / name).is_file():
+    """Return whether a file has the hash in the trial's record (true without one); add a warning where it has not."""
+    hashes = record.get("files")
+    if not isinstance(hashes, Mapping) or name not in hashes or not (folder / name).is_file():
         return True
-    same = bool(file_hash(folder / name) == held[name])
-    if not same:
+    unchanged = bool(file_hash(folder / name) == hashes[name])
+    if not unchanged:
         rows.warnings.append(f"{folder / name}: is not the one that was recorded with the trial; it is left out")
-    return same
+    return unchanged
 
 
-def _read_metrics(file: Path, held: Mapping[str, Any], trial: str, rows: _Rows) -> None:
-    measured = held.get("metrics")
+def _read_metrics(file: Path, document: Mapping[str, Any], trial: str, rows: _Rows) -> None:
+    measured = document.get("metrics")
     for point in measured if isinstance(measured, list) else []:
         if isinstance(point, Mapping) and "metric" in point:
             rows.metrics.append({**point, "trial": trial})
@@ -189,9 +189,9 @@ def _read_metrics(file: Path, held: Mapping[str, Any], trial: str, rows: _Rows) 
 
 
 def _identity(name: str) -> dict[str, Any]:
-    """What a trial's folder says by its name alone: the start of its hash, and its seed."""
-    found = _ID.fullmatch(name)
-    return {"config_hash": found["hash"], "seed": int(found["seed"])} if found else {}
+    """Parse the name of a trial's folder: the start of its hash, and its seed."""
+    match = _ID.fullmatch(name)
+    return {"config_hash": match["hash"], "seed": int(match["seed"])} if match else {}
 
 
 def _read_tables(folder: Path, warnings: list[str]) -> Stored:
@@ -216,7 +216,7 @@ def _read_tables(folder: Path, warnings: list[str]) -> Stored:
     return Stored(tables["trials"], metrics, frames.curves([]), tuple(warnings))
 
 
-def _mapping(held: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """What stands under a key; {} where that is no mapping."""
-    found = held.get(key)
-    return found if isinstance(found, Mapping) else {}
+def _mapping_at(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the mapping under a key; {} where there is none."""
+    value = document.get(key)
+    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The end of a run, told in the terminal: a table, a verdict, and where the files are."""
+"""The summary of a study for terminals and notebooks: a table, the verdict, and where the files are."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 
 class Summary:
-    """The study in a table and some sentences; a terminal and a notebook each show it in their own way."""
+    """The summary as an object that terminals (`rich`), notebooks (HTML) and `str` show, each in its own way."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: StudyAnalysis) -> None:
         self.results = results
 
     def __rich__(self) -> RenderableType:
@@ -40,15 +40,15 @@ class Summary:
         body = "".join(
             f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in cells.itertuples(index=False)
         )
-        told = [verdict(results), *_notes(results, numbers), *_warned(results, numbers), _where(results)]
-        below = "".join(f"<p>{_html(line)}</p>" for line in told)
+        lines = [verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
+        below = "".join(f"<p>{_html(line)}</p>" for line in lines)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         # The class keeps a notebook from taking what stands between two dollars for a formula.
         return f'<div class="tex2jax_ignore mathjax_ignore"><h3>{_html(results.name)}</h3>{table}{below}</div>'
 
 
-def renderable(results: Results) -> RenderableType:
-    """For a terminal: print it with `rich.console.Console`."""
+def renderable(results: StudyAnalysis) -> RenderableType:
+    """Format the summary for a terminal: print it with `rich.console.Console`."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
@@ -62,18 +62,18 @@ def renderable(results: Results) -> RenderableType:
     parts: list[Any] = [Text(""), table, Padding(Text(message(verdict(results))), (1, 0, 0, 0))]
     if notes := _notes(results, numbers):
         parts.append(Text(message("\n".join(notes)), style="dim"))
-    if warned := _warned(results, numbers):
-        parts.append(Text(message("\n".join(warned)), style="yellow"))
-    parts.append(Text(message(_where(results)), style="dim", overflow="fold"))
+    if warnings := _warnings(results, numbers):
+        parts.append(Text(message("\n".join(warnings)), style="yellow"))
+    parts.append(Text(message(_files(results)), style="dim", overflow="fold"))
     return Group(*parts)
 
 
-def plain(results: Results) -> str:
-    """The same as text without markup: columns by spaces, for logs and pipes."""
+def plain(results: StudyAnalysis) -> str:
+    """Format the summary as text without markup: columns by spaces, for logs and pipes."""
     numbers = grouped(results)
     lines = [line.text for line in layout(_columns(formatted(results, numbers)), None, rule=False)]
-    told = [verdict(results), *_notes(results, numbers), *_warned(results, numbers), _where(results)]
-    return "\n".join([results.name, *lines, "", *map(message, told)]) + "\n"
+    notes = [verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
+    return "\n".join([results.name, *lines, "", *map(message, notes)]) + "\n"
 
 
 def _columns(cells: pd.DataFrame) -> list[Column]:
@@ -83,12 +83,12 @@ def _columns(cells: pd.DataFrame) -> list[Column]:
     ]
 
 
-def _html(told: object) -> str:
-    return escape(message(told))
+def _html(value: object) -> str:
+    return escape(message(value))
 
 
-def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
-    """What the marks in the table mean."""
+def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
+    """Explain the marks in the table."""
     marks = ["n: complete seeds", "±: standard deviation over them"] if len(numbers) else []
     if len(numbers) and numbers["on_front"].any():
         front = results.front()
@@ -106,8 +106,8 @@ def _notes(results: Results, numbers: pd.DataFrame) -> list[str]:
     return [*_scaling(results), *(["; ".join(marks)] if marks else [])]
 
 
-def _scaling(results: Results) -> list[str]:
-    """How quality follows cost, where the candidates' costs differ enough to say."""
+def _scaling(results: StudyAnalysis) -> list[str]:
+    """Describe the scaling law, where the candidates' costs differ enough for one."""
     goal = results.quality
     if goal is None or goal.is_recorded:
         return []
@@ -117,11 +117,11 @@ def _scaling(results: Results) -> list[str]:
         return []
 
 
-def _warned(results: Results, numbers: pd.DataFrame) -> list[str]:
+def _warnings(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     return [f"warning: {w}" for w in [*numbers.attrs["problems"], *results.warnings]]
 
 
-def _where(results: Results) -> str:
+def _files(results: StudyAnalysis) -> str:
     pictures = results.path / "figures"
     names = sorted(p.name for p in pictures.glob("*.png")) if pictures.is_dir() else []
     return f"files: {results.path}" + (f" (figures/{', '.join(names)})" if names else "")

@@ -1,4 +1,4 @@
-"""The study in one table: a row a candidate, its cost, every metric over seeds, its effect."""
+"""The table of results: a row a candidate with its cost, its metrics over seeds, and its effect."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from ablate.results.numbers import count, plus_minus, probability
 from ablate.results.unequal import unequal
 
 if TYPE_CHECKING:
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 EFFECT = ("difference", "low", "high", "p", "p_holm")
 
 
-def grouped(results: Results) -> pd.DataFrame:
-    """Numbers: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds),
-    seconds, n, diverged, failed, on_front, and the effect on the first metric against the baseline.
+def grouped(results: StudyAnalysis) -> pd.DataFrame:
+    """Compute the table of results, as numbers: a row a candidate, its seeds grouped.
+
+    Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n,
+    diverged, failed, on_front, and the effect on the first metric against the baseline.
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
@@ -42,12 +44,12 @@ def grouped(results: Results) -> pd.DataFrame:
     measured = [o.column for o in results.measured]
     for column in measured:
         try:
-            of = results.front([column]).set_index("config_hash")
+            column_values = results.front([column]).set_index("config_hash")
         except InputError as error:
             problems += [str(error)] if str(error) not in problems else []
             continue
         for name in (column, f"{column}.sd"):
-            table[name] = table["config_hash"].map(of[name])
+            table[name] = table["config_hash"].map(column_values[name])
     try:
         table["on_front"] = table["config_hash"].map(results.front().set_index("config_hash")["on_front"]).astype(bool)
     except InputError:  # told above
@@ -59,8 +61,8 @@ def grouped(results: Results) -> pd.DataFrame:
         for name in EFFECT:
             table[name] = table["config_hash"].map(effects[name]).astype(float)
     if quality and quality.column in table:
-        worth = (table[quality.column] * quality.sign).to_numpy(dtype=float)
-        order = np.lexsort([worth, (table["diverged"] > 0).to_numpy(), np.isnan(worth)])
+        signed = (table[quality.column] * quality.sign).to_numpy(dtype=float)
+        order = np.lexsort([signed, (table["diverged"] > 0).to_numpy(), np.isnan(signed)])
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()
@@ -71,28 +73,28 @@ def grouped(results: Results) -> pd.DataFrame:
 
 
 def _gflops(value: float) -> str:
-    """Four digits with their zeros, so that a column can be compared at a glance."""
+    """Format four digits with their zeros, so that a column can be compared at a glance."""
     return f"{value:#.4g}" if math.isfinite(value) else "–"
 
 
-def formatted(results: Results, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
-    """The same for people: text, `mean ± sd`, one column a metric; the front is marked by '●'."""
+def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
+    """Format the table of results as text: `mean ± sd`, one column a metric; the front is marked by '●'."""
     base = results.baseline
     rows = []
     for _, row in table.iterrows():
-        own = base is not None and row["config_hash"] == base.config_hash
-        told = {
+        is_baseline = base is not None and row["config_hash"] == base.config_hash
+        cells = {
             "candidate": f"{row['candidate']} (baseline)"
-            if own and row["candidate"] != "baseline"
+            if is_baseline and row["candidate"] != "baseline"
             else row["candidate"]
         }
-        told["Gflops"], told["params"] = _gflops(row["gflops"]), count(row["params"])
+        cells["Gflops"], cells["params"] = _gflops(row["gflops"]), count(row["params"])
         for metric in table.attrs["metrics"]:
-            told[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
-        lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
-        told["n"] = " + ".join([str(row["n"]), *lost])
-        told["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
+            cells[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
+        missing = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+        cells["n"] = " + ".join([str(row["n"]), *missing])
+        cells["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
         if "p_holm" in table and table.attrs["pairs"] != 1:  # of one pair p is 1, whatever it shows
-            told["p (Holm)"] = "" if own else probability(row["p_holm"])
-        rows.append(told)
+            cells["p (Holm)"] = "" if is_baseline else probability(row["p_holm"])
+        rows.append(cells)
     return pd.DataFrame(rows, columns=None if rows else ["candidate", "Gflops", "params", "n", "front"])

@@ -1,4 +1,4 @@
-"""The figures of a study as PNG, SVG or PDF; matplotlib and seaborn load when one is drawn."""
+"""The figures of a study as PNG, SVG or PDF; matplotlib and seaborn are imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 # Without dates and random ids: the same study gives the same file.
 METADATA: Mapping[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ NAMES = ("front", "curves", "samples", "effects", "axes", "scaling")  # and prob
 
 
 def figures(
-    results: Results,
+    results: StudyAnalysis,
     out: Path,
     formats: Sequence[str] = ("png", "svg"),
     names: Sequence[str] | None = None,
@@ -54,11 +54,11 @@ def figures(
             except OSError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever matplotlib or seaborn raise for what is in the folder
-                _tell(f"warning: figure {name!r} could not be drawn: {type(error).__name__}: {error}", say)
+                _warn(f"warning: figure {name!r} could not be drawn: {type(error).__name__}: {error}", say)
     return paths
 
 
-def _drawings(results: Results) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
+def _drawings(results: StudyAnalysis) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
     from ablate.results.figures import axes, curves, effects, front, probes, samples, scaling
 
     modules = {"front": front, "curves": curves, "samples": samples, "effects": effects, "axes": axes}
@@ -69,15 +69,15 @@ def _drawings(results: Results) -> Iterable[tuple[str, Callable[[], Figure | Non
         yield name, lambda name=name: probes.draw(results, name)  # type: ignore[misc]
 
 
-def _check(wanted: Sequence[str], known: Iterable[str], what: str) -> None:
+def _check(names: Sequence[str], choices: Iterable[str], what: str) -> None:
     from ablate.errors import InputError, did_you_mean
 
-    for one in wanted:
-        if one not in known:
-            raise InputError(f"there is no {what} {one!r}{did_you_mean(one, known)}")
+    for name in names:
+        if name not in choices:
+            raise InputError(f"there is no {what} {name!r}{did_you_mean(name, choices)}")
 
 
-def _tell(line: str, say: Callable[[str], None] | None) -> None:
+def _warn(line: str, say: Callable[[str], None] | None) -> None:
     from ablate.io.text import label
 
     line = label(line, 500)
@@ -93,11 +93,11 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     from ablate.io.files import write_with
     from ablate.io.text import printable
 
-    for drawn in figure.findobj(Text):
-        assert isinstance(drawn, Text)
-        told = drawn.get_text()
-        if (fit := printable(told, lines=True)) != told:  # an SVG with a control in it is none
-            drawn.set_text(fit)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        content = text.get_text()
+        if (clean := printable(content, lines=True)) != content:  # an SVG with a control in it is none
+            text.set_text(clean)
     paths = []
     for kind in formats:
         paths.append(stem.with_name(f"{stem.name}.{kind}"))

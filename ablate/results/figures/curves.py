@@ -1,4 +1,4 @@
-"""Training loss against images seen, a line a candidate."""
+"""Figure: learning curves, training loss against training images, a line a candidate."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
-from ablate.results.figures.leading import GREY, leading, name, said
+from ablate.results.figures.leading import GREY, colour_note, leading, name
 from ablate.results.figures.place import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
-    from ablate.results.results import Results
 
 POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
 NAMED = 16
@@ -25,8 +25,8 @@ OTHERS = 200  # grey lines at the most: more are a grey area
 REDEFINES = ("target", "weighting", "loss", "precondition", "levels", "schedule", "data")
 
 
-def draw(results: Results) -> Figure | None:
-    """Mean loss over the seeds of each candidate, with a band of one standard deviation; None without curves.
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the mean loss over the seeds of each candidate, with a band of one standard deviation; None without curves.
 
     Trials that did not complete are thin lines of their own; a cross marks where one diverged.
     """
@@ -42,31 +42,32 @@ def draw(results: Results) -> Figure | None:
     low, high = _range(curves)
     if low > 0 and high / low > 5:
         style.logarithmic(axes, "y", low, high)
-    named = leading(results)
-    of = {str(config_hash): part for config_hash, part in curves.groupby("config_hash")}
-    ends = {c: _lines(axes, c, of[c.config_hash], high) for c in named if c.config_hash in of}
-    _others(axes, [of[c.config_hash] for c in results.candidates if c.config_hash in of and c not in ends])
+    coloured = leading(results)
+    curves_of = {str(config_hash): part for config_hash, part in curves.groupby("config_hash")}
+    ends = {c: _lines(axes, c, curves_of[c.config_hash], high) for c in coloured if c.config_hash in curves_of}
+    others = [c for c in results.candidates if c.config_hash in curves_of and c not in ends]
+    _others(axes, [curves_of[c.config_hash] for c in others])
     axes.set_xlim(0, float(curves["images"].max()))
     room = (high / low) ** 0.05 if axes.get_yscale() == "log" else 0.05 * (high - low) or 1e-3
     axes.set_ylim((low / room, high * room) if axes.get_yscale() == "log" else (low - room, high + room))
     axes.set_xlabel("training images")
     axes.set_ylabel("training loss")
     style.thousands(axes)
-    changed = sorted({p for c in results.candidates for p in c.choices if set(p.split(".")) & set(REDEFINES)})
-    told = "mean over seeds; band: ± 1 standard deviation"
-    if changed and len(results.candidates) > 1:
-        told += f"; what the loss is depends on {', '.join(changed)}: do not compare its level across them"
-    style.title(axes, "Learning curves", "\n".join(line for line in (told, said(results)) if line))
+    redefined = sorted({p for c in results.candidates for p in c.choices if set(p.split(".")) & set(REDEFINES)})
+    note = "mean over seeds; band: ± 1 standard deviation"
+    if redefined and len(results.candidates) > 1:
+        note += f"; what the loss is depends on {', '.join(redefined)}: do not compare its level across them"
+    style.title(axes, "Learning curves", "\n".join(line for line in (note, colour_note(results)) if line))
     style.finish(axes)
     _names(axes, {c: end for c, end in ends.items() if end is not None})
     return figure
 
 
 def _range(curves: pd.DataFrame) -> tuple[float, float]:
-    """The range to show; a loss that has exploded does not flatten the others."""
+    """Return the range of the loss to show; a loss that has exploded does not flatten the others."""
     sound = curves[curves["state"] != "diverged"]
-    shown = (sound if len(sound) else curves)["loss"].to_numpy(dtype=float)
-    low, high = float(shown.min()), float(shown.max())
+    losses = (sound if len(sound) else curves)["loss"].to_numpy(dtype=float)
+    low, high = float(losses.min()), float(losses.max())
     if not len(sound):
         return low, high
     worst = float(curves["loss"].max())
@@ -74,7 +75,7 @@ def _range(curves: pd.DataFrame) -> tuple[float, float]:
 
 
 def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float) -> float | None:
-    """Draw a candidate's lines; the loss at which its name belongs, None where it has no curve."""
+    """Draw a candidate's lines; return the loss at which its name belongs, None without a curve."""
     look = style.look(candidate)
     end: float | None = None
     complete = curves[curves["state"] == "complete"]
@@ -86,24 +87,24 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
         if shared["seed"].nunique() > 1:
             axes.fill_between(mean.index, mean - spread, mean + spread, color=look.colour, alpha=0.2, linewidth=0)
         end = float(shared[shared["images"] == shared["images"].max()]["loss"].mean())
-    for _, of in curves[curves["state"] != "complete"].groupby("trial"):
-        line = _binned(of).sort_values("images")
+    for _, trial in curves[curves["state"] != "complete"].groupby("trial"):
+        line = _binned(trial).sort_values("images")
         axes.plot(line["images"], line["loss"], color=look.colour, linestyle=look.dash, linewidth=0.9, alpha=0.7)
         last = line.iloc[-1]
-        if (of["state"] == "diverged").all():
-            at = last["images"], min(float(last["loss"]), top)
-            axes.plot(*at, "x", color=look.colour, markersize=8, markeredgewidth=2, clip_on=False, zorder=5)
+        if (trial["state"] == "diverged").all():
+            end_point = last["images"], min(float(last["loss"]), top)
+            axes.plot(*end_point, "x", color=look.colour, markersize=8, markeredgewidth=2, clip_on=False, zorder=5)
         end = float(last["loss"]) if end is None else end
     return end
 
 
 def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
-    """The candidates that are not named: each one's mean over its complete seeds, thin and grey."""
+    """Draw the candidates without a name: each one's mean over its complete seeds, thin and grey."""
     from matplotlib.collections import LineCollection
 
     lines = []
-    for of in curves[:OTHERS]:
-        complete = of[of["state"] == "complete"]
+    for rows in curves[:OTHERS]:
+        complete = rows[rows["state"] == "complete"]
         if len(complete):
             mean = _binned(complete).groupby("images")["loss"].mean()
             lines.append(np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)]))
@@ -112,41 +113,41 @@ def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
 
 
 def _binned(curves: pd.DataFrame) -> pd.DataFrame:
-    """Each trial's loss on one common grid, at most POINTS long and no longer than the shortest trial."""
+    """Interpolate all trials to one grid, at most POINTS long and no longer than the shortest trial."""
     last = float(curves.groupby("trial")["images"].max().min())
-    grids = [np.sort(of["images"].unique()) for _, of in curves.groupby("trial")]
+    grids = [np.sort(rows["images"].unique()) for _, rows in curves.groupby("trial")]
     same = all(np.array_equal(g, grids[0]) for g in grids)
     if same and len(grids[0]) <= POINTS:
         return curves[["trial", "seed", "images", "loss"]]
     first = max(float(g[0]) for g in grids)
     grid = np.linspace(first, max(last, first), min(POINTS, max(map(len, grids))))
     parts = []
-    for trial, of in curves.sort_values("images").groupby("trial"):
-        images, loss = of["images"].to_numpy(dtype=float), of["loss"].to_numpy(dtype=float)
+    for trial, rows in curves.sort_values("images").groupby("trial"):
+        images, loss = rows["images"].to_numpy(dtype=float), rows["loss"].to_numpy(dtype=float)
         if len(images) > 2 * len(grid):  # average what falls into one step of the grid
             step = np.digitize(images, (grid[:-1] + grid[1:]) / 2)
-            kept = np.unique(step)
-            images, loss = grid[kept], np.array([loss[step == k].mean() for k in kept])
+            filled = np.unique(step)
+            images, loss = grid[filled], np.array([loss[step == k].mean() for k in filled])
         parts.append(
             pd.DataFrame(
-                {"trial": trial, "seed": of["seed"].iloc[0], "images": grid, "loss": np.interp(grid, images, loss)}
+                {"trial": trial, "seed": rows["seed"].iloc[0], "images": grid, "loss": np.interp(grid, images, loss)}
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
 def _names(axes: Axes, ends: dict[CandidateRow, float]) -> None:
-    """Names at the right end of the lines, spread so that none covers another."""
+    """Write names at the right end of the lines, spread so that none covers another."""
     size = 9.5 if len(ends) <= NAMED else 7.5
-    height = size * 1.35 * axes.figure.dpi / 72
+    line_height = size * 1.35 * axes.figure.dpi / 72
     frame = axes.get_window_extent()
     low, high = axes.get_ylim()
     x = axes.get_xlim()[1]
-    at = [float(axes.transData.transform((x, min(max(y, low), high)))[1]) for y in ends.values()]
-    centres = spread(at, [height] * len(at), frame.y0, frame.y1)
-    for candidate, own, centre in zip(ends, at, centres, strict=True):
+    positions = [float(axes.transData.transform((x, min(max(y, low), high)))[1]) for y in ends.values()]
+    centres = spread(positions, [line_height] * len(positions), frame.y0, frame.y1)
+    for candidate, line_end, centre in zip(ends, positions, centres, strict=True):
         look = style.look(candidate)
-        y, target = ((v - frame.y0) / frame.height for v in (centre, own))
+        y, target = ((v - frame.y0) / frame.height for v in (centre, line_end))
         axes.plot(
             [1.005, 1.02, 1.03],
             [target, y, y],

@@ -1,4 +1,4 @@
-"""A forest plot: each candidate's difference from the baseline, with its interval."""
+"""Figure: a forest plot, each candidate's difference from the baseline with its confidence interval."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
-    from ablate.results.results import Results
 
 COLUMNS = (14, 186, 208)  # points right of the axes: difference, n, p
 
 
-def draw(results: Results) -> Figure | None:
-    """The effects on the study's quality; None without a metric, a baseline, or anything to compare with it."""
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the effects on the study's quality; None without a metric, a baseline, or anything to compare with it."""
     from matplotlib.figure import Figure
 
     quality = results.quality
@@ -35,8 +35,8 @@ def draw(results: Results) -> Figure | None:
         return None  # a frame without a point: the verdict says why there is nothing to compare
     omitted = max(len(table) - MOST, 0)
     if omitted:
-        held = {c.config_hash for c in leading(results, MOST + 1)}  # and the baseline, which has no row
-        table = table[table["config_hash"].isin(held)].head(MOST)
+        shown_hashes = {c.config_hash for c in leading(results, MOST + 1)}  # and the baseline, which has no row
+        table = table[table["config_hash"].isin(shown_hashes)].head(MOST)
     height = 1.95 + 0.42 * len(table)
     figure = Figure(figsize=(8.2, height))
     axes = figure.add_subplot()
@@ -54,27 +54,27 @@ def draw(results: Results) -> Figure | None:
         tick.set_fontsize(10)
     better = "right" if quality.larger_is_better else "left"
     axes.set_xlabel(f"{quality.column}: difference from {name(results.baseline.label)}")
-    for at, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
-        _beside(axes, -0.6, at, text, style.MUTED, above=5)
-    said = (
+    for offset, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
+        _beside(axes, -0.6, offset, text, style.MUTED, above=5)
+    note = (
         f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval over all comparisons; "
         "p: permutation test, Holm"
     )
     if omitted:
-        said += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
-    style.title(axes, f"Effect on {quality.column}", f"{said}\n{table.attrs['note']}".strip(), left=-126, up=14)
+        note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
+    style.title(axes, f"Effect on {quality.column}", f"{note}\n{table.attrs['note']}".strip(), left=-126, up=14)
     style.finish(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0, pad=9)  # room for the arrow of an interval that goes on
     return figure
 
 
-def _beside(axes: Axes, row: float, at: float, text: str, colour: str = style.INK, above: float = 0) -> None:
-    """Text right of the axes, `at` points from them, in the line of a row."""
+def _beside(axes: Axes, row: float, offset: float, text: str, colour: str = style.INK, above: float = 0) -> None:
+    """Write text right of the axes, `offset` points from them, in the line of a row."""
     axes.annotate(
         text,
         (1, row),
-        (at, above),
+        (offset, above),
         ("axes fraction", "data"),
         "offset points",
         fontsize=9,
@@ -85,13 +85,15 @@ def _beside(axes: Axes, row: float, at: float, text: str, colour: str = style.IN
 
 
 def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]]) -> tuple[float, float]:
-    """Room for the seeds and for intervals up to three times as wide; longer ones end in an arrow."""
-    seen = np.array([0.0, *(d for of in differences.values() for d in of.values()), *table["difference"].dropna()])
-    span = float(np.ptp(seen)) or max(abs(float(seen.max())), 1e-3)
+    """Return limits with room for the seeds and intervals up to three times as wide; longer ones end in an arrow."""
+    values = np.array(
+        [0.0, *(d for by_seed in differences.values() for d in by_seed.values()), *table["difference"].dropna()]
+    )
+    span = float(np.ptp(values)) or max(abs(float(values.max())), 1e-3)
     ends = table[["low", "high"]].to_numpy(dtype=float)
     ends = ends[np.isfinite(ends)]
-    low = max(float(min(seen.min(), *ends)) if len(ends) else float(seen.min()), float(seen.min()) - span)
-    high = min(float(max(seen.max(), *ends)) if len(ends) else float(seen.max()), float(seen.max()) + span)
+    low = max(float(min(values.min(), *ends)) if len(ends) else float(values.min()), float(values.min()) - span)
+    high = min(float(max(values.max(), *ends)) if len(ends) else float(values.max()), float(values.max()) + span)
     return low - 0.06 * span, high + 0.06 * span
 
 
@@ -101,18 +103,18 @@ def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: CandidateRow, diffe
         low, high = axes.get_xlim()
         if math.isfinite(row["low"]):
             axes.plot([max(row["low"], low), min(row["high"], high)], [i, i], color=look.colour, linewidth=2, zorder=2)
-            for cut, at, mark in ((row["low"] < low, low, "<"), (row["high"] > high, high, ">")):
+            for cut, x, mark in ((row["low"] < low, low, "<"), (row["high"] > high, high, ">")):
                 if cut:
-                    axes.plot(at, i, mark, color=look.colour, markersize=7, clip_on=False, zorder=3)
+                    axes.plot(x, i, mark, color=look.colour, markersize=7, clip_on=False, zorder=3)
         if len(differences) > 1:
             axes.scatter(
                 differences, [i + 0.24] * len(differences), s=12, color=look.colour, alpha=0.5, linewidth=0, zorder=3
             )
         axes.scatter(row["difference"], i, s=60, marker=look.mark, color=look.colour, edgecolor="white", zorder=4)
         interval = f" [{signed(row['low'])}, {signed(row['high'])}]" if math.isfinite(row["low"]) else ""
-        told = [f"{signed(row['difference'])}{interval}", str(row["n"]), probability(row["p_holm"])]
+        cells = [f"{signed(row['difference'])}{interval}", str(row["n"]), probability(row["p_holm"])]
     else:
-        told = ["no pair with the baseline", "0", "–"]
-    told[-1] += f"   {row['diverged']} diverged" if row["diverged"] else ""
-    for at, text in zip(COLUMNS, told, strict=True):
-        _beside(axes, i, at, text)
+        cells = ["no pair with the baseline", "0", "–"]
+    cells[-1] += f"   {row['diverged']} diverged" if row["diverged"] else ""
+    for x, text in zip(COLUMNS, cells, strict=True):
+        _beside(axes, i, x, text)

@@ -1,4 +1,4 @@
-"""Quality against cost: every candidate with its seeds, and the line that none of them beats."""
+"""Figure: quality against cost, every candidate with its seeds, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ablate.candidates.objectives import Objective
 from ablate.results.figures import style
-from ablate.results.figures.leading import GREY, leading, name, said
+from ablate.results.figures.leading import GREY, colour_note, leading, name
 from ablate.results.figures.place import Box, place
 from ablate.results.objectives import values
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
-    from ablate.results.results import Results
 
 APART, REACH = 13, 160  # pixels between candidates of one cost, and over how many they may spread
 NAMED = 12  # beyond so many candidates the points carry numbers, and the names stand beside
 GAP = 13  # pixels between a point and its name
 
 
-def draw(results: Results) -> Figure | None:
-    """The study's quality against its cost (Gflops, unless it names another); None without a metric.
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the study's quality against its cost (Gflops, unless it names another); None without a metric.
 
     Candidates without a value stand as crosses on the edge where the worst would be. Of many the leading ones have
     a colour and a name.
@@ -48,38 +48,38 @@ def draw(results: Results) -> Figure | None:
     _scale(axes, table, seeds, quality, cost)
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
     priced = table[np.isfinite(table[cost.column].astype(float))]  # of the others nothing is known yet
-    shown = [c for c in leading(results) if c.config_hash in priced.index]
-    held = {str(config_hash): row for config_hash, row in priced.iterrows()}
-    rows = {c.config_hash: held[c.config_hash] for c in shown}
+    coloured = [c for c in leading(results) if c.config_hash in priced.index]
+    row_of = {str(config_hash): row for config_hash, row in priced.iterrows()}
+    rows = {c.config_hash: row_of[c.config_hash] for c in coloured}
     others = priced[~priced.index.isin(list(rows))]
     axes.scatter(others[cost.column], others[quality.column].astype(float), s=12, color=GREY, linewidth=0, zorder=1.8)
     seeds = seeds[seeds["config_hash"].isin(list(rows))]
     lanes = _lanes(axes, rows, seeds, quality, cost)
-    marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in shown]
+    marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in coloured]
     axes.set_xlabel(style.axis_label(cost))
     axes.set_ylabel(style.axis_label(quality))
     n = int(table["n"].max())
-    told = ["no seed has a value" if n == 0 else "one seed: no spread is known"]
+    notes = ["no seed has a value" if n == 0 else "one seed: no spread is known"]
     if n > 1:
-        told = [f"mean of {n} seeds (points)", "bar: ± 1 standard deviation"]
+        notes = [f"mean of {n} seeds (points)", "bar: ± 1 standard deviation"]
     if n:
-        told.append("line: the front")
+        notes.append("line: the front")
     if any(x != float(rows[h][cost.column]) for h, x in lanes.items()):
-        told.append("equal costs side by side")
+        notes.append("equal costs side by side")
     if n and (table["n"] == 0).any():
-        told.append("cross: no seed has a value")
-    below = "\n".join(line for line in ("; ".join(told), said(results)) if line)
-    style.title(axes, results.study.get("question") or results.name, below)
+        notes.append("cross: no seed has a value")
+    subtitle = "\n".join(line for line in ("; ".join(notes), colour_note(results)) if line)
+    style.title(axes, results.study.get("question") or results.name, subtitle)
     style.finish(axes)
     if seeds.empty:
         axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
         axes.set_yticks([])
-    _labels(figure, axes, shown, rows, marks, stairs)
+    _labels(figure, axes, coloured, rows, marks, stairs)
     return figure
 
 
 def _scale(axes: Axes, table: pd.DataFrame, seeds: pd.DataFrame, quality: Objective, cost: Objective) -> None:
-    """Limits that leave room for labels; a logarithmic cost where it spans more than a factor of ten."""
+    """Set limits that leave room for labels; a logarithmic cost where it spans more than a factor of ten."""
     x = table[cost.column].dropna().to_numpy(dtype=float)
     low, high = (float(x.min()), float(x.max())) if len(x) else (0.0, 1.0)
     if low > 0 and high / low > 10:
@@ -101,7 +101,7 @@ def _scale(axes: Axes, table: pd.DataFrame, seeds: pd.DataFrame, quality: Object
 
 
 def _staircase(axes: Axes, front: pd.DataFrame, quality: Objective, cost: Objective) -> list[list[tuple[float, float]]]:
-    """Draw the boundary of what is dominated, right of and behind some point of the front; its segments."""
+    """Draw the boundary of the dominated region, and shade the region; return the boundary's segments."""
     if front.empty:
         return []
     front = front.sort_values([cost.column, quality.column], ascending=[True, not quality.larger_is_better])
@@ -120,31 +120,31 @@ def _staircase(axes: Axes, front: pd.DataFrame, quality: Objective, cost: Object
 def _lanes(
     axes: Axes, rows: Mapping[str, pd.Series[Any]], seeds: pd.DataFrame, quality: Objective, cost: Objective
 ) -> dict[str, float]:
-    """Where each candidate is drawn: at its cost, or a few pixels beside it where it would cover another.
+    """Return {config_hash: x} where each candidate is drawn: at its cost, or pixels beside it to cover no other.
 
     Candidates that differ in the training alone all cost the same; side by side their seeds can be told apart.
     """
     to_pixels, places = axes.transData, {}
     columns: list[tuple[float, list[list[list[float]]]]] = []
-    at = {h: float(row[cost.column]) for h, row in rows.items()}
+    cost_of = {h: float(row[cost.column]) for h, row in rows.items()}
     worst = axes.get_ylim()[0 if quality.larger_is_better else 1]
-    for hash_ in sorted(at, key=lambda h: (at[h], not rows[h]["on_front"])):  # the front stays on its line
+    for hash_ in sorted(cost_of, key=lambda h: (cost_of[h], not rows[h]["on_front"])):  # the front stays on its line
         values = seeds.loc[seeds["config_hash"] == hash_, quality.column].to_numpy(dtype=float)
         spread = float(np.nan_to_num(rows[hash_][f"{quality.column}.sd"]))
-        reach = [*values, values.mean() - spread, values.mean() + spread] if len(values) else [worst]
-        x = float(to_pixels.transform((at[hash_], worst))[0])
-        ys = [float(to_pixels.transform((at[hash_], v))[1]) for v in reach]
+        extent = [*values, values.mean() - spread, values.mean() + spread] if len(values) else [worst]
+        x = float(to_pixels.transform((cost_of[hash_], worst))[0])
+        ys = [float(to_pixels.transform((cost_of[hash_], v))[1]) for v in extent]
         if not columns or x - columns[-1][0] > 0.5:
             columns.append((x, []))
         lanes = columns[-1][1]
-        lane = next((k for k, held in enumerate(lanes) if all(_clear(ys, other) for other in held)), len(lanes))
+        lane = next((k for k, drawn in enumerate(lanes) if all(_clear(ys, other) for other in drawn)), len(lanes))
         lanes += [[]] if lane == len(lanes) else []
         lanes[lane].append(ys)
         places[hash_] = (x, lane, lanes)
     shifted = {}
     for hash_, (x, lane, lanes) in places.items():
         shift = (lane + 1) // 2 * (1 if lane % 2 else -1) * min(APART, REACH / len(lanes))  # 0, right, left, right …
-        shifted[hash_] = float(to_pixels.inverted().transform((x + shift, 0))[0]) if shift else at[hash_]
+        shifted[hash_] = float(to_pixels.inverted().transform((x + shift, 0))[0]) if shift else cost_of[hash_]
     return shifted
 
 
@@ -155,7 +155,7 @@ def _clear(ys: Sequence[float], others: Sequence[float]) -> bool:
 def _point(
     axes: Axes, candidate: CandidateRow, row: pd.Series[Any], seeds: pd.DataFrame, quality: Objective, x: float
 ) -> tuple[float, float, list[tuple[float, float]]]:
-    """Draw one candidate; where it is, and what its label must not hide, in data coordinates."""
+    """Draw one candidate; return its point, and the points that labels must not hide, in data coordinates."""
     look = style.look(candidate)
     y, spread = float(row[quality.column]), float(row[f"{quality.column}.sd"])
     if not np.isfinite(y):
@@ -163,15 +163,17 @@ def _point(
         y = low + 0.03 * (high - low) if quality.larger_is_better else high - 0.03 * (high - low)
         axes.plot(x, y, "x", color=look.colour, markersize=8, markeredgewidth=2, zorder=4)
         return x, y, []
-    own = seeds[seeds["config_hash"] == candidate.config_hash]
+    own_seeds = seeds[seeds["config_hash"] == candidate.config_hash]
     if np.isfinite(spread) and spread > 0:
         ends = [y - spread, y + spread]
         axes.plot([x, x], ends, color=look.colour, alpha=0.3, linewidth=6, solid_capstyle="butt", zorder=2)
-    if len(own) > 1:
-        axes.scatter([x] * len(own), own[quality.column], s=11, color=look.colour, alpha=0.9, linewidth=0, zorder=3)
+    if len(own_seeds) > 1:
+        axes.scatter(
+            [x] * len(own_seeds), own_seeds[quality.column], s=11, color=look.colour, alpha=0.9, linewidth=0, zorder=3
+        )
     axes.scatter(x, y, s=64, marker=look.mark, color=look.colour, edgecolor="white", linewidth=1, zorder=4)
     reach = [y - spread, y + spread] if np.isfinite(spread) else []
-    return x, y, [(x, v) for v in (*reach, *own[quality.column])]
+    return x, y, [(x, v) for v in (*reach, *own_seeds[quality.column])]
 
 
 def _labels(
@@ -203,14 +205,14 @@ def _labels(
     ]
     sizes = [(e.width, e.height) for e in (a.get_window_extent(renderer) for a in artists)]
     points = axes.transData.transform([(x, y) for x, y, _ in marks])
-    bars = [axes.transData.transform(of) for of in (*(of for _, _, of in marks if of), *lines)]
+    bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *lines)]
     obstacles = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
     frame = axes.get_window_extent()
     boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), obstacles, GAP)
     for artist, box, point in zip(artists, boxes, points, strict=True):
-        left = box.x1 <= point[0]  # its end is what must not touch the point, at whatever resolution
-        artist.set_position(tuple(axes.transData.inverted().transform((box.x1 if left else box.x0, box.y0))))
-        artist.set_horizontalalignment("right" if left else "left")
+        at_left = box.x1 <= point[0]  # its end is what must not touch the point, at whatever resolution
+        artist.set_position(tuple(axes.transData.inverted().transform((box.x1 if at_left else box.x0, box.y0))))
+        artist.set_horizontalalignment("right" if at_left else "left")
         artist.set_verticalalignment("bottom")
         end = box.nearest(*point)
         if np.hypot(*np.subtract(end, point)) > 15:
@@ -221,14 +223,14 @@ def _labels(
 
 
 def _name(candidate: CandidateRow, row: pd.Series[Any]) -> str:
-    own = name(candidate.label)
-    own = f"{own} (baseline)" if candidate.baseline and candidate.label != "baseline" else own
-    lost = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
-    return f"{own}, {', '.join(lost)}" if lost else own
+    text = name(candidate.label)
+    text = f"{text} (baseline)" if candidate.baseline and candidate.label != "baseline" else text
+    missing = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+    return f"{text}, {', '.join(missing)}" if missing else text
 
 
 def _key(axes: Axes, lines: Sequence[str], candidates: Sequence[CandidateRow]) -> None:
-    """The names that the numbers stand for, right of the axes."""
+    """Write right of the axes the names that the numbers stand for."""
     for i, (line, candidate) in enumerate(zip(lines, candidates, strict=True)):
         axes.annotate(
             line,

@@ -1,4 +1,4 @@
-"""Which candidates a figure names and draws in colour: of many the baseline, the front, and the best after them."""
+"""Choose the candidates that a figure names and colours: of many the baseline, the front, and the next best."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import TYPE_CHECKING
 from ablate.errors import InputError
 
 if TYPE_CHECKING:
+    from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
-    from ablate.results.results import Results
 
 MOST = 24  # candidates that are named; the others are grey, or left out
 NAME = 56  # signs of a name in a figure at the most
 GREY = "#bdbdbd"
 
 
-def leading(results: Results, most: int = MOST) -> list[CandidateRow]:
-    """At most `most` candidates, in the study's order.
+def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
+    """Return at most `most` candidates, in the study's order.
 
     All where there are no more; else the baseline, those on the front of the study's objectives, then the best in
     its quality.
     """
-    found = list(results.candidates)
-    if len(found) <= most:
-        return found
+    candidates = list(results.candidates)
+    if len(candidates) <= most:
+        return candidates
     ranks = _ranks(results)
-    first = sorted(found, key=lambda c: (not c.baseline, *ranks.get(c.config_hash, (True, math.inf)), c.index))[:most]
-    return sorted(first, key=lambda c: c.index)
+    candidates.sort(key=lambda c: (not c.baseline, *ranks.get(c.config_hash, (True, math.inf)), c.index))
+    return sorted(candidates[:most], key=lambda c: c.index)
 
 
-def said(results: Results, most: int = MOST) -> str:
-    """What a caption has to say of it; nothing where all are named."""
+def colour_note(results: StudyAnalysis, most: int = MOST) -> str:
+    """Return a subtitle that explains colour and grey; '' where all candidates have a colour."""
     more = len(results.candidates) - most
     return "" if more <= 0 else f"in colour the baseline, the front and the best, {most} in all; grey: {more} more"
 
 
 def name(label: str) -> str:
-    """A candidate's name in a figure."""
+    """Shorten a candidate's name for a figure."""
     from ablate.io.text import shortened
 
     return shortened(label, NAME)
 
 
-def _ranks(results: Results) -> dict[str, tuple[bool, float]]:
-    """{candidate: (not on the front, quality that is smaller where it is better)} of those with a value."""
+def _ranks(results: StudyAnalysis) -> dict[str, tuple[bool, float]]:
+    """Return {config_hash: (not on the front, quality, smaller where better)} of candidates with a value."""
     quality = results.quality
     ranks: dict[str, tuple[bool, float]] = {}
     try:

@@ -1,4 +1,4 @@
-"""Places labels beside their points: no two overlap, none hides a point, each is near its own.
+"""Place labels beside their points: no two overlap, none hides a point, each is near its own.
 
 Everything is in pixels of the axes, so the same code serves linear and logarithmic scales.
 """
@@ -26,13 +26,13 @@ class Box(NamedTuple):
     y1: float
 
     def overlap(self, other: Box) -> float:
-        """The area that both cover."""
+        """Return the area that both cover."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(width, 0.0) * max(height, 0.0)
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
-        """The point of the rectangle that is nearest to (x, y)."""
+        """Return the point of the rectangle that is nearest to (x, y)."""
         return min(max(x, self.x0), self.x1), min(max(y, self.y0), self.y1)
 
 
@@ -44,7 +44,7 @@ def place(
     gap: float = 10,
     pad: float = 2,
 ) -> list[Box]:
-    """A rectangle of each (width, height) for each of (N, 2) points, within `area`.
+    """Choose a rectangle of each (width, height) for each of (N, 2) points, within `area`.
 
     Greedy, the most crowded points first, then some rounds in which each label looks for a better
     place among the others. Where `area` has no free place left, the labels run on to the right of
@@ -65,19 +65,19 @@ def place(
     return _apart([placed[i] for i in range(len(points))], area, pad)
 
 
-def spread(wanted: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
-    """Centres near `wanted`, in its order, so that intervals of these heights do not overlap.
+def spread(targets: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Return centres near `targets`, in their order, so that intervals of these heights do not overlap.
 
     They stay within low … high where they fit; otherwise they start at `low` and run beyond `high`.
     """
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    order = sorted(range(len(targets)), key=lambda i: (targets[i], i))
     groups: list[list[int]] = []
 
     def span(group: list[int]) -> tuple[float, float]:
         total = sum(heights[i] for i in group)
         offset, starts = 0.0, []
         for i in group:
-            starts.append(wanted[i] - heights[i] / 2 - offset)
+            starts.append(targets[i] - heights[i] / 2 - offset)
             offset += heights[i]
         start = max(min(sum(starts) / len(starts), high - total), low)
         return start, start + total
@@ -86,12 +86,12 @@ def spread(wanted: Sequence[float], heights: Sequence[float], low: float, high: 
         groups.append([i])
         while len(groups) > 1 and span(groups[-2])[1] > span(groups[-1])[0] + 1e-9:
             groups[-2:] = [groups[-2] + groups[-1]]
-    centres = [0.0] * len(wanted)
+    centres = [0.0] * len(targets)
     for group in groups:
-        at = span(group)[0]
+        bottom = span(group)[0]
         for i in group:
-            centres[i] = at + heights[i] / 2
-            at += heights[i]
+            centres[i] = bottom + heights[i] / 2
+            bottom += heights[i]
     return centres
 
 
@@ -109,15 +109,15 @@ def _best(
     boxes, radii, order = _around(x, y, size, gap)
     wide = boxes + np.array([-pad, -pad, pad, pad])
     inside = _overlaps(boxes, [area])[:, 0] / max(size[0] * size[1], 1e-9)
-    onto = _overlaps(wide, obstacles)
+    on_obstacles = _overlaps(wide, obstacles)
     px, py = points[:, 0], points[:, 1]
     near = (wide[:, [0]] - 5 < px) & (px < wide[:, [2]] + 5) & (wide[:, [1]] - 5 < py) & (py < wide[:, [3]] + 5)
     cost = 1.2 * radii + 0.8 * order
     cost += 1e5 * (inside < 1 - 1e-6) * (2 - inside)
     cost += 1e4 * (_overlaps(wide, others) > 0).sum(axis=1)
-    cost += ((onto > 0) * 25 + np.minimum(onto, 400) / 8).sum(axis=1)
+    cost += ((on_obstacles > 0) * 25 + np.minimum(on_obstacles, 400) / 8).sum(axis=1)
     cost += 900 * near.sum(axis=1)
-    held, rest = np.array(others).reshape(-1, 4), np.delete(points, i, axis=0)
+    boxes_placed, other_points = np.array(others).reshape(-1, 4), np.delete(points, i, axis=0)
     best, least = 0, math.inf
     for k in np.argsort(cost, kind="stable"):
         if cost[k] >= least:
@@ -125,7 +125,7 @@ def _best(
         total = float(cost[k])
         if radii[k] > 6:  # a leader line will be drawn: it should not cross anything
             end = Box(*boxes[k]).nearest(x, y)
-            total += 250 * _crossed((x, y), end, held) + 40 * _touched((x, y), end, rest)
+            total += 250 * _crossed((x, y), end, boxes_placed) + 40 * _touched((x, y), end, other_points)
         if total < least:
             best, least = int(k), total
     return Box(*(float(v) for v in boxes[best]))
@@ -134,7 +134,7 @@ def _best(
 def _around(
     x: float, y: float, size: tuple[float, float], gap: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Rectangles (K, 4) in every direction and distance, their distance (K,) and rank of direction (K,)."""
+    """Return rectangles (K, 4) in every direction and distance, their distance (K,) and rank of direction (K,)."""
     angles, radii = np.meshgrid(np.radians(ANGLES), np.array(RADII, dtype=float), indexing="ij")
     order = np.broadcast_to(np.arange(len(ANGLES), dtype=float)[:, None], angles.shape)
     half = np.array(size) / 2
@@ -145,23 +145,23 @@ def _around(
 
 
 def _overlaps(boxes: NDArray[np.float64], others: Sequence[Box]) -> NDArray[np.float64]:
-    """(K, M): the area that each of (K, 4) rectangles shares with each other one."""
+    """Return (K, M) the area that each of (K, 4) rectangles shares with each of M others."""
     if not others:
         return np.zeros((len(boxes), 0))
-    held = np.array(others)
-    width = np.minimum(boxes[:, [2]], held[:, 2]) - np.maximum(boxes[:, [0]], held[:, 0])
-    height = np.minimum(boxes[:, [3]], held[:, 3]) - np.maximum(boxes[:, [1]], held[:, 1])
+    corners = np.array(others)
+    width = np.minimum(boxes[:, [2]], corners[:, 2]) - np.maximum(boxes[:, [0]], corners[:, 0])
+    height = np.minimum(boxes[:, [3]], corners[:, 3]) - np.maximum(boxes[:, [1]], corners[:, 1])
     return np.asarray(np.clip(width, 0, None) * np.clip(height, 0, None))
 
 
 def _crossed(a: tuple[float, float], b: tuple[float, float], boxes: NDArray[np.float64]) -> int:
-    """How many of (M, 4) rectangles the line from a to b runs through."""
+    """Count how many of (M, 4) rectangles the line from a to b runs through."""
     x, y = (np.linspace(a[k], b[k], 12)[:, None] for k in (0, 1))
     return int(((x > boxes[:, 0]) & (x < boxes[:, 2]) & (y > boxes[:, 1]) & (y < boxes[:, 3])).any(axis=0).sum())
 
 
 def _touched(a: tuple[float, float], b: tuple[float, float], points: NDArray[np.float64]) -> int:
-    """How many of (N, 2) points are within five pixels of the line from a to b."""
+    """Count how many of (N, 2) points are within five pixels of the line from a to b."""
     line = np.subtract(b, a)
     length = float(line @ line)
     along = np.clip((points - a) @ line / length, 0, 1) if length else np.zeros(len(points))
@@ -170,15 +170,15 @@ def _touched(a: tuple[float, float], b: tuple[float, float], points: NDArray[np.
 
 def _apart(boxes: list[Box], area: Box, pad: float) -> list[Box]:
     """Move what still overlaps into columns right of everything."""
-    kept: list[Box] = []
+    placed: list[Box] = []
     x, y, column = max(area.x1, *(b.x1 for b in boxes)) + 12, area.y1, 0.0
     for box in boxes:
-        if any(box.overlap(other) > 0 for other in kept):
+        if any(box.overlap(other) > 0 for other in placed):
             width, height = box.x1 - box.x0, box.y1 - box.y0
             if y - height < area.y0:
                 x, y, column = x + column + 12, area.y1, 0.0
-            kept.append(Box(x, y - height, x + width, y))
+            placed.append(Box(x, y - height, x + width, y))
             y, column = y - height - pad, max(column, width)
         else:
-            kept.append(box)
-    return kept
+            placed.append(box)
+    return placed

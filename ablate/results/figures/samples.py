@@ -1,4 +1,4 @@
-"""A grid of samples: a row a candidate, a column a latent."""
+"""Figure: a grid of samples, a row a candidate, a column a latent."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from ablate.worker import records
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
-    from ablate.results.results import Results
 
 COLUMNS = 12
 ROWS = 24
 SIDE = 0.72  # inches of an image
 
 
-def draw(results: Results) -> Figure | None:
-    """The first samples of every candidate, all of one seed where possible; None without samples.
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the first samples of every candidate, all of one seed where possible; None without samples.
 
     Paired seeds share their latents, so a column shows what each candidate makes of the same noise.
     Of more than 24 candidates the best are shown.
     """
     from matplotlib.figure import Figure
 
-    shown, scores = _shown(results)
-    held = {c: _stored(results, c) for c in shown}
-    seeds = Counter(seed for of in held.values() for seed in of)
+    candidates, scores = _selection(results)
+    samples = {c: _stored(results, c) for c in candidates}
+    seeds = Counter(seed for by_seed in samples.values() for seed in by_seed)
     if not seeds:
         return None
     shared = max(sorted(seeds), key=lambda seed: seeds[seed])  # of equally common seeds the lowest
-    grids = {c: of.get(shared, next(iter(of.values()), None)) for c, of in held.items()}
+    grids = {c: by_seed.get(shared, next(iter(by_seed.values()), None)) for c, by_seed in samples.items()}
     columns = min(COLUMNS, max(len(g) for g in grids.values() if g is not None))
-    names = {c: _name(c, scores, bool(held[c]), shared in held[c], held[c]) for c in shown}
+    names = {c: _name(c, scores, samples[c], shared) for c in candidates}
     longest = max(len(line) for text in names.values() for line in text.split("\n"))
-    left = 0.25 + 0.076 * longest
-    figure = Figure(figsize=(left + columns * SIDE, 0.75 + len(shown) * SIDE))
-    for row, candidate in enumerate(shown):
-        axes = figure.add_axes(_cell(figure.get_size_inches(), left, row, columns))
+    margin = 0.25 + 0.076 * longest
+    figure = Figure(figsize=(margin + columns * SIDE, 0.75 + len(candidates) * SIDE))
+    for row, candidate in enumerate(candidates):
+        axes = figure.add_axes(_cell(figure.get_size_inches(), margin, row, columns))
         axes.set_axis_off()
         text: dict[str, Any] = {"ha": "right", "va": "center", "transform": axes.transAxes}
         colour = style.look(candidate).colour
@@ -61,19 +61,19 @@ def draw(results: Results) -> Figure | None:
             continue
         strip = _strip(grid, columns)
         axes.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
-    omitted = len(results.candidates) - len(shown)
-    said = f"seed {shared}; each column starts from the same noise"
+    omitted = len(results.candidates) - len(candidates)
+    note = f"seed {shared}; each column starts from the same noise"
     if scores and results.quality:
-        said += f"; below the name: {results.quality.column}"
+        note += f"; below the name: {results.quality.column}"
     if omitted:
-        said += f"; the best {len(shown)}, {omitted} more are not shown"
+        note += f"; the best {len(candidates)}, {omitted} more are not shown"
     figure.text(0.01, 1 - 0.12 / figure.get_figheight(), "Samples", fontsize=13, fontweight="bold", va="top")
-    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), said, fontsize=9, color=style.MUTED, va="top")
+    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), note, fontsize=9, color=style.MUTED, va="top")
     return figure
 
 
-def _shown(results: Results) -> tuple[list[CandidateRow], dict[str, str]]:
-    """The candidates to show, the baseline first, and each one's quality as text."""
+def _selection(results: StudyAnalysis) -> tuple[list[CandidateRow], dict[str, str]]:
+    """Return the candidates to show, the baseline first, and {config_hash: quality as text}."""
     candidates, quality = list(results.candidates), results.quality
     if quality is None:
         return candidates[:ROWS], {}
@@ -90,53 +90,54 @@ def _shown(results: Results) -> tuple[list[CandidateRow], dict[str, str]]:
     return candidates, texts
 
 
-def _name(candidate: CandidateRow, scores: dict[str, str], any_: bool, shared: bool, held: Mapping[int, object]) -> str:
+def _name(candidate: CandidateRow, scores: dict[str, str], samples: Mapping[int, object], shared: int) -> str:
+    """Return the text beside a row: the candidate, and below it its quality, and its seed if that is not the shared."""
     lines = [scores[candidate.config_hash]] if candidate.config_hash in scores else []
-    if any_ and not shared:
-        lines.append(f"(seed {next(iter(held))})")
+    if samples and shared not in samples:
+        lines.append(f"(seed {next(iter(samples))})")
     return "\n".join([candidate.label, " ".join(lines)] if lines else [candidate.label])
 
 
-def _stored(results: Results, candidate: CandidateRow) -> dict[int, NDArray[np.uint8]]:
-    """{seed: uint8 (N, C, H, W)} of the candidate's trials that left readable samples, by seed."""
-    of = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
-    found = {}
-    for trial, seed in zip(of["trial"], of["seed"], strict=True):
+def _stored(results: StudyAnalysis, candidate: CandidateRow) -> dict[int, NDArray[np.uint8]]:
+    """Read {seed: samples, uint8 (N, C, H, W)} of the candidate's trials that have readable ones."""
+    trials = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
+    samples = {}
+    for trial, seed in zip(trials["trial"], trials["seed"], strict=True):
         images = _load(results.path / "trials" / str(trial))
         if images is not None:
-            found[int(seed)] = images
-    return found
+            samples[int(seed)] = images
+    return samples
 
 
 def _load(trial: Path) -> NDArray[np.uint8] | None:
-    """The samples that a trial left; None where they are gone, cut short, or not those that it recorded."""
+    """Read a trial's samples; None where they are gone, cut short, or not those that it recorded."""
     path = trial / "samples.npy"
     try:
         record = records.whole(trial)
-        known = {} if record is None else record.get("files") or {}
-        if known.get(path.name, found := file_hash(path)) != found:
+        hashes = {} if record is None else record.get("files") or {}
+        if hashes.get(path.name, own_hash := file_hash(path)) != own_hash:
             return None
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # not there, or cut short
         return None
-    sound = images.ndim == 4 and len(images) and images.shape[1] >= 1 and images.dtype == np.uint8
-    return images if sound else None
+    valid = images.ndim == 4 and len(images) and images.shape[1] >= 1 and images.dtype == np.uint8
+    return images if valid else None
 
 
 def _strip(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """The first images side by side on white: (H, W) grey or (H, W, 3), one pixel apart."""
+    """Join the first images side by side on white: (H, W) grey or (H, W, 3), one pixel apart."""
     images = images[:columns]
     n, channels, height, width = images.shape
     colours = images[:, :3] if channels >= 3 else images[:, :1]
     gap = max(round(height / 20), 1)
     strip = np.full((colours.shape[1], height + 2 * gap, columns * (width + 2 * gap)), 255, dtype=np.uint8)
     for i in range(n):
-        at = i * (width + 2 * gap) + gap
-        strip[:, gap : gap + height, at : at + width] = colours[i]
+        x = i * (width + 2 * gap) + gap
+        strip[:, gap : gap + height, x : x + width] = colours[i]
     return strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0)
 
 
-def _cell(size: NDArray[np.float64], left: float, row: int, columns: int) -> tuple[float, float, float, float]:
+def _cell(size: NDArray[np.float64], margin: float, row: int, columns: int) -> tuple[float, float, float, float]:
     width, height = (float(v) for v in size)
     bottom = height - 0.75 - (row + 1) * SIDE
-    return left / width, bottom / height, columns * SIDE / width, SIDE / height
+    return margin / width, bottom / height, columns * SIDE / width, SIDE / height

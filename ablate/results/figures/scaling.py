@@ -1,4 +1,4 @@
-"""Quality against the network's cost over sizes, beside the literature's points."""
+"""Figure: the scaling law, quality against Gflops over sizes, beside the published sizes of DiT."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ablate.results.results import Results
+    from ablate.results.analysis import StudyAnalysis
 
 
-def draw(results: Results) -> Figure | None:
-    """The study's candidates with their fit, and DiT's published sizes; None where the costs do not differ enough."""
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the study's candidates with their fit, and DiT's published sizes; None where no law can be fitted."""
     from matplotlib.figure import Figure
 
     goal = results.quality
     if goal is None or goal.is_recorded:
         return None
     try:
-        own = results.scaling(goal.column)
+        fit = results.scaling(goal.column)
     except InputError:
         return None
     figure = Figure(figsize=(11.0, 4.8))
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.08, right=0.97, bottom=0.13, top=0.8, wspace=0.24)
-    named = leading(results)
-    colours = {c.label: style.look(c).colour for c in named}
-    _panel(left, own, colours, {c.label for c in named})
+    coloured = leading(results)
+    colours = {c.label: style.look(c).colour for c in coloured}
+    _panel(left, fit, colours, {c.label for c in coloured})
     left.set_ylabel(style.axis_label(goal))
-    style.title(left, "This study", _told(own))
-    theirs = literature()
-    _panel(right, theirs, {}, set(theirs.points["label"]))
+    style.title(left, "This study", _note(fit))
+    literature_fit = literature()
+    _panel(right, literature_fit, {}, set(literature_fit.points["label"]))
     right.set_ylabel("FID-50K   (lower is better)")
-    style.title(right, "DiT on ImageNet 256 (Peebles & Xie 2023)", _told(theirs))
+    style.title(right, "DiT on ImageNet 256 (Peebles & Xie 2023)", _note(literature_fit))
     return figure
 
 
-def _panel(axes: Axes, found: Scaling, colours: dict[str, str], named: set[str]) -> None:
-    points = found.points
+def _panel(axes: Axes, fit: Scaling, colours: dict[str, str], labelled: set[str]) -> None:
+    points = fit.points
     low, high = float(points["cost"].min()), float(points["cost"].max())
     for _, point in points.iterrows():
         axes.plot(point["cost"], point["quality"], "o", color=colours.get(point["label"], style.MUTED), markersize=6)
-    if not math.isnan(found.exponent):
+    if not math.isnan(fit.exponent):
         grid = np.geomspace(low, high, 50)
-        axes.plot(grid, found.law(grid), color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        axes.plot(grid, fit.law(grid), color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
         style.logarithmic(axes, "y", float(points["quality"].min()), float(points["quality"].max()))
     axes.set_xlim(low / 1.4, high * 1.8)
     style.logarithmic(axes, "x", low, high)
     axes.set_xlabel("Gflops (forward, one image)")
     style.finish(axes)
-    _names(axes, points[points["label"].isin(named)], colours)
+    _names(axes, points[points["label"].isin(labelled)], colours)
 
 
 def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Each point's name beside it, so that none covers another."""
+    """Write each point's name beside it, so that none covers another."""
     places = axes.transData.transform(points[["cost", "quality"]].to_numpy(dtype=float))
     texts = [
         axes.text(1.0, 1.0, name(str(label)), fontsize=8, color=colours.get(str(label), style.MUTED))
@@ -79,6 +79,6 @@ def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
         text.set_verticalalignment("bottom")
 
 
-def _told(found: Scaling) -> str:
-    law = "" if math.isnan(found.exponent) else f"; dashed: Gflops to the power of {found.exponent:.2f} above a floor"
-    return f"correlation with log Gflops {found.correlation:.3f}, {found.n} sizes{law}"
+def _note(fit: Scaling) -> str:
+    law = "" if math.isnan(fit.exponent) else f"; dashed: Gflops to the power of {fit.exponent:.2f} above a floor"
+    return f"correlation with log Gflops {fit.correlation:.3f}, {fit.n} sizes{law}"

@@ -1,4 +1,4 @@
-"""One look for all figures: the theme, and each candidate's colour and mark."""
+"""The style of all figures: the theme, and each candidate's colour, mark and dash."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 
 def look(candidate: CandidateRow) -> Look:
-    """The baseline is dark, the others take colour and mark by their place in the study."""
+    """Return how a candidate is drawn: the baseline dark, the others by their place in the study."""
     if candidate.baseline:
         return Look(BASELINE, "o", "-")
     i = candidate.index
@@ -54,11 +54,11 @@ def look(candidate: CandidateRow) -> Look:
 
 @contextlib.contextmanager
 def theme() -> Iterator[None]:
-    """The theme for as long as figures are drawn; the caller's own settings are left as they are."""
+    """Set matplotlib's theme inside a `with` block; the caller's own settings come back after it."""
     import matplotlib as mpl
     import seaborn as sns
 
-    own: Any = {
+    settings: Any = {
         "figure.dpi": 100,
         "savefig.dpi": 180,
         "svg.hashsalt": "ablate",
@@ -79,20 +79,20 @@ def theme() -> Iterator[None]:
         "axes.axisbelow": True,
     }
     with mpl.rc_context(), sns.axes_style("ticks"), warnings.catch_warnings():
-        mpl.rcParams.update(own)
+        mpl.rcParams.update(settings)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box
         yield
 
 
 def axis_label(objective: Objective) -> str:
-    """The axis' name and which way is better."""
+    """Return the axis' label: the objective and which way is better."""
     if objective.is_cost:
         return UNITS.get(objective.column, objective.column)
     return f"{objective.column}   ({'higher' if objective.larger_is_better else 'lower'} is better)"
 
 
 def title(axes: Axes, text: str, sub: str = "", left: float = 0, up: float = 0) -> None:
-    """A left-aligned title above a quieter line, `left` and `up` points from the axes' corner."""
+    """Write a left-aligned title above a quieter line, `left` and `up` points from the axes' corner."""
     text = textwrap.fill(label(text, 300), 68)
     sub = "\n".join(textwrap.fill(line, 112) for line in sub.splitlines())
     above = up + 13 + 12 * len(sub.splitlines())
@@ -103,7 +103,7 @@ def title(axes: Axes, text: str, sub: str = "", left: float = 0, up: float = 0) 
 
 
 def finish(axes: Axes, grid: str = "y") -> None:
-    """Quiet spines and a light grid."""
+    """Remove the upper and right spines, and draw a light grid."""
     import seaborn as sns
 
     sns.despine(ax=axes, trim=False)
@@ -112,7 +112,7 @@ def finish(axes: Axes, grid: str = "y") -> None:
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
-    """A logarithmic axis whose ticks are plain numbers (1, 2, 5, 10 …)."""
+    """Make an axis logarithmic; its ticks are plain numbers (1, 2, 5, 10 …)."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -123,7 +123,7 @@ def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -
 
 
 def thousands(axes: Axes) -> None:
-    """A horizontal axis of counts, as 50k and 1.5M."""
+    """Format the ticks of a horizontal axis of counts as 50k and 1.5M."""
     from matplotlib.ticker import FuncFormatter
 
     def text(value: float, _: object) -> str:

@@ -1,0 +1,180 @@
+"""The analysis of a study: its objectives, Pareto front, effects against the baseline and scaling law."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.candidates.objectives import STATIC, Objective
+from ablate.errors import InputError
+from ablate.results import data_dictionary, origins
+from ablate.results.candidates import find
+from ablate.results.constraints import violations
+from ablate.results.contents import StudyContents
+from ablate.results.effects import effects
+from ablate.results.front import front
+from ablate.results.objectives import check_where, own_objectives, resolve
+from ablate.results.scaling import Scaling, not_of_size, scaling
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class StudyAnalysis(StudyContents):
+    """Compare the candidates of a study. The second of the two bases of `Results`; figures and texts use it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._computed: dict[str, pd.DataFrame] = {}  # fronts and effects, by their arguments
+
+    def objective(self, name: str) -> Objective:
+        """The objective meant by a short name, a column or a cost; InputError where there is none."""
+        objective = resolve(name, self._stored.trials, self.lock)
+        return objective if objective.is_cost else resolve(name, self._stored.trials, self._checked_lock())
+
+    def objectives(self, names: Sequence[str] | None = None) -> list[Objective]:
+        """The named objectives; the study's own by default."""
+        if isinstance(names, str):
+            names = [names]
+        if names is not None and not names:
+            raise InputError("a front needs at least one objective", "objectives")
+        if names is None:
+            return own_objectives(self._stored.trials, self._checked_lock())
+        return [self.objective(n) for n in names]
+
+    @property
+    def quality(self) -> Objective | None:
+        """The metric that the study is about: the first objective that is no cost, else the first metric."""
+        return next((o for o in [*self.objectives(), *self.measured] if not o.is_cost), None)
+
+    @property
+    def measured(self) -> list[Objective]:
+        """All metrics that have a value (the loss and probes, if they are objectives), the study's first one first."""
+        columns = [c for c in self._stored.trials.columns if c.startswith("m.")]
+        first = [o.column for o in self.objectives()]
+        others = [o.column for o in self.objectives() if o.is_recorded and not o.is_cost]  # the loss, probes
+        goals = [self.objective(c) for c in (*columns, *others)]
+        return sorted(goals, key=lambda o: first.index(o.column) if o.column in first else len(first))
+
+    def front(
+        self,
+        objectives: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        along: Sequence[str] = (),
+        reference: Mapping[str, float] | None = None,
+    ) -> pd.DataFrame:
+        """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
+
+        objectives: names such as `["kid", "gflops"]` of metrics, costs and probes; the study's own by default.
+        A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
+        in `{"samples": 2000}`, where there are several. along: fields such as `["nfe"]` or `["guidance"]`,
+        of which each value makes a point of its own; `nfe` may also be an objective, as in
+        `front(["kid", "nfe"])`. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
+        counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
+
+        Raises InputError for an unknown name, and where values of one metric differ in what decides
+        it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points, or where
+        trials were measured with different source of one component.
+        """
+        goals = self.objectives(objectives)
+        along = [along] if isinstance(along, str) else along
+        if reference is not None:  # of short names too
+            reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
+        if any(goal.column not in STATIC for goal in goals):
+            origins.check(self._stored.trials)
+        check_where(self._stored.metrics, goals, where)
+
+        def compute() -> pd.DataFrame:
+            stored, broken = self._stored, self.violations(where)
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+
+        return self._once(("front", goals, dict(where or {}), list(along), reference), compute)
+
+    def _once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
+        key = repr(question)
+        if key not in self._computed:
+            self._computed[key] = compute()
+        return self._computed[key].copy()
+
+    def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
+        """{config_hash: what it breaks} of the candidates that break a constraint; None where the study has none.
+
+        Raises InputError where values of one metric differ in what decides it.
+        """
+        return violations(self._stored.trials, self._stored.metrics, self.lock, where)
+
+    def effects(
+        self,
+        metric: str | None = None,
+        baseline: str | Mapping[str, Any] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Each candidate against the baseline, paired by seed.
+
+        baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
+        start of its hash; the study's own by default. See `ablate.results.effects.effects` for the
+        columns. Raises InputError where the metric or the baseline is not to be found.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        against = find(self.candidates, baseline) if baseline is not None else self.baseline
+        if against is None:
+            names = ", ".join(c.label for c in self.candidates) or "none yet"
+            raise InputError(f"the study's baseline has no trial; name another one of: {names}", "baseline")
+        origins.check(self._stored.trials)
+        check_where(self._stored.metrics, [objective], where)
+
+        def compute() -> pd.DataFrame:
+            return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
+
+        return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
+
+    def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
+        """How a metric follows Gflops over sizes of one network: correlation and power law, over their means.
+
+        metric: the study's own first one by default. Candidates of which a seed diverged are left out. See
+        `ablate.results.scaling.Scaling`. Raises InputError where candidates differ in more than their size,
+        or cost too much the same, and where the metric is not to be found.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured", "metric")
+        table = self.front([objective.column, "gflops", "params"], where)
+        costs = table.set_index("config_hash")[["gflops", "params"]]
+        sizes = {str(name): (float(row["gflops"]), float(row["params"])) for name, row in costs.iterrows()}
+        if why := not_of_size(self.candidates, sizes):
+            raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
+        table = table[table["diverged"] == 0]  # what the other seeds gave is too good
+        return scaling(table["candidate"], table["gflops"], table[objective.column])
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """What the columns of this study's tables mean: a row a column with table, column, meaning, unit, better.
+
+        Of trials, metrics, curves, probes, and of the front and the effects where they can be computed. better:
+        "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
+        """
+        tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
+        for name, compute in (("front", self.front), ("effects", self.effects)):
+            with contextlib.suppress(InputError):  # values that may not be compared, or no baseline
+                tables[name] = compute()
+        measured = [c for c in self._stored.trials.columns if c[:2] in ("m.", "p.")]
+        goals = [self.objective(c) for c in measured]
+        return data_dictionary.describe(tables, {goal.column: goal.larger_is_better for goal in goals})
+
+    def _checked_lock(self) -> dict[str, Any]:
+        """Return the lock, which says which way metrics are better; InputError where it is there and cannot be read.
+
+        Without it the study's objectives, and which way is better, would be guessed.
+        """
+        if not self.lock and (self.path / "lock.json").exists():
+            why = next((line for line in self._warnings if "lock.json" in line), "says nothing")
+            raise InputError(
+                f"{why}: which way the study's metrics are better is not known; restore it, or remove it to go by "
+                "guesses"
+            )
+        return self.lock

@@ -1,0 +1,137 @@
+"""The contents of a study's folder: its lock file, its study file and its tables, each read on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ablate.candidates.names import Names
+from ablate.io import launches
+from ablate.io.sealed import unsealed
+from ablate.io.text import label
+from ablate.results import probes, store
+from ablate.results.candidates import CandidateRow, candidates
+from ablate.results.readable import read_mapping, read_yaml
+from ablate.results.unequal import noisy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class StudyContents:
+    """Read a study's folder: lock file, study file, launches and tables. The first of the two bases of `Results`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._warnings: list[str] = []
+
+    @cached_property
+    def _stored(self) -> store.Stored:
+        return store.read(self.path)
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """What the first launch froze; {} where the folder has no lock file."""
+        return unsealed(read_mapping(self.path / "lock.json", self._warnings))
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """study.yaml as plain data, with all that was said beside it; {} where the folder has none."""
+        return read_yaml(self.path / "study.yaml", self._warnings)
+
+    @cached_property
+    def launches(self) -> list[dict[str, Any]]:
+        """Each `ablate run` and `ablate evaluate` in this folder, the oldest first: command, options, date, host."""
+        return launches.read(self.path)
+
+    @property
+    def name(self) -> str:
+        """The study's name, for people: printable, and not longer than a label."""
+        return label(self.lock.get("study") or self.study.get("study") or self.path.resolve().name)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial: trial, config_hash, seed, state, costs, `c.<path>` choices, `m.<metric>` values."""
+        frame = self._stored.trials.copy()
+        labels = {c.config_hash: c.label for c in self.candidates}
+        frame["candidate"] = frame["config_hash"].map(labels)
+        return frame
+
+    def among(self, metrics: pd.DataFrame) -> Self:
+        """The same trials with these measurements alone, which are rows of `metrics`."""
+        results = type(self)(self.path)
+        results.__dict__["_stored"] = replace(self._stored, metrics=metrics)
+        return results
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Long: a row a measurement, with everything that decides its value; candidate, seed and `c.<path>` choices."""
+        return self._with_choices(self._stored.metrics)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Long: a row a logged point of training, with candidate, seed and `c.<path>` choices.
+
+        Empty where only the tables were committed.
+        """
+        return self._with_choices(self._stored.curves)
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """Long: a row an observation of a probe at one site: trial, probe, images, site, x, value.
+
+        Then candidate, seed and `c.<path>` choices. `attrs["axes"]` says by probe what x is: a depth, a log SNR.
+        """
+        return self._with_choices(probes.read(self.path, self._warnings))
+
+    def _with_choices(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add to rows of trials what each trial is: its candidate, its seed and its choices."""
+        trials = self.trials.set_index("trial")
+        columns = ["candidate", "seed", *(c for c in trials.columns if str(c).startswith("c."))]
+        beside = trials[columns].reindex(frame["trial"]).set_index(frame.index)
+        extended = frame.assign(**{str(name): beside[name] for name in columns})
+        extended.attrs = dict(frame.attrs)
+        return extended
+
+    @cached_property
+    def candidates(self) -> tuple[CandidateRow, ...]:
+        """Every configuration, the baseline first, then in the study's order."""
+        order = self.lock.get("choices") or self.study.get("vary")
+        listed = order if isinstance(order, Mapping) else None
+        return candidates(self._stored.trials, self._baseline_labels, listed, Names.read(self.lock))
+
+    @property
+    def names(self) -> Names:
+        """What candidates are called, by their choices."""
+        return Names.read(self.lock) or Names.among([c.choices for c in self.candidates], self._baseline_labels)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Files that could not be read, each with the reason; candidates whose samples are still noise."""
+        _ = self.lock, self.study
+        return [*self._warnings, *self._stored.warnings, *self._noisy()]
+
+    def _noisy(self) -> list[str]:
+        return [
+            f"samples of {name} are hardly better than noise ({share:.2f}; 0: as smooth as the data, 1: noise): "
+            "train longer, or raise the learning rate"
+            for name, share in noisy(self).items()
+        ]
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many trials are complete, diverged, failed, running."""
+        return {str(k): int(v) for k, v in self._stored.trials["state"].value_counts().items()}
+
+    @property
+    def _baseline_labels(self) -> dict[str, Any] | None:
+        labels = self.lock.get("baseline")
+        return dict(labels) if isinstance(labels, Mapping) and labels else None
+
+    @property
+    def baseline(self) -> CandidateRow | None:
+        """The candidate that the lock names as the baseline, if it has a trial."""
+        return next((c for c in self.candidates if c.baseline), None)
