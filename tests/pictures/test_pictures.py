@@ -41,10 +41,10 @@ def test_every_form_gives_the_same_pixels_and_labels(tmp_path, form, channels):
         file, labels = tmp_path / "set.npy", None
         np.save(file, images)
     pictures = open_pictures(file)
-    found, told = whole(pictures)
+    pixels, classes = whole(pictures)
     assert len(pictures) == 12 and pictures.shape() == images.shape[1:]
-    assert np.array_equal(found, images)
-    assert told is None if labels is None else np.array_equal(told, labels) and told.dtype == np.int64
+    assert np.array_equal(pixels, images)
+    assert classes is None if labels is None else np.array_equal(classes, labels) and classes.dtype == np.int64
     assert pictures.classes == (None if labels is None else 3)
 
 
@@ -74,9 +74,9 @@ def test_colour_and_depth(tmp_path):
     assert np.abs(recolour(rgb, "grey")[0].astype(int) - grey).max() <= 1  # Pillow's luma is in integers
     assert np.array_equal(recolour(grey[None], "rgb"), np.stack([grey] * 3))
     for mode in ("RGBA", "P", "LA", "1"):
-        made = image.convert(mode)
-        image_again = decode(_saved(made))
-        assert np.array_equal(image_again[0], np.asarray(made.convert("RGB"))[..., 0]), mode
+        converted = image.convert(mode)
+        image_again = decode(_saved(converted))
+        assert np.array_equal(image_again[0], np.asarray(converted.convert("RGB"))[..., 0]), mode
         assert len(image_again) == (1 if mode in ("LA", "1") else 3)
     clear = image.convert("RGBA")
     clear.putpixel((3, 3), (0, 0, 0, 254))
@@ -109,10 +109,10 @@ def test_centre_crop_cuts_the_middle_and_averages_blocks(factor):
 def test_any_picture_becomes_a_square_of_the_same_mean(height, width, size, channels):
     ramp = np.broadcast_to(np.linspace(40, 200, height).astype(np.uint8)[None, :, None], (channels, height, width))
     for rule in ("centre_crop", "stretch"):
-        made = resize(np.ascontiguousarray(ramp), size, rule)
-        assert made.shape == (channels, size, size) and made.dtype == np.uint8
-        assert abs(float(made.mean()) - float(ramp.mean())) < 12 + 160 / size  # about the middle, to half a pixel
-        assert (np.diff(made.astype(int), axis=2) == 0).all()  # what was constant along a row stays so
+        resized = resize(np.ascontiguousarray(ramp), size, rule)
+        assert resized.shape == (channels, size, size) and resized.dtype == np.uint8
+        assert abs(float(resized.mean()) - float(ramp.mean())) < 12 + 160 / size  # about the middle, to half a pixel
+        assert (np.diff(resized.astype(int), axis=2) == 0).all()  # what was constant along a row stays so
 
 
 def test_the_stamp_changes_with_files_and_options(tmp_path):

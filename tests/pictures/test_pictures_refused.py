@@ -26,8 +26,8 @@ def test_damaged_pictures_are_named_with_how_many_are_fine(tmp_path):
     with pytest.raises(InputError, match=r"2 pictures cannot be read: 00003\.png .*00007\.png .*other 10 are fine"):
         whole(open_pictures(folder))
     pictures = open_pictures(folder, skip_corrupt=True)
-    found, _ = whole(pictures)
-    assert np.array_equal(found, np.delete(noise(), [3, 7], axis=0))
+    pixels, _ = whole(pictures)
+    assert np.array_equal(pixels, np.delete(noise(), [3, 7], axis=0))
     assert sorted(pictures.skipped) == ["00003.png", "00007.png"]
     for i in range(2, 12):
         (folder / f"{i:05d}.png").write_bytes(b"")
@@ -38,7 +38,7 @@ def test_damaged_pictures_are_named_with_how_many_are_fine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "options", "told"),
+    ("other", "options", "message"),
     [
         (noise(channels=1), {}, r"b\.png is grey and a\.png is in colour; say colour"),
         (noise(size=9), {}, r"a\.png is 8×8 and b\.png is 9×9 pixels; give a size"),
@@ -47,11 +47,11 @@ def test_damaged_pictures_are_named_with_how_many_are_fine(tmp_path):
         (noise(size=9), {"size": 8}, None),
     ],
 )
-def test_mixtures_are_refused_unless_said_what_to_make_of_them(tmp_path, other, options, told):
+def test_mixtures_are_refused_unless_said_what_to_make_of_them(tmp_path, other, options, message):
     write_folder(tmp_path, [noise()[0], other[0]], ["a.png", "b.png"])
     pictures = open_pictures(tmp_path, **options)
-    if told:
-        with pytest.raises(InputError, match=told):
+    if message:
+        with pytest.raises(InputError, match=message):
             whole(pictures)
     else:
         assert whole(pictures)[0].shape[1:] == pictures.shape()
@@ -70,13 +70,13 @@ def test_empty_single_missing_and_unknown_sources(tmp_path):
     (tmp_path / "others").mkdir()
     for name in "ab":
         (tmp_path / "others" / f"{name}.txt").write_text("x")
-    for path, told in cases.values():
-        with pytest.raises(InputError, match=told):
+    for path, message in cases.values():
+        with pytest.raises(InputError, match=message):
             open_pictures(path)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"labels": [["00000/img00000000.png", 0]]}', "11 of 12 pictures have no label, such as 00000/img00000001"),
         ("more", "1 labels are of no picture, such as gone.png"),
@@ -91,7 +91,7 @@ def test_empty_single_missing_and_unknown_sources(tmp_path):
         ("large", "from 0 to 1000000000"),
     ],
 )
-def test_labels_that_do_not_match(tmp_path, text, told):
+def test_labels_that_do_not_match(tmp_path, text, message):
     table = [[f"{i // 5:05d}/img{i:08d}.png", 0] for i in range(12)]
     if text == "more":
         table.append(["gone.png", 0])
@@ -101,16 +101,16 @@ def test_labels_that_do_not_match(tmp_path, text, told):
         table[5][1] = -1 if text == "negative" else 10**9
     content = text if text[0] in "{[" else json.dumps({"labels": table})
     file = write_zip(tmp_path / "set.zip", noise(), more=[("dataset.json", content)])
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         open_pictures(file)
     assert open_pictures(file, labels="none").labels is None
 
 
 def test_zips_that_lead_out_or_unfold_without_bound_are_not_read(tmp_path):
     def zipped(name, *entries, kind=zipfile.ZIP_DEFLATED):
-        with zipfile.ZipFile(tmp_path / name, "w", kind) as held:
+        with zipfile.ZipFile(tmp_path / name, "w", kind) as archive:
             for entry in entries:
-                held.writestr(*entry)
+                archive.writestr(*entry)
         return tmp_path / name
 
     good = png(noise()[0])
@@ -128,8 +128,8 @@ def test_zips_that_lead_out_or_unfold_without_bound_are_not_read(tmp_path):
         many: "a decompression bomb: [0-9]+ bytes would unfold into 33554432",
         shared: "a decompression bomb",
     }
-    for file, told in cases.items():
-        with pytest.raises(InputError, match=told):
+    for file, message in cases.items():
+        with pytest.raises(InputError, match=message):
             open_pictures(file)
     (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(InputError, match="no zip archive"):
@@ -138,11 +138,11 @@ def test_zips_that_lead_out_or_unfold_without_bound_are_not_read(tmp_path):
 
 def _overlapping(file):
     """Both entries of the archive's directory point to the first, and claim more than the file holds."""
-    with zipfile.ZipFile(file, "a") as held:
-        for entry in held.infolist():
+    with zipfile.ZipFile(file, "a") as archive:
+        for entry in archive.infolist():
             entry.header_offset, entry.compress_size = 0, file.stat().st_size
             entry.file_size = entry.compress_size
-        held._didModify = True
+        archive._didModify = True
     return file
 
 
@@ -176,11 +176,11 @@ def test_damage_anywhere_is_a_picture_or_damaged_and_nothing_else(kind, data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of odd metadata
         try:
-            made = decode(bytes(content[: data.draw(st.integers(0, len(content)))]))
+            pixels = decode(bytes(content[: data.draw(st.integers(0, len(content)))]))
         except Damaged as reason:
             assert str(reason)
         else:
-            assert made.dtype == np.uint8 and made.ndim == 3
+            assert pixels.dtype == np.uint8 and pixels.ndim == 3
 
 
 class Trap:
@@ -220,9 +220,9 @@ def test_arrays_that_are_no_pictures_are_told(tmp_path):
         "one": ({"images": noise(1)}, "one picture alone"),
         "none": ({"images": noise(0)}, "one picture alone|no picture"),
     }
-    for name, (arrays, told) in cases.items():
+    for name, (arrays, message) in cases.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             open_pictures(tmp_path / f"{name}.npz")
     for name in ("a.npz", "a.npy"):
         (tmp_path / name).write_bytes(b"PK no numpy file")

@@ -39,11 +39,11 @@ def test_the_study_s_own_measurement_is_what_stands_in_the_table(results):
 def test_evaluations_are_an_axis(results):
     table = results.front(["kid", "nfe"], where={"guidance": "cfg(1.5)"})
     assert len(table) == 4
-    found = {(row["candidate"], int(row["nfe"])): (row[METRIC], row["on_front"]) for _, row in table.iterrows()}
-    assert found["adaln_zero", 50] == (pytest.approx(0.55), True)
-    assert found["adaln_zero", 10] == (pytest.approx(0.95), True), "worse, and cheaper to sample"
-    assert found["adaln", 50] == (pytest.approx(1.55), False)
-    assert found["adaln", 10] == (pytest.approx(1.95), False)
+    points = {(row["candidate"], int(row["nfe"])): (row[METRIC], row["on_front"]) for _, row in table.iterrows()}
+    assert points["adaln_zero", 50] == (pytest.approx(0.55), True)
+    assert points["adaln_zero", 10] == (pytest.approx(0.95), True), "worse, and cheaper to sample"
+    assert points["adaln", 50] == (pytest.approx(1.55), False)
+    assert points["adaln", 10] == (pytest.approx(1.95), False)
 
 
 def test_guidance_is_an_axis(results):
@@ -62,7 +62,7 @@ def test_what_is_not_asked_for_is_not_mixed(results):
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("arguments", "message"),
     [
         ({"along": ["nef"]}, "did you mean 'nfe'"),
         ({"along": ["value"]}, "no 'value' to go along"),
@@ -70,9 +70,9 @@ def test_what_is_not_asked_for_is_not_mixed(results):
         ({"objectives": ["nfe"]}, "needs a metric"),
     ],
 )
-def test_an_axis_that_is_none_is_refused(results, asked, told):
-    with pytest.raises(InputError, match=told):
-        results.front(**asked)
+def test_an_axis_that_is_none_is_refused(results, arguments, message):
+    with pytest.raises(InputError, match=message):
+        results.front(**arguments)
 
 
 def test_the_axes_are_drawn(results, tmp_path):
@@ -81,7 +81,7 @@ def test_the_axes_are_drawn(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "message"),
     [
         ({"nfe": 4}, "no measurement of kid_efficientnet_lite0 has nfe 4; there is 10, 50"),
         ({"nfee": 10}, "did you mean 'nfe'"),
@@ -89,15 +89,15 @@ def test_the_axes_are_drawn(results, tmp_path):
         ("nfe=10", "expected a mapping"),
     ],
 )
-def test_a_restriction_that_nothing_meets_says_what_there_is(results, where, told):
+def test_a_restriction_that_nothing_meets_says_what_there_is(results, where, message):
     for ask in (results.front, results.effects):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             ask(where=where)
 
 
 def test_what_is_computed_once_is_handed_out_anew(results):
     first = results.front()
-    kept = first.copy()
+    copy = first.copy()
     first.loc[:, METRIC] = 0.0
     first.attrs.clear()
-    assert results.front().equals(kept) and results.front().attrs == kept.attrs
+    assert results.front().equals(copy) and results.front().attrs == copy.attrs

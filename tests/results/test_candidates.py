@@ -23,32 +23,32 @@ def labels(
 
 
 def test_one_path_is_named_by_its_label(study: Study) -> None:
-    found = labels(study, [{"schedule": "cosine"}, {"schedule": "linear"}], {"schedule": "linear"})
-    assert found == ["linear", "cosine"]
+    names = labels(study, [{"schedule": "cosine"}, {"schedule": "linear"}], {"schedule": "linear"})
+    assert names == ["linear", "cosine"]
 
 
 def test_numbers_carry_their_field(study: Study) -> None:
-    found = labels(study, [{"backbone.patch": 4}, {"backbone.patch": 2}, {"backbone.patch": 16}])
-    assert found == ["patch=2", "patch=4", "patch=16"]
+    names = labels(study, [{"backbone.patch": 4}, {"backbone.patch": 2}, {"backbone.patch": 16}])
+    assert names == ["patch=2", "patch=4", "patch=16"]
 
 
 def test_one_factor_names_what_was_changed(study: Study) -> None:
     base = {"schedule": "linear", "optimizer.lr": 0.001}
-    found = labels(study, [base, {**base, "schedule": "cosine"}, {**base, "optimizer.lr": 0.003}], base)
-    assert sorted(found) == ["baseline", "lr=0.003", "schedule=cosine"]
-    assert found[0] == "baseline"
+    names = labels(study, [base, {**base, "schedule": "cosine"}, {**base, "optimizer.lr": 0.003}], base)
+    assert sorted(names) == ["baseline", "lr=0.003", "schedule=cosine"]
+    assert names[0] == "baseline"
 
 
 def test_partial_choices_stay_as_in_the_base(study: Study) -> None:
-    found = labels(study, [{}, {"schedule": "cosine"}, {"target": "v"}], {"schedule": "linear", "target": "epsilon"})
-    assert sorted(found) == ["baseline", "schedule=cosine", "target=v"]
+    names = labels(study, [{}, {"schedule": "cosine"}, {"target": "v"}], {"schedule": "linear", "target": "epsilon"})
+    assert sorted(names) == ["baseline", "schedule=cosine", "target=v"]
 
 
 def test_grids_join_and_equal_leaves_are_told_apart(study: Study) -> None:
     grid = [{"a.steps": i, "b.steps": j, "schedule": s} for i in (1, 2) for j in (1, 2) for s in ("cosine", "linear")]
-    found = labels(study, grid)
-    assert len(set(found)) == 8
-    assert "a.steps=1/b.steps=2/cosine" in found
+    names = labels(study, grid)
+    assert len(set(names)) == 8
+    assert "a.steps=1/b.steps=2/cosine" in names
 
 
 def test_order_follows_the_study(study: Study) -> None:
@@ -73,15 +73,15 @@ def test_labels_as_text(label: Any, text: str) -> None:
 
 
 def test_no_such_path_is_not_the_label_none(study: Study) -> None:
-    found = labels(study, [{"guidance": "none", "f": "a"}, {"f": "a"}], {"guidance": "none", "f": "a"})
+    names = labels(study, [{"guidance": "none", "f": "a"}, {"f": "a"}], {"guidance": "none", "f": "a"})
     (base,) = [c for c in load(study.path).candidates if c.baseline]
     assert base.choices["guidance"] == "none"
-    assert len(set(found)) == 2
+    assert len(set(names)) == 2
 
 
 def test_what_means_several_is_refused(study: Study) -> None:
     labels(study, [{"a": "x", "b": "u"}, {"a": "x", "b": "v"}])
-    found = load(study.path).candidates
-    assert find(found, {"a": "x", "b": "v"}).choices["b"] == "v"
+    candidates = load(study.path).candidates
+    assert find(candidates, {"a": "x", "b": "v"}).choices["b"] == "v"
     with pytest.raises(InputError, match="means 2 candidates"):
-        find(found, {"a": "x"})
+        find(candidates, {"a": "x"})

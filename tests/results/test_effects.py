@@ -113,10 +113,10 @@ def tables(rng: np.random.Generator, alternatives: int, seeds: int, means: Seque
             rows[-1]["choices"] = {"backbone.conditioning": label}
             measured.append({**measurement(METRIC, value, 1000), "trial": trial})
     results = Results(Path("nowhere"))
-    held = frames.metrics(measured)
-    vars(results)["_stored"] = Stored(frames.trials(rows, held), held, frames.curves([]))
-    named = {"baseline": {"backbone.conditioning": "adaln_zero"}, "metrics": {"kid": METRIC}, "objectives": ["kid"]}
-    vars(results).update(lock=named, study={})
+    metrics = frames.metrics(measured)
+    vars(results)["_stored"] = Stored(frames.trials(rows, metrics), metrics, frames.curves([]))
+    lock = {"baseline": {"backbone.conditioning": "adaln_zero"}, "metrics": {"kid": METRIC}, "objectives": ["kid"]}
+    vars(results).update(lock=lock, study={})
     return results
 
 
@@ -128,20 +128,20 @@ def test_the_verdict_names_a_difference_in_no_more_than_one_study_in_twenty_that
     alternatives: int, seeds: int, studies: int
 ) -> None:
     rng = np.random.default_rng([alternatives, seeds])
-    told, apart = 0, 0
+    claims, apart = 0, 0
     for _ in range(studies):
         results = tables(rng, alternatives, seeds)
-        told += bool(re.search(CLAIM, verdict(results)))
+        claims += bool(re.search(CLAIM, verdict(results)))
         effects = results.effects()
         apart += bool(((effects["low"] > 0) | (effects["high"] < 0)).any())
     most = stats.binom.ppf(0.999, studies, 0.05)  # so many, were it one in twenty
-    assert told <= most
+    assert claims <= most
     assert apart <= most, "the intervals are to hold for all comparisons at once"
 
 
 def test_what_differs_is_still_told() -> None:
-    said = verdict(tables(np.random.default_rng(0), 2, 9, means=[0, 8, 30]))
-    assert "other_0 and other_1 are distinguishably worse" in said
+    text = verdict(tables(np.random.default_rng(0), 2, 9, means=[0, 8, 30]))
+    assert "other_0 and other_1 are distinguishably worse" in text
 
 
 def test_of_two_collapsed_models_none_is_called_better(study: Study) -> None:

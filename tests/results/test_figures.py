@@ -40,9 +40,9 @@ def test_a_lone_label_is_right_of_its_point() -> None:
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(1, 8))
-def test_spread_keeps_order_and_distance(wanted: list[float], height: float) -> None:
-    centres = spread(wanted, [height] * len(wanted), 0, 100)
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+def test_spread_keeps_order_and_distance(targets: list[float], height: float) -> None:
+    centres = spread(targets, [height] * len(targets), 0, 100)
+    order = sorted(range(len(targets)), key=lambda i: (targets[i], i))
     steps = np.diff([centres[i] for i in order])
     assert (steps >= height - 1e-6).all()
     assert min(centres) >= height / 2 - 1e-6
@@ -172,13 +172,13 @@ def test_of_many_candidates_the_leading_ones_are_named_and_the_rest_is_grey(stud
         study.trial({"backbone.width": 64 + i}, 0, {METRIC: 0.1 + 0.01 * (i * 7 % 60)}, curve=line, gflops=1.0 + i)
     results = load(study.path)
     figure, texts = drawn(study)
-    held = {t.get_text() for t in texts}
+    labels = {t.get_text() for t in texts}
     front_ = results.front()
     best = front_.sort_values(METRIC)["config_hash"].head(5)
     on = {c.config_hash: str(c.index + 1) for c in results.candidates}
-    assert len(held) == 24 and all(text.isdigit() for text in held)
-    assert "1" in held  # the baseline
-    assert {on[h] for h in (*best, *front_.loc[front_["on_front"], "config_hash"])} <= held
+    assert len(labels) == 24 and all(text.isdigit() for text in labels)
+    assert "1" in labels  # the baseline
+    assert {on[h] for h in (*best, *front_.loc[front_["on_front"], "config_hash"])} <= labels
     assert any("36 more" in t.get_text() for t in figure.axes[0].texts)
     assert sum(len(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets()) > 1) == 36
     paths = results.figures(study.path / "f", formats=("png",), names=["front", "curves", "effects"])
@@ -206,8 +206,8 @@ def test_samples_of_one_seed_in_colour_and_damage(study: Study) -> None:
         figure = samples.draw(load(study.path))
     assert figure is not None
     assert any("seed 1" in t.get_text() for t in figure.texts)  # the one that both have
-    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    assert [np.asarray(a).ndim for a in shown] == [3, 3]
+    strips = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert [np.asarray(a).ndim for a in strips] == [3, 3]
     assert [t.get_text() for axes in figure.axes for t in axes.texts].count("no samples") == 1
-    first = [np.asarray(a)[2:34, 2:34] for a in shown]
+    first = [np.asarray(a)[2:34, 2:34] for a in strips]
     assert np.array_equal(*first)  # the same latent in the same place

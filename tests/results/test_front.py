@@ -63,9 +63,9 @@ def test_a_hypervolume_counts_up_to_the_point_that_is_given(study: Study) -> Non
     fill(study, {"in_context": [90.0]}, {"in_context": 40})
     results = load(study.path)
     assert results.front().attrs["hypervolume"] == alone.attrs["hypervolume"], "what the front beats moves it"
-    given = results.front(reference={"kid": 10, "gflops": 3}).attrs
-    assert given["reference_point"] == {METRIC: 10, "gflops": 3}
-    assert given["hypervolume"] == pytest.approx((10 - 2) * (3 - 2) + (10 - 3) * (2 - 1))
+    attrs = results.front(reference={"kid": 10, "gflops": 3}).attrs
+    assert attrs["reference_point"] == {METRIC: 10, "gflops": 3}
+    assert attrs["hypervolume"] == pytest.approx((10 - 2) * (3 - 2) + (10 - 3) * (2 - 1))
     assert "(hypervolume" not in results.summary(plain=True), "it would be compared where it cannot be"
     with pytest.raises(InputError, match="a number for each of"):
         results.front(reference={"kid": 10})
@@ -150,8 +150,8 @@ def test_a_baseline_that_diverged_says_how_else_to_compare(study: Study) -> None
     for seed in range(2):
         study.trial({"backbone.conditioning": "adaln_zero"}, seed, state="diverged")
     results = load(study.path)
-    told = results.summary(plain=True)
-    assert "Every seed of the baseline diverged" in told and 'effects(baseline="adaln")' in told
+    summary = results.summary(plain=True)
+    assert "Every seed of the baseline diverged" in summary and 'effects(baseline="adaln")' in summary
     assert results.effects(baseline="adaln").set_index("candidate").loc["cross", "n"] == 2
 
 
@@ -183,9 +183,9 @@ def test_values_that_were_taken_differently_never_mix(study: Study, field: str, 
                 load(study.path).front(["kid", "gflops"], along=along)
         fill(study, {"adaln": [1.0]}, {"adaln": 1}, **{field: value})
         results = load(study.path)
-    kept = results.front(where={field: value}).set_index("candidate")
-    assert kept.loc["adaln", "n"] == 1
-    assert kept.loc["adaln_zero", "n"] == 0
+    front = results.front(where={field: value}).set_index("candidate")
+    assert front.loc["adaln", "n"] == 1
+    assert front.loc["adaln_zero", "n"] == 0
     assert "differ in" in results.summary(plain=True)
 
 
@@ -223,5 +223,5 @@ def test_a_table_of_trials_on_different_data_shows_their_costs_and_says_why_no_m
     study.head()
     for name, data in (("adaln_zero", "a"), ("adaln", "b")):
         study.trial({"backbone.conditioning": name}, 0, {METRIC: 1.0}, data_hash=data * 64)
-    told = load(study.path).summary(plain=True)
-    assert "trained on different data" in told and "1.2 M" in told
+    summary = load(study.path).summary(plain=True)
+    assert "trained on different data" in summary and "1.2 M" in summary

@@ -68,9 +68,9 @@ class Page(html.parser.HTMLParser):
 
 
 def test_every_figure_is_drawn_and_a_dollar_is_a_dollar(folder, tmp_path):
-    told = []
-    paths = load(folder).figures(tmp_path, formats=("svg",), say=told.append)
-    assert told == []
+    warnings = []
+    paths = load(folder).figures(tmp_path, formats=("svg",), say=warnings.append)
+    assert warnings == []
     assert {path.stem for path in paths} >= {"front", "curves", "samples", "effects"}
     for path in paths:
         ET.parse(path)
@@ -79,10 +79,10 @@ def test_every_figure_is_drawn_and_a_dollar_is_a_dollar(folder, tmp_path):
 
 def test_what_is_told_in_a_terminal_is_plain(folder):
     results = load(folder)
-    for told in (results.summary(plain=True), shown(results.summary())):
-        assert not CONTROLS.search(told)
-        assert len(told) < 60_000
-        assert "[bold]x[/bold] [/]" in told
+    for text in (results.summary(plain=True), shown(results.summary())):
+        assert not CONTROLS.search(text)
+        assert len(text) < 60_000
+        assert "[bold]x[/bold] [/]" in text
 
 
 def test_the_pages_hold_no_tag_and_no_control_of_a_label(folder):
@@ -94,15 +94,15 @@ def test_the_pages_hold_no_tag_and_no_control_of_a_label(folder):
 
 def test_the_tables_hold_a_row_a_candidate_and_no_formula(folder, tmp_path):
     for path in export(load(folder), tmp_path):
-        told = path.read_text(encoding="utf-8")
-        assert not CONTROLS.search(told)
+        content = path.read_text(encoding="utf-8")
+        assert not CONTROLS.search(content)
         if path.suffix == ".csv":
             table = pd.read_csv(path)
             assert len(table) == len(LABELS)
             assert table[METRIC].dtype == float
             assert not [c for c in table["candidate"] if c[:1] in "=+-@"]
         else:
-            rows = [line for line in told.splitlines() if not line.startswith(("%", "\\", "| :--"))]
+            rows = [line for line in content.splitlines() if not line.startswith(("%", "\\", "| :--"))]
             assert len(rows) == len(LABELS) + 1  # and the head
     assert "<script>" not in (tmp_path / "table.md").read_text(encoding="utf-8")
 
@@ -118,9 +118,9 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_the_others_are_drawn(folder, 
         raise ValueError("Image size of 99999x9 pixels is too large\nand more")
 
     monkeypatch.setattr(curves, "draw", fails)
-    told = []
-    paths = load(folder).figures(tmp_path, formats=("png", "pdf"), names=["front", "curves"], say=told.append)
-    assert told == [
+    warnings = []
+    paths = load(folder).figures(tmp_path, formats=("png", "pdf"), names=["front", "curves"], say=warnings.append)
+    assert warnings == [
         "warning: figure 'curves' could not be drawn: ValueError: Image size of 99999x9 pixels is too large and more"
     ]
     assert {path.name for path in paths} == {"front.png", "front.pdf"}

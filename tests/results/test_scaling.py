@@ -17,50 +17,50 @@ def points(cost, quality):
 
 
 def test_the_published_sizes_of_dit_correlate_as_they_are_known_to():
-    found = literature()
-    assert found.n == 12
-    assert found.correlation == pytest.approx(-0.930, abs=5e-4)
-    assert found.p < 1e-4
+    fit = literature()
+    assert fit.n == 12
+    assert fit.correlation == pytest.approx(-0.930, abs=5e-4)
+    assert fit.p < 1e-4
 
 
 def test_a_power_law_is_found_again():
     cost = np.array([0.1, 0.3, 1.0, 4.0, 20.0])
-    found = points(cost, 7 * cost**-0.35)
-    assert found.exponent == pytest.approx(-0.35)
-    assert found.factor == pytest.approx(7)
-    assert found.high - found.low < 1e-6
-    assert found.correlation == pytest.approx(np.corrcoef(np.log(cost), 7 * cost**-0.35)[0, 1])
+    fit = points(cost, 7 * cost**-0.35)
+    assert fit.exponent == pytest.approx(-0.35)
+    assert fit.factor == pytest.approx(7)
+    assert fit.high - fit.low < 1e-6
+    assert fit.correlation == pytest.approx(np.corrcoef(np.log(cost), 7 * cost**-0.35)[0, 1])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
 def test_the_interval_holds_the_exponent_as_often_as_it_says(share):
     """Truth: cost^−0.5 above a floor that is such a share of what the smallest network reaches."""
-    rng, held, bounded = np.random.default_rng(0), 0, 0
+    rng, covered, bounded = np.random.default_rng(0), 0, 0
     cost = np.geomspace(0.1, 30, 8)
     law = 3 * (cost**-0.5 + share * cost[0] ** -0.5)
     for _ in range(40):
-        found = points(cost, law * np.exp(0.1 * rng.normal(size=8)))
-        held += found.low <= -0.5 <= found.high
-        bounded += math.isfinite(found.low)
-    assert held >= 36, "of 40: one that holds in 95 % of cases holds in fewer than 36 with 5 % chance"
+        fit = points(cost, law * np.exp(0.1 * rng.normal(size=8)))
+        covered += fit.low <= -0.5 <= fit.high
+        bounded += math.isfinite(fit.low)
+    assert covered >= 36, "of 40: one that holds in 95 % of cases holds in fewer than 36 with 5 % chance"
     assert bounded >= 30, "an interval that says nothing holds always"
 
 
 def test_a_floor_is_told_where_the_points_show_one():
     cost = np.geomspace(0.1, 30, 10)
-    found = points(cost, 2 * cost**-0.8 + 0.5)
-    assert found.exponent == pytest.approx(-0.8, abs=1e-3) and found.floor == pytest.approx(0.5, rel=1e-3)
-    assert found.floor_told and found.law(cost) == pytest.approx(2 * cost**-0.8 + 0.5, rel=1e-3)
-    assert "above a floor of 0.5" in str(found) and "cannot tell" not in str(found)
+    fit = points(cost, 2 * cost**-0.8 + 0.5)
+    assert fit.exponent == pytest.approx(-0.8, abs=1e-3) and fit.floor == pytest.approx(0.5, rel=1e-3)
+    assert fit.floor_told and fit.law(cost) == pytest.approx(2 * cost**-0.8 + 0.5, rel=1e-3)
+    assert "above a floor of 0.5" in str(fit) and "cannot tell" not in str(fit)
     few = points([1.0, 2.0, 4.0, 8.0], [3.0, 2.2, 1.4, 1.3])
     assert "cannot tell from none" in str(few)
     assert few.high - few.low > 1, "four scattered points bound no exponent"
 
 
 def test_values_that_are_not_positive_have_no_power_law():
-    found = points([1.0, 2.0, 4.0, 8.0], [0.5, 0.2, 0.01, -0.001])
-    assert math.isnan(found.exponent) and found.correlation < 0
-    assert "exponent" not in str(found)
+    fit = points([1.0, 2.0, 4.0, 8.0], [0.5, 0.2, 0.01, -0.001])
+    assert math.isnan(fit.exponent) and fit.correlation < 0
+    assert "exponent" not in str(fit)
 
 
 @pytest.mark.parametrize(

@@ -106,13 +106,13 @@ def test_damaged_companions_do_not_stop_the_reading(study: Study) -> None:
 
 def test_written_tables_read_back_the_same(conditioning: Study) -> None:
     write_tables(conditioning.path)
-    whole = load(conditioning.path)
+    original = load(conditioning.path)
     shutil.rmtree(conditioning.path / "trials")
     tables = load(conditioning.path)
-    pd.testing.assert_frame_equal(tables.trials, whole.trials, check_dtype=False)
-    pd.testing.assert_frame_equal(tables.metrics, whole.metrics)
-    pd.testing.assert_frame_equal(tables.front(), whole.front())
-    pd.testing.assert_frame_equal(tables.effects(), whole.effects())
+    pd.testing.assert_frame_equal(tables.trials, original.trials, check_dtype=False)
+    pd.testing.assert_frame_equal(tables.metrics, original.metrics)
+    pd.testing.assert_frame_equal(tables.front(), original.front())
+    pd.testing.assert_frame_equal(tables.effects(), original.effects())
     assert tables.curves.empty
     write_tables(conditioning.path)  # nothing to read anew: what is there stays
     assert len(load(conditioning.path).trials) == 12

@@ -29,26 +29,26 @@ def name(label: str) -> dict[str, str]:
 
 
 def test_too_few_seeds_are_said_in_the_verdict(conditioning: Study) -> None:
-    said = verdict(load(conditioning.path))
-    assert said.startswith("adaln_zero, the baseline, has the best kid_efficientnet_lite0")
-    assert "no candidate is distinguishable" in said
-    assert "with 3 pairs the smallest two-sided p is 0.25" in said.lower()
-    assert "1 diverged (in_context)" in said
+    text = verdict(load(conditioning.path))
+    assert text.startswith("adaln_zero, the baseline, has the best kid_efficientnet_lite0")
+    assert "no candidate is distinguishable" in text
+    assert "with 3 pairs the smallest two-sided p is 0.25" in text.lower()
+    assert "1 diverged (in_context)" in text
 
 
 def test_one_seed_each_has_no_column_of_ones_but_a_line_that_says_what_it_cannot_decide(study: Study) -> None:
     fill_conditioning(study, seeds=1, diverge=False)
-    told = load(study.path).summary(plain=True)
-    assert "p (Holm)" not in told
-    assert "no difference in it is told from chance" in told and "design.first_seed" in told
+    summary = load(study.path).summary(plain=True)
+    assert "p (Holm)" not in summary
+    assert "no difference in it is told from chance" in summary and "design.first_seed" in summary
 
 
 def test_enough_seeds_let_it_decide(study: Study) -> None:
     fill_conditioning(study, seeds=9, diverge=False)
-    said = verdict(load(study.path))
-    assert "adaln, in_context and cross_attention" not in said  # best first
-    assert "adaln, cross_attention and in_context are distinguishably worse" in said
-    assert "impossible" not in said
+    text = verdict(load(study.path))
+    assert "adaln, in_context and cross_attention" not in text  # best first
+    assert "adaln, cross_attention and in_context are distinguishably worse" in text
+    assert "impossible" not in text
 
 
 def test_a_better_candidate_and_its_price(study: Study) -> None:
@@ -56,10 +56,10 @@ def test_a_better_candidate_and_its_price(study: Study) -> None:
     for seed in range(8):
         study.trial(name("adaln_zero"), seed, {METRIC: 0.2 + 0.01 * seed}, gflops=1.0)
         study.trial(name("adaln"), seed, {METRIC: 0.1 + 0.011 * seed}, gflops=1.25)
-    said = verdict(load(study.path))
-    assert said.startswith("adaln has the best")
-    assert "at +25 % Gflops; the difference is distinguishable from chance" in said
-    assert re.search(r"Holm p = 0\.0078", said)
+    text = verdict(load(study.path))
+    assert text.startswith("adaln has the best")
+    assert "at +25 % Gflops; the difference is distinguishable from chance" in text
+    assert re.search(r"Holm p = 0\.0078", text)
 
 
 @pytest.mark.parametrize("state", ["diverged", "running", "failed"])
@@ -170,7 +170,7 @@ def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Stu
         study.path, {**logged, "executor": {"type": "ray"}, "versions": {"torch": "2.13.0"}, "commit": "abc-dirty"}
     )
     launches.append(study.path, {"command": "half a line is told too"})
-    told = unescape(report(load(study.path)).read_text())
+    page = unescape(report(load(study.path)).read_text())
     for line in (
         '"budget": {"images": 512}',
         "2026-02-03 04:05 UTC on nox, cuda, executor ray",
@@ -178,7 +178,7 @@ def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Stu
         "torch 2.13.0, commit abc-dirty",
         "half a line is told too",
     ):
-        assert line in told
+        assert line in page
     assert "<8>" not in report(load(study.path)).read_text()
 
 

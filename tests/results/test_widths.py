@@ -24,9 +24,9 @@ def studies(tmp_path_factory):
             one.trial({"backbone.conditioning": f"a_rather_long_name_{i}"}, seed, {METRIC: value}, gflops=0.1 + i)
             values = {f"{m}_efficientnet_lite0": 10**k * value for k, m in enumerate(("kid", "fd", "sfid", "p", "r"))}
             five.trial({"backbone.conditioning": f"name_{i}"}, seed, values, gflops=0.1 + i)
-    found = [load(study.path) for study in (one, five)]
-    found += [load(CURATED / name) for name in ("dit_conditioning", "pareto_search", "clipping")]
-    return [(results, results.summary(), formatted(results, grouped(results))) for results in found]
+    loaded = [load(study.path) for study in (one, five)]
+    loaded += [load(CURATED / name) for name in ("dit_conditioning", "pareto_search", "clipping")]
+    return [(results, results.summary(), formatted(results, grouped(results))) for results in loaded]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
@@ -34,8 +34,8 @@ def test_no_number_is_cut_or_left_out(studies, width):
     for results, summary, cells in studies:
         console = Console(width=width, file=io.StringIO())
         console.print(summary)
-        told = console.file.getvalue()
-        assert all(len(line) <= width for line in told.splitlines()), results
+        output = console.file.getvalue()
+        assert all(len(line) <= width for line in output.splitlines()), results
         for column in cells.columns.drop("candidate"):
             for cell in cells[column]:
-                assert str(cell) in told, (results, column, cell)
+                assert str(cell) in output, (results, column, cell)
