@@ -16,70 +16,26 @@ Row = Mapping[str, Any]
 
 IDENTITY = ("trial", "config_hash", "seed", "choices")
 TRIAL = (
-    "trial",
-    "config_hash",
-    "seed",
-    "state",
-    "params",
-    "gflops",
-    "macs",
-    "images",
-    "seconds",
-    "peak_memory_bytes",
-    "device",
-    "versions",
+    *("trial", "config_hash", "seed", "state", "params", "gflops", "macs", "images", "seconds"),
+    *("peak_memory_bytes", "device", "versions"),
 )
 EXTRA = (
-    "sample_gflops",
-    *("loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "failure", "message"),
     *("data_hash", "sources"),
 )
 METRIC = (
-    "trial",
-    "images",
-    "ema",
-    "solver",
-    "nfe",
-    "guidance",
-    "metric",
-    "features",
-    "samples",
-    "value",
-    "error",
-    "features_hash",
-    "reference_hash",
-    "quantisation",
-    "solver_settings",
-    "sample_gflops",
-    "reference",
+    *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
+    *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
     "solver_error",
 )
-ADDED = (
-    "solver_settings",
-    "sample_gflops",
-    "sources",
-    "reference",
-    "solver_error",
-)  # columns that folders of earlier versions do not have
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
+# Columns that folders of earlier versions do not have.
+ADDED = ("solver_settings", "sample_gflops", "sources", "reference", "solver_error")
 _NUMBERS = {
-    "sample_gflops",
-    "solver_error",
-    *("seed", "params", "gflops", "macs", "images", "seconds", "peak_memory_bytes", "train_seconds"),
-    *(
-        "evaluate_seconds",
-        "overhead_seconds",
-        "nfe",
-        "samples",
-        "value",
-        "error",
-        "loss",
-        "lr",
-        "grad_norm",
-        "grad_norm_clipped",
-        "images_per_second",
-    ),
+    *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),
+    *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
+    *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise"),
 }
 
