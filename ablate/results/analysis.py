@@ -15,7 +15,8 @@ from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
 from ablate.results.front import front
-from ablate.results.objectives import check_where, own_objectives, resolve
+from ablate.results.measurements import check_where
+from ablate.results.objectives import own_objectives, resolve
 from ablate.results.scaling import Scaling, not_of_size, scaling
 
 if TYPE_CHECKING:

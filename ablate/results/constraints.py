@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from ablate.candidates.objectives import Constraint
+from ablate.results.measurements import values
 from ablate.results.numbers import number
-from ablate.results.objectives import resolve, values
+from ablate.results.objectives import resolve
 
 BOUNDS = ("at_most", "at_least")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import Objective
 from ablate.results.candidates import CandidateRow
-from ablate.results.objectives import values
+from ablate.results.measurements import values
 
 ALPHA = 0.05
 EXACT = 16  # up to here all 2^n sign flips are enumerated

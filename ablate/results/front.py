@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ablate.candidates.objectives import STATIC, Objective
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
-from ablate.results.objectives import AXES, check_alike, settings, values
+from ablate.results.measurements import check_alike, settings, values
+from ablate.results.objectives import AXES
 
 
 def front(

@@ -19,7 +19,7 @@ from ablate.io.hashing import file_hash
 from ablate.io.sealed import DamagedError, read_sealed, sealed
 from ablate.results import frames, probes
 from ablate.results.identity import distinct
-from ablate.results.objectives import DECIDES
+from ablate.results.measurements import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 from ablate.worker import records
 

@@ -24,7 +24,7 @@ from ablate.kinds.executor import Executor, Pool, Report
 from ablate.kinds.solver import Solver
 from ablate.results import load as load_results
 from ablate.results import write_tables
-from ablate.results.objectives import SAMPLING
+from ablate.results.measurements import SAMPLING
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.fields import find_field, put, why_not

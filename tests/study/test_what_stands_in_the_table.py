@@ -25,7 +25,7 @@ from segments_for_tests import PLUGIN
 import ablate
 from ablate.errors import InputError
 from ablate.io.sealed import sealed
-from ablate.results.objectives import DECIDES
+from ablate.results.measurements import DECIDES
 from ablate.results.results import Results
 from ablate.study.evaluate import Request, remeasure
 from ablate.study.launch import launch

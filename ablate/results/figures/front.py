@@ -13,7 +13,7 @@ from ablate.candidates.objectives import Objective
 from ablate.results.figures import style
 from ablate.results.figures.leading import GREY, colour_note, leading, name
 from ablate.results.figures.place import Box, place
-from ablate.results.objectives import values
+from ablate.results.measurements import values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
