@@ -15,7 +15,7 @@ from ablate.errors import InputError
 from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
 from ablate.io.text import printable
-from ablate.results.figures import probes
+from ablate.results.figures import figures, probes
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -33,7 +33,7 @@ CAPTIONS = {
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
     "sizes that Peebles & Xie (2023) published.",
-    "samples": "Samples of every candidate from the same latents.",
+    "samples": "Samples of the candidates from the same latents.",
 }
 
 
@@ -62,7 +62,7 @@ def report(results: StudyAnalysis, out: str | Path | None = None) -> Path:
         note=_note(results),
         columns=list(cells.columns),
         rows=[(row, bool(front)) for row, front in zip(cells.to_numpy().tolist(), numbers["on_front"], strict=True)],
-        figures=_figures(results),
+        figures=_drawn_figures(results),
         trials=trials.to_dict("split"),
         versions=sorted(set(results.trials["versions"].dropna())),
         warnings=[*numbers.attrs["problems"], *results.warnings],
@@ -73,11 +73,11 @@ def report(results: StudyAnalysis, out: str | Path | None = None) -> Path:
     return path
 
 
-def _figures(results: StudyAnalysis) -> list[tuple[str, str, str]]:
+def _drawn_figures(results: StudyAnalysis) -> list[tuple[str, str, str]]:
     """Draw the figures anew, so that they agree with the tables; return (name, caption, data URI) of each."""
     entries = []
     with tempfile.TemporaryDirectory() as folder:
-        drawn = {p.stem: p for p in results.figures(folder, formats=("svg",))}
+        drawn = {p.stem: p for p in figures(results, Path(folder), ("svg",))}
         captions = {**CAPTIONS, **{name: probes.caption(name) for name in drawn if name.startswith("probe_")}}
         for name, caption in captions.items():
             if name in drawn:
