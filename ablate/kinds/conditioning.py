@@ -15,7 +15,7 @@ class Context(NamedTuple):
     """What a network knows of the condition, once per forward pass."""
 
     embedding: Tensor  # (B, E): time and class in one vector
-    tokens: Tensor  # (B, L, E): the same as a sequence: time, class, and later words
+    tokens: Tensor  # (B, L, E): the same as a sequence: time and class
     noise: Tensor  # (B,): the label c_noise itself; it grows with the noise, on a scale of the precondition's
     mask: Tensor | None = None  # (B, L) bool, False where a token is padding; None: all count
 

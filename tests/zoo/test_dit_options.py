@@ -142,10 +142,9 @@ def test_products_by_the_formula_and_without_what_is_masked():
     logits = q @ k.transpose(-1, -2) / 2
     assert torch.allclose(DotProduct()(q, k, v), logits.softmax(-1) @ v, atol=1e-6)
     assert torch.allclose(LinearProduct()(q, k, v), q.softmax(-1) @ k.softmax(-2).transpose(-1, -2) @ v, atol=1e-6)
-    for product in (DotProduct(), LinearProduct()):
-        masked = product(q, k, v, mask)
-        assert torch.allclose(masked[:1], product(q[:1], k[:1, :, :5], v[:1, :, :5]), atol=1e-6)
-        assert torch.equal(masked[1], torch.zeros_like(masked[1]))  # nothing to look at
+    masked = DotProduct()(q, k, v, mask)
+    assert torch.allclose(masked[:1], DotProduct()(q[:1], k[:1, :, :5], v[:1, :, :5]), atol=1e-6)
+    assert torch.equal(masked[1], torch.zeros_like(masked[1]))  # nothing to look at
 
 
 def test_query_key_norms_bound_the_logits():
@@ -218,20 +217,6 @@ def test_the_fast_mlp_is_the_mlp(rows):
         far = torch.tensor([-1e30, -50.0, 50.0, 1e4])
         mlps.gelu(far, out := torch.empty(4), torch.empty(4), slope=True)
     assert out.tolist() == [0.0, 0.0, 50.0, 1e4]
-
-
-@pytest.mark.parametrize("name", ["in_context", "cross_attention"])
-@pytest.mark.parametrize("attention", ["softmax", "linear"])
-def test_words_count_and_padding_does_not(name, attention):
-    made = stirred(network(conditioning=name, attention=attention, positions="rope"))
-    x, noise, labels = inputs()
-    words, mask = torch.randn(3, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [False] * 5])
-    out = made(x, noise, labels, words, mask)
-    other = made(x, noise, labels, torch.where(mask[..., None], words, 9 * torch.randn_like(words)), mask)
-    assert torch.equal(out, other)
-    assert torch.allclose(out[1:2], made(x[1:2], noise[1:2], labels[1:2], words[1:2, :3]), atol=1e-5)
-    assert torch.allclose(out[2:], made(x[2:], noise[2:], labels[2:]), atol=1e-5)
-    assert not torch.allclose(out[:1], made(x[:1], noise[:1], labels[:1], words[:1].flip(-1)), atol=1e-4)
 
 
 def test_all_of_a_condition_may_be_padding():

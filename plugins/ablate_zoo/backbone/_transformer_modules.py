@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +13,6 @@ from ablate_zoo.layers.embedding import LevelAndClass, Positions, Rotation
 from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
 
 NOTHING = Modulation()
-
-
-class Places(NamedTuple):
-    """What attention has to know of its tokens: padding mask and rotary positions."""
-
-    mask: Tensor | None = None  # (B, N) bool, False where a token is padding; None: all count
-    rotation: Rotation | None = None  # cos and sin of each token's angles; None: nothing is turned
 
 
 class ResidualBranch(nn.Module):
@@ -52,16 +44,16 @@ class ResidualBranch(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor, how: Modulation = NOTHING, *places: Tensor | Rotation | None) -> Tensor:
+    def forward(self, x: Tensor, how: Modulation = NOTHING, *rotation: Rotation | None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        return self.add(x, self.read(x, how, *places), how)
+        return self.add(x, self.read(x, how, *rotation), how)
 
-    def read(self, x: Tensor, how: Modulation, *places: Tensor | Rotation | None) -> Tensor:
-        """The branch's output for x, before it is added."""
+    def read(self, x: Tensor, how: Modulation, *rotation: Rotation | None) -> Tensor:
+        """Compute the branch's output for x, before it is added. rotation: for a branch that attends."""
         h = x if how.bias is None else x + how.bias.unsqueeze(1)
         if self.before is not None:
             h = modulate(self.before(h), how.shift, how.scale)
-        h = self.branch(h, *places)
+        h = self.branch(h, *rotation)
         return self.dropout(h if self.after is None else self.after(h))
 
     def add(self, x: Tensor, h: Tensor, how: Modulation) -> Tensor:
@@ -110,14 +102,14 @@ class Block(nn.Module):
         self.mlp = mlp
         self.parallel = parallel
 
-    def forward(self, x: Tensor, context: Context, places: Places = Places()) -> Tensor:  # noqa: B008 - immutable
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, x: Tensor, context: Context, rotation: Rotation | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D). rotation: of the tokens' rotary positions; None: queries and keys are not rotated."""
         first, second = (NOTHING, NOTHING) if self.modulation is None else self.modulation(context)
-        given = x
-        x = self.attention(x, first, *places)
+        block_input = x
+        x = self.attention(x, first, rotation)
         if self.cross is not None:
-            x = x + self.cross(given if self.parallel else x, context)
-        return self.mlp.add(x, self.mlp.read(given if self.parallel else x, second), second)
+            x = x + self.cross(block_input if self.parallel else x, context)
+        return self.mlp.add(x, self.mlp.read(block_input if self.parallel else x, second), second)
 
 
 class PatchHead(nn.Module):
@@ -161,16 +153,14 @@ class PatchTokens(nn.Module):
         self.sequence = sequence
         xavier(self.embed)
 
-    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, int, Places]:
-        """The tokens, the number L of those that have joined, and what attention has to know of them all."""
+    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, int, Rotation | None]:
+        """Return the tokens, the number L of those that have joined, and the rotation of rotary positions."""
         tokens = self.positions(self.embed(self.patches(x)))
         if self.sequence is None:
-            return tokens, 0, Places(None, self.positions.rotation(0))
+            return tokens, 0, self.positions.rotation(0)
         extra = self.sequence(context)  # (B, L, D)
-        mask, joined = context.mask, extra.shape[1]
-        if mask is not None:  # the patches count
-            mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
-        return torch.cat([extra.to(tokens.dtype), tokens], dim=1), joined, Places(mask, self.positions.rotation(joined))
+        joined = extra.shape[1]
+        return torch.cat([extra.to(tokens.dtype), tokens], dim=1), joined, self.positions.rotation(joined)
 
     def patches(self, x: Tensor) -> Tensor:
         """Patchify: (B, C, H, W) -> (B, N, C·p·p)."""
@@ -201,23 +191,12 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.head = head
 
-    def forward(
-        self,
-        x: Tensor,
-        noise: Tensor,
-        labels: Tensor | None,
-        words: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W).
-
-        words: (B, L, D), more of the condition as a sequence; mask: (B, L) bool, False where it is padding. No study
-        can give them yet: they are for text conditions.
-        """
-        context = self.condition(noise, labels, words, mask)
-        tokens, joined, places = self.tokens(x, context)
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
+        context = self.condition(noise, labels)
+        tokens, joined, rotation = self.tokens(x, context)
         for block in self.blocks:
-            tokens = block(tokens, context, places)
+            tokens = block(tokens, context, rotation)
         return self.tokens.image(self.head(tokens[:, joined:], context))
 
 
@@ -285,25 +264,18 @@ class UViT(nn.Module):
         self.head = head
         self.refine = refine
 
-    def forward(
-        self,
-        x: Tensor,
-        noise: Tensor,
-        labels: Tensor | None,
-        words: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
-        context = self.condition(noise, labels, words, mask)
-        tokens, joined, places = self.tokens(x, context)
-        left: list[Tensor] = []
+        context = self.condition(noise, labels)
+        tokens, joined, rotation = self.tokens(x, context)
+        encoded: list[Tensor] = []  # the output of each encoder block
         for block in self.encoder:
-            tokens = block(tokens, context, places)
-            left.append(tokens)
+            tokens = block(tokens, context, rotation)
+            encoded.append(tokens)
         for block in self.middle:
-            tokens = block(tokens, context, places)
+            tokens = block(tokens, context, rotation)
         for skip, block in zip(self.skips, self.decoder, strict=True):
-            tokens = block(skip(tokens, left.pop(), context, joined), context, places)
+            tokens = block(skip(tokens, encoded.pop(), context, joined), context, rotation)
         return self.refine(self.tokens.image(self.head(tokens[:, joined:], context)))
 
 

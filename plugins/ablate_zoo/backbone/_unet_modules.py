@@ -204,8 +204,8 @@ class UNet(nn.Module):
     """U-Net: stem, encoder whose every output is a skip connection, middle, decoder that fuses them, head.
 
     channels: (of the image, after the first convolution, before the last, of the prediction).
-    low_resolution: the image joined by another of its shape, a small one that was enlarged (ADM's upsampler). No
-    study can train one, as no data give pairs: it is there for the cost of published upsamplers (studies/models).
+    low_resolution: with channels for a second image, a small one that was enlarged (ADM's upsampler). They stay empty,
+    as no data give pairs: it is there for the cost of published upsamplers (studies/models).
     """
 
     def __init__(
@@ -229,14 +229,11 @@ class UNet(nn.Module):
         self.norm = norm
         self.head = nn.Conv2d(last, prediction, 3, padding=1)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, low: Tensor | None = None) -> Tensor:
-        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W).
-
-        low: (B, C, H, W) with `low_resolution`; None: an empty image in its place.
-        """
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W)."""
         context = self.condition(noise, labels)
         if self.low_resolution:
-            x = torch.cat([x, torch.zeros_like(x) if low is None else low], dim=1)
+            x = torch.cat([x, torch.zeros_like(x)], dim=1)
         if x.device.type == "cpu":
             # Convolutions are faster so, and the places of a map are tokens without a copy. Elsewhere group norm
             # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy.

@@ -51,11 +51,8 @@ class LinearProduct(nn.Module):
     softmax(Q) is over the features, softmax(K) over the tokens: the cost grows with the tokens, not with their square.
     """
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """As DotProduct."""
-        if mask is not None:
-            k = k.masked_fill(~mask[:, None, :, None], torch.finfo(k.dtype).min)
-            v = v * mask[:, None, :, None]  # where no key is left, softmax weighs all alike
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries (B, heads, N, d), keys and values (B, heads, L, d) -> (B, heads, N, d)."""
         summary = k.softmax(dim=-2).transpose(-2, -1).to(v.dtype) @ v  # (B, heads, d, d)
         return q.softmax(dim=-1).to(v.dtype) @ summary
 
@@ -63,7 +60,7 @@ class LinearProduct(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017): all tokens over all tokens, then a projection.
 
-    norm: a module (q, k) -> (q, k), as in `norms`, or None. product: a module (q, k, v, mask), which
+    norm: a module (q, k) -> (q, k), as in `norms`, or None. product: a module (q, k, v), which
     multiplies them; None: DotProduct. A hook on the product, or on its `query_key`, sees queries and keys
     normalised and rotated, just before they are multiplied, and costs nothing while nobody looks.
     """
@@ -83,18 +80,15 @@ class SelfAttention(nn.Module):
         self.product = DotProduct() if product is None else product
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D); tokens whose mask (B, N) is False are not looked at.
-
-        rotation: cos and sin of each token's angles, see `embedding.rotate`.
-        """
+    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D). rotation: cos and sin of each token's angles, see `embedding.rotate`."""
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
         if self.norm is not None:
             q, k = self.norm(q, k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        attended = self.product(q.to(v.dtype), k.to(v.dtype), v, mask)
+        attended = self.product(q.to(v.dtype), k.to(v.dtype), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
 

@@ -73,24 +73,14 @@ class LevelAndClass(nn.Module):
         self.level = level
         self.label = label
 
-    def forward(
-        self, noise: Tensor, labels: Tensor | None, words: Tensor | None = None, mask: Tensor | None = None
-    ) -> Context:
-        """(B,), (B,) or None -> a Context with 1 or 2 tokens, followed by the words (B, L, D), such as of a text.
-
-        mask: (B, L) bool, False where a word is padding. Words are tokens alone; they are not in the sum. Training
-        and sampling have no text yet and give no words: a caller with a network in hand can.
-        """
+    def forward(self, noise: Tensor, labels: Tensor | None) -> Context:
+        """(B,), (B,) or None -> a Context with 1 or 2 tokens."""
         embedding = timestep = self.level(noise)
         tokens = timestep[:, None]
         if self.label is not None and labels is not None:
             label = self.label(labels).to(timestep.dtype)
             embedding, tokens = timestep + label, torch.stack([timestep, label], dim=1)
-        if words is None:
-            return Context(embedding, tokens, noise)
-        if mask is not None:  # timestep and class are never padding
-            mask = torch.cat([mask.new_ones(tokens.shape[:2]), mask], dim=1)
-        return Context(embedding, torch.cat([tokens, words.to(tokens.dtype)], dim=1), noise, mask)
+        return Context(embedding, tokens, noise)
 
 
 class ContextTokens(nn.Module):
