@@ -17,7 +17,7 @@ from ablate.api import hookimpl
 def ablate_modules() -> list[str]:
     """Every module below the kinds' folders."""
     return [
-        found.name
-        for found in pkgutil.walk_packages([str(Path(__file__).parent)], prefix=f"{__name__}.")
-        if not found.ispkg and not found.name.startswith(f"{__name__}.layers.") and "._" not in found.name
+        module.name
+        for module in pkgutil.walk_packages([str(Path(__file__).parent)], prefix=f"{__name__}.")
+        if not module.ispkg and not module.name.startswith(f"{__name__}.layers.") and "._" not in module.name
     ]

@@ -21,7 +21,7 @@ from ablate.training.probing import HELD, LEVELS, held_batch, show
 from ablate_zoo.layers.attention import DotProduct
 from ablate_zoo.layers.gradients import gradients
 from ablate_zoo.probe._pass import ActivationVariance, AttentionLogits, LossByLevel, SkipRatio
-from ablate_zoo.probe._sites import called, place, sites
+from ablate_zoo.probe._sites import modules_named, place, sites
 from ablate_zoo.probe._step import BlockNorms, UpdateRatio, weights
 from ablate_zoo.probe.loss_by_level import LossByLevel as LossByLevelProbe
 from ablate_zoo.probe.spikes import Spikes
@@ -73,7 +73,7 @@ def test_sites_are_what_the_network_says_or_the_members_of_its_lists_or_its_chil
     assert list(sites(Own())) == ["last", "first"]
     assert list(sites(Stack())) == ["blocks.0", "blocks.1", "levels.0.0", "levels.1.0"]
     assert list(sites(nn.Sequential(nn.Linear(2, 2), nn.GELU()))) == ["0", "1"]
-    assert list(called(nn.ModuleDict({"fusion": Stack(), "a": Stack()}), "fusion")) == ["fusion", "a.fusion"]
+    assert list(modules_named(nn.ModuleDict({"fusion": Stack(), "a": Stack()}), "fusion")) == ["fusion", "a.fusion"]
     assert place("decoder.0", torch.zeros(1, 2, 8, 4)) == "decoder.0 8×4"
 
 

@@ -53,11 +53,11 @@ class Vae(Autoencoder):
     def refuse(self, setting: InputSpec) -> str | None:
         """Where it is not to be had, or its latents have another number of channels."""
         try:
-            wanted = self._config().get("latent_channels", 4)
+            channels = self._config().get("latent_channels", 4)
         except InputError as error:
             return str(error)
-        if wanted != setting.shape[0]:
-            return f"it decodes latents of {wanted} channels, and these have {setting.shape[0]}"
+        if channels != setting.shape[0]:
+            return f"it decodes latents of {channels} channels, and these have {setting.shape[0]}"
         return None
 
     def pixels(self, setting: InputSpec) -> InputSpec:
@@ -94,20 +94,20 @@ class Vae(Autoencoder):
     def identity(self) -> str:
         """SHA-256 of config and weights."""
         folder = self._folder()
-        known = ((p.name, p.stat()) for p in _files(folder))  # no copy has the inode and the ctime of another
-        return _hash_of(folder, tuple(sorted((name, s.st_ino, s.st_ctime_ns, s.st_mtime_ns) for name, s in known)))
+        stats = ((p.name, p.stat()) for p in _files(folder))  # no copy has the inode and the ctime of another
+        return _hash_of(folder, tuple(sorted((name, s.st_ino, s.st_ctime_ns, s.st_mtime_ns) for name, s in stats)))
 
     def _config(self) -> dict[str, Any]:
         path = self.located(self.path) / self.subfolder / "config.json"
         if not self.located(self.path).is_dir():
             path = Path(_from_hub(self.path, self.subfolder, self.revision, "config.json")) / "config.json"
         try:
-            held = json.loads(path.read_bytes())
+            config = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise InputError(f"no config.json of an autoencoder: {error}", str(path)) from None
-        if not isinstance(held, dict) or held.get("_class_name") != "AutoencoderKL":
+        if not isinstance(config, dict) or config.get("_class_name") != "AutoencoderKL":
             raise InputError("this is not the config.json of an AutoencoderKL", str(path))
-        return held
+        return config
 
     def _folder(self) -> Path:
         folder = self.located(self.path) / self.subfolder
@@ -127,9 +127,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=4)
-def _hash_of(folder: Path, known: tuple[tuple[str, int, int, int], ...]) -> str:
+def _hash_of(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> str:
     content = hashlib.sha256(json.dumps(json.loads((folder / "config.json").read_bytes()), sort_keys=True).encode())
-    for name, *_ in known:
+    for name, *_ in stamps:
         with (folder / name).open("rb") as file:
             content.update(hashlib.file_digest(file, "sha256").digest())
     return content.hexdigest()
@@ -141,12 +141,12 @@ def _from_hub(repository: str, subfolder: str, revision: str | None, *names: str
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        told = f"there is no folder {repository}, and to look on the hub huggingface_hub is needed; run: {_INSTALL}"
-        raise InputError(told) from None
+        message = f"there is no folder {repository}, and to look on the hub huggingface_hub is needed; run: {_INSTALL}"
+        raise InputError(message) from None
     prefix = f"{subfolder}/" if subfolder else ""
     try:
         root = snapshot_download(repository, revision=revision, allow_patterns=[prefix + name for name in names])
     except Exception as error:  # noqa: BLE001 - the client raises its own, httpx's and the system's
-        told = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"there is no folder {repository}, and the hub does not give it ({told})") from None
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"there is no folder {repository}, and the hub does not give it ({reason})") from None
     return str(Path(root) / subfolder)

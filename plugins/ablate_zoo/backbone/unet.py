@@ -210,12 +210,12 @@ class UNet(Backbone):
 
     def _heads_problem(self, attended: set[int]) -> str | None:
         """Why the heads do not fit the channels that are attended; None if they do."""
-        field, given = ("heads", self.heads) if self.head_width is None else ("head_width", self.head_width)
-        bad = [n for n in sorted(attended) if n % given]
+        field, number = ("heads", self.heads) if self.head_width is None else ("head_width", self.head_width)
+        bad = [n for n in sorted(attended) if n % number]
         if not bad:
             return None
-        near = nearest(given, divisors(*attended))
-        return f"{field} {given} does not divide {bad[0]} channels; the nearest that divides all: {near}"
+        near = nearest(number, divisors(*attended))
+        return f"{field} {number} does not divide {bad[0]} channels; the nearest that divides all: {near}"
 
     def heads_of(self, channels: int) -> int:
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
@@ -243,9 +243,9 @@ class UNet(Backbone):
         return network
 
 
-def nearest(wanted: int, among: Iterable[int]) -> int:
-    """Return the number that is closest to the wanted one; the smaller of two."""
-    return min(among, key=lambda n: (abs(n - wanted), n))
+def nearest(target: int, among: Iterable[int]) -> int:
+    """Return the number that is closest to the target; the smaller of two."""
+    return min(among, key=lambda n: (abs(n - target), n))
 
 
 def divisors(*numbers: int) -> list[int]:

@@ -19,15 +19,15 @@ def clip_layers(parameters: Mapping[str, nn.Parameter], max_norm: float) -> Norm
 
     A layer l is what shares a name up to the last dot, such as weight and bias.
     """
-    named = [(_layer(name), p.grad) for name, p in parameters.items() if p.grad is not None]
-    if not named:
+    by_layer = [(_layer(name), p.grad) for name, p in parameters.items() if p.grad is not None]
+    if not by_layer:
         return _nothing()
-    sizes = [len(list(group)) for _, group in groupby(named, key=lambda pair: pair[0])]
-    each = torch.stack(torch._foreach_norm([grad for _, grad in named]))  # (tensors,)
+    sizes = [len(list(group)) for _, group in groupby(by_layer, key=lambda pair: pair[0])]
+    each = torch.stack(torch._foreach_norm([grad for _, grad in by_layer]))  # (tensors,)
     norms = torch.stack(torch._foreach_norm(list(each.split(sizes))))  # (layers,)
     factors = (max_norm / norms).clamp(max=1)  # a norm of 0 gives inf, then 1
     per_tensor = [factor for factor, size in zip(factors.unbind(), sizes, strict=True) for _ in range(size)]
-    torch._foreach_mul_([grad for _, grad in named], per_tensor)
+    torch._foreach_mul_([grad for _, grad in by_layer], per_tensor)
     return Norms(torch.linalg.vector_norm(norms), torch.linalg.vector_norm(norms * factors))
 
 

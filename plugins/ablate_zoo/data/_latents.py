@@ -59,8 +59,8 @@ def open_latents(path: Path) -> StoredLatents:
     kinds = {".npy": Whole, ".zip": Singles, ".safetensors": lambda one: Shards(one, [one])}
     if path.suffix not in kinds:
         raise InputError("latents are read from a folder, a .zip, an .npy or a .safetensors", str(path))
-    made: StoredLatents = kinds[path.suffix](path)
-    return made
+    latents: StoredLatents = kinds[path.suffix](path)
+    return latents
 
 
 class Whole(StoredLatents):
@@ -68,15 +68,15 @@ class Whole(StoredLatents):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held = open_npy(path)
-        if self._held.ndim != 4:
-            raise InputError(f"latents are (N, C, H, W), not {self._held.shape}", str(path))
-        self.count, self.shape, self.dtype = len(self._held), self._held.shape[1:], self._held.dtype
+        self._array = open_npy(path)
+        if self._array.ndim != 4:
+            raise InputError(f"latents are (N, C, H, W), not {self._array.shape}", str(path))
+        self.count, self.shape, self.dtype = len(self._array), self._array.shape[1:], self._array.dtype
 
     def batches(self, mirrored: bool = False) -> Iterator[NDArray[Any]]:
         """Parts of the array."""
         for begin in range(0, self.count, _BATCH):
-            yield self._held[begin : begin + _BATCH]
+            yield self._array[begin : begin + _BATCH]
 
     def labels(self) -> None:
         """None: there is no place for them."""
@@ -96,18 +96,18 @@ class Singles(StoredLatents):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip: ZipFile | None = None
-        found: Collection[str]
+        files: Collection[str]
         if path.is_file():
-            self._zip, found = open_zip(path)
+            self._zip, files = open_zip(path)
         else:
-            found = set(list_files(path))
-        names = [name for name in found if name.endswith(".npy")]
+            files = set(list_files(path))
+        names = [name for name in files if name.endswith(".npy")]
         features = [name for name in names if name.partition("/")[0].endswith("_features")]
         self._pairs = bool(features)
         self.names = sorted(features or names, key=_order)
         if not self.names:
             raise InputError("there are neither .npy nor .safetensors files of latents here", str(path))
-        self._table = FILE if FILE in found and not features else None
+        self._table = FILE if FILE in files and not features else None
         self.count, self.has_labels = len(self.names), self._pairs or self._table is not None
         first = self._one(self.names[0])
         self.shape, self.dtype = first.shape, first.dtype
@@ -118,8 +118,8 @@ class Singles(StoredLatents):
             part = [self._one(name) for name in self.names[begin : begin + _BATCH]]
             odd = next((i for i, one in enumerate(part) if one.shape != self.shape), None)
             if odd is not None:
-                told = f"{self.names[begin + odd]} is {part[odd].shape}, and {self.names[0]} {self.shape}"
-                raise InputError(f"latents of different shapes: {told}", str(self.path))
+                shapes = f"{self.names[begin + odd]} is {part[odd].shape}, and {self.names[0]} {self.shape}"
+                raise InputError(f"latents of different shapes: {shapes}", str(self.path))
             yield np.stack(part)
 
     def labels(self) -> NDArray[np.int64] | None:
@@ -141,18 +141,18 @@ class Singles(StoredLatents):
         return "\n".join(f"{name} {stamp_of(self.path / name)}" for name in self.names)
 
     def _one(self, name: str) -> NDArray[Any]:
-        held = self._array(name)
-        held = held[0] if held.ndim == 4 and len(held) == 1 else held
-        if held.ndim != 3:
-            raise InputError(f"{name} is {held.shape}, not (C, H, W)", str(self.path))
-        return held
+        latent = self._array(name)
+        latent = latent[0] if latent.ndim == 4 and len(latent) == 1 else latent
+        if latent.ndim != 3:
+            raise InputError(f"{name} is {latent.shape}, not (C, H, W)", str(self.path))
+        return latent
 
     def _array(self, name: str) -> NDArray[Any]:
         try:
-            held: NDArray[Any] = np.lib.format.read_array(io.BytesIO(self._bytes(name)), allow_pickle=False)
+            array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(self._bytes(name)), allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise InputError(f"{name} is damaged, or no array of numbers ({error})", str(self.path)) from None
-        return held
+        return array
 
     def _bytes(self, name: str) -> bytes:
         try:
@@ -167,24 +167,24 @@ class Shards(StoredLatents):
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.path = path
         self._shards = shards
-        known = [_tensors(shard) for shard in shards]
-        for shard, tensors in zip(shards, known, strict=True):
+        headers = [_tensors(shard) for shard in shards]
+        for shard, tensors in zip(shards, headers, strict=True):
             if "latents" not in tensors:
                 raise InputError(f"there is no tensor 'latents', only {', '.join(tensors) or 'nothing'}", str(shard))
-            if tensors["latents"][0][1:] != known[0]["latents"][0][1:] or len(tensors["latents"][0]) != 4:
+            if tensors["latents"][0][1:] != headers[0]["latents"][0][1:] or len(tensors["latents"][0]) != 4:
                 raise InputError(f"latents are (N, C, H, W) of one size, not {tensors['latents'][0]}", str(shard))
-        self.shape = known[0]["latents"][0][1:]
-        self.dtype = known[0]["latents"][1]
-        self.count = sum(tensors["latents"][0][0] for tensors in known)
-        self.has_labels, self.has_mirrored = (all(n in t for t in known) for n in ("labels", "latents_flip"))
+        self.shape = headers[0]["latents"][0][1:]
+        self.dtype = headers[0]["latents"][1]
+        self.count = sum(tensors["latents"][0][0] for tensors in headers)
+        self.has_labels, self.has_mirrored = (all(n in t for t in headers) for n in ("labels", "latents_flip"))
 
     def batches(self, mirrored: bool = False) -> Iterator[NDArray[Any]]:
         """Slices of each file in turn."""
         from safetensors import safe_open
 
         for shard in self._shards:
-            with safe_open(shard, framework="numpy") as held:
-                rows = held.get_slice("latents_flip" if mirrored else "latents")
+            with safe_open(shard, framework="numpy") as file:
+                rows = file.get_slice("latents_flip" if mirrored else "latents")
                 count = rows.get_shape()[0]
                 for begin in range(0, count, _BATCH):
                     yield rows[begin : min(begin + _BATCH, count)]
@@ -195,11 +195,11 @@ class Shards(StoredLatents):
 
         if not self.has_labels:
             return None
-        found = []
+        labels = []
         for shard in self._shards:
-            with safe_open(shard, framework="numpy") as held:
-                found.append(held.get_tensor("labels").reshape(-1))
-        return checked(np.concatenate(found), self.count, str(self.path))
+            with safe_open(shard, framework="numpy") as file:
+                labels.append(file.get_tensor("labels").reshape(-1))
+        return checked(np.concatenate(labels), self.count, str(self.path))
 
     def stamp(self) -> str:
         """Names, sizes and times."""
@@ -215,11 +215,13 @@ def read_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     file = folder / STATISTICS
     if not file.is_file():
         beside = "; a .pt file is a pickle, which is not read" if (folder / "latents_stats.pt").exists() else ""
-        told = f"there is no statistics file here{beside}; write `mean` and `std` into one, or say statistics: measured"
-        raise InputError(told, str(file))
+        message = (
+            f"there is no statistics file here{beside}; write `mean` and `std` into one, or say statistics: measured"
+        )
+        raise InputError(message, str(file))
     try:
-        held = load_file(file)
-        mean, std = (tuple(map(float, held[name].reshape(-1))) for name in ("mean", "std"))
+        tensors = load_file(file)
+        mean, std = (tuple(map(float, tensors[name].reshape(-1))) for name in ("mean", "std"))
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise InputError(f"no tensors `mean` and `std` can be read here ({error})", str(file)) from None
     if len(mean) != len(std) or not all(s > 0 for s in std):
@@ -233,15 +235,15 @@ def _tensors(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
     types = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32}
     try:
-        with safe_open(file, framework="numpy") as held:
-            found = {name: held.get_slice(name) for name in held.keys()}  # noqa: SIM118 - it is no mapping
-            known = {name: (tuple(rows.get_shape()), rows.get_dtype()) for name, rows in found.items()}
+        with safe_open(file, framework="numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+            header = {name: (tuple(rows.get_shape()), rows.get_dtype()) for name, rows in slices.items()}
     except (SafetensorError, OSError) as error:
         raise InputError(f"no safetensors file, or a damaged one ({error})", str(file)) from None
-    latents = known.get("latents")
+    latents = header.get("latents")
     if latents is not None and latents[1] not in ("F16", "F32", "F64"):
         raise InputError(f"latents are {latents[1]}; save them as fp16 or fp32", str(file))
-    return {name: (shape, np.dtype(types.get(kind, np.void))) for name, (shape, kind) in known.items()}
+    return {name: (shape, np.dtype(types.get(kind, np.void))) for name, (shape, kind) in header.items()}
 
 
 def _order(name: str) -> tuple[str, int, str]:

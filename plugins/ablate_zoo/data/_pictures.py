@@ -15,12 +15,12 @@ from pydantic import Field
 from ablate.api import Choice, Data, Dataset, InputError, InputSpec, digest
 from ablate.io.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
-from ablate_zoo.data._store import content_hash, create_npy, gather, kept, known_facts
+from ablate_zoo.data._store import cached_arrays, cached_facts, content_hash, create_npy, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLASSES = 12  # that are told one by one
+CLASSES = 12  # that are described one by one
 
 
 class PictureData(Data):
@@ -75,7 +75,7 @@ class PictureData(Data):
     def load(self, cache: Path) -> Dataset:
         """Both parts, memory-mapped from `cache`."""
         pictures = self.pictures()
-        arrays, facts = kept(cache / "data", self._key(pictures), lambda folder: self._make(pictures, folder))
+        arrays, facts = cached_arrays(cache / "data", self._key(pictures), lambda folder: self._make(pictures, folder))
         return Dataset(
             arrays["images"],
             arrays.get("labels"),
@@ -89,8 +89,8 @@ class PictureData(Data):
     def describe(self, cache: Path) -> list[str]:
         """Pictures, classes and what is left out; of their content what an earlier reading has found."""
         pictures = self.pictures()
-        facts = known_facts(cache / "data", self._key(pictures))
-        return described(pictures, self.reference, facts)
+        facts = cached_facts(cache / "data", self._key(pictures))
+        return describe_pictures(pictures, self.reference, facts)
 
     def _key(self, pictures: Pictures) -> str:
         return digest([pictures.stamp(), self.reference])[:32]
@@ -101,25 +101,25 @@ class PictureData(Data):
 
     def _room(self, count: int) -> None:
         if self.reference > count - 2:
-            told = f"{self.reference} of {count} pictures cannot be held out: that leaves less than two to train on"
+            problem = f"{self.reference} of {count} pictures cannot be held out: that leaves less than two to train on"
             most = f"; say reference: {max(2, count // 5)}, and {count - 2} at most" if count >= 4 else ""
-            raise InputError(told + most)
+            raise InputError(problem + most)
 
     def _make(self, pictures: Pictures, folder: Path) -> dict[str, Any]:
         """Write the arrays; two passes over them, so that no more than a batch is ever in memory."""
         everything, labels, hashes = read_into(folder / "all.npy", pictures)
         order = np.array(sorted(range(len(hashes)), key=lambda i: (hashes[i], i)))
         self._room(len(order))
-        held, rest = order[: self.reference], order[self.reference :]
-        apart = np.array([hashes[i] != hashes[held[-1]] for i in rest])
+        held_out, rest = order[: self.reference], order[self.reference :]
+        apart = np.array([hashes[i] != hashes[held_out[-1]] for i in rest])
         rest = rest[apart]
         if len(rest) < 2:
             raise InputError(f"nearly all of {len(order)} pictures are copies of one", str(pictures.source.path))
         parts = {"images": gather(folder / "images.npy", everything, rest)}
-        parts["reference_images"] = gather(folder / "reference_images.npy", everything, held)
+        parts["reference_images"] = gather(folder / "reference_images.npy", everything, held_out)
         if labels is not None:
             parts["labels"] = gather(folder / "labels.npy", labels, rest)
-            parts["reference_labels"] = gather(folder / "reference_labels.npy", labels, held)
+            parts["reference_labels"] = gather(folder / "reference_labels.npy", labels, held_out)
         del everything
         (folder / "all.npy").unlink()
         names = ("images", "labels", "reference_images", "reference_labels")
@@ -131,13 +131,13 @@ class PictureData(Data):
         }
 
 
-def described(pictures: Pictures, reference: int, facts: Mapping[str, Any]) -> list[str]:
+def describe_pictures(pictures: Pictures, reference: int, facts: Mapping[str, Any]) -> list[str]:
     """What a set of pictures is taken for, a line each, for people."""
     channels, height, width = pictures.shape()
     colour = "grey" if channels == 1 else "colour"
     size = f"{width}×{height}, {colour}, 8 bits a channel"
     lines = [f"{len(pictures)} pictures of {size}; {reference} of them are held out as the reference of metrics"]
-    lines.append(classes_told(pictures.labels, pictures.classes, pictures.source.classes))
+    lines.append(describe_classes(pictures.labels, pictures.classes, pictures.source.classes))
     if len(pictures) < len(pictures.source.names):
         lines.append(
             f"left out: {len(pictures.source.names) - len(pictures)} of {len(pictures.source.names)} by the limit"
@@ -151,29 +151,29 @@ def described(pictures: Pictures, reference: int, facts: Mapping[str, Any]) -> l
     return lines + [f"{count} of the pictures {word}" for word, count in facts.get("remarks", {}).items()]
 
 
-def classes_told(labels: NDArray[np.int64] | None, classes: int | None, names: Sequence[str] | None) -> str:
+def describe_classes(labels: NDArray[np.int64] | None, classes: int | None, names: Sequence[str] | None) -> str:
     """How many classes there are, what they are called, and how many pictures each has."""
     if labels is None or classes is None:
         return "no labels: what is drawn is not conditioned on a class"
     counts = np.bincount(labels, minlength=classes)
-    named = [f"{names[i] if names else i}: {n}" for i, n in enumerate(counts.tolist()) if n]
-    shown = ", ".join(named[:CLASSES]) + (f", and {len(named) - CLASSES} more" if len(named) > CLASSES else "")
+    lines = [f"{names[i] if names else i}: {n}" for i, n in enumerate(counts.tolist()) if n]
+    listing = ", ".join(lines[:CLASSES]) + (f", and {len(lines) - CLASSES} more" if len(lines) > CLASSES else "")
     empty = int((counts == 0).sum())
     without = f"; {empty} class numbers have no picture, and no sample is drawn for them" if empty else ""
-    return f"{len(named)} classes ({shown}){without}"
+    return f"{len(lines)} classes ({listing}){without}"
 
 
 def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[bytes]]:
     """All sound pictures in one array on disk, their labels, and the SHA-256 of each."""
-    made = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
+    array = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
     labels: list[NDArray[np.int64]] = []
     hashes: list[bytes] = []
     for images, own in pictures.batches():
-        made[len(hashes) : len(hashes) + len(images)] = images
+        array[len(hashes) : len(hashes) + len(images)] = images
         hashes += [hashlib.sha256(image.tobytes()).digest() for image in images]
         if own is not None:
             labels.append(own)
-    return made, np.concatenate(labels) if labels else None, hashes
+    return array, np.concatenate(labels) if labels else None, hashes
 
 
 @lru_cache(maxsize=8)

@@ -24,47 +24,47 @@ _BLOCK = 2**24  # bytes that are hashed or moved at a time
 Arrays = dict[str, "NDArray[Any]"]
 
 
-def kept(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays that `make` writes as .npy files into the folder it is given, and the facts it returns.
+def cached_arrays(folder: Path, key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays that `make` writes as .npy files into the folder it is given, and the facts it returns.
 
     Made once for each key: whoever comes while they are made waits, and what a killed maker left is
     swept. What was cut short or changed since then is made anew. The arrays are memory-mapped, so that
     a process holds only the pages it looks at; they may be changed in memory, the files never are.
     """
     target = folder / f"{key}-v{_LAYOUT}"
-    found = _opened(target)
-    if found is not None:
-        return found
+    opened = _opened(target)
+    if opened is not None:
+        return opened
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / f".{key}.lock"):
-        found = _opened(target)
-        if found is not None:
-            return found
-        for left in (target, *folder.glob(f".{key}.*.tmp")):
-            shutil.rmtree(left, ignore_errors=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder))
+        opened = _opened(target)
+        if opened is not None:
+            return opened
+        for remains in (target, *folder.glob(f".{key}.*.tmp")):
+            shutil.rmtree(remains, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder))
         try:
-            facts = make(made)
-            sums = {path.name: content_digest(path) for path in made.glob("*.npy")}
-            write_json(made / "facts.json", {**facts, "sums": sums})
-            made.chmod(0o755)
-            made.rename(target)
+            facts = make(temporary)
+            sums = {path.name: content_digest(path) for path in temporary.glob("*.npy")}
+            write_json(temporary / "facts.json", {**facts, "sums": sums})
+            temporary.chmod(0o755)
+            temporary.rename(target)
         except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
-    found = _opened(target)
-    if found is None:
+    opened = _opened(target)
+    if opened is None:
         raise OSError(f"{target} was made, and cannot be read")
-    return found
+    return opened
 
 
-def known_facts(folder: Path, key: str) -> dict[str, Any]:
-    """The facts of what `kept` has made; {} where it has not."""
+def cached_facts(folder: Path, key: str) -> dict[str, Any]:
+    """Return the facts of what `cached_arrays` has made; {} where it has not."""
     try:
-        held = read_json(folder / f"{key}-v{_LAYOUT}" / "facts.json")
+        facts = read_json(folder / f"{key}-v{_LAYOUT}" / "facts.json")
     except (OSError, ValueError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def content_hash(*arrays: NDArray[Any] | None) -> str:
@@ -89,25 +89,25 @@ def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 def create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """A new .npy file, memory-mapped for writing."""
-    made: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-    return made
+    array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    return array
 
 
 def gather(path: Path, source: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
     """Write source[order] to a new .npy file, some megabytes at a time."""
-    made = create_npy(path, (len(order), *source.shape[1:]), source.dtype)
+    array = create_npy(path, (len(order), *source.shape[1:]), source.dtype)
     done = 0
-    for block in blocks(made):
+    for block in blocks(array):
         block[:] = source[order[done : done + len(block)]]
         done += len(block)
-    return made
+    return array
 
 
 def _opened(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
     """What lies there, if it is whole."""
     try:
         facts = read_json(folder / "facts.json")
-        if any(content_digest(folder / name) != found for name, found in facts["sums"].items()):
+        if any(content_digest(folder / name) != digest for name, digest in facts["sums"].items()):
             return None
         names = [Path(name).stem for name in facts["sums"]]
         return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}, facts

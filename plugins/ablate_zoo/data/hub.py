@@ -60,8 +60,8 @@ class _HubRows(Source):
         self.path = Path(data.path)
         for column in (data.image, data.label):
             if column is not None and column not in table.features:
-                told = f"there is no column {column!r}, only {', '.join(table.features)}"
-                raise InputError(f"{told}; say image: and label: (null where there is none)", data.path)
+                message = f"there is no column {column!r}, only {', '.join(table.features)}"
+                raise InputError(f"{message}; say image: and label: (null where there is none)", data.path)
         if not isinstance(table.features[data.image], Image):
             raise InputError(f"column {data.image!r} holds no images", data.path)
         self._rows = table.cast_column(data.image, Image(decode=False)).select_columns([data.image])
@@ -76,10 +76,10 @@ class _HubRows(Source):
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """(C, H, W) of one row."""
-        held = self._rows[i][self._column]
-        if not held or (held["bytes"] is None and held["path"] is None):
+        cell = self._rows[i][self._column]
+        if not cell or (cell["bytes"] is None and cell["path"] is None):
             raise Damaged("there is none")
-        content = Path(held["path"]).read_bytes() if held["bytes"] is None else held["bytes"]
+        content = Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
         return decode(content, self.remarks.append)
 
     def stamp(self) -> str:
@@ -106,12 +106,12 @@ def _load(path: str, subset: str | None, split: str, revision: str | None, conte
     folder = Path(path).expanduser()
     try:
         if any((folder / name).is_file() for name in _SAVED):
-            held = datasets.load_from_disk(str(folder))
-            return held[split] if isinstance(held, datasets.DatasetDict) else held
+            table = datasets.load_from_disk(str(folder))
+            return table[split] if isinstance(table, datasets.DatasetDict) else table
         if folder.is_dir():  # a cache of its own for each content
             own = Path(datasets.config.HF_DATASETS_CACHE) / "ablate" / content[:32]
             return datasets.load_dataset(str(folder), subset, split=split, revision=revision, cache_dir=str(own))
         return datasets.load_dataset(path, subset, split=split, revision=revision)
     except Exception as error:  # noqa: BLE001 - the package raises its own, its readers' and its client's
-        told = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"`datasets` does not give split {split!r}: {told}", path) from None
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"`datasets` does not give split {split!r}: {reason}", path) from None

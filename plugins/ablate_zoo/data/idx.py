@@ -49,11 +49,11 @@ class _Files(Source):
     def __init__(self, path: Path, part: str, labelled: bool) -> None:
         super().__init__()
         self.path = path
-        self._files = [_found(path, f"{part}-images-idx3-ubyte")]
+        self._files = [_locate(path, f"{part}-images-idx3-ubyte")]
         self._images = _read(self._files[0], 3)
         self.names = [f"image {i}" for i in range(len(self._images))]
         if labelled:
-            self._files.append(_found(path, f"{part}-labels-idx1-ubyte"))
+            self._files.append(_locate(path, f"{part}-labels-idx1-ubyte"))
             self.labels = checked(_read(self._files[1], 1), len(self._images), str(self._files[1]))
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
@@ -65,22 +65,22 @@ class _Files(Source):
         return " ".join(map(stamp_of, self._files))
 
 
-def _found(folder: Path, name: str) -> Path:
+def _locate(folder: Path, name: str) -> Path:
     for file in (folder / f"{name}.gz", folder / name):
         if file.is_file():
             return file
-    told = f"there is no {name}, plain or with .gz, in this folder; Fashion-MNIST: apt install dataset-fashion-mnist"
-    raise InputError(told, str(folder))
+    message = f"there is no {name}, plain or with .gz, in this folder; Fashion-MNIST: apt install dataset-fashion-mnist"
+    raise InputError(message, str(folder))
 
 
 def _read(file: Path, axes: int) -> NDArray[np.uint8]:
     """The format: 0, 0, 8 (bytes), number of axes, each axis' length as a big-endian int32, then the values."""
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as held:
-            head = np.frombuffer(held.read(4 * (axes + 1)), dtype=">i4").astype(np.int64)
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            head = np.frombuffer(stream.read(4 * (axes + 1)), dtype=">i4").astype(np.int64)
             if len(head) != axes + 1 or head[0] != 0x0800 + axes or head[1:].min() < 1 or head[1:].prod() > _MOST:
                 raise ValueError("another header than the format's")
-            content = held.read(int(head[1:].prod()) + 1)
+            content = stream.read(int(head[1:].prod()) + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"no idx file, or a damaged one ({error})", str(file)) from None
     if len(content) != head[1:].prod():

@@ -14,8 +14,8 @@ from ablate.api import Data, Dataset, Encoding, InputError, InputSpec, When, dig
 from ablate.io.files import stamp
 from ablate.pictures import Pictures, open_pictures
 from ablate_zoo.data._latents import StoredLatents, open_latents, read_statistics
-from ablate_zoo.data._pictures import classes_told, read_into
-from ablate_zoo.data._store import content_hash, create_npy, kept
+from ablate_zoo.data._pictures import describe_classes, read_into
+from ablate_zoo.data._store import cached_arrays, content_hash, create_npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +62,8 @@ class Latents(Data):
 
     def requires(self) -> Mapping[str, str]:
         """A decoder."""
-        told = "latents are measured and shown as pixels; say evaluate: {autoencoder: {type: vae, path: ...}}"
-        return {"decoder": told}
+        why = "latents are measured and shown as pixels; say evaluate: {autoencoder: {type: vae, path: ...}}"
+        return {"decoder": why}
 
     def setting(self) -> InputSpec:
         """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
@@ -96,7 +96,7 @@ class Latents(Data):
         notes = [f"reference: {note}" for note in reference.source.notes]
         return [
             f"{files.count} latents of {shape} ({kind}); {against}",
-            classes_told(labels, setting.classes, None),
+            describe_classes(labels, setting.classes, None),
             *notes,
         ]
 
@@ -108,7 +108,7 @@ class Latents(Data):
         """Latents and reference pictures, memory-mapped from `cache`."""
         files, pictures, setting = self._files(), self._reference(), self.setting()
         key = digest([str(files.path.resolve()), files.stamp(), pictures.stamp(), self.active()])[:32]
-        arrays, facts = kept(cache / "data", key, lambda folder: self._make(files, pictures, setting, folder))
+        arrays, facts = cached_arrays(cache / "data", key, lambda folder: self._make(files, pictures, setting, folder))
         return Dataset(
             arrays["images"],
             arrays.get("labels"),
@@ -132,9 +132,9 @@ class Latents(Data):
         if self.statistics == "given":
             shift = _channels(self.shift, channels, "shift")
         else:
-            known = (mean, deviation) if self.statistics == "measured" else read_statistics(self.located(self.path))
-            shift = _channels(tuple(known[0]), channels, "the mean of the statistics")
-            scale = tuple(s / d for s, d in zip(scale, known[1], strict=True))
+            moments = (mean, deviation) if self.statistics == "measured" else read_statistics(self.located(self.path))
+            shift = _channels(tuple(moments[0]), channels, "the mean of the statistics")
+            scale = tuple(s / d for s, d in zip(scale, moments[1], strict=True))
         return Encoding(shift, scale, self.normalised, self.stored == "mean_std")
 
     def _make(self, files: StoredLatents, pictures: Pictures, setting: InputSpec, folder: Path) -> dict[str, Any]:
@@ -190,22 +190,22 @@ class _ChannelSums:
         return mean.tolist(), np.sqrt(variance).tolist()
 
 
-def _fill(made: NDArray[Any], batches: Any, sums: _ChannelSums) -> None:
+def _fill(array: NDArray[Any], batches: Any, sums: _ChannelSums) -> None:
     done = 0
     for batch in batches:
         sums.add(batch)
-        made[done : done + len(batch)] = batch
+        array[done : done + len(batch)] = batch
         done += len(batch)
 
 
 def _written(path: Path, values: NDArray[np.int64]) -> NDArray[np.int64]:
-    made = create_npy(path, values.shape, np.int64)
-    made[:] = values
-    return made
+    array = create_npy(path, values.shape, np.int64)
+    array[:] = values
+    return array
 
 
-def _channels(given: float | tuple[float, ...], channels: int, what: str) -> tuple[float, ...]:
-    values = given if isinstance(given, tuple) else (given,) * channels
+def _channels(value: float | tuple[float, ...], channels: int, what: str) -> tuple[float, ...]:
+    values = value if isinstance(value, tuple) else (value,) * channels
     if len(values) != channels:
         raise InputError(f"{what} has {len(values)} values, and the latents {channels} channels")
     return values

@@ -31,17 +31,17 @@ class Listed(Design):
                     f"give the values to try, such as [{d.low}, {d.high}], or take 'design: search'",
                     f"vary.{d.path}",
                 )
-        found: dict[Any, Assignment] = {}
+        unique: dict[Any, Assignment] = {}
         for assignment in self.listed(dimensions):
-            found.setdefault(frozenset((path, identity(label)) for path, label in assignment.items()), assignment)
-            if len(found) > MOST:
+            unique.setdefault(frozenset((path, identity(label)) for path, label in assignment.items()), assignment)
+            if len(unique) > MOST:
                 raise self.too_many(f"more than {MOST:,}")
-        return list(found.values())
+        return list(unique.values())
 
     def too_many(self, count: str) -> InputError:
         """The refusal of a list that is too long."""
-        told = f"design {self.name!r} comes to {count} candidates, of at most {MOST:,}"
-        return InputError(f"{told}: give fewer choices, or take 'design: search'", "design")
+        message = f"design {self.name!r} comes to {count} candidates, of at most {MOST:,}"
+        return InputError(f"{message}: give fewer choices, or take 'design: search'", "design")
 
     def candidates(self, dimensions: Sequence[Dimension]) -> int:
         """How many there are."""

@@ -35,8 +35,8 @@ def _baseline(dimensions: Sequence[Dimension]) -> Assignment:
 def _changed(assignment: Assignment, d: Dimension, choice: bool | int | float | str) -> Assignment:
     if d.path in assignment and identity(assignment[d.path]) == identity(choice):
         return assignment
-    kept = {path: label for path, label in assignment.items() if not path.startswith(f"{d.path}.")}
-    return {**kept, d.path: choice}
+    elsewhere = {path: label for path, label in assignment.items() if not path.startswith(f"{d.path}.")}
+    return {**elsewhere, d.path: choice}
 
 
 def _grounds(d: Dimension, dimensions: Sequence[Dimension]) -> Iterator[Assignment]:

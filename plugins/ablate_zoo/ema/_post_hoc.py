@@ -72,19 +72,19 @@ def products(a: Sequence[Profile], b: Sequence[Profile]) -> Array:
     return np.asarray((ga + 1) * (gb + 1) / (ga + gb + 1) * (m / ta) ** ga * (m / tb) ** gb * m / (ta * tb))
 
 
-def rebuild(wanted: Profile, kept: Sequence[Profile]) -> Combination:
-    """The combination of `kept` that is nearest to `wanted`, by least squares over time.
+def rebuild(target: Profile, snapshots: Sequence[Profile]) -> Combination:
+    """Combine the snapshots' profiles p_i so that they are nearest to the target's p, by least squares over time.
 
     Minimises ∫ (p − Σ x_i·p_i)² dτ under Σ x_i = 1, so that weights which do not move are kept exactly.
-    With G the inner products of the kept profiles and b those with the wanted one, it solves
+    With G the inner products of the snapshots' profiles and b those with the target's, it solves
 
         | G  1 | |x|   |b|
         | 1' 0 | |m| = |1|,   and the error² is (<p, p> − 2·b·x + x·G·x) / <p, p>.
     """
-    count = len(kept)
-    gram = products(kept, kept) * wanted.time  # without a unit
-    right = products(kept, [wanted])[:, 0] * wanted.time
-    own = float(products([wanted], [wanted])[0, 0]) * wanted.time
+    count = len(snapshots)
+    gram = products(snapshots, snapshots) * target.time  # without a unit
+    right = products(snapshots, [target])[:, 0] * target.time
+    own = float(products([target], [target])[0, 0]) * target.time
     system = np.block([[gram, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]])
     x = np.linalg.lstsq(system, np.append(right, 1.0), rcond=1e-14)[0][:count]
     missed = own - 2 * right @ x + x @ gram @ x

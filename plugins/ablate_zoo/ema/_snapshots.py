@@ -36,8 +36,8 @@ class SnapshotEma(Ema):
         """Why a length cannot be rebuilt from snapshots at these images; None if it can."""
 
     @abstractmethod
-    def sure(self) -> tuple[float, float]:
-        """Two lengths, the shorter first, that any snapshots give."""
+    def safe_lengths(self) -> tuple[float, float]:
+        """Return two lengths, the shorter first, that any snapshots give."""
 
     @model_validator(mode="after")
     def _can_be_rebuilt(self) -> SnapshotEma:
@@ -50,17 +50,17 @@ class SnapshotEma(Ema):
 
     def measured(self, average: Average, kept: Kept) -> dict[str, Weights]:
         """`length` and then `also`: tracked all along where they are, else rebuilt."""
-        wanted = list(dict.fromkeys((self.length, *self.also)))
+        lengths = list(dict.fromkeys((self.length, *self.also)))
         tracked = average.weights()
-        missing = [length for length in wanted if self.label(length) not in tracked]
-        have = {**tracked, **(self._combined(missing, kept) if missing else {})}
-        return {self.label(length): have[self.label(length)] for length in wanted}
+        missing = [length for length in lengths if self.label(length) not in tracked]
+        weights = {**tracked, **(self._combined(missing, kept) if missing else {})}
+        return {self.label(length): weights[self.label(length)] for length in lengths}
 
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
         """To three digits, and all between them; None where there is no snapshot."""
         if not images:
             return None
-        shortest, longest = self.sure()
+        shortest, longest = self.safe_lengths()
         return self._end(shortest, SEARCHED[0], images), self._end(longest, SEARCHED[1], images)
 
     def rebuild(self, lengths: Sequence[float], kept: Kept) -> dict[str, Weights]:
@@ -84,12 +84,12 @@ class SnapshotEma(Ema):
 
         images = kept.images
         recipes = {length: self.recipe(length, images) for length in lengths}
-        found: dict[float, dict[str, Tensor]] = {length: {} for length in lengths}
+        averages: dict[float, dict[str, Tensor]] = {length: {} for length in lengths}
         for i, at in enumerate(images):
             tensors = kept.load(at)
             for length, recipe in recipes.items():
-                add(found[length], tensors, recipe[i])
-        return {self.label(length): weights for length, weights in found.items()}
+                add(averages[length], tensors, recipe[i])
+        return {self.label(length): weights for length, weights in averages.items()}
 
     def _end(self, inside: float, outside: float, images: Sequence[int]) -> float:
         """The last length on the way from `inside` to `outside` that can be rebuilt, by bisection."""
@@ -104,7 +104,7 @@ class SnapshotEma(Ema):
         return inside
 
     def _refusal(self, length: float, reason: str, images: Sequence[int]) -> str:
-        ends = self.lengths(images) or self.sure()
+        ends = self.lengths(images) or self.safe_lengths()
         return (
             f"length {length:g} cannot be rebuilt from {len(images)} snapshots: {reason}; "
             f"lengths from {ends[0]:.4f} to {ends[1]:.4f} can, and more snapshots reach further"

@@ -19,7 +19,7 @@ class CheckpointEma(SnapshotEma):
 
     name = "checkpoints"
 
-    def sure(self) -> tuple[float, float]:
+    def safe_lengths(self) -> tuple[float, float]:
         """All of the training alike."""
         return LONGEST, LONGEST
 

@@ -38,23 +38,23 @@ class ConstantEma(Ema):
 
     def idle(self, course: Course) -> Iterator[str]:
         """A half-life that was asked for, and is longer than the training."""
-        asked = {"halflife", "decay", "per"} & self.model_fields_set
-        if course.images is None or not (asked or not self.rampup):
+        set_fields = {"halflife", "decay", "per"} & self.model_fields_set
+        if course.images is None or not (set_fields or not self.rampup):
             return
         half = self.halflife
         if self.by == "decay":
             half = self.per * math.log(0.5) / math.log(self.decay) if self.decay else 0.0
         if half >= course.images:
-            held = (
+            effect = (
                 f"never more than {self.rampup:g} of it (rampup) is reached"
                 if self.rampup
                 else "it stays near its start"
             )
-            yield f"a half-life of {half:,.0f} images is longer than the training of {course.images:,}: {held}"
+            yield f"a half-life of {half:,.0f} images is longer than the training of {course.images:,}: {effect}"
 
     def build(self, parameters: Weights) -> Average:
         """An average that starts at a copy of the parameters."""
         from ablate_zoo.ema._averages import RunningAverages
 
-        said = f"{self.halflife:.15g}" if self.by == "halflife" else f"{self.decay:.15g} per {self.per}"
-        return RunningAverages(parameters, {f"constant({said})": self.share})
+        decay = f"{self.halflife:.15g}" if self.by == "halflife" else f"{self.decay:.15g} per {self.per}"
+        return RunningAverages(parameters, {f"constant({decay})": self.share})

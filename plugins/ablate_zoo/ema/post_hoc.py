@@ -36,7 +36,7 @@ class PostHocEma(SnapshotEma):
             raise ValueError(f"short ({self.short:g}) has to be below long ({self.long:g})")
         return self
 
-    def sure(self) -> tuple[float, float]:
+    def safe_lengths(self) -> tuple[float, float]:
         """The two that are tracked: the last snapshot holds them."""
         return self.short, self.long
 
@@ -49,15 +49,15 @@ class PostHocEma(SnapshotEma):
 
     def recipe(self, length: float, images: Sequence[int]) -> list[dict[str, float]]:
         """The least squares' coefficients of `short` (place 0) and `long` (place 1) at each snapshot."""
-        found = rebuild(Profile(exponent(length), images[-1]), self._profiles(images)).coefficients
-        return [{"0": float(a), "1": float(b)} for a, b in found.reshape(-1, 2)]
+        coefficients = rebuild(Profile(exponent(length), images[-1]), self._profiles(images)).coefficients
+        return [{"0": float(a), "1": float(b)} for a, b in coefficients.reshape(-1, 2)]
 
     def reason(self, length: float, images: Sequence[int]) -> str | None:
         """The least squares' own error, and what rounding adds."""
-        found = rebuild(Profile(exponent(length), images[-1]), self._profiles(images))
-        if found.error > MISSED:
-            return f"they miss {found.error:.1%} of its profile, and {MISSED:.1%} is the limit"
-        rounded = found.spread * ROUNDING[self.store]
+        combination = rebuild(Profile(exponent(length), images[-1]), self._profiles(images))
+        if combination.error > MISSED:
+            return f"they miss {combination.error:.1%} of its profile, and {MISSED:.1%} is the limit"
+        rounded = combination.spread * ROUNDING[self.store]
         if rounded > ROUNDED:
             return f"rounding to {self.store} costs {rounded:.1e} of the weights, and {ROUNDED:.0e} is the limit"
         return None

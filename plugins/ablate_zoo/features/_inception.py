@@ -182,19 +182,19 @@ class InceptionV3(nn.Module):
 
     def forward(self, x: Tensor, heads: Set[str]) -> dict[str, Tensor]:
         """`pooled` (B, 2048); `spatial` (B, 2023), the first 7 channels at 17×17; `logits` (B, 1008) without bias."""
-        found = {}
+        outputs = {}
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, stride=2)))
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(F.max_pool2d(x, 3, stride=2))))  # (B, 288, 35, 35)
         x = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))  # (B, 768, 17, 17)
         if "spatial" in heads:  # `mixed_6/conv` of the graph
-            found["spatial"] = self.Mixed_6d.branch1x1(x)[:, :SPATIAL_CHANNELS].flatten(1)
+            outputs["spatial"] = self.Mixed_6d.branch1x1(x)[:, :SPATIAL_CHANNELS].flatten(1)
         if {"pooled", "logits"} & heads:
             x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(self.Mixed_6e(self.Mixed_6d(x)))))
             pooled = x.mean((2, 3))
-            found["pooled"] = pooled
-            found["logits"] = F.linear(pooled, self.fc.weight)
-        return {head: found[head] for head in heads}
+            outputs["pooled"] = pooled
+            outputs["logits"] = F.linear(pooled, self.fc.weight)
+        return {head: outputs[head] for head in heads}
 
 
 def resize(x: Tensor, side: int = SIDE) -> Tensor:

@@ -33,10 +33,10 @@ class SmallClassifier(nn.Module):
     def forward(self, x: Tensor, heads: Set[str]) -> dict[str, Tensor]:
         """`pooled` (B, 4·width), the mean over the last stage; `logits` (B, classes)."""
         pooled = self.stages(x).mean((2, 3))
-        found = {"pooled": pooled}
+        outputs = {"pooled": pooled}
         if "logits" in heads:
-            found["logits"] = self.last(pooled)
-        return {head: found[head] for head in heads}
+            outputs["logits"] = self.last(pooled)
+        return {head: outputs[head] for head in heads}
 
 
 def prepare(images: Tensor, side: int) -> Tensor:

@@ -69,8 +69,8 @@ class Dinov2Features(Features):
 
         if self._folder is not None or self.weights is not None:
             return None
-        there = all(isinstance(try_to_load_from_cache(self._repository, file), str) for file in _FILES)
-        return None if there else f"about {_MEGABYTES[self.size]} MB come from the Hugging Face hub when first used"
+        cached = all(isinstance(try_to_load_from_cache(self._repository, file), str) for file in _FILES)
+        return None if cached else f"about {_MEGABYTES[self.size]} MB come from the Hugging Face hub when first used"
 
     def build(self, device: torch.device) -> Extractor:
         """Raises InputError before `prepare`."""
@@ -113,10 +113,10 @@ class Dinov2Features(Features):
             return Path(snapshot_download(self._repository, allow_patterns=list(_FILES)))
         except (OSError, ValueError) as error:  # what the hub's client raises without a connection is of both kinds
             reason = str(error).partition("\n")[0]
-            told = (
+            message = (
                 f"cannot be downloaded ({reason}); bring {' and '.join(_FILES)} into a folder, and give it as weights"
             )
-            raise InputError(told, f"https://huggingface.co/{self._repository}") from None
+            raise InputError(message, f"https://huggingface.co/{self._repository}") from None
 
     def _ready(self) -> Path:
         folder = self._folder or self._given()

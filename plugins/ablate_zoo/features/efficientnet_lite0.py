@@ -87,8 +87,8 @@ class EfficientNetLite0Features(Features):
 
 
 def _weights() -> Path:
-    found = importlib.util.find_spec(_PACKAGE)
-    for folder in (found.submodule_search_locations or []) if found else []:
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder, "models", _FILE)
         if path.is_file():
             return path

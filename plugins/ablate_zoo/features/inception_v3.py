@@ -94,8 +94,8 @@ class InceptionV3Features(Features):
         def see(images: Tensor) -> dict[str, Tensor]:
             x = resize(images.to(device=device, dtype=torch.float32))  # (B, C, 299, 299)
             x = ((x - 128) / 128).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-            found: dict[str, Tensor] = network(x, heads)
-            return found
+            outputs: dict[str, Tensor] = network(x, heads)
+            return outputs
 
         @torch.inference_mode()
         def look(images: Tensor) -> dict[str, Tensor]:

@@ -27,8 +27,8 @@ class IntervalGuidance(Guidance):
         ratio = math.exp(-float(level.log_snr) / 2)
         return ratio > self.sigma_low and (self.sigma_high is None or ratio <= self.sigma_high)
 
-    def told(self) -> list[str]:
-        """Such as `0.28-2.9`, or nothing where all levels lie within: a part of `describe`."""
+    def interval(self) -> list[str]:
+        """Format the interval, such as `0.28-2.9`; empty where all levels lie within. A part of `describe`."""
         if self.sigma_low == 0 and self.sigma_high is None:
             return []
         return [f"{self.sigma_low:g}-{'' if self.sigma_high is None else format(self.sigma_high, 'g')}"]

@@ -63,14 +63,14 @@ class Cfg(IntervalGuidance):
         if not self.guides(level):
             return predict(x, labels)
         both = predict(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
-        given, plain = (part.float() for part in both.chunk(2))
+        conditional, unconditional = (part.float() for part in both.chunk(2))
         channels = self.channels or x.shape[1]
-        guided = plain[:, :channels] + self.scale * (given[:, :channels] - plain[:, :channels])
-        return torch.cat([guided, given[:, channels:]], dim=1)
+        guided = unconditional[:, :channels] + self.scale * (conditional[:, :channels] - unconditional[:, :channels])
+        return torch.cat([guided, conditional[:, channels:]], dim=1)
 
     def describe(self) -> str:
         """Such as `cfg(1.5)`, or `cfg(1.5, channels=3, 0.28-2.9)`."""
-        said = [f"{self.scale:g}"]
+        settings = [f"{self.scale:g}"]
         if self.channels is not None:
-            said.append(f"channels={self.channels}")
-        return f"cfg({', '.join([*said, *self.told()])})"
+            settings.append(f"channels={self.channels}")
+        return f"cfg({', '.join([*settings, *self.interval()])})"

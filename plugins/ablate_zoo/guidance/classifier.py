@@ -102,4 +102,4 @@ class Classifier(IntervalGuidance, TrainedGuidance):
 
     def describe(self) -> str:
         """Such as `classifier(1)`, or `classifier(1, 0-20)`."""
-        return f"classifier({', '.join([f'{self.scale:g}', *self.told()])})"
+        return f"classifier({', '.join([f'{self.scale:g}', *self.interval()])})"

@@ -52,9 +52,9 @@ class GeluMLP(torch.autograd.Function):
         """(M, D), (H, D), (H,), (E, H), (E,) -> (M, E)."""
         train = any(ctx.needs_input_grad)
         rows, hidden = len(x), len(w1)
-        kept = rows if train else min(ROWS, rows)
+        stored = rows if train else min(ROWS, rows)  # for the backward pass
         out, gate = x.new_empty(rows, len(w2)), x.new_empty(min(ROWS, rows), hidden)
-        slope, act = x.new_empty(kept, hidden), x.new_empty(kept, hidden)
+        slope, act = x.new_empty(stored, hidden), x.new_empty(stored, hidden)
         for i in range(0, rows, ROWS):
             part = slice(i, i + ROWS)
             n = len(x[part])

@@ -116,8 +116,8 @@ def stochastic_depth(branch: Tensor, share: float) -> Tensor:
 
     (B, ...) -> the same shape; what is kept is scaled by 1/(1 − share), so that the mean stays. For training alone.
     """
-    kept = torch.empty(len(branch), *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
-    return branch * kept.bernoulli_(1 - share).div_(1 - share)
+    mask = torch.empty(len(branch), *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
+    return branch * mask.bernoulli_(1 - share).div_(1 - share)
 
 
 class AdaptiveModulation(nn.Module):

@@ -35,8 +35,8 @@ class LinearSigma(Levels):
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
         """The cell's share over its width."""
         table = _distribution(schedule, str(t.device))
-        left = (t.double() * CELLS).floor().long().clamp(0, CELLS - 1)
-        return (table[left + 1] - table[left]) * CELLS
+        cell = (t.double() * CELLS).floor().long().clamp(0, CELLS - 1)
+        return (table[cell + 1] - table[cell]) * CELLS
 
 
 @lru_cache(maxsize=64)

@@ -26,9 +26,9 @@ class Factor:
         """L, its rows in the order of the features."""
         if self.order is None:
             return self.table
-        made = np.empty_like(self.table)
-        made[self.order] = self.table
-        return made
+        rows = np.empty_like(self.table)
+        rows[self.order] = self.table
+        return rows
 
 
 class Moments:
@@ -42,7 +42,7 @@ class Moments:
         self.count = 0
         self.broken = 0  # vectors that are not finite; nothing is computed then
         self._rows: list[NDArray[np.float64]] = []
-        self._held = 0
+        self._unfolded = 0  # vectors in `_rows`
         self._folded = 0
         self._mean: NDArray[np.float64] | None = None  # (D,) of what is folded
         self._scatter: NDArray[np.float64] | None = None  # (D, D), the sum of (x − mean)(x − mean)ᵀ
@@ -50,10 +50,10 @@ class Moments:
     @classmethod
     def of(cls, table: NDArray[np.floating[Any]]) -> Moments:
         """Those of a whole table (N, D)."""
-        made = cls()
+        moments = cls()
         for block in blocks(table):
-            made.add(block)
-        return made
+            moments.add(block)
+        return moments
 
     def add(self, vectors: ArrayLike) -> None:
         """Some more vectors (B, D)."""
@@ -62,8 +62,8 @@ class Moments:
         self.broken += len(rows) - int(np.isfinite(rows).all(axis=1).sum())
         if not self.broken:
             self._rows.append(rows)
-            self._held += len(rows)
-            if self._held > rows.shape[1]:
+            self._unfolded += len(rows)
+            if self._unfolded > rows.shape[1]:
                 self._fold()
 
     def collected(self) -> Moments:
@@ -125,7 +125,7 @@ class Moments:
 
     def _fold(self) -> None:
         rows = np.concatenate(self._rows)
-        self._rows, self._held = [], 0
+        self._rows, self._unfolded = [], 0
         mean = rows.mean(0)
         rows -= mean
         scatter = rows.T @ rows
@@ -147,9 +147,9 @@ def frechet(metric: str, generated: Moments | ArrayLike, reference: ArrayLike, l
             raise InputError(f"{metric}: generated features must be a table (N, D), not of shape {table.shape}")
         generated = Moments.of(table)
     enough(metric, "generated", generated.count, generated.broken, least)
-    held = fixed(metric, reference, least)
-    same_dimensions(metric, generated.dimensions, held)
-    return between(generated, *of_reference(held))
+    real = fixed(metric, reference, least)
+    same_dimensions(metric, generated.dimensions, real)
+    return between(generated, *of_reference(real))
 
 
 def between(generated: Moments, mean: NDArray[np.float64], trace: float, factor: Factor) -> float:
@@ -160,7 +160,7 @@ def between(generated: Moments, mean: NDArray[np.float64], trace: float, factor:
 
 
 @lru_cache(maxsize=4)
-def of_reference(held: Fixed) -> tuple[NDArray[np.float64], float, Factor]:
+def of_reference(reference: Fixed) -> tuple[NDArray[np.float64], float, Factor]:
     """Mean, trace and factor of the reference, worked out once."""
-    moments = Moments.of(held.table)
+    moments = Moments.of(reference.table)
     return (*moments.settle(), moments.factor())

@@ -30,8 +30,8 @@ class Balls:
     @classmethod
     def around(cls, metric: str, generated: ArrayLike, reference: ArrayLike, neighbours: int) -> Balls:
         """The balls of the reference. Raises InputError for vectors that have no so many neighbours."""
-        x, held = checked(metric, generated, reference, neighbours + 1)
-        mean, y, radii_y = _of_reference(held, neighbours)
+        x, fixed = checked(metric, generated, reference, neighbours + 1)
+        mean, y, radii_y = _of_reference(fixed, neighbours)
         return cls(x - mean, y, radii_y, _ROUNDING * float(np.square(y).sum(1).mean()))
 
     def distances(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -41,13 +41,13 @@ class Balls:
 
 def radii(x: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
     """The squared distance of each vector (N, D) to its k-th nearest other. (N,)."""
-    found = np.empty(len(x))
+    squared_radii = np.empty(len(x))
     for rows, squares in squared_distances(x, x):
         own = np.arange(rows.start, rows.stop)
         squares[own - rows.start, own] = np.inf
         squares.partition(neighbours - 1, axis=1)
-        found[rows] = squares[:, neighbours - 1]
-    return found
+        squared_radii[rows] = squares[:, neighbours - 1]
+    return squared_radii
 
 
 def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -64,8 +64,10 @@ def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> Iterato
 
 
 @lru_cache(maxsize=4)
-def _of_reference(held: Fixed, neighbours: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    values = held.values
+def _of_reference(
+    reference: Fixed, neighbours: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    values = reference.values
     mean = values.mean(0)
     y = values - mean  # near 0, where a difference of squares loses the fewest digits
     return mean, y, radii(y, neighbours)

@@ -51,20 +51,20 @@ def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
     An array that nobody can write to, as a file that is mapped read-only, is looked at once.
     """
     y = np.asanyarray(reference)
-    held = _fixed.get(id(y))
-    if held is not None and held[0]() is y and len(y) >= least:
-        return held[1]
+    entry = _fixed.get(id(y))
+    if entry is not None and entry[0]() is y and len(y) >= least:
+        return entry[1]
     table = _table(metric, "reference", y, least)
     if all((block == table[0]).all() for block in blocks(table)):
         raise InputError(f"{metric}: all {len(y)} reference images have the same features; check the reference images")
     content = hashlib.sha256(f"{table.shape}{table.dtype}".encode())
     content.update(np.ascontiguousarray(table).data)
-    made = Fixed(content.digest(), table)
+    result = Fixed(content.digest(), table)
     if isinstance(y, np.memmap) and not y.flags.writeable:
         # Names of its own: at the end of the process the module's may be gone before the array.
-        number, kept = id(y), _fixed
-        kept[number] = weakref.ref(y, lambda _: kept.pop(number, None)), made
-    return made
+        key, cache = id(y), _fixed
+        cache[key] = weakref.ref(y, lambda _: cache.pop(key, None)), result
+    return result
 
 
 def same_dimensions(metric: str, dimensions: int, reference: Fixed) -> None:

@@ -40,9 +40,9 @@ class DensityCoverage(Metric):
         inside, covered = 0, np.zeros(len(balls.reference), dtype=bool)
         for _, squares in balls.distances():
             squares += balls.rounding
-            held = squares < balls.reference_radii
-            inside += int(held.sum())
-            covered |= held.any(axis=0)
+            within = squares < balls.reference_radii
+            inside += int(within.sum())
+            covered |= within.any(axis=0)
         return {
             "density": Measurement(inside / (self.k * len(balls.generated))),
             "coverage": Measurement(float(covered.mean())),

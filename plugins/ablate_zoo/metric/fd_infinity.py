@@ -44,10 +44,10 @@ class InfiniteFrechetDistance(Metric):
             )
         x = x[shuffled(x)]
         low = max(len(x) // SPAN, SMALLEST * x.shape[1])
-        held, moments, values = of_reference(y), Moments(), []
+        reference_moments, moments, values = of_reference(y), Moments(), []
         sizes = np.linspace(low, len(x), POINTS).astype(int)
         for first, last in zip([0, *sizes], sizes, strict=False):
             moments.add(x[first:last])
-            values.append(between(moments, *held))
+            values.append(between(moments, *reference_moments))
         _, intercept = np.polyfit(1 / sizes, values, 1)
         return Measurement(float(intercept))

@@ -86,9 +86,9 @@ def _reference(y: Fixed) -> _KernelSums:
 
 def _own(x: NDArray[np.float64]) -> _KernelSums:
     """The same for the pairs of one sample, without those of an image with itself."""
-    found, selves = _sums(x, x), _cubic(np.square(x).sum(1), x.shape[1])
-    rows = found.rows - selves
-    return _KernelSums(rows, rows, found.squares - float(np.square(selves).sum()))
+    sums, selves = _sums(x, x), _cubic(np.square(x).sum(1), x.shape[1])
+    rows = sums.rows - selves
+    return _KernelSums(rows, rows, sums.squares - float(np.square(selves).sum()))
 
 
 def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> _KernelSums:

@@ -23,12 +23,12 @@ class Decaying(Optimizer):
 
     def groups(self, parameters: Iterable[torch.nn.Parameter]) -> list[dict[str, Any]]:
         """The parameters as torch's groups: all of them, or the vectors apart, without decay."""
-        held = list(parameters)
+        parameters = list(parameters)
         if not self.weight_decay or self.decay_vectors:
-            return [{"params": held, "weight_decay": self.weight_decay}]
+            return [{"params": parameters, "weight_decay": self.weight_decay}]
         split = [
-            {"params": [p for p in held if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in held if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
         return [group for group in split if group["params"]]
 

@@ -18,13 +18,13 @@ class JointOptimizer(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of each part; `closure` is called once, before them."""
-        found = None
+        loss = None
         if closure is not None:
             with torch.enable_grad():
-                found = closure()
+                loss = closure()
         for part in self.parts:
             part.step()
-        return found
+        return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As any optimizer's; the parts go on from it."""

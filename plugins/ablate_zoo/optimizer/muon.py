@@ -43,8 +43,8 @@ class Muon(Decaying):
 
         from ablate_zoo.optimizer._joint import JointOptimizer
 
-        held = list(parameters)
-        matrices, others = [p for p in held if p.ndim == 2], self.groups(p for p in held if p.ndim != 2)
+        parameters = list(parameters)
+        matrices, others = [p for p in parameters if p.ndim == 2], self.groups(p for p in parameters if p.ndim != 2)
         parts: list[torch.optim.Optimizer] = []
         if matrices:
             parts.append(

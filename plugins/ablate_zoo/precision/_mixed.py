@@ -81,14 +81,14 @@ def broken(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
-def emulated(device: torch.device, dtype: torch.dtype, told: Path = Path("/proc/cpuinfo")) -> str | None:
+def emulated(device: torch.device, dtype: torch.dtype, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """What the device lacks, so that torch computes in fp32 and converts; None where it has it or nobody can say."""
     if device.type == "cuda":
         if dtype is not torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False):
             return None
         return "its compute capability is below 8.0"
     try:
-        lines = told.read_text(errors="replace").splitlines()
+        lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:
         return None
     flags = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ablate.api import PassObserver, Readings, Seen
-from ablate_zoo.probe._sites import called, first_tensor, mean_square, place, sites
+from ablate_zoo.probe._sites import first_tensor, mean_square, modules_named, place, sites
 
 LOGITS = 2**24  # so many attention logits at a time: 64 MiB
 
@@ -22,7 +22,7 @@ class Hooked(PassObserver):
     """Collects 0-d tensors by site while modules run; the depth of a site is its place among all of them."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[Any]] = {}  # by site, an entry a part of the batch
+        self.entries: dict[str, list[Any]] = {}  # by site, an entry a part of the batch
         self.depths: dict[str, int] = {}
 
     def watch(self, modules: dict[str, nn.Module], look: Callable[..., None]) -> Sequence[RemovableHandle]:
@@ -34,7 +34,7 @@ class Hooked(PassObserver):
 
     def add(self, site: str, depth: int, entry: Any) -> None:
         """One more entry of a site."""
-        self.found.setdefault(site, []).append(entry)
+        self.entries.setdefault(site, []).append(entry)
         self.depths[site] = depth
 
     @abstractmethod
@@ -43,9 +43,9 @@ class Hooked(PassObserver):
 
     def read(self) -> Readings:
         """A value a site that ran."""
-        found, self.found = self.found, {}
-        names = sorted(found, key=self.depths.__getitem__)
-        values = [self.combine(found[name]) for name in names]
+        entries, self.entries = self.entries, {}
+        names = sorted(entries, key=self.depths.__getitem__)
+        values = [self.combine(entries[name]) for name in names]
         return Readings(names, [self.depths[n] for n in names], torch.stack(values) if values else torch.zeros(0))
 
 
@@ -81,12 +81,12 @@ class AttentionLogits(Hooked):
     def attach(self, network: nn.Module) -> Sequence[RemovableHandle]:
         """At every submodule that is called `query_key`."""
         self._seen = {}
-        named = called(network, "query_key")
-        return self.watch({path.rpartition(".")[0]: module for path, module in named.items()}, self._look)
+        products = modules_named(network, "query_key")
+        return self.watch({path.rpartition(".")[0]: module for path, module in products.items()}, self._look)
 
     def _look(self, name: str, depth: int, module: nn.Module, inputs: object, output: tuple[Tensor, Tensor]) -> None:
-        left = self.images - self._seen.get(name, 0)
-        q, k = (x.detach()[:left].float() for x in output)  # (B, heads, N, d), (B, heads, M, d)
+        remaining = self.images - self._seen.get(name, 0)
+        q, k = (x.detach()[:remaining].float() for x in output)  # (B, heads, N, d), (B, heads, M, d)
         if not len(q):
             return
         self._seen[name] = self._seen.get(name, 0) + len(q)
@@ -108,7 +108,7 @@ class SkipRatio(Hooked):
 
     def attach(self, network: nn.Module) -> Sequence[RemovableHandle]:
         """At every submodule that is called `fusion`: it takes (d, s, ...)."""
-        return self.watch(called(network, "fusion"), self._look)
+        return self.watch(modules_named(network, "fusion"), self._look)
 
     def _look(self, name: str, depth: int, module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         d, s = inputs[:2]

@@ -16,14 +16,14 @@ def sites(network: nn.Module) -> dict[str, nn.Module]:
     return network_blocks(network) or dict(network.named_children())
 
 
-def called(network: nn.Module, name: str) -> dict[str, nn.Module]:
-    """The submodules whose own name is `name`, by their path; of one inside another the outer one."""
-    found: dict[str, nn.Module] = {}
+def modules_named(network: nn.Module, name: str) -> dict[str, nn.Module]:
+    """Return the submodules whose own name is `name`, by their path; of one inside another the outer one."""
+    modules: dict[str, nn.Module] = {}
     for path, module in network.named_modules():
-        inside = any(path.startswith(f"{outer}.") for outer in found)
+        inside = any(path.startswith(f"{outer}.") for outer in modules)
         if path.rpartition(".")[2] == name and not inside:
-            found[path] = module
-    return found
+            modules[path] = module
+    return modules
 
 
 def first_tensor(output: object) -> Tensor | None:

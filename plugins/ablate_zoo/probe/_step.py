@@ -16,11 +16,11 @@ Place = tuple[str, int]  # a block's name and depth
 
 def trained(network: nn.Module) -> dict[Place, list[nn.Parameter]]:
     """The parameters of each block that are trained; blocks without any are left out."""
-    found = {
+    by_block = {
         (name, depth): [p for p in module.parameters() if p.requires_grad]
         for depth, (name, module) in enumerate(sites(network).items())
     }
-    return {at: parameters for at, parameters in found.items() if parameters}
+    return {at: parameters for at, parameters in by_block.items() if parameters}
 
 
 def readings(places: Iterable[Place], values: Tensor) -> Readings:
@@ -37,18 +37,18 @@ class BlockNorms(StepObserver):
 
     def __init__(self, of: Callable[[Iterable[nn.Parameter]], list[Tensor]]) -> None:
         self.of = of
-        self._found = NOTHING
+        self._readings = NOTHING
 
     def graded(self, network: nn.Module) -> None:
         """Weights and gradients as they are before clipping and before the step."""
         groups = {at: tensors for at, ps in trained(network).items() if (tensors := self.of(ps))}
         if groups:
-            self._found = readings(groups, total_norms(groups.values()))
+            self._readings = readings(groups, total_norms(groups.values()))
 
     def read(self) -> Readings:
         """A norm a block."""
-        found, self._found = self._found, NOTHING
-        return found
+        observed, self._readings = self._readings, NOTHING
+        return observed
 
 
 def weights(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
@@ -61,7 +61,7 @@ class UpdateRatio(StepObserver):
 
     def __init__(self) -> None:
         self._before: dict[Place, list[Tensor]] = {}
-        self._found = NOTHING
+        self._readings = NOTHING
 
     def graded(self, network: nn.Module) -> None:
         """Keep the weights."""
@@ -72,9 +72,9 @@ class UpdateRatio(StepObserver):
         after, before, self._before = trained(network), self._before, {}
         if before:
             moves = [[p.detach() - old for p, old in zip(after[at], before[at], strict=True)] for at in before]
-            self._found = readings(before, total_norms(moves) / total_norms(before.values()))
+            self._readings = readings(before, total_norms(moves) / total_norms(before.values()))
 
     def read(self) -> Readings:
         """A ratio a block."""
-        found, self._found = self._found, NOTHING
-        return found
+        observed, self._readings = self._readings, NOTHING
+        return observed

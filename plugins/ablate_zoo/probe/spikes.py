@@ -43,8 +43,8 @@ class _Spikes(HistoryObserver):
         self._watched = {name: _Jumps(factor, window) for name in QUANTITIES}
 
     def step(self, loss: float, norm: float) -> Sequence[tuple[str, float]]:
-        found = [(name, self._watched[name].add(value)) for name, value in zip(QUANTITIES, (loss, norm), strict=True)]
-        return [(name, ratio) for name, ratio in found if ratio is not None]
+        ratios = [(name, self._watched[name].add(value)) for name, value in zip(QUANTITIES, (loss, norm), strict=True)]
+        return [(name, ratio) for name, ratio in ratios if ratio is not None]
 
     def state(self) -> Any:
         return {name: [list(one.recent), one.above] for name, one in self._watched.items()}

@@ -34,12 +34,12 @@ class Ddim(Solver):
     def sample(self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator) -> Iterator[State]:
         """A state after each step."""
         for nfe, (now, then) in enumerate(self.intervals(schedule), 1):
-            found = self.denoised(denoise, x, now)
+            denoised = self.denoised(denoise, x, now)
             fresh = self.eta * math.sqrt(step_variance(now, then))
-            x = then.alpha * found.x0 + math.sqrt(max(then.sigma**2 - fresh**2, 0.0)) * found.noise
+            x = then.alpha * denoised.x0 + math.sqrt(max(then.sigma**2 - fresh**2, 0.0)) * denoised.noise
             if fresh > 0:
                 x = x + fresh * noise_like(x, generator)
-            yield State(x, found.x0, then.t, nfe)
+            yield State(x, denoised.x0, then.t, nfe)
 
 
 def step_variance(now: Point, then: Point) -> float:

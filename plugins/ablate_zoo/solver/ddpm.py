@@ -43,12 +43,12 @@ class Ddpm(Solver):
     def sample(self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator) -> Iterator[State]:
         """A state after each step."""
         for nfe, (now, then) in enumerate(self.intervals(schedule), 1):
-            found = self.denoised(denoise, x, now)
+            denoised = self.denoised(denoise, x, now)
             back = posterior(now.alpha, now.sigma, then.alpha, then.sigma)
-            x = back.on_x * x + back.on_x0 * found.x0
+            x = back.on_x * x + back.on_x0 * denoised.x0
             if then.sigma > 0:
-                x = x + self._deviation(found.variance, back.small, back.large) * noise_like(x, generator)
-            yield State(x, found.x0, then.t, nfe)
+                x = x + self._deviation(denoised.variance, back.small, back.large) * noise_like(x, generator)
+            yield State(x, denoised.x0, then.t, nfe)
 
     def _deviation(self, raw: Tensor | None, small: float, large: float) -> Tensor | float:
         if self.variance != "learned":

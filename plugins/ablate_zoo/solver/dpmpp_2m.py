@@ -38,14 +38,14 @@ class Dpmpp2m(Solver):
         before: Tensor | None = None
         last = math.inf
         for nfe, (now, then) in enumerate(self.intervals(schedule), 1):
-            found = self.denoised(denoise, x, now)
+            denoised = self.denoised(denoise, x, now)
             h = half_log_snr(then) - half_log_snr(now)
-            ahead = found.x0
+            ahead = denoised.x0
             if before is not None and math.isfinite(h) and math.isfinite(last):
-                ahead = found.x0 + h / (2 * last) * (found.x0 - before)
+                ahead = denoised.x0 + h / (2 * last) * (denoised.x0 - before)
             x = then.sigma / now.sigma * x - then.alpha * math.expm1(-h) * ahead
-            before, last = found.x0, h
-            yield State(x, found.x0, then.t, nfe)
+            before, last = denoised.x0, h
+            yield State(x, denoised.x0, then.t, nfe)
 
 
 def half_log_snr(at: Point) -> float:

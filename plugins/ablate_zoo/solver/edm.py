@@ -43,9 +43,9 @@ class Churned(Solver):
             if start is not now and start.ratio > now.ratio:
                 fresh = self.churn_noise * math.sqrt(start.ratio**2 - now.ratio**2)
                 x = start.alpha * (x / now.alpha + fresh * noise_like(x, generator))
-            x, found, calls = self.step(denoise, x, start, then)
+            x, denoised, calls = self.step(denoise, x, start, then)
             nfe += calls
-            yield State(x, found.x0, then.t, nfe)
+            yield State(x, denoised.x0, then.t, nfe)
 
     @abstractmethod
     def step(self, denoise: Denoiser, x: Tensor, now: Point, then: Point) -> tuple[Tensor, Denoised, int]:
@@ -75,8 +75,8 @@ class Euler(Churned):
 
     def step(self, denoise: Denoiser, x: Tensor, now: Point, then: Point) -> tuple[Tensor, Denoised, int]:
         """α'·x0 + σ'·ε, the same step without the division by α."""
-        found = self.denoised(denoise, x, now)
-        return then.alpha * found.x0 + then.sigma * found.noise, found, 1
+        denoised = self.denoised(denoise, x, now)
+        return then.alpha * denoised.x0 + then.sigma * denoised.noise, denoised, 1
 
 
 class Heun(Churned):
@@ -109,9 +109,9 @@ class Heun(Churned):
         """A step by ε, then the same with the mean of ε and ε'."""
         a = then.alpha / now.alpha
         b = then.sigma - a * now.sigma
-        found = self.denoised(denoise, x, now)
-        ahead = a * x + b * found.noise
+        denoised = self.denoised(denoise, x, now)
+        ahead = a * x + b * denoised.noise
         if then.sigma == 0:
-            return ahead, found, 1
-        found_ahead = self.denoised(denoise, ahead, then)
-        return a * x + (b / 2) * (found.noise + found_ahead.noise), found, 2
+            return ahead, denoised, 1
+        denoised_ahead = self.denoised(denoise, ahead, then)
+        return a * x + (b / 2) * (denoised.noise + denoised_ahead.noise), denoised, 2
