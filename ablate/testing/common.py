@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.spec.component import InputSpec
 from ablate.testing.case import OURS, Case, Check, NotApplicable, search_values
@@ -88,7 +91,7 @@ def searches_what_is_valid(case: Case) -> None:
 
 
 def tells_what_it_needs(case: Case) -> None:
-    """Capabilities are words with a reason, and a refusal is a sentence that the user can read."""
+    """Capabilities are words with a reason, excluded ones are spelt as they are provided; a refusal is a sentence."""
     for part in case.variants():
         assert isinstance(part.provides(), frozenset), "provides() gives no frozenset"
         assert all(_text(word) for word in part.provides()), f"provides() gives {part.provides()}"
@@ -98,6 +101,11 @@ def tells_what_it_needs(case: Case) -> None:
         for setting in SETTINGS:
             refusal = part.refuse(setting)
             assert refusal is None or _text(refusal), f"refuse({setting}) gives {refusal!r}: a sentence, or None"
+    excluded = {word for part in case.variants() for word in part.excludes()}
+    provided = sorted(_capabilities(case.catalog)) if excluded else []
+    for word in excluded.difference(provided):
+        near = get_close_matches(word, provided, n=1, cutoff=0.8)  # a word of a plugin that is not here is near none
+        assert not near, f"excludes() names {word!r}, which nothing provides; did you mean {near[0]!r}?"
 
 
 def imports_without_torch(case: Case) -> None:
@@ -106,6 +114,16 @@ def imports_without_torch(case: Case) -> None:
         raise NotApplicable("asked of ablate's own components; advice for others: import torch inside `build`")
     reason = needs_torch(case)
     assert reason is None, reason
+
+
+def _capabilities(catalog: Catalog) -> set[str]:
+    """Collect what the components of ablate provide, each with its defaults and with each of its switches turned."""
+    words: set[str] = set()
+    for entry in catalog.entries():
+        if entry.distribution == OURS and entry.kind != "data":  # data would be read
+            with suppress(NotApplicable):  # it has no complete defaults
+                words.update(*(part.provides() for part in Case(entry, catalog).variants()))
+    return words
 
 
 def _text(value: object) -> bool:

@@ -75,6 +75,19 @@ class Known(Target):
         return level.alpha, level.sigma
 
 
+class Misspelt(Target):
+    """The noise again, beside all schedules: the capability that it excludes is misspelt."""
+
+    name = "misspelt"
+    fails: ClassVar = ("tells_what_it_needs",)
+
+    def excludes(self):
+        return {"zero_terminal_srn": "at the last step x is nothing but the noise"}
+
+    def coefficients(self, level):
+        return level.alpha * 0, level.alpha * 0 + 1
+
+
 class Averaging(Target):
     """Every level has the coefficients of the mean level."""
 

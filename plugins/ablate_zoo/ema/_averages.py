@@ -14,12 +14,21 @@ Share = Callable[[int, int], float]  # (images, batch) -> the share of the old a
 
 
 class RunningAverages(Average):
-    """ā ← d·ā + (1 − d)·θ after every step, in place, for each of several rules d.
+    """Exponential moving averages: ā ← d·ā + (1 − d)·θ after every step, in place, for each of several rules d.
 
-    rules: {label: share}; the first average is the one that is measured by default.
+    rules: {label: share}; the first average is the one that is measured by default. snapshots: so many are kept,
+    evenly over the training, in the number format `dtype`.
     """
 
-    def __init__(self, parameters: Weights, rules: Mapping[str, Share]) -> None:
+    def __init__(
+        self,
+        parameters: Weights,
+        rules: Mapping[str, Share],
+        snapshots: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._snapshots = snapshots
+        self._dtype = dtype
         self._rules = dict(rules)
         self._parameters = parameters
         self._averages = {label: {name: p.detach().clone() for name, p in parameters.items()} for label in self._rules}
@@ -52,29 +61,22 @@ class RunningAverages(Average):
         for name, average in own.items():
             average.copy_(state[name])
 
-
-class KeptAverages(RunningAverages):
-    """Running averages of which snapshots are kept, evenly over the training."""
-
-    def __init__(self, parameters: Weights, rules: Mapping[str, Share], snapshots: int, dtype: torch.dtype) -> None:
-        super().__init__(parameters, rules)
-        self._snapshots = snapshots
-        self._dtype = dtype
-
     def due(self, images: int, batch: int, total: float) -> bool:
         """Whether this step passes a multiple of total / snapshots; never while the total is not known."""
         return passes(images, batch, total, self._snapshots)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Every average, as its state names it."""
-        return {name: value.to(self._dtype) for name, value in self.state().items()}
+        """Every average, as its state names it; empty where no snapshots are kept."""
+        return {name: value.to(self._dtype) for name, value in self.state().items()} if self._snapshots else {}
 
 
-class NoAverage(Average):
-    """The parameters themselves: nothing is copied or kept."""
+class LiveWeights(Average):
+    """The parameters themselves: nothing is averaged or copied. snapshots: so many are kept, as in RunningAverages."""
 
-    def __init__(self, parameters: Weights) -> None:
+    def __init__(self, parameters: Weights, snapshots: int = 0, dtype: torch.dtype = torch.float32) -> None:
         self._parameters = parameters
+        self._snapshots = snapshots
+        self._dtype = dtype
 
     def update(self, images: int, batch: int) -> None:
         """Nothing to do."""
@@ -90,26 +92,17 @@ class NoAverage(Average):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to do."""
 
-
-class KeptWeights(NoAverage):
-    """The live parameters, of which snapshots are kept, evenly over the training; nothing is averaged on the way."""
-
-    def __init__(self, parameters: Weights, snapshots: int, dtype: torch.dtype) -> None:
-        super().__init__(parameters)
-        self._snapshots = snapshots
-        self._dtype = dtype
-
     def due(self, images: int, batch: int, total: float) -> bool:
         """Whether this step passes a multiple of total / snapshots; never while the total is not known."""
         return passes(images, batch, total, self._snapshots)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The parameters, named like a single average."""
-        return {f"0.{name}": p.detach().to(self._dtype) for name, p in self._parameters.items()}
+        """The parameters, named like a single average; empty where no snapshots are kept."""
+        return {f"0.{n}": p.detach().to(self._dtype) for n, p in self._parameters.items()} if self._snapshots else {}
 
 
 def passes(images: int, batch: int, total: float, parts: int) -> bool:
-    """Whether the last `batch` of `images` passed or met a multiple of total / parts."""
+    """Whether the last `batch` of `images` passed or met a multiple of total / parts; never where parts is 0."""
     if not math.isfinite(total):
         return False
     return math.floor(images * parts / total) > math.floor((images - batch) * parts / total)

@@ -25,9 +25,9 @@ class CheckpointEma(SnapshotEma):
 
     def build(self, parameters: Weights) -> Average:
         """A view of the parameters."""
-        from ablate_zoo.ema._averages import KeptWeights
+        from ablate_zoo.ema._averages import LiveWeights
 
-        return KeptWeights(parameters, self.snapshots, self.dtype)
+        return LiveWeights(parameters, self.snapshots, self.dtype)
 
     def recipe(self, length: float, images: Sequence[int]) -> list[dict[str, float]]:
         """One coefficient a snapshot; they sum to 1."""

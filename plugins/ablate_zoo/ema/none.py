@@ -12,6 +12,6 @@ class NoEma(Ema):
 
     def build(self, parameters: Weights) -> Average:
         """A view of the parameters."""
-        from ablate_zoo.ema._averages import NoAverage
+        from ablate_zoo.ema._averages import LiveWeights
 
-        return NoAverage(parameters)
+        return LiveWeights(parameters)

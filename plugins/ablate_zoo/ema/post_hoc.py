@@ -42,10 +42,10 @@ class PostHocEma(SnapshotEma):
 
     def build(self, parameters: Weights) -> Average:
         """Both averages, `short` first."""
-        from ablate_zoo.ema._averages import KeptAverages
+        from ablate_zoo.ema._averages import RunningAverages
 
         rules = {self.label(length): partial(share, exponent(length)) for length in (self.short, self.long)}
-        return KeptAverages(parameters, rules, self.snapshots, self.dtype)
+        return RunningAverages(parameters, rules, self.snapshots, self.dtype)
 
     def recipe(self, length: float, images: Sequence[int]) -> list[dict[str, float]]:
         """The least squares' coefficients of `short` (place 0) and `long` (place 1) at each snapshot."""
