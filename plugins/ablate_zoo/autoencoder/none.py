@@ -1,4 +1,4 @@
-"""none: the network draws pixels."""
+"""autoencoder `none`: no autoencoder, the network draws pixels."""
 
 from __future__ import annotations
 

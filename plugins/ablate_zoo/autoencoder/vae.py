@@ -1,4 +1,4 @@
-"""vae: the decoder of latent diffusion, read with diffusers."""
+"""autoencoder `vae`: the decoder of latent diffusion (Rombach et al. 2022), read with diffusers."""
 
 from __future__ import annotations
 

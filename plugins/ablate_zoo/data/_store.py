@@ -1,4 +1,4 @@
-"""Data sets on disk: arrays that are made once and memory-mapped ever after."""
+"""Data sets in the cache: arrays that are made once and memory-mapped ever after."""
 
 from __future__ import annotations
 

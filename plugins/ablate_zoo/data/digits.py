@@ -1,4 +1,4 @@
-"""digits: 1,797 handwritten digits, 8×8 grey, for fast tests."""
+"""data `digits`: 1,797 handwritten digits, 8×8 grey, for fast tests."""
 
 from __future__ import annotations
 

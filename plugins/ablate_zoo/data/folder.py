@@ -1,4 +1,4 @@
-"""folder: the picture files below a folder."""
+"""data `folder`: the picture files below a folder."""
 
 from __future__ import annotations
 

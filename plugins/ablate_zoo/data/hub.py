@@ -1,4 +1,4 @@
-"""hub: a data set of the Hugging Face hub, or one that `datasets` has saved."""
+"""data `hub`: a data set of the Hugging Face hub, or one that `datasets` has saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""idx: images in the files of MNIST, such as Fashion-MNIST."""
+"""data `idx`: images in the files of MNIST, such as Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""latents: what an autoencoder made of images, for a network that is trained in its space."""
+"""data `latents`: latents that an autoencoder made of images, for latent diffusion."""
 
 from __future__ import annotations
 

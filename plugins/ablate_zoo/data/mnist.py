@@ -1,4 +1,4 @@
-"""mnist: 5,000 of the handwritten digits, 28×28 grey, without a download."""
+"""data `mnist`: 5,000 of the handwritten digits of MNIST, 28×28 grey, without a download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""npz: images as one numpy array."""
+"""data `npz`: images as one numpy array."""
 
 from __future__ import annotations
 

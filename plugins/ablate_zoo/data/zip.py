@@ -1,4 +1,4 @@
-"""zip: the picture files of a zip archive, as EDM's dataset tool writes it."""
+"""data `zip`: the picture files of a zip archive, as EDM's dataset tool writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""grid: every combination of the choices."""
+"""design `grid`: full factorial design, every combination of the choices."""
 
 from __future__ import annotations
 

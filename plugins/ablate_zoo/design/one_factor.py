@@ -1,4 +1,4 @@
-"""one_factor: the baseline, and the baseline with one choice changed at a time."""
+"""design `one_factor`: one factor at a time, the baseline, and the baseline with one choice changed."""
 
 from __future__ import annotations
 

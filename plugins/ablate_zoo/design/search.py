@@ -1,4 +1,4 @@
-"""search: Optuna looks for good candidates, of one objective or of the front of several."""
+"""design `search`: hyperparameter search with Optuna, for one objective or the Pareto front of several."""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ Array = NDArray[np.float64]
 
 
 class Profile(NamedTuple):
-    """An average of exponent γ, at a time."""
+    """Power-function average of exponent γ, at a time."""
 
     exponent: float
     time: float
 
 
 class Combination(NamedTuple):
-    """An average as a sum of others."""
+    """An average as a linear combination of others."""
 
     coefficients: Array  # x, one for each of the others; their sum is 1
     error: float  # |p − Σ x_i·p_i| / |p|, L2 norms over time: the share of the profile that is missed
@@ -43,7 +43,7 @@ class Combination(NamedTuple):
 
 
 def exponent(length: float) -> float:
-    """γ of a relative length in (0, 12^-½]: the root γ ≥ 0 of γ³ + 7γ² + (16 − s)γ + 12 − s, s = length^-2."""
+    """Compute γ of a relative length in (0, 12^-½]: the root γ ≥ 0 of γ³ + 7γ² + (16 − s)γ + 12 − s, s = length^-2."""
     if not 0 < length <= LONGEST * (1 + 1e-9):
         raise ValueError(f"a relative length is above 0 and at most 12^-1/2 = {LONGEST:.4f}, not {length}")
     s = length**-2.0
@@ -52,7 +52,7 @@ def exponent(length: float) -> float:
 
 
 def relative_length(gamma: float) -> float:
-    """σ_rel of an exponent γ > −1."""
+    """Compute the relative length σ_rel of an exponent γ > −1."""
     return float(np.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))))
 
 

@@ -1,4 +1,4 @@
-"""What averages from snapshots share: which lengths are measured, and how they are put together."""
+"""Averages put together from snapshots after training: which lengths are measured, and how each is rebuilt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fp32 that is fp32, whatever the training around it has switched on."""
+"""Features are computed in full fp32, whatever autocast and TF32 the training around them has switched on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""classifier: the eyes of one data set, a small network trained once on its own labels."""
+"""features `classifier`: a small network trained once on the labels of the study's own data set."""
 
 from __future__ import annotations
 

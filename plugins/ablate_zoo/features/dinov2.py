@@ -1,4 +1,4 @@
-"""dinov2: features learnt without labels, which agree with people better than Inception's."""
+"""features `dinov2`: DINOv2, learnt without labels, which agrees with people better than Inception-v3 does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""efficientnet_lite0: ImageNet features that come as a package, fast enough for one CPU core."""
+"""features `efficientnet_lite0`: ImageNet features that come as a package, fast enough for one CPU core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""inception_v3: the network that FID is defined by."""
+"""features `inception_v3`: Inception-v3, the network that FID is defined by (Heusel et al. 2017)."""
 
 from __future__ import annotations
 

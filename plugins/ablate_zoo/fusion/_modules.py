@@ -12,7 +12,7 @@ from ablate_zoo.layers.skip_attention import SkipAttention
 
 
 def unit_conv(inputs: int, outputs: int, fan_in: int | None = None, bias: bool = True) -> nn.Conv2d:
-    """A 1×1 convolution that keeps the mean square at the start: weights of variance 1/fan_in, bias 0."""
+    """Build a 1×1 convolution that keeps the mean square at the start: weights of variance 1/fan_in, bias 0."""
     conv = nn.Conv2d(inputs, outputs, 1, bias=bias)
     bound = (3 / (fan_in or inputs)) ** 0.5
     nn.init.uniform_(conv.weight, -bound, bound)
@@ -22,12 +22,12 @@ def unit_conv(inputs: int, outputs: int, fan_in: int | None = None, bias: bool =
 
 
 def match(skip_channels: int, channels: int) -> nn.Module:
-    """The projection of a skip to the decoder's width, where they differ."""
+    """Build the projection of a skip to the decoder's width, where they differ."""
     return nn.Identity() if skip_channels == channels else unit_conv(skip_channels, channels)
 
 
 class SkipNorm(nn.Module):
-    """ŝ = Norm(s). "group": unit variance; "adaptive_group": then scale and shift from the embedding; "none": s.
+    """Norm of the skip, ŝ = Norm(s): "group", "adaptive_group" (then scale and shift from the embedding) or "none".
 
     "group" has no scale of its own: ŝ has unit variance in all of training, and what weighs it (α, a gate)
     is the only thing that does. "adaptive_group" is ŝ·(1 + scale) + shift, both zero at the start.
@@ -54,7 +54,7 @@ class SkipNorm(nn.Module):
 
 
 class SkipDropout(nn.Module):
-    """Multiplies by 0 the skips of some images, with probability p each, in training alone.
+    """Skip dropout: multiplies by 0 the skips of some images, with probability p each, in training alone.
 
     What is kept is not scaled by 1/(1 − p): an image has its skip, as it will have in use, or has none.
     """
@@ -71,7 +71,9 @@ class SkipDropout(nn.Module):
 
 
 def weigh(d: Tensor, s: Tensor, weight: Tensor, renorm: bool = True) -> Tensor:
-    """(d + w·s)/√(1 + w²), or d + w·s: of the variance of d where s has it too and they are uncorrelated.
+    """Weighted sum (d + w·s)/√(1 + w²), or d + w·s.
+
+    The first has the variance of d where s has it too and they are uncorrelated.
 
     d, s: (B, C, H, W); weight: broadcastable to them. √ is taken in the weight's own precision.
     """
@@ -80,7 +82,7 @@ def weigh(d: Tensor, s: Tensor, weight: Tensor, renorm: bool = True) -> Tensor:
 
 
 class Add(nn.Module):
-    """y = d + s."""
+    """Skip connection by addition: y = d + s."""
 
     def __init__(self, channels: int, skip_channels: int, skip_dropout: float = 0.0) -> None:
         super().__init__()
@@ -93,7 +95,9 @@ class Add(nn.Module):
 
 
 class RenormAdd(nn.Module):
-    """ŝ = Norm(s), s̃ = α·ŝ, y = (d + s̃)/√(1 + α²); each of the three steps can be left out.
+    """Skip connection by addition that keeps the variance: ŝ = Norm(s), s̃ = α·ŝ, y = (d + s̃)/√(1 + α²).
+
+    Each of the three steps can be left out.
 
     alpha is where α begins: fixed, or learned as one number or one a channel. A dropped skip counts as
     α = 0, so that its image keeps y = d.
@@ -129,7 +133,7 @@ class RenormAdd(nn.Module):
 
 
 class Concat(nn.Module):
-    """W·[d, g⊙s], W a 1×1 convolution; or [d, g⊙s] as it is.
+    """Skip connection by concatenation: W·[d, g⊙s], W a 1×1 convolution; or [d, g⊙s] as it is.
 
     gate: a module (d, s, context) -> g, broadcastable to s; None: g = 1. W is held in two halves, because
     W·[d, s] = W_d·d + W_s·s needs no copy of both features, and none is kept for the backward pass.
@@ -161,7 +165,7 @@ class Concat(nn.Module):
 
 
 class Gated(nn.Module):
-    """ŝ = Norm(s), g = gate(d, ŝ), y = (d + g⊙ŝ)/√(1 + g²).
+    """Gated skip connection: ŝ = Norm(s), g = gate(d, ŝ), y = (d + g⊙ŝ)/√(1 + g²).
 
     gate: a module (d, ŝ, context) -> g, broadcastable to ŝ; None: g = 1. A dropped skip counts as g = 0.
     """
@@ -189,10 +193,10 @@ class Gated(nn.Module):
 
 
 class Attention(nn.Module):
-    """y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
+    """Skip connection by cross-attention: y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip.
 
-    The residual is d itself, and the attention's last layer is zero at the start: y = d there. gate: a
-    module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
+    Keys are pooled or in windows. The residual is d itself, and the attention's last layer is zero at the start: y
+    = d there. gate: a module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
     """
 
     def __init__(
@@ -227,7 +231,7 @@ def low_pass(x: Tensor, cutoff: float) -> Tensor:
 
 
 class BandScale(nn.Module):
-    """a_low·low(s) + a_high·high(s), each channel for itself; low(s) + high(s) = s.
+    """Low and high frequencies scaled: a_low·low(s) + a_high·high(s), each channel for itself; low(s) + high(s) = s.
 
     "fixed": a_low = low, a_high = high. "learned": they begin there, one pair a channel. "time": they are
     2·low·sigmoid(b + w·asinh(c_noise)), and so for high, with b and w learned from 0, one pair a channel.
@@ -258,7 +262,7 @@ class BandScale(nn.Module):
 
 
 class Frequency(nn.Module):
-    """The skip with its bands scaled, then merged: merge(d, bands(s), context)."""
+    """Skip connection with scaled frequency bands: merge(d, bands(s), context)."""
 
     def __init__(self, bands: BandScale, merge: nn.Module) -> None:
         super().__init__()

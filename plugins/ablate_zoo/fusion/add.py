@@ -1,4 +1,4 @@
-"""fusion `add`: the skip connection is added."""
+"""fusion `add`: skip connection by addition."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ OPEN = 2.0  # where the logits of gates begin that see features: g = 0.88, the s
 
 
 class TimeGate(nn.Module):
-    """g = sigmoid(b − softplus(w)·asinh(c_noise)): never rises with the noise, whatever b and w are.
+    """Gate by noise level (timestep): g = sigmoid(b − softplus(w)·asinh(c_noise)).
 
-    asinh brings both usual scales of the label to order one: 0 … 999 to 0 … 7.6, and ln(σ/α)/4, about
-    −1.5 … 1.1, to −1.2 … 1. At the start b = 3, softplus(w) = 1/2: g falls from 0.95 to 0.31 on the first
-    scale, from 0.97 to 0.93 on the second.
+    It never rises with the noise, whatever b and w are. asinh brings both usual scales of the label to order one: 0
+    … 999 to 0 … 7.6, and ln(σ/α)/4, about −1.5 … 1.1, to −1.2 … 1. At the start b = 3, softplus(w) = 1/2: g falls
+    from 0.95 to 0.31 on the first scale, from 0.97 to 0.93 on the second.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,7 +37,7 @@ class TimeGate(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Squeeze and excite (Hu et al. 2018, eq. 3) of both features: g a channel from the means of [d, s]."""
+    """Gate by channel: squeeze and excitation (Hu et al. 2018, eq. 3) of both features, from the means of [d, s]."""
 
     def __init__(self, channels: int, skip_channels: int, reduction: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """One mask over the places from a 3×3 convolution of [d, s], held in two halves so that nothing is copied."""
+    """Gate by pixel: one mask from a 3×3 convolution of [d, s], kept in two halves so that nothing is copied."""
 
     def __init__(self, channels: int, skip_channels: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class SpatialGate(nn.Module):
 
 
 class AttentionGate(nn.Module):
-    """One mask over the places: each place of d looks at s, and what it finds decides."""
+    """Gate by cross-attention: one mask over the pixels, from what each pixel of d attends to in s."""
 
     def __init__(self, attention: SkipAttention) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class AttentionGate(nn.Module):
 
 
 class ProductGate(nn.Module):
-    """The product of gates: open where all are."""
+    """Product of gates: open where all are."""
 
     def __init__(self, *gates: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""gate `channel`: squeeze and excite."""
+"""gate `channel`: a number for each channel of the skip, by squeeze and excitation (Hu et al. 2018)."""
 
 from __future__ import annotations
 

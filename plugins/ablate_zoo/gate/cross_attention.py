@@ -1,4 +1,4 @@
-"""gate `cross_attention`: the decoder looks at the skip and decides."""
+"""gate `cross_attention`: a number for each pixel of the skip, by cross-attention from the decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gate `none`: always open."""
+"""gate `none`: no gate, all of the skip passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gate `product`: two gates together."""
+"""gate `product`: the product of two gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gate `spatial`: a mask over the places."""
+"""gate `spatial`: a number for each pixel of the skip, by a convolution."""
 
 from __future__ import annotations
 

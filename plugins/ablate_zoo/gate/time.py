@@ -1,4 +1,4 @@
-"""gate `time`: closes as the noise grows."""
+"""gate `time`: the skip fades as the noise grows, by the noise level (timestep) alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small convolutional classifier of noised images, told how noisy they are."""
+"""The noisy classifier of classifier guidance: a small convolutional network that sees the noise level too."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ GROUP = 8  # channels a normalisation group
 
 
 class NoisyClassifier(nn.Module):
-    """Residual stages from full size down to about 4 pixels a side, each half the size of the one before.
+    """Noisy classifier: residual stages from full size down to about 4 pixels a side, half the size each time.
 
     Every block is modulated by the noise label; the logits are read from the mean over the last
-    stage. It stands for the half U-Net of Dhariwal & Sohl-Dickstein 2021, sec. 4, at a small size.
+    stage. It stands for the half U-Net of Dhariwal & Nichol 2021, sec. 4, at a small size.
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, width: int) -> None:
@@ -43,7 +43,10 @@ class NoisyClassifier(nn.Module):
 
 
 class _Block(nn.Module):
-    """h + conv(silu(mod(norm(conv(silu(norm(h))))))), at half the size if `halve`."""
+    """Residual block with adaptive group norm: h + conv(silu(mod(norm(conv(silu(norm(h))))))).
+
+    halve: at half the size.
+    """
 
     def __init__(self, width: int, outputs: int, embedding: int, halve: bool = False) -> None:
         super().__init__()

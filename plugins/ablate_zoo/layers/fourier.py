@@ -1,4 +1,4 @@
-"""Random Fourier features of a number, and the small networks that read them."""
+"""Random Fourier features of a noise level, and the learned log variance that reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class RandomFourier(nn.Module):
-    """√2·cos(2π·(f·c + p)) with f normal and p even in [0, 1), both fixed: features of unit mean square."""
+    """Random Fourier features: √2·cos(2π·(f·c + p)), f normal, p uniform in [0, 1), both fixed; of unit mean square."""
 
     frequency: Tensor
     phase: Tensor
@@ -25,10 +25,10 @@ class RandomFourier(nn.Module):
 
 
 class LogVariance(nn.Module):
-    """u of a noise label: a linear function of random Fourier features, 0 before training.
+    """Learned log variance u of a noise label (Karras et al. 2024, eq. 14).
 
-    The features are divided by the root of their number, so that a step of Adam at rate r moves u
-    by about r·√size.
+    Linear in random Fourier features, 0 before training. The features are divided by the root of their number, so
+    that a step of Adam at rate r moves u by about r·√size.
     """
 
     def __init__(self, size: int) -> None:

@@ -86,7 +86,10 @@ class GeluMLP(torch.autograd.Function):
 
 
 class MLP(nn.Module):
-    """Linear, GELU (Hendrycks & Gimpel 2016), linear. approximate: "tanh", as in DiT, or "none"."""
+    """MLP (feed-forward network): linear, GELU (Hendrycks & Gimpel 2016), linear.
+
+    approximate: "tanh", as in DiT, or "none".
+    """
 
     def __init__(self, width: int, hidden: int, approximate: str = "tanh") -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """(SiLU(xW) ⊙ xV)·W₂ (Shazeer 2020, eq. 6), with as many parameters as an MLP of that hidden width.
+    """SwiGLU: (SiLU(xW) ⊙ xV)·W₂ (Shazeer 2020, eq. 6), with as many parameters as an MLP of that hidden width.
 
     Three matrices in the place of two: the hidden width is 2/3 of it, rounded to the nearest that fits.
     """
@@ -120,7 +123,7 @@ class SwiGLU(nn.Module):
 
 
 def mlp(kind: str, width: int, hidden: int) -> nn.Module:
-    """Of that kind: "gelu", "gelu_tanh" (its approximation by tanh) or "swiglu"."""
+    """Build the MLP of that kind: "gelu", "gelu_tanh" (its approximation by tanh) or "swiglu"."""
     if kind == "swiglu":
         return SwiGLU(width, hidden)
     return MLP(width, hidden, {"gelu": "none", "gelu_tanh": "tanh"}[kind])

@@ -1,4 +1,4 @@
-"""Attention from decoder to skip: over all of a pooled skip, or within windows."""
+"""Cross-attention from decoder to skip connection: over all of a pooled skip, or within windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate_zoo.layers.norms import group_norm
 
 
 class SkipAttention(nn.Module):
-    """W·softmax(QKᵀ/√h)V with Q from Norm(d), K and V from Norm(s); by content alone, without positions.
+    """Cross-attention W·softmax(QKᵀ/√h)V, Q from Norm(d), K and V from Norm(s); by content alone, without positions.
 
     most: the skip is average-pooled to at most so many keys. window: instead, each pixel looks at those in
     its own window of at most window × window, at full resolution. Both cost O(H·W). Any H, W ≥ 1.
@@ -61,7 +61,7 @@ class SkipAttention(nn.Module):
 
 
 def pool(s: Tensor, most: int) -> Tensor:
-    """Means over squares of the least side that leaves at most `most` places: (B, C, H, W) -> (B, C, h, w)."""
+    """Average-pool over squares of the least side that leaves at most `most` places: (B, C, H, W) -> (B, C, h, w)."""
     height, width = s.shape[2:]
     side = max(1, math.isqrt(height * width // most))
     while math.ceil(height / side) * math.ceil(width / side) > most:

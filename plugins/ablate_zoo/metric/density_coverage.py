@@ -1,4 +1,4 @@
-"""density_coverage: how deep generated images lie among real ones, and how many real ones they reach."""
+"""metric `density_coverage`: how deep generated images lie among real ones, and how many they reach."""
 
 from __future__ import annotations
 

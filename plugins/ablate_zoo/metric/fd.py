@@ -1,4 +1,4 @@
-"""fd: Fréchet distance between two sets of features, each taken as a Gaussian."""
+"""metric `fd`: Fréchet distance (FID) between two sets of features, each taken as a Gaussian."""
 
 from __future__ import annotations
 

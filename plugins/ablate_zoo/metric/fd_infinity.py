@@ -1,4 +1,4 @@
-"""fd_infinity: what the Fréchet distance would be of infinitely many samples."""
+"""metric `fd_infinity`: what the Fréchet distance would be of infinitely many samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""inception_score: whether each image shows one thing, and all together many."""
+"""metric `inception_score`: whether each image shows one thing, and all together many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kid: kernel distance between two sets of features, unbiased at any number of samples."""
+"""metric `kid`: kernel distance (KID) between two sets of features, unbiased at any number of samples."""
 
 from __future__ import annotations
 

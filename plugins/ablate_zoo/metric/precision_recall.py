@@ -1,4 +1,4 @@
-"""precision_recall: how many generated images look real, and how many real ones could be generated."""
+"""metric `precision_recall`: how many generated images look real, and how many real ones could be generated."""
 
 from __future__ import annotations
 

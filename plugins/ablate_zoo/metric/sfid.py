@@ -1,4 +1,4 @@
-"""sfid: Fréchet distance between spatial features, which sees where things are."""
+"""metric `sfid`: Fréchet distance between spatial features, which sees where things are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""adam: steps of the gradient's mean over its root mean square."""
+"""optimizer `adam`: Adam, steps of the gradient's mean over its root mean square."""
 
 from __future__ import annotations
 

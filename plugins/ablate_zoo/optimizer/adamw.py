@@ -1,4 +1,4 @@
-"""adamw: Adam with decoupled weight decay."""
+"""optimizer `adamw`: AdamW, Adam with decoupled weight decay."""
 
 from __future__ import annotations
 

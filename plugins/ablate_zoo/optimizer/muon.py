@@ -1,4 +1,4 @@
-"""muon: matrices move along the nearest orthogonal matrix to their momentum, everything else by adamw."""
+"""optimizer `muon`: Muon, matrices move along their momentum made orthogonal, everything else by AdamW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the two 16-bit formats have in common."""
+"""Mixed precision: what the two 16-bit formats have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bf16: matrix products and convolutions in bfloat16."""
+"""precision `bf16`: mixed precision, matrix products and convolutions in bfloat16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fp16: matrix products and convolutions in half precision, with dynamic loss scaling."""
+"""precision `fp16`: mixed precision in half precision, with dynamic loss scaling (Micikevicius et al. 2018)."""
 
 from __future__ import annotations
 

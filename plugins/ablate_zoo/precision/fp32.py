@@ -1,4 +1,4 @@
-"""fp32: everything in single precision."""
+"""precision `fp32`: everything in single precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scaling so that the network sees and gives numbers of unit variance at every level."""
+"""precondition `edm`: EDM's preconditioning, unit variance at every noise level (Karras et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network sees x as it is and gives the target as it is."""
+"""precondition `none`: no preconditioning, the network sees x and gives the target as they are."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Probes."""
+"""Components of the kind `probe`."""

@@ -1,4 +1,4 @@
-"""Summing up over a whole training."""
+"""A probe's summary: the largest value of a whole training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discrete schedules whose β runs from a first to a last value: linear, scaled_linear, exponential, sigmoid."""
+"""schedules `linear`, `scaled_linear`, `exponential`, `sigmoid`: discrete noise schedules by their β."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule of EDM: noise is added, nothing fades."""
+"""schedule `edm`: the noise schedule of EDM, variance exploding: noise is added, nothing fades (Karras et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The straight path between image and noise."""
+"""schedule `rectified_flow`: noise schedule along the straight path from image to noise, to zero terminal SNR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoising diffusion implicit models: from one level straight to the next."""
+"""solver `ddim`: DDIM (Song et al. 2021), from one noise level straight to the next."""
 
 from __future__ import annotations
 

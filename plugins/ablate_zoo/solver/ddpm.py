@@ -1,4 +1,4 @@
-"""Ancestral sampling: each step draws from the reverse process."""
+"""solver `ddpm`: ancestral sampling, each step draws from the reverse process (Ho et al. 2020)."""
 
 from __future__ import annotations
 

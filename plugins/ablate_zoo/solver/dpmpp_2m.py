@@ -1,4 +1,4 @@
-"""DPM-Solver++ (2M): second order from one call a step."""
+"""solver `dpmpp_2m`: DPM-Solver++ (2M), second order from one call a step (Lu et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EDM's samplers in r = σ/α, where d(x/α)/dr = ε: euler and heun, with churn."""
+"""solvers `euler` and `heun`: EDM's samplers in r = σ/α, where d(x/α)/dr = ε, with churn (Karras et al. 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weight under which every level starts with the same loss, and the one that keeps it so: edm, edm2."""
+"""weightings `edm`, `edm2`: loss weighting that gives every noise level the same loss."""
 
 from __future__ import annotations
 

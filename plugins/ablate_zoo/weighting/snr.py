@@ -1,4 +1,4 @@
-"""Weights that are functions of the signal-to-noise ratio: snr, log_snr, max_snr, clipped_snr, p2."""
+"""weightings `snr`, `log_snr`, `max_snr`, `clipped_snr`, `p2`: loss weighting by the signal-to-noise ratio."""
 
 from __future__ import annotations
 
