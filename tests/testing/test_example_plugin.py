@@ -42,8 +42,8 @@ def beside(tmp_path_factory):
     (wheel,) = place.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], check=True)
     python = place / "venv" / "bin" / "python"
-    asked = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-    purelib = subprocess.run([str(python), "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
+    code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    purelib = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
     Path(purelib, "project.pth").write_text("".join(lines))
     install = [
@@ -71,21 +71,23 @@ def study(tmp_path):
 
 @pytest.mark.slow
 def test_an_installed_plugin_is_known_with_its_origin(beside, tmp_path):
-    said = json.loads(
+    component = json.loads(
         ablate("plugins", "show", "conditioning/adaln_lora", "--json", python=beside, cwd=tmp_path).stdout
     )
-    assert (said["distribution"], said["version"]) == ("ablate-example", "0.1.0")
-    assert Path(said["file"]).is_relative_to(beside.parents[1])  # the wheel's copy, not the source beside the project
-    assert {field["name"]: field["search"] for field in said["fields"]} == {"rank": [8, 16, 32]}
-    assert "tokens" in said["requires"]
+    assert (component["distribution"], component["version"]) == ("ablate-example", "0.1.0")
+    assert Path(component["file"]).is_relative_to(
+        beside.parents[1]
+    )  # the wheel's copy, not the source beside the project
+    assert {field["name"]: field["search"] for field in component["fields"]} == {"rank": [8, 16, 32]}
+    assert "tokens" in component["requires"]
 
 
 @pytest.mark.slow
 def test_an_installed_plugin_conforms(beside, tmp_path):
     ran = ablate("plugins", "check", "ablate-example", "--json", python=beside, cwd=tmp_path)
-    said = json.loads(ran.stdout)
-    states = {one["check"]: one["state"] for one in said["checks"]}
-    assert ran.returncode == 0 and said["passed"], [one for one in said["checks"] if one["state"] == "failed"]
+    report = json.loads(ran.stdout)
+    states = {one["check"]: one["state"] for one in report["checks"]}
+    assert ran.returncode == 0 and report["passed"], [one for one in report["checks"] if one["state"] == "failed"]
     assert states["trains"] == states["is_the_identity_where_it_says_so"] == "passed"
     assert [name for name, state in states.items() if state == "skipped"] == ["imports_without_torch"]
 
@@ -106,8 +108,8 @@ def test_a_study_uses_it_beside_ours(beside, study, executor):
     if executor == "ray":
         pytest.importorskip("ray")
     alone = ("--set", "executor={type: ray, workers: 1, cpus: 1}") if executor == "ray" else ()
-    given = ("--executor", executor, "--device", "cpu", *alone)
-    ran = ablate("run", study, *given, python=beside, cwd=study.parent)
+    options = ("--executor", executor, "--device", "cpu", *alone)
+    ran = ablate("run", study, *options, python=beside, cwd=study.parent)
     assert ran.returncode == 0, ran.stderr
     folder = study.parent / "results" / "lora"
     trials = pd.read_parquet(folder / "trials.parquet")
@@ -115,8 +117,8 @@ def test_a_study_uses_it_beside_ours(beside, study, executor):
     assert set(trials["state"]) == {"complete"}
     params = trials.set_index("c.backbone.conditioning")["params"]
     assert params["adaln_lora"] < params["adaln_zero"]
-    held = json.loads((folder / "lock.json").read_text())["plugins"]["conditioning/adaln_lora"]
-    assert (held["distribution"], held["version"]) == ("ablate-example", "0.1.0")
+    locked = json.loads((folder / "lock.json").read_text())["plugins"]["conditioning/adaln_lora"]
+    assert (locked["distribution"], locked["version"]) == ("ablate-example", "0.1.0")
 
 
 @NEEDS
@@ -139,12 +141,12 @@ def listed(*path):
 def test_a_broken_distribution_leaves_everything_else_usable(tmp_path):
     distribution(tmp_path, "broken-thing", "broken_thing", "raise RuntimeError('it was never finished')\n")
     distribution(tmp_path, "whole-thing", "whole_thing", WEIGHTING.format(name="whole", weight=2))
-    said, alone = listed(tmp_path), listed()
-    (broken,) = said["broken"]
+    beside, alone = listed(tmp_path), listed()
+    (broken,) = beside["broken"]
     assert broken["plugin"] == "broken-thing:broken_thing"
     assert broken["reason"] == "RuntimeError: it was never finished"
     assert 'raise RuntimeError("it was never finished")' in broken["traceback"].replace("'", '"')
-    assert len(said["components"]) == len(alone["components"]) + 1
+    assert len(beside["components"]) == len(alone["components"]) + 1
     text = ablate("plugins", path=[tmp_path]).stdout
     assert "it was never finished" in text and "whole-thing 1.2.3" in text
     ran = ablate("plugins", "check", "broken-thing", path=[tmp_path])
@@ -173,17 +175,17 @@ def ablate_modules():
 """
     distribution(tmp_path, "bad-hook", "bad_hook", source)
     distribution(tmp_path, "whole-thing", "whole_thing", WEIGHTING.format(name="whole", weight=2))
-    said = listed(tmp_path)
-    assert [one["plugin"] for one in said["broken"]] == ["bad-hook:bad_hook"]
-    assert "no modules today" in said["broken"][0]["traceback"]
-    assert "whole" in {one["name"] for one in said["components"]}
+    everything = listed(tmp_path)
+    assert [one["plugin"] for one in everything["broken"]] == ["bad-hook:bad_hook"]
+    assert "no modules today" in everything["broken"][0]["traceback"]
+    assert "whole" in {one["name"] for one in everything["components"]}
 
 
 def test_two_distributions_under_one_entry_point_name_both_load(tmp_path):
     distribution(tmp_path, "first-lab", "first_lab", WEIGHTING.format(name="first", weight=1), entry="lab")
     distribution(tmp_path, "second-lab", "second_lab", WEIGHTING.format(name="second", weight=2), entry="lab")
-    found = {one["name"]: one["distribution"] for one in listed(tmp_path)["components"]}
-    assert (found["first"], found["second"]) == ("first-lab", "second-lab")
+    distributions = {one["name"]: one["distribution"] for one in listed(tmp_path)["components"]}
+    assert (distributions["first"], distributions["second"]) == ("first-lab", "second-lab")
 
 
 @pytest.fixture
@@ -197,13 +199,13 @@ def twins(tmp_path):
 
 
 def test_two_distributions_that_bring_one_name_stay_reachable(twins):
-    found = {one["name"]: one["summary"] for one in listed(twins)["components"] if "lab" in one["distribution"]}
-    assert found == {"first-lab:twin": "w = 1 at every level.", "second-lab:twin": "w = 2 at every level."}
+    summaries = {one["name"]: one["summary"] for one in listed(twins)["components"] if "lab" in one["distribution"]}
+    assert summaries == {"first-lab:twin": "w = 1 at every level.", "second-lab:twin": "w = 2 at every level."}
     bare = ablate("plugins", "show", "weighting/twin", path=[twins])
     assert bare.returncode == 2
     assert "'first-lab:twin' or 'second-lab:twin'" in bare.stderr
-    shown = ablate("plugins", "show", "weighting/second-lab:twin", path=[twins])
-    assert shown.returncode == 0 and "w = 2 at every level." in shown.stdout
+    full = ablate("plugins", "show", "weighting/second-lab:twin", path=[twins])
+    assert full.returncode == 0 and "w = 2 at every level." in full.stdout
 
 
 @NEEDS

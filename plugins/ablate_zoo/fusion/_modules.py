@@ -195,8 +195,8 @@ class Gated(nn.Module):
 class Attention(nn.Module):
     """Skip connection by cross-attention: y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip.
 
-    Keys are pooled or in windows. The residual is d itself, and the attention's last layer is zero at the start: y
-    = d there. gate: a module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
+    Keys are pooled or in windows. The residual is d itself, and the attention's last layer is zero at the start, so
+    that y = d there. gate: a module (d, a, context) -> g, where a is what the attention gives; None: g = 1.
     """
 
     def __init__(

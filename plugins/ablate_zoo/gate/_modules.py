@@ -20,8 +20,8 @@ OPEN = 2.0  # where the logits of gates begin that see features: g = 0.88, the s
 class TimeGate(nn.Module):
     """Gate by noise level (timestep): g = sigmoid(b − softplus(w)·asinh(c_noise)).
 
-    It never rises with the noise, whatever b and w are. asinh brings both usual scales of the label to order one: 0
-    … 999 to 0 … 7.6, and ln(σ/α)/4, about −1.5 … 1.1, to −1.2 … 1. At the start b = 3, softplus(w) = 1/2: g falls
+    It never rises with the noise, whatever b and w are. asinh brings both usual scales of the label to order one:
+    0 … 999 to 0 … 7.6, and ln(σ/α)/4, about −1.5 … 1.1, to −1.2 … 1. At the start b = 3, softplus(w) = 1/2: g falls
     from 0.95 to 0.31 on the first scale, from 0.97 to 0.93 on the second.
     """
 
