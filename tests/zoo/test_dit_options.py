@@ -206,7 +206,7 @@ def test_the_fast_mlp_is_the_mlp(rows):
     made, exact = MLP(24, 40), MLP(24, 40).double()
     exact.load_state_dict(made.state_dict())
     x = (4 * torch.randn(rows, 24)).requires_grad_()
-    assert mlps.serves(x, made.up.weight) and not mlps.serves(x.double(), exact.up.weight)
+    assert mlps.fast_path_applies(x, made.up.weight) and not mlps.fast_path_applies(x.double(), exact.up.weight)
     y, wanted, grad = made(x), exact(x.double()), torch.randn(rows, 24)
     ours = torch.autograd.grad(y, [x, *made.parameters()], grad)
     theirs = torch.autograd.grad(wanted, [x, *exact.parameters()], grad.double())

@@ -109,13 +109,13 @@ class Singles(StoredLatents):
             raise InputError("there are neither .npy nor .safetensors files of latents here", str(path))
         self._table = FILE if FILE in files and not features else None
         self.count, self.has_labels = len(self.names), self._pairs or self._table is not None
-        first = self._one(self.names[0])
+        first = self._latent(self.names[0])
         self.shape, self.dtype = first.shape, first.dtype
 
     def batches(self, mirrored: bool = False) -> Iterator[NDArray[Any]]:
         """Some files at a time."""
         for begin in range(0, self.count, _BATCH):
-            part = [self._one(name) for name in self.names[begin : begin + _BATCH]]
+            part = [self._latent(name) for name in self.names[begin : begin + _BATCH]]
             odd = next((i for i, one in enumerate(part) if one.shape != self.shape), None)
             if odd is not None:
                 shapes = f"{self.names[begin + odd]} is {part[odd].shape}, and {self.names[0]} {self.shape}"
@@ -140,7 +140,7 @@ class Singles(StoredLatents):
             return stamp_of(self.path)
         return "\n".join(f"{name} {stamp_of(self.path / name)}" for name in self.names)
 
-    def _one(self, name: str) -> NDArray[Any]:
+    def _latent(self, name: str) -> NDArray[Any]:
         latent = self._array(name)
         latent = latent[0] if latent.ndim == 4 and len(latent) == 1 else latent
         if latent.ndim != 3:

@@ -99,7 +99,7 @@ class PictureData(Data):
         """Something that changes when the source does; what was found out before is then forgotten."""
         return ""
 
-    def _room(self, count: int) -> None:
+    def _check_reference(self, count: int) -> None:
         if self.reference > count - 2:
             problem = f"{self.reference} of {count} pictures cannot be held out: that leaves less than two to train on"
             most = f"; say reference: {max(2, count // 5)}, and {count - 2} at most" if count >= 4 else ""
@@ -109,7 +109,7 @@ class PictureData(Data):
         """Write the arrays; two passes over them, so that no more than a batch is ever in memory."""
         everything, labels, hashes = read_into(folder / "all.npy", pictures)
         order = np.array(sorted(range(len(hashes)), key=lambda i: (hashes[i], i)))
-        self._room(len(order))
+        self._check_reference(len(order))
         held_out, rest = order[: self.reference], order[self.reference :]
         apart = np.array([hashes[i] != hashes[held_out[-1]] for i in rest])
         rest = rest[apart]
@@ -179,7 +179,7 @@ def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArra
 @lru_cache(maxsize=8)
 def _setting(data: PictureData, freshness: str) -> InputSpec:
     pictures = data.pictures()
-    data._room(len(pictures))
+    data._check_reference(len(pictures))
     return InputSpec(pictures.shape(), pictures.classes)
 
 

@@ -66,7 +66,7 @@ class _HubRows(Source):
             raise InputError(f"column {data.image!r} holds no images", data.path)
         self._rows = table.cast_column(data.image, Image(decode=False)).select_columns([data.image])
         self._column = data.image
-        self._print = f"{table._fingerprint} {content} {data.image} {data.label}"
+        self._fingerprint = f"{table._fingerprint} {content} {data.image} {data.label}"
         self.names = [f"row {i}" for i in range(len(table))]
         if data.label is not None:
             feature = table.features[data.label]
@@ -84,7 +84,7 @@ class _HubRows(Source):
 
     def stamp(self) -> str:
         """What `datasets` tells tables apart by, and the content of files that lie here."""
-        return hashlib.sha256(self._print.encode()).hexdigest()
+        return hashlib.sha256(self._fingerprint.encode()).hexdigest()
 
 
 def _content(folder: Path) -> str:

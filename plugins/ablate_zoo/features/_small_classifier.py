@@ -48,7 +48,7 @@ def prepare(images: Tensor, side: int) -> Tensor:
     return (x / 127.5 - 1).expand(-1, 3, -1, -1)
 
 
-def trained(
+def train(
     images: Tensor,
     labels: Tensor,
     classes: int,
@@ -58,7 +58,7 @@ def trained(
     device: torch.device,
     pause: Callable[[], None],
 ) -> SmallClassifier:
-    """A classifier of images uint8 (N, C, H, W) with labels (N,), by AdamW on the cross-entropy.
+    """Train a classifier of images uint8 (N, C, H, W) with labels (N,), by AdamW on the cross-entropy.
 
     What it draws follows from no global state, and changes none. `pause` is called before each step.
     """

@@ -59,7 +59,7 @@ class ClassifierFeatures(Features):
         import torch
         from safetensors.torch import save_file
 
-        from ablate_zoo.features._small_classifier import trained
+        from ablate_zoo.features._small_classifier import train
 
         if dataset.labels is None or dataset.classes is None or dataset.images.dtype != np.uint8:
             raise InputError(f"features {self.name!r} are trained on images with labels; choose other features")
@@ -67,7 +67,7 @@ class ClassifierFeatures(Features):
         ready._file = cache / "classifiers" / f"{self.digest()[:16]}-{dataset.hash[:16]}-v{_LAYOUT}.safetensors"
         if not ready._file.is_file():
             images, labels = torch.from_numpy(np.asarray(dataset.images)), torch.from_numpy(dataset.labels)
-            network = trained(images, labels, dataset.classes, self.width, self.size, self.steps, device, pause)
+            network = train(images, labels, dataset.classes, self.width, self.size, self.steps, device, pause)
             tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
             if not ready._file.is_file():  # who was first is right
                 write_with(ready._file, lambda path: save_file(tensors, path))

@@ -31,7 +31,7 @@ def gelu(x: Tensor, out: Tensor, gate: Tensor, slope: bool) -> None:
         x.addcmul_(x, gate, value=-1).add_(gate)
 
 
-def serves(x: Tensor, weight: Tensor) -> bool:
+def fast_path_applies(x: Tensor, weight: Tensor) -> bool:
     """Whether x and the weights are in fp32 on the CPU, and are meant to stay so."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
@@ -99,7 +99,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        if self.approximate == "tanh" and serves(x, self.up.weight):
+        if self.approximate == "tanh" and fast_path_applies(x, self.up.weight):
             return gelu_mlp(x, self.up, self.down)
         return self.down(F.gelu(self.up(x), approximate=self.approximate))
 

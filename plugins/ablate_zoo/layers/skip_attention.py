@@ -48,8 +48,8 @@ class SkipAttention(nn.Module):
             attended = self._attend(d.flatten(2).transpose(1, 2), keys.flatten(2).transpose(1, 2))
             return attended.transpose(1, 2).reshape(b, -1, height, width)
         side = tuple(math.ceil(n / math.ceil(n / self.window)) for n in (height, width))  # as even as they can be
-        attended = self._attend(cut(d, side), cut(s, side), inside(height, width, side, b, d.device))
-        return join(attended, side, b, height, width)
+        attended = self._attend(to_windows(d, side), to_windows(s, side), window_mask(height, width, side, b, d.device))
+        return from_windows(attended, side, b, height, width)
 
     def _attend(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, N, channels), (B, L, skip_channels) -> (B, N, outputs)."""
@@ -72,7 +72,7 @@ def pool(s: Tensor, most: int) -> Tensor:
     return F.avg_pool2d(s, (min(side, height), min(side, width)), ceil_mode=True, count_include_pad=False)
 
 
-def cut(x: Tensor, side: tuple[int, ...]) -> Tensor:
+def to_windows(x: Tensor, side: tuple[int, ...]) -> Tensor:
     """(B, C, H, W) -> (B·windows, h·w, C); beyond the edge, zeros."""
     b, c, height, width = x.shape
     rows, columns = math.ceil(height / side[0]), math.ceil(width / side[1])
@@ -81,16 +81,16 @@ def cut(x: Tensor, side: tuple[int, ...]) -> Tensor:
     return x.reshape(b * rows * columns, side[0] * side[1], c)
 
 
-def join(x: Tensor, side: tuple[int, ...], b: int, height: int, width: int) -> Tensor:
-    """(B·windows, h·w, C) -> (B, C, H, W): undoes `cut`."""
+def from_windows(x: Tensor, side: tuple[int, ...], b: int, height: int, width: int) -> Tensor:
+    """(B·windows, h·w, C) -> (B, C, H, W): undoes `to_windows`."""
     rows, columns = math.ceil(height / side[0]), math.ceil(width / side[1])
     x = x.view(b, rows, columns, *side, -1).permute(0, 5, 1, 3, 2, 4)
     return x.reshape(b, -1, rows * side[0], columns * side[1])[:, :, :height, :width]
 
 
-def inside(height: int, width: int, side: tuple[int, ...], b: int, device: torch.device) -> Tensor | None:
+def window_mask(height: int, width: int, side: tuple[int, ...], b: int, device: torch.device) -> Tensor | None:
     """Which keys of each window lie in the image, (B·windows, 1, 1, h·w); None where all do."""
     if height % side[0] == 0 and width % side[1] == 0:
         return None
-    real = cut(torch.ones(1, 1, height, width, device=device), side)[..., 0] > 0  # (windows, h·w)
+    real = to_windows(torch.ones(1, 1, height, width, device=device), side)[..., 0] > 0  # (windows, h·w)
     return real[:, None, None].repeat(b, 1, 1, 1)

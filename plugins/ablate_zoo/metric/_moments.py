@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ablate.api import InputError
-from ablate_zoo.metric._vectors import Fixed, blocks, enough, fixed, same_dimensions
+from ablate_zoo.metric._vectors import Fixed, blocks, check_count, check_dimensions, fixed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -146,9 +146,9 @@ def frechet(metric: str, generated: Moments | ArrayLike, reference: ArrayLike, l
         if table.ndim != 2 or table.shape[1] == 0:
             raise InputError(f"{metric}: generated features must be a table (N, D), not of shape {table.shape}")
         generated = Moments.of(table)
-    enough(metric, "generated", generated.count, generated.broken, least)
+    check_count(metric, "generated", generated.count, generated.broken, least)
     real = fixed(metric, reference, least)
-    same_dimensions(metric, generated.dimensions, real)
+    check_dimensions(metric, generated.dimensions, real)
     return between(generated, *of_reference(real))
 
 

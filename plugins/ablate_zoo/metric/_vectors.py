@@ -38,7 +38,7 @@ def checked(metric: str, generated: ArrayLike, reference: ArrayLike, least: int)
     """
     x = _table(metric, "generated", generated, least)
     y = fixed(metric, reference, least)
-    same_dimensions(metric, x.shape[1], y)
+    check_dimensions(metric, x.shape[1], y)
     return np.ascontiguousarray(x, dtype=np.float64), y
 
 
@@ -67,14 +67,14 @@ def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
     return result
 
 
-def same_dimensions(metric: str, dimensions: int, reference: Fixed) -> None:
+def check_dimensions(metric: str, dimensions: int, reference: Fixed) -> None:
     """Raise InputError where the generated vectors are of other features than the reference's."""
     theirs = reference.table.shape[1]
     if dimensions != theirs:
         raise InputError(f"{metric}: generated features have {dimensions} dimensions, the reference's {theirs}")
 
 
-def enough(metric: str, which: str, count: int, broken: int, least: int) -> None:
+def check_count(metric: str, which: str, count: int, broken: int, least: int) -> None:
     """Raise InputError for too few vectors, and for some that are not finite."""
     if count < least:
         raise InputError(f"{metric} needs at least {least} {which} samples, not {count}")
@@ -101,5 +101,5 @@ def _table(metric: str, which: str, values: ArrayLike, least: int) -> NDArray[np
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"{metric}: {which} features must be a table (N, D), not of shape {array.shape}")
     broken = len(array) - sum(int(np.isfinite(block).all(axis=1).sum()) for block in blocks(array))
-    enough(metric, which, len(array), broken, least)
+    check_count(metric, which, len(array), broken, least)
     return array

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ablate.api import Choice, Features, InputError, Measurement, Metric, slot
-from ablate_zoo.metric._vectors import enough, shuffled
+from ablate_zoo.metric._vectors import check_count, shuffled
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -40,7 +40,7 @@ class InceptionScore(Metric):
         if logits.ndim != 2 or logits.shape[1] < 2:
             raise InputError(f"{self.name}: generated logits must be a table (N, classes), not of {logits.shape}")
         broken = len(logits) - int(np.isfinite(logits).all(axis=1).sum())
-        enough(self.name, "generated", len(logits), broken, self.fewest(None))
+        check_count(self.name, "generated", len(logits), broken, self.fewest(None))
         logits = logits[shuffled(logits)]
         scores = np.array([_score(part) for part in np.array_split(logits, self.splits)])
         error = float(scores.std(ddof=1) / np.sqrt(self.splits)) if self.splits > 1 else None

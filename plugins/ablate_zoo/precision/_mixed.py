@@ -64,7 +64,7 @@ def mixed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
-def broken(device: torch.device, dtype: torch.dtype) -> str | None:
+def training_problem(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why a small network cannot be trained in `dtype` on the device; None if it can."""
     if device.type == "cuda" and dtype is torch.float16 and torch.cuda.get_device_capability(device) < (5, 3):
         return "this GPU has no arithmetic in it"

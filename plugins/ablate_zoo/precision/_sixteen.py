@@ -28,9 +28,9 @@ class SixteenBits(Precision):
 
     def refuse_on(self, device: torch.device) -> str | None:
         """Where a small network cannot be trained in it."""
-        from ablate_zoo.precision._mixed import broken
+        from ablate_zoo.precision._mixed import training_problem
 
-        why = broken(device, self.dtype)
+        why = training_problem(device, self.dtype)
         return None if why is None else f"{device.type} cannot train in {self.name} ({why}); say precision: fp32"
 
     def warn_on(self, device: torch.device) -> str | None:

@@ -14,7 +14,7 @@ from ablate_zoo.probe._sites import sites
 Place = tuple[str, int]  # a block's name and depth
 
 
-def trained(network: nn.Module) -> dict[Place, list[nn.Parameter]]:
+def trained_parameters(network: nn.Module) -> dict[Place, list[nn.Parameter]]:
     """The parameters of each block that are trained; blocks without any are left out."""
     by_block = {
         (name, depth): [p for p in module.parameters() if p.requires_grad]
@@ -41,7 +41,7 @@ class BlockNorms(StepObserver):
 
     def graded(self, network: nn.Module) -> None:
         """Weights and gradients as they are before clipping and before the step."""
-        groups = {at: tensors for at, ps in trained(network).items() if (tensors := self.of(ps))}
+        groups = {at: tensors for at, ps in trained_parameters(network).items() if (tensors := self.of(ps))}
         if groups:
             self._readings = readings(groups, total_norms(groups.values()))
 
@@ -65,11 +65,11 @@ class UpdateRatio(StepObserver):
 
     def graded(self, network: nn.Module) -> None:
         """Keep the weights."""
-        self._before = {at: [p.detach().clone() for p in ps] for at, ps in trained(network).items()}
+        self._before = {at: [p.detach().clone() for p in ps] for at, ps in trained_parameters(network).items()}
 
     def moved(self, network: nn.Module) -> None:
         """Compare."""
-        after, before, self._before = trained(network), self._before, {}
+        after, before, self._before = trained_parameters(network), self._before, {}
         if before:
             moves = [[p.detach() - old for p, old in zip(after[at], before[at], strict=True)] for at in before]
             self._readings = readings(before, total_norms(moves) / total_norms(before.values()))
