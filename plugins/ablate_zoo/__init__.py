@@ -15,7 +15,7 @@ from ablate.api import hookimpl
 
 @hookimpl
 def ablate_modules() -> list[str]:
-    """Every module below the kinds' folders."""
+    """Return the name of every module below the kinds' folders."""
     return [
         module.name
         for module in pkgutil.walk_packages([str(Path(__file__).parent)], prefix=f"{__name__}.")

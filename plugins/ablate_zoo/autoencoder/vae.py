@@ -121,7 +121,7 @@ class Vae(Autoencoder):
 
 
 def _files(folder: Path) -> list[Path]:
-    """The weights: one file, or shards."""
+    """Return the files of the weights: one, or shards."""
     whole = folder / f"{_WEIGHTS}.safetensors"
     return [whole] if whole.is_file() else sorted(folder.glob(f"{_WEIGHTS}-*-of-*.safetensors"))
 
@@ -137,7 +137,7 @@ def _hash_of(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> str
 
 @lru_cache(maxsize=8)
 def _from_hub(repository: str, subfolder: str, revision: str | None, *names: str) -> str:
-    """The folder into which the hub's client has put some files of a repository."""
+    """Download some files of a repository with the hub's client, and return their folder."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError:

@@ -79,7 +79,7 @@ def _layer(name: str) -> str:
 
 
 def _unit_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """(P, units) of P tensors of one shape (units, ...)."""
+    """Compute the norm of each unit, (P, units), of P tensors of one shape (units, ...)."""
     return torch.linalg.vector_norm(torch.stack(list(tensors)).flatten(2), dim=2)
 
 

@@ -50,7 +50,7 @@ class StoredLatents(ABC):
 
 
 def open_latents(path: Path) -> StoredLatents:
-    """What lies there. Raises InputError where it is nothing of the kind."""
+    """Open the latents of a folder or file. Raises InputError where there are none."""
     if path.is_dir():
         shards = sorted(p for p in path.glob("*.safetensors") if p.name != STATISTICS)
         return Shards(path, shards) if shards else Singles(path)
@@ -207,7 +207,7 @@ class Shards(StoredLatents):
 
 
 def read_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel from `latents_stats.safetensors` beside the latents."""
+    """Read mean and standard deviation of each channel from `latents_stats.safetensors` beside the latents."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -230,7 +230,7 @@ def read_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _tensors(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of each tensor, from the header."""
+    """Read shape and type of each tensor from the header."""
     from safetensors import SafetensorError, safe_open
 
     types = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32}
@@ -247,7 +247,7 @@ def _tensors(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def _order(name: str) -> tuple[str, int, str]:
-    """Numbers in the order of numbers: fast-DiT writes 0.npy … 1281166.npy."""
+    """Sort numbers in the order of numbers: fast-DiT writes 0.npy … 1281166.npy."""
     path = Path(name)
     return str(path.parent), int(path.stem) if path.stem.isdecimal() else -1, name
 

@@ -115,7 +115,7 @@ class PackagedImages(Data):
 
 
 def _resized(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(N, H, W) -> (N, 1, size, size): antialiased bilinear in float, then rounded once."""
+    """Resize (N, H, W) -> (N, 1, size, size): antialiased bilinear in float, then rounded once."""
     if images.shape[1:] == (size, size):
         return images[:, None]
     from PIL import Image
@@ -133,7 +133,7 @@ def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> 
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """What an earlier call kept (the zip's checksums are verified), or None to make it anew."""
+    """Read what an earlier call has cached (the zip's checksums are verified); None: it has to be made anew."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images, labels = archive["images"], archive["labels"]

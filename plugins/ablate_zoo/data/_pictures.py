@@ -132,7 +132,7 @@ class PictureData(Data):
 
 
 def describe_pictures(pictures: Pictures, reference: int, facts: Mapping[str, Any]) -> list[str]:
-    """What a set of pictures is taken for, a line each, for people."""
+    """Describe what a set of pictures is taken for, a line each, for people."""
     channels, height, width = pictures.shape()
     colour = "grey" if channels == 1 else "colour"
     size = f"{width}×{height}, {colour}, 8 bits a channel"
@@ -152,7 +152,7 @@ def describe_pictures(pictures: Pictures, reference: int, facts: Mapping[str, An
 
 
 def describe_classes(labels: NDArray[np.int64] | None, classes: int | None, names: Sequence[str] | None) -> str:
-    """How many classes there are, what they are called, and how many pictures each has."""
+    """Describe how many classes there are, what they are called, and how many pictures each has."""
     if labels is None or classes is None:
         return "no labels: what is drawn is not conditioned on a class"
     counts = np.bincount(labels, minlength=classes)
@@ -164,7 +164,7 @@ def describe_classes(labels: NDArray[np.int64] | None, classes: int | None, name
 
 
 def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[bytes]]:
-    """All sound pictures in one array on disk, their labels, and the SHA-256 of each."""
+    """Read all sound pictures into one array on disk; return it, their labels, and the SHA-256 of each."""
     array = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
     labels: list[NDArray[np.int64]] = []
     hashes: list[bytes] = []

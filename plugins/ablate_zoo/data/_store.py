@@ -68,7 +68,7 @@ def cached_facts(folder: Path, key: str) -> dict[str, Any]:
 
 
 def content_hash(*arrays: NDArray[Any] | None) -> str:
-    """SHA-256 over type, shape and values of each array, in blocks: a memory map stays on disk."""
+    """Compute the SHA-256 over type, shape and values of each array, in blocks: a memory map stays on disk."""
     content = hashlib.sha256()
     for array in arrays:
         if array is None:
@@ -81,14 +81,14 @@ def content_hash(*arrays: NDArray[Any] | None) -> str:
 
 
 def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """The array in consecutive parts of some megabytes."""
+    """Yield the array in consecutive parts of some megabytes."""
     rows = max(1, _BLOCK // max(1, array[:1].nbytes))
     for begin in range(0, len(array), rows):
         yield array[begin : begin + rows]
 
 
 def create_npy(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A new .npy file, memory-mapped for writing."""
+    """Create an .npy file, memory-mapped for writing."""
     array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
     return array
 
@@ -104,7 +104,7 @@ def gather(path: Path, source: NDArray[Any], order: NDArray[np.int64]) -> NDArra
 
 
 def _opened(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
-    """What lies there, if it is whole."""
+    """Open arrays and facts of a folder; None where they are not whole."""
     try:
         facts = read_json(folder / "facts.json")
         if any(content_digest(folder / name) != digest for name, digest in facts["sums"].items()):

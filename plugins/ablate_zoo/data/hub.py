@@ -88,7 +88,7 @@ class _HubRows(Source):
 
 
 def _content(folder: Path) -> str:
-    """SHA-256 over the files of a folder: `datasets` itself trusts their times and a note in the folder."""
+    """Compute the SHA-256 of a folder's files: `datasets` itself trusts their times and a note in the folder."""
     if not folder.is_dir():
         return ""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
@@ -98,7 +98,7 @@ def _content(folder: Path) -> str:
 
 @lru_cache(maxsize=2)
 def _load(path: str, subset: str | None, split: str, revision: str | None, content: str) -> Any:
-    """The table. Raises InputError where `datasets` is not installed, or does not find it."""
+    """Load the table. Raises InputError where `datasets` is not installed, or does not find it."""
     try:
         import datasets
     except ImportError as error:

@@ -74,7 +74,7 @@ def _locate(folder: Path, name: str) -> Path:
 
 
 def _read(file: Path, axes: int) -> NDArray[np.uint8]:
-    """The format: 0, 0, 8 (bytes), number of axes, each axis' length as a big-endian int32, then the values."""
+    """Read the format: 0, 0, 8 (bytes), number of axes, each axis' length as a big-endian int32, then the values."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             head = np.frombuffer(stream.read(4 * (axes + 1)), dtype=">i4").astype(np.int64)

@@ -55,5 +55,5 @@ class Listed(Design):
 
 
 def identity(label: Any) -> Any:
-    """What makes two labels one: 1 and 1.0 are, 1 and True are not."""
+    """Return what makes two labels one: 1 and 1.0 are, 1 and True are not."""
     return isinstance(label, bool), label

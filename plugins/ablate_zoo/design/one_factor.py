@@ -40,7 +40,7 @@ def _changed(assignment: Assignment, d: Dimension, choice: bool | int | float | 
 
 
 def _grounds(d: Dimension, dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
-    """The assignments in which a dimension is varied: the baseline, where the base has that path."""
+    """Yield the assignments in which a dimension is varied: the baseline, where the base has that path."""
     if d.baseline is not None:
         yield _baseline(dimensions)
         return

@@ -102,14 +102,14 @@ class LiveWeights(Average):
 
 
 def passes(images: int, batch: int, total: float, parts: int) -> bool:
-    """Whether the last `batch` of `images` passed or met a multiple of total / parts; never where parts is 0."""
+    """Return whether the last `batch` of `images` passed or met a multiple of total / parts; never where parts is 0."""
     if not math.isfinite(total):
         return False
     return math.floor(images * parts / total) > math.floor((images - batch) * parts / total)
 
 
 def add(into: dict[str, Tensor], tensors: Mapping[str, Tensor], coefficients: Mapping[str, float]) -> None:
-    """into[name] += Σ_place coefficients[place] · tensors["place.name"]."""
+    """Add a weighted sum: into[name] += Σ_place coefficients[place] · tensors["place.name"]."""
     for full, value in tensors.items():
         place, _, name = full.partition(".")
         if name in into:

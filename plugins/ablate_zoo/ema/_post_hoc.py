@@ -57,12 +57,12 @@ def relative_length(gamma: float) -> float:
 
 
 def share(gamma: float, images: int, batch: int) -> float:
-    """What stays of the average in a step of `batch` images that ends at `images`; 0 in the first step."""
+    """Compute what stays of the average in a step of `batch` images that ends at `images`; 0 in the first step."""
     return float(max(0.0, 1 - batch / images) ** (gamma + 1))
 
 
 def products(a: Sequence[Profile], b: Sequence[Profile]) -> Array:
-    """(A, B): ∫ p_a(τ)·p_b(τ) dτ of every pair. With m the earlier of the two times it is
+    """Compute ∫ p_a(τ)·p_b(τ) dτ of every pair, (A, B). With m the earlier of the two times it is
 
     (γ_a+1)·(γ_b+1)/(γ_a+γ_b+1) · m^(γ_a+γ_b+1) / (t_a^(γ_a+1)·t_b^(γ_b+1)).
     """
@@ -92,6 +92,6 @@ def rebuild(target: Profile, snapshots: Sequence[Profile]) -> Combination:
 
 
 def interval_shares(gamma: float, times: Sequence[float]) -> Array:
-    """∫ p_γ(τ; last) dτ over each interval that ends at one of the times; they sum to 1."""
+    """Integrate p_γ(τ; last) over each interval that ends at one of the times; they sum to 1."""
     reached = (np.asarray(times, dtype=np.float64) / times[-1]) ** (gamma + 1)
     return np.diff(reached, prepend=0.0)

@@ -15,7 +15,10 @@ _OFFSET = 0.1  # that the original adds to the grid before it resamples its posi
 
 
 def load(folder: Path) -> nn.Module:
-    """The network of a local folder (config.json, model.safetensors), for images of 224×224. No code is run from it."""
+    """Load the network of a local folder (config.json, model.safetensors) for images of 224×224.
+
+    No code is run from it.
+    """
     from transformers import Dinov2Model
 
     network: Any = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
@@ -27,9 +30,9 @@ def load(folder: Path) -> nn.Module:
 
 
 def positions(table: Tensor, grid: int) -> Tensor:
-    """Positions (1, 1 + n², D) -> (1, 1 + grid², D) by the original's bicubic rule, which `transformers` differs from.
+    """Resample positions (1, 1 + n², D) -> (1, 1 + grid², D) by the original's bicubic rule.
 
-    The class token's stays; the scale is (grid + 0.1)/n, as `interpolate_offset` of DINOv2's hub models has it.
+    `transformers` has another. The class token's stays; the scale is (grid + 0.1)/n, as `interpolate_offset` of DINOv2's hub models has it.
     """
     first, rest = table[:, :1], table[:, 1:]
     n = round(rest.shape[1] ** 0.5)

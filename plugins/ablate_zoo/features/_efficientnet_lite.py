@@ -89,7 +89,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def _folded(checkpoint: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weight and bias of each convolution with its batch norm: γ·(W∗x − μ)/√(v + ε) + β is a convolution too."""
+    """Fold each batch norm into its convolution: γ·(W∗x − μ)/√(v + ε) + β is one too. Yields weight and bias."""
     tensors = [tensor.double() for tensor in checkpoint.values() if tensor.ndim in (1, 4)]
     for i, weight in enumerate(tensors):
         if weight.ndim == 4:

@@ -198,7 +198,7 @@ class InceptionV3(nn.Module):
 
 
 def resize(x: Tensor, side: int = SIDE) -> Tensor:
-    """(B, C, H, W) -> (B, C, side, side) by the bilinear rule of TensorFlow 1: pixel i looks at i·H/side.
+    """Resize (B, C, H, W) -> (B, C, side, side) by the bilinear rule of TensorFlow 1: pixel i looks at i·H/side.
 
     Corners are not aligned, nor centres, and nothing is smoothed where an image shrinks.
     """

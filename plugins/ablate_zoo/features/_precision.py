@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast, and no TF32: with it CUDA rounds the inputs of fp32 convolutions and products to ten bits."""
+    """Switch autocast off, and TF32: with it CUDA rounds the inputs of fp32 convolutions and products to ten bits."""
     import torch
 
     with torch.autocast(device.type, enabled=False):

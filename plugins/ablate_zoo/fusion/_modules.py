@@ -71,7 +71,7 @@ class SkipDropout(nn.Module):
 
 
 def weigh(d: Tensor, s: Tensor, weight: Tensor, renorm: bool = True) -> Tensor:
-    """Weighted sum (d + w·s)/√(1 + w²), or d + w·s.
+    """Compute the weighted sum (d + w·s)/√(1 + w²), or d + w·s.
 
     The first has the variance of d where s has it too and they are uncorrelated.
 
@@ -216,7 +216,7 @@ class Attention(nn.Module):
 
 
 def low_pass(x: Tensor, cutoff: float) -> Tensor:
-    """The low frequencies of feature maps by FFT: x times 1/(1 + (r/cutoff)⁴) in the spectrum.
+    """Compute the low frequencies of feature maps by FFT: x times 1/(1 + (r/cutoff)⁴) in the spectrum.
 
     r: distance from zero frequency in units of the highest one along an axis (half a cycle a pixel); at the
     cutoff, in (0, 1], a half is left. The edge is soft, so that it does not ring. x − low_pass(x) are the

@@ -11,7 +11,7 @@ from ablate.api import Context
 
 
 def frequencies(values: Tensor, size: int, period: float = 10_000.0) -> Tensor:
-    """Sinusoidal embedding: cos and sin of (B,) numbers at size/2 frequencies from 1 down to 1/period: (B, size)."""
+    """Compute the sinusoidal embedding of (B,) numbers, (B, size): cos and sin at size/2 frequencies, 1 to 1/period."""
     half = size // 2
     rates = torch.exp(-math.log(period) / half * torch.arange(half, dtype=torch.float32, device=values.device))
     angles = values.float()[:, None] * rates

@@ -22,7 +22,7 @@ CUBIC = 0.044715 * LINEAR
 
 
 def gelu(x: Tensor, out: Tensor, gate: Tensor, slope: bool) -> None:
-    """GELU of x in its tanh form into `out`, and its slope into x itself if it is wanted; `gate` is room for σ."""
+    """Compute GELU of x in its tanh form into `out`, and with `slope` its slope into x itself; `gate` is room for σ."""
     linear = x.new_full((), LINEAR)
     torch.addcmul(linear, x, x, value=CUBIC, out=gate).mul_(x).sigmoid_()
     torch.mul(x, gate, out=out)
@@ -32,13 +32,13 @@ def gelu(x: Tensor, out: Tensor, gate: Tensor, slope: bool) -> None:
 
 
 def fast_path_applies(x: Tensor, weight: Tensor) -> bool:
-    """Whether x and the weights are in fp32 on the CPU, and are meant to stay so."""
+    """Return whether x and the weights are in fp32 on the CPU, and are meant to stay so."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 def gelu_mlp(x: Tensor, up: nn.Linear, down: nn.Linear) -> Tensor:
-    """down(GELU(up(x))), GELU in its tanh form: (..., D) -> (..., E)."""
+    """Compute down(GELU(up(x))), GELU in its tanh form: (..., D) -> (..., E)."""
     rows = x.reshape(-1, x.shape[-1])
     out: Tensor = GeluMLP.apply(rows, up.weight, up.bias, down.weight, down.bias)
     return out.view(*x.shape[:-1], -1)

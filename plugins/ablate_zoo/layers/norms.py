@@ -27,7 +27,7 @@ class RMSNorm(nn.RMSNorm):
 
 
 def norm(kind: str, width: int, affine: bool) -> nn.Module:
-    """Layer norm (Ba et al. 2016, "layer") or RMS norm ("rms") over the last dimension.
+    """Build a layer norm (Ba et al. 2016, "layer") or RMS norm ("rms") over the last dimension.
 
     affine: with a scale of its own, and for "layer" a shift.
     """
@@ -82,7 +82,7 @@ class CosineQueryKey(nn.Module):
 
 
 def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
-    """Query-key norm for heads of that size: "none", "cosine" or "rms"."""
+    """Build the query-key norm for heads of that size: "none", "cosine" or "rms"."""
     return {"none": lambda: None, "cosine": lambda: CosineQueryKey(heads), "rms": lambda: RMSQueryKey(size)}[kind]()
 
 

@@ -73,7 +73,7 @@ def pool(s: Tensor, most: int) -> Tensor:
 
 
 def to_windows(x: Tensor, side: tuple[int, ...]) -> Tensor:
-    """(B, C, H, W) -> (B·windows, h·w, C); beyond the edge, zeros."""
+    """Cut into windows, (B, C, H, W) -> (B·windows, h·w, C); beyond the edge, zeros."""
     b, c, height, width = x.shape
     rows, columns = math.ceil(height / side[0]), math.ceil(width / side[1])
     x = F.pad(x, (0, columns * side[1] - width, 0, rows * side[0] - height))
@@ -82,14 +82,14 @@ def to_windows(x: Tensor, side: tuple[int, ...]) -> Tensor:
 
 
 def from_windows(x: Tensor, side: tuple[int, ...], b: int, height: int, width: int) -> Tensor:
-    """(B·windows, h·w, C) -> (B, C, H, W): undoes `to_windows`."""
+    """Join windows, (B·windows, h·w, C) -> (B, C, H, W): undoes `to_windows`."""
     rows, columns = math.ceil(height / side[0]), math.ceil(width / side[1])
     x = x.view(b, rows, columns, *side, -1).permute(0, 5, 1, 3, 2, 4)
     return x.reshape(b, -1, rows * side[0], columns * side[1])[:, :, :height, :width]
 
 
 def window_mask(height: int, width: int, side: tuple[int, ...], b: int, device: torch.device) -> Tensor | None:
-    """Which keys of each window lie in the image, (B·windows, 1, 1, h·w); None where all do."""
+    """Return which keys of each window lie in the image, (B·windows, 1, 1, h·w); None where all do."""
     if height % side[0] == 0 and width % side[1] == 0:
         return None
     real = to_windows(torch.ones(1, 1, height, width, device=device), side)[..., 0] > 0  # (windows, h·w)

@@ -41,7 +41,7 @@ class LinearSigma(Levels):
 
 @lru_cache(maxsize=64)
 def _distribution(schedule: Schedule, device: str) -> Tensor:
-    """(σ(t) − σ(0))/(σ(1) − σ(0)) at the edges of the cells."""
+    """Tabulate (σ(t) − σ(0))/(σ(1) − σ(0)) at the edges of the cells."""
     import torch
 
     with torch.inference_mode(False):

@@ -106,7 +106,7 @@ class LogNormal(OverLogSigma):
 
 @lru_cache(maxsize=64)
 def _range(schedule: Schedule) -> tuple[float, float]:
-    """The schedule's least and greatest ln(σ/α)."""
+    """Return the schedule's least and greatest ln(σ/α)."""
     import torch
 
     ends = -schedule.log_snr(torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")) / 2

@@ -51,13 +51,13 @@ class HybridVlb(Loss):
 
 
 def steps_of(process: Process) -> int:
-    """T of a discrete schedule."""
+    """Return the number of steps T of a discrete schedule."""
     assert isinstance(process.schedule, DiscreteSchedule)
     return process.schedule.steps
 
 
 def step_bound(mean: Tensor, raw: Tensor, batch: Noised, process: Process) -> Tensor:
-    """L_t of each pixel in bits, (B, C, H, W).
+    """Compute the variational bound L_t of each pixel in bits, (B, C, H, W).
 
     mean: the prediction in the target's own terms; raw: the network's variance, nominally in [-1, 1].
     """
@@ -91,7 +91,7 @@ def step_bound(mean: Tensor, raw: Tensor, batch: Noised, process: Process) -> Te
 
 
 def log_likelihood(x0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log of the normal distribution's share of the bin of an 8-bit value; the outer bins are open."""
+    """Compute the log of a normal distribution's share of the bin of an 8-bit value; the outer bins are open."""
     import torch
 
     scale = (-log_variance / 2).exp()

@@ -140,7 +140,7 @@ class Moments:
 
 
 def frechet(metric: str, generated: Moments | ArrayLike, reference: ArrayLike, least: int) -> float:
-    """The distance of Heusel et al. 2017, eq. 6, 0 or more. Raises InputError for what has none."""
+    """Compute the Fréchet distance (Heusel et al. 2017, eq. 6), 0 or more. Raises InputError for what has none."""
     if not isinstance(generated, Moments):
         table = np.asarray(generated, dtype=np.float64)
         if table.ndim != 2 or table.shape[1] == 0:
@@ -161,6 +161,6 @@ def between(generated: Moments, mean: NDArray[np.float64], trace: float, factor:
 
 @lru_cache(maxsize=4)
 def of_reference(reference: Fixed) -> tuple[NDArray[np.float64], float, Factor]:
-    """Mean, trace and factor of the reference, worked out once."""
+    """Compute mean, trace and factor of the reference, once."""
     moments = Moments.of(reference.table)
     return (*moments.settle(), moments.factor())

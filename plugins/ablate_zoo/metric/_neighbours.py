@@ -40,7 +40,7 @@ class Balls:
 
 
 def radii(x: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
-    """The squared distance of each vector (N, D) to its k-th nearest other. (N,)."""
+    """Compute the squared distance of each vector (N, D) to its k-th nearest other, (N,)."""
     squared_radii = np.empty(len(x))
     for rows, squares in squared_distances(x, x):
         own = np.arange(rows.start, rows.stop)
@@ -51,7 +51,7 @@ def radii(x: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
 
 
 def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """|x_i − y_j|² as |x_i|² + |y_j|² − 2·x_i·y_j, (B, M) for some rows of x at a time; 0 or more."""
+    """Compute |x_i − y_j|² as |x_i|² + |y_j|² − 2·x_i·y_j, (B, M) for some rows of x at a time; 0 or more."""
     lengths_x, lengths_y = np.square(x).sum(1), np.square(y).sum(1)
     size = max(1, _ELEMENTS // len(y))
     for first in range(0, len(x), size):

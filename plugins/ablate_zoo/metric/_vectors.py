@@ -32,7 +32,7 @@ class Fixed:
 
 
 def checked(metric: str, generated: ArrayLike, reference: ArrayLike, least: int) -> tuple[NDArray[np.float64], Fixed]:
-    """Both sets. Raises InputError for vectors of which no metric can be computed.
+    """Check both sets. Raises InputError for vectors of which no metric can be computed.
 
     Generated vectors that are all the same pass: a collapsed model is a result, and a bad one.
     """
@@ -46,7 +46,7 @@ _fixed: dict[int, tuple[weakref.ref[NDArray[np.floating[Any]]], Fixed]] = {}
 
 
 def fixed(metric: str, reference: ArrayLike, least: int) -> Fixed:
-    """The reference. Raises InputError where it is too small, not finite, or all the same.
+    """Check the reference. Raises InputError where it is too small, not finite, or all the same.
 
     An array that nobody can write to, as a file that is mapped read-only, is looked at once.
     """
@@ -83,13 +83,13 @@ def check_count(metric: str, which: str, count: int, broken: int, least: int) ->
 
 
 def blocks(table: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.floating[Any]]]:
-    """The rows, some at a time."""
+    """Yield the rows, some at a time."""
     for first in range(0, len(table), BLOCK):
         yield table[first : first + BLOCK]
 
 
 def shuffled(table: NDArray[np.float64]) -> NDArray[np.intp]:
-    """An order of the rows that looks random and that their content alone decides, not the order they came in."""
+    """Order the rows so that it looks random, and that their content alone decides, not the order they came in."""
     keys = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in table]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.intp)
 

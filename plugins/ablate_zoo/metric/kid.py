@@ -60,7 +60,7 @@ class _KernelSums:
 
 
 def _interaction_within(of: _KernelSums) -> float:
-    """The variance of k(x, x') that neither x nor x' explains alone, from all pairs of one sample."""
+    """Estimate the variance of k(x, x') that neither x nor x' explains alone, from all pairs of one sample."""
     n = len(of.rows)
     total = of.rows.sum()
     means = of.rows / (n - 1)
@@ -72,7 +72,7 @@ def _interaction_within(of: _KernelSums) -> float:
 
 
 def _interaction_across(of: _KernelSums) -> float:
-    """The variance of k(x, y) that neither x nor y explains alone, from all pairs of two samples."""
+    """Estimate the variance of k(x, y) that neither x nor y explains alone, from all pairs of two samples."""
     n, m = len(of.rows), len(of.columns)
     grand = of.rows.sum() / (n * m)
     main = m * np.square(of.rows / m - grand).sum() + n * np.square(of.columns / n - grand).sum()
@@ -85,7 +85,7 @@ def _reference(y: Fixed) -> _KernelSums:
 
 
 def _own(x: NDArray[np.float64]) -> _KernelSums:
-    """The same for the pairs of one sample, without those of an image with itself."""
+    """Sum the kernel over the pairs of one sample, without those of an image with itself."""
     sums, selves = _sums(x, x), _cubic(np.square(x).sum(1), x.shape[1])
     rows = sums.rows - selves
     return _KernelSums(rows, rows, sums.squares - float(np.square(selves).sum()))
@@ -104,7 +104,7 @@ def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> _KernelSums:
 
 
 def _cubic(products: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
-    """(x·y/D + 1)³, made in place of the products."""
+    """Compute (x·y/D + 1)³ in place of the products."""
     products /= dimensions
     products += 1
     return np.multiply(products, products * products, out=products)

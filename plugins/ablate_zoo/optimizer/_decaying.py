@@ -34,7 +34,7 @@ class Decaying(Optimizer):
 
 
 def fused(groups: Sequence[dict[str, Any]]) -> bool:
-    """Whether every parameter is where torch's fused kernels work; elsewhere foreach is torch's own default."""
+    """Return whether every parameter is where torch's fused kernels work; elsewhere foreach is torch's own default."""
     return all(p.device.type in _FUSED and p.is_floating_point() for group in groups for p in group["params"])
 
 

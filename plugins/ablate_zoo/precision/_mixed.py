@@ -56,7 +56,7 @@ def _widened(value: Any) -> Any:
 
 @contextlib.contextmanager
 def mixed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Linear layers, convolutions and attention in `dtype`; weights stay as they are (Micikevicius et al. 2018).
+    """Compute linear layers, convolutions, attention in `dtype`; weights stay as they are (Micikevicius et al. 2018).
 
     Attention reads and writes `dtype`; the softmax inside of torch's kernel is in fp32.
     """
@@ -65,7 +65,7 @@ def mixed(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
 
 
 def training_problem(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why a small network cannot be trained in `dtype` on the device; None if it can."""
+    """Return why a small network cannot be trained in `dtype` on the device; None if it can."""
     if device.type == "cuda" and dtype is torch.float16 and torch.cuda.get_device_capability(device) < (5, 3):
         return "this GPU has no arithmetic in it"
     kernel, weight, x = (
@@ -82,7 +82,7 @@ def training_problem(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def emulated(device: torch.device, dtype: torch.dtype, cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """What the device lacks, so that torch computes in fp32 and converts; None where it has it or nobody can say."""
+    """Return what the device lacks, so that torch computes in fp32 and converts; None where it lacks nothing known."""
     if device.type == "cuda":
         if dtype is not torch.bfloat16 or torch.cuda.is_bf16_supported(including_emulation=False):
             return None

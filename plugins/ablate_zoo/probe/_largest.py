@@ -7,6 +7,6 @@ from typing import Any
 
 
 def largest(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """The largest value of all observations and sites; None where there is none, or one is not finite."""
+    """Return the largest value of all observations and sites; None where there is none, or one is not finite."""
     values = [row["value"] for row in rows]
     return None if not values or None in values else float(max(values))

@@ -27,17 +27,17 @@ def modules_named(network: nn.Module, name: str) -> dict[str, nn.Module]:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """A module's output, or the first tensor in it."""
+    """Return a module's output, or the first tensor in it."""
     if isinstance(output, Tensor):
         return output
     return next((x for x in output if isinstance(x, Tensor)), None) if isinstance(output, tuple | list) else None
 
 
 def place(name: str, features: Tensor) -> str:
-    """The site's name; of feature maps (B, C, H, W) with their size, which is the level of a U-Net."""
+    """Return the site's name; of feature maps (B, C, H, W) with their size, which is the level of a U-Net."""
     return f"{name} {features.shape[2]}×{features.shape[3]}" if features.ndim == 4 else name
 
 
 def mean_square(x: Tensor) -> Tensor:
-    """The mean of squares in fp32, without a copy of x. A 0-d tensor."""
+    """Compute the mean of squares in fp32, without a copy of x. A 0-d tensor."""
     return torch.linalg.vector_norm(x.detach(), dtype=torch.float32).square() / x.numel()

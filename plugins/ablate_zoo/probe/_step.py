@@ -15,7 +15,7 @@ Place = tuple[str, int]  # a block's name and depth
 
 
 def trained_parameters(network: nn.Module) -> dict[Place, list[nn.Parameter]]:
-    """The parameters of each block that are trained; blocks without any are left out."""
+    """Return the parameters of each block that are trained; blocks without any are left out."""
     by_block = {
         (name, depth): [p for p in module.parameters() if p.requires_grad]
         for depth, (name, module) in enumerate(sites(network).items())
@@ -24,7 +24,7 @@ def trained_parameters(network: nn.Module) -> dict[Place, list[nn.Parameter]]:
 
 
 def readings(places: Iterable[Place], values: Tensor) -> Readings:
-    """A value a block."""
+    """Return readings with a value for each block."""
     names, depths = zip(*places, strict=True)
     return Readings(names, depths, values)
 
@@ -52,7 +52,7 @@ class BlockNorms(StepObserver):
 
 
 def weights(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """The parameters as plain tensors."""
+    """Return the parameters as plain tensors."""
     return [p.detach() for p in parameters]
 
 

@@ -43,5 +43,5 @@ class Ddim(Solver):
 
 
 def step_variance(now: Point, then: Point) -> float:
-    """Variance of q(x' | x, x0), the posterior of one step of the forward process."""
+    """Compute the variance of q(x' | x, x0), the posterior of one step of the forward process."""
     return max(posterior(now.alpha, now.sigma, then.alpha, then.sigma).small, 0.0)

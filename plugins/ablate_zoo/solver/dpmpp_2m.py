@@ -49,7 +49,7 @@ class Dpmpp2m(Solver):
 
 
 def half_log_snr(at: Point) -> float:
-    """λ = ln(α/σ), infinite where one of them is zero."""
+    """Compute λ = ln(α/σ), infinite where one of them is zero."""
     if at.sigma == 0:
         return math.inf
     return math.log(at.alpha / at.sigma) if at.alpha > 0 else -math.inf
