@@ -32,7 +32,8 @@ def load(folder: Path) -> nn.Module:
 def positions(table: Tensor, grid: int) -> Tensor:
     """Resample positions (1, 1 + n², D) -> (1, 1 + grid², D) by the original's bicubic rule.
 
-    `transformers` has another. The class token's stays; the scale is (grid + 0.1)/n, as `interpolate_offset` of DINOv2's hub models has it.
+    `transformers` has another. The class token's stays; the scale is (grid + 0.1)/n, as `interpolate_offset` of
+    DINOv2's hub models has it.
     """
     first, rest = table[:, :1], table[:, 1:]
     n = round(rest.shape[1] ** 0.5)
