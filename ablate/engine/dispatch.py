@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.watchdog import Watchdog
-from ablate.kinds.executor import Pool, Report
+from ablate.worker.messages import WorkerReport
 from ablate.worker.reports import raise_if_fatal
 
 TICK = 0.25  # seconds between two looks at the workers
@@ -45,13 +46,13 @@ class Dispatcher(Generic[J]):
 
     def __init__(
         self,
-        pool: Pool,
+        pool: CheckedPool,
         watchdog: Watchdog,
         say: Callable[[str], None],
         *,
         name: Callable[[J], str],
         activity: Callable[[J], str],
-        smaller: Callable[[J, Report], J | None],
+        smaller: Callable[[J, WorkerReport], J | None],
         resumed: str,
         more: Callable[[], bool] = lambda: False,
         begin: Callable[[J], Mapping[str, Any]] = lambda job: job,
@@ -81,7 +82,7 @@ class Dispatcher(Generic[J]):
         """How often a job was tried, the last time included, if its worker was lost before."""
         return 1 + self._lost[job]
 
-    def run(self) -> Iterator[tuple[J, Report]]:
+    def run(self) -> Iterator[tuple[J, WorkerReport]]:
         """Run everything; each job with its report, once it has ended for good.
 
         Raises OSError where a disk is full, and InputError where a worker found other source code or other data.
@@ -118,7 +119,7 @@ class Dispatcher(Generic[J]):
         self._watchdog.begun(job)
         self._pool.submit(sent)
 
-    def _retry(self, job: J, report: Report) -> bool:
+    def _retry(self, job: J, report: WorkerReport) -> bool:
         """Queue a job again, where that may help; whether it did. Raises what ends the run."""
         named, called = job["job"], self._name(job)
         if report["status"] == "lost" and self._lost[named] < RETRIES:

@@ -10,6 +10,7 @@ from typing import Any
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.objectives import STATIC
+from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import WORST, Ledger
@@ -23,10 +24,9 @@ from ablate.errors import SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 from ablate.kinds.design import Assignment
-from ablate.kinds.executor import Pool, Report
 from ablate.runtime.patient import doing, telling
 from ablate.worker import out_of_memory, records
-from ablate.worker.messages import Record, TrialJob, trial_job
+from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.reports import failure_report
 
 ENDED = "ended.json"  # in the study's folder while nothing is left to do
@@ -42,7 +42,7 @@ class Engine:
     def __init__(
         self,
         plan: Plan,
-        pool: Pool,
+        pool: CheckedPool,
         watch: Callable[[Progress], None] = lambda progress: None,
         watchdog: Watchdog | None = None,
     ) -> None:
@@ -163,10 +163,10 @@ class Engine:
         last = running(job, self.plan.names)
         return f"in phase {last.phase!r}, after {last.images:,} images"
 
-    def _smaller(self, job: TrialJob, report: Report) -> TrialJob | None:
+    def _smaller(self, job: TrialJob, report: WorkerReport) -> TrialJob | None:
         """A trial that needs less memory: half the sampling batch where it is measured, else half the micro-batch."""
         called = self.plan.names.trial(job)
-        phase = report.get(out_of_memory.PHASE) or running(job, self.plan.names).phase
+        phase = report.get("phase") or running(job, self.plan.names).phase
         if phase == out_of_memory.MEASURE:
             again = out_of_memory.half_sampling_batch(job, job["evaluation"])
             if again is not None:
@@ -189,12 +189,12 @@ class Engine:
         except SpecError as error:
             self._refuse(asked, error.message)
             return
-        cost, broken = None, None
+        cost, build_error = None, None
         try:
             with doing(f"building the network of {called}"):
                 cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
-            broken = failure_report(error)
+            build_error = error
         too_much = None if cost is None or asked.told else self._too_much(asked, cost)
         if too_much is not None:
             self._refuse(asked, too_much)
@@ -220,8 +220,8 @@ class Engine:
             if record is not None:
                 self.outcome.reused += 1
                 self._end(job["trial"], record)
-            elif broken is not None:
-                self._fail(job, broken)
+            elif build_error is not None:
+                self._fail(job, failure_report(job, build_error))
             else:
                 self.dispatcher.add([self._sized(job, candidate)])
         if not fresh:
@@ -244,23 +244,24 @@ class Engine:
             return None
         return f"its {', '.join(broken)} break a constraint"
 
-    def _take(self, job: TrialJob, report: Report) -> None:
+    def _take(self, job: TrialJob, report: WorkerReport) -> None:
         """A trial has ended for good: measured, diverged or failed."""
         trial = job["trial"]
         if report["status"] not in ("done", "diverged"):
             self._fail(job, report)
-        elif (why := records.fault(report["record"], trial, job)) is not None:
-            self._fail(job, {"status": "failed", "message": f"what its worker reported {why}"})
+        elif (problem := records.fault(report.get("record"), trial, job)) is not None:
+            message = f"what its worker reported {problem}"
+            self._fail(job, {"job": job["job"], "status": "failed", "message": message})
         else:
             record = self._arrived(job, report)
             self.outcome.measured += 1
             self._lines.append(self._describe(record))
             self._end(trial, record)
 
-    def _arrived(self, job: TrialJob, report: Report) -> Record:
+    def _arrived(self, job: TrialJob, report: WorkerReport) -> Record:
         """The record, which from here on lies in the study's folder: a worker elsewhere may have written another."""
         folder = Path(job["folder"])
-        record: Record = report["record"]
+        record = report["record"]
         folder.mkdir(parents=True, exist_ok=True)
         list(folder.iterdir())  # a network's file system asks the server again
         if records.take(folder, job, self._lines.append) == record:
@@ -281,7 +282,7 @@ class Engine:
             memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 
-    def _fail(self, job: TrialJob, report: Report) -> None:
+    def _fail(self, job: TrialJob, report: WorkerReport) -> None:
         spec: Mapping[str, Any] = job
         trial, message = job["trial"], report.get("message", report["status"])
         self.outcome.failed += 1

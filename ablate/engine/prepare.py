@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.dispatch import TICK
 from ablate.errors import InputError
-from ablate.kinds.executor import Job, Pool
+from ablate.kinds.executor import Job
 from ablate.runtime.patient import doing
 from ablate.worker.reports import raise_if_fatal
 
 
-def prepare(pool: Pool, job: Job, cache: Path, tick: Callable[[], None]) -> dict[str, Any]:
+def prepare(pool: CheckedPool, job: Job, cache: Path, tick: Callable[[], None]) -> dict[str, Any]:
     """Prepare the data of a trial in a worker; the keys that every job gets by it (`data_hash`).
 
     Nothing else may run. `tick` is called while it is waited for. Raises InputError where the data cannot be prepared,
@@ -28,5 +29,6 @@ def prepare(pool: Pool, job: Job, cache: Path, tick: Callable[[], None]) -> dict
     (report,) = reports
     if report["status"] != "done":
         raise_if_fatal(report, cache)
-        raise InputError(f"the data could not be prepared: {report['message']}\n{report.get('traceback', '')}")
-    return {key: report[key] for key in ("data_hash",) if key in report}
+        message = report.get("message", report["status"])
+        raise InputError(f"the data could not be prepared: {message}\n{report.get('traceback') or ''}")
+    return {"data_hash": report["data_hash"]} if "data_hash" in report else {}

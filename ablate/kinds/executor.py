@@ -1,18 +1,28 @@
-"""executor: where segments run."""
-
-from __future__ import annotations
+"""executor: where jobs run, the trials and measurements of a study."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from ablate.spec.component import Component, Extent
 
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
-Report = dict[str, Any]  # JSON: {"job": id, "status": one of STATUSES, ...}
-STATUSES = ("done", "diverged", "oom", "failed", "lost")
+Status = Literal["done", "diverged", "oom", "failed", "lost"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@with_config(ConfigDict(extra="allow"))
+class Report(TypedDict):
+    """How a job ended, as JSON: a plain dictionary. What the work function reports beyond these keys is in it too."""
+
+    job: str  # the job's name
+    status: Status
+    message: NotRequired[str]  # why it was not done
+    traceback: NotRequired[str | None]
+
 
 Stop = Callable[[], bool]  # whether the pool is closing: ask at every step, and raise Stopped once it says so
 Work = Callable[[Job, Stop], Report]
@@ -39,7 +49,7 @@ class Pool(ABC):
         """
 
     @abstractmethod
-    def wait(self, timeout: float) -> list[Report]:
+    def wait(self, timeout: float) -> Sequence[Report]:
         """The reports of jobs that ended, after at most `timeout` seconds; may be empty.
 
         It returns at the first report, and at once where no job runs. KeyboardInterrupt passes through.

@@ -15,12 +15,12 @@ from ablate.candidates.trial import Evaluation, Reference
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.discovery.plugin_files import plugins_today
-from ablate.engine import Dispatcher, Watchdog
+from ablate.engine import CheckedPool, Dispatcher, Watchdog
 from ablate.errors import Argument, InputError, SpecError
 from ablate.io import launches
 from ablate.io.sealed import DamagedError
 from ablate.kinds.data import Data
-from ablate.kinds.executor import Executor, Pool, Report
+from ablate.kinds.executor import Executor
 from ablate.kinds.solver import Solver
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -30,13 +30,13 @@ from ablate.runtime.patient import doing, telling
 from ablate.spec.fields import find_field, put, why_not
 from ablate.spec.slots import create, fill
 from ablate.study import dataset, history, lock, sampling, source_check
-from ablate.study.launch import choose_executor, driving
+from ablate.study.launch import choose_executor, driving, start_workers
 from ablate.study.reuse import measured_rows, missing
 from ablate.study.yaml import value
 from ablate.worker import records
 from ablate.worker import sources as code
 from ablate.worker.datasets import told
-from ablate.worker.messages import MeasureJob
+from ablate.worker.messages import MeasureJob, WorkerReport
 from ablate.worker.out_of_memory import half_sampling_batch
 
 
@@ -135,18 +135,13 @@ def _remeasure(
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, known)
     watchdog = Watchdog(_patience(folder, chosen), signs=lambda job: [sign(job)])
-    with driving(folder), _started(chosen, on) as pool:
+    with driving(folder), start_workers(chosen, "ablate.worker.remeasure:run", on) as pool:
         logged = {"command": history.command(words, "evaluate"), "plugins": jobs[0]["plugins"]}
         history.log(folder, "evaluate", None, versions=lock.versions(), **logged, executor=chosen.spec(), device=on)
         _work(pool, queue, found, say, watchdog, results.names)
     write_tables(folder)
     found.axes = _axes(found.rows)
     return found
-
-
-def _started(chosen: Executor, device: str) -> Pool:
-    with doing(f"starting the executor {chosen.name!r}", 12):
-        return chosen.start("ablate.worker.remeasure:run", device)
 
 
 def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -202,7 +197,7 @@ def _patience(folder: Path, chosen: Executor) -> float | None:
 
 
 def _work(
-    pool: Pool,
+    pool: CheckedPool,
     queue: Sequence[MeasureJob],
     found: Remeasured,
     say: Callable[[str], None],
@@ -211,7 +206,7 @@ def _work(
 ) -> None:
     """Run the jobs until each has ended for good, by the dispatcher that `ablate run` has."""
 
-    def smaller(job: MeasureJob, report: Report) -> MeasureJob | None:
+    def smaller(job: MeasureJob, report: WorkerReport) -> MeasureJob | None:
         again = half_sampling_batch(job, job["asked"]["evaluation"])
         if again is not None:
             say(f"{names.trial(job)}: out of memory; {again['sampling_batch']} samples at a time")
@@ -228,14 +223,15 @@ def _work(
     )
     dispatcher.add(queue)
     for job, report in dispatcher.run():
-        if report["status"] == "done":
+        if report["status"] == "done" and "rows" in report:
             found.measured += 1
             found.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
-            told = _values(report["rows"])
+            outcome = _values(report["rows"])
         else:
-            told = report["message"].partition("\n")[0]
-            found.failed[job["trial"]] = told
-        say(f"[{found.measured + len(found.failed)}/{len(queue)}] {names.trial(job)}: {told}")
+            without = "its worker reported no rows" if report["status"] == "done" else report["status"]
+            outcome = report.get("message", without).partition("\n")[0]
+            found.failed[job["trial"]] = outcome
+        say(f"[{found.measured + len(found.failed)}/{len(queue)}] {names.trial(job)}: {outcome}")
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
-from ablate.engine import Engine, Outcome, Plan, Progress, Watchdog
+from ablate.engine import CheckedPool, Engine, Outcome, Plan, Progress, Watchdog
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
@@ -157,6 +157,12 @@ def choose_executor(given: Executor | None, named: str | None, workers: int | No
         raise InputError(error.problems[0].message, Argument("workers")) from None
 
 
+def start_workers(executor: Executor, work: str, device: str) -> CheckedPool:
+    """Start an executor's workers; see `Executor.start`."""
+    with doing(f"starting the executor {executor.name!r}", 12):
+        return CheckedPool(executor.start(work, device), executor.name)
+
+
 def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None) -> Plan:
     """What the engine needs to know of a study that was read. data_hash: of what its trials are trained on."""
     return Plan(
@@ -199,9 +205,7 @@ def _run(
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
     try:
-        with doing(f"starting the executor {executor.name!r}", 12):
-            started = executor.start("ablate.worker.trial_run:run", plan.device)
-        with started as pool:
+        with start_workers(executor, "ablate.worker.trial_run:run", plan.device) as pool:
             outcome = Engine(plan, pool, look, Watchdog(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ablate.training.companion import CompanionLearner
+from ablate.training.health import Diagnosis
 from ablate.training.learner import Learner
 
 NETWORK = "network"  # the network itself: what it computes outside of its modules
@@ -26,9 +27,11 @@ class StepDiagnosis(NamedTuple):
     log_snr: tuple[float, float] | None = None  # the batch's lowest and highest
     worst: tuple[tuple[float, float], ...] = ()  # (log SNR, loss) of the images with the worst loss
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Diagnosis:
         """Return the diagnosis as JSON; a number that is not finite is null."""
-        worst = [{"log_snr": snr, "loss": loss if math.isfinite(loss) else None} for snr, loss in self.worst]
+        worst: list[dict[str, float | None]] = [
+            {"log_snr": snr, "loss": loss if math.isfinite(loss) else None} for snr, loss in self.worst
+        ]
         span = None if self.log_snr is None else list(self.log_snr)
         return {"module": self.module, "message": self.message, "log_snr": span, "worst": worst}
 

@@ -1,6 +1,6 @@
 """The health and the learning curve of a training: its last finite steps, steps that loss scaling skipped, mean losses.
 
-Without torch: what a record says of a divergence is put into words here too.
+Also the types of what a record says of a divergence. Without torch.
 """
 
 from __future__ import annotations
@@ -9,8 +9,28 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import TypedDict
+
 LAST = 5  # finite steps that are told where the next one is not
 MOST_SKIPS = 50  # in a row: by then the loss scale has fallen by 1e15, and it is not the scale
+
+
+class Diagnosis(TypedDict):
+    """What is not finite in a training step, or in sampling; JSON, a number that is not finite is null."""
+
+    module: str | None
+    message: str
+    log_snr: list[float] | None  # the batch's lowest and highest
+    worst: list[dict[str, float | None]]  # {"log_snr", "loss"} of the images with the worst loss
+
+
+class Divergence(Diagnosis):
+    """Where and why a training, or the sampling after it, went out of range; `divergence` of a record."""
+
+    step: int
+    images: int
+    last: list[dict[str, Any]]  # the last steps before
+    weight_norm: float | None
 
 
 class TrainingHealth:

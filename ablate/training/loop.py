@@ -22,7 +22,7 @@ from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.checkpoint import newest, save
 from ablate.training.divergence import examine, weight_norm
-from ablate.training.health import MOST_SKIPS, Curve, TrainingHealth
+from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
 from ablate.training.probing import Probing
 from ablate.training.snapshots import Snapshots
@@ -75,7 +75,7 @@ class Training:
         self._told = float("-inf")
         self._phase = "train"
 
-    def run(self) -> dict[str, Any] | None:
+    def run(self) -> Divergence | None:
         """Train until the budget is spent; return None, or why the training diverged (a record's `divergence`)."""
         self.learner.network.train()
         state, first = Before(), True
@@ -197,7 +197,7 @@ class Training:
         self.probing.settle()
         return None
 
-    def _diagnose(self, bad: TrainingStep) -> dict[str, Any]:
+    def _diagnose(self, bad: TrainingStep) -> Divergence:
         """Diagnose a divergence: train again from the last checkpoint to the bad step, and look at every module."""
         self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
         del self.learner  # there may not be room for two

@@ -11,9 +11,9 @@ import socket
 
 from ablate.errors import InputError
 from ablate.kinds.data import Data, Dataset
-from ablate.kinds.executor import Job, Report
+from ablate.kinds.executor import Job
+from ablate.worker.messages import WorkerReport
 
-CHANGED = "other_data"  # the key of a report that tells of it
 SHOWN = 12  # digits of a hash that a message shows
 
 
@@ -38,16 +38,16 @@ def check(job: Job, data: Data, dataset: Dataset) -> None:
         raise OtherDataError(told(data), wanted, dataset.hash)
 
 
-def report(job: Job, error: OtherDataError) -> Report:
-    """What a worker says of it: neither a result nor the candidate's failure."""
-    return {"job": job["job"], "status": "failed", "message": f"other data: {error}", CHANGED: str(error)}
+def report(job: Job, error: OtherDataError) -> WorkerReport:
+    """Return a worker's report of other data: neither a result nor the candidate's failure."""
+    return {"job": job["job"], "status": "failed", "message": f"other data: {error}", "other_data": str(error)}
 
 
-def refuse(report: Report) -> None:
-    """Raises InputError where a worker found other data: on them no trial of this study can be trained."""
-    if CHANGED in report:
+def refuse(report: WorkerReport) -> None:
+    """Raise InputError where a worker found other data: on them no trial of this study can be trained."""
+    if "other_data" in report:
         raise InputError(
-            f"a worker found other data than this run began with:\n  {report[CHANGED]}\n"
+            f"a worker found other data than this run began with:\n  {report['other_data']}\n"
             "nothing was trained on them, and what was measured is kept. Bring the data of all machines to the "
             "same state, then give the same command again; a study on the new data needs a folder of its own (--out)"
         )

@@ -1,17 +1,22 @@
-"""The types of what goes between driver and worker, and into a trial's folder: jobs, records, divergences.
+"""The types of what goes between driver and worker, and into a trial's folder: jobs, reports, records.
 
 They are the JSON itself, typed (`TypedDict`): nothing is converted, and keys that are not listed here stay. What comes
-in is checked once, at the border: jobs by `trial_job` and `measure_job`, records by `ablate.worker.records.fault`.
+in is checked once, at the border: jobs by `trial_job` and `measure_job`, reports by `worker_report`, records by
+`ablate.worker.records.fault`.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, NotRequired, cast
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, SkipValidation, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from ablate.errors import InputError
-from ablate.kinds.executor import Job
+from ablate.kinds.executor import Job, Report
+from ablate.training.health import Divergence
+
+Phase = Literal["train", "measure"]  # of a trial
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -65,19 +70,6 @@ class MeasureJob(TrialJob):
     asked: Ways
 
 
-class Divergence(TypedDict):
-    """Where and why a training, or the sampling after it, went out of range; `divergence` of a record."""
-
-    step: int
-    images: int
-    module: str | None
-    message: str
-    log_snr: list[float] | None  # the batch's lowest and highest
-    worst: list[dict[str, float | None]]  # {"log_snr", "loss"} of the images with the worst loss
-    last: list[dict[str, Any]]  # the last steps before
-    weight_norm: float | None
-
-
 class Record(TypedDict):
     """What a trial came to; `record.json` in its folder. Times in seconds, memory in bytes."""
 
@@ -119,6 +111,38 @@ class Record(TypedDict):
     checksum: NotRequired[str]
 
 
+class SourceChange(TypedDict):
+    """A component that is other source in a worker than in the run. A hash is None where the component is missing."""
+
+    component: str  # kind/name
+    wanted: str | None  # hash of its source in the run
+    found: str | None  # hash of its source in the worker
+    file: str | None
+    host: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class WorkerReport(Report):
+    """What a worker reports of a job of `ablate`, beside how it ended."""
+
+    host: NotRequired[str]
+    record: NotRequired[SkipValidation[Record]]  # of a trial; `ablate.worker.records.fault` checks it
+    rows: NotRequired[list[dict[str, Any]]]  # of a measurement
+    data_hash: NotRequired[str | None]  # of the preparation
+    phase: NotRequired[Phase]  # out of memory: what the memory did not suffice for
+    errno: NotRequired[int | None]  # the disk is full, or refuses
+    other_data: NotRequired[str]  # where the worker has other data than the run: which
+    other_source: NotRequired[list[SourceChange]]  # where it has other source code
+
+
+def worker_report(report: Mapping[str, Any], executor: str) -> WorkerReport:
+    """Check a report that an executor's pool gave back. Raises InputError, which names the executor and the key."""
+    plain = dict(report) if isinstance(report, Mapping) else report
+    if (problem := _problem(WorkerReport, plain, "report")) is not None:
+        raise InputError(f"gave back a report that is not valid: {problem}", f"executor {executor!r}")
+    return cast(WorkerReport, plain)
+
+
 def trial_job(job: Job) -> TrialJob:
     """A job as it came in, checked. Raises InputError where a key is missing or of another type."""
     return cast(TrialJob, _checked(TrialJob, job))
@@ -130,13 +154,19 @@ def measure_job(job: Job) -> MeasureJob:
 
 
 def _checked(kind: type, job: Job) -> Job:
+    if (problem := _problem(kind, job, "job")) is not None:
+        raise InputError(f"is no job that this version of ablate can run: {problem}", "job")
+    return job
+
+
+def _problem(kind: type, message: object, name: str) -> str | None:
+    """What is wrong with a message, after the key where it is wrong (its name, where it is no mapping at all)."""
     try:
-        _adapter(kind).validate_python(job, strict=True)
+        _adapter(kind).validate_python(message, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "job"
-        raise InputError(f"is no job that this version of ablate can run: {key}: {first['msg']}", "job") from None
-    return job
+        return f"{'.'.join(map(str, first['loc'])) or name}: {first['msg']}"
+    return None
 
 
 @cache

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from ablate.candidates.trial import Evaluation
 from ablate.kinds.executor import Job
-from ablate.worker.messages import TrialJob
+from ablate.worker.messages import Phase, TrialJob
 
-PHASE = "phase"  # key of a report with status `oom`: what the memory did not suffice for
-TRAIN, MEASURE = "train", "measure"
+TRAIN: Phase = "train"
+MEASURE: Phase = "measure"
 
 T = TypeVar("T", bound=TrialJob)
 

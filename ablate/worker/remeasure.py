@@ -23,7 +23,7 @@ from ablate.io.files import TEMPORARY, sweep, write_json
 from ablate.io.hashing import digest
 from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
 from ablate.kinds.data import Data, Dataset
-from ablate.kinds.executor import Job, Report, Stop, Stopped
+from ablate.kinds.executor import Job, Stop, Stopped
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import release_memory
 from ablate.spec.slots import fill
@@ -31,7 +31,7 @@ from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
-from ablate.worker.messages import MeasureJob, measure_job
+from ablate.worker.messages import MeasureJob, WorkerReport, measure_job
 from ablate.worker.out_of_memory import MEASURE, with_sampling_batch
 from ablate.worker.reports import report_of
 from ablate.worker.trial_run import alone, alone_in_process, data_of, dataset_for, images_of, versions
@@ -64,7 +64,7 @@ def read(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def run(job: Job, stop: Stop) -> Report:
+def run(job: Job, stop: Stop) -> WorkerReport:
     """Measure one trial again; a work function like `ablate.worker.trial_run.run`.
 
     job: the trial's own, and `asked`: {"evaluation", "solver", "guidance", "averages"}, the specs that

@@ -9,82 +9,74 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.errors import InputError, SpecError
-from ablate.kinds.executor import Job, Report
+from ablate.kinds.executor import Job
 from ablate.spec.component import Component
-
-CHANGED = "other_source"  # the key of a report that tells of it
+from ablate.worker.messages import SourceChange, WorkerReport
 
 
 class OtherSourceError(Exception):
-    """Raised where a process imported other source than its job asks for.
+    """Raised where a process imported other source than its job asks for."""
 
-    changes: for each component {"component", "wanted", "found" (a hash; None: it is not there), "file", "host"}.
-    """
-
-    def __init__(self, changes: list[dict[str, Any]]) -> None:
-        super().__init__("; ".join(f"{one['component']} is other source here" for one in changes))
+    def __init__(self, changes: list[SourceChange]) -> None:
+        super().__init__("; ".join(f"{change['component']} is other source here" for change in changes))
         self.changes = changes
 
 
-def of(parts: Iterable[Component], known: Catalog) -> dict[str, str]:
-    """{kind/name: hash of its source} of components, and that of the framework as `ablate`."""
-    hashes = {name: entry.source_hash for name, entry in known.used(parts).items()}
+def of(parts: Iterable[Component], catalog: Catalog) -> dict[str, str]:
+    """Return {kind/name: hash of its source} of components, and that of the framework as `ablate`."""
+    hashes = {name: entry.source_hash for name, entry in catalog.used(parts).items()}
     return {**hashes, provenance.FRAMEWORK: provenance.framework()}
 
 
 def known(job: Job) -> Catalog:
-    """The catalog of what this process imported, for a job. Raises OtherSourceError where it is not what it asks for.
+    """Return the catalog of a job, of what this process imported. Raises OtherSourceError where its source is another.
 
     Also where a plugin's file is not to be found here at all: no trial of the study can be trained on such a machine.
     """
     try:
-        found = catalog_of(job)  # a file that this process imported earlier may be gone by now
+        catalog = catalog_of(job)  # a file that this process imported earlier may be gone by now
     except InputError:
-        gone = [one for one in job["plugins"] if one.endswith(".py") and not Path(one).is_file()]
-        if not gone:
+        missing = [plugin for plugin in job["plugins"] if plugin.endswith(".py") and not Path(plugin).is_file()]
+        if not missing:
             raise
-        told = {"wanted": None, "found": None, "host": socket.gethostname()}
-        changes = [{"component": f"plugin {Path(one).name}", "file": one, **told} for one in gone]
-        raise OtherSourceError(changes) from None
-    check(job, found)
-    return found
+        raise OtherSourceError([_change(f"plugin {Path(file).name}", None, None, file) for file in missing]) from None
+    check(job, catalog)
+    return catalog
 
 
-def check(job: Job, known: Catalog) -> None:
-    """Raises OtherSourceError where what this process imported is not what the job was made with."""
+def check(job: Job, catalog: Catalog) -> None:
+    """Raise OtherSourceError where what this process imported is not what the job was made with."""
     if job.get("hashes", provenance.SCHEME) != provenance.SCHEME:
         raise InputError(f"the job was made by another version of ablate than there is on {socket.gethostname()}")
     changes = []
-    for name, wanted in job.get("sources", {}).items():
-        found, file = _here(name, known)
-        if found != wanted:
-            told = {"component": name, "wanted": wanted, "found": found, "file": file, "host": socket.gethostname()}
-            changes.append(told)
+    for name, source_hash in job.get("sources", {}).items():
+        hash_here, file = _source_here(name, catalog)
+        if hash_here != source_hash:
+            changes.append(_change(name, source_hash, hash_here, file))
     if changes:
         raise OtherSourceError(changes)
 
 
-def report(job: Job, error: OtherSourceError) -> Report:
-    """What a worker says of it: neither a result nor the candidate's failure."""
-    return {"job": job["job"], "status": "failed", "message": str(error), CHANGED: error.changes}
+def report(job: Job, error: OtherSourceError) -> WorkerReport:
+    """Return a worker's report of other source code: neither a result nor the candidate's failure."""
+    return {"job": job["job"], "status": "failed", "message": str(error), "other_source": error.changes}
 
 
-def refuse(report: Report) -> None:
-    """Raises InputError where a worker imported other source: with it no trial can be trained, today or later."""
-    changes = report.get(CHANGED)
+def refuse(report: WorkerReport) -> None:
+    """Raise InputError where a worker imported other source: with it no trial can be trained, today or later."""
+    changes = report.get("other_source")
     if not changes:
         return
     lines = [
-        f"  {one['component']}: "
-        + (f"{short(one['wanted'])} in this run, " if one["wanted"] else "")
-        + f"{short(one['found'])} on {one['host']}"
-        + (f", {one['file']}" if one["file"] else "")
-        for one in changes
+        f"  {change['component']}: "
+        + (f"{short(change['wanted'])} in this run, " if change["wanted"] else "")
+        + f"{short(change['found'])} on {change['host']}"
+        + (f", {change['file']}" if change["file"] else "")
+        for change in changes
     ]
     raise InputError(
         "a worker imported other source code than this run began with:\n" + "\n".join(lines) + "\n"
@@ -93,17 +85,23 @@ def refuse(report: Report) -> None:
     )
 
 
-def short(of: str | None) -> str:
-    """The digits of a hash that a message shows."""
-    return of[: provenance.SHOWN] if of else "not there"
+def short(source_hash: str | None) -> str:
+    """Return the digits of a hash that a message shows."""
+    return source_hash[: provenance.SHOWN] if source_hash else "not there"
 
 
-def _here(name: str, known: Catalog) -> tuple[str | None, str | None]:
+def _change(component: str, run_hash: str | None, hash_here: str | None, file: str | None) -> SourceChange:
+    host = socket.gethostname()
+    return {"component": component, "wanted": run_hash, "found": hash_here, "file": file, "host": host}
+
+
+def _source_here(name: str, catalog: Catalog) -> tuple[str | None, str | None]:
+    """Return the hash and the file of a component's source in this process; None where it is not there."""
     if name == provenance.FRAMEWORK:
         return provenance.framework(), provenance.home()
-    kind, _, called = name.partition("/")
+    kind, _, component = name.partition("/")
     try:
-        entry = known.entry(kind, called)
+        entry = catalog.entry(kind, component)
     except SpecError:
         return None, None
     return entry.source_hash, str(entry.file)

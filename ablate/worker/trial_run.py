@@ -35,7 +35,7 @@ from ablate.io.files import sweep, write_atomic, write_json
 from ablate.io.locks import locked
 from ablate.io.sealed import sealed
 from ablate.kinds.data import Data, Dataset
-from ablate.kinds.executor import Job, Report, Stop, Stopped
+from ablate.kinds.executor import Job, Status, Stop, Stopped
 from ablate.kinds.probe import Probe
 from ablate.runtime.isolation import TURNS, Before, isolated, watched
 from ablate.runtime.memory import Gauge, out_of_memory, release_memory
@@ -46,7 +46,7 @@ from ablate.training.learner import Images, Learner
 from ablate.training.loop import Training
 from ablate.training.probing import Probing
 from ablate.worker import datasets, records, sources
-from ablate.worker.messages import Divergence, Record, TrialJob, trial_job
+from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import MeasuringOutOfMemoryError, with_sampling_batch
 from ablate.worker.reports import report_of
 
@@ -54,7 +54,7 @@ WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
 
 
-def run(job: Job, stop: Stop) -> Report:
+def run(job: Job, stop: Stop) -> WorkerReport:
     """Run one job to its end; other exceptions than those of memory and disk pass.
 
     The report's status is `done` or `diverged` with the `record`, `oom`, or, with the `errno`,
@@ -98,7 +98,7 @@ def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
             raise
 
 
-def _run(job: TrialJob, stop: Stop) -> Report:
+def _run(job: TrialJob, stop: Stop) -> WorkerReport:
     folder = Path(job["folder"])
     with alone(folder, stop):
         record = records.take(folder, job)
@@ -108,7 +108,7 @@ def _run(job: TrialJob, stop: Stop) -> Report:
             write_json(folder / "job.json", sealed(job), durable=False)
             record = records.write(folder, TrialRun(job, folder, stop).run())
             (folder / "progress.json").unlink(missing_ok=True)
-    status = "diverged" if record["state"] == records.DIVERGED else "done"
+    status: Status = "diverged" if record["state"] == records.DIVERGED else "done"
     return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
 
 
@@ -151,7 +151,7 @@ class TrialRun:
         training = self.training
         before = training.seconds  # by earlier runs of this trial
         try:
-            divergence = cast(Divergence | None, training.run())
+            divergence = training.run()
         finally:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
@@ -267,7 +267,7 @@ def alone(folder: Path, stop: Stop) -> Iterator[None]:
         yield
 
 
-def _prepare(job: TrialJob, stop: Stop) -> Report:
+def _prepare(job: TrialJob, stop: Stop) -> WorkerReport:
     """Make what all trials share, once: the cached data and the reference's features."""
 
     def pause() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from segments_for_tests import PLUGIN, timeless
 
-from ablate.engine import Engine, Outcome, Progress, Watchdog
+from ablate.engine import CheckedPool, Engine, Outcome, Progress, Watchdog
 from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
 from ablate.study.launch import plan_of
@@ -74,9 +74,9 @@ class Driver:
     def run(self) -> Outcome:
         plan = plan_of(self.loaded, self.folder, "cpu")
         if self.pool is not None:
-            return Engine(plan, self.pool, self.progress.append, self.watchdog).run()
+            return Engine(plan, CheckedPool(self.pool, "test"), self.progress.append, self.watchdog).run()
         with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
-            return Engine(plan, pool, self.progress.append).run()
+            return Engine(plan, CheckedPool(pool, "local"), self.progress.append).run()
 
 
 def trials(folder: Path, name: str = "record.json") -> dict[str, dict[str, Any]]:

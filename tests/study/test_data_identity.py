@@ -132,7 +132,7 @@ def test_data_on_which_nothing_complete_stands_may_change(tmp_path: Path) -> Non
 def test_a_worker_that_finds_other_data_trains_nothing(tmp_path: Path) -> None:
     made = job(tmp_path, candidate(), data_hash="0" * 64)
     report = run(made)
-    assert report["status"] == "failed" and "digits" in report[datasets.CHANGED]
+    assert report["status"] == "failed" and "digits" in report["other_data"]
     with pytest.raises(InputError, match="other data than this run began with"):
         datasets.refuse(report)
     assert not Path(made["folder"], "record.json").exists() and not Path(made["folder"], "checkpoint").exists()

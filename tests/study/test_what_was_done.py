@@ -13,7 +13,7 @@ from segments_for_tests import CACHE, PLUGIN
 
 from ablate.cli import main
 from ablate.discovery import catalog
-from ablate.engine import Engine
+from ablate.engine import CheckedPool, Engine
 from ablate.errors import InputError
 from ablate.execute.work import call
 from ablate.io import launches
@@ -257,7 +257,7 @@ def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_
         mine.unlink() if gone else mine.write_text(MINE.replace("0.0 *", "0.7 *"))
 
     with pytest.raises(InputError) as caught:
-        Engine(plan_of(loaded, folder / "out", "cpu"), NewWorkers(change)).run()
+        Engine(plan_of(loaded, folder / "out", "cpu"), CheckedPool(NewWorkers(change), "test")).run()
     told = str(caught.value)
     named = f"plugin mine.py: not there on {socket.gethostname()}" if gone else "weighting/mine_of_what_was_done: "
     assert "a worker imported other source code" in told and named in told
