@@ -1,4 +1,4 @@
-"""The driver: ask, submit, tell. It alone owns the state of a study's trials."""
+"""The driver of a study: which trial runs when, and which runs again; the ledger of candidates and scores."""
 
 from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.dispatch import Dispatcher

@@ -1,4 +1,4 @@
-"""The dispatcher: a work queue over a pool of workers, with retries, the watchdog, and what is done out of memory.
+"""The dispatcher: a work queue over a pool of workers, with retries, a watchdog, and remedies for out of memory.
 
 `ablate run` and `ablate evaluate` are driven by this one loop. What it decides:
 
@@ -30,7 +30,7 @@ J = TypeVar("J", bound=Mapping[str, Any])
 
 
 class Dispatcher(Generic[J]):
-    """Runs jobs on a pool until there are no more.
+    """Runs jobs on a pool of workers until there are no more.
 
     A job is a mapping with its unique name at `job` and the folder that its worker writes to at `folder`.
 
@@ -79,11 +79,11 @@ class Dispatcher(Generic[J]):
         self.queue.extend(jobs)
 
     def attempts(self, job: str) -> int:
-        """How often a job was tried, the last time included, if its worker was lost before."""
+        """Return how often a job was tried: once, and again for each time that its worker was lost."""
         return 1 + self._lost[job]
 
     def run(self) -> Iterator[tuple[J, WorkerReport]]:
-        """Run everything; each job with its report, once it has ended for good.
+        """Run everything; yield each job with its report, once it has ended for good.
 
         Raises OSError where a disk is full, and InputError where a worker found other source code or other data.
         """
@@ -110,30 +110,30 @@ class Dispatcher(Generic[J]):
             self._submit(self.queue.popleft())
 
     def _submit(self, job: J) -> None:
-        sent = self._begin(job)
-        named = job["job"]
-        self._shared.discard(named)
+        complete_job = self._begin(job)
+        key = job["job"]
+        self._shared.discard(key)
         if self.running:
-            self._shared.update(self.running, [named])
-        self.running[named] = job
+            self._shared.update(self.running, [key])
+        self.running[key] = job
         self._watchdog.begun(job)
-        self._pool.submit(sent)
+        self._pool.submit(complete_job)
 
     def _retry(self, job: J, report: WorkerReport) -> bool:
-        """Queue a job again, where that may help; whether it did. Raises what ends the run."""
-        named, called = job["job"], self._name(job)
-        if report["status"] == "lost" and self._lost[named] < RETRIES:
-            self._lost[named] += 1
-            self._say(f"{called}: its worker was lost; {self._resumed}")
+        """Queue a job again where that may help, and return whether it did. Raises what ends the run."""
+        key, name = job["job"], self._name(job)
+        if report["status"] == "lost" and self._lost[key] < RETRIES:
+            self._lost[key] += 1
+            self._say(f"{name}: its worker was lost; {self._resumed}")
             self.queue.appendleft(job)
             return True
-        if report["status"] == "oom" and named in self._shared:
-            self._alone.add(named)
-            self._say(f"{called}: out of memory beside others; again later, alone")
+        if report["status"] == "oom" and key in self._shared:
+            self._alone.add(key)
+            self._say(f"{name}: out of memory beside others; again later, alone")
             self.queue.append(job)
             return True
-        if report["status"] == "oom" and (again := self._smaller(job, report)) is not None:
-            self.queue.appendleft(again)
+        if report["status"] == "oom" and (smaller := self._smaller(job, report)) is not None:
+            self.queue.appendleft(smaller)
             return True
         if report["status"] not in ("done", "diverged"):
             raise_if_fatal(report, Path(job["folder"]))
@@ -141,9 +141,9 @@ class Dispatcher(Generic[J]):
 
     def _kill_silent(self) -> None:
         """End the jobs that hang: the others go on without them."""
-        for named, seconds in self._watchdog.silent(self.running).items():
-            job = self.running[named]
+        for key, seconds in self._watchdog.silent(self.running).items():
+            job = self.running[key]
             why = f"no sign of life for {seconds:.0f} s {self._activity(job)}"
             advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
-            if not self._pool.abandon(named, f"{why}: {advice}"):
+            if not self._pool.abandon(key, f"{why}: {advice}"):
                 self._say(f"warning: {self._name(job)}: {why}; this executor cannot end it")

@@ -20,7 +20,7 @@ SOON = 0.05  # of a trial: the least that remains of one that runs
 
 
 class Forecast:
-    """Seconds that are left. A trial of f flops takes T + a + b·f seconds; a and b are fitted to those that ended.
+    """Estimates the seconds left. A trial of f flops takes T + a + b·f seconds; a and b are fitted to ended trials.
 
     T are the seconds that every trial trains where the budget is time, else 0; f then counts what comes after.
 
@@ -47,7 +47,7 @@ class Forecast:
 
     def opened(self, candidate: Candidate, trials: Sequence[str]) -> None:
         """Note a new candidate and its trials."""
-        self._trials.update(dict.fromkeys(trials, self._counted(lambda: candidate)))
+        self._trials.update(dict.fromkeys(trials, self._count(lambda: candidate)))
 
     def begun(self, trial: str) -> None:
         """Note the time at which a worker got a trial."""
@@ -58,9 +58,9 @@ class Forecast:
         for assignment in unasked:
             key = _key(assignment)
             if key not in self._candidates:
-                with TURNS.between(PATIENCE) as came:  # a job of this process runs components' code too
-                    if came:
-                        self._candidates[key] = self._counted(partial(self._candidate, assignment))
+                with TURNS.between(PATIENCE) as free:  # a job of this process runs components' code too
+                    if free:
+                        self._candidates[key] = self._count(partial(self._candidate, assignment))
                 return
 
     def left(
@@ -72,7 +72,7 @@ class Forecast:
         candidates: int,
         seeds: int,
     ) -> float | None:
-        """Seconds until everything is measured; None while no trial tells how fast this machine is.
+        """Return the seconds until everything is measured; None while no trial tells how fast this machine is.
 
         `candidates` of `seeds` trials each are still to be asked for; of those, `unasked` are known, and
         what the others compute is taken to be what the average one does.
@@ -81,45 +81,45 @@ class Forecast:
         seconds = self._fitted(records, running, now)
         if seconds is None:
             return None
-        work = [self._remaining(one, seconds(self._trials[one.trial]), now) for one in running]
+        work = [self._remaining(trial, seconds(self._trials[trial.trial]), now) for trial in running]
         work += [seconds(self._trials[trial]) for trial in queued]
-        known = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
-        usual = statistics.fmean(known or map(seconds, self._trials.values()))
-        work += seeds * [*known, *[usual] * (candidates - len(known))]
+        listed = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
+        average = statistics.fmean(listed or map(seconds, self._trials.values()))
+        work += seeds * [*listed, *[average] * (candidates - len(listed))]
         return max(sum(work) / self._slots, max(work, default=0.0))  # the last one works alone
 
     def _fitted(
         self, records: Mapping[str, Mapping[str, Any]], running: Sequence[Running], now: float
     ) -> Callable[[float | None], float] | None:
-        """Seconds of a trial by its flops."""
+        """Return the linear fit: a function from a trial's flops to its seconds."""
         training = self._training
         spent = [(self._trials.get(trial), float(record["seconds"]) - training) for trial, record in records.items()]
         if not spent and training:
             return lambda flops: training  # and what comes after it, which nobody knows yet
         if not spent:
             spent = [
-                (self._trials[one.trial], (now - self._begun[one.trial]) / one.share)
-                for one in running
-                if one.share >= ENOUGH
+                (self._trials[trial.trial], (now - self._begun[trial.trial]) / trial.share)
+                for trial in running
+                if trial.share >= ENOUGH
             ]
         if not spent:
             return None
-        usual = statistics.fmean(seconds for _, seconds in spent)
+        average = statistics.fmean(seconds for _, seconds in spent)
         points = [(flops, seconds) for flops, seconds in spent if flops is not None]
         if not points:
-            return lambda flops: training + usual
+            return lambda flops: training + average
         most = max(flops for flops, _ in points)
         fixed, each = _line([flops / most for flops, _ in points], [seconds for _, seconds in points])
-        return lambda flops: training + (usual if flops is None else fixed + each * flops / most)
+        return lambda flops: training + (average if flops is None else fixed + each * flops / most)
 
-    def _remaining(self, one: Running, whole: float, now: float) -> float:
-        """What takes longer than foreseen is taken to be nearly there."""
-        if one.limit is None:
-            return max(whole - (now - self._begun[one.trial]), SOON * whole)
-        after = whole - self._training
-        return max(one.limit - one.seconds, 0.0) + (after if after > 0 else SOON * whole)
+    def _remaining(self, trial: Running, total: float, now: float) -> float:
+        """Return the seconds that a running trial still takes; one that takes longer than `total` is nearly done."""
+        if trial.limit is None:
+            return max(total - (now - self._begun[trial.trial]), SOON * total)
+        after = total - self._training
+        return max(trial.limit - trial.seconds, 0.0) + (after if after > 0 else SOON * total)
 
-    def _counted(self, candidate: Callable[[], Candidate]) -> float | None:
+    def _count(self, candidate: Callable[[], Candidate]) -> float | None:
         try:
             return self._flops(candidate()) or None
         except Exception:  # noqa: BLE001 - a plugin's own code; who takes the candidate up tells what it raised
@@ -127,14 +127,14 @@ class Forecast:
 
 
 def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """The a and b of y = a + b·x, neither below 0; through the origin where all x are alike."""
+    """Fit y = a + b·x by non-negative least squares, and return a and b; through the origin where all x are alike."""
     import numpy as np
     from scipy.optimize import nnls
 
     if len(set(x)) == 1:
         return 0.0, statistics.fmean(y) / x[0]
-    found, _ = nnls(np.column_stack([np.ones(len(x)), x]), np.asarray(y))
-    return float(found[0]), float(found[1])
+    coefficients, _ = nnls(np.column_stack([np.ones(len(x)), x]), np.asarray(y))
+    return float(coefficients[0]), float(coefficients[1])
 
 
 def _key(assignment: Assignment) -> str:

@@ -1,4 +1,4 @@
-"""The preparation: what all trials share (cached data, the reference's features) is made once, before the first."""
+"""The preparation: what all trials share (cached data, features of the reference) is computed before the first one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ablate.worker.reports import raise_if_fatal
 
 
 def prepare(pool: CheckedPool, job: Job, cache: Path, tick: Callable[[], None]) -> dict[str, Any]:
-    """Prepare the data of a trial in a worker; the keys that every job gets by it (`data_hash`).
+    """Prepare the data of a trial in a worker, and return the keys that every job gets by it (`data_hash`).
 
     Nothing else may run. `tick` is called while it is waited for. Raises InputError where the data cannot be prepared,
     OSError where the disk of the cache is full.
     """
     pool.submit({**job, "job": "prepare", "prepare": True})
     metrics = sorted({f"metric {metric['type']!r}" for metric in job["evaluation"]["metrics"]})
-    of = ", ".join([f"data {job['data']['type']!r}", *metrics])
-    with doing(f"preparing what all trials share in a worker: {of}", 12):
+    parts = ", ".join([f"data {job['data']['type']!r}", *metrics])
+    with doing(f"preparing what all trials share in a worker: {parts}", 12):
         while not (reports := pool.wait(TICK)):
             tick()
     (report,) = reports

@@ -13,7 +13,7 @@ from ablate.io.files import read_json
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that is being worked on, as its worker last told."""
+    """A running trial, as its worker last wrote it into `progress.json`."""
 
     trial: str
     label: str
@@ -28,7 +28,7 @@ class Running:
 
     @property
     def share(self) -> float:
-        """How much of its training is done, in [0, 1]: of the images, or of the seconds where time decides."""
+        """Return how much of its training is done, in [0, 1]: of the images, or of the seconds where time decides."""
         if self.limit:
             return min(1.0, self.seconds / self.limit)
         return min(1.0, self.images / self.total) if self.total else 0.0
@@ -36,7 +36,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Progress:
-    """A snapshot of a study."""
+    """A snapshot of a study's progress."""
 
     total: int  # trials, as far as is known
     done: int
@@ -67,18 +67,18 @@ class Outcome:
 def running(job: Mapping[str, Any], names: Names) -> Running:
     """Read the progress that a job's worker last wrote; nothing yet, or a damaged file, is a trial that starts."""
     try:
-        told = read_json(Path(job["folder"]) / "progress.json")
+        progress = read_json(Path(job["folder"]) / "progress.json")
     except (OSError, ValueError):
-        told = {}
+        progress = {}
     return Running(
         job["trial"],
         names(job["choices"]),
         job["seed"],
-        told.get("phase", "start"),
-        told.get("images", 0),
-        told.get("total"),
-        told.get("loss"),
-        told.get("images_per_second"),
-        told.get("seconds", 0.0),
-        told.get("limit"),
+        progress.get("phase", "start"),
+        progress.get("images", 0),
+        progress.get("total"),
+        progress.get("loss"),
+        progress.get("images_per_second"),
+        progress.get("seconds", 0.0),
+        progress.get("limit"),
     )

@@ -12,16 +12,16 @@ from ablate.kinds.design import Assignment, Design
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A candidate that Optuna was asked for; `told` once its worth is in the ledger."""
+class Entry:
+    """An entry of the ledger: a candidate that was asked for. It is closed once its scores, or its failure, are in."""
 
-    number: int
+    number: int  # of Optuna's trial
     assignment: Assignment
-    told: bool
+    closed: bool
 
 
 def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:
-    """What is asked for before the sampler decides, and how many candidates there are in all.
+    """Return what is asked for before the sampler decides, and how many candidates there are in all.
 
     A search begins with the baseline, so that its findings have something to be compared with; but
     only where the baseline lies in the space.
@@ -30,8 +30,8 @@ def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int
     if proposals is not None:
         return proposals, len(proposals)
     baseline = space.complete({})
-    wanted = design.candidates(space.dimensions)
+    total = design.candidates(space.dimensions)
     with contextlib.suppress(OverflowError):  # there is no end of them
-        wanted = sum(1 for _ in itertools.islice(space.everything(), wanted))
+        total = sum(1 for _ in itertools.islice(space.everything(), total))
     inside = all(holds(d, baseline[d.path]) for d in space.dimensions if d.path in baseline)
-    return [baseline] if inside else [], wanted
+    return [baseline] if inside else [], total

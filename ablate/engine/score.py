@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.candidates.objectives import Constraint, Objective
-from ablate.engine.proposals import Asked
+from ablate.engine.proposals import Entry
 from ablate.worker import records
 from ablate.worker.messages import Record
 
@@ -17,7 +17,7 @@ from ablate.worker.messages import Record
 class Group:
     """One candidate and its trials, one a seed."""
 
-    asked: Asked
+    entry: Entry
     trials: tuple[str, ...]
     records: dict[str, Record | None] = field(default_factory=dict)  # by trial; None: failed
 
@@ -28,7 +28,7 @@ class Group:
 
     @property
     def measured(self) -> list[Record]:
-        """The records of its trials, without those that failed."""
+        """Return the records of its trials, without those that failed."""
         return [record for record in self.records.values() if record is not None]
 
     @property
@@ -37,18 +37,18 @@ class Group:
         return any(record["state"] == records.DIVERGED for record in self.measured)
 
     def scores(self, objectives: Sequence[Objective]) -> list[float] | None:
-        """One number an objective, by the records; None where there is none, or one of them lacks."""
+        """Return one number an objective, from the records; None where a record or a number is missing."""
         means = [mean(objective, self.measured) for objective in objectives]
         present = [value for value in means if value is not None]
         return present if self.measured and len(present) == len(means) else None
 
     def excess(self, constraints: Sequence[Constraint]) -> dict[str, float]:
-        """How far it lies beyond each bound; what it has no value of (no attention, no logits) it keeps."""
+        """Return how far it lies beyond each constraint; 0 where it has no value (no attention, no logits)."""
         means = [(constraint, mean(constraint.of, self.measured)) for constraint in constraints]
         return {bound.of.name: 0.0 if value is None else bound.excess(value) for bound, value in means}
 
 
 def mean(objective: Objective, measured: Sequence[Mapping[str, Any]]) -> float | None:
-    """The mean of an objective over records; None where none of them has a value."""
+    """Return the mean of an objective over records; None where none of them has a value."""
     values = [value for record in measured if (value := objective.value(record)) is not None]
     return statistics.fmean(values) if values else None

@@ -1,4 +1,4 @@
-"""Whether a trial of the ledger is one that its study can have asked for, and what it is said to be worth."""
+"""Checks of the ledger's trials: whether the study can have asked for one, and whether its scores are right."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ablate.kinds.design import Dimension
 ROUNDING = 1e-9  # relative: up to here two values are one
 
 
-def strange(trial: FrozenTrial, space: Space, listed: Collection[str] | None, seen: Collection[str]) -> str | None:
-    """Why a study cannot have asked for a trial; None where it can.
+def problem_of(trial: FrozenTrial, space: Space, listed: Collection[str] | None, seen: Collection[str]) -> str | None:
+    """Return why a study cannot have asked for a trial; None where it can.
 
     listed: keys of all candidates of a finite design, None for a search. seen: keys of the trials before it.
     """
@@ -25,22 +25,22 @@ def strange(trial: FrozenTrial, space: Space, listed: Collection[str] | None, se
     for path, label in trial.params.items():
         if path not in dimensions or not holds(dimensions[path], label):
             return f"has {path}={label}, which the study does not vary so"
-    if listed is not None and whole(trial, space) and trial.state != TrialState.WAITING:
-        if (named := key(trial.params)) not in listed:
+    if listed is not None and is_complete(trial, space) and trial.state != TrialState.WAITING:
+        if (candidate := key(trial.params)) not in listed:
             return "is of a candidate that the study does not list"
-        if named in seen:
+        if candidate in seen:
             return "is of a candidate that was asked for before"
     return None
 
 
-def whole(trial: FrozenTrial, space: Space) -> bool:
-    """Whether every dimension that exists under the trial's own choices was suggested."""
+def is_complete(trial: FrozenTrial, space: Space) -> bool:
+    """Return whether every dimension that exists under the trial's own choices was suggested."""
     params: dict[str, Any] = trial.params
     return all(d.path in params or not space.present(params, d.path) for d in space.dimensions)
 
 
-def mended(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
-    """The same trial, with these values where there are any."""
+def with_values(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
+    """Return the same trial with these values, or with its own for None."""
     return optuna.trial.create_trial(
         state=trial.state if values is None else TrialState.COMPLETE,
         values=trial.values if values is None else list(values),
@@ -51,24 +51,24 @@ def mended(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
     )
 
 
-def same(trial: FrozenTrial, values: Sequence[float]) -> bool:
-    """Whether a trial is told to be worth that, but for rounding."""
-    held = trial.values if trial.state == TrialState.COMPLETE else None
+def has_values(trial: FrozenTrial, values: Sequence[float]) -> bool:
+    """Return whether a trial is complete with these values, but for rounding."""
+    own = trial.values if trial.state == TrialState.COMPLETE else None
     return (
-        held is not None
-        and len(held) == len(values)
-        and all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in zip(held, values, strict=True))
+        own is not None
+        and len(own) == len(values)
+        and all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in zip(own, values, strict=True))
     )
 
 
 def key(assignment: Mapping[str, Any]) -> str:
-    """The same for what differs by rounding alone."""
+    """Return a text that is the same for assignments that differ by rounding alone."""
     rounded = {path: f"{label:.12g}" if isinstance(label, float) else label for path, label in assignment.items()}
     return json.dumps(rounded, sort_keys=True)
 
 
 def holds(dimension: Dimension, label: Any) -> bool:
-    """Whether a label is one of a dimension's choices, or lies in its range."""
+    """Return whether a label is one of a dimension's choices, or lies in its range."""
     if dimension.choices:
         return any(
             label == choice and isinstance(label, bool) == isinstance(choice, bool) for choice in dimension.choices

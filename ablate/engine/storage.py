@@ -1,23 +1,23 @@
-"""The SQLite file of Optuna's study: opened, and what it refuses said as an InputError."""
+"""The SQLite file of Optuna's study: created, opened, written anew; what it refuses is raised as an InputError."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
+from ablate.candidates.objectives import Objective
 from ablate.errors import InputError
+from ablate.io.files import write_with
 
 ANEW = "remove it, then give the same command again: it is made anew from the records, and nothing is measured twice"
-
-
-def open_storage(file: Path) -> optuna.storages.RDBStorage:
-    """Open an Optuna storage in a SQLite file; it waits up to a minute for another process's lock."""
-    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 @contextlib.contextmanager
@@ -36,9 +36,80 @@ def refusals(file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """The same, where nothing but the file's content can be at fault."""
+    """Do the same, and turn every other error into one too: nothing but the file's content can be at fault."""
     try:
         with refusals(file):
             yield
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, SQLAlchemyError) as error:
         raise InputError(f"is no ledger of this study ({error}); {ANEW}", str(file)) from error
+
+
+class StudyFile:
+    """One Optuna study in one SQLite file, which is created where it does not exist."""
+
+    def __init__(self, file: Path, name: str, objectives: Sequence[Objective]) -> None:
+        self.file = file
+        self._name = name
+        self._objectives = objectives
+        self._directions: list[Literal["minimize", "maximize"]] = [
+            "maximize" if objective.larger_is_better else "minimize" for objective in objectives
+        ]
+        with refusals(file):
+            if not file.exists():
+                write_with(file, self._create)
+        with reading(file):
+            self._open()
+            if [direction.name.lower() for direction in self.study.directions] != self._directions:
+                raise ValueError("it has other objectives")
+
+    def trial(self, number: int) -> optuna.trial.Trial:
+        """Return a trial of the study, to write on."""
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return optuna.trial.Trial(self.study, trial_id)
+
+    def replace(self, trials: Sequence[FrozenTrial]) -> None:
+        """Write the file anew, with these trials in it."""
+        self.close()
+        write_with(self.file, lambda path: self._create(path, trials))
+        self._open()
+
+    def close(self) -> None:
+        """Close the database."""
+        _close(self._storage)
+
+    def _open(self) -> None:
+        self._storage = _open_storage(self.file)
+        self.study = self._study_in(self._storage)
+
+    def _create(self, file: Path, trials: Sequence[FrozenTrial] = ()) -> None:
+        """Create the database, which is put in its place when it is complete.
+
+        Cut short between a table and its index it would lack that for good; and without the one that keeps names
+        apart, every further run would begin a second study of the same name.
+        """
+        storage = _open_storage(file)
+        study = self._study_in(storage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([objective.name for objective in self._objectives])  # for `ablate dashboard`
+        study.add_trials(trials)
+        _close(storage)
+
+    def _study_in(self, storage: optuna.storages.RDBStorage) -> optuna.Study:
+        return optuna.create_study(
+            study_name=self._name,
+            storage=storage,
+            directions=self._directions,
+            load_if_exists=True,
+        )
+
+
+def _open_storage(file: Path) -> optuna.storages.RDBStorage:
+    """Open an Optuna storage in a SQLite file; it waits up to a minute for another process's lock."""
+    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _close(storage: optuna.storages.RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()

@@ -1,4 +1,4 @@
-"""Watchdog: finds workers that hang, by their heartbeat, the files that they write into a trial's folder."""
+"""The watchdog: finds workers that hang, by their heartbeat (the files that they write into a trial's folder)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Heartbeat:
 
 
 class Watchdog:
-    """Tells which trials have given no sign of life for `patience` seconds (None: never).
+    """Finds the jobs without a heartbeat for `patience` seconds (None: never).
 
     Only changes of the files count, seen on this machine's clock: those of the workers' may differ.
     signs: the files of a job.
@@ -61,15 +61,15 @@ class Watchdog:
                 self._heartbeats[name] = _Heartbeat(mark, now, True)
             elif heartbeat.begun and now - heartbeat.since >= self._patience:
                 silent[name] = now - heartbeat.since
-                heartbeat.since = now  # told once
+                heartbeat.since = now  # it is named once
         return silent
 
     def _mark(self, job: Mapping[str, Any]) -> Mark:
         """Return the identity and time of each heartbeat file, which change when it is written anew."""
-        return tuple(map(_of, self._signs(job)))
+        return tuple(map(_identity, self._signs(job)))
 
 
-def _of(file: Path) -> tuple[int, int] | None:
+def _identity(file: Path) -> tuple[int, int] | None:
     try:
         status = file.stat()
     except OSError:

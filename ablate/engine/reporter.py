@@ -1,0 +1,69 @@
+"""The progress reporter of a run: collects lines for the user, estimates the time left, and gives out snapshots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from ablate.engine.dispatch import TICK, Dispatcher
+from ablate.engine.forecast import Forecast
+from ablate.engine.ledger import Ledger
+from ablate.engine.plan import Plan
+from ablate.engine.progress import Outcome, Progress, running
+from ablate.worker.messages import Record, TrialJob
+
+
+class ProgressReporter:
+    """Calls `watch` with a snapshot of the study's progress, every quarter of a second at the most.
+
+    slots: trials that run at a time.
+    """
+
+    def __init__(self, plan: Plan, watch: Callable[[Progress], None], slots: int) -> None:
+        self.lines: list[str] = []  # since the last snapshot
+        self.forecast = Forecast(
+            plan.candidate, plan.flops, slots, training=60 * (plan.trial_settings.budget.minutes or 0.0)
+        )
+        self._plan = plan
+        self._watch = watch
+        self._last = 0.0  # time of the last snapshot
+
+    def say(self, line: str) -> None:
+        """Add a line to the next snapshot."""
+        self.lines.append(line)
+
+    def report(
+        self,
+        ledger: Ledger,
+        dispatcher: Dispatcher[TrialJob],
+        trials: int,
+        records: Mapping[str, Record],
+        outcome: Outcome,
+        final: bool = False,
+    ) -> None:
+        """Give out a snapshot, where one is due or it is the final one. trials: how many there are so far."""
+        now = time.monotonic()
+        if not final and now - self._last < TICK:
+            return
+        self._last = now
+        candidates, seeds = ledger.remaining(), self._plan.design.seeds
+        lines, self.lines = tuple(self.lines), []
+        at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
+        seconds_left = None
+        if not final:
+            unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
+            self.forecast.foresee(unasked)
+            seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)
+        self._watch(
+            Progress(
+                trials + candidates * seeds,
+                len(records),
+                outcome.failed,
+                outcome.diverged,
+                at_work,
+                seconds_left,
+                records,
+                lines,
+                self._plan.names,
+            )
+        )
