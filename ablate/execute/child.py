@@ -42,7 +42,7 @@ class Worker:
         self._jobs: SimpleQueue[str | None] = SimpleQueue()
         signal.signal(signal.SIGINT, lambda number, frame: None)
         for number in (signal.SIGTERM, HANGUP):
-            signal.signal(number, self._asked_to_end)
+            signal.signal(number, self._request_stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         end_with(driver)
         faulthandler.enable(faults, all_threads=False)
@@ -51,7 +51,7 @@ class Worker:
         os.dup2(2, 1)
 
     def serve(self) -> None:
-        """Until there is no driver any more, or it says so."""
+        """Run jobs until the driver is gone, or says to stop."""
         threading.Thread(target=self._listen, name="ablate-orders", daemon=True).start()
         with contextlib.suppress(Exception):  # while the first job is on its way; `call` reports what is wrong
             importlib.import_module(self._work.partition(":")[0])
@@ -71,19 +71,19 @@ class Worker:
     def _listen(self) -> None:
         for line in sys.stdin:
             self._jobs.put(line)
-        self._asked_to_end()
+        self._request_stop()
         if not self._busy:
             _exit()
         threading.Event().wait(GRACE)  # what runs sees it at its next step
         _exit()
 
-    def _asked_to_end(self, number: int = 0, frame: FrameType | None = None) -> None:
+    def _request_stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stop.set()
         self._jobs.put(None)
 
 
 def main() -> None:
-    """Called as `python -c CODE PATH WORK DRIVER FAULTS`, see `ablate.execute.local`."""
+    """Run a worker; called as `python -c CODE PATH WORK DRIVER FAULTS`, see `ablate.execute.local`."""
     work, driver, faults = sys.argv[2:]
     Worker(work, int(driver), int(faults)).serve()
 
@@ -98,13 +98,13 @@ def end_with(driver: int) -> None:
 
 
 def _exit() -> None:
-    """At once: no library's farewell is worth waiting for, and each job has flushed what it wrote."""
+    """Exit at once: no library's clean-up is worth waiting for, and each job has flushed what it wrote."""
     os._exit(0)
 
 
 @contextlib.contextmanager
 def output_to(job: Mapping[str, Any]) -> Iterator[None]:
-    """Whatever is printed meanwhile, also by native code, goes to a file in the trial's folder, if there is one."""
+    """Send what is printed meanwhile, also by native code, to a file in the trial's folder, if there is one."""
     try:
         folder = Path(job["folder"])
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def output_to(job: Mapping[str, Any]) -> Iterator[None]:
     if log < 0:
         yield
         return
-    kept = os.dup(1), os.dup(2)
+    before = os.dup(1), os.dup(2)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
@@ -124,7 +124,7 @@ def output_to(job: Mapping[str, Any]) -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):  # a full disk; closed by the trial's own code
                 stream.flush()
         written = os.fstat(log).st_size
-        for handle, number in zip(kept, (1, 2), strict=True):
+        for handle, number in zip(before, (1, 2), strict=True):
             os.dup2(handle, number)
             os.close(handle)
         os.close(log)

@@ -1,6 +1,6 @@
 """A process that connects to Ray before the driver does, or starts it: what Ray's native code ends ends this one.
 
-Called as `python -c CODE PATH WANTED DRIVER`, see `ablate.execute.beside`. It says one line of JSON on what was
+Called as `python -c CODE PATH REQUEST DRIVER`, see `ablate.execute.beside`. It answers by one line of JSON on what was
 stdout when it began, {"address": where Ray is} or {"error": why not}. Where it started the cluster it then stays
 until its stdin ends, for Ray ties its servers to the thread that started them. They are in a session of their own,
 and inherit that signals which stop a driver are blocked: whoever sends them to all of a job's processes (a batch
@@ -20,24 +20,27 @@ from ablate.execute.child import SIGNALS, end_with
 
 
 def main() -> None:
-    """Connect, tell, stay as long as there is a driver where the cluster is ours."""
-    wanted, driver = json.loads(sys.argv[2]), int(sys.argv[3])
+    """Connect and answer; where the cluster is ours, stay as long as there is a driver."""
+    request, driver = json.loads(sys.argv[2]), int(sys.argv[3])
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     end_with(driver)
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        found = {"address": connect(wanted["init"], wanted["loopback"])}
+        answer = {"address": connect(request["init"], request["loopback"])}
     except Exception as error:  # noqa: BLE001 - whatever Ray raises, the driver tells it in one message
-        found = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(found), file=said, flush=True)
-    if wanted["stay"] and "address" in found:
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), file=stdout, flush=True)
+    if request["stay"] and "address" in answer:
         sys.stdin.read()
     os._exit(0)
 
 
 def connect(init: dict[str, Any], loopback: bool) -> str:
-    """The cluster's address. loopback: keep 127.0.0.1, which Ray else swaps for an address that others can reach."""
+    """Connect to Ray, and return the cluster's address.
+
+    loopback: keep 127.0.0.1, which Ray else swaps for an address that others can reach.
+    """
     import ray
     from ray._private import ray_constants
 

@@ -37,7 +37,7 @@ CODE = (
 
 
 class Local(Executor):
-    """One slot, in one process beside the driver: for small studies, and where Ray is not installed."""
+    """Runs one job at a time, in a process beside the driver: for small studies, and where Ray is not installed."""
 
     name = "local"
     preference: ClassVar[int] = 0
@@ -51,14 +51,14 @@ class Local(Executor):
         return self
 
     def start(self, work: str, device: str) -> Pool:
-        """A pool with one slot, whatever the device is. Raises InputError where the system has no POSIX signals."""
+        """Start a pool with one slot, whatever the device. Raises InputError where the system has no POSIX signals."""
         if not hasattr(signal, "pthread_sigmask"):
             raise InputError("studies are run on Linux or macOS; on Windows, run this in WSL")
         return InProcessPool(work) if self.in_process else LocalPool(work)
 
 
 class LocalPool(QueuePool):
-    """One worker process for the life of the pool, or one after the other where they die."""
+    """A pool of one worker process, which is replaced when it dies."""
 
     def __init__(self, work: str) -> None:
         super().__init__(slots=1, threads=None)
@@ -89,7 +89,7 @@ class Child:
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115 - the child writes to it when it crashes
         path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109 - what "" stands for
         command = [sys.executable, "-c", CODE, path, work, str(os.getpid()), str(self._faults.fileno())]
-        with later():
+        with signals_deferred():
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -102,7 +102,7 @@ class Child:
         self._reader.start()
 
     def begin(self, name: str, job: str) -> bool:
-        """Hand it a job; False where the process is dead."""
+        """Hand a job to the process; False where the process is dead."""
         with self._lock:
             if self._gone:
                 return False
@@ -117,31 +117,31 @@ class Child:
         assert self._process.stdout is not None
         with self._process.stdout as reports:
             for line in reports:
-                if line.endswith("\n") and self._take():
+                if line.endswith("\n") and self._take_job():
                     self._ended.put(line)
         code = self._process.wait()
         with self._lock:
             self._gone = True
-        if (job := self._take()) is not None:
-            self._ended.put(jobs.lost(job, f"the worker process died: {_how(code)}", self._fault()))
+        if (job := self._take_job()) is not None:
+            self._ended.put(jobs.lost(job, f"the worker process died: {_describe_exit(code)}", self._fault()))
 
-    def _take(self) -> str | None:
+    def _take_job(self) -> str | None:
         with self._lock:
             job, self._job = self._job, None
             return job
 
     def abandon(self, job: str, why: str) -> bool:
-        """Kill it in the midst of a job, which counts as failed."""
+        """Kill the process in the midst of a job, which counts as failed."""
         with self._lock:
             if self._job != job:
                 return False
             self._job = None
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGUSR1)
-        end, told, before = time.monotonic() + TRACE, "", ""
-        while not told or told != before:  # it is written bit by bit: wait until no more comes
+        end, trace, before = time.monotonic() + TRACE, "", ""
+        while not trace or trace != before:  # it is written bit by bit: wait until no more comes
             time.sleep(0.2)
-            told, before = self._fault(), told
+            trace, before = self._fault(), trace
             if time.monotonic() > end or self._process.poll() is not None:
                 break
         self._process.kill()
@@ -152,13 +152,13 @@ class Child:
         return True
 
     def _fault(self) -> str:
-        """Where the code stood, as faulthandler writes it; most recent call first."""
+        """Return the traceback that faulthandler wrote; most recent call first."""
         size = os.fstat(self._faults.fileno()).st_size
         return os.pread(self._faults.fileno(), size, 0).decode(errors="replace")
 
     def close(self) -> None:
         """Ask it to stop, wait for its checkpoint, kill it. An exception meanwhile (Ctrl-C again) kills it at once."""
-        self._take()
+        self._take_job()
         assert self._process.stdin is not None
         try:
             with contextlib.suppress(OSError):
@@ -173,7 +173,7 @@ class Child:
 
 
 class InProcessPool(QueuePool):
-    """One thread of the driver. It cannot be killed: `close` waits until the job has seen that it is to stop."""
+    """A pool of one thread of the driver, which cannot be killed: `close` waits until the job has stopped."""
 
     def __init__(self, work: str) -> None:
         super().__init__(slots=1, threads=None)
@@ -197,22 +197,22 @@ class InProcessPool(QueuePool):
         self._thread.join(GRACE)
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     """Describe an exit status in words."""
     if code >= 0:
         return f"it ended with exit code {code} in the midst of a job"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    told: dict[int, str] = {
+    causes: dict[int, str] = {
         signal.SIGKILL: "it was killed (by hand, or because the machine ran out of memory)",
         signal.SIGSEGV: "it crashed in native code",
         signal.SIGABRT: "it was aborted by native code",
     }
-    return f"{told.get(-code, 'it was ended by a signal')} [{name}]"
+    return f"{causes.get(-code, 'it was ended by a signal')} [{name}]"
 
 
 @contextlib.contextmanager
-def later() -> Iterator[None]:
-    """Signals that come meanwhile are delivered afterwards; a process that starts keeps them off until it is ready."""
+def signals_deferred() -> Iterator[None]:
+    """Deliver signals that come meanwhile afterwards; a process that starts blocks them until it is ready."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

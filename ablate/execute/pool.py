@@ -1,4 +1,4 @@
-"""The base of the pools of workers: free slots are counted, reports are handed over by a queue."""
+"""The base of the pools: counts free slots, and hands reports over by a queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ablate.kinds.executor import Job, Pool, Report
 
 
 class QueuePool(Pool):
-    """Jobs begin in `_begin`; whoever ends one, in whatever thread, puts its report into `_ended`.
+    """A pool whose jobs begin in `_begin`; whoever ends one, in whatever thread, puts its report into `_ended`.
 
     slots: how many jobs run at once. threads: CPU threads for each, None where it is torch's choice.
     """
@@ -36,7 +36,7 @@ class QueuePool(Pool):
         self._running.add(name)
 
     def wait(self, timeout: float) -> list[Report]:
-        """See `Pool.wait`; all reports that are there, as soon as there is one."""
+        """Return all reports that are there, as soon as there is one; see `Pool.wait`."""
         reports: list[Report] = []
         while self._running:
             try:

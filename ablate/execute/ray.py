@@ -59,32 +59,33 @@ class Ray(Executor):
         return importlib.util.find_spec("ray") is not None
 
     def start(self, work: str, device: str) -> Pool:
-        """Workers on this machine or on the cluster. To be called in the main thread."""
+        """Start workers on this machine or on the cluster. To be called in the main thread."""
         if not self.available():
             raise InputError("the executor 'ray' needs Ray: pip install 'ablate[ray]', or use the executor 'local'")
-        from ablate.execute.cluster import Joined, Own
+        from ablate.execute.cluster import Joined
+        from ablate.execute.own_cluster import Own
 
         address = self.address or os.environ.get("RAY_ADDRESS")
-        said = None if self.address else "RAY_ADDRESS"
+        source = None if self.address else "RAY_ADDRESS"
         if address is not None and not address.strip():
             raise InputError("is empty: unset it, or say host:port", "RAY_ADDRESS")
         if "ray" in sys.modules and _ray().is_initialized():
             return self._on(Joined(None), work, device)
         if address not in (None, "local"):
-            return self._on(Joined(address, said), work, device)
-        have = machine(device)
-        each = share(have, self.workers, self.cpus, self.gpus, device)
+            return self._on(Joined(address, source), work, device)
+        resources = machine(device)
+        each = share(resources, self.workers, self.cpus, self.gpus, device)
         # On a cluster of our own one CPU stands for one worker, whatever it gets.
-        return RayPool(work, each, 1, partial(Own, each.workers, have.gpus, each.cpus))
+        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus))
 
     def _on(self, cluster: Cluster, work: str, device: str) -> Pool:
-        """Workers on a cluster that is there."""
+        """Start workers on a cluster that is connected."""
         try:
             total = _ray().cluster_resources()
-            have = Resources(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
-            each = share(have, self.workers, self.cpus, self.gpus, device)
-            if each.cpus > have.cpus:
-                raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {have.cpus}")
+            resources = Resources(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
+            each = share(resources, self.workers, self.cpus, self.gpus, device)
+            if each.cpus > resources.cpus:
+                raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {resources.cpus}")
             return RayPool(work, each, each.cpus, lambda: cluster)
         except BaseException:
             cluster.close()
@@ -104,7 +105,7 @@ class RayPool(QueuePool):
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
         task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
         self._task = task(_task(work, list(sys.path)))
-        self._folders: dict[str, Path] = {}  # of the jobs that can be told to stop
+        self._folders: dict[str, Path] = {}  # of the jobs that a stop file can stop
         self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
 
     def wait(self, timeout: float) -> list[Report]:
@@ -157,46 +158,46 @@ class RayPool(QueuePool):
 
     def _end(self) -> None:
         ray = _ray()
-        told = {name: stop_file(folder) for name, folder in self._folders.items() if name in self._tasks}
+        files = {name: stop_file(folder) for name, folder in self._folders.items() if name in self._tasks}
         try:
-            self._ask_to_stop(told)
+            self._request_stop(files)
             for reference in list(self._tasks.values()):
                 ray.cancel(reference, force=True)
         finally:
             self._cluster.close()
-            for file in told.values():
+            for file in files.values():
                 with contextlib.suppress(OSError):
                     file.unlink()
 
-    def _ask_to_stop(self, told: dict[str, Path]) -> None:
-        """Let what runs write its checkpoint; what never asks, or does not see the folder, is not waited for longer."""
-        if not told or not self._cluster.alive():
+    def _request_stop(self, files: dict[str, Path]) -> None:
+        """Write the stop files, and wait until the running jobs have written checkpoints, `GRACE` at the most."""
+        if not files or not self._cluster.alive():
             return
-        begun = {name for name, file in told.items() if file.parent.is_dir()}  # a worker has made its folder
+        begun = {name for name, file in files.items() if file.parent.is_dir()}  # a worker has made its folder
         for name in begun:
             with contextlib.suppress(OSError):
-                told[name].touch()
+                files[name].touch()
         end = time.monotonic() + GRACE
         while not begun.isdisjoint(self._tasks) and time.monotonic() < end:
             time.sleep(0.05)
 
 
 def _ray() -> Any:
-    """Ray, imported when it is needed and not before."""
+    """Import Ray when it is needed, and not before."""
     import ray
 
     return ray
 
 
 def _task(work: str, path: list[str]) -> Callable[[str], str]:
-    """What a worker runs: a closure, which travels by value, so that the driver's `sys.path` is there first."""
+    """Return what a worker runs: a closure, which travels by value, so that the driver's `sys.path` is there first."""
 
     def run(job: str) -> str:
         sys.path.extend(entry for entry in path if entry not in sys.path)
-        from ablate.execute.work import call, heeding, told_to_stop
+        from ablate.execute.work import call, stop_by_file, stop_by_sigterm
 
-        with heeding() as signalled:
-            told = told_to_stop(job)
-            return call(work, job, lambda: signalled() or told())
+        with stop_by_sigterm() as signalled:
+            ordered = stop_by_file(job)
+            return call(work, job, lambda: signalled() or ordered())
 
     return run

@@ -1,4 +1,4 @@
-"""One job, from JSON text to JSON text, the same whichever executor runs it."""
+"""Runs one job, from JSON text to JSON text, the same for every executor."""
 
 from __future__ import annotations
 
@@ -15,81 +15,81 @@ from typing import Any
 
 from ablate.kinds.executor import STATUSES, Stop, Stopped, Work
 
-LOOK_SECONDS = 1.0  # between two looks at the file that says to stop
+LOOK_SECONDS = 1.0  # between two looks at the stop file
 
 
 def call(work: str, job: str, stop: Stop) -> str:
-    """The report of the function `module:function` on a job, both as JSON text.
+    """Run the function `module:function` on a job, and return its report; both are JSON text.
 
-    Nothing gets out: an exception, also of the import, and also a KeyboardInterrupt that a trial's own code
+    No exception escapes: an exception, also of the import, and also a KeyboardInterrupt that a trial's own code
     raises, is a report with status `failed`, and so is a report that is not JSON (NaN is not) or has no known status.
     """
-    asked = json.loads(job)["job"]
+    name = json.loads(job)["job"]
     try:
-        return _text(_function(work)(json.loads(job), stop), asked)
+        return _text(_function(work)(json.loads(job), stop), name)
     except Stopped:
-        return lost(asked, "stopped before it was through")
+        return lost(name, "stopped before it was through")
     except BaseException as error:  # noqa: BLE001 - any end of one trial is a report, the study goes on
-        return failed(asked, error)
+        return failed(name, error)
 
 
 def stop_file(folder: Path | str) -> Path:
-    """Return the file that tells the worker on a trial, which may be on another machine, to stop: that it exists."""
+    """Return the stop file of a trial's folder: where it exists, the worker, on whatever machine, is to stop."""
     return Path(folder) / ".stop"
 
 
-def told_to_stop(job: str) -> Stop:
-    """Whether the file is there, looked at once a second; never, for a job without a folder."""
+def stop_by_file(job: str) -> Stop:
+    """Return a function that says whether the job's stop file exists, by a look a second; never without a folder."""
     folder = json.loads(job).get("folder")
-    looked, told = float("-inf"), False
+    last_look, exists = float("-inf"), False
 
     def stop() -> bool:
-        nonlocal looked, told
+        nonlocal last_look, exists
         now = time.monotonic()
-        if folder is not None and not told and now - looked >= LOOK_SECONDS:
-            looked, told = now, stop_file(folder).exists()
-        return told
+        if folder is not None and not exists and now - last_look >= LOOK_SECONDS:
+            last_look, exists = now, stop_file(folder).exists()
+        return exists
 
     return stop
 
 
 @contextlib.contextmanager
-def heeding() -> Iterator[Stop]:
-    """Heed preemption: whether SIGTERM came meanwhile, as from a batch system that sends it to all processes.
+def stop_by_sigterm() -> Iterator[Stop]:
+    """Catch preemption: give a function that says whether SIGTERM came, as batch systems send it to all processes.
 
-    For a worker's main thread; in another one no signal is heeded.
+    For a worker's main thread; in another one no signal is caught.
     """
-    came = threading.Event()
+    received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield came.is_set
+        yield received.is_set
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: came.set())
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.set())
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     try:
-        yield came.is_set
+        yield received.is_set
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGTERM, before)
 
 
 def failed(job: str, error: BaseException) -> str:
-    """The report on an exception that escaped."""
+    """Return the report on an exception that escaped."""
     lines = traceback.format_exception(error)
     return _text({"status": "failed", "message": _message(error), "traceback": "".join(lines)}, job)
 
 
 def ended(job: str, message: str, traceback: str) -> str:
-    """The report on a job whose worker was killed because it hung."""
+    """Return the report on a job whose worker was killed because it hung."""
     return _text({"status": "failed", "message": message, "traceback": traceback}, job)
 
 
 def lost(job: str, message: str, traceback: str = "") -> str:
-    """The report on a job whose worker is gone; traceback: where it stood, if that is known."""
+    """Return the report on a job whose worker is gone; traceback: where it stood, if that is known."""
     return _text({"status": "lost", "message": message, **({"traceback": traceback} if traceback else {})}, job)
 
 
 def oom(job: str, message: str) -> str:
-    """The report on a job that was ended because the machine ran out of memory."""
+    """Return the report on a job that was ended because the machine ran out of memory."""
     return _text({"status": "oom", "message": message}, job)
 
 

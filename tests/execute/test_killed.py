@@ -93,7 +93,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path) ->
         killed.process.kill()
         until(lambda: not killed.alive(), PATIENCE, f"still there: {killed.alive()}")
         (left,) = killed.folders()
-    from ablate.execute.cluster import _sweep
+    from ablate.execute.own_cluster import _sweep
 
     _sweep(temporary)  # as the next start does
     assert not left.exists()
@@ -104,7 +104,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path) ->
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path, sent: int) -> None:
     """To the whole group, as a terminal does to all in the foreground, and `timeout` and batch systems do."""
-    from ablate.execute.cluster import _sweep
+    from ablate.execute.own_cluster import _sweep
 
     with driver("ray", tmp_path, "sleep", temporary) as interrupted:
         _sweep(temporary)

@@ -146,7 +146,7 @@ def test_unknown_work_function_fails_the_job() -> None:
 def test_local_works_in_one_line_and_imports_no_ray_and_no_module_imports_torch() -> None:
     """As in a notebook: no file, no `if __name__`."""
     code = (
-        "import sys; import ablate.execute.ray, ablate.execute.cluster; from ablate.execute.local import Local\n"
+        "import sys; import ablate.execute.ray, ablate.execute.own_cluster; from ablate.execute.local import Local\n"
         "with Local().start('work_for_tests:work', 'cpu') as pool:\n"
         "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(550)[0]['status'] == 'done'\n"
         "print([name for name in ('ray', 'torch') if name in sys.modules])"

@@ -16,7 +16,8 @@ from waiting_for_tests import PATIENCE, collect, run, until
 
 from ablate.errors import InputError
 from ablate.execute import cluster
-from ablate.execute.cluster import _TOKEN, Joined
+from ablate.execute.cluster import Joined
+from ablate.execute.own_cluster import _TOKEN, Own
 from ablate.execute.ray import Ray
 from ablate.kinds.executor import Pool
 
@@ -99,7 +100,7 @@ def test_a_head_that_is_gone_is_one_message_before_ray_ends_the_program(monkeypa
     monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
     joined = Joined.__new__(Joined)
     with socket.create_server(("127.0.0.1", 0)) as head:
-        joined._heard, joined._looked, joined._address = 0.0, 0.0, f"127.0.0.1:{head.getsockname()[1]}"
+        joined._last_answer, joined._last_look, joined._address = 0.0, 0.0, f"127.0.0.1:{head.getsockname()[1]}"
         for now[0] in (6.0, 100.0):
             assert joined.alive()
     now[0] = 106.0
@@ -126,7 +127,7 @@ def test_a_start_that_native_code_ends_is_tried_twice_and_told_in_one_line(
     with pytest.raises(
         InputError, match=r"\(ended by its native code: Check failed: late\); .*--executor local"
     ) as told:
-        cluster.Own(1, 0, 1)
+        Own(1, 0, 1)
     assert "\n" not in str(told.value) and (tmp_path / "tried").read_text() == ".."
     assert capfd.readouterr() == ("", "")
 
