@@ -35,7 +35,7 @@ from ablate.study.reuse import measured_rows, missing
 from ablate.study.yaml import value
 from ablate.worker import records
 from ablate.worker import sources as code
-from ablate.worker.datasets import told
+from ablate.worker.datasets import describe
 from ablate.worker.messages import MeasureJob, WorkerReport
 from ablate.worker.out_of_memory import half_sampling_batch
 
@@ -100,7 +100,7 @@ def _remeasure(
     jobs = [{**job, "plugins": plugins_today(folder, job["plugins"], plugins)} for job in found_jobs]
     if held is None or not jobs:
         raise InputError("has no complete trial with its files, so there is nothing to measure again", str(folder))
-    with doing(f"reading {told(_data(jobs[0]))}", 6):
+    with doing(f"reading {describe(_data(jobs[0]))}", 6):
         _check_data(folder, jobs[0], held)
     found = Remeasured()
     on = choose_device(device)
@@ -173,7 +173,7 @@ def _stands_on(job: Mapping[str, Any], asked: Mapping[str, Any], known: Catalog)
 
     candidate = variant({**job, "asked": asked}, known)
     wholes = (candidate, create(Data, job["data"], known), fill(Evaluation, asked["evaluation"], known))
-    found = code.of((part for whole in wholes for _, part in whole.parts()), known)
+    found = code.hashes_of((part for whole in wholes for _, part in whole.parts()), known)
     return {"hashes": provenance.SCHEME, "sources": found}
 
 

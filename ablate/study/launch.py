@@ -28,7 +28,7 @@ from ablate.study.estimate import flops_of
 from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import LoadedStudy, load_study
 from ablate.study.sampling import check_sampling
-from ablate.worker.datasets import told
+from ablate.worker.datasets import describe
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
 TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
@@ -98,7 +98,7 @@ def _launch(
         say(f"warning: {warning}")
     if loaded.study.evaluate.metrics:
         usable(cache_folder())
-    reading = f"reading {told(loaded.study.data)}"
+    reading = f"reading {describe(loaded.study.data)}"
     with doing(reading, 6):
         loaded.study.data.check(cache_folder())
         data_hash = dataset.hash_of(loaded.study.data, cache_folder())

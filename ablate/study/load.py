@@ -81,7 +81,7 @@ class LoadedStudy:
         """What the jobs of a candidate carry: the source that they need."""
         settings = self.trial_settings
         wholes = (candidate, settings.data, settings.evaluation, *settings.probes)
-        found = sources.of((part for whole in wholes for _, part in whole.parts()), self.catalog)
+        found = sources.hashes_of((part for whole in wholes for _, part in whole.parts()), self.catalog)
         return {"hashes": provenance.SCHEME, "sources": found}
 
     def _representatives(self) -> Iterator[Candidate]:

@@ -1,8 +1,7 @@
-"""The data that a trial is trained on: what its job carries, what a worker compares before it trains.
+"""The data of a trial: their hash in a job, compared by a worker with that of its own data before it trains.
 
-All trials of a study are trained on the same images and measured against the same reference. The driver
-freezes their hash; where a worker finds others (another machine's copy, pictures that were replaced), it
-trains nothing.
+All trials of a study are trained on the same images and measured against the same reference. The driver freezes their
+hash; where a worker finds other data (another machine's copy, pictures that were replaced), it trains nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +13,28 @@ from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job
 from ablate.worker.messages import WorkerReport
 
-SHOWN = 12  # digits of a hash that a message shows
+DIGITS = 12  # digits of a hash that a message shows
 
 
 class OtherDataError(Exception):
     """Raised where a process found other data than its job asks for."""
 
-    def __init__(self, data: str, wanted: str, found: str) -> None:
+    def __init__(self, data: str, run_hash: str, hash_here: str) -> None:
         host = socket.gethostname()
-        super().__init__(f"{data}: {wanted[:SHOWN]} in this run, {found[:SHOWN]} on {host}")
+        super().__init__(f"{data}: {run_hash[:DIGITS]} in this run, {hash_here[:DIGITS]} on {host}")
 
 
-def told(data: Data) -> str:
-    """What a message calls data: `data 'folder' (path: faces)`."""
+def describe(data: Data) -> str:
+    """Return what messages call the data: `data 'folder' (path: faces)`."""
     path = getattr(data, "path", None)
     return f"data {data.name!r}" + (f" (path: {path})" if path is not None else "")
 
 
 def check(job: Job, data: Data, dataset: Dataset) -> None:
-    """Raises OtherDataError where these are not the data that the job was made for."""
-    wanted = job.get("data_hash")
-    if wanted is not None and dataset.hash != wanted:
-        raise OtherDataError(told(data), wanted, dataset.hash)
+    """Raise OtherDataError where these are not the data that the job was made for."""
+    run_hash = job.get("data_hash")
+    if run_hash is not None and dataset.hash != run_hash:
+        raise OtherDataError(describe(data), run_hash, dataset.hash)
 
 
 def report(job: Job, error: OtherDataError) -> WorkerReport:

@@ -21,7 +21,7 @@ Phase = Literal["train", "measure"]  # of a trial
 
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
-    """What a worker is given to run a trial; `job.json` in the trial's folder."""
+    """The job of a trial run; `job.json` in the trial's folder."""
 
     schema: int
     job: str  # its name, unique in a run
@@ -65,13 +65,13 @@ class Ways(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class MeasureJob(TrialJob):
-    """What a worker is given to measure a trial again (`ablate evaluate`)."""
+    """The job of a measurement of a trained trial (`ablate evaluate`)."""
 
     asked: Ways
 
 
 class Record(TypedDict):
-    """What a trial came to; `record.json` in its folder. Times in seconds, memory in bytes."""
+    """The result of a trial; `record.json` in its folder. Times in seconds, memory in bytes."""
 
     schema: int
     trial: str
@@ -144,12 +144,12 @@ def worker_report(report: Mapping[str, Any], executor: str) -> WorkerReport:
 
 
 def trial_job(job: Job) -> TrialJob:
-    """A job as it came in, checked. Raises InputError where a key is missing or of another type."""
+    """Check a trial's job, and return it typed. Raises InputError where a key is missing or of another type."""
     return cast(TrialJob, _checked(TrialJob, job))
 
 
 def measure_job(job: Job) -> MeasureJob:
-    """The same for a measurement of a trial that is trained already."""
+    """Do the same for the job of a measurement."""
     return cast(MeasureJob, _checked(MeasureJob, job))
 
 

@@ -1,4 +1,4 @@
-"""Out of memory: how a job is made smaller, half the micro-batch for training, half the batch for sampling.
+"""Out of memory: makes a job smaller, by half the micro-batch for training, by half the batch for sampling.
 
 Neither changes what is computed. The micro-batch is how many images go through the network at a time (gradient
 accumulation makes up the batch), the sampling batch is how many samples are drawn at a time. Both are keys of a job
@@ -26,14 +26,14 @@ class MeasuringOutOfMemoryError(MemoryError):
 
 
 def half_micro_batch(job: TrialJob) -> TrialJob | None:
-    """The job with half its micro-batch (gradient accumulation); None where it is one image already."""
+    """Return the job with half its micro-batch (gradient accumulation); None where it is one image already."""
     candidate = job["candidate"]
     micro = int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
     return {**job, "micro": micro} if micro >= 1 else None
 
 
 def half_sampling_batch(job: T, evaluation: Mapping[str, Any]) -> T | None:
-    """The job with half as many samples drawn at a time; None where it is one already, or none is drawn.
+    """Return the job with half its sampling batch; None where it is one already, or none is drawn.
 
     evaluation: the spec of an `Evaluation`, which says how many are drawn without a `sampling_batch` in the job.
     """
@@ -42,14 +42,14 @@ def half_sampling_batch(job: T, evaluation: Mapping[str, Any]) -> T | None:
     half = min(job.get("sampling_batch") or own, own, drawn) // 2
     if half < 1:
         return None
-    again = copy(job)
-    again["sampling_batch"] = half
-    return again
+    smaller = copy(job)
+    smaller["sampling_batch"] = half
+    return smaller
 
 
 def with_sampling_batch(job: Job, evaluation: Evaluation) -> Evaluation:
-    """The evaluation with the job's sampling batch, where that is smaller than its own."""
-    wanted = job.get("sampling_batch")
-    if wanted is None or wanted >= evaluation.batch:
+    """Return the evaluation with the job's sampling batch, where that is smaller than its own."""
+    batch = job.get("sampling_batch")
+    if batch is None or batch >= evaluation.batch:
         return evaluation
-    return evaluation.model_copy(update={"batch": int(wanted)})
+    return evaluation.model_copy(update={"batch": int(batch)})

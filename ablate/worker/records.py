@@ -1,4 +1,4 @@
-"""The record of a trial: the one place that writes it, reads it, and says whether it counts.
+"""The record of a trial: the one place that writes it, reads it, and checks whether it counts.
 
 A record is the JSON of `record.json` in a trial's folder. It carries the SHA-256 of its own canonical JSON
 (`checksum`), and counts only where it is whole: that sum is right, every key that is relied on is there and
@@ -24,25 +24,25 @@ STATES = (COMPLETE, DIVERGED)
 
 
 def write(folder: Path, record: Record) -> Record:
-    """Write a trial's record, sealed and atomically; what was written. Raises OSError where the disk refuses."""
-    whole_record = sealed(record)
-    write_json(folder / RECORD, whole_record)
-    return cast(Record, whole_record)
+    """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses."""
+    with_checksum = sealed(record)
+    write_json(folder / RECORD, with_checksum)
+    return cast(Record, with_checksum)
 
 
-def read(folder: Path, asked: Mapping[str, Any] | None = None) -> Record | None:
-    """The record in a trial's folder; None where there is none.
+def read(folder: Path, job: Mapping[str, Any] | None = None) -> Record | None:
+    """Read the record in a trial's folder; None where there is none.
 
-    asked: the job that it has to answer. Raises DamagedError where a file is there that does not count.
+    job: the job that it has to answer. Raises DamagedError where a file is there that does not count.
     """
     file = folder / RECORD
     try:
         record = read_sealed(file)
     except FileNotFoundError:
         return None
-    why = fault(record, folder.name, asked)
-    if why is not None:
-        raise DamagedError(file, why)
+    problem = fault(record, folder.name, job)
+    if problem is not None:
+        raise DamagedError(file, problem)
     return cast(Record, record)
 
 
@@ -59,30 +59,30 @@ def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole(folder: Path) -> Record | None:
-    """The record in a trial's folder, where there is one that counts."""
+    """Return the record in a trial's folder; None where there is none that counts."""
     try:
         return read(folder)
     except DamagedError:
         return None
 
 
-def take(folder: Path, asked: Mapping[str, Any], say: Callable[[str], None] = lambda line: None) -> Record | None:
-    """The record that answers a job, or None; a damaged one is kept aside, and named in one line."""
+def take(folder: Path, job: Mapping[str, Any], say: Callable[[str], None] = lambda line: None) -> Record | None:
+    """Return the record that answers a job, or None; set a damaged one aside, and say so in one line."""
     try:
-        return read(folder, asked)
+        return read(folder, job)
     except DamagedError as error:
-        kept = set_aside(error.file)
-        say(f"{error}; kept as {kept.name}, and the trial is measured again")
+        copy = set_aside(error.file)
+        say(f"{error}; kept as {copy.name}, and the trial is measured again")
         return None
 
 
 def measured(folder: Path) -> list[Path]:
-    """What `ablate evaluate` left in a trial's folder, in order, without what was kept aside."""
+    """Return the files that `ablate evaluate` wrote into a trial's folder, in order, without those set aside."""
     return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
 
 
-def fault(record: Any, trial: str, asked: Mapping[str, Any] | None = None) -> str | None:
-    """Why this does not count as the record of a trial; None where it does."""
+def fault(record: Any, trial: str, job: Mapping[str, Any] | None = None) -> str | None:
+    """Return why this does not count as the record of a trial; None where it does."""
     if not isinstance(record, Mapping):
         return "holds no JSON object"
     if CHECKSUM not in record and "host" in record:
@@ -99,13 +99,13 @@ def fault(record: Any, trial: str, asked: Mapping[str, Any] | None = None) -> st
     if own != (trial, trial):
         return f"is the record of another trial, {next(name for name in own if name != trial)}"
     for key in ("trial", "config_hash", "seed"):
-        if asked is not None and record[key] != asked[key]:
-            return f"is the record of another trial: its {key} is {record[key]}, not {asked[key]}"
+        if job is not None and record[key] != job[key]:
+            return f"is the record of another trial: its {key} is {record[key]}, not {job[key]}"
     return None
 
 
 def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """{name: SHA-256} of those files that are there: what a record keeps of what lies beside it."""
+    """Return {name: SHA-256} of those files that exist: a record has it of the files beside it."""
     return {name: file_hash(folder / name) for name in names if (folder / name).is_file()}
 
 
@@ -117,20 +117,21 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _known(value: Any) -> bool:
-    """A number, or None where it could not be known."""
+def _number_or_none(value: Any) -> bool:
+    """Return whether it is a number, or None where it could not be computed."""
     return value is None or _number(value)
 
 
 def _rows(value: Any) -> bool:
-    """Measurements: each names its metric, and has a value or none."""
+    """Return whether these are measurements: each has the name of its metric, and a value or none."""
     return isinstance(value, list) and all(
-        isinstance(row, Mapping) and isinstance(row.get("metric"), str) and _known(row.get("value")) for row in value
+        isinstance(row, Mapping) and isinstance(row.get("metric"), str) and _number_or_none(row.get("value"))
+        for row in value
     )
 
 
 def _divergence(value: Any) -> bool:
-    """Where and why a training ended."""
+    """Return whether it says where and why a training ended."""
     return isinstance(value, Mapping) and _whole(value.get("step")) and isinstance(value.get("message"), str)
 
 
@@ -141,9 +142,9 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "seed": _whole,
     "state": lambda value: value in STATES,
     "choices": lambda value: isinstance(value, Mapping),
-    "params": _known,
-    "gflops": _known,
-    "macs": _known,
+    "params": _number_or_none,
+    "gflops": _number_or_none,
+    "macs": _number_or_none,
     "images": _whole,
     "seconds": _number,
     "metrics": _rows,

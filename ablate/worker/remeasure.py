@@ -1,6 +1,6 @@
-"""Measuring again: the weights of a trial that is measured, sampled or judged in another way; nothing is trained.
+"""Measures a trained trial again, with other sampling, guidance, averages or metrics; nothing is trained.
 
-What is found stands beside the record, in `measured/<digest>.json`: the record itself is written once.
+The rows are written beside the record, to `measured/<digest>.json`: the record itself is written once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ablate.io.files import TEMPORARY, sweep, write_json
 from ablate.io.hashing import digest
 from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
 from ablate.kinds.data import Data, Dataset
-from ablate.kinds.executor import Job, Stop, Stopped
+from ablate.kinds.executor import Job, Stop
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import release_memory
 from ablate.spec.slots import fill
@@ -31,35 +31,38 @@ from ablate.training.checkpoint import newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
+from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
+from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import MeasureJob, WorkerReport, measure_job
 from ablate.worker.out_of_memory import MEASURE, with_sampling_batch
 from ablate.worker.reports import report_of
-from ablate.worker.trial_run import alone, alone_in_process, data_of, dataset_for, images_of, versions
+from ablate.worker.trial_run import versions
 
 FOLDER = "measured"
-SIGN_SECONDS = 1.0  # between two signs of life
+HEARTBEAT_SECONDS = 1.0  # between two heartbeats
 
 
-def key(asked: Mapping[str, Any]) -> str:
-    """Return the name of a measurement, by a hash of what was asked for: twice the same is measured once."""
-    return digest(asked)[:16]
+def key(ways: Mapping[str, Any]) -> str:
+    """Return the name of a measurement, a hash of its ways: twice the same is measured once."""
+    return digest(ways)[:16]
 
 
-def file_of(trial: Path, asked: Mapping[str, Any]) -> Path:
-    """Return the file that holds the rows of a measurement."""
-    return trial / FOLDER / f"{key(asked)}.json"
+def file_of(trial: Path, ways: Mapping[str, Any]) -> Path:
+    """Return the file of a measurement's rows."""
+    return trial / FOLDER / f"{key(ways)}.json"
 
 
 def read(file: Path) -> dict[str, Any] | None:
-    """What was measured before; None where it was not, and where the file is damaged, which is then kept aside."""
+    """Read a measurement; None where there is none, and where the file is damaged, which is then set aside."""
     try:
-        held = read_sealed(file)
+        content = read_sealed(file)
     except FileNotFoundError:
         return None
     except DamagedError:
-        held = {}
-    if isinstance(held.get("metrics"), list) and held.get("trial", file.parent.parent.name) == file.parent.parent.name:
-        return held
+        content = {}
+    trial = file.parent.parent.name
+    if isinstance(content.get("metrics"), list) and content.get("trial", trial) == trial:
+        return content
     set_aside(file)
     return None
 
@@ -73,19 +76,23 @@ def run(job: Job, stop: Stop) -> WorkerReport:
     """
     try:
         folder = Path(job["folder"])
-        with alone_in_process(job, stop) as ask, alone(folder, ask):
+        with alone_in_process(job, stop) as stop_in_turn, alone_in_folder(folder, stop_in_turn):
             file = file_of(folder, job["asked"])
-            held = read(file)
-            if held is None:
+            measurement = read(file)
+            if measurement is None:
                 sweep(file.parent)
-                ask = _living(sign(job), ask)
                 with watched("this candidate, while it is sampled and measured,"):
-                    rows = _rows(measure_job(job), folder, ask)
-                own = {key: job[key] for key in ("hashes", "sources") if key in job}
-                held = {"schema": 1, "trial": folder.name, "asked": job["asked"], "versions": versions(), **own}
-                held["metrics"] = rows
-                write_json(file, sealed(held))
-        return {"job": job["job"], "status": "done", "rows": held["metrics"]}
+                    rows = _rows(measure_job(job), folder, _with_heartbeat(sign(job), stop_in_turn))
+                measurement = {
+                    "schema": 1,
+                    "trial": folder.name,
+                    "asked": job["asked"],
+                    "versions": versions(),
+                    **{key: job[key] for key in ("hashes", "sources") if key in job},
+                    "metrics": rows,
+                }
+                write_json(file, sealed(measurement))
+        return {"job": job["job"], "status": "done", "rows": measurement["metrics"]}
     except (InputError, NotFiniteError, datasets.OtherDataError) as error:
         return {"job": job["job"], "status": "failed", "message": str(error)}
     except Exception as error:
@@ -99,43 +106,39 @@ def run(job: Job, stop: Stop) -> WorkerReport:
 
 
 def sign(job: Job) -> Path:
-    """Return the heartbeat file: by its time a worker shows the watchdog that it goes on."""
+    """Return the heartbeat file: by its time the watchdog sees that the worker goes on."""
     return Path(job["folder"]) / FOLDER / f".{key(job['asked'])}.alive{TEMPORARY}"
 
 
-def _living(file: Path, stop: Stop) -> Stop:
-    """Wrap `stop`, so that asking it touches the heartbeat file, once a second at the most."""
-    given = float("-inf")
+def _with_heartbeat(file: Path, stop: Stop) -> Stop:
+    """Wrap `stop`, so that each call touches the heartbeat file, once a second at the most; touch it now."""
+    last = float("-inf")
 
-    def ask() -> bool:
-        nonlocal given
-        if time.monotonic() - given >= SIGN_SECONDS:
-            given = time.monotonic()
-            with contextlib.suppress(OSError):  # a full disk is told by what has to be written
+    def stop_with_heartbeat() -> bool:
+        nonlocal last
+        if time.monotonic() - last >= HEARTBEAT_SECONDS:
+            last = time.monotonic()
+            with contextlib.suppress(OSError):  # a full disk fails what has to be written
                 file.touch()
         return stop()
 
-    ask()
-    return ask
+    stop_with_heartbeat()
+    return stop_with_heartbeat
 
 
-def variant(job: Job, known: Catalog) -> Candidate:
-    """The trial's candidate with the solver and guidance that are asked for."""
-    asked = job["asked"]
-    return compose({**job["candidate"], "solver": asked["solver"], "guidance": asked["guidance"]}, known)
+def variant(job: Job, catalog: Catalog) -> Candidate:
+    """Return the trial's candidate with the solver and guidance of a measurement."""
+    ways = job["asked"]
+    return compose({**job["candidate"], "solver": ways["solver"], "guidance": ways["guidance"]}, catalog)
 
 
 def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
-    def pause() -> None:
-        if stop():
-            raise Stopped
-
-    known, device, asked = sources.known(job), torch.device(job["device"]), job["asked"]
-    candidate = variant(job, known)
-    evaluation = with_sampling_batch(job, fill(Evaluation, asked["evaluation"], known))
-    data = data_of(job, known)
-    learner, dataset, kept = restored(job, folder, candidate, data)
-    averages = averages_of(learner, kept, asked["averages"])
+    catalog, device, ways = sources.checked_catalog(job), torch.device(job["device"]), job["asked"]
+    candidate = variant(job, catalog)
+    evaluation = with_sampling_batch(job, fill(Evaluation, ways["evaluation"], catalog))
+    data = data_of(job, catalog)
+    learner, dataset, snapshots = restored(job, folder, candidate, data)
+    averages = averages_of(learner, snapshots, ways["averages"])
     rows, _ = measure(
         candidate,
         learner.process,
@@ -148,7 +151,7 @@ def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         learner.images_seen,
         Path(job["cache"]),
         device,
-        pause,
+        pause_of(stop),
         learner.companion_network,
     )
     cost = sample_gflops(candidate, data.setting(), job["gflops"])
@@ -156,7 +159,7 @@ def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
 
 
 def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[Learner, Dataset, Snapshots]:
-    """A trial's learner as it was at its end, the data that it was trained on, and its snapshots.
+    """Return a trial's learner as it was at its end, the data that it was trained on, and its snapshots.
 
     Raises InputError where its weights are gone or do not fit, OtherDataError where the data are others.
     """
@@ -167,34 +170,35 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
     if checkpoint is None:
         raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
     record = records.whole(folder)
-    wanted = checkpoint.images if record is None else record["images"]
-    if checkpoint.images != wanted:
-        told = f"the weights after {wanted} images are damaged or gone, and what is left is of {checkpoint.images}"
-        raise InputError(f"{told}: a measurement of half a training is none of the trial", str(folder / "checkpoint"))
+    images_seen = checkpoint.images if record is None else record["images"]
+    if checkpoint.images != images_seen:
+        problem = f"the weights after {images_seen} images are damaged or gone, and what is left is of "
+        problem += f"{checkpoint.images}: a measurement of half a training is none of the trial"
+        raise InputError(problem, str(folder / "checkpoint"))
     trained_on = checkpoint.facts.get("sources", {}).get("data", dataset.hash)
     if trained_on != dataset.hash:
-        raise datasets.OtherDataError(f"{datasets.told(data)}, of the checkpoint", trained_on, dataset.hash)
+        raise datasets.OtherDataError(f"{datasets.describe(data)}, of the checkpoint", trained_on, dataset.hash)
     learner = Learner(candidate, data.setting(), images, job["seed"], device, None)
     try:
         learner.load(checkpoint)
     except (RuntimeError, KeyError, ValueError):
-        told = "its weights do not fit the network that is built today: they were trained with other source code"
-        raise InputError(told, str(folder / "checkpoint")) from None
-    kept = Snapshots(folder / "snapshots")
-    kept.expect(checkpoint.facts.get("snapshots", {}))
-    return learner, dataset, kept
+        problem = "its weights do not fit the network that is built today: they were trained with other source code"
+        raise InputError(problem, str(folder / "checkpoint")) from None
+    snapshots = Snapshots(folder / "snapshots")
+    snapshots.expect(checkpoint.facts.get("snapshots", {}))
+    return learner, dataset, snapshots
 
 
-def averages_of(learner: Learner, kept: Snapshots, wanted: list[str | float] | None) -> dict[str, Any]:
-    """The averages that are asked for, by label or by relative length; the study's own where none is."""
+def averages_of(learner: Learner, snapshots: Snapshots, averages: list[str | float] | None) -> dict[str, Any]:
+    """Return averages (EMA) by label, or rebuilt by relative length; for None the one that the study measures."""
     ema = learner.candidate.ema
-    held = {**learner.average.weights(), **ema.measured(learner.average, kept)}
-    if wanted is None:
-        own = next(iter(ema.measured(learner.average, kept)))
-        return {own: held[own]}
-    lengths = [one for one in wanted if not isinstance(one, str)]
-    missing = [one for one in wanted if isinstance(one, str) and one not in held]
+    weights = {**learner.average.weights(), **ema.measured(learner.average, snapshots)}
+    if averages is None:
+        own = next(iter(ema.measured(learner.average, snapshots)))
+        return {own: weights[own]}
+    labels = [average for average in averages if isinstance(average, str)]
+    lengths = [average for average in averages if not isinstance(average, str)]
+    missing = [label for label in labels if label not in weights]
     if missing:
-        raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(held)}", Argument("average"))
-    named = {one: held[one] for one in wanted if isinstance(one, str)}
-    return {**named, **(ema.rebuild(lengths, kept) if lengths else {})}
+        raise InputError(f"no average is called {missing[0]!r}; there is: {', '.join(weights)}", Argument("average"))
+    return {label: weights[label] for label in labels} | (ema.rebuild(lengths, snapshots) if lengths else {})

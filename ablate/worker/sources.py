@@ -1,7 +1,7 @@
-"""The source that a trial stands on: what its job carries, what a worker compares, what its record keeps.
+"""The source code of a trial: its hashes in a job, compared by a worker with its own, and stored in a record.
 
-One study's numbers come from one source. The driver freezes the hashes, every worker compares what it imported
-itself, before it trains: on another machine there may be another copy, and a file may change under a study.
+All numbers of a study come from one state of the source. The driver freezes the hashes, every worker compares what it
+imported itself, before it trains: on another machine there may be another copy, and a file may change under a study.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class OtherSourceError(Exception):
         self.changes = changes
 
 
-def of(parts: Iterable[Component], catalog: Catalog) -> dict[str, str]:
+def hashes_of(parts: Iterable[Component], catalog: Catalog) -> dict[str, str]:
     """Return {kind/name: hash of its source} of components, and that of the framework as `ablate`."""
     hashes = {name: entry.source_hash for name, entry in catalog.used(parts).items()}
     return {**hashes, provenance.FRAMEWORK: provenance.framework()}
 
 
-def known(job: Job) -> Catalog:
+def checked_catalog(job: Job) -> Catalog:
     """Return the catalog of a job, of what this process imported. Raises OtherSourceError where its source is another.
 
     Also where a plugin's file is not to be found here at all: no trial of the study can be trained on such a machine.

@@ -1,4 +1,4 @@
-"""What a trial has trained, for use elsewhere: its network, and images that it draws."""
+"""The trained network of a trial, for use elsewhere, and samples of it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from ablate.runtime.machine import cache_folder, choose_device
 from ablate.spec.slots import fill
 from ablate.training.learner import Learner
 from ablate.worker import datasets, records, sources
+from ablate.worker.exclusive import alone_in_process
+from ablate.worker.loading import data_of
 from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.remeasure import averages_of, restored
-from ablate.worker.trial_run import alone_in_process, data_of
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ def network(
     device: str = "cpu",
     plugins: Sequence[str] = (),
 ) -> nn.Module:
-    """What `Results.network` gives."""
-    with _trained(folder, trial, average, device, plugins) as one:
-        made = one.learner.network.eval()
-        made.load_state_dict(dict(one.weights), strict=False)  # an average holds parameters, not buffers
-        return made
+    """Return a trial's network with the weights of an average; see `Results.network`."""
+    with _trained(folder, trial, average, device, plugins) as trained:
+        module = trained.learner.network.eval()
+        module.load_state_dict(dict(trained.weights), strict=False)  # an average has parameters, not buffers
+        return module
 
 
 def sample(
@@ -64,32 +65,32 @@ def sample(
     device: str = "auto",
     plugins: Sequence[str] = (),
 ) -> Tensor:
-    """What `Results.sample` gives."""
+    """Draw n samples of a trial's network; see `Results.sample`."""
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
         raise InputError(f"expected a number of images, at least 1, not {n!r}", "n")
-    with _trained(folder, trial, average, device, plugins) as one:
-        evaluation, learner, setting = one.evaluation, one.learner, one.data.setting()
+    with _trained(folder, trial, average, device, plugins) as trained:
+        evaluation, learner, setting = trained.evaluation, trained.learner, trained.data.setting()
         sampler = make_sampler(
-            one.candidate,
+            trained.candidate,
             learner.process,
             setting,
-            one.dataset,
+            trained.dataset,
             evaluation,
-            one.job["seed"],
+            trained.job["seed"],
             learner.device,
             learner.companion_network,
         )
         measured = evaluation.drawn
-        wanted = measured if n is None else n
-        drawn: list[Tensor] = []
-        # The batches are those of the measurement, and so are the labels, whatever of them is asked for.
-        for pixels, _ in sampler.batches(learner.network, one.weights, max(wanted, measured), evaluation.batch):
-            drawn.append(pixels.cpu())
-            if sum(map(len, drawn)) >= wanted:
+        count = measured if n is None else n
+        batches: list[Tensor] = []
+        # The batches are those of the measurement, and so are the labels, however many samples are returned.
+        for pixels, _ in sampler.batches(learner.network, trained.weights, max(count, measured), evaluation.batch):
+            batches.append(pixels.cpu())
+            if sum(map(len, batches)) >= count:
                 break
-        if not drawn:
+        if not batches:
             raise InputError("the study measured no samples of it; say how many: n=16")
-        return torch.cat(drawn)[:wanted].clone()
+        return torch.cat(batches)[:count].clone()
 
 
 @contextmanager
@@ -100,50 +101,51 @@ def _trained(
     device: str,
     plugins: Sequence[str],
 ) -> Iterator[_Trained]:
-    """A trial as it was trained. Raises InputError where something of it is missing or is another today."""
-    job, record = _job(folder, trial)
-    found = plugins_today(folder, job["plugins"], plugins)
-    job = {**job, "plugins": found, "device": choose_device(device), "cache": str(cache_folder())}
-    where = folder.absolute() / "trials" / trial
+    """Restore a trial as it was trained. Raises InputError where something of it is missing or is another today."""
+    job, record = _job_and_record(folder, trial)
+    plugins_now = plugins_today(folder, job["plugins"], plugins)
+    job = {**job, "plugins": plugins_now, "device": choose_device(device), "cache": str(cache_folder())}
+    trial_folder = folder.absolute() / "trials" / trial
     try:
         with alone_in_process(job, lambda: False):
-            known = catalog_of(job)
-            candidate, data = compose(job["candidate"], known), data_of(job, known)
-            evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], known))
-            wholes = [candidate, data, *([evaluation.autoencoder] if evaluation.autoencoder else [])]
-            used = {*known.used(part for whole in wholes for _, part in whole.parts()), FRAMEWORK}
-            then = {name: held for name, held in (record.get("sources") or {}).items() if name in used}
-            asked = {**job, "hashes": record.get("hashes", job.get("hashes")), "sources": then}
-            sources.check({key: held for key, held in asked.items() if held is not None}, known)
-            learner, dataset, snapshots = restored(job, where, candidate, data)
+            catalog = catalog_of(job)
+            candidate, data = compose(job["candidate"], catalog), data_of(job, catalog)
+            evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
+            components = [candidate, data, *([evaluation.autoencoder] if evaluation.autoencoder else [])]
+            used = {*catalog.used(part for component in components for _, part in component.parts()), FRAMEWORK}
+            hashes = {name: value for name, value in (record.get("sources") or {}).items() if name in used}
+            trained_job = {**job, "hashes": record.get("hashes", job.get("hashes")), "sources": hashes}
+            sources.check({key: value for key, value in trained_job.items() if value is not None}, catalog)
+            learner, dataset, snapshots = restored(job, trial_folder, candidate, data)
             weights = next(iter(averages_of(learner, snapshots, None if average is None else [average]).values()))
             yield _Trained(job, candidate, evaluation, data, dataset, learner, weights)
     except sources.OtherSourceError as error:
         lines = [
-            f"{one['component']} ({sources.short(one['wanted'])} -> {sources.short(one['found'])}, {one['file']})"
-            for one in error.changes
+            f"{change['component']} "
+            f"({sources.short(change['wanted'])} -> {sources.short(change['found'])}, {change['file']})"
+            for change in error.changes
         ]
-        told = "was trained with other source code than there is today (then -> now): " + "; ".join(lines)
-        raise InputError(f"{told}; restore that source", f"trial {trial}") from None
+        problem = "was trained with other source code than there is today (then -> now): " + "; ".join(lines)
+        raise InputError(f"{problem}; restore that source", f"trial {trial}") from None
     except datasets.OtherDataError as error:
         raise InputError(f"was trained on other data: {error}; bring those data back", f"trial {trial}") from None
     except NotFiniteError as error:
         raise InputError(str(error), f"trial {trial}") from None
 
 
-def _job(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """What the driver once asked for, with the data that the trial was trained on, and its record."""
-    there = [path.parent.name for path in folder.glob("trials/*/record.json")]
-    if not isinstance(trial, str) or trial not in there:
-        near = did_you_mean(str(trial), there) if len(there) <= 8 or isinstance(trial, str) else ""
-        none = "; its folder keeps no trials, only tables" if not there else ""
+def _job_and_record(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return the job of a trial, with the hash of the data that it was trained on, and its record."""
+    trials = [path.parent.name for path in folder.glob("trials/*/record.json")]
+    if not isinstance(trial, str) or trial not in trials:
+        near = did_you_mean(str(trial), trials) if len(trials) <= 8 or isinstance(trial, str) else ""
+        none = "; its folder keeps no trials, only tables" if not trials else ""
         raise InputError(f"no finished trial is called {trial!r}{near}{none}: see the column 'trial' of results.trials")
-    at = folder / "trials" / trial
+    trial_folder = folder / "trials" / trial
     try:
-        record: Mapping[str, Any] = records.read(at) or {}
-        job = records.job_of(at, record)
+        record: Mapping[str, Any] = records.read(trial_folder) or {}
+        job = records.job_of(trial_folder, record)
     except FileNotFoundError:
-        raise InputError("its job.json is gone, so it is not known how it was trained", str(at)) from None
+        raise InputError("its job.json is gone, so it is not known how it was trained", str(trial_folder)) from None
     except DamagedError as error:
         raise InputError(str(error)) from None
     if record.get("state") != records.COMPLETE:
