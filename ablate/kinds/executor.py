@@ -1,5 +1,7 @@
 """executor: where jobs run, the trials and measurements of a study."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
@@ -29,11 +31,11 @@ Work = Callable[[Job, Stop], Report]
 
 
 class Stopped(Exception):  # noqa: N818 - an order that was followed, not an error
-    """Raised by a work function that was told to stop before it was through: the job counts as lost."""
+    """Raised by a work function that stops before its end because it was asked to: the job counts as lost."""
 
 
 class Pool(ABC):
-    """Running workers. One job a slot; reports come in any order.
+    """Running workers, one job a slot; reports come in any order.
 
     An exception that escapes the work function becomes {"job", "status": "failed", "message",
     "traceback"}, a worker that died or a node that is gone {"job", "status": "lost", "message"}.
@@ -50,7 +52,7 @@ class Pool(ABC):
 
     @abstractmethod
     def wait(self, timeout: float) -> Sequence[Report]:
-        """The reports of jobs that ended, after at most `timeout` seconds; may be empty.
+        """Return the reports of jobs that ended, after at most `timeout` seconds; may be empty.
 
         It returns at the first report, and at once where no job runs. KeyboardInterrupt passes through.
         """
@@ -83,14 +85,14 @@ class Executor(Component):
 
     @classmethod
     def available(cls) -> bool:
-        """Whether it can run here. Of several that can, the one with the highest `preference` is the default."""
+        """Return whether it can run here. Of several that can, the one with the highest `preference` is the default."""
         return True
 
     preference: ClassVar[int] = 0
 
     @abstractmethod
     def start(self, work: str, device: str) -> Pool:
-        """A pool for the function `work`, named as `module:function` so that any worker can import it.
+        """Start a pool for the function `work`, named as `module:function` so that any worker can import it.
 
         device: `cpu` or `cuda`, as already decided. Raises InputError where no worker can be started.
         """

@@ -11,13 +11,13 @@ from ablate.candidates.names import Names
 from ablate.errors import InputError
 from ablate.kinds.data import Data
 from ablate.worker import records
-from ablate.worker.datasets import SHOWN, told
+from ablate.worker.datasets import DIGITS, describe
 
 NAMED = 3  # trials that a message names; the others it counts
 
 
 def hash_of(data: Data, cache: Path) -> str | None:
-    """SHA-256 of the images and the reference as they lie there now; None where the data cannot tell it here.
+    """Return the SHA-256 of the images and the reference as they are now; None where it cannot be computed here.
 
     Raises InputError for what is wrong with them.
     """
@@ -25,52 +25,57 @@ def hash_of(data: Data, cache: Path) -> str | None:
         return data.load(cache).hash
     except (InputError, OSError):
         raise
-    except Exception:  # noqa: BLE001 - a plugin's own code; the worker that prepares the data tells of it
+    except Exception:  # noqa: BLE001 - a plugin's own code; the worker that prepares the data reports it
         return None
 
 
-def locked(data: Data, now: str | None, held: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a lock keeps of the data: what they are, their hash, and since when; what is the same keeps its date."""
-    known = (held or {}).get("data")
-    if now is None or (isinstance(known, Mapping) and known.get("hash") == now):
-        return {"data": known} if isinstance(known, Mapping) else {}
+def locked(data: Data, now: str | None, lock: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a lock's entry of the data: their name, their hash, and since when; the same data keep their date.
+
+    now: the hash of today. lock: the one that was written before.
+    """
+    before = (lock or {}).get("data")
+    if now is None or (isinstance(before, Mapping) and before.get("hash") == now):
+        return {"data": before} if isinstance(before, Mapping) else {}
     return {"data": {"name": data.name, "hash": now, "since": datetime.now(UTC).isoformat(timespec="seconds")}}
 
 
-def check(folder: Path, data: Data, now: str | None, held: Mapping[str, Any] | None, do: str) -> list[str]:
-    """Lines about data that changed while no complete trial stands on them.
+def check(folder: Path, data: Data, now: str | None, lock: Mapping[str, Any] | None, advice: str) -> list[str]:
+    """Return lines about data that changed while no complete trial was trained on them.
 
-    do: what to do about a change. Raises InputError where complete trials were trained on other data.
+    now: the hash of today. advice: what to do about a change. Raises InputError where complete trials were trained on
+    other data.
     """
     if now is None:
         return []
-    known = (held or {}).get("data")
-    known = known if isinstance(known, Mapping) else {}
-    others = {of: who for of, who in trained_on(folder, Names.read(held or {}) or Names()).items() if of != now}
+    entry = (lock or {}).get("data")
+    before = entry if isinstance(entry, Mapping) else {}
+    names = Names.read(lock or {}) or Names()
+    others = {data_hash: trials for data_hash, trials in trained_on(folder, names).items() if data_hash != now}
     if others:
         lines = []
-        for of, who in others.items():
-            since = f" since {known['since']}" if known.get("hash") == of else ""
-            more = f"; and {len(who) - NAMED} more" if len(who) > NAMED else ""
-            lines.append(f"  {told(data)}: {of[:SHOWN]}{since} -> {now[:SHOWN]}")
-            lines.append(f"    trained on it: {'; '.join(who[:NAMED])}{more}")
-        changed = "\n".join(lines)
+        for data_hash, trials in others.items():
+            since = f" since {before['since']}" if before.get("hash") == data_hash else ""
+            more = f"; and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
+            lines.append(f"  {describe(data)}: {data_hash[:DIGITS]}{since} -> {now[:DIGITS]}")
+            lines.append(f"    trained on it: {'; '.join(trials[:NAMED])}{more}")
+        changes = "\n".join(lines)
         raise InputError(
-            f"the data are others than complete trials were trained on (then -> now):\n{changed}\n{do}", str(folder)
+            f"the data are others than complete trials were trained on (then -> now):\n{changes}\n{advice}", str(folder)
         )
-    if known and known.get("hash") != now:
+    if before and before.get("hash") != now:
         return [
-            f"other data than at the last launch, on which no complete trial stands: {told(data)} "
-            f"({str(known.get('hash'))[:SHOWN]} -> {now[:SHOWN]}); trials that were half trained on them begin anew"
+            f"other data than at the last launch, on which no complete trial stands: {describe(data)} "
+            f"({str(before.get('hash'))[:DIGITS]} -> {now[:DIGITS]}); trials that were half trained on them begin anew"
         ]
     return []
 
 
 def trained_on(folder: Path, names: Names) -> dict[str, list[str]]:
-    """{hash of the data: the trials that were trained on them}, of all records that count."""
-    found: dict[str, list[str]] = {}
+    """Return {hash of the data: the trials that were trained on them}, from all records that count."""
+    trials: dict[str, list[str]] = {}
     for file in sorted(folder.glob("trials/*/record.json")):
         record = records.whole(file.parent)
-        if record is not None and isinstance(of := record.get("data_hash"), str):
-            found.setdefault(of, []).append(names.trial(record))
-    return found
+        if record is not None and isinstance(data_hash := record.get("data_hash"), str):
+            trials.setdefault(data_hash, []).append(names.trial(record))
+    return trials

@@ -7,13 +7,15 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.kinds.executor import Executor, Pool, Report
+from ablate.kinds.executor import Executor, Pool
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.jobs import FAILURE, WORK
+
+Reported = Mapping[str, Any]  # a report, with what the work function adds
 
 PATIENCE = 300.0  # seconds that a job of no length may take, on a busy machine too
 SILENCE = 1.0  # seconds in which a job that still runs would have written
@@ -28,7 +30,7 @@ def runs_every_job_once(case: Case) -> None:
             {"job": f"job {i}", "do": "echo", "text": "ü", "list": [1, 2.5, None]} for i in range(2 * pool.slots + 1)
         ]
         sent = {job["job"]: job for job in waiting}
-        reports: list[Report] = []
+        reports: list[Reported] = []
         while len(reports) < len(sent):
             running = len(sent) - len(waiting) - len(reports)
             for _ in range(min(pool.slots - running, len(waiting))):
@@ -111,7 +113,7 @@ def _pool(case: Case) -> Iterator[Pool]:
         yield pool
 
 
-def _run(pool: Pool, **job: Any) -> Report:
+def _run(pool: Pool, **job: Any) -> Reported:
     """Run one job, called `one`, and return its report."""
     pool.submit({"job": "one", **job})
     (report,) = _reports(pool, 1)
@@ -119,9 +121,9 @@ def _run(pool: Pool, **job: Any) -> Report:
     return report
 
 
-def _reports(pool: Pool, count: int) -> list[Report]:
+def _reports(pool: Pool, count: int) -> list[Reported]:
     """Return the next `count` reports, or some more where they come together."""
-    reports: list[Report] = []
+    reports: list[Reported] = []
 
     def there() -> bool:
         reports.extend(pool.wait(1.0))
