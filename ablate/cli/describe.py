@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import io
-import tokenize
 from collections.abc import Mapping
-from textwrap import dedent, indent
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from ablate.errors import InputError
 from ablate.spec.component import Choice, Component, Extent, Range, When
+from ablate.spec.descriptions import descriptions
 from ablate.spec.slots import default_name, slot_kind
 
 if TYPE_CHECKING:
@@ -29,10 +28,10 @@ def summary(cls: type) -> str:
 def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
     """Everything that `ablate plugins show` tells, as plain data."""
     cls = entry.cls
-    comments = _comments(cls)
+    texts = descriptions(cls)
     fields = []
     for name, info in cls.model_fields.items():
-        fields.append({"name": name, **_field(info, catalog), "comment": comments.get(name, "")})
+        fields.append({"name": name, **_field(info, catalog), "comment": texts.get(name, "")})
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -163,22 +162,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value if isinstance(value, bool | int | float | str | dict) or value is None else str(value)
-
-
-def _comments(cls: type) -> dict[str, str]:
-    """The comment behind each field's declaration: what its author says of it."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Component)) or base is Component:
-            continue
-        try:
-            source = dedent(inspect.getsource(base))
-            tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-        except (OSError, TypeError, SyntaxError, tokenize.TokenError):
-            continue
-        lines = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-        for line, text in enumerate(source.splitlines(), start=1):
-            name, colon, _ = text.strip().partition(":")
-            if colon and name in vars(base).get("__annotations__", {}) and line in lines and text.startswith("    "):
-                found[name] = lines[line]
-    return found

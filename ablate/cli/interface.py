@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import io
 import re
 import sys
-import tokenize
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from textwrap import dedent, wrap
+from textwrap import wrap
 from typing import Any
 
 from ablate import api
 from ablate.spec.component import Component
+from ablate.spec.descriptions import descriptions
 
 WIDTH = 100
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -59,11 +58,11 @@ def types(base: type[Component]) -> list[type]:
 
 
 def fields(cls: type) -> Iterator[tuple[str, str, str]]:
-    """(name, type, comment) of what a type holds, in order."""
-    said = comments(cls)
+    """(name, type, description) of what a type holds, in order."""
+    texts = descriptions(cls)
     for name, annotation in vars(cls).get("__annotations__", {}).items():
         if not name.startswith("_"):
-            yield name, _plain(annotation), said.get(name, "")
+            yield name, _plain(annotation), texts.get(name, "")
 
 
 def offers(cls: type) -> Iterator[tuple[str, str, str]]:
@@ -72,22 +71,6 @@ def offers(cls: type) -> Iterator[tuple[str, str, str]]:
         function = getattr(held, "fget", held)
         if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == cls.__module__:
             yield name, "" if isinstance(held, property) else signature(function), paragraph(function)
-
-
-def comments(cls: type) -> dict[str, str]:
-    """The comment behind each field's declaration."""
-    try:
-        source = dedent(inspect.getsource(cls))
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
-        return {}
-    lines = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    found = {}
-    for number, line in enumerate(source.splitlines(), start=1):
-        name, colon, _ = line.strip().partition(":")
-        if colon and name in vars(cls).get("__annotations__", {}) and number in lines:
-            found[name] = lines[number]
-    return found
 
 
 def as_text(base: type[Component]) -> str:

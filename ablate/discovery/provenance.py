@@ -140,7 +140,7 @@ def dump(tree: ast.AST, docstrings: bool = False) -> str:
         for field in item._fields:
             value: Any = getattr(item, field, None)
             if field == "body" and not docstrings and isinstance(item, _HOLD_DOCSTRINGS):
-                value = value[1:] if _is_text(value[:1]) else value
+                value = [statement for statement in value if not _is_text(statement)]
             if field == "values" and isinstance(item, ast.JoinedStr):
                 value = list(_joined(value))
             if value is None or value == [] or field in ("kind", "type_comment", "type_ignores"):
@@ -160,8 +160,9 @@ def _parts(value: Any) -> list[Any]:
     return [repr(value)]
 
 
-def _is_text(body: list[ast.stmt]) -> bool:
-    return bool(body) and isinstance(body[0], ast.Expr) and _text(body[0].value) is not None
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a bare string: the docstring of its module, class or function, or of a field above it."""
+    return isinstance(statement, ast.Expr) and _text(statement.value) is not None
 
 
 def _text(node: ast.AST) -> str | None:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ablate.discovery.catalog import Catalog
 from ablate.spec.component import Config
+from ablate.spec.descriptions import descriptions
 from ablate.spec.slots import default_name, nested_config, slot_kind
 from ablate.study.schema import Study
 
@@ -76,9 +77,11 @@ def _config(cls: type[Config], catalog: Catalog, definitions: dict[str, Any]) ->
     """An object with the fields of a config, and no others."""
     plain = {f: info for f, info in cls.model_fields.items() if not slot_kind(info) and not nested_config(info)}
     described = _plain_fields(cls, plain, definitions)
+    texts = descriptions(cls)
     properties, required = {}, []
     for field, info in cls.model_fields.items():
-        properties[field] = described[field] if field in plain else _held(info, catalog, definitions)
+        schema = described[field] if field in plain else _held(info, catalog, definitions)
+        properties[field] = {"description": texts[field], **schema} if field in texts else schema
         if info.is_required() and not (slot_kind(info) and default_name(info, catalog)):
             required.append(field)
     return {

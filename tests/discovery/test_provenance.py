@@ -46,6 +46,7 @@ def test_every_python_makes_the_same_of_a_source():
         ("import math", "import math  # for pi\n\n"),
         ('"""Documented."""', '"""Documented otherwise."""'),
         ('        """Only words."""\n', ""),
+        ("scale: float = 1.5", 'scale: float = 1.5\n    """Of the noise."""'),
         ("1_000", "1000"),
         ("0x1F", "31"),
         ('u"d"', "'d'"),
