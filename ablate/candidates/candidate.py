@@ -27,7 +27,7 @@ from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
 from ablate.spec.component import Choice, Component, Config, Extent, InputSpec, slot
-from ablate.spec.explain import blamed
+from ablate.spec.explain import exception_summary
 from ablate.spec.slots import fill
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     except GlobalStateError as error:
         raise BuildError(str(error)) from None
     except Exception as error:  # a plugin's own code
-        reason = blamed(error)
+        reason = exception_summary(error)
         why = META if any(word in reason for word in ("meta", "scalarType")) else ""
         raise BuildError(f"{named} cannot be built: {reason}{why}") from error
     raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

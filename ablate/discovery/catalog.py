@@ -32,8 +32,8 @@ from ablate.runtime.isolation import Before, message, staying
 from ablate.runtime.patient import doing
 from ablate.runtime.stdout import ToStderr
 from ablate.spec.component import Component, K, is_kind
-from ablate.spec.explain import own_trace
-from ablate.spec.mistakes import described, mistake
+from ablate.spec.explain import plugin_traceback
+from ablate.spec.mistakes import class_and_place, mistake
 from ablate.spec.slots import create
 
 
@@ -98,15 +98,15 @@ class Catalog:
             with contextlib.redirect_stdout(ToStderr()), staying(), waited:  # stdout belongs to who asked
                 self._load(source)
             if changes := before.on_import():
-                told = message(f"plugin {source.plugin}, while it is imported,", changes, None)
-                self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {told}\n"))
+                reason = message(f"plugin {source.plugin}, while it is imported,", changes, None)
+                self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {reason}\n"))
         provenance.framework()  # of the files as they are now, while they are imported
 
     def at(self, root: str | Path | None) -> Catalog:
         """The same catalog; what it makes has paths that go out from a folder."""
-        made = copy.copy(self)
-        made.root = None if root is None else Path(root)
-        return made
+        copied = copy.copy(self)
+        copied.root = None if root is None else Path(root)
+        return copied
 
     def kinds(self) -> list[str]:
         """The names of all extension points."""
@@ -120,9 +120,9 @@ class Catalog:
 
     def names(self, kind: str) -> list[str]:
         """The names by which the components of a kind are reached; `distribution:name` where two share one."""
-        found = self.entries(kind)
-        bare = [entry.name for entry in found]
-        return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in found)
+        entries = self.entries(kind)
+        bare = [entry.name for entry in entries]
+        return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in entries)
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Provenance of every component, or of one kind's."""
@@ -133,11 +133,11 @@ class Catalog:
 
     def entry(self, kind: str, name: str) -> Entry:
         """The one component of that name. Raises SpecError where there is none, or more than one."""
-        found = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            several = " or ".join(repr(e.full_name) for e in found)
+        matches = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            several = " or ".join(repr(e.full_name) for e in matches)
             raise SpecError([Problem((), f"two plugins bring {kind} {name!r}: say {several}")])
         meant = self.kind(kind).instead(name, self)
         message = (
@@ -176,10 +176,10 @@ class Catalog:
 
         The name is the bare one, or `distribution:name` where two distributions bring it.
         """
-        called = (self._called(cls) for cls in {type(part) for part in parts})
-        return dict(sorted(called, key=lambda one: one[0]))
+        pairs = (self._name_and_entry(cls) for cls in {type(part) for part in parts})
+        return dict(sorted(pairs, key=lambda one: one[0]))
 
-    def _called(self, cls: type[Component]) -> tuple[str, Entry]:
+    def _name_and_entry(self, cls: type[Component]) -> tuple[str, Entry]:
         if cls not in self._names:
             entry = self.locate(cls)
             bare = entry.name in self.names(entry.kind)
@@ -206,10 +206,10 @@ class Catalog:
         else:
             names = list(_submodules(module))
         for name in names or ():
-            found = self._attempt(source, name, partial(importlib.import_module, name))
-            if found is not None:
-                self._find_kinds(found, source.distribution)
-                self._attempt(source, name, partial(self._find_components, found, source))
+            submodule = self._attempt(source, name, partial(importlib.import_module, name))
+            if submodule is not None:
+                self._find_kinds(submodule, source.distribution)
+                self._attempt(source, name, partial(self._find_components, submodule, source))
 
     def _attempt(self, source: PluginSource, module: str, action: Callable[[], Any]) -> Any:
         """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
@@ -218,7 +218,7 @@ class Catalog:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
-            trace = own_trace(error)
+            trace = plugin_traceback(error)
             if (hint := moved_module(error)) is not None:
                 trace = f"{trace.rstrip()}: {hint}\n"
             self.broken.append(Broken(source.plugin, module, trace))
@@ -230,9 +230,9 @@ class Catalog:
                 self._kinds.setdefault(cls.kind, (cls, distribution))
 
     def _find_components(self, module: ModuleType, source: PluginSource) -> None:
-        known = {entry.cls for entry in self.entries()}  # a package may be found by two ways
+        listed = {entry.cls for entry in self.entries()}  # a package may be found by two ways
         for cls in _own_classes(module):
-            if cls in known or (reason := mistake(cls)) == "":
+            if cls in listed or (reason := mistake(cls)) == "":
                 continue
             twin = None
             if reason is None:
@@ -241,7 +241,7 @@ class Catalog:
                 first = f"{twin.cls.__name__} at {twin.file}:{twin.line}"
                 reason = f"it is called {cls.kind} {cls.name!r}, and so is {first}; give one of them another name"
             if reason is not None:
-                self.broken.append(Broken(source.plugin, module.__name__, f"{described(cls)}: {reason}\n"))
+                self.broken.append(Broken(source.plugin, module.__name__, f"{class_and_place(cls)}: {reason}\n"))
                 continue
             file = Path(inspect.getfile(cls)).resolve()
             entry = Entry(
@@ -286,9 +286,9 @@ def _submodules(module: ModuleType) -> Iterator[str]:
     """The module and, for a package, all below it but for names that begin with an underscore."""
     yield module.__name__
     if hasattr(module, "__path__"):
-        for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}.", onerror=lambda name: None):
-            if not any(part.startswith("_") for part in found.name.split(".")):
-                yield found.name
+        for submodule in pkgutil.walk_packages(module.__path__, f"{module.__name__}.", onerror=lambda name: None):
+            if not any(part.startswith("_") for part in submodule.name.split(".")):
+                yield submodule.name
 
 
 def _same_name(entry: Entry, cls: type[Component], source: PluginSource) -> bool:

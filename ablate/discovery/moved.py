@@ -106,8 +106,8 @@ def moved_module(error: BaseException) -> str | None:
     """Say in one sentence where the module stands now that `error` did not find; None for any other error."""
     if not isinstance(error, ImportError) or error.name is None:
         return None
-    wanted = re.search(r"cannot import name '(\w+)'", str(error))
-    for name in (f"{error.name}.{wanted[1]}" if wanted else "", error.name):
+    member = re.search(r"cannot import name '(\w+)'", str(error))
+    for name in (f"{error.name}.{member[1]}" if member else "", error.name):
         if name in MOVED:
             return f"{name} is now {MOVED[name]}; what ablate.api has is best imported from there"
     return None

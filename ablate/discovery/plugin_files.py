@@ -21,20 +21,20 @@ def stored_copy(folder: Path, plugin: str | Path) -> Path | None:
     return None
 
 
-def plugins_today(folder: Path, named: Sequence[str], given: Sequence[str]) -> list[str]:
+def plugins_today(folder: Path, of_trial: Sequence[str], of_command: Sequence[str]) -> list[str]:
     """Return the plugins of a trial by where they are today: as given, where they were, or as the folder keeps them.
 
-    named: files and packages of the trial's job. given: those of the command; a file stands in for one of the same
-    name, others join. Raises InputError for a file that is nowhere.
+    of_trial: files and packages of the trial's job. of_command: those of the command line; a file stands in for one of
+    the same name, others join. Raises InputError for a file that is nowhere.
     """
-    given_by_name = {Path(plugin).name if plugin.endswith(".py") else plugin: plugin for plugin in given}
+    by_name = {Path(plugin).name if plugin.endswith(".py") else plugin: plugin for plugin in of_command}
     plugins = []
-    for plugin in named:
+    for plugin in of_trial:
         path = Path(plugin)
         if not plugin.endswith(".py"):
             plugins.append(plugin)
-        elif path.name in given_by_name:
-            plugins.append(_file(given_by_name[path.name]))
+        elif path.name in by_name:
+            plugins.append(_file(by_name[path.name]))
         elif path.is_file():
             plugins.append(plugin)
         elif (stored := stored_copy(folder, plugin)) is not None:
@@ -42,7 +42,7 @@ def plugins_today(folder: Path, named: Sequence[str], given: Sequence[str]) -> l
         else:
             message = f"the plugin file {plugin} is gone, and {folder} keeps no copy; say where it is with --plugin"
             raise InputError(message, str(folder))
-    further = (_file(plugin) if plugin.endswith(".py") else plugin for plugin in given)
+    further = (_file(plugin) if plugin.endswith(".py") else plugin for plugin in of_command)
     return list(dict.fromkeys([*plugins, *further]))
 
 

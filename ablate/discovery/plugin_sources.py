@@ -63,15 +63,15 @@ def unavailable(plugin: str) -> str | None:
 def _importable(package: str) -> bool:
     """Whether a package is there; one that is there and broken is loaded, which tells why."""
     try:
-        found = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(package)
     except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
         return "." in package and _importable(package.rpartition(".")[0])
-    return found is not None and (found.origin is not None or _holds_modules(found))
+    return spec is not None and (spec.origin is not None or _holds_modules(spec))
 
 
-def _holds_modules(found: ModuleSpec) -> bool:
+def _holds_modules(spec: ModuleSpec) -> bool:
     """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
-    return any(any(Path(place).glob("*.py")) for place in found.submodule_search_locations or ())
+    return any(any(Path(place).glob("*.py")) for place in spec.submodule_search_locations or ())
 
 
 def local(plugin: str) -> PluginSource:
@@ -81,8 +81,8 @@ def local(plugin: str) -> PluginSource:
     if not plugin.endswith(".py"):
         return PluginSource(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
     path = Path(plugin).resolve()
-    held = path.read_bytes()
-    content = hashlib.sha256(held).hexdigest()
+    source = path.read_bytes()
+    content = hashlib.sha256(source).hexdigest()
     name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
     def load() -> ModuleType:
@@ -90,9 +90,9 @@ def local(plugin: str) -> PluginSource:
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        provenance.imported(path, held)
+        provenance.imported(path, source)
         try:  # what was read above and nothing else: neither an edit since then nor a compiled file of before it
-            exec(compile(held, str(path), "exec", dont_inherit=True), vars(module))
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
         except BaseException:
             del sys.modules[name]
             raise

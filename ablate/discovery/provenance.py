@@ -29,7 +29,7 @@ _ELSEWHERE = ("cli", "engine", "execute", "results", "study", "testing")  # of a
 _BY_DOCSTRING = (b"__doc__", b"getdoc")  # in a file that says so, docstrings decide too
 _HOLD_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
-_held: dict[Path, bytes] = {}  # the content of files as this process imported them
+_contents: dict[Path, bytes] = {}  # the content of files as this process imported them
 
 
 class _Syntax(NamedTuple):
@@ -39,17 +39,17 @@ class _Syntax(NamedTuple):
 
 def imported(file: Path, content: bytes) -> None:
     """Tell what a module was made of, before its file changes."""
-    if _held.get(file) != content:
-        _held[file] = content
+    if _contents.get(file) != content:
+        _contents[file] = content
         _syntax.cache_clear()
-        _found.cache_clear()
+        _source_files.cache_clear()
 
 
 def content(file: Path) -> bytes:
     """What a file held when this process imported it, or first asked."""
-    if file not in _held:
-        _held[file] = file.read_bytes()
-    return _held[file]
+    if file not in _contents:
+        _contents[file] = file.read_bytes()
+    return _contents[file]
 
 
 def source_hash(file: Path, module: str) -> str:
@@ -65,7 +65,7 @@ def source_hash(file: Path, module: str) -> str:
 
 def modules(file: Path, module: str) -> dict[str, Path]:
     """{module: file} of what a component's source consists of; its own comes first, as "", whatever it is called."""
-    return dict(_found(file, module))
+    return dict(_source_files(file, module))
 
 
 def home() -> str:
@@ -86,17 +86,17 @@ def framework() -> str:
 
 
 @cache
-def _found(file: Path, module: str) -> tuple[tuple[str, Path], ...]:
+def _source_files(file: Path, module: str) -> tuple[tuple[str, Path], ...]:
     package = module.partition(".")[0]
-    found, waiting = {module: file}, [module]
+    files, waiting = {module: file}, [module]
     while waiting:
         name = waiting.pop()
-        for wanted in _names(found[name], name):
-            if wanted not in found and (path := _file(wanted, package)) is not None:
-                found[wanted] = path
-                waiting.append(wanted)
-    own = found.pop(module)
-    return (("", own), *sorted(found.items()))
+        for imported_name in _names(files[name], name):
+            if imported_name not in files and (path := _file(imported_name, package)) is not None:
+                files[imported_name] = path
+                waiting.append(imported_name)
+    own = files.pop(module)
+    return (("", own), *sorted(files.items()))
 
 
 def _names(file: Path, module: str) -> Iterator[str]:
@@ -112,14 +112,14 @@ def _names(file: Path, module: str) -> Iterator[str]:
 
 @cache
 def _syntax(file: Path) -> _Syntax:
-    held = content(file)
+    source = content(file)
     try:
-        tree = ast.parse(held) if file.suffix == ".py" else None
+        tree = ast.parse(source) if file.suffix == ".py" else None
     except (SyntaxError, ValueError, RecursionError):
         tree = None
     if tree is None:  # compiled, or a file that nothing can import
-        return _Syntax(hashlib.sha256(held).hexdigest(), ())
-    docstrings = any(word in held for word in _BY_DOCSTRING)
+        return _Syntax(hashlib.sha256(source).hexdigest(), ())
+    docstrings = any(word in source for word in _BY_DOCSTRING)
     return _Syntax(hashlib.sha256(dump(tree, docstrings).encode()).hexdigest(), tuple(_imports(tree)))
 
 
@@ -129,12 +129,12 @@ def dump(tree: ast.AST, docstrings: bool = False) -> str:
     Fields that are empty are left out (each version of Python adds some). Without recursion: an expression may be
     nested deeper than Python's own stack.
     """
-    said: list[str] = []
+    words: list[str] = []
     waiting: list[Any] = [tree]
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
-            said.append(item)
+            words.append(item)
             continue
         parts: list[Any] = [type(item).__name__, "("]
         for field in item._fields:
@@ -147,7 +147,7 @@ def dump(tree: ast.AST, docstrings: bool = False) -> str:
                 continue
             parts += [field, "=", *_parts(value), ","]
         waiting += reversed([*parts, ")"])
-    return "".join(said)
+    return "".join(words)
 
 
 def _parts(value: Any) -> list[Any]:
@@ -171,17 +171,17 @@ def _text(node: ast.AST) -> str | None:
 
 def _joined(values: list[ast.expr]) -> Iterator[ast.expr]:
     """The parts of an f-string; how its plain text is cut up differs between versions of Python."""
-    held = ""
+    plain = ""
     for value in values:
         if (text := _text(value)) is not None:
-            held += text
+            plain += text
             continue
-        if held:
-            yield ast.Constant(held)
-        held = ""
+        if plain:
+            yield ast.Constant(plain)
+        plain = ""
         yield value
-    if held:
-        yield ast.Constant(held)
+    if plain:
+        yield ast.Constant(plain)
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
@@ -191,8 +191,8 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         elif isinstance(node, ast.ImportFrom):
             yield node.level, node.module or "", tuple(alias.name for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and (name := _text(node.args[0])) is not None:
-            called = getattr(node.func, "attr", getattr(node.func, "id", None))
-            if called in ("import_module", "__import__") and not name.startswith("."):
+            function = getattr(node.func, "attr", getattr(node.func, "id", None))
+            if function in ("import_module", "__import__") and not name.startswith("."):
                 yield 0, name, ()
 
 

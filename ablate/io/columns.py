@@ -60,8 +60,8 @@ def layout(columns: Sequence[Column], width: int | None, rule: bool = True) -> l
     for block in blocks:
         lines += [TableLine("blank", "")] if lines else []
         lines += _drawn(block, width, rule)
-    said = [part for note in notes for part in _wrapped(note, width or len(note))]
-    return [*lines, *(TableLine("note", part.replace(_WHOLE, " ")) for part in said)]
+    parts = [part for note in notes for part in _wrapped(note, width or len(note))]
+    return [*lines, *(TableLine("note", part.replace(_WHOLE, " ")) for part in parts)]
 
 
 def _fit(column: Column) -> Column:
@@ -77,8 +77,8 @@ def _constant(columns: Sequence[Column]) -> tuple[list[Column], list[str]]:
     """Split off the constant columns: return the others, and a note of the constant ones."""
     rows = len(columns[0].cells)
     same = [c for c in columns[1:] if rows > 1 and len(set(c.cells)) == 1 and not c.wrap]
-    said = [f"{c.head} {c.cells[0].strip()}".replace(" ", _WHOLE) for c in same if c.cells[0].strip()]
-    return [c for c in columns if c not in same], ["in every row: " + ", ".join(said)] if said else []
+    notes = [f"{c.head} {c.cells[0].strip()}".replace(" ", _WHOLE) for c in same if c.cells[0].strip()]
+    return [c for c in columns if c not in same], ["in every row: " + ", ".join(notes)] if notes else []
 
 
 def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
@@ -122,9 +122,9 @@ def _narrowed(columns: Sequence[Column], least: Sequence[int], width: int) -> li
     """Return the columns with the free width distributed: names first, then text."""
     room = width - sum(least) - GAP * (len(columns) - 1)
     widths = list(least)
-    for wanted in (lambda c: c.name, lambda c: c.wrap, lambda c: not (c.name or c.wrap)):
+    for chosen in (lambda c: c.name, lambda c: c.wrap, lambda c: not (c.name or c.wrap)):
         for i, column in enumerate(columns):
-            if wanted(column):
+            if chosen(column):
                 more = min(max(room, 0), column.width - widths[i])
                 widths[i], room = widths[i] + more, room - more
     return [_cut(column, own) for column, own in zip(columns, widths, strict=True)]
@@ -187,31 +187,31 @@ def _row(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str])
     return (" " * GAP).join(padded).rstrip()
 
 
-def _wrapped(told: str, width: int) -> list[str]:
+def _wrapped(paragraph: str, width: int) -> list[str]:
     import textwrap
 
     from rich.cells import chop_cells
 
-    parts = [textwrap.wrap(row, max(width, 8), break_on_hyphens=False) or [""] for row in told.split("\n")]
+    parts = [textwrap.wrap(row, max(width, 8), break_on_hyphens=False) or [""] for row in paragraph.split("\n")]
     lines = [line for part in parts for line in part]
     return [piece for line in lines for piece in (chop_cells(line, width) if _length(line) > width else [line])]
 
 
-def _short(told: str, width: int) -> str:
+def _short(name: str, width: int) -> str:
     """Shorten a name in its middle, where it takes more than `width` cells."""
     signs = width
-    while _length(short := text.shortened(told, signs)) > width and signs > 1:
+    while _length(short := text.shortened(name, signs)) > width and signs > 1:
         signs -= 1
     return short
 
 
-def _length(told: str) -> int:
+def _length(line: str) -> int:
     """Return the cells of a terminal that a line takes: two for each wide character."""
-    if told.isascii():
-        return len(told)
+    if line.isascii():
+        return len(line)
     from rich.cells import cell_len
 
-    return cell_len(told)
+    return cell_len(line)
 
 
 Style = Callable[[int], str | None]

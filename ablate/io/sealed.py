@@ -59,15 +59,15 @@ def read_sealed(file: Path) -> dict[str, Any]:
 def set_aside(file: Path) -> Path:
     """Rename a damaged file out of the way: `record.json` -> `record.damaged-1.json`; where it is now."""
     n = 1
-    while (kept := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
+    while (target := file.with_name(f"{file.stem}{ASIDE}{n}{file.suffix}")).exists():
         n += 1
     with contextlib.suppress(OSError):  # gone meanwhile, or a folder that cannot be written, which is told later
-        file.rename(kept)
-    return kept
+        file.rename(target)
+    return target
 
 
-def _fits(held: Mapping[str, Any]) -> bool:
+def _fits(content: Mapping[str, Any]) -> bool:
     try:
-        return bool(sealed(held)[CHECKSUM] == held[CHECKSUM])
+        return bool(sealed(content)[CHECKSUM] == content[CHECKSUM])
     except (ValueError, TypeError):  # NaN, which no record holds
         return False

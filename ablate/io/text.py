@@ -29,10 +29,10 @@ def printable(text: object, lines: bool = False) -> str:
     if line.isascii() and line.isprintable():
         return line
     line = line.replace("\r\n", "\n") if lines else _SPACES.sub(" ", line)
-    return "".join(_shown(sign, lines) for sign in line)
+    return "".join(_visible(sign, lines) for sign in line)
 
 
-def _shown(sign: str, lines: bool) -> str:
+def _visible(sign: str, lines: bool) -> str:
     if sign.isprintable() or (lines and sign in "\n\t") or sign in _JOINERS:
         return sign
     kind, code = unicodedata.category(sign), ord(sign)
@@ -140,7 +140,7 @@ def json(text: str) -> str:
 
 
 def _escaped(sign: str) -> str:
-    if _shown(sign, lines=True) == sign or unicodedata.category(sign) == "Zs":
+    if _visible(sign, lines=True) == sign or unicodedata.category(sign) == "Zs":
         return sign
     units = sign.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))

@@ -27,15 +27,15 @@ class WeightsFile:
     size: int  # bytes
     also: tuple[str, ...] = ()  # names under which other programs keep it
 
-    def find(self, given: str | None, folders: Sequence[Path]) -> Path | None:
+    def find(self, location: str | None, folders: Sequence[Path]) -> Path | None:
         """Find the file: the given one, or the first of its names in the folders. It is not opened.
 
-        Raises InputError where `given` is no file.
+        Raises InputError where `location` is no file.
         """
-        if given is not None:
-            path = Path(given).expanduser()
+        if location is not None:
+            path = Path(location).expanduser()
             if not path.is_file():
-                raise InputError(f"there is no such file of weights; it should hold {self._told()}", given)
+                raise InputError(f"there is no such file of weights; it should hold {self._description()}", location)
             return path
         paths = [folder / name for folder in folders for name in (self.name, *self.also)]
         return next((path for path in paths if path.is_file()), None)
@@ -46,7 +46,7 @@ class WeightsFile:
         if actual != self.sha256:
             raise InputError(
                 f"these are other weights, or they are damaged: SHA-256 {actual[:12]}…, not {self.sha256[:12]}…; "
-                f"remove the file, or put {self._told()} in its place",
+                f"remove the file, or put {self._description()} in its place",
                 str(path),
             )
         return path
@@ -65,11 +65,11 @@ class WeightsFile:
                     self._download(folder / f"{self.name}.part", pause).replace(path)
         except OSError as error:
             reason = getattr(error, "reason", None) or error
-            message = f"cannot be downloaded ({reason}); bring {self._told()} to {path}"
+            message = f"cannot be downloaded ({reason}); bring {self._description()} to {path}"
             raise InputError(message, self.url) from None
         return path
 
-    def _told(self) -> str:
+    def _description(self) -> str:
         return f"{self.name} (SHA-256 {self.sha256}, from {self.url})"
 
     def _download(self, part: Path, pause: Callable[[], None]) -> Path:
@@ -95,7 +95,7 @@ class WeightsFile:
     def _write(self, answer: IO[bytes], part: Path, written: int, pause: Callable[[], None]) -> None:
         """Append the response to the file; no more than one block beyond the size is ever written."""
         with part.open("ab" if written else "wb") as file:
-            for block in _shown(iter(lambda: answer.read(_CHUNK), b""), self.name, written, self.size):
+            for block in _with_progress(iter(lambda: answer.read(_CHUNK), b""), self.name, written, self.size):
                 pause()
                 written += file.write(block)
                 if written > self.size:
@@ -112,18 +112,18 @@ def sha256_of(path: Path) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _sha256_of(path: Path, known: tuple[int, ...]) -> str:
+def _sha256_of(path: Path, state: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _shown(blocks: Iterator[bytes], name: str, written: int, size: int) -> Iterator[bytes]:
+def _with_progress(blocks: Iterator[bytes], name: str, written: int, size: int) -> Iterator[bytes]:
     """Yield the blocks, with a progress line on stderr where that is a terminal."""
-    shown = sys.stderr.isatty()
+    visible = sys.stderr.isatty()
     for block in blocks:
         written += len(block)
-        if shown:
+        if visible:
             print(f"\r{name}: {written / 2**20:.0f} of {size / 2**20:.0f} MiB", end="", file=sys.stderr, flush=True)
         yield block
-    if shown:
+    if visible:
         print(file=sys.stderr)

@@ -44,11 +44,11 @@ def network_blocks(network: nn.Module) -> dict[str, nn.Module]:
     Empty where it repeats nothing.
     """
     own = getattr(network, "sites", None)
-    named: Mapping[str, nn.Module] = own() if callable(own) else dict(_repeated(network, False))
+    blocks: Mapping[str, nn.Module] = own() if callable(own) else dict(_repeated(network, False))
     first: dict[int, str] = {}
-    for name, block in named.items():
+    for name, block in blocks.items():
         first.setdefault(id(block), name)
-    return {name: block for name, block in named.items() if first[id(block)] == name}
+    return {name: block for name, block in blocks.items() if first[id(block)] == name}
 
 
 def _repeated(module: nn.Module, within_list: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

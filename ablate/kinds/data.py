@@ -71,8 +71,8 @@ def image_setting(data: Data) -> InputSpec:
     """The data's shape and classes. Raises InputError where they are no images (C, H, W): points, sequences, videos."""
     setting = data.setting()
     if len(setting.shape) != 3 or not all(isinstance(side, int) and side > 0 for side in setting.shape):
-        told = f"data {data.name!r} are of shape {tuple(setting.shape)}"
-        raise InputError(f"{told}; a study is of images: (channels, height, width)")
+        reason = f"data {data.name!r} are of shape {tuple(setting.shape)}"
+        raise InputError(f"{reason}; a study is of images: (channels, height, width)")
     return setting
 
 

@@ -68,7 +68,7 @@ class Ema(Component):
     def build(self, parameters: Weights) -> Average:
         """An average that starts at `parameters`, which it reads again at each update."""
 
-    def measured(self, average: Average, kept: Kept) -> dict[str, Weights]:
+    def measured(self, average: Average, snapshots: Kept) -> dict[str, Weights]:
         """What is measured at the end of training: {label: weights}; the first is the one that counts."""
         return average.weights()
 
@@ -80,7 +80,7 @@ class Ema(Component):
         """
         return None
 
-    def rebuild(self, lengths: Sequence[float], kept: Kept) -> dict[str, Weights]:
+    def rebuild(self, lengths: Sequence[float], snapshots: Kept) -> dict[str, Weights]:
         """{label: weights} of averages of these relative lengths, after the last snapshot.
 
         Raises InputError for a length outside of `lengths`, with the reason and what can be had.

@@ -44,10 +44,10 @@ class Guidance(Component):
         """Its identity in results, such as `cfg(1.5)`."""
 
     def shift(
-        self, judge: Callable[[Tensor], Tensor], found: Denoised, x: Tensor, labels: Tensor | None, level: Level
+        self, judge: Callable[[Tensor], Tensor], denoised: Denoised, x: Tensor, labels: Tensor | None, level: Level
     ) -> Denoised:
         """What was found at x, moved by what the companion says of x; called where there is a companion."""
-        return found
+        return denoised
 
 
 class TrainedGuidance(Guidance):
@@ -75,7 +75,7 @@ class TrainedGuidance(Guidance):
 
     @abstractmethod
     def shift(
-        self, judge: Callable[[Tensor], Tensor], found: Denoised, x: Tensor, labels: Tensor | None, level: Level
+        self, judge: Callable[[Tensor], Tensor], denoised: Denoised, x: Tensor, labels: Tensor | None, level: Level
     ) -> Denoised:
         """What was found at x, moved by what the companion says.
 

@@ -71,8 +71,8 @@ class Metric(Component):
     def instead(cls, name: str, resolver: Resolver) -> str | None:
         """The metric and the features that earn a canonical name, such as `fid`."""
         for features in resolver.names("features"):
-            found = resolver.get("features", features)
-            earned = found.canonical if issubclass(found, Features) else {}
+            other = resolver.get("features", features)
+            earned = other.canonical if issubclass(other, Features) else {}
             for value, (canonical, least) in earned.items():
                 if canonical == name:
                     how = f"{{type: {value}, features: {features}}}"
@@ -98,8 +98,9 @@ class Metric(Component):
         needed = self.fewest(dimensions)
         if samples >= needed:
             return None
-        told = f" with the {dimensions} dimensions of features {self.features.name!r}" if needed > self.least else ""
-        return f"metric {self.name!r} needs at least {needed} samples{told}, not {samples}"
+        features = f" with the {dimensions} dimensions of features {self.features.name!r}"
+        condition = features if needed > self.least else ""
+        return f"metric {self.name!r} needs at least {needed} samples{condition}, not {samples}"
 
     def columns(self, samples: int, references: int | None = None) -> dict[str, str]:
         """{name of a value: its column}: `kid_<features>`, or a canonical name where that is earned.
@@ -113,13 +114,13 @@ class Metric(Component):
             for name, info in type(self).model_fields.items()
             if name != "features" and is_active(self, info) and (value := getattr(self, name)) != info.default
         ]
-        found = {}
-        for given in self.gives or (self.name,):
-            name, least = self.features.canonical.get(given, (None, 0))
+        columns = {}
+        for key in self.gives or (self.name,):
+            name, least = self.features.canonical.get(key, (None, 0))
             seen = samples if references is None or not self.uses_reference else min(samples, references)
             earned = name and seen >= least and not own
-            found[given] = str(name) if earned else f"{given}{''.join(own)}_{self.features.name}"
-        return found
+            columns[key] = str(name) if earned else f"{key}{''.join(own)}_{self.features.name}"
+        return columns
 
     @abstractmethod
     def compute(self, generated: Any, reference: NDArray[np.floating[Any]]) -> Measurement | Mapping[str, Measurement]:

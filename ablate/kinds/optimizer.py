@@ -54,5 +54,5 @@ class Optimizer(Component):
             return self.lr * warm * math.sqrt(self.reference / max(images, self.reference))
         span = max(budget - self.warmup, 1)
         part = min(max(images - self.warmup, 0) / span, 1.0)
-        left = 1 - part if self.decay == "linear" else 0.5 * (1 + math.cos(math.pi * part))
-        return self.lr * warm * (self.final + (1 - self.final) * left)
+        factor = 1 - part if self.decay == "linear" else 0.5 * (1 + math.cos(math.pi * part))
+        return self.lr * warm * (self.final + (1 - self.final) * factor)

@@ -120,8 +120,8 @@ class Probe(Component):
     def idle(self, course: Course) -> Iterator[str]:
         """An interval that is longer than the training."""
         if self.every is not None and course.images is not None and self.every >= course.images:
-            told = f"every {self.every:,} images: a training of {course.images:,} is looked at"
-            yield f"{told} at its beginning and its end alone"
+            interval = f"every {self.every:,} images: a training of {course.images:,} is looked at"
+            yield f"{interval} at its beginning and its end alone"
 
     def summary(self, rows: Sequence[Row]) -> float | None:
         """One number for all rows of a trial, in the order of images; here the largest of the last observation.

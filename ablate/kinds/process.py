@@ -105,10 +105,10 @@ class Process:
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
                 return self.predict(network, x, level, labels)
 
-            found = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
+            denoised = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
             if companion is None:
-                return found
-            return guidance.shift(lambda x: companion(*self.shown(x, level)), found, x, labels, level)
+                return denoised
+            return guidance.shift(lambda x: companion(*self.shown(x, level)), denoised, x, labels, level)
 
         return denoise
 

@@ -101,16 +101,16 @@ class DiscreteSchedule(Schedule):
         import torch
 
         table = _table(self, str(log_snr.device))
-        wanted = torch.sigmoid(log_snr.double()).clamp(table[-1], table[0])
-        right = torch.searchsorted(-table, -wanted).clamp(1, len(table) - 1)
-        part = (table[right - 1] - wanted) / (table[right - 1] - table[right])
+        target = torch.sigmoid(log_snr.double()).clamp(table[-1], table[0])
+        right = torch.searchsorted(-table, -target).clamp(1, len(table) - 1)
+        part = (table[right - 1] - target) / (table[right - 1] - table[right])
         return (right - 1 + part) / (len(table) - 1)
 
     def _alpha_bar(self, t: Tensor) -> Tensor:
         table = _table(self, str(t.device))
         place = t.double().clamp(0, 1) * (len(table) - 1)
-        left = place.detach().floor().long().clamp(max=len(table) - 2)
-        return table[left].lerp(table[left + 1], place - left)
+        lower = place.detach().floor().long().clamp(max=len(table) - 2)
+        return table[lower].lerp(table[lower + 1], place - lower)
 
 
 @lru_cache(maxsize=64)

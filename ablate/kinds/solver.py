@@ -85,8 +85,9 @@ class Solver(Component):
 
     def settings(self) -> str:
         """All fields that decide a sample but `steps`, which the evaluations tell: part of a measurement's identity."""
-        left = {name: held for name, held in self.active().items() if name not in ("type", "steps")}
-        return ", ".join(f"{name}={held if isinstance(held, str) else json.dumps(held)}" for name, held in left.items())
+        settings = {name: value for name, value in self.active().items() if name not in ("type", "steps")}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+        return ", ".join(f"{name}={text}" for name, text in texts.items())
 
     @abstractmethod
     def nfe(self) -> int:
@@ -131,16 +132,16 @@ class Solver(Component):
         """The schedule's levels with these σ/α, cut to what it has."""
         import torch
 
-        wanted = torch.tensor(ratios, dtype=torch.float64, device="cpu")
-        return levels(schedule, schedule.time(-2 * wanted.log()).tolist())
+        targets = torch.tensor(ratios, dtype=torch.float64, device="cpu")
+        return levels(schedule, schedule.time(-2 * targets.log()).tolist())
 
     def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
         """One evaluation, with x0 kept within [-1, 1] unless `clip` forbids it."""
-        found = denoise(x, at.t)
+        denoised = denoise(x, at.t)
         if self.clip is False:
-            return found
-        x0 = found.x0.clamp(-1, 1)
-        return found._replace(x0=x0, noise=(x - at.alpha * x0) / at.sigma)
+            return denoised
+        x0 = denoised.x0.clamp(-1, 1)
+        return denoised._replace(x0=x0, noise=(x - at.alpha * x0) / at.sigma)
 
 
 def levels(schedule: Schedule, times: list[float]) -> list[Point]:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from ablate.errors import InputError
 from ablate.runtime.states import ENVIRONMENT, FOLDER, GlobalState, Seed, main_states, numpy_states, python_states
-from ablate.spec.explain import blamed, foreign
+from ablate.spec.explain import exception_summary, is_foreign
 
 LOCATE_SECONDS = 5.0  # that the search for a culprit's line may take
 SHOWN = 80  # characters of a value in a message
@@ -92,7 +92,7 @@ class Before:
         """Raise GlobalStateError, caused by the exception, where something is changed; otherwise return."""
         if not isinstance(error, GlobalStateError) and (changes := self.changes()):
             self.restore()
-            raise GlobalStateError(f"{message(doing, changes, None)}; then: {blamed(error)}") from error
+            raise GlobalStateError(f"{message(doing, changes, None)}; then: {exception_summary(error)}") from error
 
     def _moved(self) -> Iterator[tuple[GlobalState, Any, Any]]:
         """Yield the protected states that were changed, by others than ablate's own seed."""
@@ -202,7 +202,7 @@ def _place(frame: FrameType | None) -> str:
 
 def own_code(file: str) -> bool:
     """Return whether a frame's file is a plugin's: no library's, and none of ablate's own."""
-    return not (foreign(file) or f"{os.sep}site-packages{os.sep}numpy{os.sep}" in file)
+    return not (is_foreign(file) or f"{os.sep}site-packages{os.sep}numpy{os.sep}" in file)
 
 
 # --- taking turns in one process --------------------------------------------------------------------

@@ -126,7 +126,7 @@ class Filler(ABC):
         """Return the component of a kind that a spec describes. Raises ValidationError with all that is wrong."""
 
     @abstractmethod
-    def config(self, cls: type[M], given: Any, validate: Callable[[Any], M]) -> M:
+    def config(self, cls: type[M], value: Any, validate: Callable[[Any], M]) -> M:
         """Return the config of what is given, a mapping. Raises ValidationError, in the words of a study's author."""
 
 
@@ -139,11 +139,11 @@ class Config(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _fill_slots(cls, given: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+    def _fill_slots(cls, value: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         """Validate with slots filled where the context is a `Filler`; as pydantic does where it is not."""
-        if isinstance(given, cls) or not isinstance(info.context, Filler):
-            return validate(given)
-        return info.context.config(cls, given, validate)
+        if isinstance(value, cls) or not isinstance(info.context, Filler):
+            return validate(value)
+        return info.context.config(cls, value, validate)
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, all fields written out; `create` gives the config back."""
@@ -163,11 +163,11 @@ class Config(BaseModel):
         if isinstance(self, Component):
             yield path, self
         for field in type(self).model_fields:
-            held = getattr(self, field)
-            if isinstance(held, Config):
-                yield from held.parts((*path, field))
-            elif isinstance(held, tuple):
-                for i, part in enumerate(held):
+            value = getattr(self, field)
+            if isinstance(value, Config):
+                yield from value.parts((*path, field))
+            elif isinstance(value, tuple):
+                for i, part in enumerate(value):
                     if isinstance(part, Config):
                         yield from part.parts((*path, field, i))
 
@@ -179,7 +179,7 @@ class Component(Config, ABC):
     name: ClassVar[str]
     default: ClassVar[bool] = False  # fills a slot of its kind where nothing is said
     _root: FilePath | None = PrivateAttr(None)  # the folder of the study's file, from which its paths go out
-    _called: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
+    _qualified_name: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
 
     def located(self, path: str) -> FilePath:
         """Where a path in one of the fields leads: from the folder of the study's file, wherever ablate runs.
@@ -187,15 +187,15 @@ class Component(Config, ABC):
         A path of a study that is no file, but a mapping, goes out from the working directory. Raises InputError
         where only the working directory holds such a path: what is meant cannot be known.
         """
-        given = FilePath(path).expanduser()
-        if self._root is None or given.is_absolute():
-            return given
-        found, here = self._root / given, FilePath.cwd() / given
-        if not found.exists() and here.exists():
-            said = FilePath(os.path.relpath(here, self._root))
-            told = f"a path in a study goes out from its file, and in {self._root} there is none"
-            raise InputError(f"{told}; the one in the working directory is {said.as_posix()!r} from there", path)
-        return found
+        file = FilePath(path).expanduser()
+        if self._root is None or file.is_absolute():
+            return file
+        beside_study, in_working_directory = self._root / file, FilePath.cwd() / file
+        if not beside_study.exists() and in_working_directory.exists():
+            meant = FilePath(os.path.relpath(in_working_directory, self._root))
+            reason = f"a path in a study goes out from its file, and in {self._root} there is none"
+            raise InputError(f"{reason}; the one in the working directory is {meant.as_posix()!r} from there", path)
+        return beside_study
 
     # How components that do not know each other find out whether they fit. A capability is a
     # word such as "null_class"; the text says why it is needed, for the refusal.
@@ -238,22 +238,22 @@ class Component(Config, ABC):
 
     def spec(self) -> dict[str, Any]:
         """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
-        return {"type": self._called or self.name, **super().spec()}
+        return {"type": self._qualified_name or self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
         """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
         # What a kind's own package brings keeps its identity, whatever else is installed later.
         home = next(base for base in type(self).__mro__ if is_kind(base)).__module__.partition(".")[0]
-        named = self.name if self._called.startswith(f"{home}:") else self._called or self.name
-        return {"type": named, **super().active()}
+        name = self.name if self._qualified_name.startswith(f"{home}:") else self._qualified_name or self.name
+        return {"type": name, **super().active()}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if "kind" not in vars(cls):  # a component's own schema, not a slot for one
             return handler(source)
 
-        def filled(given: Any, info: ValidationInfo) -> Any:
-            return info.context.component(cls, given) if isinstance(info.context, Filler) else given
+        def filled(value: Any, info: ValidationInfo) -> Any:
+            return info.context.component(cls, value) if isinstance(info.context, Filler) else value
 
         return core_schema.with_info_before_validator_function(
             filled,

@@ -32,12 +32,12 @@ _EXPECTED = {
 }
 
 
-def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
-    """What is wrong; `error` is one of `ValidationError.errors()`, `of` what `cls` is called, `known` its keys."""
+def explain(error: Any, cls: type[BaseModel], of: str, fields: list[str]) -> str:
+    """What is wrong; `error` is one of `ValidationError.errors()`, `of` what `cls` is called, `fields` its keys."""
     match error["type"]:
         case "extra_forbidden":
             word = str(error["loc"][-1])
-            return f"{of} has no field {word!r}{did_you_mean(word, known)}"
+            return f"{of} has no field {word!r}{did_you_mean(word, fields)}"
         case "missing":
             return f"{of} needs {error['loc'][-1]!r}"
         case "value_error":
@@ -54,16 +54,16 @@ def explain(error: Any, cls: type[BaseModel], of: str, known: list[str]) -> str:
             return f"{message}, not {short(error['input'])}"
 
 
-def blamed(error: BaseException) -> str:
+def exception_summary(error: BaseException) -> str:
     """An exception in a line: its type, what it says, and the file and line of a plugin's code that led to it."""
-    told = " ".join(said(error).split())
-    shown = f"{type(error).__name__}: {told}" if told else type(error).__name__
+    message = " ".join(exception_message(error).split())
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not foreign(f.filename)]
-    return f"{shown[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else shown[:500]
+    own = [f for f in frames if not is_foreign(f.filename)]
+    return f"{line[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else line[:500]
 
 
-def said(error: BaseException) -> str:
+def exception_message(error: BaseException) -> str:
     """What an exception says; what it is where it cannot be asked, because its own `__str__` raises."""
     try:
         return str(error)
@@ -71,25 +71,27 @@ def said(error: BaseException) -> str:
         return f"(its message cannot be had: {type(second).__name__})"
 
 
-def trace(error: BaseException) -> str:
+def full_traceback(error: BaseException) -> str:
     """The traceback as Python prints it, whatever the exception is."""
     try:
         return "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - `__str__` or `__cause__` of a plugin's own
-        return "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {said(error)}\n"])
+        return "".join(
+            [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {exception_message(error)}\n"]
+        )
 
 
-def own_trace(error: BaseException) -> str:
+def plugin_traceback(error: BaseException) -> str:
     """A traceback without the frames of libraries: what of a plugin's own code led to an exception."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not foreign(f.filename)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_foreign(f.filename)]
     head = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
     try:
         return "".join([*head, *traceback.format_exception_only(error)])
     except Exception:  # noqa: BLE001 - a plugin's own `__str__`
-        return "".join([*head, f"{type(error).__name__}: {said(error)}\n"])
+        return "".join([*head, f"{type(error).__name__}: {exception_message(error)}\n"])
 
 
-def foreign(file: str) -> bool:
+def is_foreign(file: str) -> bool:
     """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
     if file.startswith(_INSTALLED):  # may lie inside of Python's own
         return file.startswith((f"{_INSTALLED}torch{os.sep}", _HERE))

@@ -15,8 +15,8 @@ from ablate.spec.slots import default_name, slot_kind
 def put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Set a value deep in a spec; a slot that is given by its name alone becomes a mapping."""
     for key in path[:-1]:
-        held = spec.get(key, {})
-        spec[key] = {"type": held} if isinstance(held, str) else dict(held)
+        below = spec.get(key, {})
+        spec[key] = {"type": below} if isinstance(below, str) else dict(below)
         spec = spec[key]
     spec[path[-1]] = value
 
@@ -41,7 +41,7 @@ def find_field(
             return None
     if len(path) == 1:
         return info
-    cls, below = held_at(info, spec.get(path[0]), resolver)
+    cls, below = slot_class(info, spec.get(path[0]), resolver)
     return None if cls is None else find_field(cls, below, path[1:], resolver)
 
 
@@ -50,15 +50,15 @@ def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str],
     info = root.model_fields.get(path[0])
     if info is None:
         return []
-    found = [meta.field for meta in info.metadata if isinstance(meta, When)]
+    fields = [meta.field for meta in info.metadata if isinstance(meta, When)]
     if len(path) > 1:
-        cls, below = held_at(info, spec.get(path[0]), resolver)
+        cls, below = slot_class(info, spec.get(path[0]), resolver)
         if cls is not None:
-            found += [f"{path[0]}.{deeper}" for deeper in conditions(cls, below, path[1:], resolver)]
-    return found
+            fields += [f"{path[0]}.{deeper}" for deeper in conditions(cls, below, path[1:], resolver)]
+    return fields
 
 
-def held_at(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Config] | None, Mapping[str, Any]]:
+def slot_class(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Config] | None, Mapping[str, Any]]:
     """The class that fills a slot, by what the spec says or by default, and the spec below it."""
     kind = slot_kind(info)
     if kind is None:
@@ -66,11 +66,11 @@ def held_at(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Confi
     if value is None:
         value = default_name(info, resolver)
     below = value if isinstance(value, Mapping) else {"type": value}
-    named = below.get("type", default_name(info, resolver) or resolver.default(kind.kind))
-    if not isinstance(named, str):
+    name = below.get("type", default_name(info, resolver) or resolver.default(kind.kind))
+    if not isinstance(name, str):
         return None, {}
     try:
-        return resolver.get(kind.kind, named), below
+        return resolver.get(kind.kind, name), below
     except SpecError:
         return None, {}
 
@@ -82,7 +82,7 @@ def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], re
             continue
         above, name = path[:depth], path[depth]
         info = find_field(root, spec, above, resolver) if above else None
-        cls = held_at(info, get(spec, above), resolver)[0] if info else root
+        cls = slot_class(info, get(spec, above), resolver)[0] if info else root
         if cls is None:
             break
         what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"

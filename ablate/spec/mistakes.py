@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, get_origin
 
 from ablate.spec.component import Component, Config, is_kind
-from ablate.spec.explain import blamed
+from ablate.spec.explain import exception_summary
 from ablate.spec.signatures import mismatch
 from ablate.spec.slots import slot_kind
 
@@ -16,7 +16,7 @@ DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
 HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
 
 
-def described(cls: type) -> str:
+def class_and_place(cls: type) -> str:
     """`class Gate (gates.py:12)`."""
     try:
         place = f" ({inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]})"
@@ -40,14 +40,14 @@ def mistake(cls: type[Component]) -> str | None:
         return "it is of no kind: make it a subclass of one of `ablate.api`, such as Fusion"
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         return f"it declares a name, but lacks what its kind asks for: {', '.join(missing)}"
-    return _of_fields(cls) or mismatch(cls)
+    return _field_mistake(cls) or mismatch(cls)
 
 
 def _annotated(word: str, default: Any) -> str:
     return f"`{word}` with an annotation is a field; write `{word} = {default!r}` without one"
 
 
-def _of_fields(cls: type[Component]) -> str | None:
+def _field_mistake(cls: type[Component]) -> str | None:
     base: type[Component] = next(one for one in cls.__mro__ if is_kind(one))
     for field, info in cls.model_fields.items():
         if field in DECLARED:
@@ -63,18 +63,18 @@ def _of_fields(cls: type[Component]) -> str | None:
         origin = get_origin(info.annotation) or info.annotation
         if isinstance(origin, type) and (better := HASHABLE.get(origin)):
             return f"field {field!r} is a {origin.__name__}, which may change and has no hash: make it a {better}"
-        if (reason := _of_default(field, info)) is not None:
+        if (reason := _default_mistake(field, info)) is not None:
             return reason
     return None
 
 
-def _of_default(field: str, info: Any) -> str | None:
+def _default_mistake(field: str, info: Any) -> str | None:
     if info.is_required():
         return None
     try:
         value = info.get_default(call_default_factory=True)
     except Exception as error:  # noqa: BLE001 - a plugin's own code
-        return f"the default of field {field!r} cannot be made: {blamed(error)}"
+        return f"the default of field {field!r} cannot be made: {exception_summary(error)}"
     if any(isinstance(one, Config) for one in (value if isinstance(value, tuple) else (value,))):
         return None
     kind = type(value)

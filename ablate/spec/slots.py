@@ -94,14 +94,14 @@ class SlotFiller(Filler):
         component = cls.model_validate({key: value for key, value in spec.items() if key != "type"}, context=self)
         component._root = getattr(self.resolver, "root", None)
         if ":" in name and cls.name not in self.resolver.names(kind.kind):  # the bare name would find nobody
-            component._called = name
+            component._qualified_name = name
         return component
 
-    def config(self, cls: type[M], given: Any, validate: Callable[[Any], M]) -> M:
+    def config(self, cls: type[M], value: Any, validate: Callable[[Any], M]) -> M:
         """Return the validated config; slots about which nothing is said are filled by their defaults' names."""
-        if not isinstance(given, Mapping):
-            raise _refusal([Problem((), f"expected a mapping, not {short(given)}")])
-        values, problems = dict(given), list[Problem]()
+        if not isinstance(value, Mapping):
+            raise _refusal([Problem((), f"expected a mapping, not {short(value)}")])
+        values, problems = dict(value), list[Problem]()
         for field, info in cls.model_fields.items():
             if slot_kind(info) is not None:
                 self._name_default(field, info, values)
@@ -112,9 +112,9 @@ class SlotFiller(Filler):
         try:
             config = validate(values)
         except ValidationError as error:
-            found = _problems(error, cls)
+            reported = _problems(error, cls)
             # what was taken out has been told; a whole is judged only if its parts are in order
-            problems += [one for one in found if (one.path[0] not in broken if one.path else not broken)]
+            problems += [one for one in reported if (one.path[0] not in broken if one.path else not broken)]
         if problems:
             raise _refusal(problems)
         return config
@@ -122,35 +122,35 @@ class SlotFiller(Filler):
     def _name_default(self, field: str, info: FieldInfo, values: dict[str, Any]) -> None:
         """Put the name of a slot's default where the values name none."""
         name = default_name(info, self.resolver)
-        given = values.get(field)
+        value = values.get(field)
         if field not in values:
             default = name if name or info.is_required() else info.get_default(call_default_factory=True)
             if default is not None:  # else pydantic reports what is missing
                 values[field] = default
-        elif isinstance(given, Mapping) and "type" not in given and name and get_origin(info.annotation) is not tuple:
-            values[field] = {"type": name, **given}
+        elif isinstance(value, Mapping) and "type" not in value and name and get_origin(info.annotation) is not tuple:
+            values[field] = {"type": name, **value}
 
 
-def _unfit(given: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
+def _unfit(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
     """What pydantic would let pass: True for a number 1, and what no field holds."""
-    if isinstance(given, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
-        yield Problem(path, f"expected a number, not {given!r}")
+    if isinstance(value, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
+        yield Problem(path, f"expected a number, not {value!r}")
     else:
-        yield from _too_large(given, path)
+        yield from _too_large(value, path)
 
 
-def _too_large(given: Any, path: Path) -> Iterator[Problem]:
+def _too_large(value: Any, path: Path) -> Iterator[Problem]:
     """What no field holds, whether its author thought of a bound or not: tensors and tables count in 64 bits."""
-    if isinstance(given, int) and not -LARGEST <= given <= LARGEST:
-        yield Problem(path, f"{short(given)} is too large: a whole number has at most 64 bits here")
-    elif isinstance(given, str) and len(given) > LONGEST:
-        yield Problem(path, f"holds {len(given):,} letters, of at most {LONGEST:,}: {short(given)}")
-    elif isinstance(given, Mapping):
-        for key, held in given.items():
-            yield from _too_large(held, (*path, key))
-    elif isinstance(given, list | tuple):
-        for i, held in enumerate(given):
-            yield from _too_large(held, (*path, i))
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        yield Problem(path, f"{short(value)} is too large: a whole number has at most 64 bits here")
+    elif isinstance(value, str) and len(value) > LONGEST:
+        yield Problem(path, f"holds {len(value):,} letters, of at most {LONGEST:,}: {short(value)}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _too_large(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _too_large(item, (*path, i))
 
 
 def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Iterator[Problem]:
@@ -158,8 +158,8 @@ def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Ite
     name = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) and not is_kind(cls) else cls.__name__.lower()
     fields = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
     for one in error.errors(include_url=False):
-        told = one["ctx"]["message"] if one["type"] == EXPLAINED else explain(one, cls, name, fields)
-        yield Problem((*path, *one["loc"]), told)
+        message = one["ctx"]["message"] if one["type"] == EXPLAINED else explain(one, cls, name, fields)
+        yield Problem((*path, *one["loc"]), message)
 
 
 def _refusal(problems: Iterable[Problem]) -> ValidationError:

@@ -16,7 +16,7 @@ from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder
 from ablate.runtime.patient import doing
-from ablate.spec.explain import blamed
+from ablate.spec.explain import exception_summary
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.ineffective import ineffective_settings
@@ -95,7 +95,7 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
     except InputError as error:  # such as a BuildError
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - a plugin's own code; the other candidates are shown all the same
-        failure = blamed(error)
+        failure = exception_summary(error)
     return {
         **{f"c.{path}": label for path, label in assignment.items()},
         **{f"match.{path}": size for path, size in settings.size(candidate).items()},

@@ -14,7 +14,7 @@ from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError
 from ablate.runtime.isolation import Before, GlobalStateError, isolated, staying
 from ablate.spec.component import Component
-from ablate.spec.explain import blamed, said, trace
+from ablate.spec.explain import exception_message, exception_summary, full_traceback
 from ablate.testing import common
 from ablate.testing.case import SEED, Case, Check, NotApplicable
 from ablate.testing.target import find
@@ -121,7 +121,7 @@ def call(check: Check, case: Case) -> None:
                 raise AssertionError(str(told)) from error
             raise
         except (SystemExit, GeneratorExit) as error:
-            raise AssertionError(f"ends the process: {blamed(error)}; raise an exception instead") from error
+            raise AssertionError(f"ends the process: {exception_summary(error)}; raise an exception instead") from error
         try:
             before.check(doing, lambda: check(case))
         except GlobalStateError as told:
@@ -136,6 +136,6 @@ def _outcome(name: str, check: Check, case: Case) -> Outcome:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is a failure too
-        own = isinstance(error, AssertionError | InputError) and said(error)
-        return Outcome(name, check.__name__, "failed", own or blamed(error), trace(error))
+        own = isinstance(error, AssertionError | InputError) and exception_message(error)
+        return Outcome(name, check.__name__, "failed", own or exception_summary(error), full_traceback(error))
     return Outcome(name, check.__name__, "passed")

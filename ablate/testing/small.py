@@ -81,7 +81,7 @@ def _changed(held: Any, path: Path, value: int) -> Any:
         return tuple(_changed(one, tuple(rest), value) if i == first else one for i, one in enumerate(held))
     values = {name: getattr(held, name) for name in type(held).model_fields}
     made = type(held).model_validate({**values, first: _changed(values[str(first)], tuple(rest), value)})
-    made._called = held._called
+    made._qualified_name = held._qualified_name
     return made
 
 
