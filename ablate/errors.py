@@ -26,9 +26,9 @@ class Argument(str):
 
     def __new__(cls, keyword: str, value: str | None = None) -> Argument:
         """keyword: the name of the argument. value: the one that is wrong, as text."""
-        made = super().__new__(cls, keyword if value is None else f"{keyword}={value!r}")
-        made.flag = f"--{_FLAGS.get(keyword, keyword)}{'' if value is None else f' {value}'}"
-        return made
+        argument = super().__new__(cls, keyword if value is None else f"{keyword}={value!r}")
+        argument.flag = f"--{_FLAGS.get(keyword, keyword)}{'' if value is None else f' {value}'}"
+        return argument
 
 
 def _flag(where: str | None) -> str | None:
@@ -104,9 +104,9 @@ class SpecError(InputError):
         super().__init__("; ".join(map(str, self.problems)), where)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'adaln'?`, or the list of what there is when nothing is near."""
-    names = sorted(known)
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return `; did you mean 'adaln'?`, or the list of choices where none is near."""
+    names = sorted(choices)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"

@@ -127,7 +127,7 @@ def misfits(
     return problems
 
 
-def called(part: Component) -> str:
+def format_component(part: Component) -> str:
     """Format a component for a message, with the components in its slots: `backbone 'dit' (conditioning 'adaln')`."""
     within = ", ".join(f"{p.kind} {p.name!r}" for at, p in part.parts() if at)
     return f"{part.kind} {part.name!r}{f' ({within})' if within else ''}"
@@ -150,7 +150,7 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     """
     from ablate.candidates.flops import measure
 
-    named = f"backbone {backbone.name!r}"
+    subject = f"backbone {backbone.name!r}"
 
     def build() -> nn.Module:
         return meta_network(backbone, setting)
@@ -158,16 +158,16 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     try:
         with isolated() as before:
             network = build()
-            before.check(f"{called(backbone)}, while it is built,", build)
+            before.check(f"{format_component(backbone)}, while it is built,", build)
             params = sum(parameter.numel() for parameter in network.parameters())
             if params <= MOST_PARAMS:
                 cost = measure(network, setting)
-                before.check(f"{called(backbone)}, in a forward pass,", lambda: measure(network, setting))
+                before.check(f"{format_component(backbone)}, in a forward pass,", lambda: measure(network, setting))
                 return cost
     except GlobalStateError as error:
         raise BuildError(str(error)) from None
     except Exception as error:  # a plugin's own code
         reason = exception_summary(error)
         why = META if any(word in reason for word in ("meta", "scalarType")) else ""
-        raise BuildError(f"{named} cannot be built: {reason}{why}") from error
-    raise BuildError(f"{named} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")
+        raise BuildError(f"{subject} cannot be built: {reason}{why}") from error
+    raise BuildError(f"{subject} has {params:.3g} parameters; at most {MOST_PARAMS:.0e} fit into any machine")

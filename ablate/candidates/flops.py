@@ -65,7 +65,7 @@ class Counter(TorchDispatchMode):
         self.flops = 0
         self.norm_elements = 0
         self.activations = 0
-        self._known: dict[Any, tuple[Any, int, int, int]] = {}  # key -> (output, flops, norms, activations)
+        self._outputs: dict[Any, tuple[Any, int, int, int]] = {}  # key -> (output, flops, norms, activations)
 
     @property
     def work(self) -> int:
@@ -77,8 +77,8 @@ class Counter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         key = operation_key(func, tree_leaves((args, kwargs)))
-        if key in self._known:
-            out, *counts = self._known[key]
+        if key in self._outputs:
+            out, *counts = self._outputs[key]
         else:
             before = self.flops, self.norm_elements, self.activations
             out = NotImplemented if func._overloadpacket in NORMALISATIONS else self._parts(func, args, kwargs)
@@ -89,7 +89,7 @@ class Counter(TorchDispatchMode):
                 counts = [self.flops - before[0], self.norm_elements - before[1], self.activations - before[2]]
                 self.flops, self.norm_elements, self.activations = before
             if key is not None:
-                self._known[key] = (out, *counts)
+                self._outputs[key] = (out, *counts)
         flops, norms, activations = counts
         self.flops += flops
         self.norm_elements += norms

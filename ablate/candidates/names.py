@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.io import text
@@ -44,10 +44,10 @@ class Names:
     @classmethod
     def of_space(cls, labels: Mapping[str, Iterable[Any]], ranges: Iterable[str], baseline: Choices) -> Names:
         """Make names for all candidates of a search space: labels {path: its choices}; ranges: paths of numbers."""
-        shown = {path: {show(label) for label in texts} for path, texts in labels.items()}
-        many = {*(path for path, texts in shown.items() if len(texts) > 1), *ranges}
-        paths = [p for p in dict.fromkeys((*baseline, *shown, *ranges)) if p in many] or list(shown)
-        return cls(baseline, tuple(paths), _clear({p: texts for p, texts in shown.items() if p in paths}))
+        formatted = {path: {show(label) for label in texts} for path, texts in labels.items()}
+        many = {*(path for path, texts in formatted.items() if len(texts) > 1), *ranges}
+        paths = [p for p in dict.fromkeys((*baseline, *formatted, *ranges)) if p in many] or list(formatted)
+        return cls(baseline, tuple(paths), _clear({p: texts for p, texts in formatted.items() if p in paths}))
 
     @classmethod
     def read(cls, lock: Mapping[str, Any]) -> Names | None:
@@ -60,10 +60,9 @@ class Names:
             return None
         return cls(dict(base), tuple(map(str, varied)), tuple(map(str, clear)), stored.get("one_factor") is True)
 
-    def kept(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON for a study's lock file, which holds the baseline beside it."""
-        held = asdict(self)
-        return {"varied": list(self.varied or ()), "clear": list(self.clear), "one_factor": held["one_factor"]}
+        return {"varied": list(self.varied or ()), "clear": list(self.clear), "one_factor": self.one_factor}
 
     def __call__(self, choices: Choices) -> str:
         """Format the name of the candidate with these choices: one printable line."""

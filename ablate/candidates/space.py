@@ -68,9 +68,9 @@ class Space:
         steps = path.split(".")
         for above in self._above(path, seen):
             yield above
-            wanted = conditions(self.root, self.apply(above), steps, self.resolver)
+            deciding = conditions(self.root, self.apply(above), steps, self.resolver)
             for d in self.dimensions:
-                if d.path in wanted and d.path not in seen:
+                if d.path in deciding and d.path not in seen:
                     for context in self._contexts(d.path, (*seen, d.path)):
                         yield from ({**above, **context, d.path: choice} for choice in d.choices)
 
@@ -172,8 +172,8 @@ def label_of(option: Any) -> Label:
     """Return the label of a choice in tables: its name, its value, or `name(field=value)`."""
     if isinstance(option, Mapping):
         fields = ", ".join(f"{k}={label_of(v)}" for k, v in option.items() if k != "type")
-        named = str(option.get("type", ""))
-        return f"{named}({fields})" if fields else named
+        name = str(option.get("type", ""))
+        return f"{name}({fields})" if fields else name
     if isinstance(option, bool | int | float | str):
         return option
     return json.dumps(option)
@@ -185,14 +185,14 @@ def labels_of(options: Sequence[Any], base: Any = None) -> dict[Label, Any]:
     base: what stands in the base, which is told apart too.
     """
     specs = [{"type": o} if isinstance(o, str) else o for o in (*options, base)]
-    named = [spec for spec in specs if isinstance(spec, Mapping) and "type" in spec]
+    typed = [spec for spec in specs if isinstance(spec, Mapping) and "type" in spec]
     short: dict[Label, Any] = {}
     for option in options:
-        shown = option
+        reduced = option
         if isinstance(option, Mapping) and "type" in option:
-            alike = [spec for spec in named if spec["type"] == option["type"]]
-            shown = {k: v for k, v in option.items() if k == "type" or any(k not in o or o[k] != v for o in alike)}
-        short[label_of(shown)] = option
+            alike = [spec for spec in typed if spec["type"] == option["type"]]
+            reduced = {k: v for k, v in option.items() if k == "type" or any(k not in o or o[k] != v for o in alike)}
+        short[label_of(reduced)] = option
     return short
 
 
@@ -211,8 +211,8 @@ def baseline_label(space: Space, path: str, info: FieldInfo, labels: Mapping[Lab
         return label_of(None)
     if isinstance(spec, str) and (bare := spec.rpartition(":")[2]) in space.resolver.names(kind.kind):
         spec = bare  # a default is known by its distribution too, which nobody wrote
-    named = spec if isinstance(spec, str) else spec.get("type", default_name(info, space.resolver))
-    for name in (named, str(named).rpartition(":")[2]):
+    type_name = spec if isinstance(spec, str) else spec.get("type", default_name(info, space.resolver))
+    for name in (type_name, str(type_name).rpartition(":")[2]):
         if name in labels and isinstance(labels[name], str):
             return str(name)
     try:

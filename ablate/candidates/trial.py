@@ -42,8 +42,8 @@ class Budget(Config):
     def _one(self) -> Budget:
         units = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(units) != 1:
-            named = " and ".join(units) or "none"
-            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {named})")
+            units_given = " and ".join(units) or "none"
+            raise ValueError(f"say exactly one of images, steps, train_gflops and minutes (given: {units_given})")
         return self
 
     def active(self) -> dict[str, Any]:
@@ -163,10 +163,10 @@ class TrialSettings:
             "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
             **({"matched": self.size(candidate)} if self.matched else {}),
         }
-        named = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
+        names = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
         return [
             {**shared, "job": name, "trial": name, "folder": str(trials / name), "seed": seed}
-            for seed, name in named.items()
+            for seed, name in names.items()
         ]
 
 

@@ -36,7 +36,7 @@ def make_space(
         waiting.remove(path)
         try:
             info, context = _locate(space, path)
-            dimension, options, left = _dimension(space, path, vary[path], info, context, admit)
+            dimension, options, left_out = _dimension(space, path, vary[path], info, context, admit)
         except SpecError as error:
             problems.extend(error.problems)
             continue
@@ -44,7 +44,7 @@ def make_space(
             space,
             dimensions=(*space.dimensions, dimension),
             options={**space.options, path: options},
-            left_out={**space.left_out, **({path: left} if left else {})},
+            left_out={**space.left_out, **({path: left_out} if left_out else {})},
         )
     if problems:
         raise SpecError(problems)
@@ -72,31 +72,31 @@ def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:
 
 
 def _dimension(
-    space: Space, path: str, wanted: Any, info: FieldInfo, context: Assignment, admit: Admit
+    space: Space, path: str, choices: Any, info: FieldInfo, context: Assignment, admit: Admit
 ) -> tuple[Dimension, Mapping[Label, Any], Mapping[str, str]]:
     """Return the dimension, the spec of each label, and what `all` leaves out: {name: why}."""
     kind = slot_kind(info)
-    left: Mapping[str, str] = {}
-    if wanted == "all" and kind is not None:
-        wanted, left = _admitted(space, path, kind.kind, context, admit)
-    elif wanted == "all":
-        wanted = _default_range(path, info)
-    if isinstance(wanted, Mapping) and "type" not in wanted:
-        ranged = _ranged(path, wanted, info)
+    left_out: Mapping[str, str] = {}
+    if choices == "all" and kind is not None:
+        choices, left_out = _admitted(space, path, kind.kind, context, admit)
+    elif choices == "all":
+        choices = _default_range(path, info)
+    if isinstance(choices, Mapping) and "type" not in choices:
+        ranged = _ranged(path, choices, info)
         present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
-        return replace(ranged, baseline=baseline_label(space, path, info, {}) if present else None), {}, left
-    if not isinstance(wanted, list | tuple) or not wanted:
-        raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {wanted!r}")])
+        return replace(ranged, baseline=baseline_label(space, path, info, {}) if present else None), {}, left_out
+    if not isinstance(choices, list | tuple) or not choices:
+        raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {choices!r}")])
     own = get(space.base, path.split("."))
-    labels = labels_of(wanted, default_name(info, space.resolver) if own is None and kind is not None else own)
-    if len(labels) < len(wanted):
+    labels = labels_of(choices, default_name(info, space.resolver) if own is None and kind is not None else own)
+    if len(labels) < len(choices):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
-        return Dimension(path, tuple(labels)), labels, left
+        return Dimension(path, tuple(labels)), labels, left_out
     baseline = baseline_label(space, path, info, labels)
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
     options = labels if own is None else {**labels, baseline: own}
-    return Dimension(path, tuple(labels), baseline=baseline), options, left
+    return Dimension(path, tuple(labels), baseline=baseline), options, left_out
 
 
 def _admitted(
@@ -117,11 +117,11 @@ def _admitted(
             reasons[name] = None if reason is None else reasons.get(name) or reason
             if reason is None:
                 break
-    kept = [name for name in names if reasons[name] is None]
-    if not kept:
+    admitted = [name for name in names if reasons[name] is None]
+    if not admitted:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise SpecError([Problem((path,), f"no {kind} works here ({why})")])
-    return kept, {name: reason for name, reason in reasons.items() if reason is not None}
+    return admitted, {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _default_range(path: str, info: FieldInfo) -> Any:
@@ -137,13 +137,13 @@ def _default_range(path: str, info: FieldInfo) -> Any:
     raise SpecError([Problem((path,), "it declares no default search range: list the choices, or give low and high")])
 
 
-def _ranged(path: str, wanted: Mapping[str, Any], info: FieldInfo) -> Dimension:
-    unknown = set(wanted) - {"low", "high", "log", "step"}
+def _ranged(path: str, bounds: Mapping[str, Any], info: FieldInfo) -> Dimension:
+    unknown = set(bounds) - {"low", "high", "log", "step"}
     if unknown:
         word = sorted(unknown)[0]
         hint = did_you_mean(word, ["low", "high", "log", "step"])
         raise SpecError([Problem((path, word), f"a range has no {word!r}{hint}")])
-    low, high, log, step = (wanted.get(key) for key in ("low", "high", "log", "step"))
+    low, high, log, step = (bounds.get(key) for key in ("low", "high", "log", "step"))
     types = {info.annotation, *get_args(info.annotation)}
     if not types & {int, float}:
         raise SpecError([Problem((path,), "holds no number, so it has no range: list the choices")])

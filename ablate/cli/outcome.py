@@ -64,7 +64,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with stdout.kept() if ctx.params.get("as_json") else contextlib.nullcontext():
+        with stdout.reserve_stdout() if ctx.params.get("as_json") else contextlib.nullcontext():
             return super().invoke(ctx)
 
 

@@ -12,7 +12,7 @@ import typer
 from ablate.cli import check, new
 from ablate.cli.options import Json, PluginFiles
 from ablate.cli.outcome import Command, complain
-from ablate.runtime.stdout import kept
+from ablate.runtime.stdout import reserve_stdout
 
 if TYPE_CHECKING:
     from ablate.discovery.catalog import Broken, Catalog, Entry
@@ -26,7 +26,7 @@ app.command(cls=Command)(new.new)
 def plugins(ctx: typer.Context, as_json: Json = False, plugin: PluginFiles = None) -> None:
     """List components, or show one: ablate plugins show fusion/gated."""
     if ctx.invoked_subcommand is None:
-        with kept() if as_json else nullcontext():
+        with reserve_stdout() if as_json else nullcontext():
             _list(as_json, plugin or ())
 
 

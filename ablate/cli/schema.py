@@ -13,8 +13,8 @@ def schema(plugin: PluginFiles = None) -> None:
     """
     from ablate.cli.terminal import emit_json
     from ablate.discovery.catalog import catalog
-    from ablate.runtime.stdout import kept
+    from ablate.runtime.stdout import reserve_stdout
     from ablate.study.jsonschema import study_schema
 
-    with kept():
+    with reserve_stdout():
         emit_json(study_schema(catalog(tuple(plugin or ()))))

@@ -93,7 +93,7 @@ class _InOrder:
         self._pictures = pictures
         self._count = seen.count
         self._batches: Iterator[NDArray[np.uint8]] = iter(())
-        self._held = np.empty((0, *seen.shape), dtype=np.uint8)
+        self._buffer = np.empty((0, *seen.shape), dtype=np.uint8)
 
     def __len__(self) -> int:
         return self._count
@@ -101,17 +101,17 @@ class _InOrder:
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, C, H, W)."""
-        return (self._count, *self._held.shape[1:])
+        return (self._count, *self._buffer.shape[1:])
 
     def __getitem__(self, part: slice) -> NDArray[np.uint8]:
         first, last, _ = part.indices(self._count)
         if first == 0:
             self._batches = (images for images, _ in self._pictures.batches(_BATCH))
-            self._held = self._held[:0]
-        while len(self._held) < last - first:
-            self._held = np.concatenate([self._held, next(self._batches)])
-        taken, self._held = self._held[: last - first], self._held[last - first :]
-        return taken
+            self._buffer = self._buffer[:0]
+        while len(self._buffer) < last - first:
+            self._buffer = np.concatenate([self._buffer, next(self._batches)])
+        images, self._buffer = self._buffer[: last - first], self._buffer[last - first :]
+        return images
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -102,11 +102,11 @@ def prepare_references(
     metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
 ) -> None:
     """Compute and cache what all evaluations share: the feature extractors' weights, the features of the reference."""
-    wanted = _heads(metric for metric in metrics if metric.uses_reference)
+    heads = _heads(metric for metric in metrics if metric.uses_reference)
     for metric in metrics:
         features = prepared(metric.features, dataset, cache, device, pause)
-        if _key(metric) in wanted:
-            reference_features(features, wanted[_key(metric)], dataset, cache, device, pause)
+        if _key(metric) in heads:
+            reference_features(features, heads[_key(metric)], dataset, cache, device, pause)
 
 
 def _heads(metrics: Iterable[Metric]) -> dict[str, set[str]]:

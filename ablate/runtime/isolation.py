@@ -48,7 +48,7 @@ class Before:
 
     def __init__(self) -> None:
         self._modules, self._value, self._seeds = len(sys.modules), Seed.value, Seed.count
-        self._held = {state.name: _read(state) for state in states()}
+        self._saved = {state.name: _read(state) for state in states()}
 
     def changes(self) -> list[Change]:
         """Return the changes since the snapshot that a component must not make."""
@@ -69,7 +69,7 @@ class Before:
         """Restore everything, the random states too."""
         Seed.value, Seed.count = self._value, self._seeds
         for state in states():
-            if (before := self._held.get(state.name, state.fresh)) is not None and before is not UNREADABLE:
+            if (before := self._saved.get(state.name, state.fresh)) is not None and before is not UNREADABLE:
                 now = _read(state)
                 if state.seeded is not None or state.differs(before, now):
                     with contextlib.suppress(Exception):  # a folder that is gone, a limit that is too low here
@@ -99,7 +99,7 @@ class Before:
         for state in states():
             if state.instead is None:
                 continue
-            before = self._held.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
+            before = self._saved.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
             value = _expected(state, before, self._seeds)
             if value is None or value is UNREADABLE:
                 continue
@@ -218,8 +218,8 @@ class Turns:
         self._lock = threading.RLock()
         self._mutex = threading.Lock()
         self._worker: int | None = None  # the thread that holds it for a job
-        self._wanted = threading.Event()
-        self._taken = threading.Event()
+        self._waiting = threading.Event()
+        self._handed_over = threading.Event()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -239,21 +239,21 @@ class Turns:
 
     def pause(self) -> None:
         """Yield the turn between two steps of a job, if the other thread waits."""
-        if self._wanted.is_set() and self._worker == threading.get_ident():
-            self._taken.clear()
+        if self._waiting.is_set() and self._worker == threading.get_ident():
+            self._handed_over.clear()
             self._lock.release()
             try:
-                self._taken.wait(0.2)  # it takes the lock at once, and this one then waits for its end
+                self._handed_over.wait(0.2)  # it takes the lock at once, and this one then waits for its end
             finally:
                 self._lock.acquire()
 
     @contextlib.contextmanager
     def between(self, patience: float) -> Iterator[bool]:
         """Take a turn between two steps of a job, within `patience` seconds; give whether it came."""
-        self._wanted.set()
+        self._waiting.set()
         came = self._lock.acquire(timeout=patience)
-        self._wanted.clear()
-        self._taken.set()
+        self._waiting.clear()
+        self._handed_over.set()
         try:
             yield came
         finally:

@@ -11,16 +11,16 @@ import platformdirs
 from ablate.errors import InputError, did_you_mean
 
 
-def choose_device(named: str) -> str:
+def choose_device(name: str) -> str:
     """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
     import torch
 
-    if named not in ("auto", "cpu", "cuda"):
-        raise InputError(f"there is no device {named!r}{did_you_mean(named, ['auto', 'cpu', 'cuda'])}")
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"there is no device {name!r}{did_you_mean(name, ['auto', 'cpu', 'cuda'])}")
     able = torch.cuda.is_available()
-    if named == "cuda" and not able:
+    if name == "cuda" and not able:
         raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")
-    return "cuda" if able and named != "cpu" else "cpu"
+    return "cuda" if able and name != "cpu" else "cpu"
 
 
 def usable(cache: Path) -> Path:
@@ -30,8 +30,8 @@ def usable(cache: Path) -> Path:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        told = f"the cache {cache} cannot be written ({error.strerror}); name another folder in ABLATE_CACHE"
-        raise InputError(told) from None
+        message = f"the cache {cache} cannot be written ({error.strerror}); name another folder in ABLATE_CACHE"
+        raise InputError(message) from None
     return cache
 
 

@@ -95,9 +95,9 @@ class RandomStreams:
         batch = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         for block, rows, place in parts(first, shape[0], size):
             whole = rows == slice(0, size)
-            kept = self._begun.get(stream)
-            if kept is not None and kept[0] == block and not whole:
-                batch[place] = kept[1][rows]
+            begun = self._begun.get(stream)
+            if begun is not None and begun[0] == block and not whole:
+                batch[place] = begun[1][rows]
                 continue
             values = batch[place] if whole else batch.new_empty((size, *shape[1:]))
             draw(values, self.at(stream, block))
@@ -108,13 +108,13 @@ class RandomStreams:
 
     def order(self, first: int, count: int, total: int) -> Tensor:
         """Return the data indices of the images number first … first + count − 1: `total` ones, shuffled each epoch."""
-        wanted = []
+        indices = []
         while count > 0:
             epoch, begin = divmod(first, total)
-            taken = min(count, total - begin)
-            wanted.append(self._epoch(epoch, total)[begin : begin + taken])
-            first, count = first + taken, count - taken
-        return torch.cat(wanted)
+            length = min(count, total - begin)
+            indices.append(self._epoch(epoch, total)[begin : begin + length])
+            first, count = first + length, count - length
+        return torch.cat(indices)
 
     def _epoch(self, epoch: int, total: int) -> Tensor:
         if epoch not in self._order:

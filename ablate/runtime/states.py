@@ -77,7 +77,7 @@ def python_states() -> tuple[GlobalState, ...]:
         GlobalState(
             "the locale",
             lambda: locale.setlocale(locale.LC_ALL),
-            lambda held: _ignore(locale.setlocale(locale.LC_ALL, held)),
+            lambda saved: _ignore(locale.setlocale(locale.LC_ALL, saved)),
             "format by hand",
         ),
         GlobalState(
@@ -96,7 +96,7 @@ def python_states() -> tuple[GlobalState, ...]:
             differs=lambda before, after: not _python_drawn(before, after),
             seeded=_python_seeded,
         ),
-        GlobalState("the import path", lambda: list(sys.path), lambda held: _put(sys.path, held), None),
+        GlobalState("the import path", lambda: list(sys.path), lambda saved: _put(sys.path, saved), None),
         GlobalState("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, None),
         GlobalState("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable(), None),
         GlobalState("the root logger's level", lambda: logging.getLogger().level, logging.getLogger().setLevel, None),
@@ -110,8 +110,8 @@ def main_states() -> tuple[GlobalState, ...]:
     return (
         GlobalState("the filters of warnings", lambda: list(warnings.filters), _set_filters, None),
         GlobalState("the handlers of signals", _handlers, _set_handlers, None),
-        GlobalState("standard output", lambda: sys.stdout, lambda held: setattr(sys, "stdout", held), None),
-        GlobalState("standard error", lambda: sys.stderr, lambda held: setattr(sys, "stderr", held), None),
+        GlobalState("standard output", lambda: sys.stdout, lambda saved: setattr(sys, "stdout", saved), None),
+        GlobalState("standard error", lambda: sys.stderr, lambda saved: setattr(sys, "stderr", saved), None),
     )
 
 
@@ -124,7 +124,7 @@ def numpy_states() -> tuple[GlobalState, ...]:
         GlobalState(
             "numpy's treatment of floating-point errors",
             np.geterr,
-            lambda held: _ignore(np.seterr(**held)),
+            lambda saved: _ignore(np.seterr(**saved)),
             "use `with np.errstate(...)`",
         ),
         GlobalState(
@@ -137,25 +137,26 @@ def numpy_states() -> tuple[GlobalState, ...]:
             seeded=_numpy_seeded,
         ),
         GlobalState(
-            "numpy's print options", np.get_printoptions, lambda held: np.set_printoptions(**_settable(held)), None
+            "numpy's print options", np.get_printoptions, lambda saved: np.set_printoptions(**_settable(saved)), None
         ),
     )
 
 
-def _set_environment(held: dict[str, str]) -> None:
-    for name in os.environ.keys() - held.keys():
+def _set_environment(saved: dict[str, str]) -> None:
+    for name in os.environ.keys() - saved.keys():
         del os.environ[name]
-    for name, value in held.items():
+    for name, value in saved.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
 
 
 def _describe_environment(before: dict[str, str], after: dict[str, str]) -> tuple[str, str]:
     moved = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    descriptions = [
-        ", ".join(f"{n}={held[n]!r}" if n in held else f"without {n}" for n in moved) for held in (before, after)
-    ]
-    return descriptions[0], descriptions[1]
+    before_text, after_text = (
+        ", ".join(f"{name}={values[name]!r}" if name in values else f"without {name}" for name in moved)
+        for values in (before, after)
+    )
+    return before_text, after_text
 
 
 def _decimal(context: decimal.Context) -> tuple[Any, ...]:
@@ -164,33 +165,33 @@ def _decimal(context: decimal.Context) -> tuple[Any, ...]:
     return (*own, sorted(traps, key=str))
 
 
-def _set_decimal(held: tuple[Any, ...]) -> None:
-    prec, rounding, least, most, capitals, clamp, traps = held
+def _set_decimal(saved: tuple[Any, ...]) -> None:
+    prec, rounding, least, most, capitals, clamp, traps = saved
     decimal.setcontext(decimal.Context(prec, rounding, least, most, capitals, clamp, traps=list(traps)))
 
 
-def _set_filters(held: list[Any]) -> None:
+def _set_filters(saved: list[Any]) -> None:
     warnings.resetwarnings()  # what was shown once may be shown again
-    _put(warnings.filters, held)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
+    _put(warnings.filters, saved)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
 
 
 def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in signal.valid_signals()}
 
 
-def _set_handlers(held: dict[int, Any]) -> None:
-    for number, handler in held.items():
+def _set_handlers(saved: dict[int, Any]) -> None:
+    for number, handler in saved.items():
         if handler is not None and signal.getsignal(number) is not handler:
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, handler)
 
 
-def _settable(held: Any) -> dict[str, Any]:
-    return {name: value for name, value in dict(held).items() if name != "override_repr"}
+def _settable(options: Any) -> dict[str, Any]:
+    return {name: value for name, value in dict(options).items() if name != "override_repr"}
 
 
-def _put(held: list[Any], values: list[Any]) -> None:
-    held[:] = values
+def _put(target: list[Any], values: list[Any]) -> None:
+    target[:] = values
 
 
 def _ignore(value: object) -> None:
@@ -210,7 +211,7 @@ def _python_drawn(base: Any, after: Any) -> bool:
         return True
     import numpy as np  # whose twister is the same, and quicker
 
-    return _led(np.array(base[1][:-1], dtype=np.uint32), np.array(after[1][:-1], dtype=np.uint32))
+    return _leads_to(np.array(base[1][:-1], dtype=np.uint32), np.array(after[1][:-1], dtype=np.uint32))
 
 
 def _numpy_seeded(value: int) -> Any:
@@ -223,18 +224,18 @@ def _numpy_drawn(base: Any, after: Any) -> bool:
     """Return the same for numpy's generator."""
     if not base["bit_generator"] == after["bit_generator"] == "MT19937":
         return False
-    return _led(base["state"]["key"], after["state"]["key"])
+    return _leads_to(base["state"]["key"], after["state"]["key"])
 
 
-def _led(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:
+def _leads_to(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:
     """Whether a twister comes to a block of 624 words from another; what a block gives tells which it is."""
     import numpy as np
 
     def stream(key: NDArray[np.uint32]) -> np.random.MT19937:
-        made = np.random.MT19937()
-        made.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
-        return made
+        generator = np.random.MT19937()
+        generator.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": 0}}
+        return generator
 
-    wanted, blocks = stream(after).random_raw(624), stream(base)
+    target, blocks = stream(after).random_raw(624), stream(base)
     sizes = (1, 2, *[500] * (TWISTS // 500))
-    return any(bool((blocks.random_raw((size, 624)) == wanted).all(axis=1).any()) for size in sizes)
+    return any(bool((blocks.random_raw((size, 624)) == target).all(axis=1).any()) for size in sizes)

@@ -31,30 +31,30 @@ class ToStderr(io.TextIOBase):
         """Nothing is closed."""
 
 
-class _Kept:
+class _Reserved:
     document: TextIO | None = None  # where the document goes while stdout is kept for it
     spent: bool = False  # whether it was printed
 
 
 def document() -> TextIO:
     """Return the stream that a document is written to: stdout, or the real one while it is reserved."""
-    return sys.stdout if _Kept.document is None else _Kept.document
+    return sys.stdout if _Reserved.document is None else _Reserved.document
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def reserve_stdout() -> Iterator[None]:
     """Reserve stdout within a `with`: only what is written to `document()` reaches it; all else goes to stderr."""
     stream = sys.stdout
-    if stream is None or _Kept.document is not None:  # closed by whoever called, or kept already
+    if stream is None or _Reserved.document is not None:  # closed by whoever called, or kept already
         yield
         return
     stream.flush()
     own = _aside(stream)
-    _Kept.document, sys.stdout = own or stream, ToStderr()
+    _Reserved.document, sys.stdout = own or stream, ToStderr()
     try:
         yield
     finally:
-        _Kept.document, _Kept.spent, sys.stdout = None, True, stream
+        _Reserved.document, _Reserved.spent, sys.stdout = None, True, stream
         if own is not None:
             _flush_native()
             os.dup2(own.fileno(), 1)
@@ -64,7 +64,7 @@ def kept() -> Iterator[None]:
 
 def end() -> None:
     """Keep anything registered to run at exit from printing behind a document; called at the end of a process."""
-    if _Kept.spent:
+    if _Reserved.spent:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         with contextlib.suppress(OSError, ValueError):

@@ -37,7 +37,7 @@ def torch_states() -> tuple[GlobalState, ...]:
         GlobalState(
             "torch's default device",
             _device,
-            lambda held: None,  # what is open is closed by the next state
+            lambda saved: None,  # what is open is closed by the next state
             "name no device: what `build` makes is put where it belongs",
         ),
         GlobalState(
@@ -104,7 +104,7 @@ def torch_states() -> tuple[GlobalState, ...]:
         GlobalState(
             "torch's anomaly detection",
             lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-            lambda held: torch.set_anomaly_enabled(*held),
+            lambda saved: torch.set_anomaly_enabled(*saved),
             "use `with torch.autograd.detect_anomaly()` while you look for a fault",
             fresh=(False, True),
         ),
@@ -143,7 +143,7 @@ def torch_states() -> tuple[GlobalState, ...]:
         GlobalState(
             "torch's print options",
             lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
-            lambda held: vars(torch._tensor_str.PRINT_OPTS).update(held),
+            lambda saved: vars(torch._tensor_str.PRINT_OPTS).update(saved),
             None,
         ),
     )
@@ -153,12 +153,12 @@ def _device() -> torch.device:
     return torch.empty(0).device
 
 
-def _close_modes(held: tuple[int, int]) -> None:
-    while torch._C._len_torch_function_stack() > held[0]:
+def _close_modes(saved: tuple[int, int]) -> None:
+    while torch._C._len_torch_function_stack() > saved[0]:
         torch._C._pop_torch_function_stack()
-    while torch._C._len_torch_dispatch_stack() > held[1]:
+    while torch._C._len_torch_dispatch_stack() > saved[1]:
         torch._C._pop_torch_dispatch_stack(None)
-    if held[0] == 0:
+    if saved[0] == 0:
         torch._GLOBAL_DEVICE_CONTEXT.device_context = None
 
 
@@ -167,27 +167,27 @@ def _set_inference(on: bool) -> None:
 
 
 def _precision() -> dict[str, str]:
-    found = {}
+    settings = {}
     try:
-        found["all"] = torch.get_float32_matmul_precision()
+        settings["all"] = torch.get_float32_matmul_precision()
     except RuntimeError:  # it was said in the newer way, which the older cannot tell
-        found["all"] = "said by backend"
+        settings["all"] = "said by backend"
     for backend, of in BACKENDS:
-        found[f"{backend} {of}"] = torch._C._get_fp32_precision_getter(backend, of)
-    return found
+        settings[f"{backend} {of}"] = torch._C._get_fp32_precision_getter(backend, of)
+    return settings
 
 
-def _set_precision(held: dict[str, str]) -> None:
-    if held["all"] in ("highest", "high", "medium"):
-        torch.set_float32_matmul_precision(held["all"])
+def _set_precision(saved: dict[str, str]) -> None:
+    if saved["all"] in ("highest", "high", "medium"):
+        torch.set_float32_matmul_precision(saved["all"])
     for backend, of in BACKENDS:
-        if torch._C._get_fp32_precision_getter(backend, of) != (value := held[f"{backend} {of}"]):
+        if torch._C._get_fp32_precision_getter(backend, of) != (value := saved[f"{backend} {of}"]):
             torch._C._set_fp32_precision_setter(backend, of, value)
 
 
-def _set_deterministic(held: tuple[bool, bool, bool]) -> None:
-    torch._C._set_deterministic_algorithms(held[0], warn_only=held[1])  # without what compiles
-    setattr(torch.utils.deterministic, FILL, held[2])
+def _set_deterministic(saved: tuple[bool, bool, bool]) -> None:
+    torch._C._set_deterministic_algorithms(saved[0], warn_only=saved[1])  # without what compiles
+    setattr(torch.utils.deterministic, FILL, saved[2])
 
 
 def _switches() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
@@ -196,16 +196,16 @@ def _switches() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     def of(place: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         return (lambda: getattr(place, name)), (lambda value: setattr(place, name, value))
 
-    found = {f"cudnn.{name}": of(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
-    found |= {
+    switches = {f"cudnn.{name}": of(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+    switches |= {
         f"cuda.matmul.{name}": of(cuda.matmul, name)
         for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
     }
-    found["mkldnn.enabled"] = of(mkldnn, "enabled")
-    found["opt_einsum.enabled"] = of(torch.backends.opt_einsum, "enabled")
+    switches["mkldnn.enabled"] = of(mkldnn, "enabled")
+    switches["opt_einsum.enabled"] = of(torch.backends.opt_einsum, "enabled")
     for name in ("flash", "mem_efficient", "math", "cudnn"):
-        found[f"cuda.{name}_sdp"] = (getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp"))
-    return found
+        switches[f"cuda.{name}_sdp"] = (getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp"))
+    return switches
 
 
 SWITCHES = _switches()
@@ -215,25 +215,25 @@ def _backends() -> dict[str, Any]:
     return {name: read() for name, (read, _) in SWITCHES.items()}
 
 
-def _set_backends(held: dict[str, Any]) -> None:
-    for name, value in held.items():
+def _set_backends(saved: dict[str, Any]) -> None:
+    for name, value in saved.items():
         read, write = SWITCHES[name]
         if read() != value:
             write(value)
 
 
-def _set_autocast(held: tuple[Any, ...]) -> None:
-    for device, (enabled, dtype) in zip(DEVICES, held[:-1], strict=True):
+def _set_autocast(saved: tuple[Any, ...]) -> None:
+    for device, (enabled, dtype) in zip(DEVICES, saved[:-1], strict=True):
         torch.set_autocast_enabled(device, enabled)
         torch.set_autocast_dtype(device, dtype)
-    torch.set_autocast_cache_enabled(held[-1])
+    torch.set_autocast_cache_enabled(saved[-1])
 
 
-def _set_hooks(held: dict[str, dict[Any, Any]]) -> None:
-    for name, hooks in held.items():
-        kept = getattr(hooked, name)
-        kept.clear()
-        kept.update(hooks)
+def _set_hooks(saved: dict[str, dict[Any, Any]]) -> None:
+    for name, hooks in saved.items():
+        current = getattr(hooked, name)
+        current.clear()
+        current.update(hooks)
 
 
 def _count(hooks: dict[str, dict[Any, Any]]) -> int:
@@ -242,16 +242,16 @@ def _count(hooks: dict[str, dict[Any, Any]]) -> int:
 
 def _replaced(before: Any, after: Any) -> list[tuple[Any, str]]:
     """Names of torch that stand for a stranger's function now; what torch itself adds or changes is no harm."""
-    found = []
-    for place, held in before.items():
+    replaced = []
+    for place, members in before.items():
         now = after[place]
-        if len(held) == len(now) and all(map(operator.is_, held.values(), now.values())):
+        if len(members) == len(now) and all(map(operator.is_, members.values(), now.values())):
             continue  # quick, because it is nearly always so
-        moved = [name for name, value in held.items() if name in now and now[name] is not value and callable(value)]
-        found += [
+        moved = [name for name, value in members.items() if name in now and now[name] is not value and callable(value)]
+        replaced += [
             (place, name) for name in moved if not str(getattr(now[name], "__module__", "torch")).startswith("torch")
         ]
-    return found
+    return replaced
 
 
 def _describe_functions(before: Any, after: Any) -> tuple[str, str]:
@@ -262,10 +262,10 @@ def _describe_functions(before: Any, after: Any) -> tuple[str, str]:
     return "torch's", f"replaced: {', '.join(names)}"
 
 
-def _set_functions(held: Any) -> None:
-    now = {place: dict(vars(place)) for place in held}
-    for place, name in _replaced(held, now):
-        setattr(place, name, held[place][name])
+def _set_functions(saved: Any) -> None:
+    now = {place: dict(vars(place)) for place in saved}
+    for place, name in _replaced(saved, now):
+        setattr(place, name, saved[place][name])
 
 
 def _random() -> tuple[Any, ...]:
@@ -273,15 +273,15 @@ def _random() -> tuple[Any, ...]:
     return torch.initial_seed(), torch.get_rng_state(), cuda
 
 
-def _set_random(held: tuple[Any, ...]) -> None:
-    torch.set_rng_state(held[1])
-    if held[2] is not None:
-        torch.cuda.set_rng_state(held[2])
+def _set_random(saved: tuple[Any, ...]) -> None:
+    torch.set_rng_state(saved[1])
+    if saved[2] is not None:
+        torch.cuda.set_rng_state(saved[2])
 
 
 def _moved(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
     names = [name for name in before if before[name] != after.get(name)]
-    return tuple(", ".join(f"{name}={held[name]}" for name in names) for held in (before, after))  # type: ignore
+    return tuple(", ".join(f"{name}={values[name]}" for name in names) for values in (before, after))  # type: ignore
 
 
 def _ignore(value: object) -> None:

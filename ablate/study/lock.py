@@ -78,7 +78,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
         "left_out": {path: dict(why) for path, why in space.left_out.items()},  # of `all`: {path: {name: why}}
         "baseline": dict(loaded.baseline),
-        "names": loaded.names.kept(),
+        "names": loaded.names.to_json(),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),
         "probes": [probe.name for probe in study.probes],
@@ -253,4 +253,4 @@ def _renewed(held: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         name: then[name] if then.get(name, {}).get("source_hash") == one["source_hash"] else one
         for name, one in plugins(loaded).items()
     }
-    return {**held, "names": loaded.names.kept(), "hashes": provenance.SCHEME, "plugins": {**then, **now}}
+    return {**held, "names": loaded.names.to_json(), "hashes": provenance.SCHEME, "plugins": {**then, **now}}

@@ -67,7 +67,7 @@ def _run(plugins: Sequence[str], without_torch: bool, asked: str) -> str:
 
 def look(blocked: str, asked: str, *plugins: str) -> None:
     """What the other process does: digests of all components, or of those that are asked for."""
-    with stdout.kept():  # components may print while they are made
+    with stdout.reserve_stdout():  # components may print while they are made
         _look(blocked, asked, plugins)
     stdout.end()
 

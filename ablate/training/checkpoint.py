@@ -46,9 +46,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
     facts = json.loads(json.dumps({**own, **checkpoint.facts}, allow_nan=False))  # as they will be read
     write_json(folder / f"{name}.json", sealed(facts))
-    kept = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
+    recent = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
     for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
-        if path.stem not in kept:
+        if path.stem not in recent:
             path.unlink(missing_ok=True)
 
 

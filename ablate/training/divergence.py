@@ -64,15 +64,15 @@ def weight_norm(network: nn.Module) -> float | None:
 
 
 def _of_network(learner: Learner, bad_modules: list[str], loss: Tensor) -> tuple[str | None, str]:
-    named = list(learner.network.named_parameters())
-    for name, parameter in named:
+    parameters = list(learner.network.named_parameters())
+    for name, parameter in parameters:
         if not _finite(parameter):
             return _owner(name, NETWORK), f"the parameter {name} is not finite"
     if bad_modules:
         return bad_modules[0], f"the output of {bad_modules[0]} is not finite"
     if not _finite(loss):
         return "loss", "the network's output is finite, the loss is not"
-    for name, parameter in reversed(named):
+    for name, parameter in reversed(parameters):
         if parameter.grad is not None and not _finite(parameter.grad):
             return _owner(name, NETWORK), f"the gradient of {name} is not finite"
     return None, "the step was finite when it was repeated"
@@ -81,8 +81,8 @@ def _of_network(learner: Learner, bad_modules: list[str], loss: Tensor) -> tuple
 def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str) -> tuple[str | None, str]:
     """The same of the network that guidance has of its own; it has not yet seen this batch."""
     beside = f"the network of guidance {learner.candidate.guidance.name!r}"
-    named = list(companion.network.named_parameters(prefix=COMPANION))
-    for name, parameter in named:
+    parameters = list(companion.network.named_parameters(prefix=COMPANION))
+    for name, parameter in parameters:
         if not _finite(parameter):
             return _owner(name, COMPANION), f"{beside}: the parameter {name} is not finite"
     with _watched(companion.network, COMPANION) as bad_modules:
@@ -95,12 +95,12 @@ def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str)
 
 
 @contextlib.contextmanager
-def _watched(network: nn.Module, called: str) -> Iterator[list[str]]:
+def _watched(network: nn.Module, root: str) -> Iterator[list[str]]:
     """Collect, within a `with`, the names of modules whose output is not finite, in the order of computation."""
     bad_modules: list[str] = []
-    prefix = "" if called == NETWORK else f"{called}."
+    prefix = "" if root == NETWORK else f"{root}."
     hooks = [
-        module.register_forward_hook(_watch(f"{prefix}{name}" if name else called, bad_modules))
+        module.register_forward_hook(_watch(f"{prefix}{name}" if name else root, bad_modules))
         for name, module in network.named_modules()
     ]
     try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ablate.candidates.candidate import Candidate, called
+from ablate.candidates.candidate import Candidate, format_component
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
@@ -71,18 +71,18 @@ class Learner:
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
         if isinstance(candidate.guidance, TrainedGuidance):
-            with watched(f"{called(candidate.guidance)}, while its companion is built,"):
+            with watched(f"{format_component(candidate.guidance)}, while its companion is built,"):
                 self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
         trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
         self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-        with watched(f"{called(candidate.optimizer)}, while it is built,"):
+        with watched(f"{format_component(candidate.optimizer)}, while it is built,"):
             self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
-        named = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
-        self.named = {name: p for name, p in named.items() if p.requires_grad}
-        with watched(f"{called(candidate.ema)}, while it is built,"):
+        by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
+        self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
+        with watched(f"{format_component(candidate.ema)}, while it is built,"):
             self.average = candidate.ema.build(dict(self.network.named_parameters()))
-        with watched(f"{called(candidate.precision)}, while its scaler is built,"):
+        with watched(f"{format_component(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
@@ -161,7 +161,7 @@ class Learner:
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
-        norms = self.candidate.clip.apply(self.named)
+        norms = self.candidate.clip.apply(self.trainable)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         for observer in observers:
@@ -220,7 +220,7 @@ def _built(part: Component, build: Callable[[], Any], device: torch.device) -> A
         with device:
             return build()
 
-    with watched(f"{called(part)}, while it is built,", make):
+    with watched(f"{format_component(part)}, while it is built,", make):
         return make()
 
 

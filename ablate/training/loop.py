@@ -72,7 +72,7 @@ class Training:
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
         self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
-        self._told = float("-inf")
+        self._written_at = float("-inf")
         self._phase = "train"
 
     def run(self) -> Divergence | None:
@@ -135,14 +135,14 @@ class Training:
         """Raise Stopped if the executor wants the worker back; else write the progress file (heartbeat)."""
         if self._stop():
             raise Stopped
-        if monotonic() - self._told >= LOOK_SECONDS:
+        if monotonic() - self._written_at >= LOOK_SECONDS:
             self.tell(self._phase)
 
     def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:
         """Write the progress file (heartbeat) for whoever watches the folder, once a second; not worth an fsync."""
-        if phase == "train" and monotonic() - self._told < LOOK_SECONDS:
+        if phase == "train" and monotonic() - self._written_at < LOOK_SECONDS:
             return
-        self._told, self._phase = monotonic(), phase
+        self._written_at, self._phase = monotonic(), phase
         numbers = {"images": self.learner.images_seen, "total": self.total, "loss": loss, "images_per_second": speed}
         spent = {"seconds": self.seconds, "limit": None if self.total is not None else self._limit}
         with contextlib.suppress(OSError):

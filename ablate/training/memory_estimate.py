@@ -172,24 +172,24 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
-        self._known: dict[int, weakref.ref[Any]] = {}
+        self._alive: dict[int, weakref.ref[Any]] = {}
         self._forms: dict[Any, Any] = {}  # of what operations give
 
     def take(self, tensors: Iterable[Any]) -> None:
         """Count the storages of these tensors, until they are freed."""
         for tensor in tensors:
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._known:
-                self._hold(tensor.untyped_storage())
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:
+                self._track(tensor.untyped_storage())
         self.peak = max(self.peak, self.now)
 
-    def _hold(self, storage: torch.UntypedStorage) -> None:
+    def _track(self, storage: torch.UntypedStorage) -> None:
         place, size = storage._cdata, storage.nbytes()
 
-        def gone(_: object) -> None:
+        def forget(_: object) -> None:
             self.now -= size
-            self._known.pop(place, None)
+            self._alive.pop(place, None)
 
-        self._known[place] = weakref.ref(storage, gone)
+        self._alive[place] = weakref.ref(storage, forget)
         self.now += size
 
     def __torch_dispatch__(

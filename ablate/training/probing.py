@@ -36,9 +36,9 @@ class Probing:
     What is found stays on the device until `settle`, which training calls where it reads the losses.
     """
 
-    def __init__(self, probes: Sequence[Probe], seed: int, held: int = HELD) -> None:
+    def __init__(self, probes: Sequence[Probe], seed: int, count: int = HELD) -> None:
         self._seed = seed
-        self._held = held  # images of the held batch
+        self._count = count  # images of the held batch
         self._active = {probe.name: _Active(probe, probe.build()) for probe in probes}
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[tuple[str, int, Readings]] = []  # not read yet
@@ -147,7 +147,7 @@ class Probing:
             return
         observers = [o for name in names if isinstance(o := self._active[name].observer, PassObserver)]
         if self._batch is None:
-            self._batch = held_batch(learner, self._seed, self._held)
+            self._batch = held_batch(learner, self._seed, self._count)
         show(learner, self._batch, observers)
         seen = learner.images_seen
         self._waiting += [(name, seen, active.read()) for name, active in zip(names, observers, strict=True)]

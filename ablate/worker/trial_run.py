@@ -21,7 +21,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ablate.candidates.candidate import Candidate, called, compose
+from ablate.candidates.candidate import Candidate, compose, format_component
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.candidates.trial import Budget, Evaluation
 from ablate.evaluation.measure import NotFiniteError, measure
@@ -103,7 +103,7 @@ class TrialRun:
             self.evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
             data = data_of(job, catalog)
             self.setting = data.setting()
-        with watched(f"{called(data)}, while it is loaded,"):
+        with watched(f"{format_component(data)}, while it is loaded,"):
             self.dataset = dataset_for(job, data)
             images = images_of(data, job["cache"], self.device)
 

@@ -50,7 +50,7 @@ def test_what_is_there_so_far_gives_no_other_name(tmp_path):
     loaded = load_study(study("grid"))
     whole = [loaded.names(choices) for choices in loaded.proposals()]
     assert sorted(whole) == ["epsilon/lr=0.001", "epsilon/lr=0.002", "v/lr=0.001", "v/lr=0.002"]
-    read = Names.read({"names": loaded.names.kept(), "baseline": dict(loaded.baseline)})
+    read = Names.read({"names": loaded.names.to_json(), "baseline": dict(loaded.baseline)})
     assert [read(choices) for choices in loaded.proposals()] == whole
     searched = load_study(study({"type": "search", "trials": 2}))
     assert [searched.names(choices) for choices in loaded.proposals()] == whole

@@ -87,7 +87,7 @@ def test_the_formats_that_really_ran(backbone: str, precision: str) -> None:
     learner.scaler.scale(loss).backward()
     with formats:
         learner.scaler.unscale_(learner.optimizer)
-        norms = learner.candidate.clip.apply(learner.named)
+        norms = learner.candidate.clip.apply(learner.trainable)
         learner.scaler.step(learner.optimizer)
         learner.scaler.update()
         sampler = Sampler(learner.candidate, learner.process, learner.setting, 0, CPU)
