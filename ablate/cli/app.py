@@ -53,8 +53,8 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(value: bool) -> None:
+    if value:
         typer.echo(f"ablate {__version__}")
         raise typer.Exit
 

@@ -30,22 +30,22 @@ def check(
     from ablate.cli.terminal import echo, emit_json, table
     from ablate.testing import Outcome, examine, find
 
-    found = find(target, tuple(plugin or ()))
+    components = find(target, tuple(plugin or ()))
     with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):  # no stderr, or a notebook's
         faulthandler.enable()  # of what ends the process from below, at least the line is told
-    outcomes = [Outcome(one.plugin, "loads", "failed", one.reason, one.traceback) for one in found.broken]
-    for entry in found.entries:
-        outcomes += examine(entry, found.catalog)
+    outcomes = [Outcome(one.plugin, "loads", "failed", one.reason, one.traceback) for one in components.broken]
+    for entry in components.entries:
+        outcomes += examine(entry, components.catalog)
     failed = any(one.state == "failed" for one in outcomes)
     if as_json:
-        tracebacks = [one.traceback for one in found.broken]
+        tracebacks = [one.traceback for one in components.broken]
         emit_json({"passed": not failed, "checks": [asdict(one) for one in outcomes], "tracebacks": tracebacks})
     else:
         rows = list(_rows(outcomes))
         table(("component", "check", "", "why"), rows, wrap="why")
         count = Counter(one.state for one in outcomes)
         print("\n" + ", ".join(f"{count[state]} {state}" for state in ("passed", "failed", "skipped") if count[state]))
-        for one in found.broken:
+        for one in components.broken:
             echo(f"\n{one.module} could not be loaded\n{one.traceback.rstrip()}")
     if failed:
         raise typer.Exit(SOME_FAILED)
@@ -53,7 +53,7 @@ def check(
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, str, str]]:
     """A row a check; one reason is told once, however many checks of a component it fails."""
-    told: dict[tuple[str, str], str] = {}
+    first_checks: dict[tuple[str, str], str] = {}
     for one in outcomes:
-        first = told.setdefault((one.component, one.reason), one.check) if one.state == "failed" else one.check
+        first = first_checks.setdefault((one.component, one.reason), one.check) if one.state == "failed" else one.check
         yield one.component, one.check, one.state, one.reason if first == one.check else f"as {first}"

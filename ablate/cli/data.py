@@ -53,9 +53,9 @@ def inspect(
     from ablate.errors import InputError, did_you_mean
     from ablate.pictures import Colour, Labelling, open_pictures
 
-    for option, value, known in (("--labels", labels, Labelling), ("--colour", colour, Colour)):
-        if value not in get_args(known):
-            raise InputError(f"there is no {value!r}{did_you_mean(value, get_args(known))}", option)
+    for option, value, kind in (("--labels", labels, Labelling), ("--colour", colour, Colour)):
+        if value not in get_args(kind):
+            raise InputError(f"there is no {value!r}{did_you_mean(value, get_args(kind))}", option)
     pictures = open_pictures(
         path,
         size=size,
@@ -64,11 +64,11 @@ def inspect(
         limit=limit,
         skip_corrupt=skip_corrupt,
     )
-    found = _look(pictures, sheet or Path(f"{Path(path).resolve().stem}.sheet.png"))
+    facts = _look(pictures, sheet or Path(f"{Path(path).resolve().stem}.sheet.png"))
     if as_json:
-        emit_json(found)
+        emit_json(facts)
     else:
-        _print(found)
+        _print(facts)
 
 
 def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
@@ -82,21 +82,21 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
 
     hashes: list[bytes] = []
     labelled: list[bytes] = []
-    shown, counted = [], np.zeros(pictures.classes or 0, dtype=np.int64)
-    wanted = {i * len(pictures) // SHOWN for i in range(SHOWN)}
-    for images, own in pictures.batches():
-        shown += [images[i] for i in range(len(images)) if len(hashes) + i in wanted]
+    samples, counts = [], np.zeros(pictures.classes or 0, dtype=np.int64)
+    sampled = {i * len(pictures) // SHOWN for i in range(SHOWN)}
+    for images, labels in pictures.batches():
+        samples += [images[i] for i in range(len(images)) if len(hashes) + i in sampled]
         new = [hashlib.sha256(image.tobytes()).digest() for image in images]
         hashes += new
-        if own is not None:
-            counted += np.bincount(own, minlength=len(counted))
-            new = [one + int(label).to_bytes(8, "little") for one, label in zip(new, own, strict=True)]
+        if labels is not None:
+            counts += np.bincount(labels, minlength=len(counts))
+            new = [one + int(label).to_bytes(8, "little") for one, label in zip(new, labels, strict=True)]
         labelled += new
     channels, height, width = images.shape[1:]
     picture = io.BytesIO()
-    contact_sheet(np.stack(shown)).save(picture, "PNG")
+    contact_sheet(np.stack(samples)).save(picture, "PNG")
     write_atomic(sheet, picture.getvalue())
-    names = pictures.source.classes or tuple(map(str, range(len(counted))))
+    names = pictures.source.classes or tuple(map(str, range(len(counts))))
     shape = f"{channels}×{height}×{width}".encode()
     return {
         "path": str(pictures.source.path),
@@ -107,7 +107,7 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
         "classes": pictures.classes,
         "images_per_class": None
         if pictures.classes is None
-        else {n: int(c) for n, c in zip(names, counted, strict=True)},
+        else {n: int(c) for n, c in zip(names, counts, strict=True)},
         "copies": len(hashes) - len(set(hashes)),
         "skipped": pictures.skipped,
         "notes": [*pictures.source.notes, *(f"{n} of the pictures {word}" for word, n in pictures.remarks.items())],
@@ -116,28 +116,28 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
     }
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(facts: dict[str, Any]) -> None:
     from ablate.cli.terminal import table
 
-    colour = "grey" if found["channels"] == 1 else "colour"
+    colour = "grey" if facts["channels"] == 1 else "colour"
     rows = [
-        ("pictures", str(found["count"])),
-        ("size", f"{found['width']}×{found['height']}, {colour}"),
-        ("classes", _classes(found["images_per_class"])),
-        ("copies", f"{found['copies']}" if found["copies"] else "none: every picture is there once"),
-        ("hash", found["hash"]),
-        ("sheet", found["sheet"]),
+        ("pictures", str(facts["count"])),
+        ("size", f"{facts['width']}×{facts['height']}, {colour}"),
+        ("classes", _classes(facts["images_per_class"])),
+        ("copies", f"{facts['copies']}" if facts["copies"] else "none: every picture is there once"),
+        ("hash", facts["hash"]),
+        ("sheet", facts["sheet"]),
     ]
-    if found["skipped"]:
-        named = ", ".join(f"{name} ({why})" for name, why in list(found["skipped"].items())[:CLASSES_TOLD])
-        rows.insert(1, ("left out", f"{len(found['skipped'])}: {named}"))
-    rows += [("note", note) for note in found["notes"]]
+    if facts["skipped"]:
+        listed = ", ".join(f"{name} ({why})" for name, why in list(facts["skipped"].items())[:CLASSES_TOLD])
+        rows.insert(1, ("left out", f"{len(facts['skipped'])}: {listed}"))
+    rows += [("note", note) for note in facts["notes"]]
     table(("what", ""), rows, wrap="")
 
 
 def _classes(counts: dict[str, int] | None) -> str:
     if counts is None:
         return "no labels"
-    told = ", ".join(f"{name}: {n}" for name, n in list(counts.items())[:CLASSES_TOLD])
+    listed = ", ".join(f"{name}: {n}" for name, n in list(counts.items())[:CLASSES_TOLD])
     more = f", and {len(counts) - CLASSES_TOLD} more" if len(counts) > CLASSES_TOLD else ""
-    return f"{len(counts)} ({told}{more})"
+    return f"{len(counts)} ({listed}{more})"

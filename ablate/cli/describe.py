@@ -78,9 +78,9 @@ def as_text(of: Mapping[str, Any]) -> str:
 
 def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
     kind = slot_kind(info)
-    named = default_name(info, catalog)
-    if kind and named and named.rpartition(":")[2] in catalog.names(kind.kind):
-        named = named.rpartition(":")[2]  # a bare name is enough where no other plugin has it
+    default_component = default_name(info, catalog)
+    if kind and default_component and default_component.rpartition(":")[2] in catalog.names(kind.kind):
+        default_component = default_component.rpartition(":")[2]  # a bare name is enough where no other plugin has it
     default = None if info.is_required() else _plain(info.get_default(call_default_factory=True))
     search: Any = None
     only_while = ""
@@ -99,8 +99,8 @@ def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
         "type": _type(info.annotation),
         "kind": kind.kind if kind else None,
         "range": ", ".join(bounds),
-        "required": info.is_required() and named is None,
-        "default": named if named is not None and info.is_required() else default,
+        "required": info.is_required() and default_component is None,
+        "default": default_component if default_component is not None and info.is_required() else default,
         "search": search,
         "only_while": only_while,
         "extent": any(isinstance(meta, Extent) for meta in info.metadata),

@@ -28,9 +28,9 @@ def doctor() -> None:
     )
     missing = [f.part for f in findings if f.well is False]
     away = [f.part for f in findings if f.well == "not here"]
-    said = [f"missing: {', '.join(missing)}; the lines above say what to do"] if missing else []
-    said += [f"not here: {', '.join(away)}; fetched when first used, where the network can be reached"] if away else []
-    echo("\n" + "\n".join(said or ["all of this works here"]))
+    lines = [f"missing: {', '.join(missing)}; the lines above say what to do"] if missing else []
+    lines += [f"not here: {', '.join(away)}; fetched when first used, where the network can be reached"] if away else []
+    echo("\n" + "\n".join(lines or ["all of this works here"]))
 
 
 def examine() -> Iterator[Finding]:
@@ -48,4 +48,4 @@ def examine() -> Iterator[Finding]:
         examination.executors,
         examination.cache,
     ):
-        yield from (Finding(*found) for found in part())
+        yield from (Finding(*finding) for finding in part())

@@ -70,18 +70,18 @@ def evaluate(
         """What is wrong on stderr, as of `run`; how far it is on stdout, where that is no JSON."""
         (complain if as_json or line.startswith("warning: ") else echo)(line)
 
-    found = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
+    outcome = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
     from ablate.results import load
     from ablate.results.identity import differing_settings
 
     results = load(folder)
     results.figures(say=complain)
-    table = _table(results, found)
+    table = _table(results, outcome)
     if as_json:
         from ablate.cli.terminal import emit_json
 
         points = [] if table is None else table.astype(object).where(table.notna(), None).to_dict("records")
-        emit_json({"measured": found.measured, "reused": found.reused, "failed": found.failed, "front": points})
+        emit_json({"measured": outcome.measured, "reused": outcome.reused, "failed": outcome.failed, "front": points})
     else:
         if table is not None:
             hidden = [
@@ -89,14 +89,15 @@ def evaluate(
                 for c in table.columns
                 if c.startswith("c.") or c in ("config_hash", "gflops.sd", "sample_gflops.sd", "failed")
             ]
-            shown = table.drop(columns=hidden)
-            if "solver_settings" in shown:
-                shown["solver_settings"] = shown["solver_settings"].map(differing_settings(shown["solver_settings"]))
-            _print(shown)
-        echo(f"{found.measured} measured, {found.reused} were there already; files: {folder}")
-    if found.failed:
+            visible = table.drop(columns=hidden)
+            if "solver_settings" in visible:
+                settings = visible["solver_settings"]
+                visible["solver_settings"] = settings.map(differing_settings(settings))
+            _print(visible)
+        echo(f"{outcome.measured} measured, {outcome.reused} were there already; files: {folder}")
+    if outcome.failed:
         trials = results.trials.set_index("trial")
-        for trial, why in found.failed.items():
+        for trial, why in outcome.failed.items():
             who = f"{trials['candidate'].get(trial)!s}, seed {trials['seed'].get(trial)!s}"
             complain(f"{who}: {why} ({trial})")
         raise typer.Exit(SOME_FAILED)
@@ -115,12 +116,12 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(results: Results, found: Remeasured) -> pd.DataFrame | None:
+def _table(results: Results, outcome: Remeasured) -> pd.DataFrame | None:
     """The front of what was asked for, and of nothing else; None where there is none, which is told."""
     from ablate.errors import InputError
     from ablate.results import frames
 
-    rows = frames.metrics(found.rows)
+    rows = frames.metrics(outcome.rows)
     quality = results.quality
     columns = list(dict.fromkeys(rows["metric"]))
     if not columns:
@@ -128,15 +129,15 @@ def _table(results: Results, found: Remeasured) -> pd.DataFrame | None:
     column = quality.column if quality is not None and quality.column in columns else columns[0]
     try:
         cost = "sample_gflops" if rows["sample_gflops"].notna().all() else "gflops"
-        return results.among(rows).front([column, cost], along=found.axes)
+        return results.among(rows).front([column, cost], along=outcome.axes)
     except InputError as error:
         complain(str(error))
         return None
 
 
-def _average(said: str) -> str | float:
+def _average(text: str) -> str | float:
     """A length, where it is a number; else a label."""
     try:
-        return float(said)
+        return float(text)
     except ValueError:
-        return said
+        return text

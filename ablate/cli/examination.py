@@ -23,7 +23,7 @@ from ablate.spec.component import InputSpec, K
 if TYPE_CHECKING:
     from ablate.discovery.catalog import Entry
 
-Found = tuple[str, bool | str | None, str]
+Row = tuple[str, bool | str | None, str]
 AWAY = "not here"
 
 NEEDED = ("torch", "optuna", "pydantic", "pandas", "moocore")
@@ -33,7 +33,7 @@ class _NotHereError(Exception):
     """It works, once what it needs was downloaded."""
 
 
-def versions() -> Iterator[Found]:
+def versions() -> Iterator[Row]:
     """Python, ablate and the packages that it stands on."""
     yield "python", None, f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
     for name in ("ablate", *NEEDED):
@@ -41,13 +41,13 @@ def versions() -> Iterator[Found]:
         yield name, version is not None, version or f"not installed; run: pip install {name}"
     for extra, names in _extras().items():
         lacking = [name for name in names if _version(name) is None]
-        told = ", ".join(f"{name} {_version(name)}" for name in names)
+        text = ", ".join(f"{name} {_version(name)}" for name in names)
         if lacking:
-            told = f'{", ".join(lacking)} not installed; only where a study needs it: pip install "ablate[{extra}]"'
-        yield f"extra {extra}", None if lacking else True, told
+            text = f'{", ".join(lacking)} not installed; only where a study needs it: pip install "ablate[{extra}]"'
+        yield f"extra {extra}", None if lacking else True, text
 
 
-def devices() -> Iterator[Found]:
+def devices() -> Iterator[Row]:
     """The CPU, and every GPU that torch sees."""
     try:
         import torch
@@ -71,7 +71,7 @@ def devices() -> Iterator[Found]:
         yield f"device cuda:{i}", True, f"{of.name}, {size(of.total_memory)}, compute capability {of.major}.{of.minor}"
 
 
-def machine() -> Iterator[Found]:
+def machine() -> Iterator[Row]:
     """Cores and memory, as far as this process may use them."""
     import psutil
 
@@ -82,26 +82,27 @@ def machine() -> Iterator[Found]:
     yield "memory", None, f"{size(memory.available)} free of {size(memory.total)}"
 
 
-def plugins() -> Iterator[Found]:
+def plugins() -> Iterator[Row]:
     """Every entry point with what it brings, and what could not be loaded."""
     from ablate.discovery.catalog import catalog
     from ablate.discovery.hooks import GROUP
 
-    known = catalog()
+    components = catalog()
     for point in importlib.metadata.entry_points(group=GROUP):
         distribution = point.dist.name if point.dist else "unknown"
         package = point.module
         count = sum(
-            e.distribution == distribution and f"{e.cls.__module__}.".startswith(f"{package}.") for e in known.entries()
+            e.distribution == distribution and f"{e.cls.__module__}.".startswith(f"{package}.")
+            for e in components.entries()
         )
-        broken = [b for b in known.broken if b.plugin == f"{distribution}:{point.name}"]
-        told = f"{count} components from {point.value}"
+        broken = [b for b in components.broken if b.plugin == f"{distribution}:{point.name}"]
+        text = f"{count} components from {point.value}"
         if broken:
-            told += f"; {len(broken)} modules are broken, the first says: {broken[0].reason}; see: ablate plugins"
-        yield f"plugin {distribution}:{point.name}", not broken, told
+            text += f"; {len(broken)} modules are broken, the first says: {broken[0].reason}; see: ablate plugins"
+        yield f"plugin {distribution}:{point.name}", not broken, text
 
 
-def data() -> Iterator[Found]:
+def data() -> Iterator[Row]:
     """Each data component: whether its images are here."""
 
     def look(part: Data) -> str:
@@ -112,7 +113,7 @@ def data() -> Iterator[Found]:
     yield from _components(Data, look)
 
 
-def features() -> Iterator[Found]:
+def features() -> Iterator[Row]:
     """Each features component: whether its weights are here. They are not loaded."""
     from ablate.runtime.machine import cache_folder
 
@@ -131,7 +132,7 @@ def features() -> Iterator[Found]:
     yield from _components(Features, look)
 
 
-def autoencoders() -> Iterator[Found]:
+def autoencoders() -> Iterator[Row]:
     """Each autoencoder: whether what reads its weights is installed, and who says where they lie."""
     from ablate.discovery.catalog import catalog
 
@@ -142,15 +143,15 @@ def autoencoders() -> Iterator[Found]:
             if command is not None:
                 yield f"autoencoder {entry.name}", False, f"cannot be read here; only where a study needs it: {command}"
             elif isinstance(part, str):
-                told = f"evaluate.autoencoder of a study says where its weights are ({part}); they are looked for then"
-                yield f"autoencoder {entry.name}", None, told
+                text = f"evaluate.autoencoder of a study says where its weights are ({part}); they are looked for then"
+                yield f"autoencoder {entry.name}", None, text
             else:
                 yield f"autoencoder {entry.name}", True, ""
         except Exception as error:  # noqa: BLE001 - a stranger's plugin may raise anything
             yield f"autoencoder {entry.name}", False, f"broken: {type(error).__name__}: {error}"
 
 
-def executors() -> Iterator[Found]:
+def executors() -> Iterator[Row]:
     """Each executor: whether it can run here."""
     from ablate.discovery.catalog import catalog
 
@@ -163,7 +164,7 @@ def executors() -> Iterator[Found]:
             yield f"executor {entry.name}", False, f"broken: {type(error).__name__}: {error}"
 
 
-def cache() -> Iterator[Found]:
+def cache() -> Iterator[Row]:
     """Where data and features are kept, and whether that can be written."""
     from ablate.runtime.machine import cache_folder
 
@@ -180,7 +181,7 @@ def cache() -> Iterator[Found]:
     yield "cache", True, f"{folder}, {size(_bytes(folder))}" if folder.exists() else f"{folder}, not made yet"
 
 
-def _components(kind: type[K], look: Callable[[K], str]) -> Iterator[Found]:
+def _components(kind: type[K], look: Callable[[K], str]) -> Iterator[Row]:
     from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries(kind.kind):
@@ -212,16 +213,16 @@ def _extras() -> dict[str, list[str]]:
     """{extra of ablate: packages that it brings}: what is installed with `pip install "ablate[extra]"`."""
     from packaging.requirements import Requirement
 
-    found: dict[str, list[str]] = {}
+    packages: dict[str, list[str]] = {}
     try:
-        wanted = importlib.metadata.requires("ablate") or []
+        requirements = importlib.metadata.requires("ablate") or []
     except importlib.metadata.PackageNotFoundError:
-        return found
-    for one in map(Requirement, wanted):
+        return packages
+    for one in map(Requirement, requirements):
         extra = re.search(r"extra == [\"']([\w.-]+)[\"']", str(one.marker or ""))
         if extra and extra[1] not in ("dev", "test", "docs"):
-            found.setdefault(extra[1], []).append(one.name)
-    return found
+            packages.setdefault(extra[1], []).append(one.name)
+    return packages
 
 
 def _version(name: str) -> str | None:

@@ -28,9 +28,9 @@ def export(
     from ablate.results import load
     from ablate.results.export import export as write
 
-    known = [*SUFFIXES, "all"]
-    if format_ not in known:
-        raise InputError(f"there is no format {format_!r}{did_you_mean(format_, known)}", "--format")
-    wanted = list(SUFFIXES.values()) if format_ == "all" else [SUFFIXES[format_]]
-    for path in write(load(folder), out, wanted):
+    formats = [*SUFFIXES, "all"]
+    if format_ not in formats:
+        raise InputError(f"there is no format {format_!r}{did_you_mean(format_, formats)}", "--format")
+    suffixes = list(SUFFIXES.values()) if format_ == "all" else [SUFFIXES[format_]]
+    for path in write(load(folder), out, suffixes):
         echo(path)

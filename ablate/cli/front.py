@@ -42,8 +42,8 @@ def best_front(
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for record in records.values():
         groups.setdefault(str(record["config_hash"]), []).append(record)
-    kept = [group for group in groups.values() if not any(_breaks(group, constraint) for constraint in constraints)]
-    points = [one for group in kept if (one := _front_point(group, objectives, names or Names())) is not None]
+    admitted = [group for group in groups.values() if not any(_breaks(group, constraint) for constraint in constraints)]
+    points = [one for group in admitted if (one := _front_point(group, objectives, names or Names())) is not None]
     if not points:
         return []
     signs = np.array([-1.0 if o.larger_is_better else 1.0 for o in objectives])

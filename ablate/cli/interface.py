@@ -22,9 +22,9 @@ CODE = re.compile(r"`([^`]*)`")
 def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
     """(name, whether it must be written, function) of all that a component may bring; what it must comes first."""
     own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
-    named = {name: held for c in reversed(own) for name, held in vars(c).items() if _written(held, c)}
-    for name, held in sorted(named.items(), key=lambda item: item[0] not in base.__abstractmethods__):
-        yield name, name in base.__abstractmethods__, held
+    functions = {name: member for c in reversed(own) for name, member in vars(c).items() if _written(member, c)}
+    for name, member in sorted(functions.items(), key=lambda item: item[0] not in base.__abstractmethods__):
+        yield name, name in base.__abstractmethods__, member
 
 
 def signature(function: Any) -> str:
@@ -32,9 +32,9 @@ def signature(function: Any) -> str:
     return str(inspect.signature(function)).replace("'", "")
 
 
-def paragraph(held: Any) -> str:
+def paragraph(documented: Any) -> str:
     """The first paragraph of its own docstring, in one line."""
-    doc = inspect.getdoc(held) or ""
+    doc = inspect.getdoc(documented) or ""
     return " ".join(doc.split("\n\n", 1)[0].split())
 
 
@@ -47,13 +47,13 @@ def types(base: type[Component]) -> list[type]:
     while waiting:
         of, text = waiting.pop(0)
         for word in WORD.findall(text):
-            found = _named(word, of)
-            if found is not None and word not in seen and found is not base:
-                seen[word] = found
-                own = (held for name, held in vars(found).items() if not name.startswith("_"))
-                functions = [getattr(held, "fget", held) for held in own]
-                spoken = " ".join(signature(one) for one in functions if inspect.isfunction(one))
-                waiting.append((found, f"{_annotations(found)} {spoken}"))
+            cls = _find_type(word, of)
+            if cls is not None and word not in seen and cls is not base:
+                seen[word] = cls
+                own = (member for name, member in vars(cls).items() if not name.startswith("_"))
+                functions = [getattr(member, "fget", member) for member in own]
+                signatures = " ".join(signature(one) for one in functions if inspect.isfunction(one))
+                waiting.append((cls, f"{_annotations(cls)} {signatures}"))
     return list(seen.values())
 
 
@@ -67,25 +67,25 @@ def fields(cls: type) -> Iterator[tuple[str, str, str]]:
 
 def offers(cls: type) -> Iterator[tuple[str, str, str]]:
     """(name, signature, first paragraph) of methods and properties that a type's author wrote; a property has none."""
-    for name, held in vars(cls).items():
-        function = getattr(held, "fget", held)
+    for name, member in vars(cls).items():
+        function = getattr(member, "fget", member)
         if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == cls.__module__:
-            yield name, "" if isinstance(held, property) else signature(function), paragraph(function)
+            yield name, "" if isinstance(member, property) else signature(function), paragraph(function)
 
 
 def as_text(base: type[Component]) -> str:
     """All of it as text."""
     lines = ["what a component of this kind brings"]
     for name, must, function in methods(base):
-        said = (
+        text = (
             " ".join((inspect.getdoc(function) or "").split()) if must else f"(may be replaced) {paragraph(function)}"
         )
-        lines += [f"  {name}{signature(function)}", *_wrapped(said)]
+        lines += [f"  {name}{signature(function)}", *_wrapped(text)]
     for cls in types(base):
         lines += ["", f"{cls.__name__}", *_wrapped(paragraph(cls), "  ")]
         lines += [f"  {name}: {kind}{f'  # {comment}' if comment else ''}" for name, kind, comment in fields(cls)]
-        for name, given, said in offers(cls):
-            lines += [f"  {name}{given}", *_wrapped(said)]
+        for name, parameters, text in offers(cls):
+            lines += [f"  {name}{parameters}", *_wrapped(text)]
     return "\n".join(lines)
 
 
@@ -93,27 +93,27 @@ def _wrapped(text: str, margin: str = "      ") -> list[str]:
     return wrap(text, WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False)
 
 
-def _named(word: str, of: Any) -> type | None:
+def _find_type(word: str, of: Any) -> type | None:
     """The type of that name, as the module that speaks of it knows it; no component, and nothing of a library."""
     module = sys.modules.get(of.__module__)  # a module that was imported anew may be gone under its old name
-    found = getattr(module, word, None) or getattr(api, word, None)
-    if not inspect.isclass(found) or issubclass(found, Component) or issubclass(found, BaseException):
+    cls = getattr(module, word, None) or getattr(api, word, None)
+    if not inspect.isclass(cls) or issubclass(cls, Component) or issubclass(cls, BaseException):
         return None
-    ours = found.__module__.startswith(("ablate.kinds.", "ablate.spec.component")) or found.__module__ == of.__module__
-    described = is_dataclass(found) or vars(found).get("__annotations__") or inspect.isabstract(found)
-    return found if ours and (described or getattr(found, "_is_protocol", False)) and _spoken(found) else None
+    ours = cls.__module__.startswith(("ablate.kinds.", "ablate.spec.component")) or cls.__module__ == of.__module__
+    described = is_dataclass(cls) or vars(cls).get("__annotations__") or inspect.isabstract(cls)
+    return cls if ours and (described or getattr(cls, "_is_protocol", False)) and _is_passed(cls) else None
 
 
-def _spoken(found: type) -> bool:
+def _is_passed(cls: type) -> bool:
     """Whether it passes between ablate and a component; not what an author writes into a declaration."""
-    return found.__name__ not in ("Choice", "Range", "When", "Extent", "Resolver")
+    return cls.__name__ not in ("Choice", "Range", "When", "Extent", "Resolver")
 
 
-def _code(held: Any) -> str:
+def _code(documented: Any) -> str:
     """What a docstring sets as code; the arguments of a module's `forward(context)` by the names of their types."""
-    spans = CODE.findall(inspect.getdoc(held) or "")
-    called = (word.capitalize() for span in spans if span.startswith("forward(") for word in WORD.findall(span))
-    return " ".join((*spans, *called))
+    spans = CODE.findall(inspect.getdoc(documented) or "")
+    type_names = (word.capitalize() for span in spans if span.startswith("forward(") for word in WORD.findall(span))
+    return " ".join((*spans, *type_names))
 
 
 def _annotations(cls: type) -> str:
@@ -125,6 +125,6 @@ def _plain(annotation: Any) -> str:
     return str(getattr(annotation, "__forward_arg__", annotation))
 
 
-def _written(held: Any, cls: type) -> bool:
+def _written(member: Any, cls: type) -> bool:
     """Whether it is a method that its author wrote: pydantic puts some of its own into a class."""
-    return inspect.isfunction(held) and held.__module__ == cls.__module__ and not held.__name__.startswith("_")
+    return inspect.isfunction(member) and member.__module__ == cls.__module__ and not member.__name__.startswith("_")

@@ -134,8 +134,8 @@ class Screen(View):
         from rich.table import Table
         from rich.text import Text
 
-        left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
-        name, summary = label(self.name), f"{_summary(progress, False)}; {elapsed}{left}"
+        remaining = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+        name, summary = label(self.name), f"{_summary(progress, False)}; {elapsed}{remaining}"
         width = self.console.width
         if cell_len(name) + BAR + cell_len(summary) + 2 > width:
             names = [Text(line, style="bold") for line in self._wrapped(name)]
@@ -164,15 +164,15 @@ class Screen(View):
         beside = sum(widths[1:]) + 2 * (len(widths) - 1)  # what is never cut
         fits = self.console.width - beside >= min(widths[0], NAME)
         if fits:
-            shown = running if len(running) <= room else running[: room - 1]
-            pictured = [self._grid(shown, self.console.width - beside)] if shown else []
+            visible = running if len(running) <= room else running[: room - 1]
+            pictured = [self._grid(visible, self.console.width - beside)] if visible else []
         else:
             lines = [self._wrapped(_sentence(one)) for one in running]
             used = list(itertools.accumulate(map(len, lines)))
             count = sum(lines_so_far <= room - (i + 1 < len(lines)) for i, lines_so_far in enumerate(used))
-            shown = running[: max(1, count)]
-            pictured = [Text(line) for one in lines[: len(shown)] for line in one]
-        more = len(running) - len(shown)
+            visible = running[: max(1, count)]
+            pictured = [Text(line) for one in lines[: len(visible)] for line in one]
+        more = len(running) - len(visible)
         return [*pictured, Text(f"… and {more} more", style="dim")] if more else pictured
 
     def _grid(self, running: Sequence[Running], width: int) -> RenderableType:
@@ -227,20 +227,20 @@ def _ended(progress: Progress) -> int:
     return progress.done + progress.failed
 
 
-def _summary(progress: Progress, left: bool = True) -> str:
+def _summary(progress: Progress, with_time: bool = True) -> str:
     """`3/12 trials, 1 diverged, about 5 min left`."""
     parts = [f"{_ended(progress)}/{progress.total} trials"]
     parts += [f"{n} {word}" for n, word in ((progress.failed, "failed"), (progress.diverged, "diverged")) if n]
-    if left and progress.seconds_left is not None:
+    if with_time and progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
 def _working(running: Sequence[Running]) -> str:
     """The trials that are being worked on, in one line; the first four of many."""
-    shown = [_sentence(one) for one in running[:4]]
-    more = len(running) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+    sentences = [_sentence(one) for one in running[:4]]
+    more = len(running) - len(sentences)
+    return "; ".join(sentences) + (f"; and {more} more" if more else "")
 
 
 def _sentence(one: Running) -> str:

@@ -59,7 +59,7 @@ def metrics(
 
     if colour not in get_args(Colour):
         raise InputError(f"there is no {colour!r}{did_you_mean(colour, get_args(Colour))}", "--colour")
-    wanted = _wanted(metric or USUAL, features, catalog(tuple(plugin or ())))
+    measures = _metrics(metric or USUAL, features, catalog(tuple(plugin or ())))
     place = torch.device(choose_device(device))
     sets = [
         open_pictures(
@@ -67,39 +67,39 @@ def metrics(
         )
         for path, limit in ((real, None), (generated, samples))
     ]
-    known, made, rows = compare(sets[0], sets[1], wanted, usable(cache_folder()), place)
+    real_set, generated_set, rows = compare(sets[0], sets[1], measures, usable(cache_folder()), place)
     if as_json:
         from dataclasses import asdict
 
         from ablate.cli.terminal import emit_json
 
-        emit_json({"real": asdict(known), "generated": asdict(made), "metrics": rows})
+        emit_json({"real": asdict(real_set), "generated": asdict(generated_set), "metrics": rows})
     else:
-        _print(known, made, rows)
+        _print(real_set, generated_set, rows)
 
 
-def _wanted(names: list[str] | tuple[str, ...], features: str | None, known: Catalog) -> list[Metric]:
+def _metrics(names: list[str] | tuple[str, ...], features: str | None, catalog: Catalog) -> list[Metric]:
     """The metrics, each with the features that are asked for. Raises InputError with the option that is wrong."""
     from ablate.errors import InputError, SpecError
     from ablate.kinds.metric import Metric
     from ablate.study.yaml import value
 
     seen = None if features is None else value(features, "--features")
-    made = []
+    metrics = []
     for name in names:
         spec = value(name, "--metric")
         spec = dict(spec) if isinstance(spec, dict) else {"type": spec}
         if seen is not None:
             spec.setdefault("features", seen)
         try:
-            part = known.create(Metric, spec)
+            part = catalog.create(Metric, spec)
         except SpecError as error:
             raise InputError("; ".join(map(str, error.problems)), f"--metric {name}") from None
-        made.append(part)
-    columns = [column for part in made for column in part.columns(0).values()]
+        metrics.append(part)
+    columns = [column for part in metrics for column in part.columns(0).values()]
     if len(set(columns)) < len(columns):
         raise InputError("the same metric stands twice", "--metric")
-    return made
+    return metrics
 
 
 def _print(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) -> None:
@@ -117,6 +117,6 @@ def _print(real: PictureSet, generated: PictureSet, rows: list[dict[str, Any]]) 
     table(("metric", "value", "error", "features and weights"), cells)
     for what, one in (("reference", real), ("generated", generated)):
         channels, height, width = one.shape
-        left = f", {one.skipped} left out as damaged" if one.skipped else ""
+        left_out = f", {one.skipped} left out as damaged" if one.skipped else ""
         colour = "grey" if channels == 1 else "colour"
-        echo(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left}, hash {one.hash[:12]}")
+        echo(f"{what}: {one.path}, {one.count} of {width}×{height} in {colour}{left_out}, hash {one.hash[:12]}")

@@ -55,12 +55,12 @@ def write(folder: Path, module: str, kind: str) -> Path:
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
-        made.mkdir()
+        written = Path(temporary) / folder.name
+        written.mkdir()
         for template, file in {**COMMON, f"{kind}.py.j2": "{module}.py"}.items():
             text = environment.get_template(template).render(words)
-            (made / file.format(**words)).write_text(text, encoding="utf-8")
-        made.rename(folder)
+            (written / file.format(**words)).write_text(text, encoding="utf-8")
+        written.rename(folder)
     return folder
 
 

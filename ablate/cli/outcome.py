@@ -85,13 +85,13 @@ def complain(message: str) -> None:
 def refusal(error: OSError) -> str:
     """What the operating system refuses, and what to do about it."""
     file = error.filename2 or error.filename  # of a renaming: what it was to become
-    said = f"{file}: {error.strerror}" if file else error.strerror or str(error)
+    message = f"{file}: {error.strerror}" if file else error.strerror or str(error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"{said}; make room, then give the same command again: it goes on from what is there"
+            return f"{message}; make room, then give the same command again: it goes on from what is there"
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{said}; choose another folder, or change who may write there"
-    return said
+            return f"{message}; choose another folder, or change who may write there"
+    return message
 
 
 def hush() -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ablate.discovery.catalog import Catalog
 
 SUFFIXES = (".png", ".svg", ".pdf")
+METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": "ablate"},
+    ".svg": {"Date": None, "Creator": "ablate"},
+}  # none that changes from day to day
 SIGMA_DATA = 0.5  # of the data for which weights are drawn
 REACH = 8.0  # of log SNR that is drawn, to both sides of 0
 ALIKE = 1e-9  # relative difference below which two lines are one, and share a name
@@ -26,15 +30,15 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.
 
 
 class Line(NamedTuple):
-    """A component's curve; `shown` is the one that the picture is about."""
+    """A component's curve; `highlighted` is the one that the picture is about."""
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    shown: bool = False
+    highlighted: bool = False
 
 
-def picture(kind: str, name: str | None, out: Path | None, known: Catalog) -> Path:
+def picture(kind: str, name: str | None, out: Path | None, catalog: Catalog) -> Path:
     """Draw the components of a kind with their defaults, and write the picture to a file, whose path it gives.
 
     name: the one that stands out; None: all alike. out: a .png, .svg or .pdf file; `<kind>-<name>.png`
@@ -49,20 +53,22 @@ def picture(kind: str, name: str | None, out: Path | None, known: Catalog) -> Pa
     path = nameable(out or Path(f"{stem}.png"), "--out")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"a picture is written as {', '.join(SUFFIXES)}, not as {path.name!r}", f"--out {path}")
-    shown = known.entry(kind, name).full_name if name else None
+    highlighted = catalog.entry(kind, name).full_name if name else None
     with style.theme():
-        figure = DRAWINGS[kind](known, shown)
-        said = {".png": {"Software": "ablate"}, ".svg": {"Date": None, "Creator": "ablate"}}.get(path.suffix.lower())
+        figure = DRAWINGS[kind](catalog, highlighted)
+        metadata = {".png": {"Software": "ablate"}, ".svg": {"Date": None, "Creator": "ablate"}}.get(
+            path.suffix.lower()
+        )
         write_with(
             path,
             lambda file: figure.savefig(
-                file, format=path.suffix[1:].lower(), metadata=said, bbox_inches="tight", pad_inches=0.15, dpi=110
+                file, format=path.suffix[1:].lower(), metadata=metadata, bbox_inches="tight", pad_inches=0.15, dpi=110
             ),
         )
     return path
 
 
-def _schedules(known: Catalog, shown: str | None) -> Figure:
+def _schedules(catalog: Catalog, highlighted: str | None) -> Figure:
     """Log SNR over time."""
     import torch
     from matplotlib.figure import Figure
@@ -71,8 +77,8 @@ def _schedules(known: Catalog, shown: str | None) -> Figure:
 
     t = torch.linspace(0, 1, 1001, dtype=torch.float64)
     lines = [
-        Line(name, t.numpy(), one.log_snr(t).clamp(-100, 100).numpy(), full == shown)
-        for full, name, one in _components(known, "schedule")
+        Line(name, t.numpy(), one.log_snr(t).clamp(-100, 100).numpy(), full == highlighted)
+        for full, name, one in _components(catalog, "schedule")
     ]
     figure = Figure(figsize=(7.6, 4.6))
     axes = figure.add_subplot()
@@ -82,15 +88,15 @@ def _schedules(known: Catalog, shown: str | None) -> Figure:
     axes.set_ylim(-16, 16)
     axes.set_xlabel("time t, from clean to noise")
     axes.set_ylabel("log SNR = log(α²/σ²)")
-    _lines(axes, _merged(lines), named=True)
+    _lines(axes, _merged(lines), with_names=True)
     style.title(
-        axes, _titled("Signal-to-noise ratio of the schedules", shown), "above 0 there is more signal than noise"
+        axes, _titled("Signal-to-noise ratio of the schedules", highlighted), "above 0 there is more signal than noise"
     )
     style.finish(axes)
     return figure
 
 
-def _levels(known: Catalog, shown: str | None) -> Figure:
+def _levels(catalog: Catalog, highlighted: str | None) -> Figure:
     """Densities over ln(σ/α), a panel a schedule: the same distribution of times is another of noise levels."""
     import numpy as np
     import torch
@@ -98,7 +104,7 @@ def _levels(known: Catalog, shown: str | None) -> Figure:
 
     from ablate.results.figures import style
 
-    schedules = _components(known, "schedule")
+    schedules = _components(catalog, "schedule")
     columns = min(4, len(schedules))
     rows = -(-(len(schedules) + 1) // columns)  # and one place for the names
     figure = Figure(figsize=(2.6 * columns + 0.6, 2.25 * rows + 0.7))
@@ -110,10 +116,10 @@ def _levels(known: Catalog, shown: str | None) -> Figure:
         t = schedule.time(-2 * s)
         inside = (s > ends[0]) & (s < ends[1])
         lines = []
-        for full, level_name, levels in _components(known, "levels"):
+        for full, level_name, levels in _components(catalog, "levels"):
             density = levels.density(t, schedule) * 2 / schedule.slope(t.clamp(1e-9, 1 - 1e-9)).abs()
-            lines.append(Line(level_name, s.numpy(), _within(density.numpy(), inside.numpy()), full == shown))
-        _lines(axes, lines, named=False)
+            lines.append(Line(level_name, s.numpy(), _within(density.numpy(), inside.numpy()), full == highlighted))
+        _lines(axes, lines, with_names=False)
         axes.set_title(name, fontsize=9.5, loc="left", pad=3)
         axes.set_xlim(-7, 7)
         axes.set_ylim(0, 0.7)
@@ -128,12 +134,12 @@ def _levels(known: Catalog, shown: str | None) -> Figure:
         axes.set_axis_off()
     handles, names = grid[0].get_legend_handles_labels()
     grid[len(schedules)].legend(handles, names, loc="center left", frameon=False, fontsize=9.5, handlelength=2.6)
-    told = "which noise levels training sees under each schedule"
-    style.title(grid[0], _titled("Density of noise levels", shown), told, up=14)
+    subtitle = "which noise levels training sees under each schedule"
+    style.title(grid[0], _titled("Density of noise levels", highlighted), subtitle, up=14)
     return figure
 
 
-def _weightings(known: Catalog, shown: str | None) -> Figure:
+def _weightings(catalog: Catalog, highlighted: str | None) -> Figure:
     """Weights over log SNR, on the error of x0 and on that of the noise."""
     import torch
     from matplotlib.figure import Figure
@@ -145,23 +151,23 @@ def _weightings(known: Catalog, shown: str | None) -> Figure:
     log_snr = torch.linspace(-REACH, REACH, 801, dtype=torch.float64)
     level = Level(torch.full_like(log_snr, 0.5), log_snr.sigmoid().sqrt(), (-log_snr).sigmoid().sqrt())
     weights = [
-        (full, name, one.weight(level.guarded, SIGMA_DATA)) for full, name, one in _components(known, "weighting")
+        (full, name, one.weight(level.guarded, SIGMA_DATA)) for full, name, one in _components(catalog, "weighting")
     ]
     figure = Figure(figsize=(10.6, 4.5))
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.07, right=0.87, bottom=0.13, top=0.85, wspace=0.2)
     for axes, factor, of in ((left, 1 / level.snr, "error of ε"), (right, 1.0, "error of x0")):
-        lines = [Line(name, log_snr.numpy(), (w * factor).numpy(), full == shown) for full, name, w in weights]
+        lines = [Line(name, log_snr.numpy(), (w * factor).numpy(), full == highlighted) for full, name, w in weights]
         axes.set_yscale("log")
         axes.set_ylim(2e-4, 5e3)
         axes.xaxis.set_major_locator(MultipleLocator(4))
         axes.set_xlim(-REACH, REACH)
         axes.set_xlabel("log SNR (noise on the left, image on the right)")
         axes.set_ylabel(f"weight on the squared {of}")
-        _lines(axes, _merged(lines), named=axes is right)
+        _lines(axes, _merged(lines), with_names=axes is right)
         style.finish(axes)
-    told = f"for α² + σ² = 1, data of deviation {SIGMA_DATA:g}, apply: x0; both panels show the same weights"
-    style.title(left, _titled("Loss weightings", shown), told)
+    subtitle = f"for α² + σ² = 1, data of deviation {SIGMA_DATA:g}, apply: x0; both panels show the same weights"
+    style.title(left, _titled("Loss weightings", highlighted), subtitle)
     return figure
 
 
@@ -172,29 +178,29 @@ DRAWINGS: dict[str, Callable[[Catalog, str | None], Figure]] = {
 }
 
 
-def _titled(text: str, shown: str | None) -> str:
-    return f"{text}: {shown.rpartition(':')[2]}" if shown else text
+def _titled(text: str, highlighted: str | None) -> str:
+    return f"{text}: {highlighted.rpartition(':')[2]}" if highlighted else text
 
 
-def _components(known: Catalog, kind: str) -> list[tuple[str, str, Any]]:
+def _components(catalog: Catalog, kind: str) -> list[tuple[str, str, Any]]:
     """(full name, name, component with its defaults) of each that has defaults."""
-    found = []
-    for entry in known.entries(kind):
+    components = []
+    for entry in catalog.entries(kind):
         with contextlib.suppress(InputError):
-            found.append((entry.full_name, entry.name, known.create(kind, entry.full_name)))
-    return found
+            components.append((entry.full_name, entry.name, catalog.create(kind, entry.full_name)))
+    return components
 
 
-def _lines(axes: Axes, lines: Sequence[Line], named: bool) -> None:
-    """Draw the lines, the one that is shown last; `named`: with their names at the right end."""
+def _lines(axes: Axes, lines: Sequence[Line], with_names: bool) -> None:
+    """Draw the lines, the highlighted one last; `with_names`: with their names at the right end."""
     from ablate.results.figures import style
 
-    alike = not any(line.shown for line in lines)
+    alike = not any(line.highlighted for line in lines)
     ends: list[tuple[Line, str]] = []
     for i, line in enumerate(lines):
-        colour = style.COLOURS[i % len(style.COLOURS)] if alike else style.COLOURS[0] if line.shown else OTHERS
-        dash = DASHES[i % len(DASHES)] if not line.shown else "-"
-        width = 1.8 if alike else 2.8 if line.shown else 1.2
+        colour = style.COLOURS[i % len(style.COLOURS)] if alike else style.COLOURS[0] if line.highlighted else OTHERS
+        dash = DASHES[i % len(DASHES)] if not line.highlighted else "-"
+        width = 1.8 if alike else 2.8 if line.highlighted else 1.2
         axes.plot(
             line.x,
             line.y,
@@ -202,10 +208,10 @@ def _lines(axes: Axes, lines: Sequence[Line], named: bool) -> None:
             linestyle=dash,
             linewidth=width,
             label=line.name,
-            zorder=3 if line.shown else 2 if dash == "-" else 2.5,  # what is dashed lets the line below be seen
+            zorder=3 if line.highlighted else 2 if dash == "-" else 2.5,  # what is dashed lets the line below be seen
         )
         ends.append((line, colour))
-    if named:
+    if with_names:
         _names(axes, ends)
 
 
@@ -213,15 +219,16 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
     """The lines, those that coincide as one under all their names."""
     import numpy as np
 
-    found: list[Line] = []
+    merged: list[Line] = []
     for line in lines:
-        for i, other in enumerate(found):
+        for i, other in enumerate(merged):
             if np.allclose(line.y, other.y, rtol=ALIKE, atol=0):
-                found[i] = other._replace(name=f"{other.name}, {line.name}", shown=other.shown or line.shown)
+                highlighted = other.highlighted or line.highlighted
+                merged[i] = other._replace(name=f"{other.name}, {line.name}", highlighted=highlighted)
                 break
         else:
-            found.append(line)
-    return found
+            merged.append(line)
+    return merged
 
 
 def _within(y: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -254,7 +261,7 @@ def _names(axes: Axes, ends: Sequence[tuple[Line, str]]) -> None:
             line.name,
             color="#777777" if faint else colour,
             fontsize=size,
-            fontweight="bold" if line.shown else "normal",
+            fontweight="bold" if line.highlighted else "normal",
             va="center",
             transform=axes.transAxes,
         )

@@ -83,12 +83,13 @@ def _print_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], 
     from ablate.results.numbers import count, number
     from ablate.study.models import cost
 
-    found = cost(model, None, None, plugins)  # raises InputError
+    model_cost = cost(model, None, None, plugins)  # raises InputError
     if as_json:
-        emit_json({"model": name, "params": found.params, "gflops": found.gflops, "macs": found.macs})
+        emit_json({"model": name, "params": model_cost.params, "gflops": model_cost.gflops, "macs": model_cost.macs})
         return
     shape = "×".join(map(str, model["shape"]))
-    table(("model", "image", "params", "Gflops"), [[name, shape, count(found.params), number(found.gflops, 4)]])
+    row = [name, shape, count(model_cost.params), number(model_cost.gflops, 4)]
+    table(("model", "image", "params", "Gflops"), [row])
 
 
 def _print(frame: pd.DataFrame, device: str) -> None:
@@ -118,8 +119,8 @@ def _print(frame: pd.DataFrame, device: str) -> None:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):
         echo(f"{note}; they vary in")
-        for path, held in frame.attrs["space"].items():
-            echo(f"  {path}: {_range(held)}")
+        for path, choices in frame.attrs["space"].items():
+            echo(f"  {path}: {_range(choices)}")
     seeds = int(frame["seeds"].iloc[0])
     of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
     echo(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
@@ -130,8 +131,9 @@ def _total(frame: pd.DataFrame) -> float:
     return float(frame["seconds"].mean() * frame.attrs["trials"])
 
 
-def _range(held: Any) -> str:
-    if isinstance(held, Mapping):
-        step = "" if held.get("step") is None else f" in steps of {held['step']:g}"
-        return f"{held['low']:g} to {held['high']:g}{step}{', evenly in the logarithm' if held.get('log') else ''}"
-    return ", ".join(map(str, held))
+def _range(choices: Any) -> str:
+    if not isinstance(choices, Mapping):
+        return ", ".join(map(str, choices))
+    step = "" if choices.get("step") is None else f" in steps of {choices['step']:g}"
+    spacing = ", evenly in the logarithm" if choices.get("log") else ""
+    return f"{choices['low']:g} to {choices['high']:g}{step}{spacing}"

@@ -57,24 +57,24 @@ def show(
     from ablate.cli.terminal import echo, emit_json
     from ablate.discovery.catalog import catalog
 
-    known = catalog(tuple(plugin or ()))
-    for one in known.broken:
+    components = catalog(tuple(plugin or ()))
+    for one in components.broken:
         complain(f"plugin {one.plugin} could not be loaded: {one.reason}")
     kind, _, name = what.partition("/")
     if plot or out is not None:
         from ablate.cli.picture import picture
 
-        known.kind(kind)
-        echo(picture(kind, name or None, out, known))
+        components.kind(kind)
+        echo(picture(kind, name or None, out, components))
         return
     if not name:
-        known.kind(kind)  # raises, with the nearest name
+        components.kind(kind)  # raises, with the nearest name
         if as_json:
-            emit_json([_row(entry, known) for entry in known.entries(kind)])
+            emit_json([_row(entry, components) for entry in components.entries(kind)])
         else:
-            _show_kind(kind, known)
+            _show_kind(kind, components)
         return
-    description = describe(known.entry(kind, name), known)
+    description = describe(components.entry(kind, name), components)
     if as_json:
         emit_json(description)
     else:
@@ -85,11 +85,11 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
     from ablate.cli.terminal import echo, emit_json, table
     from ablate.discovery.catalog import catalog
 
-    known = catalog(tuple(plugin))
-    entries = sorted(known.entries(kind), key=lambda e: (e.kind, e.name, e.distribution))
-    rows = [_row(entry, known) for entry in entries]
+    components = catalog(tuple(plugin))
+    entries = sorted(components.entries(kind), key=lambda e: (e.kind, e.name, e.distribution))
+    rows = [_row(entry, components) for entry in entries]
     if as_json:
-        emit_json({"components": rows, "broken": [_broken(one) for one in known.broken]})
+        emit_json({"components": rows, "broken": [_broken(one) for one in components.broken]})
         return
     columns = ("kind", "name", "from", "what it is")
     cells = [
@@ -99,34 +99,34 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
     table(columns, cells, wrap="what it is")
     if any(r["default"] for r in rows):
         print("*: fills the place of its kind where a study says nothing")
-    for one in known.broken:
+    for one in components.broken:
         echo(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
 
 
-def _show_kind(kind: str, known: Catalog) -> None:
+def _show_kind(kind: str, catalog: Catalog) -> None:
     from ablate.cli import interface
     from ablate.cli.describe import summary
     from ablate.cli.terminal import echo, table
 
-    echo(f"{kind}: {summary(known.kind(kind))}\n")
+    echo(f"{kind}: {summary(catalog.kind(kind))}\n")
     table(
-        ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in known.entries(kind)], wrap="what it is"
+        ("name", "what it is"), [(f"{kind}/{e.name}", summary(e.cls)) for e in catalog.entries(kind)], wrap="what it is"
     )
-    for line in ("", *interface.as_text(known.kind(kind)).splitlines()):
+    for line in ("", *interface.as_text(catalog.kind(kind)).splitlines()):
         echo(line)
 
 
-def _row(entry: Entry, known: Catalog) -> dict[str, Any]:
+def _row(entry: Entry, catalog: Catalog) -> dict[str, Any]:
     from ablate.cli.describe import summary
 
     return {
         "kind": entry.kind,
-        "name": entry.name if entry.name in known.names(entry.kind) else entry.full_name,
+        "name": entry.name if entry.name in catalog.names(entry.kind) else entry.full_name,
         "distribution": entry.distribution,
         "version": entry.version,
         "file": str(entry.file),
         "line": entry.line,
-        "default": known.default(entry.kind) == entry.full_name,
+        "default": catalog.default(entry.kind) == entry.full_name,
         "summary": summary(entry.cls),
     }
 

@@ -34,16 +34,17 @@ def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
     """What can be said of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
     state = "running" if is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
-    told, age = _last_progress(place / "progress.json")
-    numbers = {key: told.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
+    progress, age = _last_progress(place / "progress.json")
+    numbers = {key: progress.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
     return Unfinished(trial, state, **numbers, age_seconds=age)
 
 
 def _last_progress(file: Path) -> tuple[dict[str, Any], float | None]:
+    """Return what the worker last wrote, and how many seconds ago."""
     try:
-        told = read_json(file)
+        content = read_json(file)
         age = max(0.0, time.time() - file.stat().st_mtime)
     except (OSError, ValueError):
         return {}, None
-    held = told if isinstance(told, dict) else {}
-    return {key: value for key, value in held.items() if isinstance(value, str if key == "phase" else int | float)}, age
+    pairs = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in pairs if isinstance(value, str if key == "phase" else int | float)}, age

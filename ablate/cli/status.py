@@ -23,12 +23,12 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from ablate.results import load
 
     results = load(folder)
-    found = status_of(results)
+    facts = status_of(results)
     if as_json:
-        emit_json(found)
+        emit_json(facts)
         return
-    _print(found, folder)
-    if any(found["states"].get(state) for state in ("complete", "diverged", "failed")):
+    _print(facts, folder)
+    if any(facts["states"].get(state) for state in ("complete", "diverged", "failed")):
         print()
         if lively():
             console().print(results.summary())
@@ -78,7 +78,7 @@ def status_of(results: Results) -> dict[str, Any]:
     }
 
 
-def _planned(results: Results, known: int) -> int | None:
+def _planned(results: Results, trials: int) -> int | None:
     """How many trials the first launch meant to run; None where a later one means more, or nobody can tell."""
     from ablate.discovery.catalog import catalog
     from ablate.errors import InputError
@@ -88,43 +88,42 @@ def _planned(results: Results, known: int) -> int | None:
     lock = results.lock
     try:
         design = catalog().create(Design, lock["spec"]["design"])
-        if ended(results).get("trials") == known:
-            return known
-        listed = [
-            Dimension(path, tuple(held), baseline=lock["baseline"].get(path)) for path, held in lock["choices"].items()
-        ]
-        ranged = [Dimension(path, **held, baseline=lock["baseline"].get(path)) for path, held in lock["ranges"].items()]
+        if ended(results).get("trials") == trials:
+            return trials
+        base = lock["baseline"]
+        listed = [Dimension(path, tuple(labels), baseline=base.get(path)) for path, labels in lock["choices"].items()]
+        ranged = [Dimension(path, **bounds, baseline=base.get(path)) for path, bounds in lock["ranges"].items()]
         planned = design.candidates([*listed, *ranged]) * design.seeds
     except (InputError, KeyError, TypeError, AttributeError):  # the design is a plugin's, or the lock is damaged
         return None
-    return planned if planned >= known else None
+    return planned if planned >= trials else None
 
 
-def _print(found: dict[str, Any], folder: Path) -> None:
+def _print(facts: dict[str, Any], folder: Path) -> None:
     from ablate.cli.terminal import duration, echo, table
 
-    if found["at_work"]:
+    if facts["at_work"]:
         doing = "at work"
-    elif found["unfinished"]:
+    elif facts["unfinished"]:
         doing = "interrupted; the same `ablate run` goes on from here"
     else:
         doing = "nobody is at work here"
-    echo(f"{found['study']}: {doing}")
-    counts = [f"{n} {state}" for state, n in found["states"].items() if n]
-    of = f" of {found['planned']}" if found["planned"] is not None else ""
-    echo(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(found['trial_seconds'])} of work")
-    for line in found["left_out"]:
+    echo(f"{facts['study']}: {doing}")
+    counts = [f"{n} {state}" for state, n in facts["states"].items() if n]
+    of = f" of {facts['planned']}" if facts["planned"] is not None else ""
+    echo(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(facts['trial_seconds'])} of work")
+    for line in facts["left_out"]:
         echo(line)
-    if found["unfinished"]:
+    if facts["unfinished"]:
         print()
         columns = ("candidate", "seed", "state", "phase", "images", "loss", "images/s", "last sign of life")
-        table(columns, [_open_row(one) for one in found["unfinished"]])
-    if found["failures"]:
+        table(columns, [_open_row(one) for one in facts["unfinished"]])
+    if facts["failures"]:
         print()
         table(
-            ("candidate", "seed", "state", "why", "trial"), [_failure_row(one) for one in found["failures"]], wrap="why"
+            ("candidate", "seed", "state", "why", "trial"), [_failure_row(one) for one in facts["failures"]], wrap="why"
         )
-        if any(one["state"] == "failed" for one in found["failures"]):
+        if any(one["state"] == "failed" for one in facts["failures"]):
             echo(f"tracebacks: {folder}/trials/<trial>/failure.json; `ablate run` tries failed trials again")
 
 

@@ -42,7 +42,7 @@ def table(
     """
     from ablate.io.columns import Column, drawn, layout
 
-    held = [
+    fitted = [
         Column(
             name,
             tuple(row[i] for row in rows),
@@ -53,9 +53,9 @@ def table(
         for i, name in enumerate(columns)
     ]
     if lively():
-        console().print(drawn(held, title))
+        console().print(drawn(fitted, title))
         return
-    flat = [replace(column, cells=tuple(cell.replace("\n", " ") for cell in column.cells)) for column in held]
+    flat = [replace(column, cells=tuple(cell.replace("\n", " ") for cell in column.cells)) for column in fitted]
     if title:
         print(text.label(title))
     for line in layout(flat, None, rule=False):
@@ -64,8 +64,8 @@ def table(
 
 def emit_json(data: Any) -> None:
     """Print JSON that any program reads: NaN and infinity become null."""
-    told = text.json(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str))
-    print(told, file=stdout.document(), flush=True)
+    document = text.json(json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False, default=str))
+    print(document, file=stdout.document(), flush=True)
 
 
 def echo(words: object) -> None:
@@ -89,8 +89,8 @@ def columns_of(stream: TextIO) -> int | None:
     try:
         if not stream.isatty():
             return None
-        said = os.environ.get("COLUMNS", "")
-        return (int(said) if said.isdecimal() else os.get_terminal_size(stream.fileno()).columns) or None
+        columns = os.environ.get("COLUMNS", "")
+        return (int(columns) if columns.isdecimal() else os.get_terminal_size(stream.fileno()).columns) or None
     except (OSError, ValueError, AttributeError):  # closed, or a notebook's
         return None
 
@@ -120,8 +120,8 @@ def duration(seconds: float) -> str:
         parts.append((rest // length, unit))
         rest %= length
     first = next((i for i, (n, _) in enumerate(parts) if n), len(parts) - 1)
-    shown = [parts[first], *((n, unit) for n, unit in parts[first + 1 : first + 2] if n)]
-    return " ".join(f"{n} {unit}" for n, unit in shown)
+    largest = [parts[first], *((n, unit) for n, unit in parts[first + 1 : first + 2] if n)]
+    return " ".join(f"{n} {unit}" for n, unit in largest)
 
 
 def size(count: float) -> str:
@@ -135,8 +135,8 @@ def size(count: float) -> str:
 
 def _numeric(cell: str) -> bool:
     """Whether a cell is a number, with a unit prefix perhaps, or missing."""
-    told = cell.strip()
-    return told == "" or (any(c.isdigit() or c == "–" for c in told) and set(told.rstrip("kMGB")) <= NUMERIC)
+    number = cell.strip()
+    return number == "" or (any(c.isdigit() or c == "–" for c in number) and set(number.rstrip("kMGB")) <= NUMERIC)
 
 
 def _finite(value: Any) -> Any:

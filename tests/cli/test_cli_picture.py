@@ -64,8 +64,8 @@ def test_what_cannot_be_drawn_is_refused(within, words, told):
 
 def test_curves_that_coincide_share_a_name():
     x, y = np.arange(3.0), np.array([1.0, 2.0, 4.0])
-    lines = [Line("a", x, y), Line("b", x, 2 * y), Line("c", x, y, shown=True)]
-    assert [(line.name, line.shown) for line in _merged(lines)] == [("a, c", True), ("b", False)]
+    lines = [Line("a", x, y), Line("b", x, 2 * y), Line("c", x, y, highlighted=True)]
+    assert [(line.name, line.highlighted) for line in _merged(lines)] == [("a, c", True), ("b", False)]
 
 
 def test_a_curve_ends_at_zero_where_its_range_ends():
