@@ -67,26 +67,26 @@ class Case:
         for field, info in self.entry.cls.model_fields.items():
             for value in _values(info, numbers):
                 try:
-                    made = self.make(**{field: value, **read_under(info)})
+                    variant = self.make(**{field: value, **read_under(info)})
                 except SpecError:
                     continue
-                if made.digest() not in seen:
-                    seen.add(made.digest())
-                    yield made
+                if variant.digest() not in seen:
+                    seen.add(variant.digest())
+                    yield variant
 
     def partners(self, kind: str) -> list[Any]:
         """The components of another kind with which this one is tried, each with its defaults.
 
         Those of ablate and of the case's own distribution: a stranger's mistakes are not this one's.
         """
-        found = []
+        partners = []
         for entry in self.catalog.entries(kind):
             if entry.distribution in (OURS, self.entry.distribution):
                 try:
-                    found.append(self.catalog.create(kind, {"type": entry.full_name}))
+                    partners.append(self.catalog.create(kind, {"type": entry.full_name}))
                 except InputError:
                     continue  # it has no complete defaults
-        return found
+        return partners
 
     def _needs(self, field: str) -> bool:
         from ablate.spec.slots import default_name
@@ -112,14 +112,14 @@ def read_under(info: FieldInfo) -> dict[str, Any]:
 
 def search_values(info: FieldInfo) -> list[Any]:
     """The values of a field's default search range: all choices, or both ends."""
-    found: list[Any] = []
+    values: list[Any] = []
     for meta in info.metadata:
         if isinstance(meta, Choice):
-            found += meta.values
+            values += meta.values
         elif isinstance(meta, Range):
             ends = (meta.low, meta.high)
-            found += [int(end) for end in ends] if info.annotation is int else ends
-    return found
+            values += [int(end) for end in ends] if info.annotation is int else ends
+    return values
 
 
 def fitting(parts: Iterable[Any], *beside: Config) -> list[Any]:

@@ -51,8 +51,8 @@ def round_trips_as_json(case: Case) -> None:
 
 def has_one_identity(case: Case) -> None:
     """Its digest is the same in another process: it depends on no address, order or random number."""
-    here, there = case.component.digest(), digest_elsewhere(case)
-    assert here == there, f"digest {here[:12]} here, {there[:12]} in another process"
+    here, elsewhere = case.component.digest(), digest_elsewhere(case)
+    assert here == elsewhere, f"digest {here[:12]} here, {elsewhere[:12]} in another process"
 
 
 def is_frozen(case: Case) -> None:
@@ -70,8 +70,8 @@ def refuses_unknown_fields(case: Case) -> None:
     try:
         case.make(**{NOBODY: 1})
     except SpecError as error:
-        told = [problem.path for problem in error.problems]
-        assert (NOBODY,) in told, f"the problem is told at {told}, not at {NOBODY!r}"
+        paths = [problem.path for problem in error.problems]
+        assert (NOBODY,) in paths, f"the problem is told at {paths}, not at {NOBODY!r}"
         return
     raise AssertionError("a field that does not exist is accepted: keep `extra='forbid'` in model_config")
 

@@ -51,10 +51,10 @@ def moves_image_and_noise_together(case: Case) -> None:
             output: Tensor = network(x, x.new_full((len(x),), float(-level.log_snr / 8)))
             return output
 
-        found = Denoised(x0=0.5 * x, noise=(x - alpha * 0.5 * x) / sigma)
+        denoised = Denoised(x0=0.5 * x, noise=(x - alpha * 0.5 * x) / sigma)
         with torch.inference_mode():
-            moved = part.shift(judge, found, x, labels, level)
-            one = Denoised(found.x0[:1], found.noise[:1])
+            moved = part.shift(judge, denoised, x, labels, level)
+            one = Denoised(denoised.x0[:1], denoised.noise[:1])
             alone = part.shift(judge, one, x[:1], None if labels is None else labels[:1], level)
         again = alpha * moved.x0 + sigma * moved.noise
         assert moved.x0.isfinite().all() and moved.noise.isfinite().all(), f"not finite at t = {t}"

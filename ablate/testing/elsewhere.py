@@ -19,20 +19,20 @@ BLOCKED = "torch is not to be imported here"
 def digest_elsewhere(case: Case) -> str:
     """The digest of the same component in a process with another hash seed."""
     if case.spec is None:
-        found = _all(case.catalog.plugins, False)["digests"].get(_key(case))
+        digest = _all(case.catalog.plugins, False)["digests"].get(_key(case))
     else:
-        asked = json.dumps([[case.kind, case.entry.full_name, case.given]])
-        found = json.loads(_run(case.catalog.plugins, False, asked))["digests"].get(_key(case))
-    assert isinstance(found, str), "another process does not find the component, or cannot make it"
-    return found
+        specs = json.dumps([[case.kind, case.entry.full_name, case.given]])
+        digest = json.loads(_run(case.catalog.plugins, False, specs))["digests"].get(_key(case))
+    assert isinstance(digest, str), "another process does not find the component, or cannot make it"
+    return digest
 
 
 def needs_torch(case: Case) -> str | None:
     """Why the component cannot be found where torch cannot be imported; None if it can."""
-    found = _all(case.catalog.plugins, True)
-    if _key(case) in found["names"]:
+    report = _all(case.catalog.plugins, True)
+    if _key(case) in report["names"]:
         return None
-    reasons = [b["traceback"] for b in found["broken"] if b["module"] == case.entry.cls.__module__]
+    reasons = [b["traceback"] for b in report["broken"] if b["module"] == case.entry.cls.__module__]
     return "importing its module imports torch: do that inside `build`\n" + "".join(reasons)
 
 
@@ -45,15 +45,15 @@ def _all(plugins: tuple[str, ...], without_torch: bool) -> Any:
     return json.loads(_run(plugins, without_torch, "null"))
 
 
-def _run(plugins: Sequence[str], without_torch: bool, asked: str) -> str:
+def _run(plugins: Sequence[str], without_torch: bool, specs: str) -> str:
     blocked = "torch" if without_torch else ""
-    done = subprocess.run(
+    process = subprocess.run(
         [
             sys.executable,
             "-c",
             f"import sys; from {__name__} import look; look(*sys.argv[1:])",
             blocked,
-            asked,
+            specs,
             *plugins,
         ],
         env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -61,33 +61,33 @@ def _run(plugins: Sequence[str], without_torch: bool, asked: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"another process could not load the plugins:\n{done.stderr}"
-    return done.stdout
+    assert process.returncode == 0, f"another process could not load the plugins:\n{process.stderr}"
+    return process.stdout
 
 
-def look(blocked: str, asked: str, *plugins: str) -> None:
+def look(blocked: str, specs: str, *plugins: str) -> None:
     """What the other process does: digests of all components, or of those that are asked for."""
     with stdout.reserve_stdout():  # components may print while they are made
-        _look(blocked, asked, plugins)
+        _look(blocked, specs, plugins)
     stdout.end()
 
 
-def _look(blocked: str, asked: str, plugins: Sequence[str]) -> None:
+def _look(blocked: str, specs_as_json: str, plugins: Sequence[str]) -> None:
     if blocked:
         sys.modules[blocked] = None  # type: ignore[assignment]  # from here, importing it is an ImportError
     from ablate.discovery.catalog import Catalog
     from ablate.errors import InputError
 
-    known = Catalog(plugins)
-    wanted = json.loads(asked)
-    if wanted is None:
-        wanted = [[e.kind, e.full_name, {"type": e.full_name}] for e in known.entries()]
+    catalog = Catalog(plugins)
+    specs = json.loads(specs_as_json)
+    if specs is None:
+        specs = [[e.kind, e.full_name, {"type": e.full_name}] for e in catalog.entries()]
     digests = {}
-    for kind, name, spec in wanted:
+    for kind, name, spec in specs:
         try:
-            digests[f"{kind}/{name}"] = known.create(kind, spec).digest()
+            digests[f"{kind}/{name}"] = catalog.create(kind, spec).digest()
         except InputError:
             continue  # it has no complete defaults
-    broken = [{"module": one.module, "traceback": one.traceback} for one in known.broken]
-    names = [f"{e.kind}/{e.full_name}" for e in known.entries()]
+    broken = [{"module": one.module, "traceback": one.traceback} for one in catalog.broken]
+    names = [f"{e.kind}/{e.full_name}" for e in catalog.entries()]
     print(json.dumps({"digests": digests, "names": names, "broken": broken}), file=stdout.document(), flush=True)

@@ -34,8 +34,8 @@ def subject(case: Case) -> tuple[Backbone, InputSpec]:
         host = next(hosts(case), None)
         if host is None:
             needs = ", ".join(map(repr, component.requires()))
-            told = f"a {case.kind} that needs {needs}" if needs else f"a {case.kind}"
-            raise NotApplicable(f"no backbone here has a place for {told}")
+            what = f"a {case.kind} that needs {needs}" if needs else f"a {case.kind}"
+            raise NotApplicable(f"no backbone here has a place for {what}")
         backbone, setting = host, settle(host)
     return shrink(backbone, setting), setting
 
@@ -49,12 +49,12 @@ def hosts(case: Case) -> Iterator[Backbone]:
             if kind is None or kind.kind != case.kind or get_origin(info.annotation) is tuple:
                 continue
             try:
-                made = catalog.create("backbone", {"type": entry.full_name, field: case.component})
+                backbone = catalog.create("backbone", {"type": entry.full_name, field: case.component})
             except SpecError:
                 continue
-            provided = frozenset[str]().union(*(part.provides() for _, part in made.parts()))
-            if case.component.requires().keys() <= provided and not clash(made) and isinstance(made, Backbone):
-                yield made
+            provided = frozenset[str]().union(*(part.provides() for _, part in backbone.parts()))
+            if case.component.requires().keys() <= provided and not clash(backbone) and isinstance(backbone, Backbone):
+                yield backbone
 
 
 def begin(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
@@ -116,11 +116,11 @@ def gives_the_shape(case: Case) -> None:
     like = subject(case)[0]
     for backbone in own or [like]:
         setting = settle(backbone)
-        made = shrink(backbone, setting, like if type(like) is type(backbone) else None)
+        small = shrink(backbone, setting, like if type(like) is type(backbone) else None)
         channels, height, width = setting.shape
         outputs = 2 * channels if "learned_variance" in backbone.provides() else channels
         for data in (setting, InputSpec(setting.shape, None)):
-            network = live(made, data)
+            network = live(small, data)
             for count in (1, 3):
                 with torch.no_grad():
                     y = network(*batch(data, count))
@@ -134,13 +134,13 @@ def trains(case: Case) -> None:
     backbone, setting = subject(case)
     network = begin(backbone, setting).train()
     x, noise, labels = batch(setting)
-    wanted = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    target = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     reached: set[str] = set()
     losses = []
     for _ in range(STEPS):
         network.zero_grad()
-        loss = (network(x, noise, labels)[:, : x.shape[1]] - wanted).square().mean()
+        loss = (network(x, noise, labels)[:, : x.shape[1]] - target).square().mean()
         loss.backward()
         for name, p in network.named_parameters():
             if p.grad is not None and p.requires_grad:

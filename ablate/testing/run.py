@@ -62,8 +62,8 @@ def check_component(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | No
     """Raise AssertionError with every check that the component does not pass."""
     failed = [one for one in examine(entry, catalog, spec) if one.state == "failed"]
     if failed:
-        told = "\n".join(f"  {one.check}: {one.reason}" for one in failed)
-        raise AssertionError(f"{entry.kind}/{entry.name} does not conform:\n{told}")
+        reasons = "\n".join(f"  {one.check}: {one.reason}" for one in failed)
+        raise AssertionError(f"{entry.kind}/{entry.name} does not conform:\n{reasons}")
 
 
 def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | None = None) -> Callable[..., None]:
@@ -76,10 +76,10 @@ def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | Non
     """
     import pytest
 
-    found, given = find(str(target)), specs or {}
+    plugin, examples = find(str(target)), specs or {}
     cases = [
-        (Case(e, found.catalog, given.get(f"{e.kind}/{e.name}")), check)
-        for e in found.entries
+        (Case(e, plugin.catalog, examples.get(f"{e.kind}/{e.name}")), check)
+        for e in plugin.entries
         for check in checks(e.cls)
     ]
     names = [f"{case.kind}/{case.entry.name}: {check.__name__}" for case, check in cases]
@@ -87,7 +87,7 @@ def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | Non
     @pytest.mark.parametrize(("case", "check"), [(None, None), *cases], ids=["loads", *names])
     def test(case: Case | None, check: Check | None) -> None:
         if case is None or check is None:
-            assert not found.broken, "\n".join(one.traceback for one in found.broken)
+            assert not plugin.broken, "\n".join(one.traceback for one in plugin.broken)
             return
         try:
             call(check, case)
@@ -117,15 +117,15 @@ def call(check: Check, case: Case) -> None:
                 raise AssertionError(str(error)) from error
             try:
                 before.check_failed(doing, error)
-            except GlobalStateError as told:
-                raise AssertionError(str(told)) from error
+            except GlobalStateError as change:
+                raise AssertionError(str(change)) from error
             raise
         except (SystemExit, GeneratorExit) as error:
             raise AssertionError(f"ends the process: {exception_summary(error)}; raise an exception instead") from error
         try:
             before.check(doing, lambda: check(case))
-        except GlobalStateError as told:
-            raise AssertionError(str(told)) from None
+        except GlobalStateError as change:
+            raise AssertionError(str(change)) from None
 
 
 def _outcome(name: str, check: Check, case: Case) -> Outcome:

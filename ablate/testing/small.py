@@ -39,11 +39,11 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
     like: one of its class that is small already, whose whole numbers are tried first.
     """
     if like is not None:
-        there = dict(numbers_of(backbone))
-        numbers = {path: value for path, value in numbers_of(like) if path in there}
-        made = _with(backbone, setting, numbers)
-        if made is not None and _size(cost_of(made, setting)) <= ENOUGH * LIKE:
-            return made
+        paths = dict(numbers_of(backbone))
+        numbers = {path: value for path, value in numbers_of(like) if path in paths}
+        candidate = _with(backbone, setting, numbers)
+        if candidate is not None and _size(cost_of(candidate, setting)) <= ENOUGH * LIKE:
+            return candidate
     size = _size(cost_of(backbone, setting))
     improved = True
     while size > ENOUGH and improved:
@@ -51,12 +51,12 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
         for path, value in numbers_of(backbone):
             if value <= LEAST:
                 continue
-            made = _with(backbone, setting, {path: max(value // 2, LEAST)})
-            if made is None:
+            candidate = _with(backbone, setting, {path: max(value // 2, LEAST)})
+            if candidate is None:
                 continue
-            smaller = _size(cost_of(made, setting))
+            smaller = _size(cost_of(candidate, setting))
             if smaller < size:
-                backbone, size, improved = made, smaller, True
+                backbone, size, improved = candidate, smaller, True
             if size <= ENOUGH:
                 break
     return backbone
@@ -72,31 +72,31 @@ def numbers_of(whole: Component) -> list[tuple[Path, int]]:
     ]
 
 
-def _changed(held: Any, path: Path, value: int) -> Any:
+def _changed(whole: Any, path: Path, value: int) -> Any:
     """What is held, a component or several, with another number at a path below it."""
     if not path:
         return value
     first, *rest = path
-    if isinstance(held, tuple):
-        return tuple(_changed(one, tuple(rest), value) if i == first else one for i, one in enumerate(held))
-    values = {name: getattr(held, name) for name in type(held).model_fields}
-    made = type(held).model_validate({**values, first: _changed(values[str(first)], tuple(rest), value)})
-    made._qualified_name = held._qualified_name
-    return made
+    if isinstance(whole, tuple):
+        return tuple(_changed(one, tuple(rest), value) if i == first else one for i, one in enumerate(whole))
+    values = {name: getattr(whole, name) for name in type(whole).model_fields}
+    changed = type(whole).model_validate({**values, first: _changed(values[str(first)], tuple(rest), value)})
+    changed._qualified_name = whole._qualified_name
+    return changed
 
 
 def _with(backbone: Backbone, setting: InputSpec, numbers: Mapping[Path, int]) -> Backbone | None:
     """The backbone with other numbers; None where it does not work, whichever way it says so."""
     try:
-        made = backbone
+        changed = backbone
         for path, value in numbers.items():
-            made = _changed(made, path, value)
-        if any(part.refuse(setting) for _, part in made.parts()):
+            changed = _changed(changed, path, value)
+        if any(part.refuse(setting) for _, part in changed.parts()):
             return None
-        cost_of(made, setting)
+        cost_of(changed, setting)
     except Exception:  # noqa: BLE001 - a size that does not work is left out
         return None
-    return made
+    return changed
 
 
 def _size(cost: Cost) -> int:

@@ -30,40 +30,42 @@ def find(target: str, plugins: Sequence[str] = ()) -> Target:
     """
     path = Path(target)
     if path.suffix == ".py":
-        known = catalog((str(path), *plugins))
-        found = _part(known, lambda e: e.file == path.resolve(), lambda b: b.plugin == str(path.resolve()))
+        components = catalog((str(path), *plugins))
+        plugin = _part(components, lambda e: e.file == path.resolve(), lambda b: b.plugin == str(path.resolve()))
     elif (path / "pyproject.toml").is_file():
-        found = _distribution(_project(path / "pyproject.toml"), plugins, f"; install it first: pip install -e {path}")
+        plugin = _distribution(_project(path / "pyproject.toml"), plugins, f"; install it first: pip install -e {path}")
     elif "/" in target:
-        known = catalog(tuple(plugins))
+        components = catalog(tuple(plugins))
         kind, _, name = target.partition("/")
-        found = Target(known, [known.entry(kind, name)], [])
+        plugin = Target(components, [components.entry(kind, name)], [])
     else:
-        found = _distribution(target, plugins)
-    if not found.entries and not found.broken:
+        plugin = _distribution(target, plugins)
+    if not plugin.entries and not plugin.broken:
         raise InputError(f"{target} brings no component: there is no class that declares a name")
-    return found
+    return plugin
 
 
-def _part(known: Catalog, mine: Callable[[Entry], bool], its: Callable[[Broken], bool]) -> Target:
-    return Target(known, [e for e in known.entries() if mine(e)], [b for b in known.broken if its(b)])
+def _part(components: Catalog, of_entry: Callable[[Entry], bool], of_broken: Callable[[Broken], bool]) -> Target:
+    return Target(
+        components, [e for e in components.entries() if of_entry(e)], [b for b in components.broken if of_broken(b)]
+    )
 
 
 def _distribution(name: str, plugins: Sequence[str], advice: str = "") -> Target:
-    known = catalog(tuple(plugins))
-    found = _part(
-        known,
+    components = catalog(tuple(plugins))
+    plugin = _part(
+        components,
         lambda e: _normal(e.distribution) == _normal(name),
         lambda b: _normal(b.plugin.partition(":")[0]) == _normal(name),
     )
-    if found.entries or found.broken:
-        return found
+    if plugin.entries or plugin.broken:
+        return plugin
     if not advice and name.replace(".", "").isidentifier() and _importable(name):
-        known = catalog((name, *plugins))
+        components = catalog((name, *plugins))
         below = f"{name}."
-        return _part(known, lambda e: f"{e.cls.__module__}.".startswith(below), lambda b: b.plugin == name)
-    there = {entry.distribution for entry in known.entries()}
-    raise InputError(f"no plugin {name!r} is installed{advice or did_you_mean(name, there)}")
+        return _part(components, lambda e: f"{e.cls.__module__}.".startswith(below), lambda b: b.plugin == name)
+    installed = {entry.distribution for entry in components.entries()}
+    raise InputError(f"no plugin {name!r} is installed{advice or did_you_mean(name, installed)}")
 
 
 def _importable(name: str) -> bool:

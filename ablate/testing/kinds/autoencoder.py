@@ -22,10 +22,10 @@ def decodes_to_what_it_says(case: Case) -> None:
     """Images (B, C, H, W) fp32, finite, of the shape that `pixels` tells, without a gradient, also under autocast."""
     part, decode, setting = _decoder(case)
     latents = _latents(setting)
-    wanted = part.pixels(setting)
+    expected = part.pixels(setting)
     images = decode(latents)
-    assert images.shape == (len(latents), *wanted.shape), f"{tuple(images.shape[1:])}, pixels() says {wanted.shape}"
-    assert wanted.classes == setting.classes, "pixels() changes the classes"
+    assert images.shape == (len(latents), *expected.shape), f"{tuple(images.shape[1:])}, pixels() says {expected.shape}"
+    assert expected.classes == setting.classes, "pixels() changes the classes"
     assert images.dtype == torch.float32, f"{images.dtype}, not fp32"
     assert images.isfinite().all(), "not finite"
     assert not images.requires_grad, "the images keep a graph: decode without gradients"

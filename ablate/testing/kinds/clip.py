@@ -16,9 +16,9 @@ SCALES = (1e-3, 1.0, 1e3)
 def tells_the_norms(case: Case) -> None:
     """Two 0-d tensors: the L2 norm of all gradients together, as they came in and as they went out."""
     for part, parameters, before in _gradients(case):
-        told = part.apply(parameters)
+        norms = part.apply(parameters)
         after = [p.grad for p in parameters.values() if p.grad is not None]
-        for when, one, grads in zip(("before", "after"), told, (before, after), strict=True):
+        for when, one, grads in zip(("before", "after"), norms, (before, after), strict=True):
             norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
             assert isinstance(one, torch.Tensor) and one.shape == (), f"{part!r}: gives {one!r}, not a 0-d tensor"
             assert math.isclose(float(one), norm, rel_tol=1e-4), (
@@ -53,12 +53,12 @@ def survives_nothing_and_tells_of_nan(case: Case) -> None:
 
 def _gradients(case: Case) -> list[tuple[Clip, dict[str, nn.Parameter], list[Tensor]]]:
     """Parameters with gradients of several sizes, the last without, and copies of the gradients."""
-    found = []
+    cases = []
     for part in _variants(case):
         for scale in SCALES:
             parameters = _parameters(scale)
-            found.append((part, parameters, [p.grad.clone() for p in parameters.values() if p.grad is not None]))
-    return found
+            cases.append((part, parameters, [p.grad.clone() for p in parameters.values() if p.grad is not None]))
+    return cases
 
 
 def _variants(case: Case) -> list[Clip]:
@@ -68,10 +68,10 @@ def _variants(case: Case) -> list[Clip]:
 def _parameters(scale: float) -> dict[str, nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
     shapes = {"in.weight": (5, 4), "in.bias": (5,), "mid.weight": (2, 3, 3, 3), "out.weight": (3, 2), "out.bias": (3,)}
-    made = {name: nn.Parameter(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
-    for p in list(made.values())[:-1]:
+    parameters = {name: nn.Parameter(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
+    for p in list(parameters.values())[:-1]:
         p.grad = torch.randn(p.shape, generator=generator) * scale
-    return made
+    return parameters
 
 
 CHECKS: tuple[Check, ...] = (tells_the_norms, only_shortens, survives_nothing_and_tells_of_nan)

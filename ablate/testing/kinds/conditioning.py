@@ -61,9 +61,10 @@ def _context() -> Context:
     return Context(embedding, tokens, torch.rand(BATCH) * 999)
 
 
-def _is_modulation(place: str, found: object, branches: int, site: Site) -> None:
-    assert isinstance(found, tuple) and len(found) == branches, f"{place}: {len(found)} for {branches} branches"  # type: ignore[arg-type]
-    for how in found:
+def _is_modulation(place: str, modulation: object, branches: int, site: Site) -> None:
+    parts = modulation if isinstance(modulation, tuple) else ()
+    assert len(parts) == branches, f"{place}: {len(parts)} for {branches} branches"
+    for how in parts:
         assert isinstance(how, Modulation), f"{place} gives {type(how).__name__}, not Modulation"
         for name, value in how._asdict().items():
             shape = None if value is None else tuple(value.shape)

@@ -57,12 +57,12 @@ def is_labelled_as_it_says(case: Case) -> None:
     """int64 labels in [0, classes) for every image, with "labels"; none at all without it."""
     setting, data, _ = _loaded(case)
     labelled = "labels" in case.component.provides()
-    asked = data.encoding is None  # the reference of latents may lie elsewhere, without labels
+    has_labelled_reference = data.encoding is None  # the reference of latents may lie elsewhere, without labels
     assert labelled == (setting.classes is not None), (
         "provides 'labels', and setting() tells no classes, or the other way"
     )
     parts = ((data.labels, data.images), (data.reference_labels, data.reference_images))
-    for labels, images in parts if asked else parts[:1]:
+    for labels, images in parts if has_labelled_reference else parts[:1]:
         assert (labels is not None) == labelled, "labels and the capability 'labels' contradict each other"
         if labels is not None and setting.classes is not None:
             assert labels.dtype == np.int64 and labels.shape == images.shape[:1], (

@@ -34,9 +34,9 @@ def proposes_what_there_is(case: Case) -> None:
             )
             for assignment in proposals:
                 for path, label in assignment.items():
-                    known = next((d for d in dimensions if d.path == path), None)
-                    assert known is not None, f"{part!r}: proposes {path}, which does not vary"
-                    assert label in known.choices or label == known.baseline, (
+                    dimension = next((d for d in dimensions if d.path == path), None)
+                    assert dimension is not None, f"{part!r}: proposes {path}, which does not vary"
+                    assert label in dimension.choices or label == dimension.baseline, (
                         f"{part!r}: {path} = {label!r} is no choice"
                     )
 
@@ -73,21 +73,21 @@ def is_decided_by_its_seed(case: Case) -> None:
     if not searching:
         raise NotApplicable("it lists its candidates beforehand")
     for part in searching:
-        first = _asked(part, 1)
-        assert first == _asked(part, 1), f"{part!r}: asks for something else with the same seed"
-        assert first != _asked(part, 2), f"{part!r}: asks for the same whatever the seed"
+        first = _proposals(part, 1)
+        assert first == _proposals(part, 1), f"{part!r}: asks for something else with the same seed"
+        assert first != _proposals(part, 2), f"{part!r}: asks for the same whatever the seed"
 
 
 def _variants(case: Case) -> list[Design]:
     return [part for part in case.variants() if isinstance(part, Design)]
 
 
-def _asked(part: Design, seed: int) -> Sequence[Any]:
+def _proposals(part: Design, seed: int) -> Sequence[Any]:
     """What it asks for, with its sampler made anew for each trial, as the engine does."""
     import optuna
 
-    asked = []
-    said = optuna.logging.get_verbosity()
+    proposals = []
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -97,10 +97,10 @@ def _asked(part: Design, seed: int) -> Sequence[Any]:
             trial = study.ask()
             x = trial.suggest_float("x", 0, 1)
             kind = trial.suggest_categorical("kind", ["a", "b", "c"])
-            asked.append((x, kind))
+            proposals.append((x, kind))
             study.tell(trial, [x, abs(x - 0.5) + (kind != "b")])
-    optuna.logging.set_verbosity(said)
-    return asked
+    optuna.logging.set_verbosity(verbosity)
+    return proposals
 
 
 CHECKS: tuple[Check, ...] = (

@@ -70,8 +70,8 @@ def resumes_where_it_stopped(case: Case) -> None:
         _set(others, values[2])
         resumed = part.build(others)
         resumed.load({name: value.clone() for name, value in average.state().items()})
-        _follow(average, parameters, values[3:], done=3)
-        _follow(resumed, others, values[3:], done=3)
+        _follow(average, parameters, values[3:], steps_done=3)
+        _follow(resumed, others, values[3:], steps_done=3)
         for label, weights in average.weights().items():
             again = resumed.weights()[label]
             same = all(torch.equal(value, again[name]) for name, value in weights.items())
@@ -84,16 +84,16 @@ def measures_what_it_promises(case: Case) -> None:
     Lengths that it says can be rebuilt can be, to averages of the same kind; others are refused.
     """
     for part in _variants(case):
-        parameters, kept, total = _parameters(0.0), _Held(), 40 * BATCH
+        parameters, snapshots, total = _parameters(0.0), _Snapshots(), 40 * BATCH
         average = part.build(parameters)
         for step in range(1, 41):
             _set(parameters, step / 40)
             average.update(step * BATCH, BATCH)
             if average.due(step * BATCH, BATCH, total) or step == 40:
-                kept.keep(step * BATCH, average.snapshot())
-        ends = part.lengths(kept.images)
-        rebuilt = part.rebuild(ends, kept) if ends else {}
-        for label, weights in {**part.measured(average, kept), **rebuilt}.items():
+                snapshots.keep(step * BATCH, average.snapshot())
+        ends = part.lengths(snapshots.images)
+        rebuilt = part.rebuild(ends, snapshots) if ends else {}
+        for label, weights in {**part.measured(average, snapshots), **rebuilt}.items():
             assert label.strip() and weights.keys() == parameters.keys(), f"{part!r}: {label!r} holds other weights"
             for name, value in weights.items():
                 assert value.shape == parameters[name].shape, f"{part!r}: {label!r} has {name} in another shape"
@@ -101,26 +101,26 @@ def measures_what_it_promises(case: Case) -> None:
                 assert 0 < float(low) <= float(high) <= 1.001, f"{part!r}: {label!r} leaves its values"
         for length in (ends[0] / 2, ends[1] * 2) if ends else (0.1,):
             with contextlib.suppress(InputError):
-                part.rebuild([length], kept)
+                part.rebuild([length], snapshots)
                 raise AssertionError(f"{part!r}: rebuilds {length:g}, though it can give {ends}")
 
 
-class _Held:
+class _Snapshots:
     """Snapshots in memory."""
 
     def __init__(self) -> None:
         self.images: list[int] = []
-        self._held: dict[int, dict[str, Tensor]] = {}
+        self._tensors: dict[int, dict[str, Tensor]] = {}
 
     def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
         """Nothing counts that has nothing in it."""
         if tensors:
             self.images.append(images)
-            self._held[images] = {name: value.clone() for name, value in tensors.items()}
+            self._tensors[images] = {name: value.clone() for name, value in tensors.items()}
 
     def load(self, images: int) -> dict[str, Tensor]:
         """In fp32."""
-        return {name: value.float() for name, value in self._held[images].items()}
+        return {name: value.float() for name, value in self._tensors[images].items()}
 
 
 def _variants(case: Case) -> list[Ema]:
@@ -137,8 +137,8 @@ def _set(parameters: dict[str, nn.Parameter], value: float) -> None:
             p.fill_(value)
 
 
-def _follow(average: Average, parameters: dict[str, nn.Parameter], values: list[float], done: int = 0) -> Average:
-    for step, value in enumerate(values, start=done + 1):
+def _follow(average: Average, parameters: dict[str, nn.Parameter], values: list[float], steps_done: int = 0) -> Average:
+    for step, value in enumerate(values, start=steps_done + 1):
         _set(parameters, value)
         average.update(step * BATCH, BATCH)
     return average

@@ -57,14 +57,14 @@ def has_the_heads_that_it_says(case: Case) -> None:
     part, images = _ready(case), _images(SHAPES[1])
     heads = part.heads()
     assert "pooled" in heads, f"its heads are {sorted(heads)}: metrics look at 'pooled' unless they say otherwise"
-    found: Mapping[str, Tensor] = part.build_heads(torch.device("cpu"), set(heads))(images)
-    assert set(found) == set(heads), f"gives {sorted(found)}, and says {sorted(heads)}"
+    outputs: Mapping[str, Tensor] = part.build_heads(torch.device("cpu"), set(heads))(images)
+    assert set(outputs) == set(heads), f"gives {sorted(outputs)}, and says {sorted(heads)}"
     for head, dimensions in heads.items():
-        vectors = found[head]
+        vectors = outputs[head]
         assert vectors.ndim == 2 and vectors.dtype == torch.float32, f"{head!r}: {vectors.dtype} {tuple(vectors.shape)}"
         assert dimensions in (None, vectors.shape[1]), f"{head!r} has {vectors.shape[1]} dimensions, not {dimensions}"
         assert vectors.isfinite().all(), f"{head!r} is not finite"
-    assert close(found["pooled"], _extractor(part)(images), 1e-5), "'pooled' is not what build gives"
+    assert close(outputs["pooled"], _extractor(part)(images), 1e-5), "'pooled' is not what build gives"
 
 
 def names_its_weights(case: Case) -> None:

@@ -23,12 +23,12 @@ def gives_the_shape_of_the_decoder(case: Case) -> None:
     for part in case.variants():
         assert isinstance(part, Fusion)
         for channels, skip in WIDTHS:
-            said = part.channels(channels, skip)
+            promised = part.channels(channels, skip)
             for device in ("cpu", "meta"):
                 with torch.device(device):
                     y = part.build(channels, skip, EMBEDDING)(*_features(channels, skip))
-                assert y.shape == (BATCH, said, SIDE, SIDE), (
-                    f"{tuple(y.shape)} for {channels} and {skip} channels, where it says {said}"
+                assert y.shape == (BATCH, promised, SIDE, SIDE), (
+                    f"{tuple(y.shape)} for {channels} and {skip} channels, where it says {promised}"
                 )
                 assert y.is_meta or y.isfinite().all(), "gives numbers that are not finite"
 
@@ -49,19 +49,19 @@ def uses_both(case: Case) -> None:
 
 def fuses_each_image_alone(case: Case) -> None:
     """What comes out for an image depends on that image alone, and is the same twice."""
-    module, given = _live(case), _features(*WIDTHS[1])
+    module, inputs = _live(case), _features(*WIDTHS[1])
     with torch.no_grad():
-        y = module(*given)
-        assert torch.equal(module(*given), y), "in eval(), the output is not repeatable"
-        assert networks.close(module(*_one(*given)), y[1:2]), "depends on the rest of the batch"
+        y = module(*inputs)
+        assert torch.equal(module(*inputs), y), "in eval(), the output is not repeatable"
+        assert networks.close(module(*_one(*inputs)), y[1:2]), "depends on the rest of the batch"
 
 
 def keeps_the_state_of_its_module(case: Case) -> None:
     """A state dict gives an equal module."""
-    module, other, given = _live(case), _live(case, seed=5), _features(*WIDTHS[1])
+    module, other, inputs = _live(case), _live(case, seed=5), _features(*WIDTHS[1])
     other.load_state_dict(module.state_dict())
     with torch.no_grad():
-        assert torch.equal(other(*given), module(*given)), (
+        assert torch.equal(other(*inputs), module(*inputs)), (
             "a state that the state dict does not hold decides the output"
         )
 

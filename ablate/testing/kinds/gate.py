@@ -27,20 +27,20 @@ def gives_numbers_from_0_to_1(case: Case) -> None:
     """
     for part in case.variants():
         for height, width in SIZES:
-            given = _features(height, width)
+            inputs = _features(height, width)
             with torch.device("meta"):
                 module = _build(part)
             if module is None:
                 continue
-            counted = module(*_to_meta(*given))
+            counted = module(*_to_meta(*inputs))
             for module in _live(part):
                 for autocast in (False, True):
                     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                        g = module(*given)
+                        g = module(*inputs)
                     assert g.shape == counted.shape, "has another shape on the meta device"
                     assert g.ndim == 4, f"gives {tuple(g.shape)}, not four dimensions"
-                    fits = all(own in (1, of_s) for own, of_s in zip(g.shape, given[1].shape, strict=True))
-                    assert fits, f"{tuple(g.shape)} does not broadcast to s, {tuple(given[1].shape)}"
+                    fits = all(own in (1, of_s) for own, of_s in zip(g.shape, inputs[1].shape, strict=True))
+                    assert fits, f"{tuple(g.shape)} does not broadcast to s, {tuple(inputs[1].shape)}"
                     assert g.dtype == torch.float32, f"gives {g.dtype}{' under autocast' if autocast else ''}"
                     assert ((g >= 0) & (g <= 1)).all(), f"gives {float(g.min()):g} to {float(g.max()):g}"
 
@@ -69,11 +69,11 @@ def is_reached_by_gradients(case: Case) -> None:
 
 def keeps_the_state_of_its_module(case: Case) -> None:
     """A state dict gives an equal module."""
-    given = _features(*SIZES[0])
+    inputs = _features(*SIZES[0])
     for module, other in zip(_live(case.component), _live(case.component, seed=5), strict=True):
         other.load_state_dict(module.state_dict())
         with torch.no_grad():
-            assert torch.equal(other(*given), module(*given)), "a state that the state dict does not hold decides"
+            assert torch.equal(other(*inputs), module(*inputs)), "a state that the state dict does not hold decides"
 
 
 def never_opens_with_noise_where_it_says_so(case: Case) -> None:
@@ -83,12 +83,12 @@ def never_opens_with_noise_where_it_says_so(case: Case) -> None:
     count = len(LEVELS)
     d, s, context = _features(4, 4)
     d, s, embedding, tokens = (x[:1].expand(count, *x.shape[1:]) for x in (d, s, context.embedding, context.tokens))
-    held = Context(embedding, tokens, LEVELS)
+    at_levels = Context(embedding, tokens, LEVELS)
     for part in case.variants():
         for seed in range(5):
             for module in _live(part, seed, scale=0.1 * 4**seed):
                 with torch.no_grad():
-                    g = module(d, s, held)
+                    g = module(d, s, at_levels)
                 rise = float(g.expand(count, -1, -1, -1).diff(dim=0).max())
                 assert rise <= ROUNDING, f"{part!r}: g rises by {rise:.2g} from one level to the next"
 

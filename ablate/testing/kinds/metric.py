@@ -21,10 +21,14 @@ def is_finite(case: Case) -> None:
     """Each value is finite, and so is its error, which is None or at least 0; also for the fewest samples."""
     for part in _variants(case):
         for count in (part.fewest(WIDTH), SAMPLES):
-            for name, found in _values(part, _vectors(1, count), _vectors(2, count)).items():
-                assert isinstance(found, Measurement), f"{part!r}: gives {type(found).__name__}, not Measurement"
-                assert math.isfinite(found.value), f"{part!r}: {name} is {found.value} for {count} samples"
-                assert found.error is None or 0 <= found.error < math.inf, f"{part!r}: error {found.error} of {name}"
+            for name, measurement in _values(part, _vectors(1, count), _vectors(2, count)).items():
+                assert isinstance(measurement, Measurement), (
+                    f"{part!r}: gives {type(measurement).__name__}, not Measurement"
+                )
+                assert math.isfinite(measurement.value), f"{part!r}: {name} is {measurement.value} for {count} samples"
+                assert measurement.error is None or 0 <= measurement.error < math.inf, (
+                    f"{part!r}: error {measurement.error} of {name}"
+                )
 
 
 def is_deterministic(case: Case) -> None:
@@ -60,10 +64,10 @@ def grows_worse_with_noise(case: Case) -> None:
             raise NotApplicable("it judges the generated images by themselves")
         sign = -1 if part.larger_is_better else 1
         every = [[sign * v for v in _numbers(part, reference + scale * noise, reference)] for scale in NOISE]
-        told = f"{part!r}: {every} for noise {NOISE}"
-        assert all(best <= worst for best, worst in zip(every[0], every[-1], strict=True)), told
+        where = f"{part!r}: {every} for noise {NOISE}"
+        assert all(best <= worst for best, worst in zip(every[0], every[-1], strict=True)), where
         first = [values[0] for values in every]
-        assert all(a <= b for a, b in pairwise(first)) and first[0] < first[-1], told
+        assert all(a <= b for a, b in pairwise(first)) and first[0] < first[-1], where
 
 
 def looks_at_the_reference_as_it_says(case: Case) -> None:
@@ -86,16 +90,16 @@ def is_named_after_its_features(case: Case) -> None:
 
 
 def _values(part: Metric, x: Any, y: NDArray[np.float64]) -> Mapping[str, Measurement]:
-    found = part.compute(x, y)
-    if not isinstance(found, Mapping):
+    measurements = part.compute(x, y)
+    if not isinstance(measurements, Mapping):
         assert not part.gives, f"{part!r}: gives one value, and says {part.gives}"
-        return {part.name: found}
-    assert tuple(found) == part.gives, f"{part!r}: gives {tuple(found)}, and says {part.gives}"
-    return found
+        return {part.name: measurements}
+    assert tuple(measurements) == part.gives, f"{part!r}: gives {tuple(measurements)}, and says {part.gives}"
+    return measurements
 
 
 def _numbers(part: Metric, x: Any, y: NDArray[np.float64]) -> list[float]:
-    return [found.value for found in _values(part, x, y).values()]
+    return [measurement.value for measurement in _values(part, x, y).values()]
 
 
 def _variants(case: Case) -> list[Metric]:

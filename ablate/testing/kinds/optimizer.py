@@ -57,11 +57,13 @@ def keeps_its_rate_within_bounds(case: Case) -> None:
     """The rate is at least 0 and at most `lr` all along the budget and beyond, and rises while it warms up."""
     for part in _variants(case):
         for warmup in (0, 1000):
-            made = _with(part, warmup=warmup)
-            rates = [made.rate(images, BUDGET) for images in range(0, 2 * BUDGET, 100)]
-            assert all(0 <= rate <= made.lr * (1 + 1e-9) for rate in rates), f"{made!r}: {min(rates)} to {max(rates)}"
+            warming = _with(part, warmup=warmup)
+            rates = [warming.rate(images, BUDGET) for images in range(0, 2 * BUDGET, 100)]
+            assert all(0 <= rate <= warming.lr * (1 + 1e-9) for rate in rates), (
+                f"{warming!r}: {min(rates)} to {max(rates)}"
+            )
             warm = rates[: warmup // 100]
-            assert warm == sorted(warm), f"{made!r}: falls while it warms up"
+            assert warm == sorted(warm), f"{warming!r}: falls while it warms up"
 
 
 def _part(case: Case) -> Optimizer:

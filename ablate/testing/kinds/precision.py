@@ -65,7 +65,7 @@ def keeps_reductions_in_fp32(case: Case) -> None:
         x = _x()
         with part.forward(DEVICE):
             h = torch.nn.functional.linear(x, torch.eye(12))
-            given = {
+            outputs = {
                 "layer norm": torch.nn.functional.layer_norm(h, (12,)),
                 "group norm": torch.nn.functional.group_norm(h, 3),
                 "softmax": h.softmax(-1),
@@ -75,7 +75,7 @@ def keeps_reductions_in_fp32(case: Case) -> None:
                 "mean": h.mean(-1),
                 "norm": torch.linalg.vector_norm(h),
             }
-        rough = [f"{name} gives {y.dtype}" for name, y in given.items() if y.dtype != torch.float32]
+        rough = [f"{name} gives {y.dtype}" for name, y in outputs.items() if y.dtype != torch.float32]
         assert not rough, f"{part!r}: {', '.join(rough)}"
 
 

@@ -38,15 +38,15 @@ def lets_the_optimal_network_through(case: Case) -> None:
     for part in case.variants(numbers=True):
         for process in processes(case, part):
             batch = noised(process, times(12)[1:-1])
-            wanted = process.target.value(batch.x0, batch.noise, batch.level)
+            target = process.target.value(batch.x0, batch.noise, batch.level)
             c = process.precondition.coefficients(batch.level.guarded, process.target, SIGMA_DATA)
             skip, output = (one.reshape(-1, 1, 1, 1) for one in (c.skip, c.output))
-            answer = (wanted - skip * batch.x) / output
+            answer = (target - skip * batch.x) / output
 
             def network(x: Tensor, noise: Tensor, labels: Tensor | None, answer: Tensor = answer) -> Tensor:
                 return answer
 
-            off = (process.predict(network, batch.x, batch.level, None) - wanted).abs().max() / wanted.abs().max()
+            off = (process.predict(network, batch.x, batch.level, None) - target).abs().max() / target.abs().max()
             assert off <= 1e-9, f"{part!r}: {float(off):.2g} off for {process.schedule!r} and {process.target!r}"
 
 

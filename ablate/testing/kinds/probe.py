@@ -66,16 +66,16 @@ def resumes_where_it_stopped(case: Case) -> None:
 
 
 def _resumes_its_history(part: Probe, observer: HistoryObserver) -> None:
-    other, told = part.build(), []
+    other, pairs = part.build(), []
     assert isinstance(other, HistoryObserver)
     for step in range(60):
         values = (100.0 if step % 17 == 16 else 1 + 0.01 * step, math.inf if step % 13 == 12 else 2.0)
-        told.append((list(observer.step(*values)), list(other.step(*values))))
+        pairs.append((list(observer.step(*values)), list(other.step(*values))))
         fresh = part.build()
         assert isinstance(fresh, HistoryObserver)
         fresh.load(json.loads(json.dumps(other.state(), allow_nan=False)))
         other = fresh
-    assert all(one == two for one, two in told), f"{part!r}: finds other events after it was taken up again"
+    assert all(one == two for one, two in pairs), f"{part!r}: finds other events after it was taken up again"
 
 
 def _variants(case: Case) -> list[Probe]:
@@ -84,22 +84,22 @@ def _variants(case: Case) -> list[Probe]:
 
 def _candidates(case: Case) -> list[tuple[Candidate, InputSpec]]:
     """Small networks of several kinds, each with data for it."""
-    found = []
+    candidates = []
     for part in case.partners("backbone"):
         if isinstance(part, Backbone) and not part.requires():
             setting = settle(part)
             spec: dict[str, Any] = {"backbone": shrink(part, setting).spec(), "batch": BATCH}
-            found.append(
+            candidates.append(
                 (compose({**spec, "optimizer": {"type": _optimizer(case), "lr": 1e-3}}, case.catalog), setting)
             )
-    assert found, "there is no backbone to train"
-    return found[:BACKBONES]
+    assert candidates, "there is no backbone to train"
+    return candidates[:BACKBONES]
 
 
 def _optimizer(case: Case) -> str:
-    named = case.catalog.default("optimizer")
-    assert named is not None
-    return named
+    name = case.catalog.default("optimizer")
+    assert name is not None
+    return name
 
 
 @lru_cache(maxsize=8)
@@ -118,8 +118,8 @@ def _trained(
             probing = Probing(often, 0, LEVELS)
             probing.load(state)
         observers = probing.before(learner, BATCH * STEPS, step == STEPS - 1)
-        taken = learner.step(BATCH * STEPS, observers)
-        probing.step(taken.images, float(taken.loss), float(taken.gradient_norm))
+        outcome = learner.step(BATCH * STEPS, observers)
+        probing.step(outcome.images, float(outcome.loss), float(outcome.gradient_norm))
     probing.settle()
     probing.finish(learner)
     return learner, probing

@@ -25,13 +25,13 @@ def counts_its_calls(case: Case) -> None:
         for steps in (1, 2, 7):
             calls: list[float] = []
             states = _run(_with(part, steps=steps), schedule, _noise(2, 1, 2, 2), calls)
-            told = f"{part!r} in {steps} steps with {schedule!r}"
-            wanted = _with(part, steps=steps).nfe()
-            assert len(calls) == wanted == states[-1].nfe, (
-                f"{told}: nfe() {wanted}, {len(calls)} calls, the last state says {states[-1].nfe}"
+            where = f"{part!r} in {steps} steps with {schedule!r}"
+            expected = _with(part, steps=steps).nfe()
+            assert len(calls) == expected == states[-1].nfe, (
+                f"{where}: nfe() {expected}, {len(calls)} calls, the last state says {states[-1].nfe}"
             )
             assert all(isinstance(t, float) and 0 <= t <= 1 for t in calls), (
-                f"{told}: a time that is no number in [0, 1]"
+                f"{where}: a time that is no number in [0, 1]"
             )
             assert all(a.nfe <= b.nfe for a, b in pairwise(states))
 
@@ -41,15 +41,15 @@ def goes_from_noise_to_the_image(case: Case) -> None:
     for part, schedule in _pairs(case):
         x = _noise(3, 2, 4, 4)
         states = _run(_with(part, steps=5), schedule, x, [])
-        told = f"{part!r} with {schedule!r}"
-        assert states, f"{told}: yields no state"
-        assert states[-1].t == 0, f"{told}: ends at t = {states[-1].t:g}, not at the image"
-        assert all(a.t >= b.t for a, b in pairwise(states)), f"{told}: time rises"
+        where = f"{part!r} with {schedule!r}"
+        assert states, f"{where}: yields no state"
+        assert states[-1].t == 0, f"{where}: ends at t = {states[-1].t:g}, not at the image"
+        assert all(a.t >= b.t for a, b in pairwise(states)), f"{where}: time rises"
         for state in states:
             assert state.x.shape == state.x0.shape == x.shape and state.x.dtype == x.dtype, (
-                f"{told}: another shape or type"
+                f"{where}: another shape or type"
             )
-            assert state.x.isfinite().all(), f"{told}: a state is not finite"
+            assert state.x.isfinite().all(), f"{where}: a state is not finite"
 
 
 def finds_a_known_distribution(case: Case) -> None:
@@ -59,9 +59,9 @@ def finds_a_known_distribution(case: Case) -> None:
         if isinstance(own, Solver) and part.grid != own.grid:
             continue
         x = _run(_with(part, steps=FINE), schedule, _noise(SAMPLES, 1, 1, 1), [])[-1].x
-        for what, found, wanted in (("mean", x.mean(), MEAN), ("deviation", x.std(), DEVIATION)):
-            assert abs(float(found) - wanted) <= OFF, (
-                f"{part!r} with {schedule!r}: {what} {float(found):.3f}, not {wanted}"
+        for what, value, expected in (("mean", x.mean(), MEAN), ("deviation", x.std(), DEVIATION)):
+            assert abs(float(value) - expected) <= OFF, (
+                f"{part!r} with {schedule!r}: {what} {float(value):.3f}, not {expected}"
             )
 
 

@@ -32,9 +32,9 @@ def gives_back_image_and_noise(case: Case) -> None:
     for part in case.variants(numbers=True):
         for process in processes(case, part):
             batch = noised(process, times(21)[1:-1])
-            found = process.denoised(process.target.value(batch.x0, batch.noise, batch.level), batch.x, batch.level)
+            denoised = process.denoised(process.target.value(batch.x0, batch.noise, batch.level), batch.x, batch.level)
             signal = batch.level.guarded.alpha.reshape(-1, 1, 1, 1)
-            off = float(((found.x0 - batch.x0) * signal).abs().max())
+            off = float(((denoised.x0 - batch.x0) * signal).abs().max())
             assert off <= 1e-7, f"{part!r}: x0 comes back {off:.2g} off for {process.schedule!r}"
 
 

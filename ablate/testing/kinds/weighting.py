@@ -18,10 +18,10 @@ def is_finite_and_not_negative(case: Case) -> None:
             weight = part.weight(level.guarded, SIGMA_DATA)
             assert weight.dtype == torch.float64 and weight.shape == level.t.shape, f"{part!r}: of another shape"
             for where, effective in (("x0", process.x0_weight(level)), ("the target", process.target_weight(level))):
-                told = f"{part!r}: the weight on {where} for {process.schedule!r} and {process.target!r}"
-                assert effective.float().isfinite().all(), f"{told} is not finite in fp32"
-                assert (effective >= 0).all(), f"{told} is negative"
-                assert effective.max() > 0, f"{told} is zero everywhere"
+                subject = f"{part!r}: the weight on {where} for {process.schedule!r} and {process.target!r}"
+                assert effective.float().isfinite().all(), f"{subject} is not finite in fp32"
+                assert (effective >= 0).all(), f"{subject} is negative"
+                assert effective.max() > 0, f"{subject} is zero everywhere"
 
 
 CHECKS: tuple[Check, ...] = (is_finite_and_not_negative,)
