@@ -1,4 +1,4 @@
-"""What can be wrong with a user's input, told in one message: where, what, and what to do."""
+"""Errors of a user's input, told in one message: where, what, and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLAGS |= {"average": "ema", "averages": "ema"}
 
 
 class Argument(str):
-    """Where a wrong value came from, where that is no file: an argument of a function, such as `plugins='nope.py'`.
+    """The place of a wrong value that is in no file: an argument of a function, such as `plugins='nope.py'`.
 
     As text it is the keyword argument, for whoever calls a function; `flag` is what the command line calls it,
     such as `--plugin nope.py`.
@@ -69,7 +69,7 @@ _ARGUMENTS = {"plugin": "plugins", "metric": "metrics", "set": "overrides"}
 
 @contextmanager
 def in_python() -> Iterator[None]:
-    """Advice in the words of who calls a function: `device='cpu'`, where the command line says `--device cpu`."""
+    """Rewrite advice for who calls a function: `device='cpu'`, where the command line says `--device cpu`."""
 
     def as_argument(option: re.Match[str]) -> str:
         value = "" if option[3] is None else repr(option[3])

@@ -97,7 +97,7 @@ class Counter(TorchDispatchMode):
         return out
 
     def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """The outcome of a composite operation, its parts counted; NotImplemented where it has none."""
+        """Return the outcome of a composite operation, its parts counted; NotImplemented where it has none."""
         with self:
             return func.decompose(*args, **kwargs)
 

@@ -80,7 +80,7 @@ class Names:
         return text.label("/".join(words)) or ("baseline" if own else "base")
 
     def _speaks(self, path: str, label: Any) -> bool:
-        """Whether a label says without its path what it is."""
+        """Return whether a label says without its path what it is."""
         return path in self.clear if self.varied is not None else bool(_WORD.fullmatch(show(label)))
 
     def trial(self, job: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _differs(choices: Choices, baseline: Choices, path: str) -> bool:
 
 
 def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """The paths whose labels speak for themselves: names, and no other path has one of them."""
+    """Return the paths whose labels speak for themselves: names, and no other path has one of them."""
     among = Counter(label for of in labels.values() for label in of)
     return tuple(
         path
@@ -124,7 +124,7 @@ def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
 
 
 def _leaves(paths: Iterable[str]) -> dict[str, str]:
-    """The shortest ending of each dotted path that no other path shares."""
+    """Return the shortest ending of each dotted path that no other path shares."""
     paths = list(paths)
     names = {}
     for path in paths:

@@ -85,7 +85,7 @@ def _folded(rows: list[Layer]) -> Iterator[Layer]:
 
 
 def _split(rows: Sequence[Layer]) -> list[list[Layer]]:
-    """The rows as one list for each module of the uppermost depth, with what is below it."""
+    """Split the rows into one list for each module of the uppermost depth, with what is below it."""
     groups: list[list[Layer]] = []
     for row in rows:
         if not groups or row.depth <= groups[0][0].depth:
@@ -141,13 +141,13 @@ def _layer(path: str, module: nn.Module, seen: Mapping[nn.Module, _Calls]) -> La
 
 
 def _work(module: nn.Module, seen: Mapping[nn.Module, _Calls]) -> int:
-    """What a module took; of one that is not called itself, as a list of blocks, what its parts took."""
+    """Return what a module took; of one that is not called itself, such as a list of blocks, what its parts took."""
     calls = seen[module]
     return calls.work if calls.count else sum(_work(part, seen) for part in module.children())
 
 
 def _written(cls: type) -> tuple[str, int]:
-    """File and line of a class; the file below the folder that its package is imported from."""
+    """Return file and line of a class; the file below the folder that its package is imported from."""
     try:
         file, line = Path(inspect.getfile(cls)), inspect.getsourcelines(cls)[1]
     except (OSError, TypeError):  # made at run time

@@ -52,7 +52,7 @@ class Objective:
         return -1 if self.larger_is_better else 1
 
     def value(self, record: Mapping[str, Any]) -> float | None:
-        """The value in a trial's record; None where it was not measured, or is not finite."""
+        """Return the value in a trial's record; None where it was not measured, or is not finite."""
         if self.column in record:
             value = record[self.column]
             return None if value is None else float(value)
@@ -72,5 +72,5 @@ class Constraint:
     at_least: float = -math.inf
 
     def excess(self, value: float) -> float:
-        """How far a value lies beyond the bounds; 0 or less within them."""
+        """Return how far a value lies beyond the bounds; 0 or less within them."""
         return max(value - self.at_most, self.at_least - value)

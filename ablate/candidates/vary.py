@@ -1,4 +1,4 @@
-"""From `vary` and typed configs to a conditional search space."""
+"""Construction of the conditional search space from a study's `vary`."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def check(
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, str, str]]:
-    """A row a check; one reason is told once, however many checks of a component it fails."""
+    """Yield a row for each check; one reason is written once, however many checks of a component it fails."""
     first_checks: dict[tuple[str, str], str] = {}
     for one in outcomes:
         first = first_checks.setdefault((one.component, one.reason), one.check) if one.state == "failed" else one.check

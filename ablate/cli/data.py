@@ -72,7 +72,7 @@ def inspect(
 
 
 def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
-    """All that is told; the sheet is written last, when nothing is wrong."""
+    """Read all pictures, write the contact sheet, and return the facts; the sheet comes last, when nothing is wrong."""
     import io
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""A component, described from its declaration alone: nothing is written down twice."""
+"""Description of a component, made from its declaration alone."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def summary(cls: type) -> str:
-    """The first line of a class's own docstring."""
+    """Return the first line of a class's own docstring."""
     return (inspect.getdoc(cls) or "").split("\n", 1)[0] if vars(cls).get("__doc__") else ""
 
 
 def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
-    """Everything that `ablate plugins show` tells, as plain data."""
+    """Return everything that `ablate plugins show` prints, as plain data."""
     cls = entry.cls
     texts = descriptions(cls)
     fields = []
@@ -48,7 +48,7 @@ def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
 
 
 def as_text(of: Mapping[str, Any]) -> str:
-    """The same as text."""
+    """Format a description as text."""
     lines = [f"{of['kind']}/{of['name']}", "", indent(of["doc"], "  "), ""]
     if of["fields"]:
         lines.append("fields")
@@ -108,7 +108,7 @@ def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
 
 
 def _capabilities(entry: Entry, catalog: Catalog) -> dict[str, Any]:
-    """What its defaults bring and need; nothing where it has no complete defaults."""
+    """Return what a component's defaults bring and need; nothing where it has no complete defaults."""
     try:
         part = catalog.create(entry.kind, {"type": entry.full_name})
     except InputError:
@@ -121,7 +121,7 @@ def _capabilities(entry: Entry, catalog: Catalog) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> str:
-    """A type in words: `int`, `fusion` (a slot), `'a' | 'b'`, `list of metric`."""
+    """Format a type in words: `int`, `fusion` (a slot), `'a' | 'b'`, `list of metric`."""
     if annotation is None or annotation is type(None):
         return "nothing"
     if isinstance(annotation, type) and issubclass(annotation, Component):
@@ -156,7 +156,7 @@ def _value(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A default as JSON."""
+    """Return a default as JSON."""
     if hasattr(value, "spec"):
         return value.spec()
     if isinstance(value, list | tuple):

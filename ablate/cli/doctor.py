@@ -34,7 +34,7 @@ def doctor() -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding, in order; nothing of what is examined can end the examination."""
+    """Yield every finding, in order; nothing of what is examined can end the examination."""
     from ablate.cli import examination
 
     for part in (

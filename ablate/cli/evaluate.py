@@ -67,7 +67,7 @@ def evaluate(
     request = Request(metric or (), samples, calls, averages, reference, set_ or ())
 
     def say(line: str) -> None:
-        """What is wrong on stderr, as of `run`; how far it is on stdout, where that is no JSON."""
+        """Print warnings on stderr, as `run` does; progress on stdout, where that is no JSON."""
         (complain if as_json or line.startswith("warning: ") else echo)(line)
 
     outcome = remeasure(folder, request, executor, workers, device, say, plugin or (), context.meta["ablate.words"])
@@ -117,7 +117,7 @@ def _cell(value: object) -> str:
 
 
 def _table(results: Results, outcome: Remeasured) -> pd.DataFrame | None:
-    """The front of what was asked for, and of nothing else; None where there is none, which is told."""
+    """Return the front of what was asked for, and of nothing else; None where there is none, which is printed."""
     from ablate.errors import InputError
     from ablate.results import frames
 
@@ -136,7 +136,7 @@ def _table(results: Results, outcome: Remeasured) -> pd.DataFrame | None:
 
 
 def _average(text: str) -> str | float:
-    """A length, where it is a number; else a label."""
+    """Parse a length, where it is a number; else a label."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The parts of `ablate doctor`: each gives (what, whether it works or None, text)."""
+"""The parts of `ablate doctor`: each yields (what, whether it works or None, text)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _NotHereError(Exception):
 
 
 def versions() -> Iterator[Row]:
-    """Python, ablate and the packages that it stands on."""
+    """Check Python, ablate and the packages that it needs."""
     yield "python", None, f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
     for name in ("ablate", *NEEDED):
         version = _version(name)
@@ -48,7 +48,7 @@ def versions() -> Iterator[Row]:
 
 
 def devices() -> Iterator[Row]:
-    """The CPU, and every GPU that torch sees."""
+    """Check the CPU, and every GPU that torch sees."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
@@ -72,7 +72,7 @@ def devices() -> Iterator[Row]:
 
 
 def machine() -> Iterator[Row]:
-    """Cores and memory, as far as this process may use them."""
+    """Report cores and memory, as far as this process may use them."""
     import psutil
 
     from ablate.execute.share import cores
@@ -83,7 +83,7 @@ def machine() -> Iterator[Row]:
 
 
 def plugins() -> Iterator[Row]:
-    """Every entry point with what it brings, and what could not be loaded."""
+    """Check every entry point: what it brings, and what could not be loaded."""
     from ablate.discovery.catalog import catalog
     from ablate.discovery.hooks import GROUP
 
@@ -103,7 +103,7 @@ def plugins() -> Iterator[Row]:
 
 
 def data() -> Iterator[Row]:
-    """Each data component: whether its images are here."""
+    """Check of each data component whether its images are here."""
 
     def look(part: Data) -> str:
         setting = part.setting()
@@ -114,7 +114,7 @@ def data() -> Iterator[Row]:
 
 
 def features() -> Iterator[Row]:
-    """Each features component: whether its weights are here. They are not loaded."""
+    """Check of each features component whether its weights are here. They are not loaded."""
     from ablate.runtime.machine import cache_folder
 
     def look(part: Features) -> str:
@@ -133,7 +133,7 @@ def features() -> Iterator[Row]:
 
 
 def autoencoders() -> Iterator[Row]:
-    """Each autoencoder: whether what reads its weights is installed, and who says where they lie."""
+    """Check of each autoencoder whether what reads its weights is installed, and who says where they are."""
     from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries("autoencoder"):
@@ -152,7 +152,7 @@ def autoencoders() -> Iterator[Row]:
 
 
 def executors() -> Iterator[Row]:
-    """Each executor: whether it can run here."""
+    """Check of each executor whether it can run here."""
     from ablate.discovery.catalog import catalog
 
     for entry in catalog().entries("executor"):
@@ -165,7 +165,7 @@ def executors() -> Iterator[Row]:
 
 
 def cache() -> Iterator[Row]:
-    """Where data and features are kept, and whether that can be written."""
+    """Check the folder of data and features: where it is, and whether it can be written."""
     from ablate.runtime.machine import cache_folder
 
     folder = cache_folder()
@@ -200,7 +200,7 @@ def _components(kind: type[K], look: Callable[[K], str]) -> Iterator[Row]:
 
 
 def _default(kind: type[K], entry: Entry) -> K | str:
-    """The component with its defaults; where it has none for some field, what a study has to say."""
+    """Return the component with its defaults; where a field has none, what a study has to say."""
     from ablate.discovery.catalog import catalog
 
     try:
@@ -210,7 +210,7 @@ def _default(kind: type[K], entry: Entry) -> K | str:
 
 
 def _extras() -> dict[str, list[str]]:
-    """{extra of ablate: packages that it brings}: what is installed with `pip install "ablate[extra]"`."""
+    """Return {extra of ablate: packages that it brings}: what `pip install "ablate[extra]"` installs."""
     from packaging.requirements import Requirement
 
     packages: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The Pareto front of what is measured so far, for the live view: from the trials' records alone."""
+"""The Pareto front so far, for the live view: computed from the trials' records alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A candidate that no other beats in every objective, as far as is known."""
+    """A candidate on the Pareto front so far."""
 
     label: str
     values: tuple[float, ...]  # one an objective: the mean over the seeds that have one
@@ -29,7 +29,7 @@ def best_front(
     constraints: Sequence[Constraint] = (),
     names: Names | None = None,
 ) -> list[FrontPoint]:
-    """The candidates on the front, the best in the first objective first; seeds that diverged do not count.
+    """Return the candidates on the front, the best in the first objective first; diverged seeds do not count.
 
     One that breaks a constraint by its mean over the seeds is left out.
     """

@@ -1,4 +1,4 @@
-"""What a kind asks of a component, and the types that its methods speak in: made from the code alone."""
+"""Description of a kind's interface: its methods and the types of their arguments, made from the code alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CODE = re.compile(r"`([^`]*)`")
 
 
 def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
-    """(name, whether it must be written, function) of all that a component may bring; what it must comes first."""
+    """Yield (name, whether it must be written, function) of all that a component may bring; what it must first."""
     own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
     functions = {name: member for c in reversed(own) for name, member in vars(c).items() if _written(member, c)}
     for name, member in sorted(functions.items(), key=lambda item: item[0] not in base.__abstractmethods__):
@@ -28,18 +28,18 @@ def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
 
 
 def signature(function: Any) -> str:
-    """Its parameters and what it gives, with their types: `(self, setting: InputSpec) -> nn.Module`."""
+    """Format parameters and result with their types: `(self, setting: InputSpec) -> nn.Module`."""
     return str(inspect.signature(function)).replace("'", "")
 
 
 def paragraph(documented: Any) -> str:
-    """The first paragraph of its own docstring, in one line."""
+    """Return the first paragraph of its own docstring, in one line."""
     doc = inspect.getdoc(documented) or ""
     return " ".join(doc.split("\n\n", 1)[0].split())
 
 
 def types(base: type[Component]) -> list[type]:
-    """The types that the methods of a kind get and give, and those that these hold in turn."""
+    """Return the types in the signatures of a kind's methods, and those that these hold in turn."""
     seen: dict[str, type] = {}
     waiting: list[tuple[Any, str]] = [(base, f"{_code(base)} {_annotations(base)}")]
     for _, _, function in methods(base):
@@ -58,7 +58,7 @@ def types(base: type[Component]) -> list[type]:
 
 
 def fields(cls: type) -> Iterator[tuple[str, str, str]]:
-    """(name, type, description) of what a type holds, in order."""
+    """Yield (name, type, description) of the fields of a type, in order."""
     texts = descriptions(cls)
     for name, annotation in vars(cls).get("__annotations__", {}).items():
         if not name.startswith("_"):
@@ -66,7 +66,7 @@ def fields(cls: type) -> Iterator[tuple[str, str, str]]:
 
 
 def offers(cls: type) -> Iterator[tuple[str, str, str]]:
-    """(name, signature, first paragraph) of methods and properties that a type's author wrote; a property has none."""
+    """Yield (name, signature, first paragraph) of the methods and properties that a type's author wrote."""
     for name, member in vars(cls).items():
         function = getattr(member, "fget", member)
         if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == cls.__module__:
@@ -74,7 +74,7 @@ def offers(cls: type) -> Iterator[tuple[str, str, str]]:
 
 
 def as_text(base: type[Component]) -> str:
-    """All of it as text."""
+    """Format all of it as text."""
     lines = ["what a component of this kind brings"]
     for name, must, function in methods(base):
         text = (
@@ -94,7 +94,7 @@ def _wrapped(text: str, margin: str = "      ") -> list[str]:
 
 
 def _find_type(word: str, of: Any) -> type | None:
-    """The type of that name, as the module that speaks of it knows it; no component, and nothing of a library."""
+    """Return the type of that name, as a module knows it; no component, and nothing of a library."""
     module = sys.modules.get(of.__module__)  # a module that was imported anew may be gone under its old name
     cls = getattr(module, word, None) or getattr(api, word, None)
     if not inspect.isclass(cls) or issubclass(cls, Component) or issubclass(cls, BaseException):
@@ -105,12 +105,12 @@ def _find_type(word: str, of: Any) -> type | None:
 
 
 def _is_passed(cls: type) -> bool:
-    """Whether it passes between ablate and a component; not what an author writes into a declaration."""
+    """Return whether a type passes between ablate and a component; others belong to declarations."""
     return cls.__name__ not in ("Choice", "Range", "When", "Extent", "Resolver")
 
 
 def _code(documented: Any) -> str:
-    """What a docstring sets as code; the arguments of a module's `forward(context)` by the names of their types."""
+    """Return what a docstring sets as code; the arguments of `forward(context)` by the names of their types."""
     spans = CODE.findall(inspect.getdoc(documented) or "")
     type_names = (word.capitalize() for span in spans if span.startswith("forward(") for word in WORD.findall(span))
     return " ".join((*spans, *type_names))
@@ -121,10 +121,10 @@ def _annotations(cls: type) -> str:
 
 
 def _plain(annotation: Any) -> str:
-    """An annotation as it was written; a NamedTuple keeps it in a reference."""
+    """Return an annotation as it was written; a NamedTuple keeps it in a reference."""
     return str(getattr(annotation, "__forward_arg__", annotation))
 
 
 def _written(member: Any, cls: type) -> bool:
-    """Whether it is a method that its author wrote: pydantic puts some of its own into a class."""
+    """Return whether a member is a method that the class's author wrote: pydantic adds some of its own."""
     return inspect.isfunction(member) and member.__module__ == cls.__module__ and not member.__name__.startswith("_")

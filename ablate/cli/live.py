@@ -28,7 +28,7 @@ NAME = 20  # cells of a trial's name at the least, if it has as many
 
 
 class View:
-    """Takes the engine's snapshots; a context, outside of which nothing is drawn."""
+    """Displays the engine's progress; a context, outside of which nothing is drawn."""
 
     def __init__(self, name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class View:
 
 
 class Lines(View):
-    """One line an event, and at most every 30 s one on how far it is."""
+    """Prints a line for each event, and at most every 30 s one on the progress."""
 
     def __init__(self, name: str, objectives: Sequence[Objective], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name, objectives)
@@ -74,7 +74,7 @@ class Lines(View):
 
 
 class Screen(View):
-    """The lines scroll by above a picture of what is going on."""
+    """Prints a line for each event, above a picture of the trials at work."""
 
     def __enter__(self) -> Self:
         import sys
@@ -148,7 +148,7 @@ class Screen(View):
         return [grid]
 
     def _running(self, running: Sequence[Running], room: int) -> list[RenderableType]:
-        """The trials that are worked on: a row each, with bars where there is room; else wrapped text.
+        """Return the trials that are worked on: a row each, with bars where there is room; else wrapped text.
 
         room: lines at the most.
         """
@@ -176,7 +176,7 @@ class Screen(View):
         return [*pictured, Text(f"… and {more} more", style="dim")] if more else pictured
 
     def _grid(self, running: Sequence[Running], width: int) -> RenderableType:
-        """A row a trial; `width`: of the names at the most, whose middle gives way."""
+        """Return a table with a row for each trial; `width`: of the names at the most, whose middle gives way."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -196,13 +196,13 @@ class Screen(View):
         return grid
 
     def _wrapped(self, text: str) -> list[str]:
-        """A text in lines of the terminal's width."""
+        """Wrap a text into lines of the terminal's width."""
         from rich.text import Text
 
         return [line.plain for line in Text(text).wrap(self.console, self.console.width, overflow="fold")]
 
     def _best(self, height: int) -> list[str]:
-        """The front's lines, fitted to the terminal: names give way, numbers stay whole, and the best stand first.
+        """Return the front's lines, fitted to the terminal: names give way, numbers stay whole, the best first.
 
         height: lines at the most, as long as one candidate alone does not take more.
         """
@@ -219,7 +219,7 @@ class Screen(View):
 
 
 def view(name: str, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> View:
-    """What suits the terminal that there is."""
+    """Return the view that suits the terminal."""
     return Screen(name, objectives, constraints) if lively() else Lines(name, objectives)
 
 
@@ -228,7 +228,7 @@ def _ended(progress: Progress) -> int:
 
 
 def _summary(progress: Progress, with_time: bool = True) -> str:
-    """`3/12 trials, 1 diverged, about 5 min left`."""
+    """Format the progress: `3/12 trials, 1 diverged, about 5 min left`."""
     parts = [f"{_ended(progress)}/{progress.total} trials"]
     parts += [f"{n} {word}" for n, word in ((progress.failed, "failed"), (progress.diverged, "diverged")) if n]
     if with_time and progress.seconds_left is not None:
@@ -237,20 +237,20 @@ def _summary(progress: Progress, with_time: bool = True) -> str:
 
 
 def _working(running: Sequence[Running]) -> str:
-    """The trials that are being worked on, in one line; the first four of many."""
+    """Format the trials that are being worked on, in one line; the first four of many."""
     sentences = [_sentence(one) for one in running[:4]]
     more = len(running) - len(sentences)
     return "; ".join(sentences) + (f"; and {more} more" if more else "")
 
 
 def _sentence(one: Running) -> str:
-    """A trial that is being worked on: `adaln seed 0 train (500/1 000, loss 0.25, 100 images/s)`."""
+    """Format a trial that is being worked on: `adaln seed 0 train (500/1 000, loss 0.25, 100 images/s)`."""
     numbers = ", ".join(cell for cell in _numbers(one) if cell)
     return f"{label(one.label)} seed {one.seed} {one.phase}" + (f" ({numbers})" if numbers else "")
 
 
 def _numbers(one: Running) -> tuple[str, str, str]:
-    """Images, loss and speed, each empty where there is none."""
+    """Format images, loss and speed, each empty where there is none."""
     images = f"{one.images:,}".replace(",", " ")
     if one.total:
         images += f"/{one.total:,}".replace(",", " ")

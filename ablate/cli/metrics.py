@@ -79,7 +79,7 @@ def metrics(
 
 
 def _metrics(names: list[str] | tuple[str, ...], features: str | None, catalog: Catalog) -> list[Metric]:
-    """The metrics, each with the features that are asked for. Raises InputError with the option that is wrong."""
+    """Return the metrics, each with the given features. Raises InputError with the option that is wrong."""
     from ablate.errors import InputError, SpecError
     from ablate.kinds.metric import Metric
     from ablate.study.yaml import value

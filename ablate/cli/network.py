@@ -59,11 +59,11 @@ def _print(rows: Sequence[Layer], title: str) -> None:
 
 
 def _name(row: Layer) -> str:
-    """The last part of the path, indented by its depth: the path itself is read off the rows above."""
+    """Return the last part of the path, indented by its depth: the path itself is read off the rows above."""
     name = row.path.rpartition(".")[2] or "network"
     return "  " * row.depth + name + (f" ×{row.equal}" if row.equal > 1 else "")
 
 
 def _shape(shapes: Sequence[Sequence[int]]) -> str:
-    """Of the first tensor, without the batch."""
+    """Format the shape of the first tensor, without the batch."""
     return "×".join(map(str, shapes[0][1:])) or "1" if shapes else "–"

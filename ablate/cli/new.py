@@ -65,7 +65,7 @@ def write(folder: Path, module: str, kind: str) -> Path:
 
 
 def _module(name: str) -> str:
-    """The importable name. Raises InputError for one that is no name, or is taken."""
+    """Return the importable name. Raises InputError for one that is no name, or is taken."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name):
         raise InputError(
             f"{name!r} is no name: letters, digits, and '-' or '_' between them, such as soft_gate", "NAME"

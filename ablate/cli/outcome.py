@@ -1,4 +1,4 @@
-"""How a command ends: what is raised inside it becomes one message and an exit code.
+"""Exit codes: what is raised inside a command becomes one message and a code.
 
 0    done
 1    ran, but some trials failed
@@ -75,7 +75,7 @@ def fail(message: str) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    """A message on stderr, if there is still anyone to read it."""
+    """Print a message on stderr, if there is still anyone to read it."""
     try:
         print(wrapped(printable(message), sys.stderr), file=sys.stderr, flush=True)
     except OSError:
@@ -83,7 +83,7 @@ def complain(message: str) -> None:
 
 
 def refusal(error: OSError) -> str:
-    """What the operating system refuses, and what to do about it."""
+    """Explain what the operating system refuses, and what to do about it."""
     file = error.filename2 or error.filename  # of a renaming: what it was to become
     message = f"{file}: {error.strerror}" if file else error.strerror or str(error)
     match error.errno:

@@ -69,7 +69,7 @@ def picture(kind: str, name: str | None, out: Path | None, catalog: Catalog) -> 
 
 
 def _schedules(catalog: Catalog, highlighted: str | None) -> Figure:
-    """Log SNR over time."""
+    """Draw log SNR over time."""
     import torch
     from matplotlib.figure import Figure
 
@@ -97,7 +97,7 @@ def _schedules(catalog: Catalog, highlighted: str | None) -> Figure:
 
 
 def _levels(catalog: Catalog, highlighted: str | None) -> Figure:
-    """Densities over ln(σ/α), a panel a schedule: the same distribution of times is another of noise levels."""
+    """Draw densities over ln(σ/α), a panel a schedule: the same distribution of times is another of noise levels."""
     import numpy as np
     import torch
     from matplotlib.figure import Figure
@@ -140,7 +140,7 @@ def _levels(catalog: Catalog, highlighted: str | None) -> Figure:
 
 
 def _weightings(catalog: Catalog, highlighted: str | None) -> Figure:
-    """Weights over log SNR, on the error of x0 and on that of the noise."""
+    """Draw weights over log SNR, on the error of x0 and on that of the noise."""
     import torch
     from matplotlib.figure import Figure
     from matplotlib.ticker import MultipleLocator
@@ -183,7 +183,7 @@ def _titled(text: str, highlighted: str | None) -> str:
 
 
 def _components(catalog: Catalog, kind: str) -> list[tuple[str, str, Any]]:
-    """(full name, name, component with its defaults) of each that has defaults."""
+    """Return (full name, name, component with its defaults) of each that has defaults."""
     components = []
     for entry in catalog.entries(kind):
         with contextlib.suppress(InputError):
@@ -216,7 +216,7 @@ def _lines(axes: Axes, lines: Sequence[Line], with_names: bool) -> None:
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:
-    """The lines, those that coincide as one under all their names."""
+    """Merge lines that coincide into one under all their names."""
     import numpy as np
 
     merged: list[Line] = []
@@ -232,7 +232,7 @@ def _merged(lines: Sequence[Line]) -> list[Line]:
 
 
 def _within(y: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """A curve that falls to zero where its range ends, and is not drawn beyond."""
+    """Return a curve that falls to zero where its range ends, and is not drawn beyond."""
     import numpy as np
 
     beside = np.convolve(inside, [1, 1, 1], mode="same") > 0
@@ -240,7 +240,7 @@ def _within(y: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.flo
 
 
 def _names(axes: Axes, ends: Sequence[tuple[Line, str]]) -> None:
-    """Names beside the right ends of the lines, apart from each other."""
+    """Draw names beside the right ends of the lines, apart from each other."""
     from ablate.results.figures.place import spread
 
     frame = axes.get_window_extent()

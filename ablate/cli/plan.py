@@ -127,7 +127,7 @@ def _print(frame: pd.DataFrame, device: str) -> None:
 
 
 def _total(frame: pd.DataFrame) -> float:
-    """Seconds for all trials; where a sampler finds them, as if each were like the baseline."""
+    """Return the seconds for all trials; where a sampler proposes them, as if each were like the baseline."""
     return float(frame["seconds"].mean() * frame.attrs["trials"])
 
 

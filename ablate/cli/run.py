@@ -99,7 +99,7 @@ def _trials(count: int) -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A request to terminate (a batch system's, a closed terminal's) ends the run as Ctrl-C does."""
+    """End the run on a request to terminate (a batch system's, a closed terminal's) as on Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

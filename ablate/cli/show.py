@@ -35,7 +35,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
 
 
 def history_of(results: Results) -> dict[str, Any]:
-    """Everything that `ablate show` tells, as plain data."""
+    """Return everything that `ablate show` prints, as plain data."""
     return {
         "name": results.name,
         "folder": str(results.path),
@@ -48,7 +48,7 @@ def history_of(results: Results) -> dict[str, Any]:
 
 
 def _lines(results: Results, width: int | None = None) -> Iterator[str]:
-    """The text; width: of the terminal, where there is one."""
+    """Return the lines of the text; width: of the terminal, where there is one."""
     wrap = WIDTH if width is None else min(WIDTH, width)
     of = history_of(results)
     title = of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"

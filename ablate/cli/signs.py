@@ -1,4 +1,4 @@
-"""Signs of life in a study's folder: who is at work there, and what they last told."""
+"""Progress of the trials in a study's folder: who is at work there, and what they last reported."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Unfinished:
 
 
 def driven(folder: Path) -> bool:
-    """Whether an `ablate run` is at work in the folder."""
+    """Return whether an `ablate run` is at work in the folder."""
     return is_locked(folder / ".driver")
 
 
 def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
-    """What can be said of a trial that has neither record nor failure."""
+    """Return the progress of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
     state = "running" if is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
     progress, age = _last_progress(place / "progress.json")

@@ -37,7 +37,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 
 def status_of(results: Results) -> dict[str, Any]:
-    """All that `ablate status` tells, as plain data."""
+    """Return all that `ablate status` prints, as plain data."""
     from ablate.cli.signs import driven, unfinished
     from ablate.results.tables import grouped
     from ablate.study.ineffective import left_out
@@ -79,7 +79,7 @@ def status_of(results: Results) -> dict[str, Any]:
 
 
 def _planned(results: Results, trials: int) -> int | None:
-    """How many trials the first launch meant to run; None where a later one means more, or nobody can tell."""
+    """Return how many trials the first launch meant to run; None where a later one means more, or it is not known."""
     from ablate.discovery.catalog import catalog
     from ablate.errors import InputError
     from ablate.kinds.design import Design, Dimension

@@ -1,4 +1,4 @@
-"""What every command prints with: tables for people and for pipes, JSON, durations."""
+"""Output of every command: tables for people and for pipes, JSON, durations."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NUMERIC = set("0123456789+-−.±–~ ")
 
 
 def lively() -> bool:
-    """Whether stdout is a terminal that can be drawn on: no pipe, and more than a `dumb` one."""
+    """Return whether stdout is a terminal that can be drawn on: no pipe, and more than a `dumb` one."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
 def console() -> Console:
-    """A rich console on stdout that changes nothing of what it is given; NO_COLOR is respected."""
+    """Return a rich console on stdout that changes nothing of what it is given; NO_COLOR is respected."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
@@ -109,7 +109,7 @@ def _wrapped(row: str, width: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`< 1 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Format seconds: `< 1 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     if not math.isfinite(seconds):
         return "–"
     if 0 < seconds < 0.5:
@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes with a binary prefix: `17.2 MiB`."""
+    """Format bytes with a binary prefix: `17.2 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
@@ -134,7 +134,7 @@ def size(count: float) -> str:
 
 
 def _numeric(cell: str) -> bool:
-    """Whether a cell is a number, with a unit prefix perhaps, or missing."""
+    """Return whether a cell is a number, with a unit prefix perhaps, or missing."""
     number = cell.strip()
     return number == "" or (any(c.isdigit() or c == "–" for c in number) and set(number.rstrip("kMGB")) <= NUMERIC)
 

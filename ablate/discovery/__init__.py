@@ -1,1 +1,1 @@
-"""Which components there are, where each comes from, and in which source its behaviour is written."""
+"""Discovery of plugins: which components there are, where each comes from, and the hash of its source."""

@@ -1,4 +1,4 @@
-"""Discovery: which components there are, where each comes from, and what could not be loaded.
+"""The catalog: all components by kind and name, where each comes from, and what could not be loaded.
 
 The loading loop is our own, because with pluggy alone one unimportable entry point aborts the
 load, two distributions under one entry-point name lose one silently, and one raising hook aborts
@@ -103,36 +103,36 @@ class Catalog:
         provenance.framework()  # of the files as they are now, while they are imported
 
     def at(self, root: str | Path | None) -> Catalog:
-        """The same catalog; what it makes has paths that go out from a folder."""
+        """Return the same catalog, whose components resolve paths from a folder."""
         copied = copy.copy(self)
         copied.root = None if root is None else Path(root)
         return copied
 
     def kinds(self) -> list[str]:
-        """The names of all extension points."""
+        """Return the names of all kinds."""
         return sorted(self._kinds)
 
     def kind(self, name: str) -> type[Component]:
-        """The abstract base of a kind."""
+        """Return the abstract base of a kind. Raises SpecError where there is none."""
         if name not in self._kinds:
             raise SpecError([Problem((), f"there is no kind {name!r}{did_you_mean(name, self._kinds)}")])
         return self._kinds[name][0]
 
     def names(self, kind: str) -> list[str]:
-        """The names by which the components of a kind are reached; `distribution:name` where two share one."""
+        """Return the names of the components of a kind; `distribution:name` where two share one."""
         entries = self.entries(kind)
         bare = [entry.name for entry in entries]
         return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in entries)
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """Provenance of every component, or of one kind's."""
+        """Return the entries of all components, or of one kind's."""
         if kind is not None:
             self.kind(kind)
             return list(self._entries.get(kind, []))
         return [entry for name in self.kinds() for entry in self._entries.get(name, [])]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """The one component of that name. Raises SpecError where there is none, or more than one."""
+        """Return the one component of that name. Raises SpecError where there is none, or more than one."""
         matches = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
         if len(matches) == 1:
             return matches[0]
@@ -148,11 +148,11 @@ class Catalog:
         raise SpecError([Problem((), message)])
 
     def get(self, kind: str, name: str) -> type[Component]:
-        """The component class of that name."""
+        """Return the component class of that name."""
         return self.entry(kind, name).cls
 
     def default(self, kind: str) -> str | None:
-        """The component that its kind's own distribution declares the default."""
+        """Return the component that its kind's own distribution declares the default."""
         home = self._kinds[kind][1]
         names = [e.full_name for e in self.entries(kind) if e.distribution == home and e.cls.default]
         return names[0] if len(names) == 1 else None
@@ -168,11 +168,11 @@ class Catalog:
         return create(self.kind(kind) if isinstance(kind, str) else kind, spec, self)
 
     def locate(self, cls: type[Component]) -> Entry:
-        """The provenance of a component class."""
+        """Return the entry of a component class."""
         return next(entry for entry in self.entries() if entry.cls is cls)
 
     def used(self, parts: Iterable[Component]) -> dict[str, Entry]:
-        """The entries of components, by `kind/name`: what a trial that is made of them stands on.
+        """Return the entries of components, by `kind/name`: the plugins that a trial depends on.
 
         The name is the bare one, or `distribution:name` where two distributions bring it.
         """
@@ -187,7 +187,7 @@ class Catalog:
         return self._names[cls]
 
     def stale(self) -> bool:
-        """Whether a local plugin's file has changed since it was imported."""
+        """Return whether a local plugin's file has changed since it was imported."""
         files = [Path(plugin).resolve() for plugin in self.plugins if plugin.endswith(".py")]
         return any(file.is_file() and file.read_bytes() != provenance.content(file) for file in files)
 
@@ -212,7 +212,7 @@ class Catalog:
                 self._attempt(source, name, partial(self._find_components, submodule, source))
 
     def _attempt(self, source: PluginSource, module: str, action: Callable[[], Any]) -> Any:
-        """What `action` returns; an exception of a plugin's own code is kept, and None returned."""
+        """Return what `action` returns; None where a plugin's own code raises, which is added to `broken`."""
         try:
             return action()
         except KeyboardInterrupt:
@@ -256,7 +256,7 @@ class Catalog:
 
 
 def catalog(plugins: tuple[str, ...] = (), fresh: bool = False) -> Catalog:
-    """The catalog of what is installed, and of local plugin files; made once for each set of files.
+    """Return the catalog of what is installed, and of local plugin files; made once for each set of files.
 
     fresh: import anew where a file has changed, as whoever launches a study means it; a worker keeps what it has.
     """
@@ -266,7 +266,7 @@ def catalog(plugins: tuple[str, ...] = (), fresh: bool = False) -> Catalog:
 
 
 def catalog_of(job: Mapping[str, Any]) -> Catalog:
-    """The catalog that a job is to be read with: its plugins, and the folder from which its paths go out."""
+    """Return the catalog of a job: with its plugins, and with the folder from which its paths go out."""
     return catalog(tuple(job["plugins"])).at(job.get("root"))
 
 
@@ -276,14 +276,14 @@ def _catalog(plugins: tuple[str, ...]) -> Catalog:
 
 
 def _own_classes(module: ModuleType) -> Iterator[type[Component]]:
-    """The Component classes that are written in this module, not imported into it."""
+    """Yield the Component classes that are written in this module, not imported into it."""
     for cls in dict.fromkeys(v for v in vars(module).values() if isinstance(v, type)):  # an alias is no second class
         if issubclass(cls, Component) and cls.__module__ == module.__name__:
             yield cls
 
 
 def _submodules(module: ModuleType) -> Iterator[str]:
-    """The module and, for a package, all below it but for names that begin with an underscore."""
+    """Yield the module and, for a package, all below it but for names that begin with an underscore."""
     yield module.__name__
     if hasattr(module, "__path__"):
         for submodule in pkgutil.walk_packages(module.__path__, f"{module.__name__}.", onerror=lambda name: None):

@@ -16,5 +16,5 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def ablate_modules() -> list[str]:
-    """Full names of the modules to search for components, such as `["mylab.gates"]`."""
+    """Return full names of the modules to search for components, such as `["mylab.gates"]`."""
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Where modules of version 0.1.0's first layout stand now, for a plugin that was written for it.
+"""The new names of modules that were moved, for a plugin that was written for version 0.1.0's first layout.
 
 What `ablate.api` has stands there as ever; this is about what a plugin took from elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Where plugins come from: installed entry points, packages by name, and local files; how each is imported."""
+"""Sources of plugins: installed entry points, packages by name, and local files; how each is imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ablate.errors import InputError
 
 @dataclass(frozen=True)
 class PluginSource:
-    """Where modules come from: an installed distribution, or a local file."""
+    """Where modules of a plugin come from: an installed distribution, or a local file."""
 
     plugin: str
     distribution: str
@@ -31,7 +31,7 @@ class PluginSource:
 
 
 def installed() -> Iterable[PluginSource]:
-    """One source an entry point; two distributions may use the same entry-point name."""
+    """Yield a source for each entry point; two distributions may use the same entry-point name."""
     seen = set()
     for point in importlib.metadata.entry_points(group=hooks.GROUP):
         distribution = point.dist.name if point.dist else "unknown"
@@ -42,7 +42,7 @@ def installed() -> Iterable[PluginSource]:
 
 
 def unavailable(plugin: str) -> str | None:
-    """Why there is no plugin of that name, in one sentence; None where there is one to be loaded."""
+    """Explain in one sentence why there is no plugin of that name; None where there is one to be loaded."""
     if "\0" in plugin or not plugin.strip():
         return f"{plugin!r} is no name of a plugin: name a .py file, or a package"
     path = Path(plugin)
@@ -61,7 +61,7 @@ def unavailable(plugin: str) -> str | None:
 
 
 def _importable(package: str) -> bool:
-    """Whether a package is there; one that is there and broken is loaded, which tells why."""
+    """Return whether a package is there; one that is there and broken is loaded, which tells why."""
     try:
         spec = importlib.util.find_spec(package)
     except Exception:  # noqa: BLE001 - a plugin's own code: what is above it is imported to find it
@@ -70,12 +70,12 @@ def _importable(package: str) -> bool:
 
 
 def _holds_modules(spec: ModuleSpec) -> bool:
-    """Whether a folder without `__init__.py` is a package: any folder here would be one by its name alone."""
+    """Return whether a folder without `__init__.py` holds modules: any folder is a package by its name alone."""
     return any(any(Path(place).glob("*.py")) for place in spec.submodule_search_locations or ())
 
 
 def local(plugin: str) -> PluginSource:
-    """A source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    """Return a source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
     if (reason := unavailable(plugin)) is not None:
         raise InputError(reason)
     if not plugin.endswith(".py"):

@@ -1,4 +1,4 @@
-"""Which source a component's behaviour is written in, so that code that changed is noticed.
+"""Provenance of a component: hashes of the source that decides its behaviour, so that a change is noticed.
 
 A hash is taken over what Python makes of a file (its syntax tree), not over its bytes: comments, formatting and
 docstrings may change. It covers the file and every module that it imports and that no version speaks for: its own
@@ -38,7 +38,7 @@ class _Syntax(NamedTuple):
 
 
 def imported(file: Path, content: bytes) -> None:
-    """Tell what a module was made of, before its file changes."""
+    """Record the content of a file that is imported now, before the file changes."""
     if _contents.get(file) != content:
         _contents[file] = content
         _syntax.cache_clear()
@@ -46,14 +46,14 @@ def imported(file: Path, content: bytes) -> None:
 
 
 def content(file: Path) -> bytes:
-    """What a file held when this process imported it, or first asked."""
+    """Return the content of a file as this process imported it, or first asked."""
     if file not in _contents:
         _contents[file] = file.read_bytes()
     return _contents[file]
 
 
 def source_hash(file: Path, module: str) -> str:
-    """SHA-256 over the syntax of a module and of all that it imports and that no version speaks for.
+    """Compute the SHA-256 over the syntax of a module and of all that it imports and that no version speaks for.
 
     Imports inside functions count, and `import_module` of a name that is written out.
     """
@@ -64,18 +64,18 @@ def source_hash(file: Path, module: str) -> str:
 
 
 def modules(file: Path, module: str) -> dict[str, Path]:
-    """{module: file} of what a component's source consists of; its own comes first, as "", whatever it is called."""
+    """Return {module: file} of a component's source; its own module comes first, as "", whatever it is called."""
     return dict(_source_files(file, module))
 
 
 def home() -> str:
-    """Where ablate itself is imported from."""
+    """Return the folder from which ablate itself is imported."""
     return str(Path(__file__).parents[1])
 
 
 @cache
 def framework() -> str:
-    """SHA-256 over those files of ablate that decide what a trial comes to; over bytes, as parsing takes a second."""
+    """Compute the SHA-256 over those files of ablate that decide a trial's numbers; over bytes, as parsing is slow."""
     folder = Path(home())
     total = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
@@ -100,7 +100,7 @@ def _source_files(file: Path, module: str) -> tuple[tuple[str, Path], ...]:
 
 
 def _names(file: Path, module: str) -> Iterator[str]:
-    """Full names that a module imports, and names that may be modules."""
+    """Yield full names that a module imports, and names that may be modules."""
     home = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
     for level, base, names in _syntax(file).imports:
         above = home[: len(home) + 1 - level] if level else []  # `from ..sibling import name`
@@ -124,7 +124,7 @@ def _syntax(file: Path) -> _Syntax:
 
 
 def dump(tree: ast.AST, docstrings: bool = False) -> str:
-    """The tree as text: the same for any Python that understands the source, whatever its comments and line breaks.
+    """Write the tree as text: the same for any Python that understands the source, whatever its comments.
 
     Fields that are empty are left out (each version of Python adds some). Without recursion: an expression may be
     nested deeper than Python's own stack.
@@ -161,7 +161,7 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a bare string: the docstring of its module, class or function, or of a field above it."""
+    """Return whether a statement is a bare string: the docstring of a module, class, function or field."""
     return isinstance(statement, ast.Expr) and _text(statement.value) is not None
 
 
@@ -170,7 +170,7 @@ def _text(node: ast.AST) -> str | None:
 
 
 def _joined(values: list[ast.expr]) -> Iterator[ast.expr]:
-    """The parts of an f-string; how its plain text is cut up differs between versions of Python."""
+    """Yield the parts of an f-string; how its plain text is cut up differs between versions of Python."""
     plain = ""
     for value in values:
         if (text := _text(value)) is not None:
@@ -197,7 +197,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
 
 
 def _file(module: str, package: str) -> Path | None:
-    """The module's file; None where it is no module, or one that a version speaks for. Nothing is imported for it."""
+    """Return the module's file; None where it is no module, or one that a version speaks for. Nothing is imported."""
     top = module.partition(".")[0]
     if top in (FRAMEWORK, "__main__", "__future__") or top in sys.stdlib_module_names:
         return None
@@ -232,11 +232,11 @@ def _place(module: str) -> Path | None:
 
 
 def is_local(file: Path, module: str) -> bool:
-    """Whether a file belongs to its user, not to a package that has a version."""
+    """Return whether a file belongs to its user, not to a package that has a version."""
     return module.partition(".")[0] not in (FRAMEWORK, *_plugins()) and _STORED.isdisjoint(file.parts)
 
 
 @cache
 def _plugins() -> frozenset[str]:
-    """Packages that bring components: always by source, wherever they are installed."""
+    """Return the packages that bring components: always by source, wherever they are installed."""
     return frozenset(point.module.partition(".")[0] for point in importlib.metadata.entry_points(group=hooks.GROUP))

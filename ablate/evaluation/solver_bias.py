@@ -71,7 +71,7 @@ class _Independent(TorchFunctionMode):
 
 
 def _exact(schedule: Schedule, deviation: float) -> Denoiser:
-    """The denoiser of a perfect network."""
+    """Return the denoiser of a perfect network."""
 
     def denoise(x: Tensor, t: float) -> Denoised:
         at = torch.tensor(t, dtype=torch.float64)

@@ -51,7 +51,7 @@ def locked(file: Path, pause: Callable[[], object] = lambda: None) -> Iterator[N
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a process holds the file's lock; False where there is no such file, or nobody can tell.
+    """Return whether a process holds the file's lock; False where there is no such file, or nobody can tell.
 
     Where there is flock, a file that only can be read is enough, as in the folder of somebody else.
     """
@@ -75,7 +75,7 @@ def is_locked(file: Path) -> bool:
 
 
 def _is_locked_by_trying(file: Path) -> bool:
-    """The same where there is no flock: the lock is acquired for a moment."""
+    """Return the same where there is no flock: the lock is acquired for a moment."""
     if not file.exists():
         return False
     try:

@@ -25,23 +25,23 @@ class Autoencoder(Component):
 
     @classmethod
     def lacking(cls) -> str | None:
-        """The command that installs what it needs and this machine has not; None where nothing is missing."""
+        """Return the command that installs what it needs and this machine has not; None where nothing is missing."""
         return None
 
     @abstractmethod
     def pixels(self, setting: InputSpec) -> InputSpec:
-        """The images that come of latents of this setting; needs no weights."""
+        """Return the input spec of the images that come of latents of this setting; needs no weights."""
 
     @abstractmethod
     def build(self, device: torch.device) -> Decoder:
-        """Latents z (B, C, H, W) fp32, without shift and scale -> images (B, C', H', W') fp32, about [-1, 1].
+        """Build the decoder: latents z (B, C, H, W) fp32, without shift and scale -> images (B, C', H', W') fp32.
 
         Raises InputError where the weights are not to be had.
         """
 
     @abstractmethod
     def identity(self) -> str:
-        """SHA-256 of all that decides the pixels: part of the identity of what is measured through it."""
+        """Return the SHA-256 of all that decides the pixels: part of the identity of what is measured through it."""
 
     def describe(self, quantisation: str) -> str:
         """How pixels came about: the decoder, then how its images became uint8. Values that differ in it do not mix."""

@@ -24,7 +24,7 @@ class Backbone(Component):
 
     @abstractmethod
     def build(self, setting: InputSpec) -> nn.Module:
-        """A module `forward(x, noise, labels)`.
+        """Build a module `forward(x, noise, labels)`.
 
         x: (B, C, H, W) float; noise: (B,) float, the label c_noise of the noise level; labels:
         (B,) int64 in [0, classes], where `classes` is the null class, or None for data without

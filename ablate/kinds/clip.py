@@ -1,4 +1,4 @@
-"""clip: what keeps one bad batch from undoing a thousand good ones."""
+"""clip: gradient clipping, so that one bad batch does not undo a thousand good ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conditioning: how time and class enter a block, at four places that any block offers."""
+"""conditioning: how time and class enter a block, at four places that every block offers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Context(NamedTuple):
-    """What a network knows of the condition, once per forward pass."""
+    """The condition, as the modules of a network see it, once per forward pass."""
 
     embedding: Tensor  # (B, E): time and class in one vector
     tokens: Tensor  # (B, L, E): the same as a sequence: time and class
@@ -21,7 +21,7 @@ class Context(NamedTuple):
 
 
 class Modulation(NamedTuple):
-    """What a conditioning does to one residual branch; each (B, width) or None for nothing.
+    """The modulation of one residual branch by the condition; each (B, width) or None for nothing.
 
     h = branch(norm(x + bias) * (1 + scale) + shift);  x = x + gate * h
     """
@@ -34,7 +34,7 @@ class Modulation(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """Where a conditioning is put in, or a fusion. None: the backbone does not say."""
+    """The place in the network of a conditioning or a fusion. None: the backbone does not say."""
 
     width: int  # channels of the features that pass by
     embedding: int  # width E of the context's vectors
@@ -61,17 +61,17 @@ class Conditioning(Component):
     kind: ClassVar[str] = "conditioning"
 
     def sequence(self, site: Site) -> nn.Module | None:
-        """`forward(context) -> (B, L, width)`: tokens that join the sequence, and leave at the end."""
+        """Build `forward(context) -> (B, L, width)`: tokens that join the sequence, and leave at the end."""
         return None
 
     def modulation(self, site: Site) -> nn.Module | None:
-        """`forward(context) -> tuple[Modulation, ...]`, one a branch. None: norms keep their own affine."""
+        """Build `forward(context) -> tuple[Modulation, ...]`, one a branch. None: norms keep their own affine."""
         return None
 
     def attention(self, site: Site) -> nn.Module | None:
-        """`forward(x, context) -> (B, N, width)`: added to x after the block's first branch."""
+        """Build `forward(x, context) -> (B, N, width)`, which is added to x after the block's first branch."""
         return None
 
     def head(self, site: Site) -> nn.Module | None:
-        """`forward(context) -> tuple[Modulation]` for the norm before the last layer."""
+        """Build `forward(context) -> tuple[Modulation]` for the norm before the last layer."""
         return None

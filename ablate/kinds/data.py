@@ -1,4 +1,4 @@
-"""data: the images, cut into what is trained on and what is measured against."""
+"""data: the images, divided into those to train on and those to measure against (the reference)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Dataset:
 
 
 def image_setting(data: Data) -> InputSpec:
-    """The data's shape and classes. Raises InputError where they are no images (C, H, W): points, sequences, videos."""
+    """Return the data's shape and classes. Raises InputError where they are no images (C, H, W)."""
     setting = data.setting()
     if len(setting.shape) != 3 or not all(isinstance(side, int) and side > 0 for side in setting.shape):
         reason = f"data {data.name!r} are of shape {tuple(setting.shape)}"
@@ -77,27 +77,27 @@ def image_setting(data: Data) -> InputSpec:
 
 
 class Data(Component):
-    """Brings images from somewhere; it provides "labels" where they are labelled."""
+    """A source of images; it provides "labels" where they are labelled."""
 
     kind: ClassVar[str] = "data"
 
     @abstractmethod
     def setting(self) -> InputSpec:
-        """Shape and classes, without reading the images. Raises InputError where the source is missing."""
+        """Return shape and classes, without reading the images. Raises InputError where the source is missing."""
 
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
-        """The images; what is slow to make is kept under `cache` (written atomically)."""
+        """Load the images; what is slow to make is kept under `cache` (written atomically)."""
 
     def deviation(self) -> float | None:
-        """Root mean square of what the network will see, about, as far as it can be told without reading all.
+        """Estimate the root mean square of what the network will see, as far as it can be told without reading all.
 
         None where nothing is known of it: then that of pixels in [-1, 1] is taken, 0.5.
         """
         return None
 
     def describe(self, cache: Path) -> Sequence[str]:
-        """What the data are taken for, a line each, for people: how many, size, classes, what is left out and why.
+        """Describe what the data are taken for, a line each: how many, size, classes, what is left out and why.
 
         It reads names and headers, and what an earlier reading left in `cache`; it does not read all images.
         """

@@ -1,4 +1,4 @@
-"""design: which candidates a study looks at, in which order."""
+"""design: which candidates a study tries, in which order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Dimension:
 
 
 class Design(Component):
-    """Optuna keeps the trials and decides; a design tells it what to ask for."""
+    """Chooses the candidates of a study: all beforehand, or one after the other by a sampler of Optuna's."""
 
     kind: ClassVar[str] = "design"
 
@@ -40,7 +40,7 @@ class Design(Component):
     first_seed: Annotated[int, Field(ge=0, le=2**31 - 1), Extent()] = 0  # theirs are this one and those that follow
 
     def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
-        """All candidates in order, where they are known beforehand; None: the sampler finds them.
+        """Return all candidates in order, where they are known beforehand; None: the sampler finds them.
 
         Raises InputError where the design cannot work on such dimensions. An assignment may name a
         path that does not exist under its other choices; whoever applies it leaves that path out.
@@ -49,8 +49,8 @@ class Design(Component):
 
     @abstractmethod
     def candidates(self, dimensions: Sequence[Dimension]) -> int:
-        """How many candidates the study asks for at the most, each to be run with `seeds` seeds."""
+        """Return how many candidates the study asks for at the most, each to be run with `seeds` seeds."""
 
     @abstractmethod
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Decides what proposals leave open. Made anew for each trial, so that a resume decides alike."""
+        """Build the sampler for what proposals leave open; anew for each trial, so that a resume decides alike."""

@@ -1,4 +1,4 @@
-"""ema: averages of the weights, of which samples are made."""
+"""ema: moving averages of the weights, with which samples are drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Weights = Mapping[str, "Tensor"]
 
 
 class Kept(Protocol):
-    """The snapshots that a training left in its folder."""
+    """The snapshots that a training stored in its folder."""
 
     @property
     def images(self) -> Sequence[int]:
@@ -24,7 +24,7 @@ class Kept(Protocol):
         ...
 
     def load(self, images: int) -> Mapping[str, Tensor]:
-        """What `Average.snapshot` gave then, in fp32."""
+        """Return what `Average.snapshot` gave then, in fp32."""
         ...
 
 
@@ -33,47 +33,47 @@ class Average(ABC):
 
     @abstractmethod
     def update(self, images: int, batch: int) -> None:
-        """Take in the parameters after a step; `images` seen so far, `batch` of them in this step."""
+        """Update the averages after a step; `images` seen so far, `batch` of them in this step."""
 
     @abstractmethod
     def weights(self) -> dict[str, Weights]:
-        """{label: parameters by name}; the first is the one that is measured by default."""
+        """Return {label: parameters by name}; the first is the one that is measured by default."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Return what a checkpoint must hold."""
 
     @abstractmethod
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """Load what `state` returned."""
 
     def due(self, images: int, batch: int, total: float) -> bool:
-        """Whether a snapshot is to be kept after this step of a training of `total` images (inf: not known yet).
+        """Return whether to store a snapshot after this step of a training of `total` images (inf: not known yet).
 
         The last step of a training is always asked for one.
         """
         return False
 
     def snapshot(self) -> Mapping[str, Tensor]:
-        """What is kept for good, in the number format of the file; empty where nothing is."""
+        """Return the tensors to store for good, in the number format of the file; empty where there are none."""
         return {}
 
 
 class Ema(Component):
-    """Counts in images, so that the batch size does not change the average."""
+    """Builds moving averages of the weights. They count in images, so that the batch size does not change them."""
 
     kind: ClassVar[str] = "ema"
 
     @abstractmethod
     def build(self, parameters: Weights) -> Average:
-        """An average that starts at `parameters`, which it reads again at each update."""
+        """Build an average that starts at `parameters`, which it reads again at each update."""
 
     def measured(self, average: Average, snapshots: Kept) -> dict[str, Weights]:
-        """What is measured at the end of training: {label: weights}; the first is the one that counts."""
+        """Return what is measured at the end of training: {label: weights}; the first is the one that counts."""
         return average.weights()
 
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
-        """The shortest and the longest relative length that snapshots at these `images` give; None: no length.
+        """Return the shortest and the longest relative length that snapshots at these `images` give; None: no length.
 
         A length is the standard deviation of an average's weights over time, relative to the training's
         duration (σ_rel of Karras et al. 2024, section 3.1), whatever snapshots it is made of.
@@ -81,7 +81,7 @@ class Ema(Component):
         return None
 
     def rebuild(self, lengths: Sequence[float], snapshots: Kept) -> dict[str, Weights]:
-        """{label: weights} of averages of these relative lengths, after the last snapshot.
+        """Return {label: weights} of averages of these relative lengths, after the last snapshot.
 
         Raises InputError for a length outside of `lengths`, with the reason and what can be had.
         """

@@ -1,4 +1,4 @@
-"""features: the eyes of a metric, uint8 images -> vectors."""
+"""features: the feature extractor of a metric, uint8 images -> vectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POOLED = "pooled"  # the head that all features have: one vector of what is in t
 
 
 class Features(Component):
-    """A fixed network that looks at images; metrics are named after it.
+    """A fixed feature extractor; metrics are named after it.
 
     A network has one output, or several *heads*; a metric names the one that it looks at. All have
     `pooled`, the only one that needs no more than `build`.
@@ -38,11 +38,11 @@ class Features(Component):
     canonical: ClassVar[dict[str, tuple[str, int]]] = {}
 
     def heads(self) -> Mapping[str, int | None]:
-        """{head: dimensions D of its vectors}; None where D is not known before the network is built."""
+        """Return {head: dimensions D of its vectors}; None where D is not known before the network is built."""
         return {POOLED: None}
 
     def prepare(self, dataset: Dataset, cache: Path, device: torch.device, pause: Callable[[], None]) -> Features:
-        """The same features, ready to be built: weights fetched into `cache`, or trained on the data set.
+        """Return the same features, ready to be built: weights fetched into `cache`, or trained on the data set.
 
         Called once before anything is measured; again, it finds what lies in the cache. Raises
         InputError where the weights are not to be had. `pause` is to be called now and then; it may
@@ -51,24 +51,24 @@ class Features(Component):
         return self
 
     def missing(self, cache: Path) -> str | None:
-        """What `prepare` would have to download first, for people; None where nothing is."""
+        """Return what `prepare` would have to download first, for people; None where nothing is."""
         return None
 
     @abstractmethod
     def build(self, device: torch.device) -> Extractor:
-        """Images (B, C, H, W) uint8, C = 1 or 3, any size -> features (B, D) fp32. It resizes by its own rule."""
+        """Build the extractor: images (B, C, H, W) uint8, C = 1 or 3, of any size -> features (B, D) fp32."""
 
     def build_heads(self, device: torch.device, heads: Set[str]) -> HeadsExtractor:
-        """The same for several heads at once: images -> {head: (B, D) fp32}, computed in one pass."""
+        """Build the same for several heads at once: images -> {head: (B, D) fp32}, computed in one pass."""
         extract = self.build(device)
         return lambda images: {POOLED: extract(images)}
 
     @abstractmethod
     def weights_hash(self) -> str:
-        """SHA-256 of the weights, without loading them. Raises InputError where it is not known before `prepare`."""
+        """Return the SHA-256 of the weights, without loading them. Raises InputError if `prepare` must come first."""
 
     def identity(self) -> str:
-        """SHA-256 of weights and fields together: part of the identity of everything measured with them.
+        """Return the SHA-256 of weights and fields: part of the identity of everything measured with them.
 
         The weights alone do not decide a feature: the size that images are brought to does too.
         """

@@ -1,4 +1,4 @@
-"""fusion: how a decoder feature and the skip feature beside it become one."""
+"""fusion: how a skip connection is joined to the decoder feature beside it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Fusion(Component):
-    """Used where a network has long skips: (d, s) -> y, with y shaped like d, or with more channels."""
+    """Fuses a long skip connection s with the decoder feature d: (d, s) -> y, shaped like d or with more channels."""
 
     kind: ClassVar[str] = "fusion"
 
     def channels(self, channels: int, skip_channels: int) -> int:
-        """Channels of y: those of d, unless the fusion leaves it to the block that follows to reduce them."""
+        """Return the channels of y: those of d, unless the fusion leaves it to the next block to reduce them."""
         return channels
 
     def build_at(self, channels: int, skip_channels: int, site: Site) -> nn.Module:
-        """What a backbone calls: `build`, for a fusion that is the same at all places; one that is not overrides this.
+        """Build the module at a place of the network: `build`, unless a fusion differs between places.
 
         site: the block that follows, how many blocks there are, and the resolution (H, W) of d and s.
         """
@@ -31,7 +31,7 @@ class Fusion(Component):
 
     @abstractmethod
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module:
-        """A module `forward(d, s, context)`.
+        """Build a module `forward(d, s, context)`.
 
         d: (B, channels, H, W); s: (B, skip_channels, H, W); context: a `Context` whose vectors are
         `embedding` long: the condition, and the noise label. Returns (B, C, H, W), where C is

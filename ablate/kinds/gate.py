@@ -1,4 +1,4 @@
-"""gate: how much of a skip passes into the decoder."""
+"""gate: how much of a skip connection passes into the decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Gate(Component):
-    """Used by fusions: (d, s) -> g in [0, 1], by which the skip is multiplied.
+    """Computes (d, s) -> g in [0, 1], by which a fusion multiplies the skip connection.
 
     A gate says "monotone_in_noise" in `provides()` where g never rises with the noise label, whatever its
     weights are, d and s being held.
@@ -22,7 +22,7 @@ class Gate(Component):
 
     @abstractmethod
     def build(self, channels: int, skip_channels: int, embedding: int) -> nn.Module | None:
-        """A module `forward(d, s, context)`; None: always open.
+        """Build a module `forward(d, s, context)`; None: always open.
 
         d: (B, channels, H, W); s: (B, skip_channels, H, W), as it would be passed on; context: a `Context`
         whose vectors are `embedding` long. Returns g, which broadcasts to s: (B, 1 or skip_channels, 1 or H,

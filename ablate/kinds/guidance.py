@@ -1,4 +1,4 @@
-"""guidance: how a condition is made to count in sampling, and what training must do for it."""
+"""guidance: how a condition is strengthened in sampling, and what training must do for it."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class Guidance(Component):
 
     @abstractmethod
     def drop_rate(self) -> float:
-        """The share of training labels that the null class replaces, in [0, 1)."""
+        """Return the share of training labels that the null class replaces, in [0, 1)."""
 
     @abstractmethod
     def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
-        """The guided prediction at x. `null` is the label of the null class; arithmetic in fp32.
+        """Compute the guided prediction at x. `null` is the label of the null class; arithmetic in fp32.
 
         `predict` takes any batch, also one that repeats x, at this one level; `level` is a single
         number () on the CPU, so that asking for its value waits for nothing.
         """
 
     def guides(self, level: Level) -> bool:
-        """Whether it does anything at a level; one that acts within an interval says where."""
+        """Return whether it does anything at a level; one that acts within an interval says where."""
         return True
 
     @abstractmethod
     def describe(self) -> str:
-        """Its identity in results, such as `cfg(1.5)`."""
+        """Return its identity in results, such as `cfg(1.5)`."""
 
     def shift(
         self, judge: Callable[[Tensor], Tensor], denoised: Denoised, x: Tensor, labels: Tensor | None, level: Level
     ) -> Denoised:
-        """What was found at x, moved by what the companion says of x; called where there is a companion."""
+        """Move the denoised image and noise at x by what the companion says of x; called where there is a companion."""
         return denoised
 
 
 class TrainedGuidance(Guidance):
-    """Guidance by a network of its own, the companion, trained beside the main one on the same noised images.
+    """Guidance by an auxiliary network, the companion, trained beside the main one on the same noised images.
 
     The companion changes nothing of the main network's training: it has its own initial weights,
     optimizer and gradients, and draws no random number that the other would have drawn.
@@ -59,7 +59,7 @@ class TrainedGuidance(Guidance):
 
     @abstractmethod
     def companion(self, setting: InputSpec) -> nn.Module:
-        """A module `forward(x, noise)` -> (B, ...).
+        """Build the companion, a module `forward(x, noise)` -> (B, ...).
 
         x: (B, C, H, W) fp32, the noised image scaled to unit variance; noise: (B,) fp32, the label
         c_noise = ln(σ/α)/4. It draws its initial weights from torch's global generator.
@@ -67,17 +67,17 @@ class TrainedGuidance(Guidance):
 
     @abstractmethod
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of the companion's parameters; it steps once with each batch."""
+        """Return the optimizer of the companion's parameters; it steps once with each batch."""
 
     @abstractmethod
     def loss(self, output: Tensor, labels: Tensor | None) -> Tensor:
-        """The companion's loss of each image, (B,) fp32."""
+        """Compute the companion's loss of each image, (B,) fp32."""
 
     @abstractmethod
     def shift(
         self, judge: Callable[[Tensor], Tensor], denoised: Denoised, x: Tensor, labels: Tensor | None, level: Level
     ) -> Denoised:
-        """What was found at x, moved by what the companion says.
+        """Move the denoised image and noise at x by what the companion says.
 
         `judge` maps a batch shaped like x to the companion's output at this one level. It is called
         under `torch.inference_mode`; whoever needs gradients of it opens a scope of their own.

@@ -1,4 +1,4 @@
-"""levels: which noise levels training sees."""
+"""levels: which noise levels training draws (timestep sampling)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Levels(Component):
 
     @abstractmethod
     def draw(self, uniform: Tensor, schedule: Schedule) -> Tensor:
-        """Times t in [0, 1] for numbers uniform in [0, 1): the inverse of the distribution. (B,) float64."""
+        """Map numbers uniform in [0, 1) to times t in [0, 1], by the inverse of the distribution. (B,) float64."""
 
     @abstractmethod
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """The density q(t) with respect to dt; it integrates to one over [0, 1]."""
+        """Compute the density q(t) with respect to dt; it integrates to one over [0, 1]."""

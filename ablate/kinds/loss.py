@@ -1,4 +1,4 @@
-"""loss: one number an image from a prediction."""
+"""loss: one number for each image from its prediction."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Loss(Component):
-    """Compares a prediction with what was asked of it."""
+    """Compares a prediction with the target, image by image."""
 
     kind: ClassVar[str] = "loss"
 
     @abstractmethod
     def compute(self, prediction: Tensor, batch: Noised, process: Process) -> Tensor:
-        """The loss of each image, (B,), in fp32.
+        """Compute the loss of each image, (B,), in fp32.
 
         prediction: (B, C, H, W) in the target's own terms, with 2·C channels where the backbone
         learns the variance.

@@ -26,14 +26,14 @@ class Measurement:
 
 
 class Collector(Protocol):
-    """Takes the features of generated images batch by batch, and keeps of them what a metric needs."""
+    """Collects the features of generated images batch by batch, and keeps what a metric needs of them."""
 
     def add(self, vectors: NDArray[np.float64]) -> None:
-        """(B, D) features of some more images."""
+        """Add (B, D) features of some more images."""
         ...
 
     def collected(self) -> Any:
-        """What `Metric.compute` is given."""
+        """Return what `Metric.compute` is given."""
         ...
 
 
@@ -44,11 +44,11 @@ class Vectors:
         self._parts: list[NDArray[np.float64]] = []
 
     def add(self, vectors: NDArray[np.float64]) -> None:
-        """(B, D) features of some more images."""
+        """Add (B, D) features of some more images."""
         self._parts.append(vectors)
 
     def collected(self) -> NDArray[np.float64]:
-        """All of them, (N, D)."""
+        """Return all of them, (N, D)."""
         import numpy as np
 
         return np.concatenate(self._parts)
@@ -69,7 +69,7 @@ class Metric(Component):
 
     @classmethod
     def instead(cls, name: str, resolver: Resolver) -> str | None:
-        """The metric and the features that earn a canonical name, such as `fid`."""
+        """Return the metric and the features that earn a canonical name, such as `fid`."""
         for features in resolver.names("features"):
             other = resolver.get("features", features)
             earned = other.canonical if issubclass(other, Features) else {}
@@ -89,11 +89,11 @@ class Metric(Component):
         return self
 
     def fewest(self, dimensions: int | None) -> int:
-        """The fewest samples that can be measured, of vectors with so many dimensions (None: not known yet)."""
+        """Return the fewest samples that can be measured, of vectors with so many dimensions (None: not known yet)."""
         return self.least
 
     def too_few(self, samples: int) -> str | None:
-        """Why so few samples cannot be measured; None if they can."""
+        """Explain why so few samples cannot be measured; None if they can."""
         dimensions = self.features.heads()[self.head]
         needed = self.fewest(dimensions)
         if samples >= needed:
@@ -103,7 +103,7 @@ class Metric(Component):
         return f"metric {self.name!r} needs at least {needed} samples{condition}, not {samples}"
 
     def columns(self, samples: int, references: int | None = None) -> dict[str, str]:
-        """{name of a value: its column}: `kid_<features>`, or a canonical name where that is earned.
+        """Return {name of a value: its column}: `kid_<features>`, or a canonical name where that is earned.
 
         references: how many pictures the reference has; None where that is not known yet, and then taken to
         be enough. It counts only for a metric that looks at the reference. Fields that are not at their

@@ -1,4 +1,4 @@
-"""What diffusion makes of an image, x = α·x0 + σ·ε: its noise level, what is known of it, and a step to less noise."""
+"""The forward process x = α·x0 + σ·ε: noise levels, noised batches, denoised predictions, the step to less noise."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Denoised(NamedTuple):
 
 
 def over(values: Tensor, x: Tensor) -> Tensor:
-    """(B,) or () numbers in the type of x, shaped to multiply (B, ...).
+    """Return (B,) or () numbers in the type of x, shaped to multiply (B, ...).
 
     One number stays where it is: a () tensor on the CPU multiplies x on any device without a copy.
     """
@@ -69,7 +69,7 @@ def over(values: Tensor, x: Tensor) -> Tensor:
 
 
 def noise_label(level: Level) -> Tensor:
-    """c_noise = ln(σ/α)/4 (Karras et al. 2022, table 1, where α = 1); finite, as the level is guarded."""
+    """Compute c_noise = ln(σ/α)/4 (Karras et al. 2022, table 1, where α = 1); finite, as the level is guarded."""
     return -level.log_snr / 8
 
 
@@ -86,7 +86,7 @@ class Posterior(NamedTuple, Generic[Number]):
 
 
 def posterior(alpha: Number, sigma: Number, to_alpha: Number, to_sigma: Number) -> Posterior[Number]:
-    """The step from (α, σ) to (α', σ'), in plain numbers or tensors, for any schedule with α', σ > 0.
+    """Compute the step from (α, σ) to (α', σ'), in plain numbers or tensors, for any schedule with α', σ > 0.
 
     With r = α/α' and β = σ² − r²σ'²: on_x = r·σ'²/σ², on_x0 = α'·β/σ², β̃ = β·σ'²/σ² (Ho et al. 2020,
     eq. 7, in the coordinates of Kingma et al. 2021, "Variational Diffusion Models", eq. 25).

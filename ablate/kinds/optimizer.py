@@ -1,4 +1,4 @@
-"""optimizer: the rule by which parameters move, and how fast, counted in images."""
+"""optimizer: the optimizer and its learning rate, counted in images."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Optimizer(Component):
 
     @abstractmethod
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer at rate `lr`, fused or foreach where the device has it."""
+        """Build the optimizer at rate `lr`, fused or foreach where the device has it."""
 
     def idle(self, course: Course) -> Iterator[str]:
-        """A warm-up that outlasts the training; a rate that would fall after its end."""
+        """Warn of a warm-up that outlasts the training, and of a rate that would fall after its end."""
         if course.images is None:
             return
         if self.warmup >= course.images:
@@ -46,7 +46,7 @@ class Optimizer(Component):
             yield f"the rate falls after {self.reference:,} images, and the training has {course.images:,}"
 
     def rate(self, images: float, budget: float) -> float:
-        """The learning rate after `images` of `budget` images."""
+        """Return the learning rate after `images` of `budget` images."""
         warm = min(1.0, images / self.warmup) if self.warmup else 1.0
         if self.decay == "constant":
             return self.lr * warm

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Precision(Component):
-    """Casts around the network's forward pass.
+    """The number format of the network's forward pass (mixed precision).
 
     Whatever it is, weights, optimizer, losses, clipping, guidance and the solver's arithmetic stay in
     fp32, and so do norms, softmax, exponentials and reductions inside of the network.
@@ -23,21 +23,21 @@ class Precision(Component):
 
     @abstractmethod
     def forward(self, device: torch.device) -> AbstractContextManager[Any]:
-        """The context in which the network is called, in training and in sampling."""
+        """Return the context in which the network is called, in training and in sampling."""
 
     @abstractmethod
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
-        """Scales the loss so that small gradients survive; a disabled one where none is needed.
+        """Return the loss scaler, by which small gradients survive; a disabled one where none is needed.
 
         An enabled one skips a step whose gradients are not finite; such steps are counted.
         """
 
     def refuse_on(self, device: torch.device) -> str | None:
-        """Why it cannot run on the device, and what to do; None if it can. Asked before anything is trained."""
+        """Explain why it cannot run on the device, and what to do; None if it can. Asked before anything is trained."""
         return None
 
     def warn_on(self, device: torch.device) -> str | None:
-        """What makes it slow on the device, in a few words, such as "bfloat16 is emulated here"; None if nothing.
+        """Return what makes it slow on the device, such as "bfloat16 is emulated here"; None if nothing.
 
         Whoever tells the user adds what it costs, by a measurement.
         """

@@ -1,4 +1,4 @@
-"""precondition: scaling around the network, y = c_skip·x + c_out·F(c_in·x, c_noise)."""
+"""precondition: preconditioning of the network, y = c_skip·x + c_out·F(c_in·x, c_noise)."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ class Precondition(Component):
 
     @abstractmethod
     def coefficients(self, level: Level, target: Target, sigma_data: float) -> Coefficients:
-        """The coefficients at `level`, which comes guarded; `sigma_data` is the root mean square of x0."""
+        """Compute the coefficients at `level`, which comes guarded; `sigma_data` is the root mean square of x0."""

@@ -1,4 +1,4 @@
-"""probe: looks at a training and tells numbers, without changing it."""
+"""probe: an observer of a training, which reports numbers and changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = Mapping[str, Any]  # {"probe", "images", "site", "x", "value"}; a value th
 
 
 class Readings(NamedTuple):
-    """What one observation found. Nothing here waits for the device: the numbers are read later."""
+    """The numbers of one observation. Nothing here waits for the device: they are read later."""
 
     sites: Sequence[str]  # a module's name, a level, a quantity, or ""
     x: Sequence[float | None]  # where on the probe's `axis`: a depth, a log SNR; None: nowhere on it
@@ -29,7 +29,7 @@ class Readings(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What came of a part of the held batch in a forward pass."""
+    """Inputs and output of a part of the held batch in a forward pass."""
 
     noised: Noised  # its noise levels repeat one grid, even in the schedule's time
     prediction: Tensor  # (B, C, H, W) in the target's terms; 2·C channels with a learned variance
@@ -38,42 +38,42 @@ class Seen(NamedTuple):
 
 
 class PassObserver(ABC):
-    """Looks at a forward pass over a held batch, in `eval()`, without gradients, in the candidate's precision.
+    """Observes a forward pass over a held batch, in `eval()`, without gradients, in the candidate's precision.
 
     The batch is the same in all of a trial and for all candidates of a seed. It may come in parts.
     """
 
     def attach(self, network: nn.Module) -> Sequence[RemovableHandle]:
-        """Hooks for this pass; whoever calls removes them after it."""
+        """Register hooks for this pass, and return them; whoever calls removes them after it."""
         return ()
 
     def take(self, seen: Seen) -> None:
-        """A part of the batch went through."""
+        """Observe a part of the batch, which has passed through the network."""
         return
 
     @abstractmethod
     def read(self) -> Readings:
-        """What was found since the last `read`."""
+        """Return the numbers since the last `read`."""
 
 
 class StepObserver(ABC):
-    """Looks at one real step of training: its gradients, and how far the weights moved."""
+    """Observes one real step of training: its gradients, and how far the weights moved."""
 
     def graded(self, network: nn.Module) -> None:
-        """The gradients are in the parameters: unscaled, not yet clipped. They must stay as they are."""
+        """Observe the gradients in the parameters: unscaled, not yet clipped. They must stay as they are."""
         return
 
     def moved(self, network: nn.Module) -> None:
-        """The optimizer has moved the weights."""
+        """Observe the weights after the optimizer's step."""
         return
 
     @abstractmethod
     def read(self) -> Readings:
-        """What was found in this step."""
+        """Return the numbers of this step."""
 
 
 class HistoryObserver(ABC):
-    """Is told the loss and the gradient's norm of every step, some time after the step, and finds events."""
+    """Receives the loss and the gradient norm of every step, some time after the step, and reports events."""
 
     @abstractmethod
     def step(self, loss: float, norm: float) -> Sequence[tuple[str, float]]:
@@ -81,11 +81,11 @@ class HistoryObserver(ABC):
 
     @abstractmethod
     def state(self) -> Any:
-        """JSON that a checkpoint must hold."""
+        """Return JSON that a checkpoint must hold."""
 
     @abstractmethod
     def load(self, state: Any) -> None:
-        """The inverse of `state`."""
+        """Load what `state` returned."""
 
 
 Observer = PassObserver | StepObserver | HistoryObserver
@@ -115,16 +115,16 @@ class Probe(Component):
 
     @abstractmethod
     def build(self) -> Observer:
-        """An observer for one training; it imports torch no earlier than this."""
+        """Build an observer for one training; torch is imported no earlier than this."""
 
     def idle(self, course: Course) -> Iterator[str]:
-        """An interval that is longer than the training."""
+        """Warn of an interval that is longer than the training."""
         if self.every is not None and course.images is not None and self.every >= course.images:
             interval = f"every {self.every:,} images: a training of {course.images:,} is looked at"
             yield f"{interval} at its beginning and its end alone"
 
     def summary(self, rows: Sequence[Row]) -> float | None:
-        """One number for all rows of a trial, in the order of images; here the largest of the last observation.
+        """Sum up all rows of a trial, in the order of images, in one number; here the largest of the last observation.
 
         None where there is nothing to sum up, or it is not finite.
         """

@@ -37,7 +37,7 @@ class Process:
     uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
 
     def level(self, t: Tensor) -> Level:
-        """The noise level at t in [0, 1]."""
+        """Return the noise level at t in [0, 1]."""
         return Level(t, self.schedule.alpha(t), self.schedule.sigma(t))
 
     def diffuse(self, x0: Tensor, noise: Tensor, level: Level) -> Noised:
@@ -45,11 +45,11 @@ class Process:
         return Noised(x0, noise, over(level.alpha, x0) * x0 + over(level.sigma, x0) * noise, level)
 
     def prior(self, noise: Tensor, t: float = 1.0) -> Tensor:
-        """Where sampling starts: x at t, where the solver does, from standard normal noise: σ(t)·ε."""
+        """Return x at the time t where the solver starts sampling, from standard normal noise: σ(t)·ε."""
         return noise * float(_level_at(self.schedule, t).sigma)
 
     def predict(self, network: Network, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
-        """The network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
+        """Compute the network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
 
         Channels beyond those of x (a learned variance) pass through as they are.
         """
@@ -65,13 +65,13 @@ class Process:
         return torch.cat([mean, output[:, channels:]], dim=1)
 
     def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        """What a further network sees of x: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
+        """Return the input of a further network: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
         level = level.guarded
         scaled = over(((level.alpha * self.sigma_data) ** 2 + level.sigma**2).rsqrt(), x) * x
         return scaled, (x.new_ones(len(x), dtype=level.t.dtype) * noise_label(level)).to(x.dtype)
 
     def denoised(self, prediction: Tensor, x: Tensor, level: Level) -> Denoised:
-        """x0 and ε from a prediction y = u·x0 + v·ε at x, by solving the two linear equations.
+        """Compute x0 and ε from a prediction y = u·x0 + v·ε at x, by solving the two linear equations.
 
         At the end points, where x is all signal or all noise, the level is guarded: what y and x
         together determine is right to 1e-6, the rest is finite.
@@ -94,7 +94,7 @@ class Process:
         null: int,
         companion: Companion | None = None,
     ) -> Callable[[Tensor, float], Denoised]:
-        """What a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class's label.
+        """Return the function that a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class.
 
         `companion` is the network that the guidance has trained for itself, if it has one.
         """
@@ -113,12 +113,12 @@ class Process:
         return denoise
 
     def x0_weight(self, level: Level) -> Tensor:
-        """The effective weight on the squared x0-error, whatever the target is. (B,) float64."""
+        """Compute the effective weight on the squared x0-error, whatever the target is. (B,) float64."""
         weight = self._weight(level)
         return weight if self.weighting.apply == "x0" else weight / self._x0_per_target(level)
 
     def target_weight(self, level: Level) -> Tensor:
-        """The same weight as a factor of the target's own squared error. (B,) float64.
+        """Compute the same weight as a factor of the target's own squared error. (B,) float64.
 
         An error e_y of the prediction is an error −σ/det·e_y of x0, so w·e_x0² = w·(σ/det)²·e_y².
         """
@@ -126,11 +126,11 @@ class Process:
         return weight * self._x0_per_target(level) if self.weighting.apply == "x0" else weight
 
     def log_variance(self, level: Level) -> Tensor | None:
-        """The learned u that is added to an image's loss, (B,); None where the weighting learns nothing."""
+        """Compute the learned u that is added to an image's loss, (B,); None where the weighting learns nothing."""
         return None if self.uncertainty is None else self.uncertainty(noise_label(level).float())
 
     def _weight(self, level: Level) -> Tensor:
-        """The weighting's own weight, times e^(−u) where it learns u."""
+        """Compute the weighting's own weight, times e^(−u) where it learns u."""
         weight = self.weighting.weight(level.guarded, self.sigma_data)
         learned = self.log_variance(level)
         return weight if learned is None else weight * (-learned).exp()
@@ -143,7 +143,7 @@ class Process:
 
 @lru_cache(maxsize=4096)
 def _level_at(schedule: Schedule, t: float) -> Level:
-    """One level on the CPU, made once: a solver asks for the same times with every batch."""
+    """Return one level on the CPU, made once: a solver asks for the same times with every batch."""
     import torch
 
     with torch.inference_mode(False):

@@ -26,22 +26,22 @@ class Schedule(Component):
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """The factor of the signal."""
+        """Compute the factor of the signal."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """The factor of the noise."""
+        """Compute the factor of the noise."""
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The inverse of `log_snr`, clamped to [0, 1]."""
+        """Compute the inverse of `log_snr`, clamped to [0, 1]."""
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(α²/σ²); −inf where there is no signal left, inf where there is no noise."""
+        """Compute log(α²/σ²); −inf where there is no signal left, inf where there is no noise."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
     def slope(self, t: Tensor) -> Tensor:
-        """The derivative of `log_snr` by t, negative; by automatic differentiation, so exact."""
+        """Compute the derivative of `log_snr` by t, negative; by automatic differentiation, so exact."""
         import torch
 
         with torch.inference_mode(False), torch.enable_grad():
@@ -62,10 +62,10 @@ class DiscreteSchedule(Schedule):
 
     @abstractmethod
     def betas(self, steps: int) -> Tensor:
-        """β_1 … β_T, each in (0, 1), float64 (T,) on the CPU."""
+        """Return β_1 … β_T, each in (0, 1), float64 (T,) on the CPU."""
 
     def alphas_bar(self, steps: int) -> Tensor:
-        """ᾱ_i = Π_{j≤i} (1 − β_j), float64 (T,); with `zero_terminal_snr` the last is 0.
+        """Compute ᾱ_i = Π_{j≤i} (1 − β_j), float64 (T,); with `zero_terminal_snr` the last is 0.
 
         `rescale: root` shifts √ᾱ so that the last is 0 and scales it so that the first is kept
         (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", Alg. 1).
@@ -89,15 +89,15 @@ class DiscreteSchedule(Schedule):
         return always | {"zero_terminal_snr"} if self.zero_terminal_snr and self.rescale == "root" else always
 
     def alpha(self, t: Tensor) -> Tensor:
-        """√ᾱ(t)."""
+        """Compute √ᾱ(t)."""
         return self._alpha_bar(t).sqrt()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """√(1 − ᾱ(t))."""
+        """Compute √(1 − ᾱ(t))."""
         return (1 - self._alpha_bar(t)).sqrt()
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Where ᾱ(t) = sigmoid(log SNR)."""
+        """Compute the time at which ᾱ(t) = sigmoid(log SNR)."""
         import torch
 
         table = _table(self, str(log_snr.device))
@@ -115,7 +115,7 @@ class DiscreteSchedule(Schedule):
 
 @lru_cache(maxsize=64)
 def _table(schedule: DiscreteSchedule, device: str) -> Tensor:
-    """The schedule's own table on a device, made once; a plain tensor, whoever asks first."""
+    """Return the schedule's own table on a device, made once; a plain tensor, whoever asks first."""
     import torch
 
     with torch.inference_mode(False), torch.device("cpu"):

@@ -1,4 +1,4 @@
-"""solver: from noise to an image, as a generator of states."""
+"""solver: the sampler, from noise to an image, as a generator of states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Grid = Literal["trailing", "uniform", "karras"]
 
 
 class State(NamedTuple):
-    """Where a solver stands."""
+    """The state of a solver after a step."""
 
     x: Tensor  # (B, C, H, W) fp32, at time t
     x0: Tensor  # the clean image as last predicted
@@ -80,32 +80,32 @@ class Solver(Component):
         return {"zero_terminal_snr": "the karras grid runs over σ/α, which is infinite without signal; use 'trailing'"}
 
     def settled(self, latents: bool) -> Self:
-        """The solver with `clip` decided by what the network draws, where nobody said."""
+        """Return the solver with `clip` decided by what the network draws, where nobody said."""
         return self if isinstance(self.clip, bool) else self.model_copy(update={"clip": not latents})
 
     def settings(self) -> str:
-        """All fields that decide a sample but `steps`, which the evaluations tell: part of a measurement's identity."""
+        """Format all fields that decide a sample but `steps`, which the evaluations give: part of the identity."""
         settings = {name: value for name, value in self.active().items() if name not in ("type", "steps")}
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
         return ", ".join(f"{name}={text}" for name, text in texts.items())
 
     @abstractmethod
     def nfe(self) -> int:
-        """How often the denoiser is called for one sample."""
+        """Return how often the denoiser is called for one sample."""
 
     @abstractmethod
     def sample(self, denoise: Denoiser, x: Tensor, schedule: Schedule, generator: torch.Generator) -> Iterator[State]:
-        """States from x at `start` to the image, in order; the last state's x is the sample.
+        """Yield the states from x at `start` to the image, in order; the last state's x is the sample.
 
         Times are plain numbers, laid out before the first call: no step waits for the device.
         """
 
     def start(self, schedule: Schedule) -> Point:
-        """The level at which x is noise to begin with, σ·ε: the first of `points`."""
+        """Return the level at which x is noise to begin with, σ·ε: the first of `points`."""
         return self.points(schedule)[0]
 
     def points(self, schedule: Schedule) -> list[Point]:
-        """The `steps` levels at which the denoiser is called, then the clean image: steps + 1 of them."""
+        """Return the `steps` levels at which the denoiser is called, then the clean image: steps + 1 of them."""
         import torch
 
         n = self.steps
@@ -125,18 +125,18 @@ class Solver(Component):
         return [*levels(schedule, t.tolist()), CLEAN]
 
     def intervals(self, schedule: Schedule) -> Iterator[tuple[Point, Point]]:
-        """Each step as (from, to)."""
+        """Return each step as (from, to)."""
         return pairwise(self.points(schedule))
 
     def at_ratios(self, schedule: Schedule, ratios: Sequence[float]) -> list[Point]:
-        """The schedule's levels with these σ/α, cut to what it has."""
+        """Return the schedule's levels with these σ/α, cut to what it has."""
         import torch
 
         targets = torch.tensor(ratios, dtype=torch.float64, device="cpu")
         return levels(schedule, schedule.time(-2 * targets.log()).tolist())
 
     def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
-        """One evaluation, with x0 kept within [-1, 1] unless `clip` forbids it."""
+        """Call the denoiser once, with x0 kept within [-1, 1] unless `clip` forbids it."""
         denoised = denoise(x, at.t)
         if self.clip is False:
             return denoised
@@ -145,7 +145,7 @@ class Solver(Component):
 
 
 def levels(schedule: Schedule, times: list[float]) -> list[Point]:
-    """The schedule at some times, computed on the CPU in float64."""
+    """Compute the schedule at some times, on the CPU in float64."""
     import torch
 
     t = torch.tensor(times, dtype=torch.float64, device="cpu")
@@ -153,7 +153,7 @@ def levels(schedule: Schedule, times: list[float]) -> list[Point]:
 
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise, drawn on the generator's own device: the same for an image in whatever batch it stands."""
+    """Draw standard normal noise on the generator's own device: the same for an image in whatever batch it stands."""
     from ablate.runtime.randomness import normal
 
     return normal(x.shape, generator, x.dtype).to(x.device)

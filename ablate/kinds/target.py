@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Target(Component):
-    """A target is a pair of coefficients; everything else follows from them by algebra.
+    """The regression target y = u·x0 + v·ε: a pair of coefficients, from which everything else follows by algebra.
 
     The pair must say more than x does, α·v ≠ σ·u, at every level with α > 0 and σ > 0.
     """
@@ -22,12 +22,12 @@ class Target(Component):
 
     @abstractmethod
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
-        """(u, v) of y = u·x0 + v·ε at each level, float64, shaped like `level.alpha`.
+        """Return (u, v) of y = u·x0 + v·ε at each level, float64, shaped like `level.alpha`.
 
         The level comes guarded: α and σ are positive.
         """
 
     def value(self, x0: Tensor, noise: Tensor, level: Level) -> Tensor:
-        """y, shaped like x0."""
+        """Compute y, shaped like x0."""
         u, v = self.coefficients(level.guarded)
         return over(u, x0) * x0 + over(v, x0) * noise

@@ -26,10 +26,10 @@ class Weighting(Component):
 
     @abstractmethod
     def weight(self, level: Level, sigma_data: float) -> Tensor:
-        """The weight at each level, finite and at least 0, float64, shaped like `level.t`; the level comes guarded."""
+        """Compute the weight at each level, finite, at least 0, float64, shaped like `level.t` (guarded)."""
 
     def build(self) -> nn.Module | None:
-        """A learned log-variance u, trained with the network; None where all is known beforehand.
+        """Build a learned log-variance u, trained with the network; None where all is known beforehand.
 
         A module `forward(noise)`: (B,) fp32 noise labels c_noise = ln(σ/α)/4 -> u (B,). An image's
         loss becomes w·e^(−u)·error + u, so that w·e^(−u) is the effective weight, and u settles at

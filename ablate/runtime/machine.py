@@ -1,4 +1,4 @@
-"""What a trial uses of the machine: its device, and the folder where data, weights and features are cached."""
+"""The device of a trial, and the folder where data, weights and features are cached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate.errors import InputError, did_you_mean
 
 
 def choose_device(name: str) -> str:
-    """`cpu` or `cuda`; `auto` takes a GPU where there is one."""
+    """Return `cpu` or `cuda`; `auto` takes a GPU where there is one."""
     import torch
 
     if name not in ("auto", "cpu", "cuda"):
@@ -24,7 +24,7 @@ def choose_device(name: str) -> str:
 
 
 def usable(cache: Path) -> Path:
-    """The folder, made where it is not there. Raises InputError where nothing can be kept in it."""
+    """Return the cache folder, made where it is not there. Raises InputError where it cannot be written."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
@@ -36,5 +36,5 @@ def usable(cache: Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where data, weights and features are kept: `ABLATE_CACHE`, or the user's cache folder."""
+    """Return the folder of data, weights and features: `ABLATE_CACHE`, or the user's cache folder."""
     return Path(os.environ.get("ABLATE_CACHE") or platformdirs.user_cache_dir("ablate")).absolute()

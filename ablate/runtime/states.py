@@ -228,7 +228,7 @@ def _numpy_drawn(base: Any, after: Any) -> bool:
 
 
 def _leads_to(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:
-    """Whether a twister comes to a block of 624 words from another; what a block gives tells which it is."""
+    """Return whether a twister comes to a block of 624 words from another; what a block gives tells which it is."""
     import numpy as np
 
     def stream(key: NDArray[np.uint32]) -> np.random.MT19937:

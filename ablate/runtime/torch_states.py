@@ -241,7 +241,7 @@ def _count(hooks: dict[str, dict[Any, Any]]) -> int:
 
 
 def _replaced(before: Any, after: Any) -> list[tuple[Any, str]]:
-    """Names of torch that stand for a stranger's function now; what torch itself adds or changes is no harm."""
+    """Return the names of torch that stand for a stranger's function now; what torch itself changes is no harm."""
     replaced = []
     for place, members in before.items():
         now = after[place]

@@ -76,7 +76,7 @@ class Extent:
 
 
 def slot(default: str | None = None) -> Any:
-    """A field that holds a component; its default is the name of one (or None: the kind's own)."""
+    """Declare a field that holds a component; its default is the name of one (or None: the kind's own)."""
     return Field() if default is None else Field(default=default)
 
 
@@ -85,7 +85,7 @@ def slot(default: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a candidate has to work with, known before anything is built."""
+    """The input of a network, known before anything is built."""
 
     shape: tuple[int, int, int]  # (C, H, W) of what the network sees
     classes: int | None  # None: the data carry no labels
@@ -93,7 +93,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Course:
-    """What a candidate goes through, known before anything is trained."""
+    """The length of a candidate's training and evaluation, known before anything is trained."""
 
     setting: InputSpec
     batch: int  # images a step
@@ -110,16 +110,16 @@ class Resolver(Protocol):
         ...
 
     def names(self, kind: str) -> list[str]:
-        """All names of a kind."""
+        """Return all names of a kind."""
         ...
 
     def default(self, kind: str) -> str | None:
-        """The name that fills a slot of this kind where nothing is said, if one is declared."""
+        """Return the name that fills a slot of this kind where nothing is said, if one is declared."""
         ...
 
 
 class Filler(ABC):
-    """What a validation is given as its context where slots may hold names and mappings (`ablate.spec.slots`)."""
+    """The context of a validation in which slots may hold names and mappings (`ablate.spec.slots`)."""
 
     @abstractmethod
     def component(self, kind: type[K], spec: Any) -> K:
@@ -146,20 +146,20 @@ class Config(BaseModel):
         return info.context.config(cls, value, validate)
 
     def spec(self) -> dict[str, Any]:
-        """The JSON form, all fields written out; `create` gives the config back."""
+        """Return the JSON form, all fields written out; `create` gives the config back."""
         return {field: _plain(getattr(self, field)) for field in type(self).model_fields}
 
     def active(self) -> dict[str, Any]:
-        """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        """Return the spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
         fields = type(self).model_fields.items()
         return {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
 
     def digest(self) -> str:
-        """SHA-256 of the active spec, in hexadecimal: the config's identity."""
+        """Return the SHA-256 of the active spec, in hexadecimal: the config's identity."""
         return digest(self.active())
 
     def parts(self, path: Path = ()) -> Iterator[tuple[Path, Component]]:
-        """Every component in the tree, each with its path, from the outside in."""
+        """Yield every component in the tree, each with its path, from the outside in."""
         if isinstance(self, Component):
             yield path, self
         for field in type(self).model_fields:
@@ -182,7 +182,7 @@ class Component(Config, ABC):
     _qualified_name: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
 
     def located(self, path: str) -> FilePath:
-        """Where a path in one of the fields leads: from the folder of the study's file, wherever ablate runs.
+        """Resolve a path in one of the fields: from the folder of the study's file, wherever ablate runs.
 
         A path of a study that is no file, but a mapping, goes out from the working directory. Raises InputError
         where only the working directory holds such a path: what is meant cannot be known.
@@ -200,23 +200,23 @@ class Component(Config, ABC):
     # How components that do not know each other find out whether they fit. A capability is a
     # word such as "null_class"; the text says why it is needed, for the refusal.
     def provides(self) -> frozenset[str]:
-        """Capabilities that this component brings to the candidate."""
+        """Return the capabilities that this component brings to the candidate."""
         return frozenset()
 
     def requires(self) -> Mapping[str, str]:
-        """Capabilities that some other component, or the data, has to bring: {capability: why}."""
+        """Return the capabilities that some other component, or the data, has to bring: {capability: why}."""
         return {}
 
     def excludes(self) -> Mapping[str, str]:
-        """Capabilities beside which this component cannot work: {capability: why, what to do}."""
+        """Return the capabilities beside which this component cannot work: {capability: why, what to do}."""
         return {}
 
     def refuse(self, setting: InputSpec) -> str | None:
-        """One sentence, why this component cannot work on such data and what to do; None if it can."""
+        """Return one sentence, why this component cannot work on such data and what to do; None if it can."""
         return None
 
     def idle(self, course: Course) -> Iterable[str]:
-        """A sentence for each field of this component that is never reached, or cannot matter, in such a training.
+        """Return a sentence for each field of this component that has no effect in such a training.
 
         They are told as warnings, after the component's name. What leaves no sensible result is refused elsewhere.
         """
@@ -224,7 +224,7 @@ class Component(Config, ABC):
 
     @classmethod
     def instead(cls, name: str, resolver: Resolver) -> str | None:
-        """Where there is no component of this kind by that name: what else the word means, and how to say it."""
+        """Return what else a name means that no component of this kind has, and how to say it; None if nothing."""
         return None
 
     @classmethod
@@ -237,11 +237,11 @@ class Component(Config, ABC):
         return ()
 
     def spec(self) -> dict[str, Any]:
-        """The JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
+        """Return the JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
         return {"type": self._qualified_name or self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
-        """The spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        """Return the spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
         # What a kind's own package brings keeps its identity, whatever else is installed later.
         home = next(base for base in type(self).__mro__ if is_kind(base)).__module__.partition(".")[0]
         name = self.name if self._qualified_name.startswith(f"{home}:") else self._qualified_name or self.name
@@ -263,12 +263,12 @@ class Component(Config, ABC):
 
 
 def is_kind(cls: type) -> bool:
-    """Whether the class is itself an extension point: it declares `kind` in its own body."""
+    """Return whether the class is itself an extension point: it declares `kind` in its own body."""
     return isinstance(cls, type) and issubclass(cls, Component) and "kind" in vars(cls)
 
 
 def is_component(cls: Any) -> bool:
-    """Whether the class is a concrete component: it declares `name` in its own body."""
+    """Return whether the class is a concrete component: it declares `name` in its own body."""
     return (
         isinstance(cls, type)
         and issubclass(cls, Component)
@@ -279,7 +279,7 @@ def is_component(cls: Any) -> bool:
 
 
 def is_active(config: BaseModel, info: FieldInfo) -> bool:
-    """Whether a field takes part in the config's identity, given its siblings' values."""
+    """Return whether a field takes part in the config's identity, given its siblings' values."""
     for meta in info.metadata:
         if isinstance(meta, Extent):
             return False

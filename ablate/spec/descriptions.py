@@ -1,4 +1,4 @@
-"""Descriptions of fields, where the author of a class wrote them: nothing is said twice.
+"""Descriptions of fields, read from where the author of a class wrote them.
 
 A field is described by `Field(description=...)`, by a docstring under it, or by a comment beside it:
 

@@ -1,4 +1,4 @@
-"""pydantic's errors in the words of a study's author."""
+"""Error messages: pydantic's in the words of a study's author, a plugin's with file and line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EXPECTED = {
 
 
 def explain(error: Any, cls: type[BaseModel], of: str, fields: list[str]) -> str:
-    """What is wrong; `error` is one of `ValidationError.errors()`, `of` what `cls` is called, `fields` its keys."""
+    """Format one of `ValidationError.errors()`: what is wrong. of: what `cls` is called. fields: its keys."""
     match error["type"]:
         case "extra_forbidden":
             word = str(error["loc"][-1])
@@ -55,7 +55,7 @@ def explain(error: Any, cls: type[BaseModel], of: str, fields: list[str]) -> str
 
 
 def exception_summary(error: BaseException) -> str:
-    """An exception in a line: its type, what it says, and the file and line of a plugin's code that led to it."""
+    """Format an exception in a line: its type, its message, and the line of a plugin's code that led to it."""
     message = " ".join(exception_message(error).split())
     line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
@@ -64,7 +64,7 @@ def exception_summary(error: BaseException) -> str:
 
 
 def exception_message(error: BaseException) -> str:
-    """What an exception says; what it is where it cannot be asked, because its own `__str__` raises."""
+    """Return the message of an exception; a substitute where its own `__str__` raises."""
     try:
         return str(error)
     except Exception as second:  # noqa: BLE001 - a plugin's own code
@@ -72,7 +72,7 @@ def exception_message(error: BaseException) -> str:
 
 
 def full_traceback(error: BaseException) -> str:
-    """The traceback as Python prints it, whatever the exception is."""
+    """Format the traceback as Python prints it, whatever the exception is."""
     try:
         return "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - `__str__` or `__cause__` of a plugin's own
@@ -82,7 +82,7 @@ def full_traceback(error: BaseException) -> str:
 
 
 def plugin_traceback(error: BaseException) -> str:
-    """A traceback without the frames of libraries: what of a plugin's own code led to an exception."""
+    """Format a traceback without the frames of libraries: only a plugin's own code."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_foreign(f.filename)]
     head = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
     try:
@@ -92,14 +92,14 @@ def plugin_traceback(error: BaseException) -> str:
 
 
 def is_foreign(file: str) -> bool:
-    """Whether an exception may rise there without being that file's fault: the framework, Python's library, torch."""
+    """Return whether a file is the framework's, Python's library's or torch's, and not a plugin's own."""
     if file.startswith(_INSTALLED):  # may lie inside of Python's own
         return file.startswith((f"{_INSTALLED}torch{os.sep}", _HERE))
     return file.startswith(("<", _HERE, _PYTHON))
 
 
 def short(value: Any) -> str:
-    """A value as it was given, or its beginning."""
+    """Format a value as it was given, or its beginning."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits

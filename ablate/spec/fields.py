@@ -1,4 +1,4 @@
-"""Dotted paths into a spec: which field a path means, and what stands there."""
+"""Dotted paths into a spec: which field a path means, and which value the spec has there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def get(spec: Any, path: Sequence[str]) -> Any:
-    """What a spec says at a path; None where it says nothing."""
+    """Return the value that a spec has at a path; None where it has none."""
     for key in path:
         spec = spec.get(key) if isinstance(spec, Mapping) else None
     return spec
@@ -31,7 +31,7 @@ def get(spec: Any, path: Sequence[str]) -> Any:
 def find_field(
     root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver
 ) -> FieldInfo | None:
-    """The declaration of the field at a path of a spec; None where there is none, or it is not read."""
+    """Return the declaration of the field at a path of a spec; None where there is none, or it is not read."""
     info = root.model_fields.get(path[0])
     if info is None:
         return None
@@ -46,7 +46,7 @@ def find_field(
 
 
 def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> list[str]:
-    """Dotted paths of the fields that decide, by `When`, whether what stands on a path is read."""
+    """Return the dotted paths of the fields that decide, by `When`, whether the field at a path is read."""
     info = root.model_fields.get(path[0])
     if info is None:
         return []
@@ -59,7 +59,7 @@ def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str],
 
 
 def slot_class(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Config] | None, Mapping[str, Any]]:
-    """The class that fills a slot, by what the spec says or by default, and the spec below it."""
+    """Return the class that fills a slot, by the spec or by default, and the spec below it."""
     kind = slot_kind(info)
     if kind is None:
         return None, {}
@@ -76,7 +76,7 @@ def slot_class(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Co
 
 
 def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> str:
-    """Where a path leaves the tree of a spec, and what there is instead."""
+    """Explain where a path leaves the tree of a spec, and what there is instead."""
     for depth in range(len(path)):
         if find_field(root, spec, path[: depth + 1], resolver) is not None:
             continue

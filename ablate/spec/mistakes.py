@@ -1,4 +1,4 @@
-"""What can be wrong with a component's declaration, told in one sentence when its module is loaded."""
+"""Checks of a component's declaration when its module is loaded, with a message of one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pai
 
 
 def class_and_place(cls: type) -> str:
-    """`class Gate (gates.py:12)`."""
+    """Format a class with the place of its source: `class Gate (gates.py:12)`."""
     try:
         place = f" ({inspect.getfile(cls)}:{inspect.getsourcelines(cls)[1]})"
     except (OSError, TypeError):
@@ -26,7 +26,7 @@ def class_and_place(cls: type) -> str:
 
 
 def mistake(cls: type[Component]) -> str | None:
-    """What is wrong with a class, and what to do; None for a component, "" for what is none and means to be none."""
+    """Return what is wrong with a class, and what to do; None for a component, "" for a class that means to be none."""
     if "name" in cls.model_fields and not is_kind(cls):
         return _annotated("name", cls.model_fields["name"].default)
     if "name" not in vars(cls):

@@ -1,4 +1,4 @@
-"""Whether a component's methods can be called as its kind's are: with the same arguments."""
+"""Check of a component's methods: they must take the same arguments as those of its kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablate.spec.component import Component, is_kind
 
 
 def mismatch(cls: type[Component]) -> str | None:
-    """The first method of a class that cannot take the arguments of its kind's, and what to do; None if all can."""
+    """Describe the first method of a class that cannot take the arguments of its kind's; None if all can."""
     for name, kind_method in kind_methods(cls.__mro__[1:]):
         method = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
         if method is kind_method:
@@ -37,7 +37,7 @@ def mismatch(cls: type[Component]) -> str | None:
 
 @lru_cache(maxsize=256)
 def kind_methods(above: tuple[type, ...]) -> tuple[tuple[str, Any], ...]:
-    """(name, method) of all that ablate may call of a component: of its kind, and what else is abstract above it."""
+    """Return (name, method) of all that ablate may call: those of the kind, and what else is abstract above it."""
     kind = next(base for base in above if is_kind(base))
     methods: dict[str, Any] = {}
     for base in reversed(above):
@@ -50,7 +50,7 @@ def kind_methods(above: tuple[type, ...]) -> tuple[tuple[str, Any], ...]:
 
 
 def format_parameters(function: FunctionType) -> str:
-    """Its parameters without their types: `(self, level, sigma_data)`."""
+    """Format the parameters of a function without their types: `(self, level, sigma_data)`."""
     parts = []
     for one in inspect.signature(function, follow_wrapped=False).parameters.values():
         default = "" if one.default is one.empty else f"={one.default!r:.20}"
@@ -59,7 +59,7 @@ def format_parameters(function: FunctionType) -> str:
 
 
 def _why_not_callable(function: FunctionType, kind_function: FunctionType) -> str | None:
-    """Why a call as it is made of `kind_function` is not taken by `function`; None where it is."""
+    """Return why `function` does not take a call as it is made of `kind_function`; None where it does."""
     signature = inspect.signature(function, follow_wrapped=False)
     parameters = list(inspect.signature(kind_function, follow_wrapped=False).parameters.values())
     keywords = {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -82,13 +82,13 @@ def _function(member: Any) -> FunctionType | None:
 
 
 def _is_written_in(member: Any, base: type) -> bool:
-    """Whether a class's author wrote it: pydantic puts some of its own into a class."""
+    """Return whether a class's author wrote a member: pydantic puts some of its own into a class."""
     function = _function(member)
     return function is not None and function.__module__ == base.__module__
 
 
 def _counts(function: FunctionType, bound: bool = False) -> tuple[Any, ...]:
-    """What decides how it may be called, but for names: cheap to compare."""
+    """Return what decides how a function may be called, but for names: cheap to compare."""
     code: CodeType = function.__code__
     keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     stars = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)

@@ -1,4 +1,4 @@
-"""Slots of a config are filled while pydantic validates it: names and mappings become components.
+"""Filling of slots while pydantic validates a config: names and mappings become components.
 
 The validation's context is a `SlotFiller`, which holds the resolver that finds components by name. What is wrong comes
 all at once, each problem with its full path.
@@ -24,7 +24,7 @@ EXPLAINED = "explained"  # the type of pydantic's errors whose message is in the
 
 
 def slot_kind(info: FieldInfo) -> type[Component] | None:
-    """The kind that a field has a slot for (also `Kind | None`, `tuple[Kind, ...]`), else None."""
+    """Return the kind that a field has a slot for (also `Kind | None`, `tuple[Kind, ...]`), else None."""
     for candidate in (info.annotation, *get_args(info.annotation)):
         if isinstance(candidate, type) and is_kind(candidate):
             return candidate
@@ -32,7 +32,7 @@ def slot_kind(info: FieldInfo) -> type[Component] | None:
 
 
 def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
-    """The name of the component that fills a slot where nothing is said: the field's own, or its kind's."""
+    """Return the name of the component that fills a slot by default: the field's own default, or its kind's."""
     kind = slot_kind(info)
     if kind is None or isinstance(info.default, str):
         return info.default if kind else None
@@ -40,7 +40,7 @@ def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
 
 
 def nested_config(info: FieldInfo) -> type[Config] | None:
-    """The plain config (no component) that a field holds, as in `budget: Budget`, else None."""
+    """Return the plain config (no component) that a field holds, as in `budget: Budget`, else None."""
     for candidate in (info.annotation, *get_args(info.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Config) and not issubclass(candidate, Component):
             return candidate
@@ -132,7 +132,7 @@ class SlotFiller(Filler):
 
 
 def _unfit(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
-    """What pydantic would let pass: True for a number 1, and what no field holds."""
+    """Yield the problems that pydantic would let pass: True for a number 1, and values that no field holds."""
     if isinstance(value, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
         yield Problem(path, f"expected a number, not {value!r}")
     else:
@@ -140,7 +140,7 @@ def _unfit(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
 
 
 def _too_large(value: Any, path: Path) -> Iterator[Problem]:
-    """What no field holds, whether its author thought of a bound or not: tensors and tables count in 64 bits."""
+    """Yield the values that no field holds, whatever bounds it has: tensors and tables count in 64 bits."""
     if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
         yield Problem(path, f"{short(value)} is too large: a whole number has at most 64 bits here")
     elif isinstance(value, str) and len(value) > LONGEST:
@@ -154,7 +154,7 @@ def _too_large(value: Any, path: Path) -> Iterator[Problem]:
 
 
 def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Iterator[Problem]:
-    """What pydantic found wrong with a config of a class, in plain words; what is explained already stays as it is."""
+    """Yield pydantic's errors about a config of a class, in plain words; what is explained already stays as it is."""
     name = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) and not is_kind(cls) else cls.__name__.lower()
     fields = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
     for one in error.errors(include_url=False):
@@ -163,7 +163,7 @@ def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Ite
 
 
 def _refusal(problems: Iterable[Problem]) -> ValidationError:
-    """The problems as an error that pydantic takes over into that of the whole, each below its path."""
+    """Make of the problems an error that pydantic takes over into that of the whole, each below its path."""
     return ValidationError.from_exception_data(
         "spec",
         [

@@ -1,4 +1,4 @@
-"""A case: one component of a catalog, with what a check needs around it."""
+"""A test case: one component of a catalog, with what a check needs around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = __name__.partition(".")[0]  # the distribution whose components are partn
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error: there is nothing to check, and the text says why
-    """Raised by a check where it has nothing to look at, such as data that are not installed."""
+    """Raised by a check that cannot be done, such as of data that are not installed."""
 
 
 @dataclass
@@ -54,11 +54,11 @@ class Case:
             raise AssertionError(f"cannot be made from {self.given}: {error}") from None
 
     def make(self, **changes: Any) -> Component:
-        """The component with other values; raises SpecError where they are refused."""
+        """Return the component with other values; raises SpecError where they are refused."""
         return self.catalog.create(self.kind, {**self.given, **changes})
 
     def variants(self, numbers: bool = False) -> Iterator[Component]:
-        """The component, and with each of its switches turned: every bool and every Literal, one at a time.
+        """Yield the component, and with each of its switches turned: every bool and every Literal, one at a time.
 
         numbers: also the ends of each search range. What the component itself refuses is left out.
         """
@@ -75,7 +75,7 @@ class Case:
                     yield variant
 
     def partners(self, kind: str) -> list[Any]:
-        """The components of another kind with which this one is tried, each with its defaults.
+        """Return the components of another kind with which this one is tried, each with its defaults.
 
         Those of ablate and of the case's own distribution: a stranger's mistakes are not this one's.
         """
@@ -99,19 +99,19 @@ Check = Callable[[Case], None]
 
 
 def clash(*parts: Config) -> bool:
-    """Whether one of the components excludes what another provides."""
+    """Return whether one of the components excludes what another provides."""
     every = [part for whole in parts for _, part in whole.parts()]
     provided = frozenset[str]().union(*(part.provides() for part in every))
     return any(provided & part.excludes().keys() for part in every)
 
 
 def read_under(info: FieldInfo) -> dict[str, Any]:
-    """Values of the siblings under which a field is read."""
+    """Return values of the siblings under which a field is read."""
     return {meta.field: meta.values[0] for meta in info.metadata if isinstance(meta, When)}
 
 
 def search_values(info: FieldInfo) -> list[Any]:
-    """The values of a field's default search range: all choices, or both ends."""
+    """Return the values of a field's default search range: all choices, or both ends."""
     values: list[Any] = []
     for meta in info.metadata:
         if isinstance(meta, Choice):
@@ -123,7 +123,7 @@ def search_values(info: FieldInfo) -> list[Any]:
 
 
 def fitting(parts: Iterable[Any], *beside: Config) -> list[Any]:
-    """Those of the parts that do not clash with what stands beside them."""
+    """Return those of the parts that do not clash with what stands beside them."""
     return [part for part in parts if not clash(part, *beside)]
 
 

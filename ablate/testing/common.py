@@ -1,4 +1,4 @@
-"""What must hold of a component of any kind."""
+"""Checks of a component of any kind."""
 
 from __future__ import annotations
 

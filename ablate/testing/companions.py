@@ -1,4 +1,4 @@
-"""What must hold of a guidance's companion, the network that is trained beside the main one."""
+"""Checks of a guidance's companion, the network that is trained beside the main one."""
 
 from __future__ import annotations
 

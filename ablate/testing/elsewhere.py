@@ -1,4 +1,4 @@
-"""The same catalog in another process, without torch: once for a whole catalog."""
+"""The same catalog in another process, optionally without torch: run once for a whole catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCKED = "torch is not to be imported here"
 
 
 def digest_elsewhere(case: Case) -> str:
-    """The digest of the same component in a process with another hash seed."""
+    """Return the digest of the same component in a process with another hash seed."""
     if case.spec is None:
         digest = _all(case.catalog.plugins, False)["digests"].get(_key(case))
     else:
@@ -28,7 +28,7 @@ def digest_elsewhere(case: Case) -> str:
 
 
 def needs_torch(case: Case) -> str | None:
-    """Why the component cannot be found where torch cannot be imported; None if it can."""
+    """Explain why the component cannot be loaded where torch cannot be imported; None if it can."""
     report = _all(case.catalog.plugins, True)
     if _key(case) in report["names"]:
         return None
@@ -66,7 +66,7 @@ def _run(plugins: Sequence[str], without_torch: bool, specs: str) -> str:
 
 
 def look(blocked: str, specs: str, *plugins: str) -> None:
-    """What the other process does: digests of all components, or of those that are asked for."""
+    """Print the digests of all components, or of those that are given: what the other process runs."""
     with stdout.reserve_stdout():  # components may print while they are made
         _look(blocked, specs, plugins)
     stdout.end()

@@ -1,4 +1,4 @@
-"""What must hold of a network, whichever part of it is under test: backbone, conditioning or fusion."""
+"""Checks of a network, whichever part of it is under test: backbone, conditioning or fusion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BF16 = 0.05  # relative distance in bfloat16, whose numbers have 8 bits
 
 
 def subject(case: Case) -> tuple[Backbone, InputSpec]:
-    """The backbone to be looked at, small, and data for it: the component itself, or one that has a place for it."""
+    """Return a small backbone under test and data for it: the component itself, or one that has a slot for it."""
     component = case.component
     if isinstance(component, Backbone):
         backbone, setting = component, settle(component)
@@ -41,7 +41,7 @@ def subject(case: Case) -> tuple[Backbone, InputSpec]:
 
 
 def hosts(case: Case) -> Iterator[Backbone]:
-    """Backbones that hold the component in a slot of theirs, and provide what it requires."""
+    """Yield backbones that hold the component in a slot of theirs, and provide what it requires."""
     catalog: Catalog = case.catalog
     for entry in catalog.entries("backbone"):
         for field, info in entry.cls.model_fields.items():
@@ -58,13 +58,13 @@ def hosts(case: Case) -> Iterator[Backbone]:
 
 
 def begin(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
-    """The network with its initial weights."""
+    """Return the network with its initial weights."""
     seed_all(SEED + seed)
     return backbone.build(setting)
 
 
 def live(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
-    """The network somewhere in training: every weight moved, so that nothing is still switched off by a zero."""
+    """Return the network as it is somewhere in training: every weight moved, so that no zero switches anything off."""
     network = begin(backbone, setting, seed).eval()
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def live(backbone: Backbone, setting: InputSpec, seed: int = 0) -> nn.Module:
 
 
 def batch(setting: InputSpec, count: int = BATCH, seed: int = 7) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Noisy images (B, C, H, W), labels of the noise level (B,), and class labels (B,) without the null class."""
+    """Draw noisy images (B, C, H, W), labels of the noise level (B,), class labels (B,) without the null class."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, *setting.shape, generator=generator)
     noise = torch.rand(count, generator=generator) * 999
@@ -83,7 +83,7 @@ def batch(setting: InputSpec, count: int = BATCH, seed: int = 7) -> tuple[Tensor
 
 
 def close(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether two outputs are equal but for rounding."""
+    """Return whether two outputs are equal but for rounding."""
     return float((one - other).abs().max()) <= tolerance * max(1.0, float(other.abs().max()))
 
 
@@ -155,7 +155,7 @@ def trains(case: Case) -> None:
 
 
 def _of_the_variance(name: str, network: nn.Module, backbone: Backbone, setting: InputSpec) -> bool:
-    """Whether a parameter serves the learned variance alone, which the loss above does not train."""
+    """Return whether a parameter serves the learned variance alone, which the loss above does not train."""
     if "learned_variance" not in backbone.provides():
         return False
     network.zero_grad()

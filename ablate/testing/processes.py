@@ -1,4 +1,4 @@
-"""Levels, batches and processes on which the parts of a diffusion process are tried."""
+"""Levels, batches and diffusion processes for the checks of their parts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SIGMA_DATA = 0.6
 
 
 def times(count: int = 101) -> Tensor:
-    """Times from 0 to 1, both included. (count,) float64."""
+    """Return times from 0 to 1, both included. (count,) float64."""
     return torch.linspace(0, 1, count, dtype=torch.float64)
 
 
 def level_of(schedule: Schedule, t: Tensor) -> Level:
-    """The noise levels at some times."""
+    """Return the noise levels at some times."""
     return Level(t, schedule.alpha(t), schedule.sigma(t))
 
 
 def processes(case: Case, part: Any) -> Iterator[Process]:
-    """Processes with the part in its place and every schedule and target that go with it and each other."""
+    """Return processes with the part in its place and every schedule and target that go with it and each other."""
     schedules = [part] if isinstance(part, Schedule) else case.partners("schedule")
     targets = [part] if isinstance(part, Target) else case.partners("target")
     weighting = part if isinstance(part, Weighting) else _default(case, Weighting)
@@ -42,7 +42,7 @@ def processes(case: Case, part: Any) -> Iterator[Process]:
 
 
 def noised(process: Process, t: Tensor, dtype: torch.dtype = torch.float64) -> Noised:
-    """A training batch at these times, with images of the process's own deviation."""
+    """Return a training batch at these times, with images of the process's own deviation."""
     generator = torch.Generator().manual_seed(0)
     x0, noise = torch.randn(2, len(t), 2, 4, 4, generator=generator, dtype=dtype)
     return process.diffuse((SIGMA_DATA * x0).clamp(-1, 1), noise, process.level(t))

@@ -1,4 +1,4 @@
-"""Running checks: on one component, on all of a target, and as a parametrised test."""
+"""Running of checks: on one component, on all of a target, and as a parametrised test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ablate.testing.target import find
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one check said of one component."""
+    """The outcome of one check of one component."""
 
     component: str  # `kind/name`
     check: str
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def checks(kind: str | type[Component]) -> list[Check]:
-    """Return what must hold of a component: what holds of all, what its kind asks for, what its class adds.
+    """Return the checks of a component: those of all kinds, those of its kind, and those that its class adds.
 
     kind: the name of one of ablate's kinds, or a class. The name of a function is the name of its check, its
     docstring says what must hold. A kind that a plugin brings, and any component, adds checks of its own in
@@ -46,7 +46,7 @@ def checks(kind: str | type[Component]) -> list[Check]:
 
 
 def examine(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | None = None) -> Iterator[Outcome]:
-    """Every check of the component's kind, each with its outcome.
+    """Run every check of the component's kind, and yield its outcome.
 
     spec: values for fields without a default. A component that cannot be made fails once.
     """
@@ -67,7 +67,7 @@ def check_component(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | No
 
 
 def conformance(target: str | Path, specs: Mapping[str, Mapping[str, Any]] | None = None) -> Callable[..., None]:
-    """A pytest test of everything that a plugin brings, one for each component and check.
+    """Return a pytest test of everything that a plugin brings, one for each component and check.
 
         test = conformance("mylab_ablate", specs={"data/scans": {"path": "tests/scans"}})
 

@@ -1,4 +1,4 @@
-"""A component made as small as it can be, so that its checks take a blink; no field is known by name."""
+"""Components made small, so that their checks take a blink; no field is known by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = [InputSpec((channels, side, side), 3) for side in (8, 16, 32, 64) for
 
 
 def settle(backbone: Backbone) -> InputSpec:
-    """The smallest data on which a backbone works."""
+    """Return the smallest data on which a backbone works."""
     refusals = []
     for setting in SETTINGS:
         refusal = next(filter(None, (part.refuse(setting) for _, part in backbone.parts())), None)
@@ -32,7 +32,7 @@ def settle(backbone: Backbone) -> InputSpec:
 
 @lru_cache(maxsize=64)
 def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None) -> Backbone:
-    """The backbone with its whole numbers, and those of what it holds, halved in turn.
+    """Return the backbone with its whole numbers, and those of its parts, halved in turn.
 
     As long as that makes it cheaper, and it still works.
 
@@ -63,7 +63,7 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
 
 
 def numbers_of(whole: Component) -> list[tuple[Path, int]]:
-    """Every whole number of a component and of what it holds, each with its path."""
+    """Return every whole number of a component and of its parts, each with its path."""
     return [
         ((*at, field), getattr(part, field))
         for at, part in whole.parts()
@@ -73,7 +73,7 @@ def numbers_of(whole: Component) -> list[tuple[Path, int]]:
 
 
 def _changed(whole: Any, path: Path, value: int) -> Any:
-    """What is held, a component or several, with another number at a path below it."""
+    """Return a component, or several, with another number at a path below it."""
     if not path:
         return value
     first, *rest = path
@@ -86,7 +86,7 @@ def _changed(whole: Any, path: Path, value: int) -> Any:
 
 
 def _with(backbone: Backbone, setting: InputSpec, numbers: Mapping[Path, int]) -> Backbone | None:
-    """The backbone with other numbers; None where it does not work, whichever way it says so."""
+    """Return the backbone with other numbers; None where it does not work, whichever way it says so."""
     try:
         changed = backbone
         for path, value in numbers.items():

@@ -1,4 +1,4 @@
-"""What a user means by a plugin: a file, a folder, a distribution, a module, or one component."""
+"""Resolution of what a user calls a plugin: a file, a folder, a distribution, a module, or one component."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Target:
 
 
 def find(target: str, plugins: Sequence[str] = ()) -> Target:
-    """The plugin of that name. Raises InputError where there is none, or it brings nothing.
+    """Return the components of a plugin. Raises InputError where there is none, or it brings nothing.
 
     target: a `.py` file; a folder with a `pyproject.toml`, whose distribution is installed; the name
     of a distribution or of a module; or one component, `kind/name`. plugins: further files to load.
@@ -84,5 +84,5 @@ def _project(file: Path) -> str:
 
 
 def _normal(name: str) -> str:
-    """Names of distributions that differ in case, '-', '_' and '.' alone are one."""
+    """Normalise the name of a distribution: case, '-', '_' and '.' make no difference."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -79,7 +79,7 @@ def _of_network(learner: Learner, bad_modules: list[str], loss: Tensor) -> tuple
 
 
 def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str) -> tuple[str | None, str]:
-    """The same of the network that guidance has of its own; it has not yet seen this batch."""
+    """Diagnose the network that guidance has of its own; it has not yet seen this batch."""
     beside = f"the network of guidance {learner.candidate.guidance.name!r}"
     parameters = list(companion.network.named_parameters(prefix=COMPANION))
     for name, parameter in parameters:
@@ -123,7 +123,7 @@ def _owner(parameter: str, otherwise: str) -> str:
 
 
 def _finite(output: object) -> bool:
-    """Whether all numbers are, in a tensor or in what holds tensors."""
+    """Return whether all numbers are finite, in a tensor or in a structure of tensors."""
     if isinstance(output, Tensor):
         return not output.is_floating_point() or bool(torch.isfinite(output).all())
     if isinstance(output, Mapping):

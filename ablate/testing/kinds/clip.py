@@ -52,7 +52,7 @@ def survives_nothing_and_tells_of_nan(case: Case) -> None:
 
 
 def _gradients(case: Case) -> list[tuple[Clip, dict[str, nn.Parameter], list[Tensor]]]:
-    """Parameters with gradients of several sizes, the last without, and copies of the gradients."""
+    """Return parameters with gradients of several sizes, the last without, and copies of the gradients."""
     cases = []
     for part in _variants(case):
         for scale in SCALES:

@@ -83,7 +83,7 @@ def _variants(case: Case) -> list[Design]:
 
 
 def _proposals(part: Design, seed: int) -> Sequence[Any]:
-    """What it asks for, with its sampler made anew for each trial, as the engine does."""
+    """Return what a design asks for, with its sampler made anew for each trial, as the engine does."""
     import optuna
 
     proposals = []

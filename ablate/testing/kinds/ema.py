@@ -113,13 +113,13 @@ class _Snapshots:
         self._tensors: dict[int, dict[str, Tensor]] = {}
 
     def keep(self, images: int, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing counts that has nothing in it."""
+        """Store a snapshot; one that is empty does not count."""
         if tensors:
             self.images.append(images)
             self._tensors[images] = {name: value.clone() for name, value in tensors.items()}
 
     def load(self, images: int) -> dict[str, Tensor]:
-        """In fp32."""
+        """Return a snapshot in fp32."""
         return {name: value.float() for name, value in self._tensors[images].items()}
 
 

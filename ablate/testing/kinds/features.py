@@ -107,7 +107,7 @@ def _prepared(part: Features) -> Features:
 
 @lru_cache(maxsize=1)
 def _cache() -> Path:
-    """An empty folder that is gone with this process."""
+    """Return an empty folder that is gone with this process."""
     folder = tempfile.mkdtemp(prefix="ablate-features-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

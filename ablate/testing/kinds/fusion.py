@@ -73,7 +73,7 @@ def _build(case: Case, channels: int, skip: int) -> nn.Module:
 
 
 def _live(case: Case, seed: int = 0) -> nn.Module:
-    """The module somewhere in training, in eval()."""
+    """Return the module as it is somewhere in training, in eval()."""
     seed_all(SEED + seed)
     module = _build(case, *WIDTHS[1]).eval()
     with torch.no_grad():
@@ -89,7 +89,7 @@ def _features(channels: int, skip: int) -> tuple[Tensor, Tensor, Context]:
 
 
 def _one(d: Tensor, s: Tensor, context: Context) -> tuple[Tensor, Tensor, Context]:
-    """The second image alone."""
+    """Return the second image alone."""
     embedding, tokens, noise, _ = context
     return d[1:2], s[1:2], Context(embedding[1:2], tokens[1:2], noise[1:2])
 

@@ -75,7 +75,7 @@ def means_the_same_for_every_target(case: Case) -> None:
 
 
 def _guided(part: Guidance, process: Process) -> Tensor:
-    """x0 at the middle of time, from a network that knows an image for each class."""
+    """Return x0 at the middle of time, from a network that knows an image for each class."""
     level = process.level(torch.tensor(0.4, dtype=torch.float64))
     x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -87,7 +87,7 @@ def _guided(part: Guidance, process: Process) -> Tensor:
         return (seen - c.skip * raw(x)) / c.output
 
     def raw(x: Tensor) -> Tensor:
-        """What x was before c_in, for one or two copies of the batch."""
+        """Return x as it was before c_in, for one or two copies of the batch."""
         c = process.precondition.coefficients(level.guarded, process.target, process.sigma_data)
         return x / c.input
 

@@ -50,7 +50,7 @@ def _pairs(case: Case) -> Iterator[tuple[Levels, Schedule]]:
 
 
 def _cumulated(part: Levels, schedule: Schedule) -> torch.Tensor:
-    """The share below each of PARTS + 1 even times, by the midpoint rule."""
+    """Return the share below each of PARTS + 1 even times, by the midpoint rule."""
     edges = times(PARTS + 1)
     density = part.density((edges[1:] + edges[:-1]) / 2, schedule)
     return torch.cat([density.new_zeros(1), density.cumsum(0) / PARTS])

@@ -69,7 +69,7 @@ def _batches(case: Case) -> Iterator[tuple[Loss, Process, Noised]]:
 
 
 def _right(part: Loss, process: Process, batch: Noised) -> Tensor:
-    """The exact prediction, with a variance between its bounds where the loss asks for one."""
+    """Return the exact prediction, with a variance between its bounds where the loss asks for one."""
     mean = process.target.value(batch.x0, batch.noise, batch.level)
     return torch.cat([mean, torch.zeros_like(mean)], 1) if "learned_variance" in part.requires() else mean
 

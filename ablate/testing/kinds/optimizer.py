@@ -81,7 +81,7 @@ def _with(part: Optimizer, **changes: object) -> Optimizer:
 
 
 def _parameters() -> list[nn.Parameter]:
-    """A matrix and a vector, at a distance of about one from where the value is least."""
+    """Return a matrix and a vector, at a distance of about one from where the value is least."""
     generator = torch.Generator().manual_seed(0)
     return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((8, 4), (6,))]
 

@@ -83,7 +83,7 @@ def _variants(case: Case) -> list[Probe]:
 
 
 def _candidates(case: Case) -> list[tuple[Candidate, InputSpec]]:
-    """Small networks of several kinds, each with data for it."""
+    """Return small networks of several kinds, each with data for it."""
     candidates = []
     for part in case.partners("backbone"):
         if isinstance(part, Backbone) and not part.requires():
@@ -106,7 +106,7 @@ def _optimizer(case: Case) -> str:
 def _trained(
     candidate: Candidate, setting: InputSpec, *probes: Probe, stop: int | None = None
 ) -> tuple[Learner, Probing]:
-    """A few steps, with an observation before each; at step `stop` the probes are taken up from their state."""
+    """Train a few steps, with an observation before each; at step `stop` the probes resume from their state."""
     learner = Learner(candidate, setting, _images(setting), 0, CPU, None)
     learner.network.train()
     often = [probe.model_copy(update={"every": BATCH}) for probe in probes]

@@ -85,7 +85,7 @@ def clips_if_told_to(case: Case) -> None:
 
 
 def _pairs(case: Case) -> Iterator[tuple[Solver, Schedule]]:
-    """The solver, its switches turned, each with every schedule that it runs."""
+    """Return the solver, its switches turned, each with every schedule that it runs."""
     seen = set()
     for part in case.variants():
         assert isinstance(part, Solver)
@@ -106,7 +106,7 @@ def _noise(*shape: int) -> Tensor:
 
 
 def _run(solver: Solver, schedule: Schedule, z: Tensor, calls: list[float]) -> list[State]:
-    """All states from noise z, in float64 and without clipping."""
+    """Return all states from noise z, in float64 and without clipping."""
     alpha, sigma = _coefficients(schedule)(solver.start(schedule).t)
     x = alpha * MEAN + math.hypot(alpha * DEVIATION, sigma) * z
     generator = torch.Generator().manual_seed(2)
@@ -114,7 +114,7 @@ def _run(solver: Solver, schedule: Schedule, z: Tensor, calls: list[float]) -> l
 
 
 def _optimal(schedule: Schedule, calls: list[float]) -> Denoiser:
-    """E[x0 | x] for x0 of that mean and deviation: what a perfect network would say."""
+    """Compute E[x0 | x] for x0 of that mean and deviation: what a perfect network predicts."""
     at = _coefficients(schedule)
 
     def denoise(x: Tensor, t: float) -> Denoised:
