@@ -48,7 +48,7 @@ def history_of(results: Results) -> dict[str, Any]:
 
 
 def _lines(results: Results, width: int | None = None) -> Iterator[str]:
-    """Return the lines of the text; width: of the terminal, where there is one."""
+    """Yield the lines of the text; width: of the terminal, where there is one."""
     wrap = WIDTH if width is None else min(WIDTH, width)
     of = history_of(results)
     title = of["name"] if not (question := of["study"].get("question")) else f"{of['name']}: {question}"
