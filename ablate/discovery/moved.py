@@ -29,7 +29,7 @@ MOVED = {
     "ablate.images": "ablate.training.images",
     "ablate.isolation": "ablate.runtime.isolation",
     "ablate.judge": "ablate.evaluation.metric_evaluator",
-    "ablate.labels": "ablate.evaluation.labels",
+    "ablate.labels": "ablate.evaluation.sampling",
     "ablate.launches": "ablate.io.launches",
     "ablate.memory": "ablate.runtime.memory",
     "ablate.mistakes": "ablate.spec.mistakes",

@@ -30,7 +30,7 @@ def level_of(schedule: Schedule, t: Tensor) -> Level:
 
 
 def processes(case: Case, part: Any) -> Iterator[Process]:
-    """Return processes with the part in its place and every schedule and target that go with it and each other."""
+    """Yield processes with the part in its place and every schedule and target that go with it and each other."""
     schedules = [part] if isinstance(part, Schedule) else case.partners("schedule")
     targets = [part] if isinstance(part, Target) else case.partners("target")
     weighting = part if isinstance(part, Weighting) else _default(case, Weighting)

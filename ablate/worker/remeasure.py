@@ -18,7 +18,8 @@ from ablate.candidates.sample_cost import sample_gflops
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import Argument, InputError
-from ablate.evaluation.measure import NotFiniteError, measure
+from ablate.evaluation.measure import measure
+from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import TEMPORARY, sweep, write_json
 from ablate.io.hashing import digest
 from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside

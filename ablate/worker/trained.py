@@ -17,7 +17,7 @@ from ablate.discovery.catalog import catalog_of
 from ablate.discovery.plugin_files import plugins_today
 from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError, did_you_mean
-from ablate.evaluation.measure import NotFiniteError, make_sampler
+from ablate.evaluation.sampling import NotFiniteError, make_sampler
 from ablate.io.sealed import DamagedError
 from ablate.kinds.data import Data, Dataset
 from ablate.runtime.machine import cache_folder, choose_device

@@ -7,7 +7,7 @@ import torch
 from segments_for_tests import CACHE, DATA, candidate
 from torch import Tensor
 
-from ablate.evaluation.measure import Sampler
+from ablate.evaluation.sampling import Sampler
 from ablate.training.images import Images
 from ablate.training.learner import Learner
 

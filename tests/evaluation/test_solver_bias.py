@@ -10,7 +10,7 @@ from torch import nn
 from ablate.api import Denoised, InputSpec, Solver, State
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
-from ablate.evaluation.measure import Sampler
+from ablate.evaluation.sampling import Sampler
 from ablate.evaluation.solver_bias import TOLERATED, deviation_error
 from ablate.kinds.schedule import Schedule
 from ablate.spec.slots import create

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.evaluation.labels import sample_labels
+from ablate.evaluation.sampling import sample_labels
 from ablate.kinds.solver import noise_like
 from ablate.runtime.randomness import RandomStreams, SampleGenerator, block_size, mix, seed_everything
 

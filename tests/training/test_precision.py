@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from ablate.candidates.trial import Budget
 from ablate.errors import InputError
-from ablate.evaluation.measure import Sampler
+from ablate.evaluation.sampling import Sampler
 from ablate.kinds.data import Dataset
 from ablate.study.device import check_device
 from ablate.study.load import load_study

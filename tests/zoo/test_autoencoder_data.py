@@ -13,7 +13,8 @@ from ablate.api import InputError, InputSpec
 from ablate.candidates.trial import Budget, Evaluation, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.decoding import decoder
-from ablate.evaluation.measure import QUANTISATION, measure
+from ablate.evaluation.measure import measure
+from ablate.evaluation.sampling import QUANTISATION
 from ablate.training.images import Images
 from ablate.training.learner import Learner
 from ablate.worker import trial_run

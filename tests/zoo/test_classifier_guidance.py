@@ -8,7 +8,7 @@ from learners import CPU, SETTING, learner, same, train
 from pydantic import ValidationError
 
 from ablate.api import Denoised, InputSpec, Process
-from ablate.evaluation.measure import Sampler
+from ablate.evaluation.sampling import Sampler
 from ablate_zoo.guidance._noisy_classifier import NoisyClassifier
 from ablate_zoo.guidance.cfg import Cfg
 from ablate_zoo.guidance.classifier import Classifier

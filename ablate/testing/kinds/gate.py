@@ -99,7 +99,7 @@ def _build(part: object) -> nn.Module | None:
 
 
 def _live(part: object, seed: int = 0, scale: float = 0.05) -> Iterator[nn.Module]:
-    """Return the module as it is somewhere in training, in eval(); nothing where the gate builds none."""
+    """Yield the module as it is somewhere in training, in eval(); nothing where the gate builds none."""
     seed_all(SEED + seed)
     module = _build(part)
     if module is not None:

@@ -85,7 +85,7 @@ def clips_if_told_to(case: Case) -> None:
 
 
 def _pairs(case: Case) -> Iterator[tuple[Solver, Schedule]]:
-    """Return the solver, its switches turned, each with every schedule that it runs."""
+    """Yield the solver, its switches turned, each with every schedule that it runs."""
     seen = set()
     for part in case.variants():
         assert isinstance(part, Solver)
