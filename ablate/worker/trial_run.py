@@ -24,13 +24,7 @@ import torch
 from ablate.candidates.candidate import Candidate, compose, format_component
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.candidates.trial import Budget, Evaluation
-<<<<<<< HEAD
-from ablate.evaluation.measure import NotFiniteError, measure
-=======
-from ablate.discovery.catalog import Catalog
-from ablate.errors import InputError
 from ablate.evaluation.measure import measure
->>>>>>> 8099437 (Drawing of samples is one file: labels, sampler, quantisation; measuring is another)
 from ablate.evaluation.metric_evaluator import prepare_references
 from ablate.evaluation.noisiness import noise
 from ablate.evaluation.preview import contact_sheet
