@@ -2,7 +2,7 @@
 
 from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
-from ablate.io.hashing import digest
+from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.backbone import Backbone, network_blocks

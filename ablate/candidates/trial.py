@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
-from ablate.io.hashing import digest
+from ablate.io.files import digest
 from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
 from ablate.kinds.metric import Metric

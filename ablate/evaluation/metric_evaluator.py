@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate.io.files import content_digest, write_atomic
-from ablate.io.hashing import digest
+from ablate.io.files import content_digest, digest, write_atomic
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features, HeadsExtractor
 from ablate.kinds.metric import Collector, Metric

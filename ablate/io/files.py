@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there whole or not at all, also after kill -9 and a full disk."""
+"""Files: atomic writes (a file is there whole or not at all, also after kill -9 and a full disk), JSON, hashes."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def digest(data: Any) -> str:
+    """Compute the SHA-256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """Compute the SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def stamp(path: Path) -> str:
     """Return a text that changes when a file does, without reading it: its inode, size and times.
 
@@ -72,13 +84,13 @@ def stamp(path: Path) -> str:
 def content_digest(path: Path) -> str:
     """Compute the SHA-256 of a file's size and content; of a file beyond 256 MiB, of blocks spread evenly over it."""
     size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
+    total = hashlib.sha256(str(size).encode())
     blocks, most = -(-size // _BLOCK), DIGESTED // _BLOCK
     with path.open("rb") as file:
         for i in range(min(blocks, most)):
             file.seek((i if blocks <= most else i * (blocks - 1) // (most - 1)) * _BLOCK)
-            digest.update(file.read(_BLOCK))
-    return digest.hexdigest()
+            total.update(file.read(_BLOCK))
+    return total.hexdigest()
 
 
 def nameable(path: Path, where: str = "") -> Path:

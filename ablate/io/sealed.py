@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.io.files import read_json
-from ablate.io.hashing import digest
+from ablate.io.files import digest, read_json
 
 CHECKSUM = "checksum"
 ASIDE = ".damaged-"  # in the name of what does not count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ablate.errors import InputError
+from ablate.io.files import file_hash
 from ablate.io.locks import locked
 
 _CHUNK = 2**20
@@ -113,8 +113,7 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _sha256_of(path: Path, state: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)
 
 
 def _with_progress(blocks: Iterator[bytes], name: str, written: int, size: int) -> Iterator[bytes]:

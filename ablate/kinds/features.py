@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.io.hashing import digest
+from ablate.io.files import digest
 from ablate.spec.component import Component
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.io.files import write_with
-from ablate.io.hashing import file_hash
+from ablate.io.files import file_hash, write_with
 from ablate.results.readable import read_mapping
 
 PROBE = ("trial", "probe", "images", "site", "x", "value")

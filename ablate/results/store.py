@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.io.files import write_json, write_with
-from ablate.io.hashing import file_hash
+from ablate.io.files import file_hash, write_json, write_with
 from ablate.io.sealed import DamagedError, read_sealed, sealed
 from ablate.results import frames, probes
 from ablate.results.identity import distinct

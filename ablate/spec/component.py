@@ -29,7 +29,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ablate.errors import InputError, Path
-from ablate.io.hashing import digest
+from ablate.io.files import digest
 
 Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")

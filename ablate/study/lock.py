@@ -20,8 +20,7 @@ from ablate.candidates.space import Space
 from ablate.discovery import provenance
 from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError
-from ablate.io.files import write_json
-from ablate.io.hashing import digest
+from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, history, source_check
 from ablate.study.load import LoadedStudy

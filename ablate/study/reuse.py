@@ -10,7 +10,7 @@ from typing import Any
 from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
-from ablate.io.hashing import digest
+from ablate.io.files import digest
 from ablate.kinds.data import Data
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.metric import Metric

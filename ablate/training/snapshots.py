@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ablate.errors import InputError
-from ablate.io.files import sweep
-from ablate.io.hashing import file_hash
+from ablate.io.files import file_hash, sweep
 from ablate.training.checkpoint import write_tensors
 
 

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ablate.io.files import write_json
-from ablate.io.hashing import file_hash
+from ablate.io.files import file_hash, write_json
 from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed, set_aside
 from ablate.worker.messages import Record
 

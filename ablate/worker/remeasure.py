@@ -20,8 +20,7 @@ from ablate.discovery.catalog import Catalog
 from ablate.errors import Argument, InputError
 from ablate.evaluation.measure import measure
 from ablate.evaluation.sampling import NotFiniteError
-from ablate.io.files import TEMPORARY, sweep, write_json
-from ablate.io.hashing import digest
+from ablate.io.files import TEMPORARY, digest, sweep, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
 from ablate.kinds.data import Data, Dataset
 from ablate.kinds.executor import Job, Stop

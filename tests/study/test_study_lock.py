@@ -14,8 +14,7 @@ from toy_study import PLUGIN, TEXT, written
 from ablate.discovery import provenance
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError
-from ablate.io.files import read_json, write_json
-from ablate.io.hashing import digest
+from ablate.io.files import digest, read_json, write_json
 from ablate.io.sealed import sealed
 from ablate.results import load
 from ablate.study import lock

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.errors import InputError
-from ablate.io.hashing import file_hash
+from ablate.io.files import file_hash
 from ablate.results.figures import style
 from ablate.results.numbers import plus_minus
 from ablate.worker import records
