@@ -67,19 +67,19 @@ class Names:
     def __call__(self, choices: Choices) -> str:
         """Format the name of the candidate with these choices: one printable line."""
         varied = tuple(choices) if self.varied is None else self.varied
-        leaf = _leaves(varied)
+        leaf = _unique_endings(varied)
         if self.one_factor:  # name what was changed
             changed = [f"{leaf[p]}={show(choices[p])}" for p in varied if _differs(choices, self.baseline, p)]
             return text.label(", ".join(changed) or "baseline")
         words = (
-            show(choices[p]) if self._speaks(p, choices[p]) else f"{leaf[p]}={show(choices[p])}"
+            show(choices[p]) if self._is_clear(p, choices[p]) else f"{leaf[p]}={show(choices[p])}"
             for p in varied
             if p in choices
         )
         own = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
         return text.label("/".join(words)) or ("baseline" if own else "base")
 
-    def _speaks(self, path: str, label: Any) -> bool:
+    def _is_clear(self, path: str, label: Any) -> bool:
         """Return whether a label says without its path what it is."""
         return path in self.clear if self.varied is not None else bool(_WORD.fullmatch(show(label)))
 
@@ -123,7 +123,7 @@ def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
     )
 
 
-def _leaves(paths: Iterable[str]) -> dict[str, str]:
+def _unique_endings(paths: Iterable[str]) -> dict[str, str]:
     """Return the shortest ending of each dotted path that no other path shares."""
     paths = list(paths)
     names = {}

@@ -65,10 +65,10 @@ def fold(rows: Sequence[Layer]) -> list[Layer]:
 
     Neighbours are equal where all that is told of them and of what is below them is the same but for their paths.
     """
-    return list(_folded(list(rows)))
+    return list(_fold_repeated(list(rows)))
 
 
-def _folded(rows: list[Layer]) -> Iterator[Layer]:
+def _fold_repeated(rows: list[Layer]) -> Iterator[Layer]:
     if not rows:
         return
     head, rest = rows[0], rows[1:]
@@ -77,10 +77,10 @@ def _folded(rows: list[Layer]) -> Iterator[Layer]:
     i = 0
     while i < len(children):
         j = i + 1
-        while j < len(children) and _same(children[i], children[j]):
+        while j < len(children) and _equal_but_for_paths(children[i], children[j]):
             j += 1
         first = [replace(children[i][0], equal=j - i), *children[i][1:]]
-        yield from _folded(first)
+        yield from _fold_repeated(first)
         i = j
 
 
@@ -94,7 +94,7 @@ def _split(rows: Sequence[Layer]) -> list[list[Layer]]:
     return groups
 
 
-def _same(one: Sequence[Layer], other: Sequence[Layer]) -> bool:
+def _equal_but_for_paths(one: Sequence[Layer], other: Sequence[Layer]) -> bool:
     def without_paths(rows: Sequence[Layer]) -> list[Any]:
         start = len(rows[0].path)
         return [(row.path[start:], replace(row, path="")) for row in rows]

@@ -39,7 +39,7 @@ class Budget(Config):
     minutes: Annotated[float | None, Field(gt=0, le=1e7)] = None  # of training; what a machine does in it differs
 
     @model_validator(mode="after")
-    def _one(self) -> Budget:
+    def _exactly_one_unit(self) -> Budget:
         units = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(units) != 1:
             units_given = " and ".join(units) or "none"
@@ -84,7 +84,7 @@ class Evaluation(Config):
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
 
     @model_validator(mode="after")
-    def _enough(self) -> Evaluation:
+    def _enough_samples(self) -> Evaluation:
         for metric in self.metrics:
             if (reason := metric.too_few(self.samples)) is not None:
                 raise ValueError(reason)

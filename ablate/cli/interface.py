@@ -22,7 +22,7 @@ CODE = re.compile(r"`([^`]*)`")
 def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
     """Yield (name, whether it must be written, function) of all that a component may bring; what it must first."""
     own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
-    functions = {name: member for c in reversed(own) for name, member in vars(c).items() if _written(member, c)}
+    functions = {name: member for c in reversed(own) for name, member in vars(c).items() if _is_own_method(member, c)}
     for name, member in sorted(functions.items(), key=lambda item: item[0] not in base.__abstractmethods__):
         yield name, name in base.__abstractmethods__, member
 
@@ -125,6 +125,6 @@ def _plain(annotation: Any) -> str:
     return str(getattr(annotation, "__forward_arg__", annotation))
 
 
-def _written(member: Any, cls: type) -> bool:
+def _is_own_method(member: Any, cls: type) -> bool:
     """Return whether a member is a method that the class's author wrote: pydantic adds some of its own."""
     return inspect.isfunction(member) and member.__module__ == cls.__module__ and not member.__name__.startswith("_")

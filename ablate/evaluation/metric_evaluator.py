@@ -81,8 +81,8 @@ class MetricEvaluator:
                     "metric": column,
                     "features": features.name,
                     "samples": samples,
-                    "value": _number(measured.value),
-                    "error": _number(measured.error),
+                    "value": _finite_or_none(measured.value),
+                    "error": _finite_or_none(measured.error),
                     "features_hash": features.identity(),
                     "reference": self._part,
                     "reference_hash": dataset.hash if self._part == "all" else digest([dataset.hash, self._part]),
@@ -155,33 +155,33 @@ def reference_features(
     """
     keys = {head: digest([features.identity(), dataset.hash, head]) for head in heads}
     files = {head: cache / "features" / f"{keys[head]}.npy" for head in heads}
-    missing = {head for head in heads if keys[head] not in _references and not _whole(files[head])}
+    missing = {head for head in heads if keys[head] not in _references and not _is_whole(files[head])}
     if missing:
-        for head, vectors in _look(features, missing, dataset.reference_images, device, pause).items():
+        for head, vectors in _extract(features, missing, dataset.reference_images, device, pause).items():
             content = io.BytesIO()
             np.save(content, vectors, allow_pickle=False)
             write_atomic(files[head], content.getvalue())
-            write_atomic(_sum_of(files[head]), content_digest(files[head]))
+            write_atomic(_checksum_file(files[head]), content_digest(files[head]))
     for head in heads:
         if keys[head] not in _references:
             _references[keys[head]] = np.load(files[head], mmap_mode="r", allow_pickle=False)
     return {head: _references[keys[head]] for head in heads}
 
 
-def _sum_of(file: Path) -> Path:
+def _checksum_file(file: Path) -> Path:
     """Return the file that holds the checksum of a cached file."""
     return file.with_suffix(".sum")
 
 
-def _whole(file: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     """Return whether a cached file is there and undamaged."""
     try:
-        return _sum_of(file).read_text() == content_digest(file)
+        return _checksum_file(file).read_text() == content_digest(file)
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def _look(
+def _extract(
     features: Features, heads: set[str], images: NDArray[np.uint8], device: torch.device, pause: Pause
 ) -> dict[str, NDArray[np.floating[Any]]]:
     look = _extractor(features, device, frozenset(heads))
@@ -195,5 +195,5 @@ def _look(
     return {head: np.concatenate(of) for head, of in parts.items()}
 
 
-def _number(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None

@@ -53,7 +53,7 @@ def layout(columns: Sequence[Column], width: int | None, rule: bool = True) -> l
     """
     columns = [_fit(column) for column in columns]
     notes: list[str] = []
-    if width is not None and _needs(columns) > width:
+    if width is not None and _total_width(columns) > width:
         columns, notes = _constant(columns)
     blocks = [list(columns)] if width is None else _blocks(columns, width)
     lines: list[TableLine] = []
@@ -69,7 +69,7 @@ def _fit(column: Column) -> Column:
     return Column(text.label(column.head), cells, column.right, column.wrap, column.name)
 
 
-def _needs(columns: Sequence[Column]) -> int:
+def _total_width(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + GAP * (len(columns) - 1)
 
 
@@ -84,11 +84,11 @@ def _constant(columns: Sequence[Column]) -> tuple[list[Column], list[str]]:
 def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
     """Split the columns into as few blocks as fit the width."""
     first, rest = columns[0], list(columns[1:])
-    beside = max((_least(column, width, width) for column in rest if not column.wrap), default=0)
+    beside = max((_least_width(column, width, width) for column in rest if not column.wrap), default=0)
     most = max(width - GAP - beside, 8)  # of a name, so that any one number stands beside it
-    least = [_least(column, width, most) for column in columns]
+    least = [_least_width(column, width, most) for column in columns]
     if sum(least) + GAP * (len(columns) - 1) <= width:
-        return [_narrowed(columns, least, width)]
+        return [_fit_width(columns, least, width)]
     blocks: list[list[Column]] = []
     block, used = [first], least[0]
     for column, needed in zip(rest, least[1:], strict=True):
@@ -98,14 +98,14 @@ def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
         block.append(column)
         used += GAP + needed
     blocks.append(block)
-    return [_narrowed(part, [_least(column, width, most) for column in part], width) for part in blocks]
+    return [_fit_width(part, [_least_width(column, width, most) for column in part], width) for part in blocks]
 
 
-def _least(column: Column, width: int, most: int) -> int:
+def _least_width(column: Column, width: int, most: int) -> int:
     """Return the minimum width of a column; of names at most `most`."""
     if column.name:
         least = min(column.width, max(NAME, _length(column.head)), most)
-        while least < column.width and least < min(width // 2, most) and _collide(column, least):
+        while least < column.width and least < min(width // 2, most) and _names_collide(column, least):
             least += 1
         return least
     if column.wrap:
@@ -113,12 +113,12 @@ def _least(column: Column, width: int, most: int) -> int:
     return max(_length(part) for part in (*column.cells, *_PARTS.findall(column.head), ""))
 
 
-def _collide(column: Column, width: int) -> bool:
+def _names_collide(column: Column, width: int) -> bool:
     """Return whether two different names would read the same."""
     return len({_short(cell, width) for cell in column.cells}) < len(set(column.cells))
 
 
-def _narrowed(columns: Sequence[Column], least: Sequence[int], width: int) -> list[Column]:
+def _fit_width(columns: Sequence[Column], least: Sequence[int], width: int) -> list[Column]:
     """Return the columns with the free width distributed: names first, then text."""
     room = width - sum(least) - GAP * (len(columns) - 1)
     widths = list(least)

@@ -52,13 +52,13 @@ class Before:
 
     def changes(self) -> list[Change]:
         """Return the changes since the snapshot that a component must not make."""
-        moved = [(s, *s.describe(value, now)) for s, value, now in self._moved()]
+        moved = [(s, *s.describe(value, now)) for s, value, now in self._changed_states()]
         return [Change(state, _short(before), _short(after)) for state, before, after in moved]
 
     def on_import(self) -> list[Change]:
         """Undo and return the changes that an import must not make. Libraries add to the environment, and may seed."""
         changes = []
-        for state, value, now in list(self._moved()):
+        for state, value, now in list(self._changed_states()):
             if state.seeded is None and state.name != ENVIRONMENT:
                 changes.append(Change(state, *map(_short, state.describe(value, now))))
                 with contextlib.suppress(Exception):
@@ -94,7 +94,7 @@ class Before:
             self.restore()
             raise GlobalStateError(f"{message(doing, changes, None)}; then: {exception_summary(error)}") from error
 
-    def _moved(self) -> Iterator[tuple[GlobalState, Any, Any]]:
+    def _changed_states(self) -> Iterator[tuple[GlobalState, Any, Any]]:
         """Yield the protected states that were changed, by others than ablate's own seed."""
         for state in states():
             if state.instead is None:

@@ -96,7 +96,7 @@ def python_states() -> tuple[GlobalState, ...]:
             differs=lambda before, after: not _python_drawn(before, after),
             seeded=_python_seeded,
         ),
-        GlobalState("the import path", lambda: list(sys.path), lambda saved: _put(sys.path, saved), None),
+        GlobalState("the import path", lambda: list(sys.path), lambda saved: _replace_items(sys.path, saved), None),
         GlobalState("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, None),
         GlobalState("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable(), None),
         GlobalState("the root logger's level", lambda: logging.getLogger().level, logging.getLogger().setLevel, None),
@@ -172,7 +172,7 @@ def _set_decimal(saved: tuple[Any, ...]) -> None:
 
 def _set_filters(saved: list[Any]) -> None:
     warnings.resetwarnings()  # what was shown once may be shown again
-    _put(warnings.filters, saved)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
+    _replace_items(warnings.filters, saved)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
 
 
 def _handlers() -> dict[int, Any]:
@@ -190,7 +190,7 @@ def _settable(options: Any) -> dict[str, Any]:
     return {name: value for name, value in dict(options).items() if name != "override_repr"}
 
 
-def _put(target: list[Any], values: list[Any]) -> None:
+def _replace_items(target: list[Any], values: list[Any]) -> None:
     target[:] = values
 
 

@@ -49,7 +49,7 @@ def reserve_stdout() -> Iterator[None]:
         yield
         return
     stream.flush()
-    own = _aside(stream)
+    own = _redirect_descriptor(stream)
     _Reserved.document, sys.stdout = own or stream, ToStderr()
     try:
         yield
@@ -72,7 +72,7 @@ def end() -> None:
         sys.stdout = ToStderr()
 
 
-def _aside(stream: TextIO) -> TextIO | None:
+def _redirect_descriptor(stream: TextIO) -> TextIO | None:
     """Redirect file descriptor 1 to stderr; return a stream to its old target, None where stdout is another one."""
     try:
         if stream.fileno() != 1:

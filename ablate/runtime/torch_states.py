@@ -66,7 +66,7 @@ def torch_states() -> tuple[GlobalState, ...]:
             _precision,
             _set_precision,
             "say it by the study's `precision`, or for one product by `torch.autocast`",
-            describe=_moved,
+            describe=_describe_changes,
         ),
         GlobalState(
             "torch's deterministic algorithms",
@@ -84,7 +84,7 @@ def torch_states() -> tuple[GlobalState, ...]:
             _backends,
             _set_backends,
             "use `with torch.backends.cudnn.flags(...)` or `with torch.nn.attention.sdpa_kernel(...)`",
-            describe=_moved,
+            describe=_describe_changes,
         ),
         GlobalState(
             "torch's number of threads",
@@ -279,7 +279,7 @@ def _set_random(saved: tuple[Any, ...]) -> None:
         torch.cuda.set_rng_state(saved[2])
 
 
-def _moved(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
+def _describe_changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
     names = [name for name in before if before[name] != after.get(name)]
     return tuple(", ".join(f"{name}={values[name]}" for name in names) for values in (before, after))  # type: ignore
 

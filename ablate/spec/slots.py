@@ -105,7 +105,7 @@ class SlotFiller(Filler):
         for field, info in cls.model_fields.items():
             if slot_kind(info) is not None:
                 self._name_default(field, info, values)
-            elif nested_config(info) is None and (wrong := list(_unfit(values.get(field), info, (field,)))):
+            elif nested_config(info) is None and (wrong := list(_unfit_values(values.get(field), info, (field,)))):
                 problems += wrong
                 values[field] = None
         broken = {problem.path[0] for problem in problems}
@@ -131,7 +131,7 @@ class SlotFiller(Filler):
             values[field] = {"type": name, **value}
 
 
-def _unfit(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
+def _unfit_values(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:
     """Yield the problems that pydantic would let pass: True for a number 1, and values that no field holds."""
     if isinstance(value, bool) and {int, float} & {info.annotation, *get_args(info.annotation)}:
         yield Problem(path, f"expected a number, not {value!r}")

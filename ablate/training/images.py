@@ -44,10 +44,10 @@ class Images:
         What is random (which ones are mirrored, latents drawn from mean and deviation) follows from
         the draws of the images number `first` and on. Without draws nothing is mirrored, and latents are the mean.
         """
-        x = _rows(self.stored, index, self.device)
+        x = _take_rows(self.stored, index, self.device)
         if draws is not None and (self.flip or self.mirrored is not None):
             mirrored = draws.uniform("flip", first, len(x)) < 0.5
-            other = x.flip(-1) if self.mirrored is None else _rows(self.mirrored, index, self.device)
+            other = x.flip(-1) if self.mirrored is None else _take_rows(self.mirrored, index, self.device)
             x = torch.where(mirrored[:, None, None, None], other, x)
         if self.encoding is None:
             return x.float().div_(127.5).sub_(1)
@@ -57,9 +57,9 @@ class Images:
             z = mean
             if draws is not None:
                 z = mean + deviation * draws.normal("encoding", first, mean.shape)
-        return self._seen(z)
+        return self._normalised(z)
 
-    def _seen(self, z: Tensor) -> Tensor:
+    def _normalised(self, z: Tensor) -> Tensor:
         assert self.encoding is not None
         return z if self.encoding.normalised else (z - self.shift) * self.scale
 
@@ -74,7 +74,7 @@ class Images:
         seen = self.take(index)
         if self.encoding is None or not self.encoding.sampled:
             return float(seen.square().mean().sqrt())
-        spread = _rows(self.stored, index, self.device).float().chunk(2, dim=1)[1]
+        spread = _take_rows(self.stored, index, self.device).float().chunk(2, dim=1)[1]
         if not self.encoding.normalised:
             spread = spread * self.scale
         return float((seen.square() + spread.square()).mean().sqrt())  # of the drawn latents: E[mean² + deviation²]
@@ -89,5 +89,5 @@ def _on_device(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.de
     return torch.from_numpy(array).to(device)
 
 
-def _rows(images: Tensor, index: Tensor, device: torch.device) -> Tensor:
+def _take_rows(images: Tensor, index: Tensor, device: torch.device) -> Tensor:
     return images[index.to(images.device)].to(device)

@@ -39,7 +39,7 @@ class TrainingStep(NamedTuple):
 def new_network(candidate: Candidate, setting: InputSpec, seed: int, device: torch.device) -> nn.Module:
     """Build the network of a candidate with the initial weights of the trial of that seed."""
     seed_everything(seed, "weights", 0)
-    network: nn.Module = _built(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    network: nn.Module = _build(candidate.backbone, lambda: candidate.backbone.build(setting), device)
     return network
 
 
@@ -67,7 +67,7 @@ class Learner:
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         self.network: nn.Module = new_network(candidate, setting, seed, device)
         seed_everything(seed, "uncertainty", 0)
-        self.uncertainty = _built(candidate.weighting, candidate.weighting.build, device)
+        self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
         if isinstance(candidate.guidance, TrainedGuidance):
@@ -95,11 +95,11 @@ class Learner:
 
     def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
         """Evaluate the network in mixed precision, with activation checkpointing, as the candidate says."""
-        with self._scope(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._scope):
+        with self._autocast(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._autocast):
             output: Tensor = self.network(x, c_noise, labels)
         return output
 
-    def _scope(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         return self.candidate.precision.forward(self.device)
 
     def batch(self) -> tuple[Noised, Tensor | None]:
@@ -129,7 +129,7 @@ class Learner:
 
     def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
         """Split the batch into micro-batches of at most `micro` images."""
-        return _split(noised, labels, self.micro)
+        return _split_batch(noised, labels, self.micro)
 
     def gradients(self, noised: Noised, labels: Tensor | None, each: list[Tensor] | None = None) -> Tensor:
         """Accumulate the gradients of a batch over its micro-batches in the parameters; return its mean loss.
@@ -213,7 +213,7 @@ class Learner:
         self.steps_done = checkpoint.facts["steps"]
 
 
-def _built(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
+def _build(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
     """Build what a component describes on the device. Raises GlobalStateError where that changes what is global."""
 
     def make() -> Any:
@@ -224,7 +224,7 @@ def _built(part: Component, build: Callable[[], Any], device: torch.device) -> A
         return make()
 
 
-def _split(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
+def _split_batch(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
     """Split the batch into parts of at most `size` images."""
     total = len(noised.x)
     if size >= total:

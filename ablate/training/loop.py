@@ -64,7 +64,7 @@ class Training:
         self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
         self.snapshots = Snapshots(folder / "snapshots")
-        self.learner, facts = self._resumed()
+        self.learner, facts = self._resume()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
             self.health = TrainingHealth(facts.get("vitals"))
@@ -82,11 +82,11 @@ class Training:
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
-        while not self._spent():
-            observers = self.probing.before(self.learner, self._horizon(), self._last())
-            waiting.append(self._stepped(observers, state))
+        while not self._budget_is_spent():
+            observers = self.probing.before(self.learner, self._horizon(), self._next_step_is_last())
+            waiting.append(self._take_step(observers, state))
             if first:
-                state.check(STEPPING, self._once_more)
+                state.check(STEPPING, self._repeat_step)
                 first = False
             if self._memory is not None:
                 self._memory.step_done()
@@ -94,21 +94,21 @@ class Training:
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
             if not (stopping or due or self._row_is_due(monotonic() - clock) or monotonic() - clock >= LOOK_SECONDS):
                 continue
-            bad = self._look(waiting)
+            bad = self._add_to_curve(waiting)
             now = monotonic()
             self.seconds += now - clock
             if bad is not None:
-                state.check(STEPPING, self._once_more)
+                state.check(STEPPING, self._repeat_step)
                 return self._diagnose(bad)
             last = waiting[-1]
             if self._row_is_due():
                 self.curve.close_row(last.images, last.rate, self.seconds)
             self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
-            if due or self._spent():
+            if due or self._budget_is_spent():
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
                 now = monotonic()
-            if self._spent() or stopping or now - saved >= interval:
-                state.check(STEPPING, self._once_more)  # nothing is kept that was trained in another state
+            if self._budget_is_spent() or stopping or now - saved >= interval:
+                state.check(STEPPING, self._repeat_step)  # nothing is kept that was trained in another state
                 self._save()
                 saved = monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
@@ -118,7 +118,7 @@ class Training:
         self.probing.finish(self.learner)
         return None
 
-    def _stepped(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
+    def _take_step(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
         """Take one step; where it fails after a change of global state, raise that as the error."""
         try:
             return self.learner.step(self._horizon(), observers)
@@ -127,7 +127,7 @@ class Training:
                 state.check_failed(STEPPING, error)
             raise
 
-    def _once_more(self) -> None:
+    def _repeat_step(self) -> None:
         """Take a step that does not count, to locate a change of global state."""
         self.learner.step(self._horizon())
 
@@ -148,12 +148,12 @@ class Training:
         with contextlib.suppress(OSError):
             write_json(self._folder / "progress.json", {"phase": phase, **numbers, **spent}, durable=False)
 
-    def _spent(self) -> bool:
+    def _budget_is_spent(self) -> bool:
         if self.total is not None:
             return self.learner.images_seen >= self.total
         return self.seconds >= self._limit
 
-    def _last(self) -> bool:
+    def _next_step_is_last(self) -> bool:
         """Return whether the next step is known to be the last."""
         return self.total is not None and self.learner.images_seen + self.learner.candidate.batch >= self.total
 
@@ -166,8 +166,8 @@ class Training:
     def _row_is_due(self, more: float = 0.0) -> bool:
         """Return whether a row of the curve is due; `more` seconds are not in `seconds` yet."""
         if self.total is not None:
-            return self._spent() or self.learner.steps_done % self._every == 0
-        return self._spent() or self.seconds + more - self.curve.seconds >= self._limit / ROWS
+            return self._budget_is_spent() or self.learner.steps_done % self._every == 0
+        return self._budget_is_spent() or self.seconds + more - self.curve.seconds >= self._limit / ROWS
 
     def _horizon(self) -> float:
         """Return the images that the learning rate follows; for a budget of time, estimated from the speed so far."""
@@ -175,7 +175,7 @@ class Training:
             return float(self.total)
         return self.curve.images / self.curve.seconds * self._limit if self.curve.seconds else math.inf
 
-    def _look(self, waiting: list[TrainingStep]) -> TrainingStep | None:
+    def _add_to_curve(self, waiting: list[TrainingStep]) -> TrainingStep | None:
         """Add the steps' numbers to the curve, up to the first that diverged, which is returned.
 
         A norm that is not finite is no harm where the loss is scaled: that step was skipped, and is counted.
@@ -201,7 +201,7 @@ class Training:
         """Diagnose a divergence: train again from the last checkpoint to the bad step, and look at every module."""
         self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
         del self.learner  # there may not be room for two
-        self.learner, _ = self._resumed()
+        self.learner, _ = self._resume()
         self.learner.network.train()
         while self.learner.steps_done < bad.number - 1:
             self.learner.step(self._horizon())
@@ -212,7 +212,7 @@ class Training:
             diagnosis["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
         return {"step": bad.number, "images": bad.images, **diagnosis, "last": self.health.last, "weight_norm": norm}
 
-    def _resumed(self) -> tuple[Learner, Mapping[str, Any]]:
+    def _resume(self) -> tuple[Learner, Mapping[str, Any]]:
         """Return a learner resumed from the newest good checkpoint, and the facts of that checkpoint."""
         learner = self._make()
         checkpoint = newest(self._folder / "checkpoint", str(learner.device))

@@ -57,7 +57,7 @@ def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
     micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
-    return _played(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
+    return _simulate(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
@@ -69,12 +69,12 @@ def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
 
 @lru_cache(maxsize=256)
-def _played(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
+def _simulate(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with isolated():
-        return _played_once(candidate, setting, device, micro)
+        return _simulate_step(candidate, setting, device, micro)
 
 
-def _played_once(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
+def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with META:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()
@@ -87,7 +87,7 @@ def _played_once(candidate: Candidate, setting: InputSpec, device: str, micro: i
     live.take(images)
     saved = 0
     for _ in range(1 if micro == candidate.batch else 2):  # the second part finds gradients already
-        saved = max(saved, _pass(candidate, network, _inputs(setting, micro), torch.device(device), live))
+        saved = max(saved, _simulate_pass(candidate, network, _inputs(setting, micro), torch.device(device), live))
     gradients = _bytes(p.grad for p in parameters if p.grad is not None)
     optimizer = _state(candidate.optimizer.build, parameters)
     averages = _averages(candidate, network)
@@ -103,7 +103,7 @@ def _played_once(candidate: Candidate, setting: InputSpec, device: str, micro: i
     )
 
 
-def _pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.device, live: Live) -> int:
+def _simulate_pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.device, live: Live) -> int:
     """Simulate a forward and a backward pass; return the bytes of the activations that were kept between the two."""
 
     @contextlib.contextmanager
@@ -197,20 +197,20 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         arguments = tree_leaves((args, kwargs))
         key = operation_key(func, arguments)
-        out = None if key is None else self._again(key)
+        out = None if key is None else self._from_cache(key)
         if out is None:
             out = func(*args, **(kwargs or {}))
             if key is not None:
-                self._learn(key, out, arguments)
+                self._cache(key, out, arguments)
         self.take(tree_leaves(out))
         return out
 
-    def _again(self, key: Any) -> Any:
+    def _from_cache(self, key: Any) -> Any:
         """Return the outputs of an operation from the cache, by its arguments' shapes; None if not in it."""
         form = self._forms.get(key)
         return None if form is None else tree_map(lambda make: make(), form)
 
-    def _learn(self, key: Any, out: Any, arguments: list[Any]) -> None:
+    def _cache(self, key: Any, out: Any, arguments: list[Any]) -> None:
         places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
         leaves = tree_leaves(out)
         fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
@@ -243,13 +243,13 @@ class Formats(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name in self.LOWER and torch.is_autocast_enabled(self.device):
-            args, kwargs = tree_map(self._lowered, args), tree_map(self._lowered, kwargs)
+            args, kwargs = tree_map(self._autocast, args), tree_map(self._autocast, kwargs)
         if name == "scaled_dot_product_attention" and len(args) == 3 and not kwargs.get("dropout_p"):
             fused = {key: kwargs[key] for key in ("attn_mask", "is_causal", "scale") if key in kwargs}
             if len(fused) + ("dropout_p" in kwargs) == len(kwargs):
                 return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, **fused)[0]
         return func(*args, **kwargs)
 
-    def _lowered(self, value: Any) -> Any:
+    def _autocast(self, value: Any) -> Any:
         wide = isinstance(value, Tensor) and value.dtype == torch.float32
         return value.to(torch.get_autocast_dtype(self.device)) if wide else value

@@ -56,7 +56,8 @@ class Probing:
         seen = learner.images_seen
         due = [name for name, active in self._active.items() if seen >= active.next]
         for name in due:
-            self._active[name].next = self._after(self._active[name].probe, seen, learner.candidate.batch, horizon)
+            active = self._active[name]
+            active.next = self._next_observation(active.probe, seen, learner.candidate.batch, horizon)
         self._pass([name for name in due if isinstance(self._active[name].observer, PassObserver)], learner)
         for name, active in self._active.items():
             if isinstance(active.observer, StepObserver) and (last or name in due):
@@ -68,7 +69,7 @@ class Probing:
         for name, active in self._active.items():
             if isinstance(active.observer, HistoryObserver):
                 for site, value in active.observer.step(loss, norm):
-                    self._add(name, images, site, None, value)
+                    self._add_row(name, images, site, None, value)
 
     def settle(self, images: float = math.inf) -> None:
         """Read the observations from the device into rows; drop those after so many images (past a divergence)."""
@@ -81,7 +82,7 @@ class Probing:
             own, values = values[: len(readings.sites)], values[len(readings.sites) :]
             if seen <= images:
                 for site, x, value in zip(readings.sites, readings.x, own, strict=True):
-                    self._add(name, seen, site, x, value)
+                    self._add_row(name, seen, site, x, value)
 
     def finish(self, learner: Learner) -> None:
         """Observe the trained network a last time."""
@@ -109,7 +110,7 @@ class Probing:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows {"probe", "images", "site", "x", "value"}, probe by probe, each in the order of images."""
-        return [row for name in self._active for row in self._of(name)]
+        return [row for name in self._active for row in self._rows_of(name)]
 
     def axes(self) -> dict[str, str]:
         """Return what `x` is, by probe."""
@@ -117,19 +118,19 @@ class Probing:
 
     def summaries(self) -> dict[str, float | None]:
         """Return one number a probe; None where it found nothing, or nothing finite."""
-        summaries = {name: active.probe.summary(self._of(name)) for name, active in self._active.items()}
+        summaries = {name: active.probe.summary(self._rows_of(name)) for name, active in self._active.items()}
         return {
             name: value if value is not None and math.isfinite(value) else None for name, value in summaries.items()
         }
 
-    def _of(self, name: str) -> list[dict[str, Any]]:
+    def _rows_of(self, name: str) -> list[dict[str, Any]]:
         return sorted((row for row in self._rows if row["probe"] == name), key=lambda row: row["images"])
 
-    def _add(self, name: str, images: int, site: str, x: float | None, value: float) -> None:
+    def _add_row(self, name: str, images: int, site: str, x: float | None, value: float) -> None:
         finite = value if math.isfinite(value) else None
         self._rows.append({"probe": name, "images": images, "site": site, "x": x, "value": finite})
 
-    def _after(self, probe: Probe, seen: int, batch: int, horizon: float) -> float:
+    def _next_observation(self, probe: Probe, seen: int, batch: int, horizon: float) -> float:
         """Return the images at which a probe that observed after `seen` of them observes again."""
         if probe.every is not None:
             return float((seen // probe.every + 1) * probe.every)

@@ -103,10 +103,12 @@ def test_by_default_it_looks_seldom_enough(batch: int, horizon: float, wanted: f
     """A pass of the held batch costs a third of training on it; the rest of an observation less than a step."""
     probing = Probing((), 0)
     probe = KNOWN.create("probe", "activation_variance")
-    interval = probing._after(probe, 3 * batch, batch, horizon) - 3 * batch
+    interval = probing._next_observation(probe, 3 * batch, batch, horizon) - 3 * batch
     assert interval == wanted
     assert HELD / 3 / interval < 0.011 and batch / interval <= 1 / SPACING
-    assert probing._after(probe, 0, batch, float("inf")) == max(SPACING_IMAGES, SPACING * batch)  # no budget known yet
+    assert probing._next_observation(probe, 0, batch, float("inf")) == max(
+        SPACING_IMAGES, SPACING * batch
+    )  # no budget known yet
 
 
 @pytest.mark.parametrize("look", [0.0, 60.0])

@@ -26,7 +26,7 @@ SHAPES = [(1, 8, 8), (3, 32, 32), (1, 28, 28)]
 
 def gives_finite_vectors(case: Case) -> None:
     """(B, C, H, W) uint8 to (B, D) fp32, finite, of one D for images of one size, without a gradient."""
-    for extract, shape in _looks(case):
+    for extract, shape in _extractors(case):
         vectors = extract(_images(shape))
         assert vectors.ndim == 2 and len(vectors) == 4, f"{tuple(vectors.shape)} for four images {shape}"
         assert vectors.dtype == torch.float32, f"{vectors.dtype}, not fp32"
@@ -36,7 +36,7 @@ def gives_finite_vectors(case: Case) -> None:
 
 def is_deterministic(case: Case) -> None:
     """The same images give the same vectors, bit by bit, and it changes no image."""
-    for extract, shape in _looks(case):
+    for extract, shape in _extractors(case):
         images = _images(shape)
         assert torch.equal(extract(images), extract(images)), "two looks, two vectors"
         assert torch.equal(images, _images(shape)), "the images are changed"
@@ -44,7 +44,7 @@ def is_deterministic(case: Case) -> None:
 
 def looks_at_each_image_alone(case: Case) -> None:
     """An image's vector does not depend on the rest of the batch; different images have different vectors."""
-    for extract, shape in _looks(case):
+    for extract, shape in _extractors(case):
         images = _images(shape)
         vectors = extract(images)
         alone = torch.cat([extract(image[None]) for image in images])
@@ -54,7 +54,7 @@ def looks_at_each_image_alone(case: Case) -> None:
 
 def has_the_heads_that_it_says(case: Case) -> None:
     """Each of `heads` gives (B, D) fp32 with the D that is said, `pooled` what `build` gives; all in one pass."""
-    part, images = _ready(case), _images(SHAPES[1])
+    part, images = _prepared_features(case), _images(SHAPES[1])
     heads = part.heads()
     assert "pooled" in heads, f"its heads are {sorted(heads)}: metrics look at 'pooled' unless they say otherwise"
     outputs: Mapping[str, Tensor] = part.build_heads(torch.device("cpu"), set(heads))(images)
@@ -69,20 +69,20 @@ def has_the_heads_that_it_says(case: Case) -> None:
 
 def names_its_weights(case: Case) -> None:
     """`weights_hash` is a SHA-256 that does not change."""
-    part = _ready(case)
+    part = _prepared_features(case)
     hashes = {part.weights_hash(), part.weights_hash()}
     whole = all(re.fullmatch(r"[0-9a-f]{64}", one) for one in hashes)
     assert len(hashes) == 1 and whole, f"{hashes} is no SHA-256 in hexadecimal"
 
 
-def _looks(case: Case) -> Iterator[tuple[Extractor, tuple[int, int, int]]]:
-    part = _ready(case)
+def _extractors(case: Case) -> Iterator[tuple[Extractor, tuple[int, int, int]]]:
+    part = _prepared_features(case)
     for shape in SHAPES:
         if part.refuse(InputSpec(shape, None)) is None:
             yield _extractor(part), shape
 
 
-def _ready(case: Case) -> Features:
+def _prepared_features(case: Case) -> Features:
     part = case.component
     assert isinstance(part, Features)
     reasons = [part.refuse(InputSpec(shape, 2)) for shape in SHAPES]
@@ -92,13 +92,13 @@ def _ready(case: Case) -> Features:
     if download is not None:
         raise NotApplicable(f"not to be had here: {download}")
     try:
-        return _prepared(part)
+        return _prepare(part)
     except InputError as error:
         raise NotApplicable(f"not to be had here: {error}") from None
 
 
 @lru_cache(maxsize=1)
-def _prepared(part: Features) -> Features:
+def _prepare(part: Features) -> Features:
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 28, 28), dtype=np.uint8)
     labels = np.arange(40) % 2
     noise = Dataset(images[:20], labels[:20], images[20:], labels[20:], 2, "noise")
