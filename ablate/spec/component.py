@@ -133,9 +133,7 @@ class Filler(ABC):
 class Config(BaseModel):
     """A frozen tree of typed fields with an identity; equal configs hash equally."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     @model_validator(mode="wrap")
     @classmethod

@@ -95,8 +95,9 @@ def test_descriptions_are_inherited_and_replaced() -> None:
 
 
 def test_a_class_without_source_is_described_by_what_pydantic_knows() -> None:
-    made = type("Made", (Config,), {"__annotations__": {"size": int}, "__module__": __name__, "size": Field(1)})
-    assert descriptions(made) == {}
+    size = Field(1, description="in pixels")
+    made = type("Made", (Config,), {"__annotations__": {"size": int}, "__module__": __name__, "size": size})
+    assert descriptions(made) == {"size": "in pixels"}
     assert descriptions(type("Other", (), {})) == {}
 
 
