@@ -1,10 +1,15 @@
 """Settings for all tests."""
 
 import gc
+import os
 import signal
 
-import pytest
-from hypothesis import settings
+# Before anything imports torch. Two tests run at a time, and sums in another order are other numbers: the processes
+# that tests start, and the tests themselves, compute with one thread.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The first call of an operator imports torch, and a machine may be busy: time is not what is tested.
 settings.register_profile("steady", deadline=None)
