@@ -8,8 +8,8 @@ import signal
 # that tests start, and the tests themselves, compute with one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+from hypothesis import settings
 
 # The first call of an operator imports torch, and a machine may be busy: time is not what is tested.
 settings.register_profile("steady", deadline=None)
