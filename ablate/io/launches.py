@@ -39,9 +39,10 @@ def format_launch(launch: Mapping[str, Any]) -> tuple[str, str, str]:
         value if isinstance(value := launch.get(key), Mapping) else {} for key in ("executor", "versions")
     )
     commit = [f"commit {launch['commit']}"] if launch.get("commit") else []
+    place = f"in {launch['cwd']}: " if launch.get("cwd") else ""  # a published folder does not say where it was
     return (
         f"{date(launch.get('date'))} on {launch.get('host')}, {launch.get('device')}, executor {executor.get('type')}",
-        f"in {launch.get('cwd')}: {launch.get('command')}",
+        f"{place}{launch.get('command')}",
         ", ".join([*(f"{name} {version}" for name, version in versions.items()), *commit]),
     )
 

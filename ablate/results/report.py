@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import re
 import tempfile
 from importlib import resources
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 CAPTIONS = {
-    "front": "Quality against cost. Small points are seeds, large ones their mean, bars one standard deviation; "
-    "the line joins the candidates that no other beats in both.",
-    "effects": "Each candidate against the baseline, paired by seed: small points are seeds, the bar is the 95 % t "
-    "interval of the mean difference that holds for all comparisons at once (Bonferroni), p is Holm-corrected.",
+    "front": "Quality against cost. The line joins the candidates that no other beats in both. Where there are several "
+    "seeds, small points are seeds, large ones their mean, bars one standard deviation.",
+    "effects": "Each candidate against the baseline, paired by seed; p is Holm-corrected. Where there are several "
+    "seeds, small points are seeds, and the bar is the 95 % t interval of the mean difference that holds for all "
+    "comparisons at once (Bonferroni).",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
@@ -59,12 +62,12 @@ def report(results: StudyAnalysis, out: str | Path | None = None) -> Path:
         name=results.name,
         question=results.study.get("question", ""),
         verdict=verdict(results),
-        note=_note(results),
+        notes=_notes(results, numbers, cells),
         columns=list(cells.columns),
         rows=[(row, bool(front)) for row, front in zip(cells.to_numpy().tolist(), numbers["on_front"], strict=True)],
         figures=_drawn_figures(results),
         trials=trials.to_dict("split"),
-        versions=sorted(set(results.trials["versions"].dropna())),
+        versions=[_versions(text) for text in sorted(set(results.trials["versions"].dropna()))],
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
         launches=[launches.format_launch(launch) for launch in results.launches],
@@ -103,20 +106,34 @@ def _cell(value: object) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(value))
 
 
-def _breakable(head: object) -> Markup:
-    """Mark a column's head so that a line may break behind its underscores and dots."""
-    return Markup(re.sub(r"([_.])", r"\1<wbr>", str(escape(printable(head)))))
+def _breakable(name: object) -> Markup:
+    """Mark a name so that a line may break behind its underscores, dots, slashes and equals signs."""
+    return Markup(re.sub(r"([_./=])", r"\1<wbr>", str(escape(printable(name)))))
 
 
 def _printable(value: object) -> object:
     return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _note(results: StudyAnalysis) -> str:
+def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Explain the marks in the table of candidates, a sentence each."""
+    notes = ["Mean ± standard deviation over the complete seeds (n)", "● is on the front of the study's objectives"]
+    if "violates" in numbers and (numbers["violates"] != "").any():
+        notes.append("× breaks a constraint of the study")
+    if "p (Holm)" in cells:
+        notes.append("p: permutation test against the baseline, paired by seed, Holm-corrected")
+    with contextlib.suppress(InputError):  # no metric, or no baseline: there are no effects to qualify
+        note = str(results.effects().attrs["note"])
+        notes.append(f"{note[:1].upper()}{note[1:]}")
+    return [f"{note}." for note in notes if note]
+
+
+def _versions(text: str) -> str:
+    """Format a trial's versions, which are JSON: `ablate 0.1.0, torch 2.13.0`."""
     try:
-        return str(results.effects().attrs["note"])
-    except InputError:  # no metric, or no baseline: there are no effects to qualify
-        return ""
+        return ", ".join(f"{name} {version}" for name, version in json.loads(text).items())
+    except (ValueError, AttributeError):  # of a table that others wrote
+        return text
 
 
 def _text(path: Path) -> str:

@@ -62,7 +62,10 @@ def draw(results: StudyAnalysis) -> Figure | None:
     )
     if omitted:
         note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
-    style.title(axes, f"Effect on {quality.column}", f"{note}\n{table.attrs['note']}".strip(), left=-126, up=14)
+    names = [tick.get_window_extent() for tick in axes.get_yticklabels()]
+    width = max(extent.width for extent in names) * 72 / figure.dpi + 12  # points, with the gap to the axes
+    sub = f"{note}\n{table.attrs['note']}".strip()
+    style.title(axes, f"Effect on {quality.column}", sub, left=-max(width, 126), up=14)
     style.finish(axes, grid="x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0, pad=9)  # room for the arrow of an interval that goes on

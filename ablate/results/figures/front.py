@@ -74,7 +74,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
     if seeds.empty:
         axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
         axes.set_yticks([])
-    _labels(figure, axes, coloured, rows, marks, stairs)
+    dots = others[[cost.column, quality.column]].dropna().to_numpy(dtype=float)
+    _labels(figure, axes, coloured, rows, marks, [*stairs, *([(x, y)] for x, y in dots)])
     return figure
 
 
@@ -182,8 +183,9 @@ def _labels(
     candidates: Sequence[CandidateRow],
     rows: Mapping[str, pd.Series[Any]],
     marks: Sequence[tuple[float, float, list[tuple[float, float]]]],
-    lines: Sequence[list[tuple[float, float]]],
+    obstacles: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
+    """Write each name, or number, beside its point: over no other label, point or obstacle (by its points)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
@@ -205,10 +207,10 @@ def _labels(
     ]
     sizes = [(e.width, e.height) for e in (a.get_window_extent(renderer) for a in artists)]
     points = axes.transData.transform([(x, y) for x, y, _ in marks])
-    bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *lines)]
-    obstacles = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
+    bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *obstacles)]
+    covered = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
     frame = axes.get_window_extent()
-    boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), obstacles, GAP)
+    boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), covered, GAP)
     for artist, box, point in zip(artists, boxes, points, strict=True):
         at_left = box.x1 <= point[0]  # its end is what must not touch the point, at whatever resolution
         artist.set_position(tuple(axes.transData.inverted().transform((box.x1 if at_left else box.x0, box.y0))))

@@ -20,7 +20,7 @@ INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASELINE = "#3a3a3a"
 # seaborn's colour-blind palette without its yellow and pink, which are too pale on white.
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#de8f05", "#56b4e9", "#ca9161", "#949494")
-MARKS = ("o", "s", "D", "^", "v", "h", "<", ">", "p", "*")
+MARKS = ("o", "s", "D", "^", "v", "h", "<", ">", "p", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 
 UNITS = {
