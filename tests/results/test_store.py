@@ -156,6 +156,18 @@ def test_a_number_that_was_changed_in_a_table_does_not_count(conditioning: Study
     assert len(load(conditioning.path).trials) == 12
 
 
+def test_tables_of_an_earlier_version_lack_columns_and_are_not_called_damaged(conditioning: Study) -> None:
+    write_tables(conditioning.path)
+    shutil.rmtree(conditioning.path / "trials")
+    (conditioning.path / "tables.json").unlink()
+    file = conditioning.path / "trials.parquet"
+    pd.read_parquet(file).drop(columns=["noise", "data_hash", "sources"]).to_parquet(file, index=False)
+    results = load(conditioning.path)
+    assert not results.warnings and len(results.trials) == 12
+    pd.read_parquet(file).drop(columns=["loss"]).to_parquet(file, index=False)
+    assert any("has no column loss" in line for line in load(conditioning.path).warnings)
+
+
 def test_choices_of_mixed_and_conditional_types(study: Study) -> None:
     for choices in ({"a": 1, "b": "x", "f": True}, {"a": "none", "b": "y", "f": False}, {"b": "x", "n": 3, "f": True}):
         study.trial(choices, 0, {METRIC: 0.1})

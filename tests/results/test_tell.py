@@ -179,7 +179,20 @@ def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Stu
         "half a line is told too",
     ):
         assert line in page
+    assert "in None" not in page  # a launch that does not say in which folder
     assert "<8>" not in report(load(study.path)).read_text()
+
+
+def test_the_report_explains_its_marks(conditioning: Study) -> None:
+    page = report(load(conditioning.path)).read_text()
+    assert "● is on the front of the study&#39;s objectives. p: permutation test against the baseline" in page
+    assert "× breaks a constraint" not in page
+    conditioning.head(lock={"constraints": {"kid": {"at_most": 0.05}}})
+    page = report(load(conditioning.path)).read_text()
+    assert "× breaks a constraint of the study. " in page and re.search(
+        r"Holm-corrected\. With \d pairs .* seeds\.</p>", page
+    )
+    assert re.search(r"Trials were run with [^<{]*torch \d", page)
 
 
 def test_the_report_escapes(study: Study) -> None:
