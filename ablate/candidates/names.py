@@ -76,8 +76,8 @@ class Names:
             for p in varied
             if p in choices
         )
-        own = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
-        return text.label("/".join(words)) or ("baseline" if own else "base")
+        is_baseline = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
+        return text.label("/".join(words)) or ("baseline" if is_baseline else "base")
 
     def _is_clear(self, path: str, label: Any) -> bool:
         """Return whether a label says without its path what it is."""
@@ -115,11 +115,11 @@ def _differs(choices: Choices, baseline: Choices, path: str) -> bool:
 
 def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
     """Return the paths whose labels speak for themselves: names, and no other path has one of them."""
-    among = Counter(label for of in labels.values() for label in of)
+    counts = Counter(label for texts in labels.values() for label in texts)
     return tuple(
         path
-        for path, of in labels.items()
-        if of and all(_WORD.fullmatch(x) and among[x] == 1 and x not in _VAGUE for x in of)
+        for path, texts in labels.items()
+        if texts and all(_WORD.fullmatch(x) and counts[x] == 1 and x not in _VAGUE for x in texts)
     )
 
 

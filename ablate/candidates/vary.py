@@ -87,15 +87,16 @@ def _dimension(
         return replace(ranged, baseline=baseline_label(space, path, info, {}) if present else None), {}, left_out
     if not isinstance(choices, list | tuple) or not choices:
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {choices!r}")])
-    own = get(space.base, path.split("."))
-    labels = labels_of(choices, default_name(info, space.resolver) if own is None and kind is not None else own)
+    base_value = get(space.base, path.split("."))
+    base_option = default_name(info, space.resolver) if base_value is None and kind is not None else base_value
+    labels = labels_of(choices, base_option)
     if len(labels) < len(choices):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
         return Dimension(path, tuple(labels)), labels, left_out
     baseline = baseline_label(space, path, info, labels)
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
-    options = labels if own is None else {**labels, baseline: own}
+    options = labels if base_value is None else {**labels, baseline: base_value}
     return Dimension(path, tuple(labels), baseline=baseline), options, left_out
 
 

@@ -47,12 +47,12 @@ def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def as_text(of: Mapping[str, Any]) -> str:
+def as_text(description: Mapping[str, Any]) -> str:
     """Format a description as text."""
-    lines = [f"{of['kind']}/{of['name']}", "", indent(of["doc"], "  "), ""]
-    if of["fields"]:
+    lines = [f"{description['kind']}/{description['name']}", "", indent(description["doc"], "  "), ""]
+    if description["fields"]:
         lines.append("fields")
-    for field in of["fields"]:
+    for field in description["fields"]:
         default = "required" if field["required"] else f"default {_value(field['default'])}"
         valid = f", {field['range']}" if field["range"] else ""
         lines.append(f"  {field['name']}: {field['type']}{valid}; {default}")
@@ -63,15 +63,15 @@ def as_text(of: Mapping[str, Any]) -> str:
         if field["comment"]:
             lines.append(f"      {field['comment']}")
     for word in ("provides", "requires", "excludes"):
-        if of[word]:
-            pairs = of[word].items() if isinstance(of[word], Mapping) else ((name, "") for name in of[word])
+        if capabilities := description[word]:
+            reasons = capabilities if isinstance(capabilities, Mapping) else dict.fromkeys(capabilities, "")
             lines.append(f"{word} (with its defaults)")
-            lines += [f"  {name}: {why}" if why else f"  {name}" for name, why in pairs]
+            lines += [f"  {name}: {why}" if why else f"  {name}" for name, why in reasons.items()]
     lines += [
         "",
-        f"source        {of['file']}:{of['line']}",
-        f"distribution  {of['distribution']} {of['version']}",
-        f"source hash   {of['source_hash']}",
+        f"source        {description['file']}:{description['line']}",
+        f"distribution  {description['distribution']} {description['version']}",
+        f"source hash   {description['source_hash']}",
     ]
     return "\n".join(lines)
 

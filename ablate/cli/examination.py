@@ -67,8 +67,9 @@ def devices() -> Iterator[Row]:
         yield "device cuda", False, why
         return
     for i in range(torch.cuda.device_count()):
-        of = torch.cuda.get_device_properties(i)
-        yield f"device cuda:{i}", True, f"{of.name}, {size(of.total_memory)}, compute capability {of.major}.{of.minor}"
+        gpu = torch.cuda.get_device_properties(i)
+        facts = f"{gpu.name}, {size(gpu.total_memory)}, compute capability {gpu.major}.{gpu.minor}"
+        yield f"device cuda:{i}", True, facts
 
 
 def machine() -> Iterator[Row]:

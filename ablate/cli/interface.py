@@ -16,13 +16,16 @@ from ablate.spec.descriptions import descriptions
 
 WIDTH = 100
 WORD = re.compile(r"[A-Za-z_]\w*")
+OURS = ("ablate.kinds.", "ablate.spec.component")  # modules of the types that components and ablate exchange
 CODE = re.compile(r"`([^`]*)`")
 
 
 def methods(base: type[Component]) -> Iterator[tuple[str, bool, Any]]:
     """Yield (name, whether it must be written, function) of all that a component may bring; what it must first."""
-    own = [c for c in base.__mro__ if issubclass(c, Component) and c is not Component]
-    functions = {name: member for c in reversed(own) for name, member in vars(c).items() if _is_own_method(member, c)}
+    functions: dict[str, Any] = {}
+    for cls in reversed(base.__mro__):
+        if issubclass(cls, Component) and cls is not Component:
+            functions |= {name: member for name, member in vars(cls).items() if _is_own_method(member, cls)}
     for name, member in sorted(functions.items(), key=lambda item: item[0] not in base.__abstractmethods__):
         yield name, name in base.__abstractmethods__, member
 
@@ -45,13 +48,13 @@ def types(base: type[Component]) -> list[type]:
     for _, _, function in methods(base):
         waiting.append((function, f"{signature(function)} {_code(function)}"))
     while waiting:
-        of, text = waiting.pop(0)
+        source, text = waiting.pop(0)
         for word in WORD.findall(text):
-            cls = _find_type(word, of)
+            cls = _find_type(word, source)
             if cls is not None and word not in seen and cls is not base:
                 seen[word] = cls
-                own = (member for name, member in vars(cls).items() if not name.startswith("_"))
-                functions = [getattr(member, "fget", member) for member in own]
+                members = (member for name, member in vars(cls).items() if not name.startswith("_"))
+                functions = [getattr(member, "fget", member) for member in members]
                 signatures = " ".join(signature(one) for one in functions if inspect.isfunction(one))
                 waiting.append((cls, f"{_annotations(cls)} {signatures}"))
     return list(seen.values())
@@ -93,15 +96,15 @@ def _wrapped(text: str, margin: str = "      ") -> list[str]:
     return wrap(text, WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False)
 
 
-def _find_type(word: str, of: Any) -> type | None:
+def _find_type(word: str, source: Any) -> type | None:
     """Return the type of that name, as a module knows it; no component, and nothing of a library."""
-    module = sys.modules.get(of.__module__)  # a module that was imported anew may be gone under its old name
+    module = sys.modules.get(source.__module__)  # a module that was imported anew may be gone under its old name
     cls = getattr(module, word, None) or getattr(api, word, None)
     if not inspect.isclass(cls) or issubclass(cls, Component) or issubclass(cls, BaseException):
         return None
-    ours = cls.__module__.startswith(("ablate.kinds.", "ablate.spec.component")) or cls.__module__ == of.__module__
+    is_ours = cls.__module__ == source.__module__ or cls.__module__.startswith(OURS)
     described = is_dataclass(cls) or vars(cls).get("__annotations__") or inspect.isabstract(cls)
-    return cls if ours and (described or getattr(cls, "_is_protocol", False)) and _is_passed(cls) else None
+    return cls if is_ours and (described or getattr(cls, "_is_protocol", False)) and _is_passed(cls) else None
 
 
 def _is_passed(cls: type) -> bool:

@@ -84,13 +84,13 @@ def _metrics(names: list[str] | tuple[str, ...], features: str | None, catalog: 
     from ablate.kinds.metric import Metric
     from ablate.study.yaml import value
 
-    seen = None if features is None else value(features, "--features")
+    features_spec = None if features is None else value(features, "--features")
     metrics = []
     for name in names:
         spec = value(name, "--metric")
         spec = dict(spec) if isinstance(spec, dict) else {"type": spec}
-        if seen is not None:
-            spec.setdefault("features", seen)
+        if features_spec is not None:
+            spec.setdefault("features", features_spec)
         try:
             part = catalog.create(Metric, spec)
         except SpecError as error:

@@ -156,14 +156,14 @@ def _weightings(catalog: Catalog, highlighted: str | None) -> Figure:
     figure = Figure(figsize=(10.6, 4.5))
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.07, right=0.87, bottom=0.13, top=0.85, wspace=0.2)
-    for axes, factor, of in ((left, 1 / level.snr, "error of ε"), (right, 1.0, "error of x0")):
+    for axes, factor, error in ((left, 1 / level.snr, "error of ε"), (right, 1.0, "error of x0")):
         lines = [Line(name, log_snr.numpy(), (w * factor).numpy(), full == highlighted) for full, name, w in weights]
         axes.set_yscale("log")
         axes.set_ylim(2e-4, 5e3)
         axes.xaxis.set_major_locator(MultipleLocator(4))
         axes.set_xlim(-REACH, REACH)
         axes.set_xlabel("log SNR (noise on the left, image on the right)")
-        axes.set_ylabel(f"weight on the squared {of}")
+        axes.set_ylabel(f"weight on the squared {error}")
         _lines(axes, _merged(lines), with_names=axes is right)
         style.finish(axes)
     subtitle = f"for α² + σ² = 1, data of deviation {SIGMA_DATA:g}, apply: x0; both panels show the same weights"
@@ -249,8 +249,8 @@ def _names(axes: Axes, ends: Sequence[tuple[Line, str]]) -> None:
     height = size * 1.4 * axes.figure.dpi / 72
     at = [float(axes.transData.transform((line.x[-1], min(max(line.y[-1], low), high)))[1]) for line, _ in ends]
     centres = spread(at, [height] * len(at), frame.y0, frame.y1)
-    for (line, colour), own, centre in zip(ends, at, centres, strict=True):
-        target, y = ((value - frame.y0) / frame.height for value in (own, centre))
+    for (line, colour), centre_of_line, centre in zip(ends, at, centres, strict=True):
+        target, y = ((value - frame.y0) / frame.height for value in (centre_of_line, centre))
         faint = colour == OTHERS
         axes.plot(
             [1.005, 1.02, 1.03], [target, y, y], color=colour, linewidth=0.9, transform=axes.transAxes, clip_on=False

@@ -122,8 +122,8 @@ def _print(frame: pd.DataFrame, device: str) -> None:
         for path, choices in frame.attrs["space"].items():
             echo(f"  {path}: {_range(choices)}")
     seeds = int(frame["seeds"].iloc[0])
-    of = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
-    echo(f"{of} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+    product = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
+    echo(f"{product} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
 
 
 def _total(frame: pd.DataFrame) -> float:

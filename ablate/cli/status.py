@@ -59,9 +59,9 @@ def status_of(results: Results) -> dict[str, Any]:
     curves = results.curves
     spent = {row["trial"]: row["seconds"] for row in rows if row["seconds"] is not None}
     for one in open_:
-        of = curves[curves["trial"] == one["trial"]]
-        if len(of):
-            spent[one["trial"]] = float(of["seconds"].max())
+        curve = curves[curves["trial"] == one["trial"]]
+        if len(curve):
+            spent[one["trial"]] = float(curve["seconds"].max())
     table = grouped(results)
     return {
         "study": results.name,

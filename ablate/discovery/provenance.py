@@ -95,8 +95,8 @@ def _source_files(file: Path, module: str) -> tuple[tuple[str, Path], ...]:
             if imported_name not in files and (path := _file(imported_name, package)) is not None:
                 files[imported_name] = path
                 waiting.append(imported_name)
-    own = files.pop(module)
-    return (("", own), *sorted(files.items()))
+    first = files.pop(module)
+    return (("", first), *sorted(files.items()))
 
 
 def _names(file: Path, module: str) -> Iterator[str]:

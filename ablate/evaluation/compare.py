@@ -89,11 +89,11 @@ def _suits(metric: Metric, real: PictureSet, generated: PictureSet) -> None:
 class _InOrder:
     """Pictures as an array that is read in consecutive slices, as `MetricEvaluator` does, without loading all of it."""
 
-    def __init__(self, pictures: Pictures, seen: PictureSet) -> None:
+    def __init__(self, pictures: Pictures, facts: PictureSet) -> None:
         self._pictures = pictures
-        self._count = seen.count
+        self._count = facts.count
         self._batches: Iterator[NDArray[np.uint8]] = iter(())
-        self._buffer = np.empty((0, *seen.shape), dtype=np.uint8)
+        self._buffer = np.empty((0, *facts.shape), dtype=np.uint8)
 
     def __len__(self) -> int:
         return self._count

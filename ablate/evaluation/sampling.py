@@ -125,9 +125,9 @@ def sample_labels(counts: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
     counts: (classes,) training images of each class. Fewer samples than classes are spread evenly over the
     distribution. Classes take turns, in order, so that any first part of the samples is spread as well.
     """
-    total, upto = int(counts.sum()), np.cumsum(counts, dtype=np.int64)
+    total, cumulated = int(counts.sum()), np.cumsum(counts, dtype=np.int64)
     middles = (2 * np.arange(samples, dtype=np.int64) + 1) * total  # of `samples` equal parts, times 2·samples
-    drawn = np.bincount(np.searchsorted(upto * 2 * samples, middles, side="right"), minlength=len(counts))
+    drawn = np.bincount(np.searchsorted(cumulated * 2 * samples, middles, side="right"), minlength=len(counts))
     most = int(drawn.max(initial=1))
     labels = np.repeat(np.arange(len(counts)), drawn)
     place = np.arange(samples) - np.repeat(np.cumsum(drawn) - drawn, drawn)  # among the samples of the same class

@@ -127,7 +127,7 @@ def _fit_width(columns: Sequence[Column], least: Sequence[int], width: int) -> l
             if chosen(column):
                 more = min(max(room, 0), column.width - widths[i])
                 widths[i], room = widths[i] + more, room - more
-    return [_cut(column, own) for column, own in zip(columns, widths, strict=True)]
+    return [_cut(column, most) for column, most in zip(columns, widths, strict=True)]
 
 
 def _cut(column: Column, width: int) -> Column:
@@ -165,17 +165,18 @@ def _shortened(cells: Sequence[str], width: int) -> list[str]:
 
 def _drawn(columns: Sequence[Column], width: int | None, rule: bool) -> list[TableLine]:
     widths = [max(_length(part) for cell in (c.head, *c.cells) for part in cell.split("\n")) for c in columns]
-    put = partial(_row, columns, widths)
+    row_text = partial(_row, columns, widths)
     heads = [c.head.split("\n") for c in columns]
     rows = max(map(len, heads))
     heads = [[""] * (rows - len(head)) + head for head in heads]
-    lines = [TableLine("head", put([head[k] for head in heads])) for k in range(rows)]
+    lines = [TableLine("head", row_text([head[k] for head in heads])) for k in range(rows)]
     if rule:
         lines.append(TableLine("rule", "─" * (sum(widths) + GAP * (len(widths) - 1))))
     for i in range(len(columns[0].cells)):
         cells = [c.cells[i].split("\n") for c in columns]
         height = max(map(len, cells))
-        lines += [TableLine("row", put([cell[k] if k < len(cell) else "" for cell in cells]), i) for k in range(height)]
+        parts = [[cell[k] if k < len(cell) else "" for cell in cells] for k in range(height)]
+        lines += [TableLine("row", row_text(part), i) for part in parts]
     return lines
 
 

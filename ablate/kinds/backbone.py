@@ -43,8 +43,8 @@ def network_blocks(network: nn.Module) -> dict[str, nn.Module]:
     `blocks.0`; a member without a forward pass of its own (another list, a dict) is looked into.
     Empty where it repeats nothing.
     """
-    own = getattr(network, "sites", None)
-    blocks: Mapping[str, nn.Module] = own() if callable(own) else dict(_repeated(network, False))
+    sites = getattr(network, "sites", None)
+    blocks: Mapping[str, nn.Module] = sites() if callable(sites) else dict(_repeated(network, False))
     first: dict[int, str] = {}
     for name, block in blocks.items():
         first.setdefault(id(block), name)

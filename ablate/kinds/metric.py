@@ -109,7 +109,7 @@ class Metric(Component):
         be enough. It counts only for a metric that looks at the reference. Fields that are not at their
         default are part of the name: `precision_k5_<features>`.
         """
-        own = [
+        changed_fields = [
             f"_{name}{value}"
             for name, info in type(self).model_fields.items()
             if name != "features" and is_active(self, info) and (value := getattr(self, name)) != info.default
@@ -117,9 +117,9 @@ class Metric(Component):
         columns = {}
         for key in self.gives or (self.name,):
             name, least = self.features.canonical.get(key, (None, 0))
-            seen = samples if references is None or not self.uses_reference else min(samples, references)
-            earned = name and seen >= least and not own
-            columns[key] = str(name) if earned else f"{key}{''.join(own)}_{self.features.name}"
+            compared = samples if references is None or not self.uses_reference else min(samples, references)
+            earned = name and compared >= least and not changed_fields
+            columns[key] = str(name) if earned else f"{key}{''.join(changed_fields)}_{self.features.name}"
         return columns
 
     @abstractmethod

@@ -161,8 +161,8 @@ def _describe_environment(before: dict[str, str], after: dict[str, str]) -> tupl
 
 def _decimal(context: decimal.Context) -> tuple[Any, ...]:
     traps = [signal for signal, on in context.traps.items() if on]
-    own = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
-    return (*own, sorted(traps, key=str))
+    settings = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
+    return (*settings, sorted(traps, key=str))
 
 
 def _set_decimal(saved: tuple[Any, ...]) -> None:

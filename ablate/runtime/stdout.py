@@ -49,17 +49,17 @@ def reserve_stdout() -> Iterator[None]:
         yield
         return
     stream.flush()
-    own = _redirect_descriptor(stream)
-    _Reserved.document, sys.stdout = own or stream, ToStderr()
+    original = _redirect_descriptor(stream)
+    _Reserved.document, sys.stdout = original or stream, ToStderr()
     try:
         yield
     finally:
         _Reserved.document, _Reserved.spent, sys.stdout = None, True, stream
-        if own is not None:
+        if original is not None:
             _flush_native()
-            os.dup2(own.fileno(), 1)
+            os.dup2(original.fileno(), 1)
             with contextlib.suppress(OSError):  # it was told when the document was written
-                own.close()
+                original.close()
 
 
 def end() -> None:
@@ -77,11 +77,11 @@ def _redirect_descriptor(stream: TextIO) -> TextIO | None:
     try:
         if stream.fileno() != 1:
             return None
-        own = os.dup(1)
+        original = os.dup(1)
     except (OSError, ValueError, AttributeError):  # such as a notebook's
         return None
     _to_stderr()
-    return os.fdopen(own, "w", encoding=stream.encoding, errors=stream.errors, newline="\n")
+    return os.fdopen(original, "w", encoding=stream.encoding, errors=stream.errors, newline="\n")
 
 
 def _to_stderr() -> None:

@@ -172,17 +172,17 @@ def _precision() -> dict[str, str]:
         settings["all"] = torch.get_float32_matmul_precision()
     except RuntimeError:  # it was said in the newer way, which the older cannot tell
         settings["all"] = "said by backend"
-    for backend, of in BACKENDS:
-        settings[f"{backend} {of}"] = torch._C._get_fp32_precision_getter(backend, of)
+    for backend, operation in BACKENDS:
+        settings[f"{backend} {operation}"] = torch._C._get_fp32_precision_getter(backend, operation)
     return settings
 
 
 def _set_precision(saved: dict[str, str]) -> None:
     if saved["all"] in ("highest", "high", "medium"):
         torch.set_float32_matmul_precision(saved["all"])
-    for backend, of in BACKENDS:
-        if torch._C._get_fp32_precision_getter(backend, of) != (value := saved[f"{backend} {of}"]):
-            torch._C._set_fp32_precision_setter(backend, of, value)
+    for backend, operation in BACKENDS:
+        if torch._C._get_fp32_precision_getter(backend, operation) != (value := saved[f"{backend} {operation}"]):
+            torch._C._set_fp32_precision_setter(backend, operation, value)
 
 
 def _set_deterministic(saved: tuple[bool, bool, bool]) -> None:

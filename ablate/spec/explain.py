@@ -32,14 +32,14 @@ _EXPECTED = {
 }
 
 
-def explain(error: Any, cls: type[BaseModel], of: str, fields: list[str]) -> str:
+def explain(error: Any, cls: type[BaseModel], owner: str, fields: list[str]) -> str:
     """Format one of `ValidationError.errors()`: what is wrong. of: what `cls` is called. fields: its keys."""
     match error["type"]:
         case "extra_forbidden":
             word = str(error["loc"][-1])
-            return f"{of} has no field {word!r}{did_you_mean(word, fields)}"
+            return f"{owner} has no field {word!r}{did_you_mean(word, fields)}"
         case "missing":
-            return f"{of} needs {error['loc'][-1]!r}"
+            return f"{owner} needs {error['loc'][-1]!r}"
         case "value_error":
             return str(error["ctx"]["error"])
         case "literal_error":
@@ -59,8 +59,8 @@ def exception_summary(error: BaseException) -> str:
     message = " ".join(exception_message(error).split())
     line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not is_foreign(f.filename)]
-    return f"{line[:500]} ({own[-1].filename}:{own[-1].lineno})" if own else line[:500]
+    plugin_frames = [f for f in frames if not is_foreign(f.filename)]
+    return f"{line[:500]} ({plugin_frames[-1].filename}:{plugin_frames[-1].lineno})" if plugin_frames else line[:500]
 
 
 def exception_message(error: BaseException) -> str:

@@ -34,8 +34,8 @@ def is_named(case: Case) -> None:
 
 def says_what_it_is(case: Case) -> None:
     """The class has a docstring of its own: it is what `ablate plugins show` tells."""
-    own = vars(case.entry.cls).get("__doc__")
-    assert own and inspect.cleandoc(own), f"class {case.entry.cls.__name__} has no docstring"
+    docstring = vars(case.entry.cls).get("__doc__")
+    assert docstring and inspect.cleandoc(docstring), f"class {case.entry.cls.__name__} has no docstring"
 
 
 def round_trips_as_json(case: Case) -> None:

@@ -112,9 +112,9 @@ def has_a_cost(case: Case) -> None:
 
 def gives_the_shape(case: Case) -> None:
     """(B, C, H, W) in, (B, C, H, W) out, or 2·C channels with "learned_variance"; for data with labels and without."""
-    own = [part for part in case.variants() if isinstance(part, Backbone)]
+    variants = [part for part in case.variants() if isinstance(part, Backbone)]
     like = subject(case)[0]
-    for backbone in own or [like]:
+    for backbone in variants or [like]:
         setting = settle(backbone)
         small = shrink(backbone, setting, like if type(like) is type(backbone) else None)
         channels, height, width = setting.shape
@@ -196,8 +196,8 @@ def runs_in_bf16(case: Case) -> None:
         exact = network(*batch(setting))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = network(*batch(setting)).float()
-    off = float((rough - exact).detach().norm() / exact.norm())
-    assert off <= BF16, f"{off:.1%} off"
+    distance = float((rough - exact).detach().norm() / exact.norm())
+    assert distance <= BF16, f"{distance:.1%} off"
     rough.square().mean().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None), "gradients are not finite"
 

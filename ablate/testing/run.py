@@ -136,6 +136,6 @@ def _outcome(name: str, check: Check, case: Case) -> Outcome:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is a failure too
-        own = isinstance(error, AssertionError | InputError) and exception_message(error)
-        return Outcome(name, check.__name__, "failed", own or exception_summary(error), full_traceback(error))
+        message = isinstance(error, AssertionError | InputError) and exception_message(error)
+        return Outcome(name, check.__name__, "failed", message or exception_summary(error), full_traceback(error))
     return Outcome(name, check.__name__, "passed")

@@ -43,8 +43,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     name = f"{checkpoint.images:012d}"
     file = folder / f"{name}.safetensors"
     write_tensors(file, checkpoint.tensors)
-    own = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
-    facts = json.loads(json.dumps({**own, **checkpoint.facts}, allow_nan=False))  # as they will be read
+    header = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
+    facts = json.loads(json.dumps({**header, **checkpoint.facts}, allow_nan=False))  # as they will be read
     write_json(folder / f"{name}.json", sealed(facts))
     recent = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
     for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
@@ -65,8 +65,8 @@ def newest(folder: Path, device: str) -> Checkpoint | None:
         try:
             facts = read_sealed(file)
             weights = file.with_suffix(".safetensors")
-            own = facts.get("trial", folder.parent.name) == folder.parent.name  # not copied from another trial
-            if own and _hash(weights) == facts["sha256"]:
+            is_own = facts.get("trial", folder.parent.name) == folder.parent.name  # not copied from another trial
+            if is_own and _hash(weights) == facts["sha256"]:
                 return Checkpoint(facts["images"], load_file(weights, device=device), facts)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             continue  # damaged: an older one may be whole

@@ -46,10 +46,10 @@ def examine(learner: Learner) -> StepDiagnosis:
     losses: list[Tensor] = []
     with _watched(learner.network, NETWORK) as bad_modules:
         total = learner.gradients(noised, labels, losses)
-    each = torch.cat(losses).double()
+    image_losses = torch.cat(losses).double()
     snr = noised.level.log_snr
-    order = each.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
-    worst = tuple(zip(snr[order].tolist(), each[order].tolist(), strict=True))
+    order = image_losses.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
+    worst = tuple(zip(snr[order].tolist(), image_losses[order].tolist(), strict=True))
     module, message = _of_network(learner, bad_modules, total)
     if module is None and learner.companion is not None:
         learner.optimizer.zero_grad(set_to_none=True)

@@ -131,17 +131,17 @@ class Learner:
         """Split the batch into micro-batches of at most `micro` images."""
         return _split_batch(noised, labels, self.micro)
 
-    def gradients(self, noised: Noised, labels: Tensor | None, each: list[Tensor] | None = None) -> Tensor:
+    def gradients(self, noised: Noised, labels: Tensor | None, image_losses: list[Tensor] | None = None) -> Tensor:
         """Accumulate the gradients of a batch over its micro-batches in the parameters; return its mean loss.
 
-        The loss of each image is added to `each`, (B,) a part.
+        The loss of each image is added to `image_losses`, (B,) a part.
         """
         seed_everything(self.seed, "dropout", self.steps_done)
         total = torch.zeros((), device=self.device)
         for part, part_labels in self.parts(noised, labels):
             losses = self.loss(part, part_labels)
-            if each is not None:
-                each.append(losses.detach())
+            if image_losses is not None:
+                image_losses.append(losses.detach())
             loss = losses.sum() / self.candidate.batch
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

@@ -22,8 +22,8 @@ def keeps_what_is_constant(case: Case) -> None:
         average = _follow(part.build(parameters), parameters, [3.0] * 10)
         for label, weights in average.weights().items():
             for name, value in weights.items():
-                off = float((value - parameters[name]).detach().abs().max())
-                assert off <= 1e-5, f"{part!r}: average {label!r} of constants is {off:.2g} off"
+                distance = float((value - parameters[name]).detach().abs().max())
+                assert distance <= 1e-5, f"{part!r}: average {label!r} of constants is {distance:.2g} off"
 
 
 def lies_among_its_values(case: Case) -> None:

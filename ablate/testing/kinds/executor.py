@@ -36,16 +36,18 @@ def runs_every_job_once(case: Case) -> None:
             for _ in range(min(pool.slots - running, len(waiting))):
                 pool.submit(waiting.pop())
             reports += _reports(pool, 1)
-        named = sorted(report["job"] for report in reports)
-        assert named == sorted(sent), f"{len(sent)} jobs were submitted, and these are reported: {', '.join(named)}"
+        reported = sorted(report["job"] for report in reports)
+        assert reported == sorted(sent), (
+            f"{len(sent)} jobs were submitted, and these are reported: {', '.join(reported)}"
+        )
         for report in reports:
             assert report["status"] == "done", f"a job that ends well is reported as {report}"
             received = dict(report["job_as_received"])
             threads = received.pop("threads", None)
             assert received == sent[report["job"]], f"the job {sent[report['job']]} arrived as {received}"
             assert threads is None or (isinstance(threads, int) and threads >= 1), f"`threads` arrives as {threads!r}"
-        given = _run(pool, do="echo", threads=3)["job_as_received"]["threads"]
-        assert given == 3, f"a job that asks for 3 threads is told {given!r}"
+        arrived = _run(pool, do="echo", threads=3)["job_as_received"]["threads"]
+        assert arrived == 3, f"a job that asks for 3 threads is told {arrived!r}"
 
 
 def reports_what_fails(case: Case) -> None:

@@ -39,7 +39,7 @@ def gives_numbers_from_0_to_1(case: Case) -> None:
                         g = module(*inputs)
                     assert g.shape == counted.shape, "has another shape on the meta device"
                     assert g.ndim == 4, f"gives {tuple(g.shape)}, not four dimensions"
-                    fits = all(own in (1, of_s) for own, of_s in zip(g.shape, inputs[1].shape, strict=True))
+                    fits = all(of_g in (1, of_s) for of_g, of_s in zip(g.shape, inputs[1].shape, strict=True))
                     assert fits, f"{tuple(g.shape)} does not broadcast to s, {tuple(inputs[1].shape)}"
                     assert g.dtype == torch.float32, f"gives {g.dtype}{' under autocast' if autocast else ''}"
                     assert ((g >= 0) & (g <= 1)).all(), f"gives {float(g.min()):g} to {float(g.max()):g}"

@@ -38,8 +38,8 @@ def draws_from_its_density(case: Case) -> None:
     for part, schedule in _pairs(case):
         shares = torch.tensor(SHARES, dtype=torch.float64)
         below = _cumulated(part, schedule)[(part.draw(shares, schedule) * PARTS).round().long().clamp(max=PARTS)]
-        off = float((below - shares).abs().max())
-        assert off <= 5e-3, f"{part!r}: draw and density are {off:.4f} apart for {schedule!r}"
+        distance = float((below - shares).abs().max())
+        assert distance <= 5e-3, f"{part!r}: draw and density are {distance:.4f} apart for {schedule!r}"
 
 
 def _pairs(case: Case) -> Iterator[tuple[Levels, Schedule]]:

@@ -22,8 +22,8 @@ def is_close_to_fp32(case: Case) -> None:
         exact = network(x)
         with part.forward(DEVICE):
             rough = network(x)
-        off = float((rough.float() - exact).detach().norm() / exact.detach().norm())
-        assert rough.isfinite().all() and off <= OFF, f"{part!r}: {off:.1%} off"
+        distance = float((rough.float() - exact).detach().norm() / exact.detach().norm())
+        assert rough.isfinite().all() and distance <= OFF, f"{part!r}: {distance:.1%} off"
 
 
 def takes_a_step(case: Case) -> None:

@@ -46,8 +46,10 @@ def lets_the_optimal_network_through(case: Case) -> None:
             def network(x: Tensor, noise: Tensor, labels: Tensor | None, answer: Tensor = answer) -> Tensor:
                 return answer
 
-            off = (process.predict(network, batch.x, batch.level, None) - target).abs().max() / target.abs().max()
-            assert off <= 1e-9, f"{part!r}: {float(off):.2g} off for {process.schedule!r} and {process.target!r}"
+            distance = (process.predict(network, batch.x, batch.level, None) - target).abs().max() / target.abs().max()
+            assert distance <= 1e-9, (
+                f"{part!r}: {float(distance):.2g} off for {process.schedule!r} and {process.target!r}"
+            )
 
 
 def has_unit_variance_where_it_says_so(case: Case) -> None:
@@ -61,8 +63,8 @@ def has_unit_variance_where_it_says_so(case: Case) -> None:
         on_x0, on_noise = (u - c.skip * level.alpha) / c.output, (v - c.skip * level.sigma) / c.output
         seen = c.input**2 * ((level.alpha * SIGMA_DATA) ** 2 + level.sigma**2)
         for what, variance in (("input", seen), ("target", (on_x0 * SIGMA_DATA) ** 2 + on_noise**2)):
-            off = float((variance - 1).abs().max())
-            assert off <= 1e-6, f"the {what}'s variance is up to {off:.2g} from 1 for {process.schedule!r}"
+            distance = float((variance - 1).abs().max())
+            assert distance <= 1e-6, f"the {what}'s variance is up to {distance:.2g} from 1 for {process.schedule!r}"
 
 
 CHECKS: tuple[Check, ...] = (

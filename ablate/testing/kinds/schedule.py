@@ -34,8 +34,8 @@ def finds_time_again(case: Case) -> None:
     """`time` is the inverse of `log_snr`, and beyond both ends it is 0 and 1."""
     for part in _variants(case):
         t = times(257)
-        off = float((part.time(part.log_snr(t)) - t).abs().max())
-        assert off <= 1e-6, f"{part!r}: time(log_snr(t)) is {off:.2g} from t"
+        distance = float((part.time(part.log_snr(t)) - t).abs().max())
+        assert distance <= 1e-6, f"{part!r}: time(log_snr(t)) is {distance:.2g} from t"
         beyond = torch.tensor([1e4, -1e4, float("inf"), float("-inf")], dtype=torch.float64)
         ends = part.time(beyond).tolist()
         assert ends == [0, 1, 0, 1], f"{part!r}: beyond its ends time is {ends}, not [0, 1, 0, 1]"
@@ -57,8 +57,10 @@ def keeps_its_promises(case: Case) -> None:
         t, provided = times(), part.provides()
         silent = float(part.alpha(t[-1])) == 0
         assert silent == ("zero_terminal_snr" in provided), f"{part!r}: α(1) is {float(part.alpha(t[-1])):g}"
-        off = float((part.alpha(t) ** 2 + part.sigma(t) ** 2 - 1).abs().max())
-        assert (off <= 1e-9) == ("variance_preserving" in provided), f"{part!r}: α² + σ² is up to {off:.2g} from 1"
+        distance = float((part.alpha(t) ** 2 + part.sigma(t) ** 2 - 1).abs().max())
+        assert (distance <= 1e-9) == ("variance_preserving" in provided), (
+            f"{part!r}: α² + σ² is up to {distance:.2g} from 1"
+        )
 
 
 def goes_through_its_table(case: Case) -> None:
@@ -71,8 +73,8 @@ def goes_through_its_table(case: Case) -> None:
             betas = part.betas(steps)
             assert betas.shape == (steps,) and betas.dtype == torch.float64
             assert ((betas > 0) & (betas < 1)).all(), f"{part!r}: a β of {steps} steps lies outside (0, 1)"
-        off = float((part.alpha(times(part.steps)) ** 2 - part.alphas_bar(part.steps)).abs().max())
-        assert off <= 1e-9, f"{part!r}: {off:.2g} from its table"
+        distance = float((part.alpha(times(part.steps)) ** 2 - part.alphas_bar(part.steps)).abs().max())
+        assert distance <= 1e-9, f"{part!r}: {distance:.2g} from its table"
 
 
 def _variants(case: Case) -> Iterator[Schedule]:

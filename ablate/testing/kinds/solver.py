@@ -54,9 +54,9 @@ def goes_from_noise_to_the_image(case: Case) -> None:
 
 def finds_a_known_distribution(case: Case) -> None:
     """With the optimal denoiser of Gaussian data, samples have that mean and deviation, on the solver's own grid."""
-    own = case.component
+    solver = case.component
     for part, schedule in _pairs(case):
-        if isinstance(own, Solver) and part.grid != own.grid:
+        if isinstance(solver, Solver) and part.grid != solver.grid:
             continue
         x = _run(_with(part, steps=FINE), schedule, _noise(SAMPLES, 1, 1, 1), [])[-1].x
         for what, value, expected in (("mean", x.mean(), MEAN), ("deviation", x.std(), DEVIATION)):

@@ -34,8 +34,8 @@ def gives_back_image_and_noise(case: Case) -> None:
             batch = noised(process, times(21)[1:-1])
             denoised = process.denoised(process.target.value(batch.x0, batch.noise, batch.level), batch.x, batch.level)
             signal = batch.level.guarded.alpha.reshape(-1, 1, 1, 1)
-            off = float(((denoised.x0 - batch.x0) * signal).abs().max())
-            assert off <= 1e-7, f"{part!r}: x0 comes back {off:.2g} off for {process.schedule!r}"
+            distance = float(((denoised.x0 - batch.x0) * signal).abs().max())
+            assert distance <= 1e-7, f"{part!r}: x0 comes back {distance:.2g} off for {process.schedule!r}"
 
 
 def depends_on_the_level_alone(case: Case) -> None:
