@@ -21,7 +21,7 @@ def leak(what: str) -> None:
         case "gradients":
             torch.set_grad_enabled(False)
         case "seed":
-            torch.manual_seed(0)
+            torch.manual_seed(6121)  # none that another test leaves behind
         case "numpy seed":
             np.random.seed(0)
         case "python seed":
