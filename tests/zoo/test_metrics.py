@@ -132,8 +132,7 @@ def test_real_images_that_get_worse_measure_worse(mnist, eyes):
 
     rng, untouched = np.random.default_rng(0), measure(real)
     noise, blur = [untouched], [untouched]
-    for scale in (5, 20):
-        noise.append(measure((real + rng.normal(size=real.shape) * scale).clip(0, 255).astype(np.uint8)))
+    noise += [measure((real + rng.normal(size=real.shape) * scale).clip(0, 255).astype(np.uint8)) for scale in (5, 20)]
     for times in (1, 3):
         soft = real.astype(np.float32)
         for _ in range(times):
