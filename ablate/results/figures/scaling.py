@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.errors import InputError
 from ablate.results.figures import style
@@ -52,19 +54,21 @@ def _panel(axes: Axes, fit: Scaling, colours: dict[str, str], labelled: set[str]
     low, high = float(points["cost"].min()), float(points["cost"].max())
     for _, point in points.iterrows():
         axes.plot(point["cost"], point["quality"], "o", color=colours.get(point["label"], style.MUTED), markersize=6)
+    line = np.empty((0, 2))
     if not math.isnan(fit.exponent):
         grid = np.geomspace(low, high, 50)
-        axes.plot(grid, fit.law(grid), color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        line = np.column_stack([grid, fit.law(grid)])
+        axes.plot(*line.T, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
         style.logarithmic(axes, "y", float(points["quality"].min()), float(points["quality"].max()))
     axes.set_xlim(low / 1.4, high * 1.8)
     style.logarithmic(axes, "x", low, high)
     axes.set_xlabel("Gflops (forward, one image)")
     style.finish(axes)
-    _names(axes, points[points["label"].isin(labelled)], colours)
+    _names(axes, points[points["label"].isin(labelled)], colours, line)
 
 
-def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
-    """Write each point's name beside it, so that none covers another."""
+def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str], line: NDArray[np.float64]) -> None:
+    """Write each point's name beside it, so that none covers another, nor, if there is room, the line (N, 2)."""
     places = axes.transData.transform(points[["cost", "quality"]].to_numpy(dtype=float))
     texts = [
         axes.text(1.0, 1.0, name(str(label)), fontsize=8, color=colours.get(str(label), style.MUTED))
@@ -73,12 +77,15 @@ def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str]) -> None:
     extents = [text.get_window_extent() for text in texts]
     frame = axes.get_window_extent()
     area = Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 10, frame.y1 - 3)
-    boxes = place(places, [(extent.width, extent.height) for extent in extents], area)
+    corners = axes.transData.transform(line) if len(line) else line
+    obstacles = [Box(*np.minimum(a, b), *np.maximum(a, b)) for a, b in pairwise(corners)]
+    boxes = place(places, [(extent.width, extent.height) for extent in extents], area, obstacles)
     for text, box in zip(texts, boxes, strict=True):
         text.set_position(tuple(axes.transData.inverted().transform((box.x0, box.y0))))
         text.set_verticalalignment("bottom")
 
 
 def _note(fit: Scaling) -> str:
-    law = "" if math.isnan(fit.exponent) else f"; dashed: Gflops to the power of {fit.exponent:.2f} above a floor"
+    """Describe the fit below a panel's title, in lines that are no wider than the panel."""
+    law = "" if math.isnan(fit.exponent) else f"\ndashed: Gflops to the power of {fit.exponent:.2f} above a floor"
     return f"correlation with log Gflops {fit.correlation:.3f}, {fit.n} sizes{law}"
