@@ -55,7 +55,8 @@ def evaluate(
     """
     from ablate.cli.terminal import echo
     from ablate.errors import InputError
-    from ablate.study.evaluate import Request, remeasure
+    from ablate.study.evaluate import remeasure
+    from ablate.study.request import Request
 
     try:
         calls = [int(part) for part in nfe.split(",")] if nfe else []

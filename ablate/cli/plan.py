@@ -54,9 +54,9 @@ def plan(
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
     if network:
-        from ablate.study.plan import candidate_called
+        from ablate.study.plan import candidate_by_name
 
-        label, chosen = candidate_called(loaded, candidate)
+        label, chosen = candidate_by_name(loaded, candidate)
         show_network(chosen, loaded.trial_settings.setting, f"{loaded.study.study}: {label}", as_json)
         return
 

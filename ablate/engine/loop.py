@@ -198,7 +198,7 @@ class Engine:
         specs = plan.trial_settings.jobs(
             candidate, design.seeds, entry.assignment, plan.plugins, trials, cost, design.first_seed
         )
-        more = {**plan.stands_on(candidate), "device": plan.device, "cache": str(plan.cache)}
+        more = {**plan.source_keys(candidate), "device": plan.device, "cache": str(plan.cache)}
         jobs = [trial_job({**job, **more}) for job in specs]
         new = [job for job in jobs if job["trial"] not in self._groups]
         if self.ledger.searches and not new:  # another assignment that gives the same candidate

@@ -34,4 +34,4 @@ class Plan:
     constraints: tuple[Constraint, ...] = ()
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
-    stands_on: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
+    source_keys: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs

@@ -1,4 +1,4 @@
-"""Compute-matched candidates: a size of each (such as its width) is searched until all take as many Gflops."""
+"""Compute-matched candidates: searches a size of each (such as its width) until all take the same Gflops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_GFLOPS = 1e9  # a forward pass of one image
 MOST = 1 << 20  # a size without a limit of its own ends here
 
 
-def _asked(gflops: Any) -> Any:
+def _gflops(gflops: Any) -> Any:
     if gflops != "base" and (not isinstance(gflops, int | float) or not 0 < gflops <= MOST_GFLOPS):
         raise ValueError(f"expected a number of Gflops above 0, or 'base', not {short(gflops)}")
     return gflops
@@ -32,12 +32,12 @@ def _asked(gflops: Any) -> Any:
 class Match(Config):
     """`match: {gflops: 0.25, by: backbone.width}`: what remains of a difference is then not one of cost."""
 
-    gflops: Annotated[float | str, BeforeValidator(_asked)]  # of every candidate; 'base': as many as the base takes
+    gflops: Annotated[float | str, BeforeValidator(_gflops)]  # of every candidate; 'base': as many as the base takes
     by: str  # dotted path below base of a whole number on which the cost grows, such as backbone.width
     within: Annotated[float, Field(gt=0, lt=1)] = 0.02  # the most that a candidate may be off, relative
 
     def problems(self, base: Mapping[str, Any], moved: Mapping[str, Any], resolver: Resolver) -> Iterator[Problem]:
-        """What is wrong with it for such a base and such a `vary`, as far as can be told without counting."""
+        """Yield what is wrong with it for a base and a `vary`, as far as that is known without counting Gflops."""
         path = self.by.split(".")
         info = find_field(Candidate, base, path, resolver)
         if info is None:
@@ -55,7 +55,7 @@ class Match(Config):
         resolver: Resolver,
         compose: Callable[[Mapping[str, Any]], Candidate],
     ) -> Candidate:
-        """The candidate of a spec, with the size at `by` that brings its cost nearest to what is asked for.
+        """Return the candidate of a spec, with the size at `by` that brings its cost nearest to the target.
 
         Counts on the meta device, so it imports torch. Raises SpecError where no size comes near enough.
         """
@@ -67,38 +67,38 @@ class Match(Config):
         if info is None:
             raise SpecError([Problem(tuple(path), "this candidate has no such field, so its cost cannot be matched")])
 
-        def made(size: int) -> Candidate:
-            moved = deepcopy(dict(spec))
-            put(moved, path, size)
-            return compose(moved)
+        def with_size(size: int) -> Candidate:
+            resized = deepcopy(dict(spec))
+            put(resized, path, size)
+            return compose(resized)
 
-        search = _Search(lambda size: cost_of(made(size).backbone, setting).gflops, *_limits(info))
-        held = get(compose(spec).spec(), path)
-        size, found = search.nearest(int(held), target)
-        if abs(found / target - 1) > self.within:
-            near = f"{self.by} {size} gives {found:.4g}, {100 * (found / target - 1):+.1f} %"
-            told = f"nothing brings it within {100 * self.within:g} % of {target:.4g} Gflops: {near}; "
+        search = _Search(lambda size: cost_of(with_size(size).backbone, setting).gflops, *_limits(info))
+        start = get(compose(spec).spec(), path)
+        size, gflops = search.nearest(int(start), target)
+        if abs(gflops / target - 1) > self.within:
+            nearest = f"{self.by} {size} gives {gflops:.4g}, {100 * (gflops / target - 1):+.1f} %"
+            problem = f"nothing brings it within {100 * self.within:g} % of {target:.4g} Gflops: {nearest}; "
             advice = "let 'by' move in finer steps (fewer groups or heads), or say a larger 'within'"
-            raise SpecError([Problem((), told + advice)])
-        return made(size)
+            raise SpecError([Problem((), problem + advice)])
+        return with_size(size)
 
 
 class _Search:
-    """Looks for the size at which a growing cost is nearest to a target, among the sizes that work."""
+    """Finds the size at which a growing cost is nearest to a target, among the sizes that work."""
 
     def __init__(self, cost: Callable[[int], float], low: int, high: int, step: int) -> None:
         self.low, self.high, self.step = low, high, step
         self._cost = cost
-        self._known: dict[int, float | None] = {}  # None: refused
+        self._costs: dict[int, float | None] = {}  # by size; None: refused
 
     def nearest(self, start: int, target: float) -> tuple[int, float]:
-        """The size and its cost. Bracketed by the rule that cost grows like the square, then by bisection."""
+        """Return the size and its cost. Bracketed by the rule that cost grows like the square, then by bisection."""
         size, below, above = start, None, None
         for _ in range(TRIES):
-            at = self._working(size, below, above)
-            if at is None:
+            point = self._nearest_working(size, below, above)
+            if point is None:
                 break
-            size, cost = at
+            size, cost = point
             if cost <= target:
                 below = size
             if cost >= target:
@@ -106,43 +106,42 @@ class _Search:
             if below == above:
                 break
             if below is None or above is None:
-                size = self._snapped(size * math.sqrt(target / cost))
+                size = self._rounded(size * math.sqrt(target / cost))
                 if size in (below, above):
                     size += self.step if below is not None else -self.step
             else:
-                size = self._snapped((below + above) / 2)
+                size = self._rounded((below + above) / 2)
             if not self.low <= size <= self.high or size in (below, above):
                 break
         return min(
-            ((size, cost) for size, cost in self._known.items() if cost is not None),
+            ((size, cost) for size, cost in self._costs.items() if cost is not None),
             key=lambda pair: abs(pair[1] - target),
         )
 
-    def _working(self, size: int, below: int | None, above: int | None) -> tuple[int, float] | None:
-        """The nearest size that is not refused, strictly between those two."""
+    def _nearest_working(self, size: int, below: int | None, above: int | None) -> tuple[int, float] | None:
+        """Return the nearest size that is not refused, strictly between those two, and its cost."""
         for k in range(REACH):
             for near in dict.fromkeys((size + k * self.step, size - k * self.step)):
                 inside = (below is None or near > below) and (above is None or near < above)
-                if inside and self.low <= near <= self.high and self._look(near) is not None:
-                    cost = self._look(near)
-                    assert cost is not None
+                if inside and self.low <= near <= self.high and (cost := self._cost_at(near)) is not None:
                     return near, cost
         return None
 
-    def _look(self, size: int) -> float | None:
-        if size not in self._known:
+    def _cost_at(self, size: int) -> float | None:
+        """Return the cost at a size, counted once; None where the size is refused."""
+        if size not in self._costs:
             try:
-                self._known[size] = self._cost(size)
+                self._costs[size] = self._cost(size)
             except SpecError:
-                self._known[size] = None
-        return self._known[size]
+                self._costs[size] = None
+        return self._costs[size]
 
-    def _snapped(self, size: float) -> int:
+    def _rounded(self, size: float) -> int:
         return max(self.low, min(self.high, round(size / self.step) * self.step))
 
 
 def _limits(info: FieldInfo) -> tuple[int, int, int]:
-    """The least and the largest value that a field allows, and the step between values."""
+    """Return the least and the largest value that a field allows, and the step between values."""
     low, high, step = 1, MOST, 1
     for meta in info.metadata:
         if isinstance(meta, limits.Ge):

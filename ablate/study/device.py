@@ -15,16 +15,16 @@ from ablate.study.load import LoadedStudy
 
 
 def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
-    """What is slow on the device, with a measurement of how slow, and what has no effect.
+    """Return warnings about what is slow on the device, with a measurement of how slow, and what has no effect.
 
     Raises InputError for a precision that cannot be trained in there.
     """
     import torch
 
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    known = list(candidates(loaded))
+    candidates_and_paths = list(candidates(loaded))
     warnings = []
-    for precision, path in {candidate.precision: path for candidate, path in known}.items():
+    for precision, path in {candidate.precision: path for candidate, path in candidates_and_paths}.items():
         refusal = precision.refuse_on(on)
         if refusal is not None:
             raise InputError(f"precision {precision.name!r}: {refusal}", loaded.document.where(path))
@@ -32,16 +32,17 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         if warning is not None:
             times = plain_rate(device) / matmul_rate(precision, device)
             warnings.append(f"{warning}: a linear layer takes {times:.1f} times as long as in fp32")
-    backbones = {candidate.backbone.name: candidate.backbone for candidate, _ in known if candidate.recompute}
+    recomputing = [candidate for candidate, _ in candidates_and_paths if candidate.recompute]
+    backbones = {candidate.backbone.name: candidate.backbone for candidate in recomputing}
     for name, backbone in backbones.items():
-        if not _repeats(backbone, loaded.trial_settings.setting):
-            told = "no module of it in an nn.ModuleList has a forward pass of its own"
-            warnings.append(f"recompute: true saves nothing with backbone {name!r}: {told}")
+        if not _has_blocks(backbone, loaded.trial_settings.setting):
+            reason = "no module of it in an nn.ModuleList has a forward pass of its own"
+            warnings.append(f"recompute: true saves nothing with backbone {name!r}: {reason}")
     return warnings
 
 
-def _repeats(backbone: Backbone, setting: InputSpec) -> bool:
-    """Whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
+def _has_blocks(backbone: Backbone, setting: InputSpec) -> bool:
+    """Return whether there are blocks to recompute; a network that cannot be built fails later, and says why."""
     import torch
 
     try:
@@ -52,22 +53,21 @@ def _repeats(backbone: Backbone, setting: InputSpec) -> bool:
 
 
 def candidates(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Path]]:
-    """Every candidate that is known beforehand, and where the study says its precision."""
+    """Yield every candidate that is known beforehand, and where the study sets its precision."""
     for assignment in assignments(loaded):
         try:
-            called = loaded.names(assignment)
-            with doing(f"putting {called} together"):
+            with doing(f"putting {loaded.names(assignment)} together"):
                 candidate = loaded.candidate(assignment)
         except SpecError:  # a choice that works beside others alone
             continue
-        said = [path for path in assignment if path.partition(".")[0] == "precision"]
-        yield candidate, ("vary", said[0]) if said else ("base", "precision")
+        varied = [path for path in assignment if path.partition(".")[0] == "precision"]
+        yield candidate, ("vary", varied[0]) if varied else ("base", "precision")
 
 
 def assignments(loaded: LoadedStudy) -> list[Assignment]:
-    """All candidates of a finite design; else the baseline, and each choice by itself."""
+    """Return all candidates of a finite design; else the baseline, and each choice by itself."""
     proposals = loaded.proposals()
     if proposals is not None:
         return proposals
-    of = [(d.path, label) for d in loaded.space.dimensions for label in d.choices]
-    return [loaded.baseline, *({**loaded.space.context(path), path: label} for path, label in of)]
+    choices = [(d.path, label) for d in loaded.space.dimensions for label in d.choices]
+    return [loaded.baseline, *({**loaded.space.context(path), path: label} for path, label in choices)]

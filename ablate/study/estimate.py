@@ -1,4 +1,4 @@
-"""How much memory and time a trial will take, from counts and one short measurement: estimates, not promises."""
+"""Estimates of a trial's memory and time, from counts and one short measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
 def memory_bytes(candidate: Candidate, setting: InputSpec, device: str = "auto") -> int | None:
-    """Memory of training, bytes, as `ablate.training.memory_estimate` counts it; None where that cannot be counted.
+    """Return the memory of training, bytes, as `ablate.training.memory_estimate` counts it; None where it cannot.
 
     Weights, gradients, the optimizer's state, averages, and what autograd saves in the candidate's own
     precision and parts: with Adam 4W + A in fp32, and 4W + A/2 in 16 bits.
@@ -38,7 +38,7 @@ def memory_bytes(candidate: Candidate, setting: InputSpec, device: str = "auto")
 def seconds(
     candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int, device: str = "auto"
 ) -> float:
-    """Time of one trial: its `flops`, divided by 0.4 of the rate that a matrix product reaches here in this precision.
+    """Return the time of one trial: its `flops`, divided by 0.4 of the rate of a matrix product in this precision.
 
     Reading the data and looking at the samples come on top.
     """
@@ -46,7 +46,7 @@ def seconds(
 
 
 def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int) -> float:
-    """What a trial computes, floating-point operations: training on `images`, and sampling `samples` images.
+    """Return a trial's floating-point operations: of training on `images`, and of sampling `samples` images.
 
     A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
     the network.
@@ -56,7 +56,7 @@ def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, sa
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
-    """The same for a trial of a study; its sampling alone where time decides how long it trains."""
+    """Return the same for a trial of a study; of its sampling alone where time decides how long it trains."""
     cost = settings.cost(candidate)
     images = settings.budget.images_for(candidate.batch, cost.gflops) or 0
     return flops(candidate, settings.setting, cost.macs, images, settings.evaluation.samples)
@@ -64,13 +64,13 @@ def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
 
 @lru_cache(maxsize=64)
 def matmul_rate(precision: Precision, device: str = "auto") -> float:
-    """Flops a second of a linear layer, a square matrix product, in this precision, on this machine, now."""
+    """Measure the flops a second of a linear layer, a square matrix product, in this precision on this machine."""
     return _rate(precision.forward, device)
 
 
 @lru_cache(maxsize=4)
 def plain_rate(device: str = "auto") -> float:
-    """The same in fp32."""
+    """Measure the same in fp32."""
     return _rate(lambda device: nullcontext(), device)
 
 
@@ -98,20 +98,20 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
 @lru_cache(maxsize=256)
 def _calls(guidance: Guidance, schedule: Schedule, setting: InputSpec) -> float:
-    """How many images the network looks at for one call of the denoiser, on average over time."""
+    """Return how many images the network takes for one call of the denoiser, on average over time."""
     import torch
 
     from ablate.kinds.noised import Level
 
-    looked = 0
+    images = 0
 
     def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal looked
-        looked += len(x)
+        nonlocal images
+        images += len(x)
         return torch.zeros_like(x)
 
     labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
     for t in torch.linspace(1, 0, LEVELS, dtype=torch.float64):
         level = Level(t, schedule.alpha(t), schedule.sigma(t))
         guidance.predict(predict, torch.zeros(1, *setting.shape), labels, setting.classes or 0, level)
-    return looked / LEVELS
+    return images / LEVELS

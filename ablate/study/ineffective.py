@@ -23,21 +23,24 @@ WIDE = 160  # letters of a reason
 
 def ineffective_settings(loaded: LoadedStudy) -> list[str]:
     """Return a warning for each setting that has no effect, and for each reason to leave something out of `all`."""
-    known = list(_candidates(loaded))
+    pairs = list(_candidates(loaded))
+    candidates = [candidate for _, candidate in pairs]
     lines = dict.fromkeys(
         [
             *left_out(loaded.space.left_out),
             *_ranges(loaded),
-            *_few(loaded),
+            *_few_samples(loaded),
             *_profiles(loaded),
-            *(line for _, candidate in known for line in _unguided(candidate)),
-            *(line for _, candidate in known for line in _idle(loaded, candidate)),
-            *_unread(loaded, [candidate for _, candidate in known]),
-            *_without_effect(loaded, known),
+            *(line for candidate in candidates for line in _unguided(candidate)),
+            *(line for candidate in candidates for line in _idle(loaded, candidate)),
+            *_unread(loaded, candidates),
+            *_without_effect(loaded, pairs),
         ]
     )
-    told = list(lines)
-    return told if len(told) <= MOST else [*told[:MOST], f"and {len(told) - MOST} more settings like these"]
+    warnings = list(lines)
+    if len(warnings) <= MOST:
+        return warnings
+    return [*warnings[:MOST], f"and {len(warnings) - MOST} more settings like these"]
 
 
 def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Assignment, Candidate]]:
@@ -48,69 +51,72 @@ def _candidates(loaded: LoadedStudy) -> Iterator[tuple[Assignment, Candidate]]:
             continue
 
 
-def left_out(of: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """What `all` does not take, by reason. of: {path of `vary`: {name: why}}, as a space or a folder's lock has it."""
-    for path, why in of.items():
+def left_out(reasons: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield a line for each reason why `all` leaves out components.
+
+    reasons: {path of `vary`: {name: reason}}, as a space or a folder's lock has it.
+    """
+    for path, reasons_by_name in reasons.items():
         names: dict[str, list[str]] = defaultdict(list)
-        for name, reason in why.items():
+        for name, reason in reasons_by_name.items():
             plain = reason.removeprefix(f"{path}: ").replace(f"{name!r} ", "")
             names[plain if len(plain) <= WIDE else f"{plain[: WIDE - 3]}..."].append(name)
-        for reason, those in names.items():
-            yield f"vary.{path}: all leaves out {', '.join(those)}: {reason}"
+        for reason, same_reason in names.items():
+            yield f"vary.{path}: all leaves out {', '.join(same_reason)}: {reason}"
 
 
 def _ranges(loaded: LoadedStudy) -> Iterator[str]:
-    """Ranges whose steps end before they do."""
+    """Warn about ranges whose steps end before they do."""
     for d in loaded.space.dimensions:
-        said = loaded.study.vary.get(d.path)
-        high = said.get("high") if isinstance(said, dict) and "type" not in said else None
+        value = loaded.study.vary.get(d.path)
+        high = value.get("high") if isinstance(value, dict) and "type" not in value else None
         if high is not None and d.high is not None and d.high < high:
             yield f"vary.{d.path}: steps of {d.step:g} from {d.low:g} do not reach {high:g}; it ends at {d.high:g}"
 
 
-def _few(loaded: LoadedStudy) -> Iterator[str]:
-    """Fewer samples than classes."""
+def _few_samples(loaded: LoadedStudy) -> Iterator[str]:
+    """Warn about fewer samples than classes."""
     classes, samples = loaded.trial_settings.setting.classes, loaded.trial_settings.evaluation.samples
     if classes is not None and samples < classes and loaded.trial_settings.evaluation.metrics:
         yield f"evaluate.samples: {samples} samples of {classes} classes: some classes have none"
 
 
 def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:
-    """What components say of themselves, and a budget that is shorter than a step."""
+    """Warn about what components say of themselves, and about a budget that is shorter than a step."""
     settings, study = loaded.trial_settings, loaded.study
     budget, batch = settings.budget, candidate.batch
     gflops = 1.0
     if budget.train_gflops is not None:
         try:
             gflops = settings.cost(candidate).gflops
-        except Exception:  # noqa: BLE001 - a network that cannot be built is told elsewhere
+        except Exception:  # noqa: BLE001 - a network that cannot be built is reported elsewhere
             return
         if budget.train_gflops < 3 * gflops * batch:
             yield f"budget: {budget.train_gflops:g} Gflops are less than a step of {batch} images; one step is trained"
     if budget.images is not None and budget.images < batch:
         yield f"budget: {budget.images} images are less than a step; one step of {batch} is trained"
     course = Course(settings.setting, batch, budget.images_for(batch, gflops), settings.evaluation.samples)
-    held: list[Config] = [candidate, study.data, study.evaluate, *study.probes]
-    for part in (part for one in held for _, part in one.parts()):
+    configs: list[Config] = [candidate, study.data, study.evaluate, *study.probes]
+    for part in (part for config in configs for _, part in config.parts()):
         for sentence in part.idle(course):
-            yield f"{_called(part)}: {sentence}"
+            yield f"{_describe(part)}: {sentence}"
 
 
 def _unguided(candidate: Candidate) -> Iterator[str]:
-    """A guidance between levels that no step of the solver reaches."""
+    """Warn about a guidance between levels that no step of the solver reaches."""
     import torch
 
     guidance, solver = candidate.guidance, candidate.solver
-    with contextlib.suppress(Exception):  # a plugin's own code: its trials tell what is wrong with it
+    with contextlib.suppress(Exception):  # a plugin's own code: its trials report what is wrong with it
         points = solver.points(candidate.schedule)[:-1]
-        levels = [Level(*(torch.tensor(held, dtype=torch.float64) for held in point)) for point in points]
+        levels = [Level(*(torch.tensor(value, dtype=torch.float64) for value in point)) for point in points]
         if levels and not any(guidance.guides(level) for level in levels):
-            at = f"none of the {len(levels)} steps of solver {solver.name!r} on schedule {candidate.schedule.name!r}"
-            yield f"{_called(guidance)}: {at} lies within its interval, so it never guides"
+            steps = f"none of the {len(levels)} steps of solver {solver.name!r} on schedule {candidate.schedule.name!r}"
+            yield f"{_describe(guidance)}: {steps} lies within its interval, so it never guides"
 
 
 def _profiles(loaded: LoadedStudy) -> Iterator[str]:
-    """Profiles that are not asked for here, and would be refused."""
+    """Warn about profiles that are not used here, and would be refused."""
     for name in loaded.study.profiles:
         try:
             fill(Study, applied(loaded.document, name, ()).data, loaded.catalog)
@@ -118,12 +124,12 @@ def _profiles(loaded: LoadedStudy) -> Iterator[str]:
             yield f"profiles.{name}: would be refused: {error.message}"
 
 
-def _unread(loaded: LoadedStudy, known: Sequence[Candidate]) -> Iterator[str]:
-    """Fields that were given and that no candidate reads, since another field says otherwise (`When`)."""
+def _unread(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[str]:
+    """Warn about fields that were given and that no candidate reads, because of another field (`When`)."""
     study = loaded.study
     unread: dict[tuple[str, str], str] = {}
     read: set[tuple[str, str]] = set()
-    for config in (*known, study.data, study.evaluate, study.design, *study.probes):
+    for config in (*candidates, study.data, study.evaluate, study.design, *study.probes):
         for _, part in config.parts():
             for field in part.model_fields_set:
                 info = type(part).model_fields[field]
@@ -131,29 +137,29 @@ def _unread(loaded: LoadedStudy, known: Sequence[Candidate]) -> Iterator[str]:
                 if not whens or slot_kind(info) is not None:
                     continue
                 wrong = next((w for w in whens if getattr(part, w.field) not in w.values), None)
-                at = (_called(part), field)
+                key = (_describe(part), field)
                 if wrong is None:
-                    read.add(at)
+                    read.add(key)
                 else:
-                    unread[at] = f"{wrong.field!r} is {getattr(part, wrong.field)!r}"
-    for (of, field), why in unread.items():
-        if (of, field) not in read:
-            yield f"{of}: {field!r} is given and not read, since {why}"
+                    unread[key] = f"{wrong.field!r} is {getattr(part, wrong.field)!r}"
+    for (component, field), reason in unread.items():
+        if (component, field) not in read:
+            yield f"{component}: {field!r} is given and not read, since {reason}"
 
 
-def _without_effect(loaded: LoadedStudy, known: Sequence[tuple[Assignment, Candidate]]) -> Iterator[str]:
-    """Paths of `vary` under which all candidates are one and the same."""
-    hashes = [(dict(assignment), loaded.trial_settings.digest(candidate)) for assignment, candidate in known]
+def _without_effect(loaded: LoadedStudy, pairs: Sequence[tuple[Assignment, Candidate]]) -> Iterator[str]:
+    """Warn about paths of `vary` under which all candidates are one and the same."""
+    hashes = [(dict(assignment), loaded.trial_settings.digest(candidate)) for assignment, candidate in pairs]
     for d in loaded.space.dimensions:
         groups: dict[frozenset[tuple[str, str]], list[str]] = defaultdict(list)
-        for assignment, found in hashes:
+        for assignment, candidate_hash in hashes:
             if d.path in assignment:
                 others = frozenset((path, repr(label)) for path, label in assignment.items() if path != d.path)
-                groups[others].append(found)
-        several = [of for of in groups.values() if len(of) > 1]
-        if several and all(len(set(of)) == 1 for of in several):
+                groups[others].append(candidate_hash)
+        several = [group for group in groups.values() if len(group) > 1]
+        if several and all(len(set(group)) == 1 for group in several):
             yield f"vary.{d.path}: changes nothing that decides a result: its candidates are one and the same"
 
 
-def _called(part: Component) -> str:
+def _describe(part: Component) -> str:
     return f"{part.kind} {part.name!r}" if is_component(type(part)) else part.kind

@@ -81,19 +81,21 @@ def _launch(
     say: Callable[[str], None],
 ) -> Launched:
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
-    folder = (out or _home(study) or Path("results") / loaded.study.study).absolute()
-    held = lock.read(folder)
-    if held is not None:
-        loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=lock.frozen_vary(held))
+    folder = (out or _own_folder(study) or Path("results") / loaded.study.study).absolute()
+    locked = lock.read(folder)
+    if locked is not None:
+        frozen = lock.frozen_vary(locked)
+        loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=frozen)
         for warning in lock.check(folder, loaded):
             say(warning)
     elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
-    on = choose_device(device)
-    again = () if held is None else left_out(held.get("left_out", {}))  # `all` itself is frozen since
+    chosen_device = choose_device(device)
     with doing("examining the study's settings", 6):
-        warnings = [*check_device(loaded, on), *check_sampling(loaded), *ineffective_settings(loaded), *again]
+        warnings = [*check_device(loaded, chosen_device), *check_sampling(loaded), *ineffective_settings(loaded)]
+        if locked is not None:
+            warnings += left_out(locked.get("left_out", {}))  # `all` itself is frozen since
     for warning in warnings:
         say(f"warning: {warning}")
     if loaded.study.evaluate.metrics:
@@ -104,13 +106,13 @@ def _launch(
         data_hash = dataset.hash_of(loaded.study.data, cache_folder())
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
-        do = "bring those data back, or give another folder with --out"
-        for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), do):
+        advice = "bring those data back, or give another folder with --out"
+        for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), advice):
             say(line)
         lock.write(folder, loaded, data_hash)
         with doing(reading, 6):
-            described = list(loaded.study.data.describe(cache_folder()))
-        for line in described:
+            description = list(loaded.study.data.describe(cache_folder()))
+        for line in description:
             say(f"data: {line}")
         history.log(
             folder,
@@ -122,37 +124,37 @@ def _launch(
             profile=profile,
             plugins=list(loaded.catalog.plugins),
             executor=chosen.spec(),
-            device=on,
+            device=chosen_device,
         )
-        for written in (folder, folder / "figures"):
-            sweep(written)
-        outcome = _run(replace(plan_of(loaded, folder, on, data_hash), say=say), chosen, watch, say)
+        for swept in (folder, folder / "figures"):
+            sweep(swept)
+        outcome = _run(replace(plan_of(loaded, folder, chosen_device, data_hash), say=say), chosen, watch, say)
     return Launched(folder, outcome, loaded)
 
 
-def _home(study: str | Path | Mapping[str, Any]) -> Path | None:
-    """The folder whose own study a file is; None where it is none."""
+def _own_folder(study: str | Path | Mapping[str, Any]) -> Path | None:
+    """Return the study's folder that a file is the effective study of; None where it is not one."""
     if isinstance(study, Mapping) or Path(study).name != history.EFFECTIVE:
         return None
     folder = Path(study).parent
     return folder if (folder / "lock.json").is_file() else None
 
 
-def choose_executor(given: Executor | None, named: str | None, workers: int | None, catalog: Catalog) -> Executor:
-    """The executor by name, by the study, or the preferred one of those that are installed."""
-    if named is not None:
-        if named not in catalog.names("executor"):
-            raise InputError(f"there is no executor {named!r}{did_you_mean(named, catalog.names('executor'))}")
-        found = given if given is not None and given.name == named else create(Executor, named, catalog)
-    elif given is not None:
-        found = given
+def choose_executor(own: Executor | None, name: str | None, workers: int | None, catalog: Catalog) -> Executor:
+    """Return the executor of that name, or the study's own, or the preferred one of those that are installed."""
+    if name is not None:
+        if name not in catalog.names("executor"):
+            raise InputError(f"there is no executor {name!r}{did_you_mean(name, catalog.names('executor'))}")
+        executor = own if own is not None and own.name == name else create(Executor, name, catalog)
+    elif own is not None:
+        executor = own
     else:
         able = [e.cls for e in catalog.entries("executor") if issubclass(e.cls, Executor) and e.cls.available()]
-        found = max(able, key=lambda cls: cls.preference)()
+        executor = max(able, key=lambda cls: cls.preference)()
     if workers is None:
-        return found
+        return executor
     try:
-        return create(Executor, {**found.spec(), "workers": workers}, catalog)
+        return create(Executor, {**executor.spec(), "workers": workers}, catalog)
     except SpecError as error:
         raise InputError(error.problems[0].message, Argument("workers")) from None
 
@@ -164,7 +166,7 @@ def start_workers(executor: Executor, work: str, device: str) -> CheckedPool:
 
 
 def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None) -> Plan:
-    """What the engine needs to know of a study that was read. data_hash: of what its trials are trained on."""
+    """Return what the engine needs to know of a study. data_hash: of the data that its trials are trained on."""
     return Plan(
         name=loaded.study.study,
         folder=folder,
@@ -180,14 +182,14 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         cache=cache_folder(),
         seed=loaded.study.seed,
         names=loaded.names,
-        stands_on=partial(_stands_on, loaded, data_hash),
+        source_keys=partial(_source_keys, loaded, data_hash),
     )
 
 
-def _stands_on(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
-    """The source and data that a candidate's trials need, for their jobs."""
-    known = {"root": str(loaded.root), **({} if data_hash is None else {"data_hash": data_hash})}
-    return {**loaded.sources(candidate), **known}
+def _source_keys(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
+    """Return the keys of a candidate's jobs about the source and the data that they need."""
+    data = {} if data_hash is None else {"data_hash": data_hash}
+    return {**loaded.sources(candidate), "root": str(loaded.root), **data}
 
 
 def _run(

@@ -32,39 +32,39 @@ PACKAGES = ("ablate", "torch", "numpy", "optuna")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The lock of a study's folder; None where there is none. Raises InputError for a damaged one."""
+    """Read the lock of a study's folder; None where there is none. Raises InputError for a damaged one."""
     path = folder / "lock.json"
     if not folder.is_dir():
         return None
     try:
-        held = unsealed(read_sealed(path))
+        lock = unsealed(read_sealed(path))
     except FileNotFoundError:
         return None
     except DamagedError as error:
         raise InputError(f"{error.why}; restore it, or give another folder with --out", str(path)) from None
-    if held.get("schema") != SCHEMA or not _whole(held):
-        told = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
-        raise InputError(told, str(path))
-    return held
+    if lock.get("schema") != SCHEMA or not _is_complete(lock):
+        problem = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
+        raise InputError(problem, str(path))
+    return lock
 
 
 def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
-    """Keep the study as it is run, its local source, and its lock, which only forgets source that nothing stands on."""
-    held = read(folder)
-    locked = make(loaded) if held is None else _renewed(held, loaded)
-    locked.update(dataset.locked(loaded.study.data, data_hash, held))
-    if kept := {**locked.get("kept", {}), **history.keep_sources(folder, loaded)}:
-        locked["kept"] = kept
+    """Write the study as it is run, its local source, and its lock; an older lock is brought up to date."""
+    before = read(folder)
+    lock = make(loaded) if before is None else _renewed(before, loaded)
+    lock.update(dataset.locked(loaded.study.data, data_hash, before))
+    if copies := {**lock.get("kept", {}), **history.keep_sources(folder, loaded)}:
+        lock["kept"] = copies
     relative = Path(os.path.relpath(loaded.root, folder)).as_posix()
-    locked["root"] = {"absolute": str(loaded.root), "relative": relative}
-    if locked != held:
-        plain = json.loads(json.dumps(locked, allow_nan=False))  # as it will be read
+    lock["root"] = {"absolute": str(loaded.root), "relative": relative}
+    if lock != before:
+        plain = json.loads(json.dumps(lock, allow_nan=False))  # as it will be read
         write_json(folder / "lock.json", sealed(plain))  # first: by this file a folder is known to be a study's
     history.write_study(folder, loaded)
 
 
 def make(loaded: LoadedStudy) -> dict[str, Any]:
-    """The content of `lock.json`."""
+    """Return the content of `lock.json`."""
     study, space = loaded.study, loaded.space
     return {
         "schema": SCHEMA,
@@ -98,65 +98,65 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
 
 
 def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """{path: choices or range} of the first launch, for `load_study(frozen=...)`."""
+    """Return {path: choices or range} of the first launch, for `load_study(frozen=...)`."""
     return {**lock["options"], **lock["ranges"]}
 
 
 def check(folder: Path, loaded: LoadedStudy) -> list[str]:
-    """Whether a folder belongs to this study, and today's source may join its results; lines about lesser changes.
+    """Check that a folder belongs to this study, and that today's source may join its results.
+
+    Returns lines about lesser changes.
 
     Raises InputError for another study's folder, with what differs, and for a change of source that complete
     trials stand on.
     """
-    held = read(folder)
-    if held is None:
+    lock = read(folder)
+    if lock is None:
         return []
-    where = str(folder)
-    if held["identity"] != loaded.study.digest():
-        told = "\n".join(f"  {line}" for line in differences(held["science"], loaded.study.active()))
+    if lock["identity"] != loaded.study.digest():
+        changes = "\n".join(f"  {line}" for line in differences(lock["science"], loaded.study.active()))
         raise InputError(
-            f"holds another study, {held['study']!r}; what differs (there -> here):\n{told}\n"
+            f"holds another study, {lock['study']!r}; what differs (there -> here):\n{changes}\n"
             "give another folder with --out, or undo the change",
-            where,
+            str(folder),
         )
-    lines = _source_lines(folder, held, loaded)
-    return lines + other_versions(folder, held)
+    return _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
 
-def other_versions(folder: Path, held: Mapping[str, Any]) -> list[str]:
+def other_versions(folder: Path, lock: Mapping[str, Any]) -> list[str]:
     """A line for each package that has another version than when the folder was begun."""
     now = versions()
     return [
         f"{folder} was begun with {name} {then}, this is {now.get(name)}: results may differ slightly"
-        for name, then in held["versions"].items()
+        for name, then in lock["versions"].items()
         if now.get(name) != then
     ]
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides results, without importing any of it."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that decide results, without importing any of them."""
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+            versions[name] = "unknown"
+    return versions
 
 
 def plugins(loaded: LoadedStudy) -> dict[str, dict[str, str]]:
-    """Provenance of every component that a trial of the study can use, by `kind/name`, and of the framework."""
+    """Return the provenance of every component that a trial can use, by `kind/name`, and of the framework."""
     since = {"since": datetime.now(UTC).isoformat(timespec="seconds")}
-    found = {
-        name: {"distribution": one.distribution, "version": one.version, "source_hash": one.source_hash, **since}
-        for name, one in loaded.used.items()
+    components = {
+        name: {"distribution": entry.distribution, "version": entry.version, "source_hash": entry.source_hash, **since}
+        for name, entry in loaded.used.items()
     }
     own = {"distribution": FRAMEWORK, "version": versions()[FRAMEWORK], "source_hash": provenance.framework(), **since}
-    return {**found, FRAMEWORK: own}
+    return {**components, FRAMEWORK: own}
 
 
 def differences(then: Any, now: Any, path: str = "") -> list[str]:
-    """`path: old -> new` for every place in which two JSON trees differ."""
+    """Return `path: old -> new` for every place in which two JSON trees differ."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         keys = [*then, *(key for key in now if key not in then)]
         return [
@@ -174,52 +174,55 @@ def _show(value: Any) -> str:
     return "(not there)" if value is _ABSENT else json.dumps(value)
 
 
-def _whole(held: Mapping[str, Any]) -> bool:
-    """Whether all that is relied on is there and of its type."""
+def _is_complete(lock: Mapping[str, Any]) -> bool:
+    """Return whether all keys that are relied on are there and of their types."""
 
     def words(value: Any) -> bool:
-        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
     def texts(value: Any) -> bool:
-        return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
     def lists(value: Any) -> bool:
-        return isinstance(value, dict) and all(isinstance(one, list) for one in value.values())
+        return isinstance(value, dict) and all(isinstance(item, list) for item in value.values())
 
     def reasons(value: Any) -> bool:
         return isinstance(value, dict) and all(map(texts, value.values()))
 
     def hashed(value: Any) -> bool:
         return isinstance(value, dict) and all(
-            isinstance(one, dict) and isinstance(one.get("source_hash"), str) and isinstance(one.get("since", ""), str)
-            for one in value.values()
+            isinstance(item, dict)
+            and isinstance(item.get("source_hash"), str)
+            and isinstance(item.get("since", ""), str)
+            for item in value.values()
         )
 
-    wanted = {"identity": str, "science": dict, "options": lists, "ranges": dict, "versions": texts, "plugins": hashed}
-    if_there = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
-    if_there |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
-    if_there |= {"data": dict, "root": dict}
+    required = {"identity": str, "science": dict, "options": lists, "ranges": dict, "versions": texts}
+    required |= {"plugins": hashed}
+    optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
+    optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
+    optional |= {"data": dict, "root": dict}
 
-    def right(key: str, of: Any) -> bool:
-        return isinstance(held[key], of) if isinstance(of, type) else bool(of(held[key]))
+    def right(key: str, check: Any) -> bool:
+        return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
 
     return (
-        all(key in held and right(key, of) for key, of in wanted.items())
-        and digest(held["science"]) == held["identity"]
-        and all(right(key, of) for key, of in if_there.items() if key in held)
+        all(key in lock and right(key, check) for key, check in required.items())
+        and digest(lock["science"]) == lock["identity"]
+        and all(right(key, check) for key, check in optional.items() if key in lock)
     )
 
 
 def _options(space: Space, path: str) -> list[Any]:
-    """The choices as a study would give them; the base's own, and one without fields, is its name again."""
+    """Return the choices as a study would write them; the base's own, and one without fields, by its name."""
     options = space.options.get(path, {})
     dimension = next(d for d in space.dimensions if d.path == path)
-    given = [(label, options.get(label, label)) for label in dimension.choices]
+    choices = [(label, options.get(label, label)) for label in dimension.choices]
     return [
         label
-        if isinstance(o, Mapping) and o.get("type") == label and (len(o) == 1 or label == dimension.baseline)
-        else o
-        for label, o in given
+        if isinstance(spec, Mapping) and spec.get("type") == label and (len(spec) == 1 or label == dimension.baseline)
+        else spec
+        for label, spec in choices
     ]
 
 
@@ -229,27 +232,27 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
     return {**ends, "log": dimension["log"], "step": dimension["step"]}
 
 
-def _source_lines(folder: Path, held: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
-    """What is to be said of source that changed; InputError where complete trials stand on it."""
-    now = {**{name: one.source_hash for name, one in loaded.used.items()}, FRAMEWORK: provenance.framework()}
-    lines = source_check.check(folder, held, now, {name: str(one.file) for name, one in loaded.used.items()})
-    if held.get("hashes") == provenance.SCHEME:
-        then = {name: one["source_hash"] for name, one in held["plugins"].items()}
+def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
+    """Return lines about source that changed. Raises InputError where complete trials were measured with it."""
+    now = {**{name: entry.source_hash for name, entry in loaded.used.items()}, FRAMEWORK: provenance.framework()}
+    lines = source_check.check(folder, lock, now, {name: str(entry.file) for name, entry in loaded.used.items()})
+    if lock.get("hashes") == provenance.SCHEME:
+        then = {name: entry["source_hash"] for name, entry in lock["plugins"].items()}
         other = [name for name in now if name in then and then[name] != now[name]]
         if other:
-            told = ", ".join(f"{name} ({short(then[name])} -> {short(now[name])})" for name in other)
+            changes = ", ".join(f"{name} ({short(then[name])} -> {short(now[name])})" for name in other)
             lines.append(
-                f"other source than at the last launch, on which no complete trial stands: {told}; "
+                f"other source than at the last launch, on which no complete trial stands: {changes}; "
                 "trials that were half trained with it begin anew"
             )
     return lines
 
 
-def _renewed(held: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
-    """The lock with today's source; what is the same source keeps its date."""
-    then = held["plugins"] if held.get("hashes") == provenance.SCHEME else {}
+def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
+    """Return the lock with today's source; the same source keeps its date."""
+    then = lock["plugins"] if lock.get("hashes") == provenance.SCHEME else {}
     now = {
-        name: then[name] if then.get(name, {}).get("source_hash") == one["source_hash"] else one
-        for name, one in plugins(loaded).items()
+        name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
+        for name, entry in plugins(loaded).items()
     }
-    return {**held, "names": loaded.names.to_json(), "hashes": provenance.SCHEME, "plugins": {**then, **now}}
+    return {**lock, "names": loaded.names.to_json(), "hashes": provenance.SCHEME, "plugins": {**then, **now}}

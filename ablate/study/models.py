@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_model(document: Document) -> bool:
-    """Whether a file is a known network, not a study: it says its shape, which a study has from its data."""
+    """Return whether a file is a known network, not a study: it has its shape, which a study has from its data."""
     return "shape" in document.data and not {"study", "data"} & document.data.keys()
 
 
@@ -30,9 +30,9 @@ def cost(
     classes: int | None,
     plugins: tuple[str, ...] = (),
 ) -> Cost:
-    """What `ablate.cost` gives. Raises InputError for what cannot be composed or built."""
-    made, setting = composed(candidate, shape, classes, plugins)
-    return cost_of(made.backbone, setting)
+    """Return the cost of a candidate; see `ablate.cost`. Raises InputError for what cannot be composed or built."""
+    network, setting = composed(candidate, shape, classes, plugins)
+    return cost_of(network.backbone, setting)
 
 
 def build(
@@ -42,16 +42,16 @@ def build(
     plugins: tuple[str, ...],
     seed: int,
 ) -> nn.Module:
-    """What `ablate.build` gives. Raises InputError for what cannot be composed or built."""
-    made, setting = composed(candidate, shape, classes, plugins)
-    cost_of(made.backbone, setting)  # what cannot be built, or fits into no machine, is told in one message
+    """Build the network of a candidate; see `ablate.build`. Raises InputError for what cannot be composed or built."""
+    network, setting = composed(candidate, shape, classes, plugins)
+    cost_of(network.backbone, setting)  # what cannot be built, or fits into no machine, is reported in one message
 
     import torch
 
     from ablate.training.learner import new_network
 
     with isolated():
-        return new_network(made, setting, seed, torch.device("cpu"))
+        return new_network(network, setting, seed, torch.device("cpu"))
 
 
 def composed(
@@ -60,7 +60,7 @@ def composed(
     classes: int | None,
     plugins: tuple[str, ...],
 ) -> tuple[Candidate, InputSpec]:
-    """The candidate and what its network sees. Raises InputError for what a study would refuse."""
+    """Compose a candidate, and return it with its input spec. Raises InputError for what a study would refuse."""
     where = None
     if isinstance(candidate, str | Path):
         where = str(candidate)
@@ -69,16 +69,16 @@ def composed(
     own_shape, own_classes = spec.pop("shape", None), spec.pop("classes", None)
     spec.pop("model", None)
     spec = dict(spec.get("base", spec))
-    wanted = shape or own_shape
-    if wanted is None or len(wanted) != 3:
+    sizes = shape or own_shape
+    if sizes is None or len(sizes) != 3:
         raise InputError("which shape? Give shape=(channels, height, width)", where)
-    shape_ = (int(wanted[0]), int(wanted[1]), int(wanted[2]))
-    setting = InputSpec(shape_, classes if classes is not None else own_classes)
-    made = compose(spec, catalog(plugins))
-    problems = misfits(made, None, setting, provided={"labels"} if setting.classes else ())
+    channels, height, width = map(int, sizes)
+    setting = InputSpec((channels, height, width), classes if classes is not None else own_classes)
+    network = compose(spec, catalog(plugins))
+    problems = misfits(network, None, setting, provided={"labels"} if setting.classes else ())
     if own_shape is not None:  # a known network: what its training or its data would bring is not in its file
-        asked = {f"needs {capability!r}" for capability in made.backbone.requires()}
-        problems = [p for p in problems if p.path != ("backbone",) or not any(one in p.message for one in asked)]
+        needs = {f"needs {capability!r}" for capability in network.backbone.requires()}
+        problems = [p for p in problems if p.path != ("backbone",) or not any(need in p.message for need in needs)]
     if problems:
         raise SpecError(problems, where)
-    return made, setting
+    return network, setting

@@ -1,4 +1,4 @@
-"""What a study will cost before anything is trained: every candidate's size, memory and time."""
+"""The plan of a study, before anything is trained: every candidate's size, memory and time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def plan(
     loaded: LoadedStudy, device: str = "auto", watch: Callable[[str], None] = lambda candidate: None
 ) -> pd.DataFrame:
-    """One row a candidate, in the order in which they run; nothing is trained.
+    """Return a table of one row a candidate, in the order in which they run; nothing is trained.
 
     Columns: candidate (its label), c.<path> for each choice, match.<path> of the size by which costs are
     matched, params, gflops and macs (forward, an image), memory_bytes (of training) and seconds (of one
@@ -48,9 +48,9 @@ def plan(
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
     for assignment in [loaded.baseline] if proposals is None else proposals:
-        called = loaded.names(assignment)
-        watch(called)
-        with doing(f"building the network of {called}"):
+        name = loaded.names(assignment)
+        watch(name)
+        with doing(f"building the network of {name}"):
             row = _row(loaded, assignment, device)
         rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
     frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
@@ -63,12 +63,11 @@ def plan(
     frame.attrs["warnings"] = warnings
     frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
-        told = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
-        frame.attrs["note"] = told
+        frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
     return frame
 
 
-def candidate_called(loaded: LoadedStudy, name: str | None) -> tuple[str, Candidate]:
+def candidate_by_name(loaded: LoadedStudy, name: str | None) -> tuple[str, Candidate]:
     """Return the candidate of a name that `plan` shows, with its label; the baseline where none is given.
 
     Raises InputError where the study lists no such candidate.

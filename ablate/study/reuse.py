@@ -24,97 +24,97 @@ Average = str | float | None  # a label, a relative length, or the one that the 
 
 @dataclass(frozen=True)
 class MeasuredRows:
-    """The rows of one file, and what they were asked with."""
+    """The rows of one file, and how they were measured."""
 
     settings: str  # `key_of`
     metrics: Mapping[str, frozenset[str]]  # {digest of the metric: its columns}
-    averages: Mapping[Average, str]  # {as it was asked for: its label}
+    averages: Mapping[Average, str]  # {as the request has it: its label}
     rows: Sequence[Row]
 
     def of(self, metric: Metric, average: Average) -> list[Row]:
-        """The rows of one metric on one average; none where it was not measured here."""
+        """Return the rows of one metric on one average; none where it was not measured here."""
         columns, label = self.metrics.get(metric.digest()), self.averages.get(average)
         if columns is None or label is None:
             return []
         return [row for row in self.rows if row["metric"] in columns and row["ema"] == label]
 
 
-def measured_rows(trial: Path, job: Mapping[str, Any], known: Catalog) -> list[MeasuredRows]:
-    """The trial's own record first, then what was measured later."""
+def measured_rows(trial: Path, job: Mapping[str, Any], catalog: Catalog) -> list[MeasuredRows]:
+    """Return the rows of the trial's own record first, then those that were measured later."""
     from ablate.worker.remeasure import read
 
     record, candidate = records.whole(trial), job["candidate"]
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}
-    files = records.measured(trial)
-    later = [one for file in files if (one := read(file)) is not None]
-    held = [
+    later = [content for file in records.measured(trial) if (content := read(file)) is not None]
+    measurements = [
         (own, None if record is None else record["metrics"]),
-        *((one.get("asked"), one.get("metrics")) for one in later),
+        *((content.get("asked"), content.get("metrics")) for content in later),
     ]
-    found = []
-    for asked, rows in held:
-        # What was measured before solvers were told apart is told apart from all else, and measured again.
-        if not isinstance(asked, Mapping) or not rows or any(row.get("solver_settings") is None for row in rows):
+    measured = []
+    for ways, rows in measurements:
+        # Rows of before solvers had their settings in a row cannot be compared, and are measured again.
+        if not isinstance(ways, Mapping) or not rows or any(row.get("solver_settings") is None for row in rows):
             continue
         try:
-            found.append(_rows_of(asked, rows, job["data"], known))
+            measured.append(_rows_of(ways, rows, job["data"], catalog))
         except (SpecError, KeyError):  # a component that is there no more
             continue
-    return found
+    return measured
 
 
-def _rows_of(asked: Mapping[str, Any], rows: Sequence[Row], data: Any, known: Catalog) -> MeasuredRows:
-    evaluation = fill(Evaluation, asked["evaluation"], known)
-    labels = list(dict.fromkeys(str(row["ema"]) for row in rows))  # in the order in which they were asked for
-    wanted = asked.get("averages")
+def _rows_of(ways: Mapping[str, Any], rows: Sequence[Row], data: Any, catalog: Catalog) -> MeasuredRows:
+    evaluation = fill(Evaluation, ways["evaluation"], catalog)
+    labels = list(dict.fromkeys(str(row["ema"]) for row in rows))  # in the order of the request
+    requested = ways.get("averages")
     averages: dict[Average, str] = {}
-    if wanted is None:
+    if requested is None:
         averages = {None: labels[0], **{label: label for label in labels}}
     else:
-        ordered = sorted(wanted, key=lambda one: not isinstance(one, str))  # labels come before lengths
+        ordered = sorted(requested, key=lambda average: not isinstance(average, str))  # labels come before lengths
         if len(ordered) == len(labels):
             averages = dict(zip(ordered, labels, strict=True))
-    metrics = {m.digest(): _columns(m, evaluation.samples) for m in evaluation.metrics}
-    return MeasuredRows(key_of(asked, data, known), metrics, averages, rows)
+    metrics = {metric.digest(): _columns(metric, evaluation.samples) for metric in evaluation.metrics}
+    return MeasuredRows(key_of(ways, data, catalog), metrics, averages, rows)
 
 
 def _columns(metric: Metric, samples: int) -> frozenset[str]:
-    """The columns that it may have, with many pictures in the reference or few."""
+    """Return the columns that a metric may have, with many pictures in the reference or few."""
     return frozenset({*metric.columns(samples).values(), *metric.columns(samples, 1).values()})
 
 
-def key_of(asked: Mapping[str, Any], data: Any, known: Catalog) -> str:
-    """What samples were drawn and looked at: all that was asked for but metrics and averages."""
-    made = create(Data, data, known)
-    solver, guidance = create(Solver, asked["solver"], known), create(Guidance, asked["guidance"], known)
-    evaluation = fill(Evaluation, asked["evaluation"], known).active()
-    drawn = {name: held for name, held in evaluation.items() if name not in ("metrics", "batch")}
-    return digest([drawn, solver.settled("latents" in made.provides()).active(), guidance.active()])
+def key_of(ways: Mapping[str, Any], data: Any, catalog: Catalog) -> str:
+    """Return a hash of the samples that are drawn: of all the ways but metrics and averages."""
+    latents = "latents" in create(Data, data, catalog).provides()
+    solver, guidance = create(Solver, ways["solver"], catalog), create(Guidance, ways["guidance"], catalog)
+    evaluation = fill(Evaluation, ways["evaluation"], catalog).active()
+    drawn = {name: value for name, value in evaluation.items() if name not in ("metrics", "batch")}
+    return digest([drawn, solver.settled(latents).active(), guidance.active()])
 
 
 def missing(
-    asked: Mapping[str, Any], data: Any, there: Sequence[MeasuredRows], known: Catalog
+    ways: Mapping[str, Any], data: Any, measured: Sequence[MeasuredRows], catalog: Catalog
 ) -> tuple[list[Row], list[dict[str, Any]]]:
-    """The rows that are there, and what is left to ask: nothing, or one request for each set of metrics."""
-    evaluation = fill(Evaluation, asked["evaluation"], known)
-    key = key_of(asked, data, known)
+    """Return the rows that are measured already, and the ways that are not: none, or one for each set of metrics."""
+    evaluation = fill(Evaluation, ways["evaluation"], catalog)
+    key = key_of(ways, data, catalog)
     rows: list[Row] = []
-    left: dict[tuple[int, ...], list[Average]] = {}
-    for average in asked["averages"] or [None]:
-        wanting = []
+    averages_by_metrics: dict[tuple[int, ...], list[Average]] = {}
+    for average in ways["averages"] or [None]:
+        missing_metrics = []
         for i, metric in enumerate(evaluation.metrics):
-            found = next((got for one in there if one.settings == key and (got := one.of(metric, average))), [])
-            rows += found
-            if not found:
-                wanting.append(i)
-        if wanting:
-            left.setdefault(tuple(wanting), []).append(average)
+            candidates = (file.of(metric, average) for file in measured if file.settings == key)
+            metric_rows = next((file_rows for file_rows in candidates if file_rows), [])
+            rows += metric_rows
+            if not metric_rows:
+                missing_metrics.append(i)
+        if missing_metrics:
+            averages_by_metrics.setdefault(tuple(missing_metrics), []).append(average)
     spec = evaluation.spec()
     return rows, [
         {
-            **asked,
-            "evaluation": {**spec, "metrics": [spec["metrics"][i] for i in which]},
+            **ways,
+            "evaluation": {**spec, "metrics": [spec["metrics"][i] for i in metrics]},
             "averages": None if averages == [None] else averages,
         }
-        for which, averages in left.items()
+        for metrics, averages in averages_by_metrics.items()
     ]

@@ -14,7 +14,7 @@ from ablate.runtime.patient import doing
 from ablate.study.device import candidates
 from ablate.study.load import LoadedStudy
 
-STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400, 500, 1000)  # tried for a way out
+STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400, 500, 1000)  # tried as a remedy
 
 
 def check_sampling(loaded: LoadedStudy) -> list[str]:
@@ -22,8 +22,8 @@ def check_sampling(loaded: LoadedStudy) -> list[str]:
     return solver_bias_warnings((candidate for candidate, _ in candidates(loaded)), loaded.trial_settings.data)
 
 
-def solver_bias_warnings(of: Iterable[Candidate], data: Data) -> list[str]:
-    """A line for each solver, schedule and deviation of the data whose samples of a Gaussian are off by more than 2 %.
+def solver_bias_warnings(candidates: Iterable[Candidate], data: Data) -> list[str]:
+    """Return a line for each solver, schedule and deviation of the data that puts Gaussian samples off by over 2 %.
 
     And one for each solver that clips latents. The deviation is the candidate's `sigma_data`; where the
     study does not say it, what the data expect of themselves, else 0.5: it is measured when all is read.
@@ -31,25 +31,25 @@ def solver_bias_warnings(of: Iterable[Candidate], data: Data) -> list[str]:
     from ablate.evaluation.solver_bias import DEVIATION, TOLERATED, deviation_error
 
     latents = "latents" in data.provides()
-    unsaid = data.deviation() or DEVIATION
+    default = data.deviation() or DEVIATION
     warnings: dict[str, None] = {}
-    ways = dict.fromkeys((one.solver, one.schedule, one.sigma_data or unsaid) for one in of)
+    ways = dict.fromkeys((c.solver, c.schedule, c.sigma_data or default) for c in candidates)
     for solver, schedule, deviation in ways:
-        looking = f"looking at what {_called(solver, schedule)} does to Gaussian samples"
-        with contextlib.suppress(Exception), doing(looking):  # a plugin's own code: its trials tell what is wrong
+        task = f"looking at what {_describe(solver, schedule)} does to Gaussian samples"
+        with contextlib.suppress(Exception), doing(task):  # a plugin's own code: its trials report what is wrong
             error = deviation_error(solver, schedule, deviation)
             if error is not None and abs(error) > TOLERATED:
                 line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"
-                out = list(_ways_out(solver, schedule, deviation))
-                line += f"; take {' or '.join(out)}" if out else ""
-                warnings[f"{_called(solver, schedule)} {line}"] = None
+                remedies = list(_remedies(solver, schedule, deviation))
+                line += f"; take {' or '.join(remedies)}" if remedies else ""
+                warnings[f"{_describe(solver, schedule)} {line}"] = None
         if latents and solver.clip is True:
             line = "keeps latents within [-1, 1], and they reach beyond; leave 'clip' out"
             warnings[f"solver {solver.name!r} with clip: true {line}"] = None
     return list(warnings)
 
 
-def _called(solver: Solver, schedule: Schedule) -> str:
+def _describe(solver: Solver, schedule: Schedule) -> str:
     return f"solver {solver.name!r} with {_steps(solver.steps)} on grid {solver.grid} of schedule {schedule.name!r}"
 
 
@@ -61,15 +61,15 @@ def _percent(error: float) -> str:
     return f"{abs(error):.1%} too {'wide' if error > 0 else 'narrow'}".replace("%", " %")
 
 
-def _ways_out(solver: Solver, schedule: Schedule, deviation: float) -> Iterator[str]:
-    """Another grid with as many steps, or the fewest steps on this one, with which it is within 2 %."""
+def _remedies(solver: Solver, schedule: Schedule, deviation: float) -> Iterator[str]:
+    """Yield other grids with as many steps, and the fewest steps on this one, with which it is within 2 %."""
     from ablate.evaluation.solver_bias import TOLERATED, deviation_error
 
     def right(**changes: object) -> bool:
-        made = solver.model_copy(update=changes)
-        if set(made.excludes()) & schedule.provides():
+        changed = solver.model_copy(update=changes)
+        if set(changed.excludes()) & schedule.provides():
             return False
-        error = deviation_error(made, schedule, deviation)
+        error = deviation_error(changed, schedule, deviation)
         return error is not None and abs(error) <= TOLERATED
 
     yield from (f"grid {grid}" for grid in get_args(Grid) if grid != solver.grid and right(grid=grid))

@@ -63,73 +63,73 @@ class Study(Config):
     ] = {}  # {name: {dotted path: value}}: the same, at another scale
 
     def active(self) -> dict[str, Any]:
-        """What decides; a part that the study does not have is no part of its identity.
+        """Return what decides results; a part that the study does not have is no part of its identity.
 
         Nor is a probe, but for one by which candidates are judged.
         """
-        found = {**super().active(), "probes": [probe.active() for probe in self.judging] or None}
-        return {key: value for key, value in found.items() if value is not None}
+        values = {**super().active(), "probes": [probe.active() for probe in self.judging] or None}
+        return {key: value for key, value in values.items() if value is not None}
 
     @property
     def judging(self) -> tuple[Probe, ...]:
-        """The probes by which candidates are judged."""
+        """The probes that are objectives or constraints."""
         judged = {*self.objectives, *(self.constraints or ())}
         return tuple(probe for probe in self.probes if probe.name in judged)
 
 
 def metric_columns(evaluation: Evaluation) -> dict[str, str]:
-    """{name in the study: column}: the name of a metric, or of one of its values; its column where two share that."""
+    """Return {name in the study: column}: a metric's name, or one of its values'; the column where two share it."""
     columns = [pair for metric in evaluation.metrics for pair in metric.columns(evaluation.samples).items()]
     names = Counter(name for name, _ in columns)
     return {(name if names[name] == 1 else column): column for name, column in columns}
 
 
 def otherwise(evaluation: Evaluation) -> dict[str, str]:
-    """{canonical column: the one that the value has where the reference has too few pictures for that name}."""
+    """Return {canonical column: the one that the value has where the reference has too few pictures for that name}."""
     plain = (metric.columns(evaluation.samples, 0).items() for metric in evaluation.metrics)
-    named = (metric.columns(evaluation.samples).items() for metric in evaluation.metrics)
-    pairs = zip(itertools.chain(*named), itertools.chain(*plain), strict=True)
+    canonical = (metric.columns(evaluation.samples).items() for metric in evaluation.metrics)
+    pairs = zip(itertools.chain(*canonical), itertools.chain(*plain), strict=True)
     return {column: other for (_, column), (_, other) in pairs if column != other}
 
 
 def objectives_of(study: Study, probes: Collection[str] = ()) -> tuple[Objective, ...]:
-    """What candidates are judged by. Raises SpecError for what is neither a metric or probe of the study nor a cost.
+    """Return the objectives. Raises SpecError for what is neither a metric or probe of the study nor a cost.
 
-    `probes` are the names of those that there are, for the message.
+    probes: the names of all that are installed, for the message.
     """
-    known = _judging(study)
+    possible = _possible_objectives(study)
     problems = _probe_problems(study)
-    found: list[Objective] = []
+    objectives: list[Objective] = []
     for i, name in enumerate(study.objectives or (*(metric_columns(study.evaluate) or ["loss"]), "gflops")):
-        if name not in known:
-            problems.append(Problem(("objectives", i), _unknown(name, known, probes)))
-        elif known[name].column in [objective.column for objective in found]:
+        if name not in possible:
+            problems.append(Problem(("objectives", i), _unknown(name, possible, probes)))
+        elif possible[name].column in [objective.column for objective in objectives]:
             problems.append(Problem(("objectives", i), f"{name!r} stands twice"))
         else:
-            found.append(known[name])
+            objectives.append(possible[name])
     if problems:
         raise SpecError(problems)
-    return tuple(found)
+    return tuple(objectives)
 
 
 def constraints_of(study: Study, probes: Collection[str] = ()) -> tuple[Constraint, ...]:
-    """What candidates have to keep to. Raises SpecError as `objectives_of` does, and for bounds that are none."""
-    known = _judging(study)
+    """Return the constraints. Raises SpecError as `objectives_of` does, and for bounds that are none."""
+    possible = _possible_objectives(study)
     problems: list[Problem] = []
-    found: list[Constraint] = []
+    constraints: list[Constraint] = []
     for name, bounds in (study.constraints or {}).items():
-        wrong = _bound_problems(bounds) if name in known else [((), _unknown(name, known, probes))]
-        problems += [Problem(("constraints", name, *at), message) for at, message in wrong]
+        wrong = _bound_problems(bounds) if name in possible else [((), _unknown(name, possible, probes))]
+        problems += [Problem(("constraints", name, *path), message) for path, message in wrong]
         if not wrong:
-            found.append(Constraint(known[name], **{key: float(value) for key, value in bounds.items()}))
+            constraints.append(Constraint(possible[name], **{key: float(value) for key, value in bounds.items()}))
     if problems:
         raise SpecError(problems)
-    return tuple(found)
+    return tuple(constraints)
 
 
-def _judging(study: Study) -> dict[str, Objective]:
-    """All that candidates can be judged by, by the names that a study may use."""
-    found = {cost: Objective(cost, cost) for cost in RECORDED}
+def _possible_objectives(study: Study) -> dict[str, Objective]:
+    """Return all possible objectives, by the names that a study may use."""
+    objectives = {cost: Objective(cost, cost) for cost in RECORDED}
     larger = {
         column: metric.larger_is_better
         for metric in study.evaluate.metrics
@@ -137,22 +137,22 @@ def _judging(study: Study) -> dict[str, Objective]:
     }
     short, plain = metric_columns(study.evaluate), otherwise(study.evaluate)
     for name, column in (*((c, c) for c in short.values()), *short.items()):
-        found[name] = Objective(name, column, larger[column], plain.get(column))
+        objectives[name] = Objective(name, column, larger[column], plain.get(column))
     for probe in study.probes:
-        found.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better, is_probe=True))
-    return found
+        objectives.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better, is_probe=True))
+    return objectives
 
 
-def _unknown(name: str, known: Iterable[str], probes: Collection[str]) -> str:
+def _unknown(name: str, possible: Iterable[str], probes: Collection[str]) -> str:
     if name in probes:
         return f"{name!r} is a probe that this study does not have; add it: probes: [{name}]"
     if name == "nfe":
         return "'nfe' is how a model is sampled: a study is judged by what that costs, sample_gflops"
-    return f"{name!r} is neither measured here nor a cost{did_you_mean(name, known)}"
+    return f"{name!r} is neither measured here nor a cost{did_you_mean(name, possible)}"
 
 
 def _bound_problems(bounds: Any) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with `{at_most: value, at_least: value}`, each with where in it."""
+    """Return what is wrong with `{at_most: value, at_least: value}`, each with its place in it."""
     words = [field.name for field in fields(Constraint) if field.name != "of"]
     if not isinstance(bounds, Mapping) or not bounds:
         return [((), f"expected a bound, such as {{{words[0]}: 10}}, not {bounds!r}")]
@@ -168,13 +168,13 @@ def _bound_problems(bounds: Any) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _probe_problems(study: Study) -> list[Problem]:
-    """Two probes of one name, or a probe that is called as something else that is measured."""
-    taken = {*RECORDED, *(name for pair in metric_columns(study.evaluate).items() for name in pair)}
+    """Return the problems of two probes of one name, and of a probe that has the name of something else measured."""
+    other_names = {*RECORDED, *(name for pair in metric_columns(study.evaluate).items() for name in pair)}
     names = [probe.name for probe in study.probes]
     problems = []
     for i, name in enumerate(names):
         if name in names[:i]:
             problems.append(Problem(("probes", i), f"the probe {name!r} stands twice"))
-        elif name in taken:
+        elif name in other_names:
             problems.append(Problem(("probes", i), f"a metric or cost of this study is called {name!r} too"))
     return problems

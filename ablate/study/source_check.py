@@ -34,15 +34,15 @@ class SourceChange:
     trials: list[str] = field(default_factory=list)
 
 
-def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
-    """Lines on what cannot be compared. Raises InputError where results stand on other source than `now`.
+def check(folder: Path, lock: Mapping[str, Any], now: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
+    """Return lines on what cannot be compared. Raises InputError where results come from other source than `now`.
 
-    held: the lock; now: {component: hash of its source}; files: where each lies.
+    now: {component: hash of its source}; files: where each lies.
     """
-    changed, silent = changes(folder, now, Names.read(held))
+    changed, silent = changes(folder, now, Names.read(lock))
     if changed:
-        raise refusal(folder, changed, held, {provenance.FRAMEWORK: provenance.home(), **files})
-    if not silent and held.get("hashes") == provenance.SCHEME:
+        raise refusal(folder, changed, lock, {provenance.FRAMEWORK: provenance.home(), **files})
+    if not silent and lock.get("hashes") == provenance.SCHEME:
         return []
     return [
         f"{folder} was begun by an ablate that hashed source otherwise, so it cannot be compared with today's: "
@@ -51,63 +51,65 @@ def check(folder: Path, held: Mapping[str, Any], now: Mapping[str, str], files: 
 
 
 def changes(folder: Path, now: Mapping[str, str], names: Names | None = None) -> tuple[list[SourceChange], int]:
-    """What was measured with another source than `now` {component: hash}, and how many results do not say.
+    """Return what was measured with other source than `now` {component: hash}, and how many results have no hashes.
 
-    A component that is not in `now` is not asked about.
+    A component that is not in `now` is not compared.
     """
-    found: dict[tuple[str, str], SourceChange] = {}
+    by_component: dict[tuple[str, str], SourceChange] = {}
     silent = 0
-    for who, held in _results(folder, names or Names()):
-        if held.get("hashes") != provenance.SCHEME or not isinstance(held.get("sources"), Mapping):
+    for name, result in _results(folder, names or Names()):
+        if result.get("hashes") != provenance.SCHEME or not isinstance(result.get("sources"), Mapping):
             silent += 1
             continue
-        version = held.get("versions", {}).get(provenance.FRAMEWORK)
-        for component, then in held["sources"].items():
+        version = result.get("versions", {}).get(provenance.FRAMEWORK)
+        for component, then in result["sources"].items():
             if component in now and now[component] != then:
-                one = found.setdefault((component, then), SourceChange(component, then, now[component], version))
-                if who not in one.trials:
-                    one.trials.append(who)
-    return list(found.values()), silent
+                new = SourceChange(component, then, now[component], version)
+                change = by_component.setdefault((component, then), new)
+                if name not in change.trials:
+                    change.trials.append(name)
+    return list(by_component.values()), silent
 
 
-def refusal(folder: Path, changed: list[SourceChange], held: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
-    """What changed, since when, and what stands on it. held: the lock; files: where each source lies."""
+def refusal(folder: Path, changed: list[SourceChange], lock: Mapping[str, Any], files: Mapping[str, str]) -> InputError:
+    """Return the error: what changed, since when, and which trials were measured with it. files: of each source."""
     lines = []
     here = importlib.metadata.version(provenance.FRAMEWORK)
-    for one in changed:
-        known = held["plugins"].get(one.component, {})
-        since = f" since {_date(known['since'])}" if known.get("source_hash") == one.then and "since" in known else ""
-        release = one.component == provenance.FRAMEWORK and one.version != here
-        before, after = (f"{one.version}, ", f"{here}, ") if release else ("", "")
-        told = f"{before}{short(one.then)}{since} -> {after}{short(one.now)}"
-        lines.append(f"  {one.component}: {told}, {files[one.component]}")
+    for change in changed:
+        entry = lock["plugins"].get(change.component, {})
+        same = entry.get("source_hash") == change.then
+        since = f" since {_date(entry['since'])}" if same and "since" in entry else ""
+        release = change.component == provenance.FRAMEWORK and change.version != here
+        before, after = (f"{change.version}, ", f"{here}, ") if release else ("", "")
+        hashes = f"{before}{short(change.then)}{since} -> {after}{short(change.now)}"
+        lines.append(f"  {change.component}: {hashes}, {files[change.component]}")
         if release:
-            lines.append(f"    to go on in this folder: pip install 'ablate=={one.version}'")
-        more = len(one.trials) - NAMED
-        stand = [*one.trials[:NAMED], *([f"and {more} more"] if more > 0 else [])]
-        lines.append(f"    measured with it: {'; '.join(stand)}")
-        if known.get("source_hash") == one.then and (kept := held.get("kept", {}).get(one.component)):
-            lines.append(f"    that source is kept in {folder / kept}")
-    told = "\n".join(lines)
+            lines.append(f"    to go on in this folder: pip install 'ablate=={change.version}'")
+        more = len(change.trials) - NAMED
+        trials = [*change.trials[:NAMED], *([f"and {more} more"] if more > 0 else [])]
+        lines.append(f"    measured with it: {'; '.join(trials)}")
+        if same and (copy := lock.get("kept", {}).get(change.component)):
+            lines.append(f"    that source is kept in {folder / copy}")
+    changes_text = "\n".join(lines)
     return InputError(
-        f"was begun with other source code, and complete trials stand on it (then -> now):\n{told}\n"
+        f"was begun with other source code, and complete trials stand on it (then -> now):\n{changes_text}\n"
         "restore that source, or give another folder with --out",
         str(folder),
     )
 
 
-def _date(said: str) -> str:
-    return said[:16].replace("T", " ") + " UTC"
+def _date(iso: str) -> str:
+    return iso[:16].replace("T", " ") + " UTC"
 
 
 def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every result with whose it is: records, and what `ablate evaluate` measured."""
+    """Yield every result with its trial's name: records, and what `ablate evaluate` measured."""
     for trial in sorted(folder.glob("trials/*/record.json")):
         record = records.whole(trial.parent)
         if record is None:
             continue
-        who = names.trial(record)
-        yield who, record
+        name = names.trial(record)
+        yield name, record
         for file in records.measured(trial.parent):
             with contextlib.suppress(FileNotFoundError, DamagedError):  # which do not count
-                yield f"{who}, measured again", read_sealed(file)
+                yield f"{name}, measured again", read_sealed(file)

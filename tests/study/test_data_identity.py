@@ -21,8 +21,9 @@ from ablate.kinds.executor import Stopped
 from ablate.results.results import Results
 from ablate.spec.slots import create
 from ablate.study import dataset
-from ablate.study.evaluate import Request, remeasure
+from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch
+from ablate.study.request import Request
 from ablate.worker import datasets
 
 COUNT = len(LABELS)

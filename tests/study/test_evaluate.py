@@ -19,8 +19,9 @@ from ablate.io import launches
 from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
 from ablate.study import evaluate
-from ablate.study.evaluate import Request, remeasure
+from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch
+from ablate.study.request import Request
 from ablate.training.checkpoint import Checkpoint, newest, save
 from ablate.worker.remeasure import run, sign
 

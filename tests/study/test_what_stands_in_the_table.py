@@ -27,8 +27,9 @@ from ablate.errors import InputError
 from ablate.io.sealed import sealed
 from ablate.results.measurements import DECIDES
 from ablate.results.results import Results
-from ablate.study.evaluate import Request, remeasure
+from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch
+from ablate.study.request import Request
 
 CASES = int(os.environ.get("ABLATE_CASES", "2"))
 METRIC = "mark_pixels"

@@ -22,9 +22,10 @@ from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
 from ablate.results import Results, load
 from ablate.study import lock
-from ablate.study.evaluate import Request, remeasure
+from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch, plan_of
 from ablate.study.load import load_study
+from ablate.study.request import Request
 
 MINE = """
 import sys
