@@ -11,7 +11,7 @@ from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing
 from ablate.spec.component import InputSpec
 from ablate.study.estimate import matmul_rate, plain_rate
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 
 
 def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:

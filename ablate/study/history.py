@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from ablate.discovery import provenance
 from ablate.io import launches
 from ablate.io.files import write_atomic
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 
 HEAD = "# What was run here, with every option applied; `ablate show` tells by which commands.\n"
 EFFECTIVE, ORIGINAL, SOURCES = "study.yaml", "study.original.yaml", "sources"

@@ -13,7 +13,7 @@ from ablate.kinds.noised import Level
 from ablate.spec.component import Component, Config, Course, When, is_component
 from ablate.spec.slots import fill, slot_kind
 from ablate.study.device import assignments
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 from ablate.study.override import applied
 from ablate.study.schema import Study
 

@@ -26,7 +26,8 @@ from ablate.study import dataset, history, lock
 from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
 from ablate.study.ineffective import ineffective_settings, left_out
-from ablate.study.load import LoadedStudy, load_study
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
 from ablate.study.sampling import check_sampling
 from ablate.worker.datasets import describe
 

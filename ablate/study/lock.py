@@ -23,7 +23,7 @@ from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, history, source_check
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import metric_columns, otherwise
 from ablate.worker.sources import short
 

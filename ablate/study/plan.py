@@ -20,7 +20,7 @@ from ablate.spec.explain import exception_summary
 from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.ineffective import ineffective_settings
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 from ablate.study.sampling import check_sampling
 
 if TYPE_CHECKING:

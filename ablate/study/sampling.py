@@ -12,7 +12,7 @@ from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
 from ablate.runtime.patient import doing
 from ablate.study.device import candidates
-from ablate.study.load import LoadedStudy
+from ablate.study.loaded import LoadedStudy
 
 STEPS = (10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 64, 80, 100, 150, 200, 250, 400, 500, 1000)  # tried as a remedy
 

@@ -1,4 +1,4 @@
-"""Reads YAML and remembers on which line everything stands."""
+"""Reads YAML, and keeps the line of every key and item."""
 
 from __future__ import annotations
 
@@ -31,74 +31,74 @@ DEEPEST = 50  # mappings and lists inside of each other
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data, and where each part of it was said."""
+    """Plain data, and the place of each part of it: a line of a file, or an argument."""
 
     data: dict[str, Any]
     lines: Mapping[Keys, int] = field(default_factory=dict)  # counted from 1
     file: Path | None = None
     text: str | None = None
-    origins: Mapping[Keys, str] = field(default_factory=dict)  # what was not said in the file: an `Argument`
+    origins: Mapping[Keys, str] = field(default_factory=dict)  # of what is not in the file: an `Argument`
 
     def line(self, path: Keys) -> int | None:
-        """The line of a key or an item; of what it stands in, where it has none of its own."""
-        return next((self.lines[at] for at in _upwards(path) if at in self.lines), None)
+        """Return the line of a key or an item; of what it stands in, where it has none of its own."""
+        return next((self.lines[above] for above in _upwards(path) if above in self.lines), None)
 
     def where(self, path: Keys) -> str | None:
-        """`file:line`, or the option that brought the value."""
-        for at in _upwards(path):
-            if at in self.origins:
-                return self.origins[at]
-            if at in self.lines:
-                return f"{self.file}:{self.lines[at]}"
+        """Return `file:line`, or the option that brought the value."""
+        for above in _upwards(path):
+            if above in self.origins:
+                return self.origins[above]
+            if above in self.lines:
+                return f"{self.file}:{self.lines[above]}"
         return None if self.file is None else str(self.file)
 
     def with_value(self, path: Keys, value: Any, origin: str | None) -> Document:
-        """Another value at a path; mappings on the way are made, a component's name becomes a mapping.
+        """Return the document with another value at a path; mappings on the way are created.
 
-        Raises InputError where something on the way holds no fields.
+        A component's name becomes a mapping. Raises InputError where something on the way has no fields.
         """
         data = deepcopy(self.data)
         inner: Any = data
         for depth, key in enumerate(path[:-1]):
-            held = inner.get(key)
-            if isinstance(held, str):
-                held = {"type": held}
-            elif held is None:
-                held = {}
-            elif not isinstance(held, dict):
-                at = ".".join(map(str, path[: depth + 1]))
-                raise InputError(f"{at} is {held!r}, which has no {path[depth + 1]!r}; give it whole", origin)
-            inner[key] = held
-            inner = held
+            child = inner.get(key)
+            if isinstance(child, str):
+                child = {"type": child}
+            elif child is None:
+                child = {}
+            elif not isinstance(child, dict):
+                place = ".".join(map(str, path[: depth + 1]))
+                raise InputError(f"{place} is {child!r}, which has no {path[depth + 1]!r}; give it whole", origin)
+            inner[key] = child
+            inner = child
         inner[path[-1]] = value
 
-        def kept(at: Keys) -> bool:
-            return at[: len(path)] != path
+        def outside(other: Keys) -> bool:
+            return other[: len(path)] != path
 
-        lines = {at: line for at, line in self.lines.items() if kept(at)}
-        origins = {at: said for at, said in self.origins.items() if kept(at)}
+        lines = {other: line for other, line in self.lines.items() if outside(other)}
+        origins = {other: argument for other, argument in self.origins.items() if outside(other)}
         return Document(data, lines, self.file, self.text, {**origins, **({path: origin} if origin else {})})
 
 
-def given(data: Mapping[str, Any]) -> Document:
-    """A study that is given as a mapping. Raises InputError for one that a file could not hold."""
-    _counted(data, 0, [0])
+def document_of(data: Mapping[str, Any]) -> Document:
+    """Return a study that is a mapping as a document. Raises InputError for one that a file could not hold."""
+    _check_size(data, 0, [0])
     return Document(dict(data))
 
 
-def _counted(held: Any, depth: int, count: list[int]) -> None:
+def _check_size(node: Any, depth: int, count: list[int]) -> None:
     count[0] += 1
     if count[0] > MOST or depth > DEEPEST:
         raise InputError(f"the study holds more than {MOST} values, or is nested too deeply")
-    if isinstance(held, str):
-        _word_of(held, None)
-    inner = (*held, *held.values()) if isinstance(held, Mapping) else held if isinstance(held, list | tuple) else ()
-    for one in inner:
-        _counted(one, depth + 1, count)
+    if isinstance(node, str):
+        _checked_text(node, None)
+    children = (*node, *node.values()) if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+    for child in children:
+        _check_size(child, depth + 1, count)
 
 
 def read(path: str | Path) -> Document:
-    """The mapping in a YAML file. Raises InputError for whatever keeps it from being one."""
+    """Read the mapping in a YAML file. Raises InputError where there is none."""
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -106,8 +106,8 @@ def read(path: str | Path) -> Document:
         raise InputError(f"there is no such file{_neighbours(path)}", str(path)) from None
     except IsADirectoryError:
         if (path / "lock.json").is_file():
-            told = f"is the folder of a study that was run; its file is {path / 'study.yaml'}"
-            raise InputError(f"{told}, and `ablate status {path}` tells how it stands", str(path)) from None
+            problem = f"is the folder of a study that was run; its file is {path / 'study.yaml'}"
+            raise InputError(f"{problem}, and `ablate status {path}` tells how it stands", str(path)) from None
         hint = _list(sorted(p.name for p in path.glob("*.y*ml")))
         raise InputError(f"is a folder, not a study file{hint}", str(path)) from None
     except OSError as error:
@@ -124,7 +124,7 @@ def read(path: str | Path) -> Document:
 
 
 def _other_sort(path: Path, raw: bytes) -> str | None:
-    """What a file is that nobody wrote as YAML; None where it may be."""
+    """Return what a file is that is no YAML; None where it may be YAML."""
     if path.suffix == ".py":
         return f"is Python code (components come in by --plugin {path.name})"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -133,12 +133,12 @@ def _other_sort(path: Path, raw: bytes) -> str | None:
 
 
 def parse(text: str, file: Path) -> Document:
-    """The mapping that a YAML text holds. Raises InputError with file and line."""
+    """Parse a YAML text that is a mapping. Raises InputError with file and line."""
     loaded = _load(text, str(file))
     if loaded is None:
         raise InputError("the file is empty; a study needs at least study, data, base, design and budget", str(file))
     if not isinstance(loaded, dict):
-        raise InputError(f"expected `key: value` lines at the top, not a {_word(loaded)}", f"{file}:1")
+        raise InputError(f"expected `key: value` lines at the top, not a {_type_name(loaded)}", f"{file}:1")
     lines: dict[Keys, int] = {(): 1}
     data = _plain(loaded, (), lines, str(file), [0])
     assert isinstance(data, dict)
@@ -146,22 +146,22 @@ def parse(text: str, file: Path) -> Document:
 
 
 def value(text: str, where: str) -> Any:
-    """One value in YAML's notation, such as `200_000` or `[adaln, adaln_zero]`."""
+    """Parse one value in YAML's notation, such as `200_000` or `[adaln, adaln_zero]`."""
     return _plain(_load(text, None, where), (), None, where, [0])
 
 
 def _load(text: str, file: str | None, where: str | None = None) -> Any:
-    """What ruamel.yaml makes of a text; its errors become ours."""
+    """Load a text by ruamel.yaml; its errors become InputErrors."""
     yaml = YAML(typ="rt", pure=True)
     try:
         return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = f"{file}:{mark.line + 1}" if file and mark is not None else file or where
-        raise InputError(_advice(error, text), at) from None
+        place = f"{file}:{mark.line + 1}" if file and mark is not None else file or where
+        raise InputError(_advice(error, text), place) from None
     except ReaderError as error:
-        at = f"{file}:{len(re.split(BREAK, text[: error.position]))}" if file else where
-        raise InputError("holds a character that YAML does not allow; remove it", at) from None
+        place = f"{file}:{len(re.split(BREAK, text[: error.position]))}" if file else where
+        raise InputError("holds a character that YAML does not allow; remove it", place) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"is no YAML: {str(error).splitlines()[0]}", file or where) from None
     except LookupError:  # ruamel.yaml takes a word such as "-_" for a number, and finds no digit in it
@@ -169,13 +169,13 @@ def _load(text: str, file: str | None, where: str | None = None) -> Any:
             "holds something that looks like a number and is none; put it in quotes", file or where
         ) from None
     except Exception as error:  # noqa: BLE001 - ruamel.yaml's own: tags and merges that hold themselves
-        told, line = _unreadable(text)
-        at = f"{file}:{line}" if file else where
-        raise InputError(f"{told} ({type(error).__name__} in the YAML reader)", at) from None
+        problem, line = _unreadable(text)
+        place = f"{file}:{line}" if file else where
+        raise InputError(f"{problem} ({type(error).__name__} in the YAML reader)", place) from None
 
 
 def _unreadable(text: str) -> tuple[str, int]:
-    """What a text holds that the reader cannot deal with, and its line: a tag, or a merge."""
+    """Return what the YAML reader fails at, a tag or a merge, and its line."""
     for token in YAML(typ="rt", pure=True).scan(text):
         line = token.start_mark.line + 1
         if isinstance(token, TagToken):
@@ -186,45 +186,46 @@ def _unreadable(text: str) -> tuple[str, int]:
 
 
 def _advice(error: MarkedYAMLError, text: str) -> str:
-    """What is wrong and what to do, in a line."""
+    """Return what is wrong and what to do, in a line."""
     problem = str(error.problem or error.context)
     lines = re.split(BREAK, text)
-    at = error.problem_mark.line if error.problem_mark else 0
-    begun = error.context_mark.line if error.context_mark else at
+    number = error.problem_mark.line if error.problem_mark else 0  # counted from 0, as `begun`
+    begun = error.context_mark.line if error.context_mark else number
     if isinstance(error, DuplicateKeyError):
         name = problem.partition('"')[2].partition('"')[0]
         column = error.problem_mark.column if error.problem_mark else 0
         first = next(
-            (n for n in range(begun, min(at, len(lines))) if lines[n][column:].lstrip("\"'").startswith(name)), begun
+            (n for n in range(begun, min(number, len(lines))) if lines[n][column:].lstrip("\"'").startswith(name)),
+            begun,
         )
         return f"the key {name!r} stands here and on line {first + 1}; keep one of the two"
-    line = lines[min(at, len(lines) - 1)]
+    line = lines[min(number, len(lines) - 1)]
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
         return "a tab stands in the indentation; YAML wants spaces"
     if "mapping values are not allowed" in problem:
         return "a second ': ' in one line; put a value that holds one in quotes, or break the line"
     if "another document" in problem:
         return "a second document begins here ('---'); a file holds one"
-    since = f", begun on line {begun + 1}" if begun != at else ""
+    since = f", begun on line {begun + 1}" if begun != number else ""
     return f"{problem} ({error.context}{since}); check indentation, brackets and quotes" if error.context else problem
 
 
 def _plain(node: Any, path: Keys, lines: dict[Keys, int] | None, file: str, count: list[int]) -> Any:
-    """Dicts, lists, numbers, words; the line of everything goes into `lines`, where there are any."""
+    """Return a node as dicts, lists, numbers and words; the line of each goes into `lines`, where that is not None."""
     count[0] += 1
     if count[0] > MOST or len(path) > DEEPEST:
         raise InputError(f"holds more than {MOST} values, or is nested too deeply", file)
-    at = f"{file}:{next((lines[p] for p in _upwards(path) if p in lines), 1)}" if lines else file
+    place = f"{file}:{next((lines[p] for p in _upwards(path) if p in lines), 1)}" if lines else file
     if isinstance(node, dict):
-        held = {}
+        values = {}
         for key, inner in node.items():
             if not isinstance(key, str):
-                raise InputError(_no_word(key, inner), _at(node, key, file, at) if lines else at)
-            if len(_word_of(key, at)) > LONGEST_KEY:
-                raise InputError(f"a key of {len(key):,} letters: {short(key)}", at)
+                raise InputError(_key_advice(key, inner), _place_of_key(node, key, file, place) if lines else place)
+            if len(_checked_text(key, place)) > LONGEST_KEY:
+                raise InputError(f"a key of {len(key):,} letters: {short(key)}", place)
             _mark(node, "key", key, (*path, key), lines)
-            held[str(key)] = _plain(inner, (*path, str(key)), lines, file, count)
-        return held
+            values[str(key)] = _plain(inner, (*path, str(key)), lines, file, count)
+        return values
     if isinstance(node, list):
         for i in range(len(node)):
             _mark(node, "item", i, (*path, i), lines)
@@ -236,32 +237,33 @@ def _plain(node: Any, path: Keys, lines: dict[Keys, int] | None, file: str, coun
     if isinstance(node, float):
         return float(node)
     if isinstance(node, str):
-        return _word_of(str(node), at)
+        return _checked_text(str(node), place)
     if isinstance(node, datetime.date):
         return node.isoformat()
     if node is None:
         return None
     if isinstance(node, TaggedScalar):
-        raise InputError(f"the tag {node.tag.value} means nothing here; write the value alone", at)
-    raise InputError(f"expected words, numbers, lists and mappings, not a {_word(node)}", at)
+        raise InputError(f"the tag {node.tag.value} means nothing here; write the value alone", place)
+    raise InputError(f"expected words, numbers, lists and mappings, not a {_type_name(node)}", place)
 
 
-def _no_word(key: Any, held: Any) -> str:
-    if held is None and isinstance(key, int | float) and not isinstance(key, bool):
+def _key_advice(key: Any, value: Any) -> str:
+    """Return what to do about a key that is no word."""
+    if value is None and isinstance(key, int | float) and not isinstance(key, bool):
         return f"a comma ends the value before {key!r}: a number is written without, such as 1000 or 1_000"
     return f"a key must be a word, not {short(key)}; put it in quotes"
 
 
-def _at(node: Any, key: Any, file: str, otherwise: str) -> str:
-    """`file:line` of a key, where that is known."""
+def _place_of_key(node: Any, key: Any, file: str, otherwise: str) -> str:
+    """Return `file:line` of a key, where that is known."""
     position = getattr(node, "lc", None)
     if position is None or not position.data or key not in position.data:
         return otherwise
     return f"{file}:{position.key(key)[0] + 1}"
 
 
-def _word_of(text: str, where: str | None) -> str:
-    """The text. Raises InputError for a character that neither a path nor a file can hold."""
+def _checked_text(text: str, where: str | None) -> str:
+    """Return the text. Raises InputError for a character that neither a path nor a file can have."""
     odd = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
     if odd is None:
         return text
@@ -280,12 +282,12 @@ def _upwards(path: Keys) -> Iterator[Keys]:
         yield path[:length]
 
 
-def _word(node: Any) -> str:
+def _type_name(node: Any) -> str:
     return {"CommentedSeq": "list", "CommentedMap": "mapping"}.get(type(node).__name__, type(node).__name__)
 
 
 def _neighbours(path: Path) -> str:
-    """The study files beside a path that is not there."""
+    """Return the study files beside a path that is not there, for a message."""
     if not path.parent.is_dir():
         return f" (nor a folder {path.parent})"
     names = sorted(p.name for pattern in ("*.yaml", "*.yml") for p in path.parent.glob(pattern))

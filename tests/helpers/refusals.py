@@ -8,7 +8,8 @@ import pytest
 from toy_study import TEXT, written
 
 from ablate.errors import InputError
-from ablate.study.load import LoadedStudy, load_study
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
 
 
 def load(folder: Path, text: str, **how: object) -> LoadedStudy:

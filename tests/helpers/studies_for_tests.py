@@ -15,7 +15,8 @@ from ablate.engine import CheckedPool, Engine, Outcome, Progress, Watchdog
 from ablate.execute.local import Local
 from ablate.kinds.executor import Pool
 from ablate.study.launch import plan_of
-from ablate.study.load import LoadedStudy, load_study
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
 
 STUDY: dict[str, Any] = {
     "study": "probes",

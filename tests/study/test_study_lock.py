@@ -19,7 +19,8 @@ from ablate.io.sealed import sealed
 from ablate.results import load
 from ablate.study import lock
 from ablate.study.launch import launch
-from ablate.study.load import LoadedStudy, load_study
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
 
 MORE = """
 from ablate.api import Conditioning

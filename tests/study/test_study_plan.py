@@ -10,7 +10,8 @@ import pytest
 from toy_study import TEXT, written
 
 from ablate.study import estimate
-from ablate.study.load import LoadedStudy, load_study
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import plan
 
 
