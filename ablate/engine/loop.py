@@ -111,7 +111,7 @@ class Engine:
         for folder in (file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)):
             candidate = folder.name.partition("-")[0]
             has_entry = any(trial.startswith(f"{candidate}-") for trial in self._groups)
-            record = None if has_entry else records.whole(folder)
+            record = None if has_entry else records.read_valid(folder)
             assignment = {} if record is None else dict(record["choices"])
             if record is not None and self._digest(assignment) == record["config_hash"]:
                 self._open(self.ledger.enrol(assignment))

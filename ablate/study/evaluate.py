@@ -139,7 +139,7 @@ def _jobs(folder: Path, trials: Iterable[str], say: Callable[[str], None]) -> It
     for name in trials:
         trial = folder / "trials" / name
         try:
-            yield records.job_of(trial, records.whole(trial) or {})
+            yield records.job_of(trial, records.read_valid(trial) or {})
         except FileNotFoundError:
             continue
         except DamagedError as error:

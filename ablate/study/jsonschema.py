@@ -50,7 +50,7 @@ _CONSTRAINTS = {
 
 
 def study_schema(catalog: Catalog) -> dict[str, Any]:
-    """The schema (draft 2020-12) of a study file for the components of a catalog; plain JSON."""
+    """Return the schema (draft 2020-12) of a study file for the components of a catalog; plain JSON."""
     definitions: dict[str, Any] = {}
     for kind in catalog.kinds():
         choices = []
@@ -63,10 +63,10 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
             choices.append(reference if fills else {**reference, "required": ["type"]})
         description = _text(catalog.kind(kind))
         definitions[kind] = {"description": description, "anyOf": [{"enum": catalog.names(kind)}, *choices]}
-    whole = _config(Study, catalog, definitions)
-    whole["properties"]["vary"] = _VARY
-    whole["properties"]["constraints"] = _CONSTRAINTS
-    return {"$schema": DIALECT, "title": "ablate study", **whole, "$defs": definitions}
+    study = _config(Study, catalog, definitions)
+    study["properties"]["vary"] = _VARY
+    study["properties"]["constraints"] = _CONSTRAINTS
+    return {"$schema": DIALECT, "title": "ablate study", **study, "$defs": definitions}
 
 
 def _key(kind: str, name: str) -> str:
@@ -74,13 +74,13 @@ def _key(kind: str, name: str) -> str:
 
 
 def _config(cls: type[Config], catalog: Catalog, definitions: dict[str, Any]) -> dict[str, Any]:
-    """An object with the fields of a config, and no others."""
+    """Return the schema of an object with the fields of a config, and no others."""
     plain = {f: info for f, info in cls.model_fields.items() if not slot_kind(info) and not nested_config(info)}
     described = _plain_fields(cls, plain, definitions)
     texts = descriptions(cls)
     properties, required = {}, []
     for field, info in cls.model_fields.items():
-        schema = described[field] if field in plain else _held(info, catalog, definitions)
+        schema = described[field] if field in plain else _nested(info, catalog, definitions)
         properties[field] = {"description": texts[field], **schema} if field in texts else schema
         if info.is_required() and not (slot_kind(info) and default_name(info, catalog)):
             required.append(field)
@@ -96,10 +96,10 @@ def _config(cls: type[Config], catalog: Catalog, definitions: dict[str, Any]) ->
 def _plain_fields(
     cls: type[Config], fields: Mapping[str, FieldInfo], definitions: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The schemas, by pydantic itself, of the fields that hold no component."""
-    wanted: dict[str, Any] = {field: (info.annotation, info) for field, info in fields.items()}
-    made: type[BaseModel] = create_model(cls.__name__, **wanted)
-    schema = made.model_json_schema(ref_template="#/$defs/{model}")
+    """Return the schemas, by pydantic itself, of the fields that have no component."""
+    annotated: dict[str, Any] = {field: (info.annotation, info) for field, info in fields.items()}
+    model: type[BaseModel] = create_model(cls.__name__, **annotated)
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.get("$defs", {}))
     properties: dict[str, dict[str, Any]] = schema.get("properties", {})
     for described in properties.values():
@@ -107,8 +107,8 @@ def _plain_fields(
     return properties
 
 
-def _held(info: FieldInfo, catalog: Catalog, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A slot for a component, several of them, or a nested config."""
+def _nested(info: FieldInfo, catalog: Catalog, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a slot for a component, of several of them, or of a nested config."""
     kind, nested = slot_kind(info), nested_config(info)
     if kind is None:
         assert nested is not None

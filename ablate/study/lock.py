@@ -124,7 +124,7 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
 
 
 def other_versions(folder: Path, lock: Mapping[str, Any]) -> list[str]:
-    """A line for each package that has another version than when the folder was begun."""
+    """Return a line for each package that has another version than when the folder was begun."""
     now = versions()
     return [
         f"{folder} was begun with {name} {then}, this is {now.get(name)}: results may differ slightly"

@@ -31,7 +31,7 @@ class MeasuredRows:
     averages: Mapping[Average, str]  # {as the request has it: its label}
     rows: Sequence[Row]
 
-    def of(self, metric: Metric, average: Average) -> list[Row]:
+    def rows_of(self, metric: Metric, average: Average) -> list[Row]:
         """Return the rows of one metric on one average; none where it was not measured here."""
         columns, label = self.metrics.get(metric.digest()), self.averages.get(average)
         if columns is None or label is None:
@@ -43,7 +43,7 @@ def measured_rows(trial: Path, job: Mapping[str, Any], catalog: Catalog) -> list
     """Return the rows of the trial's own record first, then those that were measured later."""
     from ablate.worker.remeasure import read
 
-    record, candidate = records.whole(trial), job["candidate"]
+    record, candidate = records.read_valid(trial), job["candidate"]
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}
     later = [content for file in records.measured(trial) if (content := read(file)) is not None]
     measurements = [
@@ -102,7 +102,7 @@ def missing(
     for average in ways["averages"] or [None]:
         missing_metrics = []
         for i, metric in enumerate(evaluation.metrics):
-            candidates = (file.of(metric, average) for file in measured if file.settings == key)
+            candidates = (file.rows_of(metric, average) for file in measured if file.settings == key)
             metric_rows = next((file_rows for file_rows in candidates if file_rows), [])
             rows += metric_rows
             if not metric_rows:

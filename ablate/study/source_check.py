@@ -105,7 +105,7 @@ def _date(iso: str) -> str:
 def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every result with its trial's name: records, and what `ablate evaluate` measured."""
     for trial in sorted(folder.glob("trials/*/record.json")):
-        record = records.whole(trial.parent)
+        record = records.read_valid(trial.parent)
         if record is None:
             continue
         name = names.trial(record)

@@ -160,7 +160,7 @@ def _checked(kind: type, job: Job) -> Job:
 
 
 def _problem(kind: type, message: object, name: str) -> str | None:
-    """What is wrong with a message, after the key where it is wrong (its name, where it is no mapping at all)."""
+    """Return what is wrong with a message, after the key where it is wrong; after `name`, where it is no mapping."""
     try:
         _adapter(kind).validate_python(message, strict=True)
     except ValidationError as error:

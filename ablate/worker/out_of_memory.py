@@ -38,8 +38,8 @@ def half_sampling_batch(job: T, evaluation: Mapping[str, Any]) -> T | None:
     evaluation: the spec of an `Evaluation`, which says how many are drawn without a `sampling_batch` in the job.
     """
     drawn = evaluation["samples"] if evaluation["metrics"] else evaluation["previews"]
-    own: int = evaluation["batch"]
-    half = min(job.get("sampling_batch") or own, own, drawn) // 2
+    batch: int = evaluation["batch"]
+    half = min(job.get("sampling_batch") or batch, batch, drawn) // 2
     if half < 1:
         return None
     smaller = copy(job)

@@ -57,7 +57,7 @@ def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return {"data_hash": record.get("data_hash"), **job}
 
 
-def whole(folder: Path) -> Record | None:
+def read_valid(folder: Path) -> Record | None:
     """Return the record in a trial's folder; None where there is none that counts."""
     try:
         return read(folder)
@@ -112,7 +112,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(value: Any) -> bool:
+def _whole_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -131,20 +131,20 @@ def _rows(value: Any) -> bool:
 
 def _divergence(value: Any) -> bool:
     """Return whether it says where and why a training ended."""
-    return isinstance(value, Mapping) and _whole(value.get("step")) and isinstance(value.get("message"), str)
+    return isinstance(value, Mapping) and _whole_number(value.get("step")) and isinstance(value.get("message"), str)
 
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
-    "schema": lambda value: _whole(value) and value >= 1,
+    "schema": lambda value: _whole_number(value) and value >= 1,
     "trial": lambda value: isinstance(value, str),
     "config_hash": lambda value: isinstance(value, str) and len(value) >= 12,
-    "seed": _whole,
+    "seed": _whole_number,
     "state": lambda value: value in STATES,
     "choices": lambda value: isinstance(value, Mapping),
     "params": _number_or_none,
     "gflops": _number_or_none,
     "macs": _number_or_none,
-    "images": _whole,
+    "images": _whole_number,
     "seconds": _number,
     "metrics": _rows,
 }

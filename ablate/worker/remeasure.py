@@ -169,7 +169,7 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
     checkpoint = newest(folder / "checkpoint", str(device))
     if checkpoint is None:
         raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
-    record = records.whole(folder)
+    record = records.read_valid(folder)
     images_seen = checkpoint.images if record is None else record["images"]
     if checkpoint.images != images_seen:
         problem = f"the weights after {images_seen} images are damaged or gone, and what is left is of "

@@ -32,8 +32,8 @@ def report_of(job: Job, error: Exception, phase: Phase = TRAIN) -> WorkerReport 
     if isinstance(error, datasets.OtherDataError):
         return datasets.report(job, error)
     if out_of_memory(error):
-        at = MEASURE if isinstance(error, MeasuringOutOfMemoryError) else phase
-        return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0], "phase": at}
+        failed_phase = MEASURE if isinstance(error, MeasuringOutOfMemoryError) else phase
+        return {"job": job["job"], "status": "oom", "message": str(error).partition("\n")[0], "phase": failed_phase}
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return {"job": job["job"], "status": "failed", "message": str(error), "errno": error.errno}
     return None

@@ -113,7 +113,7 @@ def _load(trial: Path) -> NDArray[np.uint8] | None:
     """Read a trial's samples; None where they are gone, cut short, or not those that it recorded."""
     path = trial / "samples.npy"
     try:
-        record = records.whole(trial)
+        record = records.read_valid(trial)
         hashes = {} if record is None else record.get("files") or {}
         if hashes.get(path.name, own_hash := file_hash(path)) != own_hash:
             return None
