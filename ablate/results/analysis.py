@@ -31,12 +31,12 @@ class StudyAnalysis(StudyContents):
         self._computed: dict[str, pd.DataFrame] = {}  # fronts and effects, by their arguments
 
     def objective(self, name: str) -> Objective:
-        """The objective meant by a short name, a column or a cost; InputError where there is none."""
+        """Return the objective with this short name, column or cost; InputError where there is none."""
         objective = resolve(name, self._stored.trials, self.lock)
         return objective if objective.is_cost else resolve(name, self._stored.trials, self._checked_lock())
 
     def objectives(self, names: Sequence[str] | None = None) -> list[Objective]:
-        """The named objectives; the study's own by default."""
+        """Return the named objectives; the study's own by default."""
         if isinstance(names, str):
             names = [names]
         if names is not None and not names:
@@ -66,7 +66,7 @@ class StudyAnalysis(StudyContents):
         along: Sequence[str] = (),
         reference: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
-        """Every candidate's mean and standard deviation over seeds, and whether it is non-dominated.
+        """Compute the Pareto front: each candidate's mean and deviation over seeds, and whether it is non-dominated.
 
         objectives: names such as `["kid", "gflops"]` of metrics, costs and probes; the study's own by default.
         A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
@@ -101,7 +101,7 @@ class StudyAnalysis(StudyContents):
         return self._computed[key].copy()
 
     def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
-        """{config_hash: what it breaks} of the candidates that break a constraint; None where the study has none.
+        """Return {config_hash: what it breaks} of candidates that break a constraint; None where the study has none.
 
         Raises InputError where values of one metric differ in what decides it.
         """
@@ -113,7 +113,7 @@ class StudyAnalysis(StudyContents):
         baseline: str | Mapping[str, Any] | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Each candidate against the baseline, paired by seed.
+        """Compare each candidate with the baseline, paired by seed: mean difference, confidence interval, p-value.
 
         baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
         start of its hash; the study's own by default. See `ablate.results.effects.effects` for the
@@ -135,7 +135,7 @@ class StudyAnalysis(StudyContents):
         return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
 
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
-        """How a metric follows Gflops over sizes of one network: correlation and power law, over their means.
+        """Fit how a metric follows Gflops over sizes of one network: correlation and power law, over their means.
 
         metric: the study's own first one by default. Candidates of which a seed diverged are left out. See
         `ablate.results.scaling.Scaling`. Raises InputError where candidates differ in more than their size,

@@ -54,26 +54,26 @@ class StudyContents:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row a trial: trial, config_hash, seed, state, costs, `c.<path>` choices, `m.<metric>` values."""
+        """The table of trials, a row each: trial, config_hash, seed, state, costs, `c.<path>` choices, `m.<metric>`."""
         frame = self._stored.trials.copy()
         labels = {c.config_hash: c.label for c in self.candidates}
         frame["candidate"] = frame["config_hash"].map(labels)
         return frame
 
     def among(self, metrics: pd.DataFrame) -> Self:
-        """The same trials with these measurements alone, which are rows of `metrics`."""
+        """Return results of the same trials with these measurements alone, which are rows of `metrics`."""
         results = type(self)(self.path)
         results.__dict__["_stored"] = replace(self._stored, metrics=metrics)
         return results
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Long: a row a measurement, with everything that decides its value; candidate, seed and `c.<path>` choices."""
+        """The long table of measurements, a row each: all that decides a value; candidate, seed, `c.<path>` choices."""
         return self._with_choices(self._stored.metrics)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Long: a row a logged point of training, with candidate, seed and `c.<path>` choices.
+        """The long table of training curves: a row a logged point, with candidate, seed and `c.<path>` choices.
 
         Empty where only the tables were committed.
         """
@@ -81,7 +81,7 @@ class StudyContents:
 
     @cached_property
     def probes(self) -> pd.DataFrame:
-        """Long: a row an observation of a probe at one site: trial, probe, images, site, x, value.
+        """The long table of probes: a row an observation at one site, with trial, probe, images, site, x, value.
 
         Then candidate, seed and `c.<path>` choices. `attrs["axes"]` says by probe what x is: a depth, a log SNR.
         """

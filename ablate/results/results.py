@@ -32,7 +32,7 @@ def load(folder: str | Path) -> Results:
 
 @final
 class Results(StudyAnalysis):
-    """What a study found, read from its folder when it is first asked for.
+    """The results of a study; each part is read from its folder, or computed, on first use.
 
     >>> results = ablate.load("results/dit_conditioning")   # doctest: +SKIP
     >>> results.front(["kid", "gflops"])                    # doctest: +SKIP
@@ -41,7 +41,7 @@ class Results(StudyAnalysis):
     def network(
         self, trial: str, average: str | float | None = None, device: str = "cpu", plugins: Sequence[str] = ()
     ) -> nn.Module:
-        """The trained network of a trial, in eval mode, with averaged weights.
+        """Return the trained network of a trial, in eval mode, with averaged weights.
 
         trial: its name, as in the column `trial` of `trials`. average: the label of one (`ema` in `metrics`), a
         relative length to rebuild; the one that the study measures by default. device: `cpu`, `cuda` or `auto`.
@@ -63,7 +63,7 @@ class Results(StudyAnalysis):
         device: str = "auto",
         plugins: Sequence[str] = (),
     ) -> Tensor:
-        """Images of a trial, (n, C, H, W) uint8 on the CPU, by its own solver, guidance and random draws.
+        """Draw images of a trial, (n, C, H, W) uint8 on the CPU, by its own solver, guidance and random draws.
 
         They are those that the trial's metrics were measured on, bit for bit on the same device with as many threads:
         the first n of them, all by default. More than were measured are drawn as `ablate evaluate --samples n` draws
@@ -76,7 +76,7 @@ class Results(StudyAnalysis):
             return trained.sample(self.path, trial, n, average, device, plugins)
 
     def summary(self, plain: bool = False) -> Any:
-        """A table of the candidates, the verdict, and where the files are.
+        """Summarise the study: a table of the candidates, the verdict, and where the files are.
 
         For `rich` and for notebooks, or text without markup where `plain` is true (for logs and pipes).
         """
@@ -91,7 +91,7 @@ class Results(StudyAnalysis):
         names: Sequence[str] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> list[Path]:
-        """Draw all figures for which there is something to show; their paths.
+        """Draw all figures for which there is something to show; return their paths.
 
         A figure that would mix values that may not be compared is left out; `summary` says which. One that cannot
         be drawn is named in one line by `say` (a Python warning by default), and the others are drawn.

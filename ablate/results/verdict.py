@@ -25,7 +25,7 @@ def verdict(results: StudyAnalysis) -> str:
         sentences = [_best(results, quality)] if quality else [_unmeasured(results)]
     except InputError as error:
         sentences = [f"No verdict: {error}."]
-    sentences += [_noise(results), _origins(results), _breaking(results), _left_out(results)]
+    sentences += [_noise(results), _origins(results), _violations(results), _left_out(results)]
     return " ".join(filter(None, sentences))
 
 
@@ -72,7 +72,7 @@ def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], t
         worse = list(effects.loc[significant & (effects["difference"] * quality.sign > 0), "candidate"])
         if worse:
             return (
-                f"; {_listed(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
+                f"; {_listing(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
             )
         return f", but no candidate is distinguishable from it.{because}"
     row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
@@ -113,7 +113,7 @@ def _noise(results: StudyAnalysis) -> str:
     names = [f"{name} ({share:.2f})" for name, share in noisy(results).items()]
     if not names:
         return ""
-    return f"Samples of {_listed(names)} are hardly better than noise (0: as smooth as the data, 1: noise)."
+    return f"Samples of {_listing(names)} are hardly better than noise (0: as smooth as the data, 1: noise)."
 
 
 def _origins(results: StudyAnalysis) -> str:
@@ -121,7 +121,7 @@ def _origins(results: StudyAnalysis) -> str:
     return " ".join(f"{line[:1].upper()}{line[1:]}." for line in origins.describe_mixture(results.trials))
 
 
-def _breaking(results: StudyAnalysis) -> str:
+def _violations(results: StudyAnalysis) -> str:
     """Name the candidates that break a constraint, and so are on no front and cannot be the best."""
     if not results.lock.get("constraints"):
         return ""
@@ -133,7 +133,7 @@ def _breaking(results: StudyAnalysis) -> str:
         return ""
     broken = table[table["violates"] != ""]
     reasons = [f"{name} ({why})" for name, why in zip(broken["candidate"], broken["violates"], strict=True)]
-    return f"Beyond a constraint: {_listed(reasons)}."
+    return f"Beyond a constraint: {_listing(reasons)}."
 
 
 def _left_out(results: StudyAnalysis) -> str:
@@ -155,7 +155,7 @@ def _subject(label: str, is_baseline: bool) -> str:
     return "The baseline" if label == "baseline" else f"{label}, the baseline,"
 
 
-def _listed(names: list[str]) -> str:
+def _listing(names: list[str]) -> str:
     if len(names) > 6:
         names = [*names[:5], f"{len(names) - 5} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
