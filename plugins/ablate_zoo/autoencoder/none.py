@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class NoAutoencoder(Autoencoder):
-    """What the network draws is measured as it is; the same as saying nothing."""
+    """No autoencoder: what the network draws is measured as it is."""
 
     name = "none"
     default = True

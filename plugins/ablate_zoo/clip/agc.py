@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AdaptiveClip(Clip):
-    """g_i ← g_i · min(1, ratio · max(|w_i|, least) / |g_i|), Brock et al. 2021, equation 3.
+    """Adaptive gradient clipping: g_i ← g_i · min(1, ratio · max(|w_i|, least) / |g_i|), Brock et al. 2021, equation 3.
 
     A unit i is what makes one output: a row of a linear layer's weight, a filter of a convolution.
     Biases, gains of norms and whatever else has one dimension are left alone. The authors also

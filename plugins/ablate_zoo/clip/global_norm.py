@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GlobalNorm(Clip):
-    """g ← g · min(1, max_norm / |g|), Pascanu et al. 2013, Algorithm 1.
+    """Clipping by the global norm: g ← g · min(1, max_norm / |g|), Pascanu et al. 2013, Algorithm 1.
 
     The direction stays, so a bad batch slows all layers alike.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class NoClip(Clip):
-    """Observes the norm, changes nothing."""
+    """No gradient clipping: observes the norm, changes nothing."""
 
     name = "none"
     default = True

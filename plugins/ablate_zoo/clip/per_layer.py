@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PerLayer(Clip):
-    """g_l ← g_l · min(1, max_norm / |g_l|), a layer being a module with its weight and bias.
+    """Clipping by layer: g_l ← g_l · min(1, max_norm / |g_l|), a layer being a module with its weight and bias.
 
     One layer that explodes does not slow the others down, as it does under a global norm; the
     direction of the whole gradient changes.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClipValue(Clip):
-    """g ← min(max(g, −limit), limit), elementwise: the direction changes.
+    """Clipping by value: g ← min(max(g, −limit), limit), elementwise: the direction changes.
 
     The norms cost two more passes over the gradients.
     """

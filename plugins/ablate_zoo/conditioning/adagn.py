@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AdaGN(Conditioning):
-    """Scale and shift after the norm between the convolutions (Dhariwal & Nichol 2021, section 3.1).
+    """Adaptive group norm: scale and shift after a block's second norm (Dhariwal & Nichol 2021, section 3.1).
 
     The norm is of the kind that the block has, group norm in the paper, and keeps its own scale and shift.
     """
@@ -35,7 +35,7 @@ class AdaGN(Conditioning):
 
 
 class AdaGNZero(AdaGN):
-    """adagn with a gate on each branch, all zero at the start, as adaLN-Zero is to adaLN (Peebles & Xie 2023)."""
+    """Adaptive group norm with a gate on each branch, all zero at the start, as adaLN-Zero (Peebles & Xie 2023)."""
 
     name = "adagn_zero"
     regresses: ClassVar[tuple[str, ...]] = ("scale", "shift", "gate")

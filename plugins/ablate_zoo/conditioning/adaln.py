@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AdaLN(Conditioning):
-    """Shift and scale of every norm from time and class (Peebles & Xie 2023, section 3.2)."""
+    """Adaptive layer norm: shift and scale of every norm from timestep and class (Peebles & Xie 2023, section 3.2)."""
 
     name = "adaln"
     regresses: ClassVar[tuple[str, ...]] = ("shift", "scale")
@@ -37,7 +37,7 @@ class AdaLN(Conditioning):
 
 
 class AdaLNZero(AdaLN):
-    """adaLN with a gate on each branch; all zero at the start, so that every block is the identity."""
+    """adaLN-Zero: adaLN with a gate on each branch, all zero at the start, so that every block is the identity."""
 
     name = "adaln_zero"
     regresses: ClassVar[tuple[str, ...]] = ("shift", "scale", "gate")

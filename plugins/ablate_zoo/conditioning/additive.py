@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Additive(Conditioning):
-    """h + W·SiLU(e) before the norm of each branch (Ho et al. 2020, appendix B).
+    """The embedding is added: h + W·SiLU(e) before the norm of each branch (Ho et al. 2020, appendix B).
 
     In a block of tokens, before each of its norms; in one of feature maps, between the convolutions.
     """

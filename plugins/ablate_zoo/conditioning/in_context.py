@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class InContext(Conditioning):
-    """The condition's tokens join the sequence and leave after the last block (DiT, section 3.2)."""
+    """In-context conditioning: its tokens join the sequence and leave after the last block (DiT, section 3.2)."""
 
     name = "in_context"
 

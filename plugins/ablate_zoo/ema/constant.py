@@ -12,7 +12,7 @@ from ablate.api import Average, Course, Ema, Range, Weights, When
 
 
 class ConstantEma(Ema):
-    """Decay 0.5^(batch / halflife) a step, as in EDM (Karras et al. 2022, appendix F.2).
+    """Exponential moving average of decay 0.5^(batch / halflife) a step, as in EDM (Karras et al. 2022, appendix F.2).
 
     `by: decay` says the same as most papers do: DiT's 0.9999 a step at a batch of 256 is decay 0.9999
     per 256 images, whatever the batch here. Early in training the half-life is at most `rampup` of the

@@ -6,7 +6,7 @@ from ablate.api import Average, Ema, Weights
 
 
 class NoEma(Ema):
-    """No average."""
+    """No moving average of the weights."""
 
     name = "none"
 

@@ -17,7 +17,7 @@ ROUNDED = 1e-3  # of the weights, at the most, by the number format of the files
 
 
 class PostHocEma(SnapshotEma):
-    """Two power-function averages, and any other from their snapshots (Karras et al. 2024, section 3.2).
+    """Post-hoc EMA: two power-function averages, and any other from their snapshots (Karras et al. 2024, section 3.2).
 
     They are summed up by least squares. A length is refused where these miss more than 1.4 % of its
     profile (L2 over time, known in closed form before anything is trained), or where rounding to

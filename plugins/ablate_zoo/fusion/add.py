@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Add(SkipFusion):
-    """y = d + s. The variance grows with every skip."""
+    """Skip connection by addition, y = d + s: the variance grows with every skip."""
 
     name = "add"
 

@@ -16,7 +16,7 @@ Keys = Annotated[Literal["pooled", "windowed"], Choice("pooled", "windowed")]
 
 
 class Attention(SkipFusion):
-    """y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
+    """Cross-attention to the skip, y = d + g⊙Attn(Q = d, K = V = φ(s)), φ(s) the normalised skip, pooled or in windows.
 
     The attention's last layer is zero at the start: y = d there. It finds by content: no positions are added.
     The gate sees d and what the attention gives.

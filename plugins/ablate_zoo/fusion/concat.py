@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Concat(SkipFusion):
-    """y = W·[d, g⊙s], W a 1×1 convolution to the channels of d; without it, [d, g⊙s] as it is (DDPM, ADM)."""
+    """Concatenation, y = W·[d, g⊙s], W a 1×1 convolution to d's channels; without it, [d, g⊙s] as it is (DDPM, ADM)."""
 
     name = "concat"
 

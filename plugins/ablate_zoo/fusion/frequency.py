@@ -17,7 +17,7 @@ Merge = Annotated[Literal["add", "concat"], Choice("add", "concat")]
 
 
 class Frequency(SkipFusion):
-    """s is split by FFT into low and high pass, each is scaled, and their sum is added or concatenated.
+    """Scaled frequencies: s is split by FFT into low and high pass, each scaled; their sum is added or concatenated.
 
     The low pass is 1/(1 + (r/cutoff)⁴), r the distance from zero frequency; the high pass is the rest. Scaling
     the bands of a skip is from FreeU (Si et al. 2023, eq. 5), there with a hard edge and after training. The

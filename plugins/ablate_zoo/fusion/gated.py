@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Gated(NormedFusion):
-    """ŝ = Norm(s), y = (d + g⊙ŝ)/√(1 + g²), g in [0, 1] from the gate.
+    """Gated skip connection: ŝ = Norm(s), y = (d + g⊙ŝ)/√(1 + g²), g in [0, 1] from the gate.
 
     The variance of y is (Var d + g²)/(1 + g²) where d and s are uncorrelated: 1 where d has 1.
     """

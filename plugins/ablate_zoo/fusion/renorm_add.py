@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RenormAdd(NormedFusion):
-    """ŝ = Norm(s), s̃ = α·ŝ, y = (d + s̃)/√(1 + α²): three steps, each of which can be left out.
+    """Addition that keeps the variance: ŝ = Norm(s), s̃ = α·ŝ, y = (d + s̃)/√(1 + α²); each step can be left out.
 
     The variance of y is (Var d + α²)/(1 + α²) where d and s are uncorrelated: 1 where d has 1, whatever
     the scale of s. Without norm and renorm and with α = 1, fixed, it is `add`.

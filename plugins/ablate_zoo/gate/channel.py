@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ChannelGate(Gate):
-    """g = sigmoid(W₂·SiLU(W₁·mean[d, s])), one a channel (Hu et al. 2018, eq. 3, there with ReLU).
+    """Squeeze and excitation: g = sigmoid(W₂·SiLU(W₁·mean[d, s])), one a channel (Hu et al. 2018, eq. 3; here SiLU).
 
     g = 0.88 at first.
     """

@@ -6,7 +6,7 @@ from ablate.api import Gate
 
 
 class NoGate(Gate):
-    """g = 1."""
+    """No gate, g = 1: all of the skip passes."""
 
     name = "none"
 

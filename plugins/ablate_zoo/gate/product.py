@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ProductGate(Gate):
-    """g = g₁·g₂: open where both are. A product in a product makes three."""
+    """Product of two gates, g = g₁·g₂: open where both are. A product in a product makes three."""
 
     name = "product"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SpatialGate(Gate):
-    """g = sigmoid(3×3 convolution of [d, s]), one a place. g = 0.88 at first."""
+    """Spatial gate: g = sigmoid(3×3 convolution of [d, s]), one a pixel. g = 0.88 at first."""
 
     name = "spatial"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TimeGate(Gate):
-    """g = sigmoid(b − softplus(w)·asinh(c_noise)): monotone by construction, for the slope is never negative."""
+    """Gate by noise level: g = sigmoid(b − softplus(w)·asinh(c_noise)), which never opens as the noise grows."""
 
     name = "time"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Cfg(IntervalGuidance):
-    """ŷ = y(null) + scale·(y(class) − y(null)) (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6).
+    """Classifier-free guidance: ŷ = y(null) + scale·(y(class) − y(null)) (Ho & Salimans 2022, eq. 6).
 
     `scale` is 1 + w of the paper: 1 is the plain conditional prediction. It is the same for every
     target, each being linear in ε at a given x. A learned variance is that of the class. With

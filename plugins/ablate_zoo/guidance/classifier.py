@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Classifier(IntervalGuidance, TrainedGuidance):
-    """ε̂ = ε − scale·σ·∇_x log p(label | x, σ) (Dhariwal & Nichol 2021, Alg. 2).
+    """Classifier guidance: ε̂ = ε − scale·σ·∇_x log p(label | x, σ) (Dhariwal & Nichol 2021, Alg. 2).
 
     "Diffusion Models Beat GANs on Image Synthesis"; for ancestral sampling it is Alg. 1, the mean
     moved by the step's β times the gradient. The image moves along: x̂0 = x0 + scale·σ²/α·∇_x. The

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class NoGuidance(Guidance):
-    """ŷ = y(x, labels): every training label is kept, one call in sampling."""
+    """No guidance, ŷ = y(x, labels): every training label is kept, one call in sampling."""
 
     name = "none"
     default = True

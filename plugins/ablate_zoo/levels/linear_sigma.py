@@ -14,7 +14,7 @@ CELLS = 16_384
 
 
 class LinearSigma(Levels):
-    """σ(t) uniform between σ(0) and σ(1).
+    """Noise level σ(t) uniform between σ(0) and σ(1).
 
     σ, not σ/α, so that it is defined where no signal is left; for α = 1 the two are the same. The
     distribution is laid out over 16,384 cells of time, within which it is even: density and draw

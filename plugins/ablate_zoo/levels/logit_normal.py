@@ -16,7 +16,7 @@ EDGE = 1e-12  # the density is zero at the ends; this keeps it from being 0/0 th
 
 
 class LogitNormal(Levels):
-    """t = sigmoid(z), z normal (Esser et al. 2024, "Scaling Rectified Flow Transformers", sec. 3.1)."""
+    """Timestep t = sigmoid(z), z normal (Esser et al. 2024, "Scaling Rectified Flow Transformers", sec. 3.1)."""
 
     name = "logit_normal"
 

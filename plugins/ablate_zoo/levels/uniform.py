@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class UniformLevels(Levels):
-    """t uniform in [0, 1], the continuous form of DDPM's uniform step (Ho et al. 2020, Alg. 1)."""
+    """Timestep t uniform in [0, 1], the continuous form of DDPM's uniform step (Ho et al. 2020, Alg. 1)."""
 
     name = "uniform"
     default = True

@@ -17,7 +17,7 @@ BIN = 1 / 255  # half the distance of two of the 256 values in [-1, 1]
 
 
 class HybridVlb(Loss):
-    """L = w·mse + λ·T·L_t (Nichol & Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models", eq. 16).
+    """Hybrid loss L = w·mse + λ·T·L_t of improved DDPM (Nichol & Dhariwal 2021, eq. 16).
 
     L_t, in bits per dimension, is the divergence of the model's step from the true posterior, with
     the variance exp(f·log β + (1 − f)·log β̃), f = (raw + 1)/2; below the first step it is the

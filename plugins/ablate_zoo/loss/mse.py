@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Mse(Loss):
-    """w · mean((ŷ − y)²) over an image, w being the weighting's factor for the target's own error."""
+    """Mean squared error, w · mean((ŷ − y)²) over an image, w the weighting's factor for the target's own error."""
 
     name = "mse"
     default = True

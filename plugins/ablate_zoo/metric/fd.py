@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FrechetDistance(Metric):
-    """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2·(Σ₁Σ₂)^½), Heusel et al. 2017, eq. 6, with unbiased covariances.
+    """Fréchet distance |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2·(Σ₁Σ₂)^½), Heusel et al. 2017, eq. 6, with unbiased covariances.
 
     With Σ = L·Lᵀ the last term is the sum of the singular values of L₁ᵀ·L₂, in which L need not be
     square: the centred samples themselves serve. So it is exact for any number of samples, where a

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class InceptionScore(Metric):
-    """exp(mean KL(p(y|x) ‖ p(y))), Salimans et al. 2016, sec. 4, of a classifier's outputs without its biases.
+    """Inception score, exp(mean KL(p(y|x) ‖ p(y))), Salimans et al. 2016, sec. 4, of class scores without biases.
 
     The mean over `splits` parts of the images, as it is published, and its standard error. Larger is
     better. It looks at no reference: a model that repeats one real image of each class is its best.

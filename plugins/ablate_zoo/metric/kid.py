@@ -18,7 +18,7 @@ _BLOCK = 4096  # rows of a kernel matrix that are in memory at once
 
 
 class KernelDistance(Metric):
-    """The squared maximum mean discrepancy under k(x, y) = (x·y/D + 1)³, Bińkowski et al. 2018, sec. 4.
+    """Kernel distance: squared maximum mean discrepancy under k(x, y) = (x·y/D + 1)³, Bińkowski et al. 2018, sec. 4.
 
     The unbiased estimate over all pairs, not a mean over subsets: it may be negative, and is about
     zero for two samples of one distribution. Its standard error is over redraws of both samples: a

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Adafactor(Decaying):
-    """Shazeer & Stern 2018, Algorithm 5, at a rate relative to each tensor's own size.
+    """Adafactor (Shazeer & Stern 2018, Algorithm 5), at a rate relative to each tensor's own size.
 
     A step is lr · max(rms(w), least) · u, with u's root mean square at most `threshold`; lr is at most
     1/√step. The state takes rows + columns where Adam's takes twice rows · columns.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Adam(AdamLike):
-    """Kingma & Ba 2015, Algorithm 1; the weight decay is part of the gradient, and is scaled with it.
+    """Adam (Kingma & Ba 2015, Algorithm 1); the weight decay is part of the gradient, and is scaled with it.
 
     DDPM, EDM and EDM2 train with it, without decay: there it takes the same steps as adamw.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AdamW(AdamLike):
-    """Loshchilov & Hutter 2019, Algorithm 2; without weight decay it is Adam (Kingma & Ba 2015).
+    """AdamW (Loshchilov & Hutter 2019, Algorithm 2); without weight decay it is Adam (Kingma & Ba 2015).
 
     The defaults are for short runs: a constant rate of 1e-3, no decay. DiT trains its millions of steps
     at 1e-4 (Peebles & Xie 2023).

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Muon(Decaying):
-    """Jordan et al. 2024, with the step scaled to AdamW's own size (Liu et al. 2025, equation 4).
+    """Muon (Jordan et al. 2024), with the step scaled to AdamW's own size (Liu et al. 2025, equation 4).
 
     So one rate and one weight decay serve both parts. Two-dimensional weights are orthogonalised by
     five Newton-Schulz iterations, three matrix products each, once a step whatever the batch: dear

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RAdam(AdamLike):
-    """Liu et al. 2020, Algorithm 2, with decoupled weight decay: a warm-up that follows from beta2.
+    """RAdam (Liu et al. 2020, Algorithm 2), with decoupled weight decay: a warm-up that follows from beta2.
 
     Consistency models (Song et al. 2023) train with it.
     """

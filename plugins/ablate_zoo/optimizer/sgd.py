@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Sgd(Decaying):
-    """v ← momentum·v + g, w ← w − lr·v, and Nesterov's look ahead (Sutskever et al. 2013).
+    """SGD with momentum: v ← momentum·v + g, w ← w − lr·v, and Nesterov's look ahead (Sutskever et al. 2013).
 
     One copy of the weights instead of Adam's two. The rate has to be much higher than Adam's, and
     clipping matters: a long gradient is a long step. The weight decay is part of the gradient.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Fp32(Precision):
-    """No casts. On CUDA, torch's own default lets convolutions round their inputs to TF32."""
+    """Single precision, no casts. On CUDA, torch's own default lets convolutions round their inputs to TF32."""
 
     name = "fp32"
     default = True

@@ -6,7 +6,7 @@ from ablate.api import Coefficients, Level, Precondition, Target
 
 
 class EdmPrecondition(Precondition):
-    """The coefficients of EDM, for any target and schedule (Karras et al. 2022, app. B.6, there for x0 and α = 1).
+    """EDM's preconditioning, for any target and schedule (Karras et al. 2022, app. B.6, there for x0 and α = 1).
 
     Let data have variance s², and y = u·x0 + v·ε, x = α·x0 + σ·ε. The demands are EDM's: the
     network's input c_in·x has unit variance, so c_in = 1/√V with V = α²s² + σ²; its effective target

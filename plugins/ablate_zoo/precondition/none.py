@@ -6,7 +6,7 @@ from ablate.api import Coefficients, Level, Precondition, Target
 
 
 class NoPrecondition(Precondition):
-    """c_skip = 0, c_out = c_in = 1, and c_noise = 999·t.
+    """No preconditioning: c_skip = 0, c_out = c_in = 1, and c_noise = 999·t.
 
     So c_noise is the step 0 … 999 of a schedule with the usual 1000 steps, the scale for which
     sinusoidal embeddings were made; between the steps and for other schedules it is continuous.

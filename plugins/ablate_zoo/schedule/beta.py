@@ -29,7 +29,7 @@ class BetaRange(DiscreteSchedule):
 
 
 class Linear(BetaRange):
-    """β rises linearly (Ho et al. 2020, "Denoising Diffusion Probabilistic Models", sec. 4)."""
+    """Linear noise schedule: β rises linearly (Ho et al. 2020, "Denoising Diffusion Probabilistic Models", sec. 4)."""
 
     name = "linear"
     default = True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Cosine(DiscreteSchedule):
-    """ᾱ falls like cos²: β_i = min(1 − f(i/T)/f((i−1)/T), beta_max), f(t) = cos²((t + s)/(1 + s)·π/2).
+    """Cosine noise schedule: β_i = min(1 − f(i/T)/f((i−1)/T), beta_max), f(t) = cos²((t + s)/(1 + s)·π/2).
 
     Nichol & Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models", eq. 17.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Edm(Schedule):
-    """x = x0 + σ·ε with σ^(1/ρ) linear in t (Karras et al. 2022, "Elucidating the Design Space", eq. 5).
+    """EDM's noise schedule: x = x0 + σ·ε with σ^(1/ρ) linear in t (Karras et al. 2022, eq. 5).
 
     Its x grows with σ up to σ_max: a network wants precondition `edm` with it.
     """

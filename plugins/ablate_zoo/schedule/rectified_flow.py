@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RectifiedFlow(Schedule):
-    """x = (1 − t)·x0 + t·ε (Liu et al. 2022, "Flow Straight and Fast"; Lipman et al. 2022, "Flow Matching").
+    """Rectified flow, x = (1 − t)·x0 + t·ε (Liu et al. 2022, "Flow Straight and Fast"; Lipman et al. 2022).
 
     It ends without any signal, so it counts as "zero_terminal_snr".
     """

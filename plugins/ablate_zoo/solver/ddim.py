@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ddim(Solver):
-    """x' = α'·x0 + √(σ'² − s²)·ε + s·z, first order (Song et al. 2021, "Denoising Diffusion Implicit Models", eq. 12).
+    """DDIM: x' = α'·x0 + √(σ'² − s²)·ε + s·z, first order (Song et al. 2021, eq. 12).
 
     s = η·(σ'/σ)·√(σ² − (α/α')²·σ'²) is the share of fresh noise: none at η = 0, that of ancestral
     sampling with the small variance at η = 1. It runs every schedule.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ddpm(Solver):
-    """x' drawn from the posterior q(x' | x, x0) at the predicted x0 (Ho et al. 2020, Alg. 2), for any schedule.
+    """Ancestral sampling: x' drawn from q(x' | x, x0) at the predicted x0 (Ho et al. 2020, Alg. 2), for any schedule.
 
     `variance`: `small` is β̃, right for data without spread; `large` is β, right for data of unit
     variance; `learned` lies between them, as the network says (Nichol & Dhariwal 2021, eq. 15). The

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Dpmpp2m(Solver):
-    """x' = (σ'/σ)·x + α'·(1 − e^(−h))·D, with D extrapolated from the last two x0 (Lu et al. 2022, Alg. 2).
+    """DPM-Solver++ (2M): x' = (σ'/σ)·x + α'·(1 − e^(−h))·D, D extrapolated from two x0 (Lu et al. 2022, Alg. 2).
 
     h is the step in λ = ln(α/σ), k the step before, and D = x0 + h/(2k)·(x0 − x0_before). The first
     and the last step, which have no neighbour or no finite λ, are first order. It runs every

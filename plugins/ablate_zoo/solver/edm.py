@@ -63,7 +63,7 @@ class Churned(Solver):
 
 
 class Euler(Churned):
-    """r to r' by x/α + (r' − r)·ε, first order; without churn the path of `ddim` at η = 0."""
+    """Euler's method: r to r' by x/α + (r' − r)·ε, first order; without churn the path of `ddim` at η = 0."""
 
     name = "euler"
 
@@ -80,7 +80,7 @@ class Euler(Churned):
 
 
 class Heun(Churned):
-    """Second order (Karras et al. 2022, Alg. 1 and, with churn, Alg. 2).
+    """Heun's method, second order (Karras et al. 2022, Alg. 1 and, with churn, Alg. 2).
 
     The step from r to r' is x' = a·x + b·(ε + ε')/2 with a = α'/α, b = σ' − a·σ, and ε' is looked up
     at a·x + b·ε. The last step ends without noise and stays first order, so n steps take 2n − 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Epsilon(Target):
-    """y = ε (Ho et al. 2020, "Denoising Diffusion Probabilistic Models", eq. 14)."""
+    """Noise prediction, y = ε (Ho et al. 2020, "Denoising Diffusion Probabilistic Models", eq. 14)."""
 
     name = "epsilon"
     default = True

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Flow(Target):
-    """y = ε − x0, under `rectified_flow` the velocity dx/dt (Liu et al. 2022, "Flow Straight and Fast", eq. 1)."""
+    """Flow matching, y = ε − x0: under `rectified_flow` the velocity dx/dt (Liu et al. 2022, eq. 1)."""
 
     name = "flow"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Score(Target):
-    """y = −ε/σ, the score of q(x | x0) (Song et al. 2021, "Score-Based Generative Modeling through SDEs", eq. 7).
+    """The score of q(x | x0), y = −ε/σ (Song et al. 2021, "Score-Based Generative Modeling through SDEs", eq. 7).
 
     It grows like 1/σ: at the clean end the network has to give large numbers, unless precondition
     `edm` scales them.

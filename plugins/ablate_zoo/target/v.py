@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Velocity(Target):
-    """y = α·ε − σ·x0 (Salimans & Ho 2022, "Progressive Distillation", sec. 4).
+    """v-prediction, y = α·ε − σ·x0 (Salimans & Ho 2022, "Progressive Distillation", sec. 4).
 
     It is well defined at every level: −x0 where x is all noise, ε where x is all signal.
     """

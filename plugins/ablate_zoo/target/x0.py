@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Image(Target):
-    """y = x0, the denoiser itself (Ho et al. 2020, sec. 3.2; Karras et al. 2022, eq. 2)."""
+    """x0-prediction, y = x0: the denoiser itself (Ho et al. 2020, sec. 3.2; Karras et al. 2022, eq. 2)."""
 
     name = "x0"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MinSnr(Weighting):
-    """w = min(SNR, τ) on the x0-error, so min(1, τ/SNR) on an ε-error and min(SNR, τ)/(SNR + 1) on a v-error.
+    """Min-SNR, w = min(SNR, τ) on the x0-error: min(1, τ/SNR) on an ε-error, min(SNR, τ)/(SNR + 1) on a v-error.
 
     Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", sec. 3.4 (there: γ).
     """

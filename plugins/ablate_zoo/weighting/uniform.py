@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class UniformWeighting(Weighting):
-    """w = 1.
+    """Uniform weight, w = 1.
 
     On the x0-error this is a large weight σ²/α² on an ε-error at high noise. DDPM's "simple" loss
     is `{type: uniform, apply: native}` with target `epsilon` (Ho et al. 2020, eq. 14).
