@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CrossAttentionGate(Gate):
-    """g = sigmoid(W·Attn(Q = d, K, V = s)), one a place; the skip is pooled for its keys. g = 0.88 at first."""
+    """Gate by cross-attention: g = sigmoid(W·Attn(Q = d, K, V = s)), one a pixel; pooled keys. g = 0.88 at first."""
 
     name = "cross_attention"
 
