@@ -122,11 +122,11 @@ def test_a_job_is_reported_once() -> None:
 
 
 def test_other_keys_stay_and_the_pool_is_closed() -> None:
-    given = Given({"job": "a", "status": "diverged", "record": {"state": "no record at all"}, "note": 3})
-    with CheckedPool(given, "mine") as pool:
+    plain_pool = Given({"job": "a", "status": "diverged", "record": {"state": "no record at all"}, "note": 3})
+    with CheckedPool(plain_pool, "mine") as pool:
         assert pool.slots == 2 and not pool.abandon("a", "it hangs")
         pool.submit({"job": "a"})
         assert pool.wait(0.0) == [
             {"job": "a", "status": "diverged", "record": {"state": "no record at all"}, "note": 3}
         ]
-    assert given.closed
+    assert plain_pool.closed

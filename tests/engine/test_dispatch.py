@@ -89,7 +89,7 @@ def test_each_end_of_a_job_has_its_remedy(
 
 
 @pytest.mark.parametrize(
-    ("report", "raised", "told"),
+    ("report", "raised", "message"),
     [
         ({"status": "failed", "message": "full", "errno": 28}, OSError, "No space left.*nowhere/a"),
         ({"status": "failed", "message": "data", "other_data": "data 'x': 1, 2"}, InputError, "found other data"),
@@ -105,24 +105,24 @@ def test_each_end_of_a_job_has_its_remedy(
     ],
 )
 def test_what_no_other_job_would_fare_better_with_ends_the_run(
-    report: Report, raised: type[Exception], told: str
+    report: Report, raised: type[Exception], message: str
 ) -> None:
     pool = Script(1, {"a": [report], "b": [DONE]})
-    with pytest.raises(raised, match=told):
+    with pytest.raises(raised, match=message):
         run(pool, "ab")
     assert [name for name, _, _ in pool.begun] == ["a"]
 
 
 def test_more_jobs_are_asked_for_when_a_worker_waits_and_not_before() -> None:
     pool = Script(2, {name: [DONE] for name in "abc"})
-    asked: list[int] = []  # how many ran when it was asked
+    running: list[int] = []  # how many ran when it was asked
 
     def more() -> bool:
-        asked.append(len(pool.running))
+        running.append(len(pool.running))
         return False
 
     assert list(run(pool, "abc", more=more)) == ["a", "b", "c"]
-    assert asked == [1, 0]
+    assert running == [1, 0]
 
 
 def test_silence_that_the_pool_cannot_end_is_told_once(tmp_path: Any) -> None:

@@ -42,9 +42,9 @@ def test_grid_asks_for_the_product(tmp_path: Path) -> None:
     vary = {"backbone.width": [2, 4], "target": ["epsilon", "v"]}
     outcome = Driver(tmp_path, study(vary=vary, design={"type": "grid"})).run()
     assert outcome.measured == 4
-    asked = [trial.params for trial in ledger(tmp_path)]
-    assert asked[0] == {"backbone.width": 4, "target": "epsilon"}
-    assert len({tuple(sorted(params.items())) for params in asked}) == 4
+    assignments = [trial.params for trial in ledger(tmp_path)]
+    assert assignments[0] == {"backbone.width": 4, "target": "epsilon"}
+    assert len({tuple(sorted(params.items())) for params in assignments}) == 4
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
@@ -54,12 +54,12 @@ def test_a_search_finds_as_many_different_candidates_as_it_was_asked_for(tmp_pat
     spec = search(algorithm=algorithm, trials=14, **more)
     driver = Driver(tmp_path, spec)
     outcome = driver.run()
-    found = asked(tmp_path)
-    assert len(found) == outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == 14
-    assert found[0] == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
-    assert len({tuple(sorted(params.items())) for params in found}) == 14 and outcome.short is None
+    assignments = asked(tmp_path)
+    assert len(assignments) == outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == 14
+    assert assignments[0] == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
+    assert len({tuple(sorted(params.items())) for params in assignments}) == 14 and outcome.short is None
     again = Driver(tmp_path, spec)
-    assert (again.run().measured, again.progress[-1].total) == (0, 14) and asked(tmp_path) == found
+    assert (again.run().measured, again.progress[-1].total) == (0, 14) and asked(tmp_path) == assignments
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe"])
@@ -71,11 +71,11 @@ def test_a_search_of_a_small_space_finds_all_of_it_and_says_so(tmp_path: Path, a
     spec["vary"] = {"backbone.knob": knobs, "backbone.width": {"low": 2, "high": 8, "step": 2}}
     driver = Driver(tmp_path, spec)
     outcome = driver.run()
-    found = min(room, 13)
-    assert outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == found
-    assert driver.progress[0].total == found  # known from the beginning
-    told = json.loads((tmp_path / "ended.json").read_text())
-    assert (told["trials"], told["short"]) == (found, outcome.short)
+    count = min(room, 13)
+    assert outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == count
+    assert driver.progress[0].total == count  # known from the beginning
+    ended = json.loads((tmp_path / "ended.json").read_text())
+    assert (ended["trials"], ended["short"]) == (count, outcome.short)
     if room == 12:
         assert (
             outcome.short == "the search found 12 different candidates, not 13: there are no more in what `vary` spans"
@@ -91,11 +91,11 @@ def test_a_search_of_a_small_space_finds_all_of_it_and_says_so(tmp_path: Path, a
 
 def test_measured_trials_are_not_run_again(tmp_path: Path) -> None:
     Driver(tmp_path, study()).run()
-    before, told = marks(tmp_path), [trial.values for trial in ledger(tmp_path)]
+    before, values = marks(tmp_path), [trial.values for trial in ledger(tmp_path)]
     again = Driver(tmp_path, study())
     outcome = again.run()
     assert (outcome.measured, outcome.reused) == (0, 6)
-    assert marks(tmp_path) == before and [trial.values for trial in ledger(tmp_path)] == told
+    assert marks(tmp_path) == before and [trial.values for trial in ledger(tmp_path)] == values
     assert again.progress[-1].done == 6 and again.lines == []
 
 
@@ -137,21 +137,21 @@ def test_more_trials_of_a_search_go_on_where_it_stood(tmp_path: Path) -> None:
 def test_records_outlive_the_ledger(tmp_path: Path) -> None:
     """After a power cut SQLite may have lost its last entries: what is measured stays measured."""
     Driver(tmp_path, search(algorithm="random", trials=6)).run()
-    before, named = marks(tmp_path), [trial.params for trial in ledger(tmp_path)]
+    before, assignments = marks(tmp_path), [trial.params for trial in ledger(tmp_path)]
     (tmp_path / "optuna.db").unlink()
     outcome = Driver(tmp_path, search(algorithm="random", trials=6)).run()
     assert (outcome.measured, outcome.reused) == (0, 6)
-    assert marks(tmp_path) == before and [trial.params for trial in ledger(tmp_path)] == named
+    assert marks(tmp_path) == before and [trial.params for trial in ledger(tmp_path)] == assignments
 
 
 def test_candidates_that_are_one_and_the_same_share_their_trials(tmp_path: Path) -> None:
     alike = ["probe", {"type": "probe", "width": 4}]  # 4 is the default
     driver = Driver(tmp_path, study(vary={"backbone": alike}))
     outcome = driver.run()
-    found = ledger(tmp_path)
-    assert len(found) == 2 and all(trial.state == TrialState.COMPLETE for trial in found)
+    entries = ledger(tmp_path)
+    assert len(entries) == 2 and all(trial.state == TrialState.COMPLETE for trial in entries)
     assert outcome.measured == len(trials(tmp_path)) == 2  # the seeds
-    assert found[0].values == found[1].values
+    assert entries[0].values == entries[1].values
 
 
 def test_a_search_does_not_count_other_words_for_the_same_candidate(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, mo
     assert sum("its worker was lost" in line for line in driver.lines) >= 1 + 3
     plain = study(vary={"backbone": ["probe", kill]}, design={"type": "one_factor", "seeds": 1})
     Driver(tmp_path / "local", plain).run()  # the flag is there: nothing is killed
-    found = [results(tmp_path / where) for where in ("local", "ray")]
-    for records in found:
+    both = [results(tmp_path / where) for where in ("local", "ray")]
+    for records in both:
         for record in records.values():
             del record["choices"]  # in a study of fewer choices their names are shorter
-    assert found[0] == found[1]
+    assert both[0] == both[1]
 
 
 @pytest.mark.parametrize("damage", ["values", "failed", "unlisted", "twice", "lost"])
@@ -197,19 +197,19 @@ def test_the_records_are_the_truth_and_the_ledger_follows(tmp_path: Path, damage
     spec = study() if damage in ("unlisted", "twice") else search(algorithm="random", trials=4)
     Driver(tmp_path, spec).run()
     truth, before = ledger(tmp_path), marks(tmp_path)
-    found = [damaged(trial, damage) if trial.number == 1 else trial for trial in ledger(tmp_path)]
+    entries = [damaged(trial, damage) if trial.number == 1 else trial for trial in ledger(tmp_path)]
     if damage == "twice":
-        found[2] = found[1]
+        entries[2] = entries[1]
     if damage == "lost":
-        del found[2]
+        del entries[2]
     (tmp_path / "optuna.db").unlink()
-    written(tmp_path / "optuna.db", found)
+    written(tmp_path / "optuna.db", entries)
     driver = Driver(tmp_path, spec)
     outcome = driver.run()
     after = ledger(tmp_path)
     assert (outcome.measured, marks(tmp_path)) == (0, before)
-    told = {repr(trial.params): trial.values for trial in after if trial.values is not None}
-    wanted = {repr(trial.params): trial.values for trial in truth}
+    values = {repr(trial.params): trial.values for trial in after if trial.values is not None}
+    expected = {repr(trial.params): trial.values for trial in truth}
     if damage in ("values", "failed"):
         assert [trial.params for trial in after] == [trial.params for trial in truth]
         assert sum("optuna.db told other values than its records" in line for line in driver.lines) == 1
@@ -217,7 +217,7 @@ def test_the_records_are_the_truth_and_the_ledger_follows(tmp_path: Path, damage
         assert sum("has backbone.depth=99, which the study does not vary so" in line for line in driver.lines) == 1
     if damage == "lost":
         assert sum("records that optuna.db did not know" in line for line in driver.lines) == 1
-    assert told == wanted
+    assert values == expected
 
 
 def damaged(trial: optuna.trial.FrozenTrial, how: str) -> optuna.trial.FrozenTrial:
@@ -232,11 +232,11 @@ def damaged(trial: optuna.trial.FrozenTrial, how: str) -> optuna.trial.FrozenTri
     return trial
 
 
-def written(file: Path, found: list[optuna.trial.FrozenTrial]) -> None:
+def written(file: Path, entries: list[optuna.trial.FrozenTrial]) -> None:
     """A ledger of these trials."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     one = optuna.create_study(study_name="probes", storage=storage, directions=["minimize"] * 2)
-    for trial in found:
+    for trial in entries:
         one.add_trial(trial)
     storage.remove_session()
     storage.engine.dispose()

@@ -67,16 +67,16 @@ def test_a_network_that_takes_long_to_build_is_named_while_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver counts each network before its trials run: a build that waits for ever would say nothing."""
-    driver, told = Driver(tmp_path, study(vary={"backbone.width": [4, 8]})), threading.Event()
-    said: list[str] = []
+    driver, reported = Driver(tmp_path, study(vary={"backbone.width": [4, 8]})), threading.Event()
+    lines: list[str] = []
 
     def say(line: str) -> None:
-        said.append(line)
-        told.set()
+        lines.append(line)
+        reported.set()
 
     def slow(trial_settings: TrialSettings, candidate: Candidate) -> Cost:
         if candidate.backbone.width == 8:
-            assert told.wait(60), "nothing was said"
+            assert reported.wait(60), "nothing was said"
         raise ValueError("a wire is loose")
 
     monkeypatch.setattr(patient, "SECONDS", 0.001)
@@ -84,7 +84,7 @@ def test_a_network_that_takes_long_to_build_is_named_while_it_does(
     plan = dataclasses.replace(plan_of(driver.loaded, tmp_path, "cpu"), say=say)
     with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         assert Engine(plan, pool).run().failed > 0
-    assert any(line.startswith("still building the network of width=8 …") for line in said)
+    assert any(line.startswith("still building the network of width=8 …") for line in lines)
 
 
 def test_what_failed_is_not_tried_again_by_the_same_search(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_diverged_candidates_are_the_worst_and_the_search_goes_on(tmp_path: Path
     spec = search(trials=24, **design)
     spec["vary"] = {"backbone.knob": {"low": 0, "high": 1}, "backbone.bad": [0, 1]}
     outcome = Driver(tmp_path, spec).run()
-    found = [trial for trial in ledger(tmp_path) if "repeat" not in trial.user_attrs]
-    worst = [trial for trial in found if trial.params["backbone.bad"]]
+    entries = [trial for trial in ledger(tmp_path) if "repeat" not in trial.user_attrs]
+    worst = [trial for trial in entries if trial.params["backbone.bad"]]
     assert 0 < len(worst) < 24 and outcome.diverged > 0 and outcome.failed == 0
     assert all(trial.values == [WORST, WORST] and trial.state == TrialState.COMPLETE for trial in worst)
     again = Driver(tmp_path, spec).run()
@@ -133,14 +133,14 @@ def test_what_a_search_comes_to_and_costs_too_much_is_not_trained(tmp_path: Path
     spec |= {"vary": {"backbone.width": [2, 4, 8]}, "constraints": {"params": {"at_most": 100}}}
     driver = Driver(tmp_path, spec)
     outcome = driver.run()
-    found = ledger(tmp_path)
-    refused = [trial for trial in found if "refused" in trial.user_attrs]
+    entries = ledger(tmp_path)
+    refused = [trial for trial in entries if "refused" in trial.user_attrs]
     assert outcome.refused == len(refused) == 1
     assert {r["choices"]["backbone.width"] for r in trials(tmp_path).values()} == {2, 4}
     assert {8} == {trial.params["backbone.width"] for trial in refused}
     assert all("params of" in trial.user_attrs["refused"] for trial in refused)
     again = Driver(tmp_path, spec).run()
-    assert (again.measured, again.refused) == (0, 0) and len(ledger(tmp_path)) == len(found)
+    assert (again.measured, again.refused) == (0, 0) and len(ledger(tmp_path)) == len(entries)
 
 
 def test_a_search_in_which_nothing_goes_together_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

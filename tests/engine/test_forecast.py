@@ -53,10 +53,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def forecast(clock: Clock) -> Forecast:
-    made = Forecast(candidate, flops, slots=2, clock=clock)
+    new = Forecast(candidate, flops, slots=2, clock=clock)
     for size in ("small", "middle"):
-        made.opened(candidate(of(size)), [f"{size}-s0", f"{size}-s1"])
-    return made
+        new.opened(candidate(of(size)), [f"{size}-s0", f"{size}-s1"])
+    return new
 
 
 def test_nothing_is_told_before_anything_is_known(forecast: Forecast) -> None:
@@ -67,8 +67,8 @@ def test_nothing_is_told_before_anything_is_known(forecast: Forecast) -> None:
 def test_what_ended_tells_of_what_is_larger(forecast: Forecast) -> None:
     records = {f"{size}-s0": {"seconds": takes(size)} for size in ("small", "middle")}
     forecast.foresee([of("large")])
-    left = forecast.left(records, [], ["small-s1", "middle-s1"], [of("large")], 1, 2)
-    assert left == pytest.approx((takes("small") + takes("middle") + 2 * takes("large")) / 2)
+    seconds = forecast.left(records, [], ["small-s1", "middle-s1"], [of("large")], 1, 2)
+    assert seconds == pytest.approx((takes("small") + takes("middle") + 2 * takes("large")) / 2)
 
 
 def test_the_last_one_works_alone(forecast: Forecast) -> None:
@@ -89,8 +89,8 @@ def test_what_runs_is_counted_by_what_remains_of_it(forecast: Forecast, clock: C
 def test_before_anything_ended_the_speed_of_what_runs_tells(forecast: Forecast, clock: Clock) -> None:
     forecast.begun("small-s0")
     clock.now = 4.0
-    left = forecast.left({}, [running("small-s0", 0.5)], ["middle-s0"], [], 0, 2)
-    assert left == pytest.approx(8.0 * FLOPS["middle"] / FLOPS["small"])  # longer than both halves of the work
+    seconds = forecast.left({}, [running("small-s0", 0.5)], ["middle-s0"], [], 0, 2)
+    assert seconds == pytest.approx(8.0 * FLOPS["middle"] / FLOPS["small"])  # longer than both halves of the work
 
 
 def test_where_time_is_the_budget_it_is_known_from_the_start(clock: Clock) -> None:
@@ -145,7 +145,7 @@ def test_one_candidate_is_counted_at_a_time() -> None:
 def test_a_study_is_told_how_long(tmp_path: Path) -> None:
     driver = Driver(tmp_path, study())
     driver.run()
-    told = [progress.seconds_left for progress in driver.progress]
-    assert told[-1] is None
-    known = [seconds for seconds in told[:-1] if seconds is not None]
-    assert known and all(0 <= seconds < 600 for seconds in known)
+    estimates = [progress.seconds_left for progress in driver.progress]
+    assert estimates[-1] is None
+    numbers = [seconds for seconds in estimates[:-1] if seconds is not None]
+    assert numbers and all(0 <= seconds < 600 for seconds in numbers)

@@ -40,8 +40,8 @@ def test_what_is_wrong_with_probes_is_told(tmp_path: Path) -> None:
     lacking = "'spikes' is a probe that this study does not have; add it: probes: [spikes]"
     assert refusal(objectives=["kid", "spikes"]) == f"objectives[1]: {lacking}"
     assert refusal(constraints={"spikes": {"at_most": 0}}) == f"constraints.spikes: {lacking}"
-    told = refusal(objectives=["kids"], constraints={"gflop": {"at_most": 1}, "kid": {"atmost": 1}, "macs": 3})
-    assert told.splitlines() == [
+    message = refusal(objectives=["kids"], constraints={"gflop": {"at_most": 1}, "kid": {"atmost": 1}, "macs": 3})
+    assert message.splitlines() == [
         "objectives[0]: 'kids' is neither measured here nor a cost; did you mean 'kid'?",
         "constraints.gflop: 'gflop' is neither measured here nor a cost; did you mean 'gflops'?",
         "constraints.kid.atmost: a constraint has no bound 'atmost'; did you mean 'at_most'?",
@@ -101,11 +101,15 @@ def test_candidates_beyond_a_constraint_are_on_no_front(results: Results) -> Non
 
 
 def test_optuna_knows_who_keeps_the_constraints(run: Path) -> None:
-    told = {trial.params["backbone.width"]: trial for trial in ledger(run)}
-    assert {width: trial.constraints["params"] <= 0 for width, trial in told.items()} == {2: True, 4: True, 8: False}
-    assert all(trial.constraints["loss_by_level"] < 0 for trial in told.values())
+    by_width = {trial.params["backbone.width"]: trial for trial in ledger(run)}
+    assert {width: trial.constraints["params"] <= 0 for width, trial in by_width.items()} == {
+        2: True,
+        4: True,
+        8: False,
+    }
+    assert all(trial.constraints["loss_by_level"] < 0 for trial in by_width.values())
     norms = [r["probes"]["weight_norm"] for r in trials(run).values() if r["choices"]["backbone.width"] == 4]
-    assert told[4].values[1] == pytest.approx(sum(norms) / 2)
+    assert by_width[4].values[1] == pytest.approx(sum(norms) / 2)
 
 
 def test_a_search_prefers_what_keeps_its_constraints(tmp_path: Path) -> None:
@@ -114,9 +118,9 @@ def test_a_search_prefers_what_keeps_its_constraints(tmp_path: Path) -> None:
     loaded = load_study(study(vary={"backbone.knob": {"low": 0, "high": 1}}, objectives=["loss"], design=design))
     book = Ledger(tmp_path / "db", "s", loaded.space, loaded.study.design, loaded.objectives, 0, ["knob"])
     knobs: list[float] = []
-    while (asked := book.ask()) is not None:
-        knobs.append(asked.assignment["backbone.knob"])
-        book.tell(asked, [knobs[-1]], {"knob": 0.6 - knobs[-1]})
+    while (entry := book.ask()) is not None:
+        knobs.append(entry.assignment["backbone.knob"])
+        book.tell(entry, [knobs[-1]], {"knob": 0.6 - knobs[-1]})
     book.close()
     assert min(knobs[:10]) < 0.1  # by chance
     assert statistics.fmean(knobs[10:]) > 0.45

@@ -53,23 +53,23 @@ def test_a_damaged_record_never_counts_and_its_trial_is_measured_again(
     measured: Path, tmp_path: Path, damage: Callable[..., Any]
 ) -> None:
     folder = shutil.copytree(measured, tmp_path / "probes")
-    before, kept = results(folder), marks(folder)
+    before, marks_before = results(folder), marks(folder)
     victim, other = sorted(before)
     file = folder / "trials" / victim / "record.json"
     file.write_text(json.dumps(damage(*(trials(folder)[name] for name in (victim, other)))))
-    told = load(folder)
-    assert dict(zip(told.trials["trial"], told.trials["state"], strict=True)) == {
+    loaded = load(folder)
+    assert dict(zip(loaded.trials["trial"], loaded.trials["state"], strict=True)) == {
         victim: "unreadable",
         other: "complete",
     }
-    assert victim not in set(told.metrics["trial"]) and any(str(file) in warning for warning in told.warnings)
+    assert victim not in set(loaded.metrics["trial"]) and any(str(file) in warning for warning in loaded.warnings)
     driver = Driver(folder, study(**{"vary": {"backbone.width": [2, 4]}, "design.seeds": 1}))
     outcome = driver.run()
     assert (outcome.measured, outcome.reused, outcome.failed) == (1, 1, 0)
     assert sum(str(file) in line for line in driver.lines) == 1
     assert (file.parent / "record.damaged-1.json").is_file()
     assert results(folder) == before
-    assert marks(folder)[other] == kept[other]
+    assert marks(folder)[other] == marks_before[other]
 
 
 def test_a_record_of_an_earlier_version_has_no_checksum_and_counts(measured: Path, tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_files_beside_a_record_are_those_that_were_recorded(measured: Path, tmp_
     first, second = sorted(trials(folder))
     curve = folder / "trials" / first / "curve.json"
     curve.write_text(curve.read_text().replace('"loss": ', '"loss": 9'))
-    told = load(folder)
-    assert set(told.curves["trial"]) == {second} and any(str(curve) in warning for warning in told.warnings)
+    loaded = load(folder)
+    assert set(loaded.curves["trial"]) == {second} and any(str(curve) in warning for warning in loaded.warnings)
     job = folder / "trials" / second / "job.json"
     (folder / "trials" / second / "record.json").unlink()
     shutil.copy(folder / "trials" / first / "job.json", job)
-    told = load(folder)
-    assert any(f"{job}: is of another trial" in warning for warning in told.warnings)
+    loaded = load(folder)
+    assert any(f"{job}: is of another trial" in warning for warning in loaded.warnings)
     assert (folder / "trials" / first / "failure.json").write_text('{"state": "complete"}')
     assert load(folder).states["complete"] == 1
 
@@ -108,11 +108,11 @@ class Unshared(Pool):
         self.pool.submit(job)
 
     def wait(self, seconds: float) -> Sequence[Report]:
-        found = self.pool.wait(seconds)
-        for report in found:
+        reports = self.pool.wait(seconds)
+        for report in reports:
             if report["job"] != "prepare" and self.blind(report["job"]):
                 shutil.rmtree(self.folders[report["job"]])
-        return found
+        return reports
 
     def close(self) -> None:
         self.pool.close()

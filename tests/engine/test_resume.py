@@ -122,13 +122,13 @@ def test_twice_in_the_same_place(tmp_path: Path) -> None:
 
 def test_killed_between_two_tables_of_the_database(tmp_path: Path) -> None:
     """SQLite commits each CREATE by itself: a table without its index would never be noticed again."""
-    made: list[str] = []
+    statements: list[str] = []
     at = 0
 
     def create(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if statement.lstrip().startswith("CREATE"):
-            made.append(statement)
-            if len(made) == at:
+            statements.append(statement)
+            if len(statements) == at:
                 raise Killed
 
     def opened(folder: Path) -> None:
@@ -139,11 +139,11 @@ def test_killed_between_two_tables_of_the_database(tmp_path: Path) -> None:
     sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", create)
     try:
         opened(tmp_path / "whole")
-        total = len(made)
-        assert any("CREATE UNIQUE INDEX ix_studies_study_name" in statement for statement in made)
-        indices = [number for number, statement in enumerate(made, 1) if " INDEX " in statement]
+        total = len(statements)
+        assert any("CREATE UNIQUE INDEX ix_studies_study_name" in statement for statement in statements)
+        indices = [number for number, statement in enumerate(statements, 1) if " INDEX " in statement]
         for number in sorted({1, total, *indices, *range(2, total, 4)}):
-            made, at, folder = [], number, tmp_path / str(number)
+            statements, at, folder = [], number, tmp_path / str(number)
             with pytest.raises(Killed):
                 opened(folder)
             gc.collect()
@@ -156,6 +156,6 @@ def test_killed_between_two_tables_of_the_database(tmp_path: Path) -> None:
 
 def schema(file: Path) -> tuple[list[Any], list[Any]]:
     """Tables and indices, and the studies that are held."""
-    with sqlite3.connect(file) as held:
-        kinds = held.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
-        return kinds, held.execute("SELECT study_id, study_name FROM studies").fetchall()
+    with sqlite3.connect(file) as connection:
+        kinds = connection.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
+        return kinds, connection.execute("SELECT study_id, study_name FROM studies").fetchall()

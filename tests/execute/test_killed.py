@@ -26,12 +26,12 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 
 def family(mark: str) -> list[psutil.Process]:
     """The processes that a driver of this mark has started, and itself."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("ABLATE_TEST") == mark:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 @dataclass
@@ -44,11 +44,11 @@ class Driver:
 
     def alive(self) -> list[str]:
         """What runs of it and below it."""
-        found = []
+        lines = []
         for process in family(self.mark):
             with contextlib.suppress(psutil.Error):
-                found.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
-        return found
+                lines.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+        return lines
 
     def folders(self) -> list[Path]:
         """The clusters' folders that are left."""
@@ -92,11 +92,11 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path) ->
         assert len(killed.alive()) > 5  # the driver, Ray's servers, two workers
         killed.process.kill()
         until(lambda: not killed.alive(), PATIENCE, f"still there: {killed.alive()}")
-        (left,) = killed.folders()
+        (folder,) = killed.folders()
     from ablate.execute.own_cluster import _sweep
 
     _sweep(temporary)  # as the next start does
-    assert not left.exists()
+    assert not folder.exists()
 
 
 @pytest.mark.slow

@@ -151,6 +151,6 @@ def test_local_works_in_one_line_and_imports_no_ray_and_no_module_imports_torch(
         "    pool.submit({'job': 'one', 'do': 'print'}); assert pool.wait(550)[0]['status'] == 'done'\n"
         "print([name for name in ('ray', 'torch') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
-    assert found.stderr == "from Python\nfrom a child\nand its errors\n"  # there is no folder for it
+    process = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"
+    assert process.stderr == "from Python\nfrom a child\nand its errors\n"  # there is no folder for it

@@ -71,8 +71,8 @@ def test_ray_is_joined_at_an_address_and_left_running(ray_pool: Pool) -> None:
     address = ray.get_runtime_context().gcs_address
     environment = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert (found.stdout, found.stderr) == ("2 ['done']", "")
+    process = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert (process.stdout, process.stderr) == ("2 ['done']", "")
     assert run(ray_pool, do="echo")["status"] == "done"
 
 
@@ -126,34 +126,34 @@ def test_a_start_that_native_code_ends_is_tried_twice_and_told_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
         InputError, match=r"\(ended by its native code: Check failed: late\); .*--executor local"
-    ) as told:
+    ) as caught:
         Own(1, 0, 1)
-    assert "\n" not in str(told.value) and (tmp_path / "tried").read_text() == ".."
+    assert "\n" not in str(caught.value) and (tmp_path / "tried").read_text() == ".."
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("given", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}])
+@pytest.mark.parametrize("variables", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}])
 def test_a_cluster_that_wants_a_token_says_what_to_set(
     ray_pool: Pool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    given: dict[str, str],
+    variables: dict[str, str],
 ) -> None:
     """The tests' own cluster is one; this process knows its token, the environment does not."""
     import ray
 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as caught:
         Joined(ray.get_runtime_context().gcs_address)
-    assert ("wants another token than that of RAY_AUTH_TOKEN" if given else "wants a token") in str(told.value)
+    assert ("wants another token than that of RAY_AUTH_TOKEN" if variables else "wants a token") in str(caught.value)
     for word in ("RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN ", "RAY_AUTH_TOKEN_PATH"):
-        assert word in str(told.value)
-    assert "\n" not in str(told.value) and capfd.readouterr() == ("", "")
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
@@ -196,10 +196,10 @@ def test_a_worker_of_ray_that_imported_other_code_ends_the_run(ray_pool: Pool, t
     }
     plan = plan_of(load_study(study), tmp_path / "out", "cpu")
     mine.write_text(text.replace("+ 1.0", "+ 2.0"))
-    with Ray(workers=1).start("ablate.worker.trial_run:run", "cpu") as pool, pytest.raises(InputError) as told:
+    with Ray(workers=1).start("ablate.worker.trial_run:run", "cpu") as pool, pytest.raises(InputError) as caught:
         Engine(plan, pool).run()
-    assert "a worker imported other source code" in str(told.value) and str(mine) in str(told.value)
-    assert "weighting/edited_under_ray: " in str(told.value)
+    assert "a worker imported other source code" in str(caught.value) and str(mine) in str(caught.value)
+    assert "weighting/edited_under_ray: " in str(caught.value)
     assert not list((tmp_path / "out").glob("trials/*/*.json")), "nothing was recorded with it"
 
 

@@ -71,11 +71,11 @@ def test_a_worker_that_fits_nowhere_is_refused() -> None:
 def test_gpus_are_never_promised_twice(
     cpus: int, gpus: int, workers: int | None, each: float | None, cuda: bool
 ) -> None:
-    found = share(Resources(cpus, gpus), workers, None, each, "cuda" if cuda else "cpu")
-    assert found.workers >= 1
-    assert found.cpus >= 1
-    assert found.cpus * found.workers <= max(cpus, found.workers)
-    assert found.workers * found.gpus <= gpus + 1e-6
+    shared = share(Resources(cpus, gpus), workers, None, each, "cuda" if cuda else "cpu")
+    assert shared.workers >= 1
+    assert shared.cpus >= 1
+    assert shared.cpus * shared.workers <= max(cpus, shared.workers)
+    assert shared.workers * shared.gpus <= gpus + 1e-6
 
 
 def test_a_containers_quota_bounds_the_cores(tmp_path: Path) -> None:

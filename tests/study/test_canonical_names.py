@@ -45,14 +45,14 @@ def test_a_study_is_judged_by_what_its_values_are_called(tmp_path, monkeypatch):
     results = ablate.run(study, tmp_path / "out", executor="local")
     assert set(results.metrics["metric"]) == {name}
     assert results.quality.column == name
-    for said in ("fd", "famous", name):
-        front = results.front([said, "gflops"])
+    for objective in ("fd", "famous", name):
+        front = results.front([objective, "gflops"])
         assert front[name].notna().all(), "the value that was measured is found"
         assert front["violates"].iloc[0].startswith("fd "), "a bound on it holds"
     import optuna
 
     storage = f"sqlite:///{tmp_path / 'out' / 'optuna.db'}"
-    held = optuna.load_study(study_name=None, storage=storage)
-    assert held.metric_names == ["fd", "gflops"], "the dashboard calls them so"
-    (trial,) = held.trials
+    optuna_study = optuna.load_study(study_name=None, storage=storage)
+    assert optuna_study.metric_names == ["fd", "gflops"], "the dashboard calls them so"
+    (trial,) = optuna_study.trials
     assert trial.values == pytest.approx(load(tmp_path / "out").front()[[name, "gflops"]].iloc[0].tolist())

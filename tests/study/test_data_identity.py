@@ -87,26 +87,26 @@ def study(at: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_a_study_whose_pictures_were_replaced_is_refused_with_one_message(tmp_path: Path) -> None:
-    asked = study(tmp_path / "data")
+    spec = study(tmp_path / "data")
     out = tmp_path / "out"
-    launch(asked, out=out, executor="local", device="cpu")
-    held = json.loads((out / "lock.json").read_text())["data"]
+    launch(spec, out=out, executor="local", device="cpu")
+    entry = json.loads((out / "lock.json").read_text())["data"]
     record = next(out.glob("trials/*/record.json"))
-    assert held["hash"] == json.loads(record.read_text())["data_hash"]
-    assert launch(asked, out=out, executor="local", device="cpu").outcome.reused == 2
+    assert entry["hash"] == json.loads(record.read_text())["data_hash"]
+    assert launch(spec, out=out, executor="local", device="cpu").outcome.reused == 2
     write_folder(tmp_path / "data" / "set", noise(COUNT, seed=1))
     for again in (
-        lambda: launch(asked, out=out, executor="local", device="cpu"),
+        lambda: launch(spec, out=out, executor="local", device="cpu"),
         lambda: remeasure(out, Request(samples=8), "local", device="cpu"),
     ):
         with pytest.raises(InputError) as refused:
             again()
-        told = str(refused.value)
-        assert "the data are others" in told and held["hash"][:12] in told and held["since"] in told
-        assert "seed 0" in told and str(tmp_path / "data" / "set") in told and "bring those data back" in told
+        message = str(refused.value)
+        assert "the data are others" in message and entry["hash"][:12] in message and entry["since"] in message
+        assert "seed 0" in message and str(tmp_path / "data" / "set") in message and "bring those data back" in message
 
     new = tmp_path / "new"  # in a folder of its own the new study is run; one that mixes both says so
-    launch(asked, out=new, executor="local", device="cpu")
+    launch(spec, out=new, executor="local", device="cpu")
     victim = next(new.glob("trials/*"))
     shutil.rmtree(out / "trials" / victim.name)
     shutil.copytree(victim, out / "trials" / victim.name)
@@ -118,25 +118,27 @@ def test_a_study_whose_pictures_were_replaced_is_refused_with_one_message(tmp_pa
 
 
 def test_data_on_which_nothing_complete_stands_may_change(tmp_path: Path) -> None:
-    asked, out, said = study(tmp_path / "data"), tmp_path / "out", []
-    launch(asked, out=out, executor="local", device="cpu")
+    spec, out, lines = study(tmp_path / "data"), tmp_path / "out", []
+    launch(spec, out=out, executor="local", device="cpu")
     for record in out.glob("trials/*/record.json"):
         record.unlink()
     write_folder(tmp_path / "data" / "set", noise(COUNT, seed=1))
-    done = launch(asked, out=out, executor="local", device="cpu", say=said.append)
-    assert done.outcome.measured == 2 and any("other data than at the last launch" in line for line in said)
-    held = json.loads((out / "lock.json").read_text())["data"]["hash"]
+    done = launch(spec, out=out, executor="local", device="cpu", say=lines.append)
+    assert done.outcome.measured == 2 and any("other data than at the last launch" in line for line in lines)
+    data_hash = json.loads((out / "lock.json").read_text())["data"]["hash"]
     trials = ablate.load(out).trials
-    assert set(trials["data_hash"]) == {held} and (trials["images"] == 16).all()
+    assert set(trials["data_hash"]) == {data_hash} and (trials["images"] == 16).all()
 
 
 def test_a_worker_that_finds_other_data_trains_nothing(tmp_path: Path) -> None:
-    made = job(tmp_path, candidate(), data_hash="0" * 64)
-    report = run(made)
+    trial_job = job(tmp_path, candidate(), data_hash="0" * 64)
+    report = run(trial_job)
     assert report["status"] == "failed" and "digits" in report["other_data"]
     with pytest.raises(InputError, match="other data than this run began with"):
         datasets.refuse(report)
-    assert not Path(made["folder"], "record.json").exists() and not Path(made["folder"], "checkpoint").exists()
+    assert (
+        not Path(trial_job["folder"], "record.json").exists() and not Path(trial_job["folder"], "checkpoint").exists()
+    )
 
 
 def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(
@@ -152,9 +154,9 @@ def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(
         spec = written("folder", tmp_path / "data", seed)
         data = create(Data, spec, catalog((PLUGIN,)))
         assert isinstance(data, Data)
-        found = dataset.hash_of(data, tmp_path / "cache")
-        made = job(tmp_path / where, candidate(batch=8))
-        return {**made, "data": spec, "data_hash": found, "cache": str(tmp_path / "cache")}
+        data_hash = dataset.hash_of(data, tmp_path / "cache")
+        trial_job = job(tmp_path / where, candidate(batch=8))
+        return {**trial_job, "data": spec, "data_hash": data_hash, "cache": str(tmp_path / "cache")}
 
     with pytest.raises(Stopped):
         run(asked("resumed", 0), after(6))
@@ -204,7 +206,7 @@ def test_paths_go_out_from_the_studys_file_wherever_ablate_runs(
 
 
 def test_paths_of_a_mapping_go_out_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = study(tmp_path / "data")
+    spec = study(tmp_path / "data")
     monkeypatch.chdir(tmp_path / "data")
-    asked["data"]["path"] = "set"
-    assert launch(asked, out=tmp_path / "out", executor="local", device="cpu").outcome.measured == 2
+    spec["data"]["path"] = "set"
+    assert launch(spec, out=tmp_path / "out", executor="local", device="cpu").outcome.measured == 2

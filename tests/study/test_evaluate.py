@@ -59,23 +59,21 @@ def folder(once, tmp_path, monkeypatch):
     return shutil.copytree(once, tmp_path / "study")
 
 
-def again(folder, **asked):
-    return remeasure(folder, Request(**asked), executor="local")
+def again(folder, **changes):
+    return remeasure(folder, Request(**changes), executor="local")
 
 
 def test_what_the_study_measured_is_there_already_and_would_come_out_again(folder):
     before = load(folder).metrics
     records = {path: path.read_bytes() for path in folder.glob("trials/*/record.json")}
-    found = again(folder)
-    assert (found.measured, found.reused, len(found.rows)) == (0, 2, 2)
+    outcome = again(folder)
+    assert (outcome.measured, outcome.reused, len(outcome.rows)) == (0, 2, 2)
     assert len(load(folder).metrics) == len(before)
     for trial in folder.glob("trials/*"):
         job = json.loads((trial / "job.json").read_text())
         own = {"solver": job["candidate"]["solver"], "guidance": job["candidate"]["guidance"], "averages": None}
-        asked = {"evaluation": job["evaluation"], **own}
-        done = run(
-            {**job, "job": "x", "device": "cpu", "cache": str(CACHE), "asked": asked, "folder": str(trial)}, stop
-        )
+        ways = {"evaluation": job["evaluation"], **own}
+        done = run({**job, "job": "x", "device": "cpu", "cache": str(CACHE), "asked": ways, "folder": str(trial)}, stop)
         assert done["rows"] == json.loads((trial / "record.json").read_text())["metrics"], "the same weights and draws"
     after = load(folder)
     assert len(after.metrics) == len(before) and after.warnings == [], "a row of each, though two files hold it"
@@ -90,8 +88,8 @@ def test_a_half_of_the_reference_confirms_and_never_meets_the_whole(folder):
     """What was chosen by all reference images can be looked at with those of even or odd number."""
     before = load(folder).front(["kid"])
     for half in ("even", "odd"):
-        found = again(folder, reference=half)
-        assert (found.measured, {row["reference"] for row in found.rows}) == (2, {half})
+        outcome = again(folder, reference=half)
+        assert (outcome.measured, {row["reference"] for row in outcome.rows}) == (2, {half})
     assert again(folder, reference="even").measured == 0
     results = load(folder)
     pd.testing.assert_frame_equal(results.front(["kid"]), before)
@@ -111,14 +109,14 @@ def test_half_a_training_is_not_measured_in_place_of_the_whole(folder):
     own = ("schema", "images", "sha256", "checksum")
     facts = {key: value for key, value in whole.facts.items() if key not in own}
     save(trial / "checkpoint", Checkpoint(whole.images - 32, whole.tensors, facts))
-    found = again(folder, nfe=[2])
-    assert found.measured == 1 and "half a training" in found.failed[trial.name]
+    outcome = again(folder, nfe=[2])
+    assert outcome.measured == 1 and "half a training" in outcome.failed[trial.name]
 
 
 def test_another_subset_of_metrics_measures_only_what_is_missing(folder):
     both = ["{type: kid, features: pixels}", "{type: fd, features: pixels}"]
-    found = again(folder, metrics=both)
-    assert found.measured == 2 and {row["metric"] for row in found.rows} == {"kid_pixels", "fd_pixels"}
+    outcome = again(folder, metrics=both)
+    assert outcome.measured == 2 and {row["metric"] for row in outcome.rows} == {"kid_pixels", "fd_pixels"}
     for file in folder.glob("trials/*/measured/*.json"):
         assert {row["metric"] for row in json.loads(file.read_text())["metrics"]} == {"fd_pixels"}, "kid was there"
     assert (again(folder, metrics=both[1:]).measured, again(folder, metrics=both[::-1]).reused) == (0, 2)
@@ -127,8 +125,10 @@ def test_another_subset_of_metrics_measures_only_what_is_missing(folder):
 
 
 def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
-    found = again(folder, nfe=[3, 6], settings=["solver.grid=[karras, trailing]"])
-    assert (found.measured, found.reused, found.axes) == (6, 2, ("nfe", "solver_settings")), "3 on trailing is its own"
+    outcome = again(folder, nfe=[3, 6], settings=["solver.grid=[karras, trailing]"])
+    assert (outcome.measured, outcome.reused, outcome.axes) == (6, 2, ("nfe", "solver_settings")), (
+        "3 on trailing is its own"
+    )
     results = load(folder)
     own = next(text for text in results.metrics["solver_settings"] if text.startswith("grid=trailing"))
     like_its_own = results.front(["kid", "nfe"])
@@ -146,13 +146,13 @@ def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
 
 def test_rows_without_settings_stay_and_are_not_taken_for_new_ones(folder):
     for file in folder.glob("trials/*/record.json"):
-        held = json.loads(file.read_text())
-        for row in held["metrics"]:
+        measurement = json.loads(file.read_text())
+        for row in measurement["metrics"]:
             del row["solver_settings"]
-        file.write_text(json.dumps(sealed(held)))
+        file.write_text(json.dumps(sealed(measurement)))
     assert load(folder).front()[METRIC].notna().all() and load(folder).warnings == []
-    found = again(folder, nfe=[3, 6])
-    assert (found.measured, found.reused) == (4, 0)
+    outcome = again(folder, nfe=[3, 6])
+    assert (outcome.measured, outcome.reused) == (4, 0)
     with pytest.raises(InputError, match="solver_settings"):
         load(folder).front(["kid", "nfe"])
 
@@ -163,15 +163,15 @@ def test_two_values_of_one_identity_are_named(folder):
     (trial / "measured").mkdir()
     (trial / "measured" / "0.json").write_text(json.dumps({"metrics": [{**row, "value": 7.0}]}))
     results = load(folder)
-    (told,) = results.warnings
-    assert trial.name in told and METRIC in told and "7" in told
+    (warning,) = results.warnings
+    assert trial.name in warning and METRIC in warning and "7" in warning
     assert 7.0 not in set(results.metrics["value"]), "the record's stands"
 
 
 def test_evaluations_and_guidance_become_axes(folder):
-    found = again(folder, nfe=[2, 6], settings=["guidance.scale=[1, 4]"])
-    assert (found.measured, found.reused, found.failed) == (8, 0, {})
-    assert found.axes == ("nfe", "guidance")
+    outcome = again(folder, nfe=[2, 6], settings=["guidance.scale=[1, 4]"])
+    assert (outcome.measured, outcome.reused, outcome.failed) == (8, 0, {})
+    assert outcome.axes == ("nfe", "guidance")
     results = load(folder)
     table = results.front(["kid", "nfe"], along=["guidance"])
     assert len(table) == 2 * (2 * 2 + 1), "two candidates; two by two, and the study's own"
@@ -183,29 +183,29 @@ def test_evaluations_and_guidance_become_axes(folder):
 
 
 def test_samples_and_metrics_can_be_others(folder):
-    found = again(folder, samples=20, metrics=["{type: fd, features: pixels}"])
-    assert found.measured == 2
+    outcome = again(folder, samples=20, metrics=["{type: fd, features: pixels}"])
+    assert outcome.measured == 2
     metrics = load(folder).metrics
     assert set(metrics.loc[metrics["metric"] == "fd_pixels", "samples"]) == {20}
 
 
 def test_weights_that_are_gone_are_named_and_the_others_measured(folder):
     shutil.rmtree(next(folder.glob("trials/*")) / "checkpoint")
-    found = again(folder, nfe=[2])
-    assert found.measured == 1
-    assert ["checkpoint is gone" in why for why in found.failed.values()] == [True]
+    outcome = again(folder, nfe=[2])
+    assert outcome.measured == 1
+    assert ["checkpoint is gone" in why for why in outcome.failed.values()] == [True]
 
 
 def test_weights_of_another_network_are_refused(folder):
     job = next(folder.glob("trials/*")) / "job.json"
-    held = json.loads(job.read_text())
-    held["candidate"]["backbone"]["width"] = 32
-    job.write_text(json.dumps(sealed(held)))
+    trial_job = json.loads(job.read_text())
+    trial_job["candidate"]["backbone"]["width"] = 32
+    job.write_text(json.dumps(sealed(trial_job)))
     assert ["do not fit the network" in why for why in again(folder, nfe=[2]).failed.values()] == [True]
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("changes", "message"),
     [
         ({"settings": ["guidance.scael=2"]}, "scael"),
         ({"settings": ["guidance.drop=0.3"]}, "belongs to training"),
@@ -219,9 +219,9 @@ def test_weights_of_another_network_are_refused(folder):
         ({"metrics": ["kid"], "samples": 1}, "needs at least"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_anything_runs(folder, asked, told):
-    with pytest.raises(InputError, match=told):
-        again(folder, **asked)
+def test_what_cannot_be_asked_is_refused_before_anything_runs(folder, changes, message):
+    with pytest.raises(InputError, match=message):
+        again(folder, **changes)
     assert not list(folder.glob("trials/*/measured"))
 
 
@@ -275,10 +275,10 @@ def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     patience = evaluate._patience(tmp_path, Local())
     clock = itertools.count(0.0, 20.0).__next__
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
-    found = evaluate.Remeasured()
+    outcome = evaluate.Remeasured()
     watchdog = Watchdog(patience, clock, lambda job: [sign(job)])
-    evaluate._work(Hangs(), [job], found, lambda line: None, watchdog, Names())
-    assert patience == 60.0 and "no sign of life for 60 s while it was measured" in found.failed["t"]
+    evaluate._work(Hangs(), [job], outcome, lambda line: None, watchdog, Names())
+    assert patience == 60.0 and "no sign of life for 60 s while it was measured" in outcome.failed["t"]
 
 
 def test_out_of_memory_beside_others_is_measured_again_alone_and_alone_in_smaller_batches(tmp_path, monkeypatch):
@@ -299,18 +299,18 @@ def test_out_of_memory_beside_others_is_measured_again_alone_and_alone_in_smalle
         return pools[-1]
 
     monkeypatch.setattr(Local, "start", start)
-    found = remeasure(tmp_path / "study", Request(samples=8), executor="local", say=lines.append)
-    assert (found.measured, found.failed) == (2, {})
+    outcome = remeasure(tmp_path / "study", Request(samples=8), executor="local", say=lines.append)
+    assert (outcome.measured, outcome.failed) == (2, {})
     assert sum("out of memory beside others; again later, alone" in line for line in lines) == 1
     assert sum("out of memory; 4 samples at a time" in line for line in lines) == 1
     assert [beside for _, beside in pools[0].log] == [1, 2, 1, 1]
-    assert {row["samples"] for row in found.rows} == {8}
+    assert {row["samples"] for row in outcome.rows} == {8}
 
 
 def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(folder):
     assert again(folder, nfe=[2]).measured == 2
-    found = again(folder, nfe=[2, 6])
-    assert (found.measured, found.reused) == (2, 2), "nothing is measured twice"
+    outcome = again(folder, nfe=[2, 6])
+    assert (outcome.measured, outcome.reused) == (2, 2), "nothing is measured twice"
     results = load(folder)
     table = results.front(["kid", "sample_gflops"], along=["nfe"])
     each = table["sample_gflops"] / table["nfe"]

@@ -38,7 +38,7 @@ def test_a_study_that_makes_sense_draws_no_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("override", "line"),
     [
         ("base.optimizer={type: adamw, warmup: 512}", f"warmup of 512 images: {SHORT} never reaches"),
         ("base.optimizer={type: adamw, final: 0.1}", "'final' is given and not read, since 'decay' is 'constant'"),
@@ -56,8 +56,8 @@ def test_a_study_that_makes_sense_draws_no_word() -> None:
         ("design={type: search, algorithm: tpe, population: 5}", "'population' is given and not read, since"),
     ],
 )  # fmt: skip
-def test_what_cannot_matter_is_told(said: str, line: str) -> None:
-    lines = told(said)
+def test_what_cannot_matter_is_told(override: str, line: str) -> None:
+    lines = told(override)
     assert len([one for one in lines if line in one]) == 1 and len(lines) <= 2, lines
 
 
@@ -71,9 +71,9 @@ def test_what_all_leaves_out_is_told_and_kept(design: str) -> None:
     (line,) = ineffective_settings(loaded)
     assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero: ")
     assert "needs 'feature_maps'" in line and len(line) < 300
-    held = lock.make(loaded)
-    assert held["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
-    assert list(left_out(held["left_out"])) == [line], "a later launch, for which `all` is frozen, says it again"
+    locked = lock.make(loaded)
+    assert locked["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
+    assert list(left_out(locked["left_out"])) == [line], "a later launch, for which `all` is frozen, says it again"
 
 
 def test_a_range_ends_at_its_last_step_and_says_so() -> None:
@@ -93,9 +93,9 @@ def test_a_base_that_leaves_a_field_open_is_a_candidate_as_it_stands() -> None:
 def test_a_family_keeps_what_its_choice_gives_it() -> None:
     own = "{type: uvit, patch: 4, depth: 3, width: 32, heads: 2, fusion: {type: frequency, cutoff: 0.5}}"
     loaded = load_study(STUDY, overrides=[f"vary={{backbone: [dit, {own}], backbone.fusion: [concat]}}"])
-    held = [loaded.candidate(one).spec()["backbone"].get("fusion") for one in loaded.proposals() or ()]
-    assert [one and one["type"] for one in held] == [None, "frequency", "concat"]
-    assert held[1]["cutoff"] == 0.5
+    fusions = [loaded.candidate(one).spec()["backbone"].get("fusion") for one in loaded.proposals() or ()]
+    assert [one and one["type"] for one in fusions] == [None, "frequency", "concat"]
+    assert fusions[1]["cutoff"] == 0.5
 
 
 def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
@@ -107,18 +107,18 @@ def test_no_component_complains_of_a_long_training_by_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("base.guidance={type: cfg, sigma_low: 1.0e+6, sigma_high: 1.0e+7}", "lies within its interval, so it never"),
         ("base.guidance={type: classifier, scale: 0}", "scale: 0 guides nowhere"),
         ("base.guidance={type: cfg, sigma_low: 0.3, sigma_high: 3}", None),
     ],
 )
-def test_a_guidance_that_never_guides_is_told(change: str, told: str | None) -> None:
+def test_a_guidance_that_never_guides_is_told(change: str, message: str | None) -> None:
     lines = [
         line for line in ineffective_settings(load_study(STUDY, overrides=[change])) if line.startswith("guidance")
     ]
-    assert [told in line for line in lines] == ([] if told is None else [True])
+    assert [message in line for line in lines] == ([] if message is None else [True])
 
 
 def test_a_profile_that_would_be_refused_is_told_though_it_is_not_asked_for() -> None:

@@ -52,7 +52,7 @@ def test_the_size_stands_in_the_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("match", "told"),
+    ("match", "message"),
     [
         ({"gflops": 0, "by": "backbone.width"}, "above 0, or 'base'"),
         ({"gflops": "bsae", "by": "backbone.width"}, "above 0, or 'base'"),
@@ -64,8 +64,8 @@ def test_the_size_stands_in_the_tables(tmp_path):
         (3, "expected a mapping"),
     ],
 )
-def test_what_is_wrong_is_told_when_the_study_is_read(match, told):
-    with pytest.raises(InputError, match=told):
+def test_what_is_wrong_is_told_when_the_study_is_read(match, message):
+    with pytest.raises(InputError, match=message):
         load_study(study(match=match))
 
 

@@ -36,14 +36,14 @@ def test_a_run_and_its_table_call_a_candidate_the_same(tmp_path, design):
 
     launched = launch(study(design), out=tmp_path / "out", executor="local", workers=1, device="cpu", watch=watch)
     results = load(launched.folder)
-    called = {candidate.label for candidate in results.candidates}
-    assert seen <= called  # a quick trial may end between two looks
-    assert {line.split(", seed ")[0] for line in lines if re.search(r", seed \d+: loss", line)} == called
+    labels = {candidate.label for candidate in results.candidates}
+    assert seen <= labels  # a quick trial may end between two looks
+    assert {line.split(", seed ")[0] for line in lines if re.search(r", seed \d+: loss", line)} == labels
     front = results.front()
-    assert set(front["candidate"]) == called
+    assert set(front["candidate"]) == labels
     assert front.attrs["objectives"] == ["loss", "train_seconds", "images"]  # the same to the study and to a front
     if design == "one_factor":
-        assert called == {"baseline", "target=v", "lr=0.002"} == set(plan(load_study(study(design)))["candidate"])
+        assert labels == {"baseline", "target=v", "lr=0.002"} == set(plan(load_study(study(design)))["candidate"])
 
 
 def test_what_is_there_so_far_gives_no_other_name(tmp_path):

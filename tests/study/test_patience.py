@@ -56,7 +56,7 @@ def test_import_solver_and_data_that_wait_are_named_before_a_study_runs(
     plugin = tmp_path / "waiting.py"
     plugin.write_text(WAITING)
     monkeypatch.setattr(patient, "SECONDS", 0.02)
-    told = {
+    waiting = {
         f"still importing {plugin} …": "import",
         "still looking at what solver 'waiting_for_patience' with 4 steps on grid ": "sample",
         "still reading data 'waiting_for_patience'": "read",
@@ -64,7 +64,7 @@ def test_import_solver_and_data_that_wait_are_named_before_a_study_runs(
     seen = []
 
     def say(line: str) -> None:
-        for begin, waits in told.items():
+        for begin, waits in waiting.items():
             if line.startswith(begin):
                 (tmp_path / waits).touch()
                 seen.append(waits)
@@ -89,15 +89,17 @@ def test_import_solver_and_data_that_wait_are_named_before_a_study_runs(
 
 def test_what_waits_long_is_told_again_and_nothing_where_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patient, "SECONDS", 0.01)
-    said: list[str] = []
-    with telling(said.append):
-        with doing("waiting"), telling(lambda line: said.append("twice")):
+    lines: list[str] = []
+    with telling(lines.append):
+        with doing("waiting"), telling(lambda line: lines.append("twice")):
             with doing("seldom so long", 1e9):
                 pass
-            while len(said) < 3:
+            while len(lines) < 3:
                 pass
-        before = len(said)
-    assert said[0].startswith("still waiting …") and "twice" not in said and not any("seldom" in line for line in said)
+        before = len(lines)
+    assert (
+        lines[0].startswith("still waiting …") and "twice" not in lines and not any("seldom" in line for line in lines)
+    )
     with doing("unheard"):
         pass
-    assert len(said) <= before + 1
+    assert len(lines) <= before + 1

@@ -23,23 +23,23 @@ BITS = (
 
 def mutated(text: bytes, chance: random.Random) -> bytes:
     """A few bytes put in, taken away, moved or exchanged, or other ends of lines."""
-    held = bytearray(text)
+    mutant = bytearray(text)
     for _ in range(chance.choice([1, 1, 2, 3])):
-        at = chance.randrange(len(held) + 1)
+        at = chance.randrange(len(mutant) + 1)
         match chance.randrange(6):
             case 0 | 1:
-                held[at:at] = chance.choice(BITS)
+                mutant[at:at] = chance.choice(BITS)
             case 2:
-                del held[at : at + chance.randrange(1, 12)]
+                del mutant[at : at + chance.randrange(1, 12)]
             case 3:
-                held[at : at + 1] = bytes([chance.randrange(256)])
+                mutant[at : at + 1] = bytes([chance.randrange(256)])
             case 4:
-                moved = chance.randrange(len(held) + 1)
-                held[moved:moved] = held[at : at + chance.randrange(1, 60)]
+                moved = chance.randrange(len(mutant) + 1)
+                mutant[moved:moved] = mutant[at : at + chance.randrange(1, 60)]
             case _:
                 ends = chance.choice([b"\r", b"\r\n", b"\xc2\x85", b"\n\n"])
-                held = bytearray(bytes(held).replace(b"\n", ends, chance.choice([1, 5, -1])))
-    return bytes(held)
+                mutant = bytearray(bytes(mutant).replace(b"\n", ends, chance.choice([1, 5, -1])))
+    return bytes(mutant)
 
 
 def test_a_damaged_study_loads_or_is_one_message(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_damaged_study_loads_or_is_one_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "message"),
     [
         ("<<: &a {<<: *a}", "a merge (<<) of something that is no mapping, or that holds itself"),
         ("question: {scale: 1.5,!!set  drop: 0.1}", "a tag (!…) that does not fit what it stands before"),
@@ -68,10 +68,10 @@ def test_a_damaged_study_loads_or_is_one_message(tmp_path: Path) -> None:
         ("executor:\n  2.5: 3", "a key must be a word, not 2.5; put it in quotes"),
     ],
 )
-def test_what_no_study_holds_is_told_at_its_line(tmp_path: Path, new: str, told: str) -> None:
-    said = refusal(tmp_path, bent("seed: 3", new))
+def test_what_no_study_holds_is_told_at_its_line(tmp_path: Path, new: str, message: str) -> None:
+    lines = refusal(tmp_path, bent("seed: 3", new))
     line = line_of(TEXT, "seed: 3") + new.count("\n")
-    assert len(said) == 1 and said[0].startswith(f"study.yaml:{line}: {told}")
+    assert len(lines) == 1 and lines[0].startswith(f"study.yaml:{line}: {message}")
 
 
 def test_damaged_ends_of_lines_are_counted_as_yaml_counts_them(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_damaged_ends_of_lines_are_counted_as_yaml_counts_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("model.yaml", (STUDIES / "models" / "dit_s_8.yaml").read_bytes(), "is a model, not a study: `ablate plan`"),
         ("base.yaml", b"backbone: dit\nschedule: linear\n", "holds a candidate, not a study: put it under `base:`"),
@@ -92,11 +92,11 @@ def test_damaged_ends_of_lines_are_counted_as_yaml_counts_them(tmp_path: Path) -
         ("wide.yaml", "study: a\n".encode("utf-16"), "is text in UTF-16"),
     ],
 )
-def test_a_file_of_another_sort_is_called_by_its_name(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_file_of_another_sort_is_called_by_its_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as caught:
         load_study(tmp_path / name)
-    assert str(caught.value).startswith(f"{tmp_path / name}: {told}") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / name}: {message}") and "\n" not in str(caught.value)
 
 
 def test_the_folder_of_a_study_says_where_its_file_is(tmp_path: Path) -> None:
@@ -116,10 +116,10 @@ def test_a_path_that_is_not_there_is_told_where_it_was_said(tmp_path: Path) -> N
 
 
 def test_a_number_s_own_name_leads_to_its_metric_and_features(tmp_path: Path) -> None:
-    said = refusal(tmp_path, bent("samples: 200", "samples: 200\n  metrics: [fid]"))
-    assert "say {type: fd, features: inception_v3}" in said[0] and "sfid" not in said[0]
+    lines = refusal(tmp_path, bent("samples: 200", "samples: 200\n  metrics: [fid]"))
+    assert "say {type: fd, features: inception_v3}" in lines[0] and "sfid" not in lines[0]
 
 
 def test_a_mistake_in_set_has_no_line(tmp_path: Path) -> None:
-    said = refusal(tmp_path, TEXT, overrides=["budget={steps: 1,000}"])
-    assert said[0].startswith("--set budget={steps: 1,000}: a comma ends the value before 0")
+    lines = refusal(tmp_path, TEXT, overrides=["budget={steps: 1,000}"])
+    assert lines[0].startswith("--set budget={steps: 1,000}: a comma ends the value before 0")

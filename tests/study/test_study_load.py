@@ -48,8 +48,8 @@ def test_set_and_profiles(tmp_path: Path) -> None:
     both = load(tmp_path, TEXT, profile="big", overrides=["budget.images=1_000", "base.solver.steps=7"])
     assert (both.study.budget.images, both.study.base.solver.steps) == (1000, 7)
     assert both.baseline["backbone.width"] == 16
-    named = load(tmp_path, TEXT, overrides=["base.schedule.steps=10"]).study.base.schedule  # given by its name alone
-    assert (named.name, named.spec()["steps"]) == ("linear", 10)
+    schedule = load(tmp_path, TEXT, overrides=["base.schedule.steps=10"]).study.base.schedule  # given by its name alone
+    assert (schedule.name, schedule.spec()["steps"]) == ("linear", 10)
     varied = load(tmp_path, TEXT, overrides=["vary.backbone.width=[8, 24]"])
     assert varied.space.dimensions[1].choices == (8, 24)
     assert len(load(tmp_path, TEXT, overrides=["vary={}"]).proposals() or ()) == 1
@@ -61,12 +61,12 @@ def test_each_candidate_of_a_finite_design_is_composed(tmp_path: Path) -> None:
         "  backbone.width:\n    - 8\n    - 16", "  backbone: [toy_tokens, toy_maps]\n  guidance: [none, cfg]"
     )
     text = text.replace("guidance: {type: cfg, scale: 1.5, drop: 0.1}", "guidance: none")
-    told = [
+    problems = [
         (line.split(": ")[0], line.split(": ")[2], line.split(" needs ")[1][:14]) for line in refusal(tmp_path, text)
     ]
     shift, cfg = line_of(text, "toy_shift]"), line_of(text, "[none, cfg]")
     both = "backbone=toy_maps with guidance=cfg"
-    assert told == [
+    assert problems == [
         (f"study.yaml:{shift}", "backbone=toy_maps with backbone.conditioning=toy_shift", "'tokens', whic"),
         (f"study.yaml:{shift}", f"{both} with backbone.conditioning=toy_shift", "'tokens', whic"),
         (f"study.yaml:{shift}", f"{both} with backbone.conditioning=toy_shift", "'null_class', "),
@@ -100,14 +100,14 @@ BROKEN = "import nowhere_to_be_found\n"
 
 def test_a_plugin_that_cannot_be_imported_is_shown_with_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "gates.py").write_text(BROKEN)
-    said = refusal(tmp_path, bent(f"[{PLUGIN}]", f"[{PLUGIN}, gates.py]"))
-    assert said[0].startswith("study.yaml:4: plugins[1]: plugin ")
-    assert "Traceback (most recent call last):" in said
-    assert said[-1] == "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    lines = refusal(tmp_path, bent(f"[{PLUGIN}]", f"[{PLUGIN}, gates.py]"))
+    assert lines[0].startswith("study.yaml:4: plugins[1]: plugin ")
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1] == "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
     (tmp_path / "good.py").write_text("import ablate.api\n")
     assert load(tmp_path, bent(f"[{PLUGIN}]", f"[{PLUGIN}, good.py]")).catalog.plugins[1] == str(tmp_path / "good.py")
-    said = refusal(tmp_path, TEXT, plugins=[str(tmp_path / "gates.py")])
-    assert said[0].startswith("--plugin gates.py: plugin ")
+    lines = refusal(tmp_path, TEXT, plugins=[str(tmp_path / "gates.py")])
+    assert lines[0].startswith("--plugin gates.py: plugin ")
     assert refusal(tmp_path, TEXT, plugins=["nowhere.py"])[0].startswith("--plugin nowhere.py: there is no plugin file")
 
 

@@ -39,39 +39,39 @@ def test_the_lock_says_what_the_study_is(tmp_path: Path, loaded: LoadedStudy) ->
     folder = tmp_path / "out"
     assert lock.read(folder) is None
     lock.write(folder, loaded)
-    held = lock.read(folder)
-    place = f"sources/{held['plugins']['backbone/toy_tokens']['source_hash'][:12]}/{PLUGIN.name}"
-    assert held.pop("kept")[str(PLUGIN)] == place and (folder / place).read_bytes() == PLUGIN.read_bytes()
-    assert held.pop("root") == {"absolute": str(tmp_path), "relative": ".."}  # from where its paths go out
+    locked = lock.read(folder)
+    place = f"sources/{locked['plugins']['backbone/toy_tokens']['source_hash'][:12]}/{PLUGIN.name}"
+    assert locked.pop("kept")[str(PLUGIN)] == place and (folder / place).read_bytes() == PLUGIN.read_bytes()
+    assert locked.pop("root") == {"absolute": str(tmp_path), "relative": ".."}  # from where its paths go out
     again = json.loads(json.dumps(lock.make(loaded)))
-    dates = {one.pop("since") for made in (held, again) for one in made["plugins"].values()}
-    assert held == again and all(datetime.fromisoformat(date).tzinfo == UTC for date in dates)
-    assert held["plugins"]["ablate"]["source_hash"] == provenance.framework()
+    dates = {one.pop("since") for each in (locked, again) for one in each["plugins"].values()}
+    assert locked == again and all(datetime.fromisoformat(date).tzinfo == UTC for date in dates)
+    assert locked["plugins"]["ablate"]["source_hash"] == provenance.framework()
     assert (folder / "study.original.yaml").read_text() == TEXT
     assert load_study(folder / "study.yaml").study.digest() == loaded.study.digest()
-    assert held["schema"] == 1
-    assert held["study"] == "toy_conditioning"
-    assert held["identity"] == loaded.study.digest() == digest(held["science"])
-    assert held["choices"] == {"backbone.conditioning": ["toy_scale", "toy_shift"], "backbone.width": [8, 16]}
-    assert held["baseline"] == loaded.baseline
-    assert held["objectives"] == ["loss", "gflops"]
-    assert held["versions"]["torch"] == importlib.metadata.version("torch")
+    assert locked["schema"] == 1
+    assert locked["study"] == "toy_conditioning"
+    assert locked["identity"] == loaded.study.digest() == digest(locked["science"])
+    assert locked["choices"] == {"backbone.conditioning": ["toy_scale", "toy_shift"], "backbone.width": [8, 16]}
+    assert locked["baseline"] == loaded.baseline
+    assert locked["objectives"] == ["loss", "gflops"]
+    assert locked["versions"]["torch"] == importlib.metadata.version("torch")
     entry = catalog((str(PLUGIN),)).entry("conditioning", "toy_shift")
-    assert held["plugins"]["conditioning/toy_shift"] == {
+    assert locked["plugins"]["conditioning/toy_shift"] == {
         "distribution": "plugin_for_tests", "version": entry.version, "source_hash": entry.source_hash,
     }  # fmt: skip
-    assert "conditioning/toy_map_scale" not in held["plugins"]  # no candidate of the study can use it
+    assert "conditioning/toy_map_scale" not in locked["plugins"]  # no candidate of the study can use it
     used = {"backbone/toy_tokens", "data/toy", "schedule/linear", "optimizer/adamw", "guidance/cfg"}
-    assert used <= held["plugins"].keys()
+    assert used <= locked["plugins"].keys()
     assert lock.check(folder, loaded) == []
 
 
 def test_metrics_are_kept_with_their_columns(tmp_path: Path) -> None:
     text = TEXT.replace("samples: 200", "samples: 200\n  metrics: [fd, kid]")
-    held = lock.make(load_study(written(tmp_path, text)))
-    assert held["metrics"] == {"fd": "fd_efficientnet_lite0", "kid": "kid_efficientnet_lite0"}
-    assert held["larger_is_better"] == []
-    assert {"metric/fd", "metric/kid", "features/efficientnet_lite0"} <= held["plugins"].keys()
+    locked = lock.make(load_study(written(tmp_path, text)))
+    assert locked["metrics"] == {"fd": "fd_efficientnet_lite0", "kid": "kid_efficientnet_lite0"}
+    assert locked["larger_is_better"] == []
+    assert {"metric/fd", "metric/kid", "features/efficientnet_lite0"} <= locked["plugins"].keys()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_only_says_how_much_or_where_goes_on(tmp_path: Path, loaded: Loaded
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "differences"),
     [
         (["budget.images=64"], ["budget.images: 3200 -> 64"]),
         (["budget={steps: 5}"], ["budget.images: 3200 -> (not there)", "budget.steps: (not there) -> 5"]),
@@ -104,7 +104,7 @@ def test_what_only_says_how_much_or_where_goes_on(tmp_path: Path, loaded: Loaded
     ],
 )
 def test_another_study_is_refused_with_what_differs(
-    tmp_path: Path, loaded: LoadedStudy, changes: list[str], told: list[str]
+    tmp_path: Path, loaded: LoadedStudy, changes: list[str], differences: list[str]
 ) -> None:
     folder = tmp_path / "out"
     lock.write(folder, loaded)
@@ -112,7 +112,7 @@ def test_another_study_is_refused_with_what_differs(
         lock.check(folder, load_study(written(tmp_path), changes))
     first, *lines, last = str(caught.value).splitlines()
     assert first.startswith(f"{folder}: holds another study, 'toy_conditioning'")
-    assert lines == [f"  {line}" for line in told]
+    assert lines == [f"  {line}" for line in differences]
     assert "--out" in last
 
 
@@ -130,13 +130,13 @@ def test_choices_of_all_stay_as_they_were(tmp_path: Path) -> None:
     later = [str(tmp_path / "more.py")]
     path = written(tmp_path, text)
     grown = load_study(path, plugins=later)
-    held = lock.read(tmp_path / "out")
+    locked = lock.read(tmp_path / "out")
     assert "toy_late" in grown.space.dimensions[0].choices
-    kept = load_study(path, plugins=later, frozen=lock.frozen_vary(held))
-    assert kept.space.dimensions == first.space.dimensions
-    assert kept.space.options == first.space.options
-    assert kept.proposals() == first.proposals()
-    assert lock.check(tmp_path / "out", kept) == []
+    frozen = load_study(path, plugins=later, frozen=lock.frozen_vary(locked))
+    assert frozen.space.dimensions == first.space.dimensions
+    assert frozen.space.options == first.space.options
+    assert frozen.proposals() == first.proposals()
+    assert lock.check(tmp_path / "out", frozen) == []
 
 
 def test_frozen_ranges_and_specs_come_back(tmp_path: Path) -> None:
@@ -160,25 +160,25 @@ def test_source_that_no_complete_trial_stands_on_may_change(tmp_path: Path) -> N
     before = lock.read(folder)["plugins"]
     (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("0.1, 10", "0.2, 10"))
     changed = load_study(path)  # in the same process: what is launched is what the file says now
-    [said] = lock.check(folder, changed)
+    [line] = lock.check(folder, changed)
     lock.write(folder, changed)
     after = lock.read(folder)["plugins"]
-    then, now = (held["conditioning/toy_scale"]["source_hash"][:12] for held in (before, after))
-    assert f"conditioning/toy_scale ({then} -> {now})" in said and "no complete trial" in said and then != now
-    assert "schedule/linear" not in said and before["schedule/linear"] == after["schedule/linear"]
+    then, now = (plugins["conditioning/toy_scale"]["source_hash"][:12] for plugins in (before, after))
+    assert f"conditioning/toy_scale ({then} -> {now})" in line and "no complete trial" in line and then != now
+    assert "schedule/linear" not in line and before["schedule/linear"] == after["schedule/linear"]
     assert lock.check(folder, changed) == []
 
 
 def test_a_lock_of_older_hashes_is_read_and_says_once_that_it_cannot_be_compared(tmp_path, loaded) -> None:
     folder = tmp_path / "out"
     lock.write(folder, loaded)
-    held = read_json(folder / "lock.json")
-    del held["hashes"], held["plugins"]["ablate"]
-    for one in held["plugins"].values():
+    locked = read_json(folder / "lock.json")
+    del locked["hashes"], locked["plugins"]["ablate"]
+    for one in locked["plugins"].values():
         one["source_hash"] = "0" * 64
-    write_json(folder / "lock.json", sealed(held))
-    [said] = lock.check(folder, loaded)
-    assert "cannot be compared" in said
+    write_json(folder / "lock.json", sealed(locked))
+    [line] = lock.check(folder, loaded)
+    assert "cannot be compared" in line
     lock.write(folder, loaded)
     assert lock.check(folder, loaded) == []
 
@@ -186,9 +186,9 @@ def test_a_lock_of_older_hashes_is_read_and_says_once_that_it_cannot_be_compared
 def test_other_versions_are_a_warning(tmp_path: Path, loaded: LoadedStudy) -> None:
     folder = tmp_path / "out"
     lock.write(folder, loaded)
-    held = read_json(folder / "lock.json")
-    held["versions"]["torch"] = "2.0.0"
-    write_json(folder / "lock.json", sealed(held))
+    locked = read_json(folder / "lock.json")
+    locked["versions"]["torch"] = "2.0.0"
+    write_json(folder / "lock.json", sealed(locked))
     [warning] = lock.check(folder, loaded)
     assert f"begun with torch 2.0.0, this is {importlib.metadata.version('torch')}" in warning
 
@@ -246,6 +246,6 @@ def test_a_study_given_as_a_mapping_is_written_as_yaml(tmp_path: Path, loaded: L
 def test_a_search_over_several_families_knows_every_choice():
     """Also those that fit under a choice above them which is not the base's."""
     study = Path(__file__).parents[2] / "studies" / "pareto_search.yaml"
-    held = load_study(study, overrides=["data={type: digits, size: 16}"]).used
-    assert {"backbone/dit", "backbone/uvit", "backbone/unet"} < set(held)
-    assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/exponential"} < set(held)
+    used = load_study(study, overrides=["data={type: digits, size: 16}"]).used
+    assert {"backbone/dit", "backbone/uvit", "backbone/unet"} < set(used)
+    assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/exponential"} < set(used)

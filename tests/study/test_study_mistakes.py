@@ -126,19 +126,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "at", "told"), CASES, ids=[new for _, new, _, _ in CASES])
-def test_a_mistake_is_told_at_its_line(tmp_path: Path, old: str, new: str, at: str, told: str) -> None:
+@pytest.mark.parametrize(("old", "new", "at", "message"), CASES, ids=[new for _, new, _, _ in CASES])
+def test_a_mistake_is_told_at_its_line(tmp_path: Path, old: str, new: str, at: str, message: str) -> None:
     text = bent(old, new)
     line = line_of(text, "vary:") + 1 if at == "vary:\n" else line_of(text, at)
-    assert any(said.startswith(f"study.yaml:{line}: {told}") for said in refusal(tmp_path, text)), refusal(
+    assert any(problem.startswith(f"study.yaml:{line}: {message}") for problem in refusal(tmp_path, text)), refusal(
         tmp_path, text
     )
 
 
 def test_all_mistakes_come_in_one_message_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = bent("depth: 2", "depht: 2").replace("size: 8", "size: 3").replace("seed: 3", "seeed: 3")
-    said = refusal(tmp_path, text.replace("budget:", "budgte:"))
-    assert [re.match(r"study\.yaml:(\d+): ([\w.]+)", line)[2] for line in said] == [  # type: ignore[index]
+    problems = refusal(tmp_path, text.replace("budget:", "budgte:"))
+    assert [re.match(r"study\.yaml:(\d+): ([\w.]+)", line)[2] for line in problems] == [  # type: ignore[index]
         "budget", "data.size", "base.backbone.depht", "budgte", "seeed",
     ]  # fmt: skip
     good_base = bent("seed: 3", "seeed: 3").replace("backbone.width:", "backbone.widht:")
@@ -164,12 +164,12 @@ def test_any_misspelt_key_is_named_at_its_line(
     lines = TEXT.splitlines()
     number = parse(TEXT, Path("x")).lines[path]
     lines[number - 1] = re.sub(rf"\b{re.escape(key)}:", f"{word}:", lines[number - 1], count=1)
-    said = refusal(tmp_path_factory.mktemp("s"), "\n".join(lines) + "\n")
-    assert any(line.startswith(f"study.yaml:{number}: ") and word in line for line in said), said
+    problems = refusal(tmp_path_factory.mktemp("s"), "\n".join(lines) + "\n")
+    assert any(line.startswith(f"study.yaml:{number}: ") and word in line for line in problems), problems
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (
             "base.backbone.depht=3",
@@ -188,8 +188,8 @@ def test_any_misspelt_key_is_named_at_its_line(
         ("budget.images=[1", "expected ',' or ']'"),
     ],
 )
-def test_a_mistake_in_set_names_the_option(tmp_path: Path, override: str, told: str) -> None:
-    assert refusal(tmp_path, TEXT, overrides=["seed=4", override])[0].startswith(f"--set {override}: {told}")
+def test_a_mistake_in_set_names_the_option(tmp_path: Path, override: str, message: str) -> None:
+    assert refusal(tmp_path, TEXT, overrides=["seed=4", override])[0].startswith(f"--set {override}: {message}")
 
 
 def test_a_mistake_in_a_profile_is_told_at_its_line(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_value_that_was_set_says_by_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3\n", "f.yaml:3: the key 'a' stands here and on line 1"),
         ("o:\n  a: 1\n  b: 2\n  a: 3\n", "f.yaml:4: the key 'a' stands here and on line 2"),
@@ -75,10 +75,10 @@ def test_a_value_that_was_set_says_by_what() -> None:
         ), "holds more than 100000 values"),
     ],
 )  # fmt: skip
-def test_what_is_broken_is_told_with_its_line(text: str, told: str) -> None:
+def test_what_is_broken_is_told_with_its_line(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(text, FILE)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -171,12 +171,12 @@ class AnyStudy(RuleBasedStateMachine):
     def source(self, trial: str, value: float) -> str | None:
         """The hash of the metric's source, as the file says in which a value stands."""
         for file in (self.out / "trials" / trial).glob("[rm]*/*.json"):
-            held = json.loads(file.read_text()) if ".damaged-" not in file.name else {}
-            if any(row.get("value") == value for row in held.get("metrics", []) if isinstance(row, dict)):
-                return held.get("sources", {}).get("metric/mark")
-        held = json.loads((self.out / "trials" / trial / "record.json").read_text())
-        assert sealed(held) == held
-        return held["sources"]["metric/mark"] if any(r["value"] == value for r in held["metrics"]) else None
+            content = json.loads(file.read_text()) if ".damaged-" not in file.name else {}
+            if any(row.get("value") == value for row in content.get("metrics", []) if isinstance(row, dict)):
+                return content.get("sources", {}).get("metric/mark")
+        content = json.loads((self.out / "trials" / trial / "record.json").read_text())
+        assert sealed(content) == content
+        return content["sources"]["metric/mark"] if any(r["value"] == value for r in content["metrics"]) else None
 
     def front(self, results: Results) -> None:
         """Values that differ in what decides them never meet: the mean of a point is of one kind of value."""

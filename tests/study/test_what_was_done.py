@@ -73,9 +73,10 @@ def lay_out(folder: Path) -> Path:
 
 
 def run(folder: Path, file: str = "mine.yaml", *overrides: str, **more):
-    said: list[str] = []
-    made = launch(folder / file, overrides=overrides, executor="local", say=said.append, **more)
-    return made, [line for line in said if not line.startswith(("warning: ", "data: "))]  # what is said of every run
+    lines: list[str] = []
+    launched = launch(folder / file, overrides=overrides, executor="local", say=lines.append, **more)
+    own_lines = [line for line in lines if not line.startswith(("warning: ", "data: "))]  # not those of every run
+    return launched, own_lines
 
 
 @pytest.fixture(scope="module")
@@ -94,22 +95,22 @@ def test_the_folder_holds_the_study_as_it_was_run(once: Path) -> None:
     [launched] = results.launches
     assert launched["command"] == "ablate run mine.yaml --profile tiny" and launched["profile"] == "tiny"
     assert {"date", "host", "versions", "executor", "device", "cwd", "framework", "commit"} <= launched.keys()
-    [kept] = out.glob("sources/*/mine.py")
-    assert kept.read_text() == MINE and kept.with_name("helper_of_what_was_done.py").read_text() == "FACTOR = 1.5\n"
+    [copy] = out.glob("sources/*/mine.py")
+    assert copy.read_text() == MINE and copy.with_name("helper_of_what_was_done.py").read_text() == "FACTOR = 1.5\n"
 
 
 def test_a_record_names_the_source_of_all_that_the_trial_used(once: Path) -> None:
-    held = lock.read(once / "out")["plugins"]
+    plugins = lock.read(once / "out")["plugins"]
     by_choice = {}
     for file in (once / "out").glob("trials/*/record.json"):
         record = read_json(file)
-        assert record["host"] and record["sources"]["ablate"] == held["ablate"]["source_hash"]
+        assert record["host"] and record["sources"]["ablate"] == plugins["ablate"]["source_hash"]
         by_choice[record["choices"]["weighting"]] = record["sources"]
         assert {"backbone/probe", "data/digits", "solver/ddim", "metric/kid", "features/pixels"} <= set(
             record["sources"]
         )
     name = "weighting/mine_of_what_was_done"
-    assert by_choice["mine_of_what_was_done"][name] == held[name]["source_hash"]
+    assert by_choice["mine_of_what_was_done"][name] == plugins[name]["source_hash"]
     assert name not in by_choice["uniform"], "a trial stands on what it uses, and on nothing else"
 
 
@@ -122,13 +123,15 @@ def test_show_tells_it_within_80_columns_and_as_json(once: Path, capsys: pytest.
         assert err == ""
         return out
 
-    said = show()
+    text = show()
     for word in ("done: Which?", "steps: 2", "run mine.yaml --profile tiny", "weighting/mine_of_what", "sources/"):
-        assert word in said
-    _, _, rest = said.partition("\nlaunches\n")
+        assert word in text
+    _, _, rest = text.partition("\nlaunches\n")
     assert all(len(line) <= 80 or str(once) in line for line in rest.splitlines())
-    told = json.loads(show("--json"))
-    assert told["study"]["budget"] == {"steps": 2} and len(told["launches"]) == 1 and "ablate" in told["sources"]
+    content = json.loads(show("--json"))
+    assert (
+        content["study"]["budget"] == {"steps": 2} and len(content["launches"]) == 1 and "ablate" in content["sources"]
+    )
 
 
 @pytest.fixture
@@ -137,17 +140,17 @@ def folder(once: Path, tmp_path: Path) -> Path:
     shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "out" / "study.yaml"
     file.write_text(file.read_text().replace(str(once), str(tmp_path)))
-    held = read_json(tmp_path / "out" / "lock.json")
-    held["kept"] = {name.replace(str(once), str(tmp_path)): place for name, place in held["kept"].items()}
-    write_json(tmp_path / "out" / "lock.json", sealed(held))
+    locked = read_json(tmp_path / "out" / "lock.json")
+    locked["kept"] = {name.replace(str(once), str(tmp_path)): place for name, place in locked["kept"].items()}
+    write_json(tmp_path / "out" / "lock.json", sealed(locked))
     return tmp_path
 
 
 def test_the_folders_own_study_goes_on_also_where_its_plugin_is_gone(folder: Path) -> None:
     (folder / "mine.py").unlink()
-    made, said = run(folder, "out/study.yaml", "design.seeds=2")
-    assert made.folder == folder / "out" and said == []
-    assert (made.outcome.reused, made.outcome.measured, made.outcome.failed) == (2, 2, 0)
+    launched, lines = run(folder, "out/study.yaml", "design.seeds=2")
+    assert launched.folder == folder / "out" and lines == []
+    assert (launched.outcome.reused, launched.outcome.measured, launched.outcome.failed) == (2, 2, 0)
     assert load(folder / "out").study["design"] == {"type": "one_factor", "seeds": 2}
     assert (folder / "out" / "study.original.yaml").read_text() == STUDY
 
@@ -155,35 +158,37 @@ def test_the_folders_own_study_goes_on_also_where_its_plugin_is_gone(folder: Pat
 def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
     mine = folder / "mine.py"
     mine.write_text(mine.read_text().replace("# RAISE", "# better so"))
-    held, said = read_json(folder / "out" / "lock.json"), []
-    held["left_out"] = {"weighting": {"other": "weighting 'other' needs 'more', which nothing here provides"}}
-    write_json(folder / "out" / "lock.json", sealed(held))
-    made = launch(folder / "mine.yaml", out=folder / "out", profile="tiny", executor="local", say=said.append)
-    left = "warning: vary.weighting: all leaves out other: weighting needs 'more', which nothing here provides"
-    assert left in said, "it was told at the first launch, and is again"
-    said = [line for line in said if not line.startswith(("warning: ", "data: "))]
-    assert (made.outcome.reused, made.outcome.measured, said) == (2, 0, [])
+    locked, lines = read_json(folder / "out" / "lock.json"), []
+    locked["left_out"] = {"weighting": {"other": "weighting 'other' needs 'more', which nothing here provides"}}
+    write_json(folder / "out" / "lock.json", sealed(locked))
+    launched = launch(folder / "mine.yaml", out=folder / "out", profile="tiny", executor="local", say=lines.append)
+    warning = "warning: vary.weighting: all leaves out other: weighting needs 'more', which nothing here provides"
+    assert warning in lines, "it was told at the first launch, and is again"
+    lines = [line for line in lines if not line.startswith(("warning: ", "data: "))]
+    assert (launched.outcome.reused, launched.outcome.measured, lines) == (2, 0, [])
     mine.write_text(mine.read_text().replace("0.0 *", "0.1 *"))
     before = {file: file.read_bytes() for file in (folder / "out").rglob("*") if file.is_file()}
     with pytest.raises(InputError) as caught:
         run(folder, out=folder / "out", profile="tiny")
-    told = str(caught.value)
-    held = lock.read(folder / "out")["plugins"]["weighting/mine_of_what_was_done"]
-    assert f"weighting/mine_of_what_was_done: {held['source_hash'][:12]} since {held['since'][:10]}" in told
-    assert f"{mine}" in told and "measured with it: mine_of_what_was_done, seed 0" in told
-    assert "weighting/uniform" not in told and "sources/" in told and "--out" in told
+    message = str(caught.value)
+    plugin = lock.read(folder / "out")["plugins"]["weighting/mine_of_what_was_done"]
+    assert f"weighting/mine_of_what_was_done: {plugin['source_hash'][:12]} since {plugin['since'][:10]}" in message
+    assert f"{mine}" in message and "measured with it: mine_of_what_was_done, seed 0" in message
+    assert "weighting/uniform" not in message and "sources/" in message and "--out" in message
     assert {file: file.read_bytes() for file in before} == before, "a refusal changes nothing"
 
 
 def test_another_release_is_other_source_where_what_decides_results_differs(folder: Path) -> None:
     file = next((folder / "out").glob("trials/*/record.json"))
-    held = read_json(file)
-    held["versions"]["ablate"], held["sources"]["ablate"] = "0.0.9", "f" * 64
-    write_json(file, sealed(held))
+    content = read_json(file)
+    content["versions"]["ablate"], content["sources"]["ablate"] = "0.0.9", "f" * 64
+    write_json(file, sealed(content))
     with pytest.raises(InputError) as caught:
         run(folder, out=folder / "out", profile="tiny")
-    told = str(caught.value)
-    assert "ablate: 0.0.9, ffffffffffff -> " in told and "pip install 'ablate==0.0.9'" in told and "--out" in told
+    message = str(caught.value)
+    assert (
+        "ablate: 0.0.9, ffffffffffff -> " in message and "pip install 'ablate==0.0.9'" in message and "--out" in message
+    )
 
 
 def test_evaluate_refuses_other_source_and_finds_a_plugin_that_moved(folder: Path) -> None:
@@ -202,8 +207,8 @@ def test_evaluate_refuses_other_source_and_finds_a_plugin_that_moved(folder: Pat
         remeasure(out, Request(nfe=[2]), "local", plugins=[str(folder / "nowhere" / "mine.py")])
     assert len(load(out).metrics) == 2, "nothing was measured with it"
     mine.unlink()
-    found = remeasure(out, Request(nfe=[2]), "local", plugins=[str(folder / "moved" / "mine.py")])
-    assert (found.measured, found.failed) == (2, {})
+    outcome = remeasure(out, Request(nfe=[2]), "local", plugins=[str(folder / "moved" / "mine.py")])
+    assert (outcome.measured, outcome.failed) == (2, {})
     assert [launch["action"] for launch in launches.read(out)] == ["run", "evaluate"]
 
 
@@ -211,12 +216,12 @@ def test_mending_a_plugin_that_failed_costs_nothing_that_was_measured(tmp_path: 
     folder = lay_out(tmp_path)
     mine = folder / "mine.py"
     mine.write_text(MINE.replace("# RAISE", "+ 1 / 0"))
-    made, _ = run(folder, out=folder / "out", profile="tiny")
-    assert (made.outcome.measured, made.outcome.failed) == (1, 1)
+    launched, _ = run(folder, out=folder / "out", profile="tiny")
+    assert (launched.outcome.measured, launched.outcome.failed) == (1, 1)
     mine.write_text(MINE)
-    made, said = run(folder, out=folder / "out", profile="tiny")
-    assert (made.outcome.reused, made.outcome.measured, made.outcome.failed) == (1, 1, 0)
-    assert len(said) == 1 and "on which no complete trial stands: weighting/mine_of_what_was_done" in said[0]
+    launched, lines = run(folder, out=folder / "out", profile="tiny")
+    assert (launched.outcome.reused, launched.outcome.measured, launched.outcome.failed) == (1, 1, 0)
+    assert len(lines) == 1 and "on which no complete trial stands: weighting/mine_of_what_was_done" in lines[0]
 
 
 class NewWorkers(Pool):
@@ -259,16 +264,16 @@ def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_
 
     with pytest.raises(InputError) as caught:
         Engine(plan_of(loaded, folder / "out", "cpu"), CheckedPool(NewWorkers(change), "test")).run()
-    told = str(caught.value)
-    named = f"plugin mine.py: not there on {socket.gethostname()}" if gone else "weighting/mine_of_what_was_done: "
-    assert "a worker imported other source code" in told and named in told
-    assert str(folder / "mine.py") in told and "what was measured is kept" in told
+    message = str(caught.value)
+    line = f"plugin mine.py: not there on {socket.gethostname()}" if gone else "weighting/mine_of_what_was_done: "
+    assert "a worker imported other source code" in message and line in message
+    assert str(folder / "mine.py") in message and "what was measured is kept" in message
     assert not list((folder / "out").glob("trials/*/failure.json")), "it is not the candidate's failure"
     [record] = (folder / "out").glob("trials/*/record.json")
     assert read_json(record)["choices"]["weighting"] == "uniform"
     (folder / "mine.py").write_text(MINE)
-    made, _ = run(folder, out=folder / "out", profile="tiny")
-    assert (made.outcome.reused, made.outcome.measured, made.outcome.failed) == (1, 1, 0)
+    launched, _ = run(folder, out=folder / "out", profile="tiny")
+    assert (launched.outcome.reused, launched.outcome.measured, launched.outcome.failed) == (1, 1, 0)
 
 
 def test_a_log_with_a_torn_line_keeps_the_others(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ def test_jobs_and_records_of_an_older_folder_have_these_types(trial: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [({"seed": "0"}, "seed: Input should be a valid integer"), ({"candidate": None}, "candidate: Input should be")],
 )
-def test_a_key_of_another_type_is_named(change: dict[str, Any], told: str) -> None:
+def test_a_key_of_another_type_is_named(change: dict[str, Any], message: str) -> None:
     job = json.loads(next(OLDER.glob("*/job.json")).read_text())
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         trial_job({**job, **change})
 
 

@@ -58,10 +58,10 @@ def test_samples_are_those_that_were_measured_bit_for_bit(results):
 def test_a_trials_network_is_the_one_that_was_measured(results):
     (trial,) = results.trials["trial"]
     (label,) = results.metrics["ema"].unique()
-    network, named = results.network(trial), results.network(trial, average=label)
+    network, by_label = results.network(trial), results.network(trial, average=label)
     fresh = ablate.build({"backbone": "tiny"}, (1, 8, 8), 10, plugins=[str(MINE)])
     own = network.state_dict()
-    assert not network.training and all(torch.equal(own[k], v) for k, v in named.state_dict().items())
+    assert not network.training and all(torch.equal(own[k], v) for k, v in by_label.state_dict().items())
     assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in fresh.state_dict().items()}
     assert any(not torch.equal(own[k], v) for k, v in fresh.state_dict().items()), "it was trained"
     assert network(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, dtype=torch.long)).shape == (2, 1, 8, 8)
@@ -105,9 +105,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_a_study_refuses_has_no_cost_and_is_not_built_and_says_the_same(name):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as caught:
         ablate.plan({"study": "x", "data": "digits", "base": WRONG[name], "budget": {"steps": 2}})
     for ask in (ablate.cost, ablate.build):
-        with pytest.raises(SpecError) as said:
+        with pytest.raises(SpecError) as refused:
             ask(WRONG[name], (1, 8, 8), 10)
-        assert all(f"base.{problem}" in str(told.value) for problem in said.value.problems)
+        assert all(f"base.{problem}" in str(caught.value) for problem in refused.value.problems)
