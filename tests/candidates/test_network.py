@@ -34,11 +34,11 @@ def test_the_modules_add_up_to_the_network(spec):
 def test_equal_neighbours_are_one_row():
     backbone = create(Backbone, BACKBONES[0], catalog())
     rows = layers(meta_network(backbone, SETTING), SETTING)
-    shown = fold(rows)
-    assert [(row.path, row.equal) for row in shown if row.depth == 2 and row.path.startswith("blocks.")] == [
+    folded = fold(rows)
+    assert [(row.path, row.equal) for row in folded if row.depth == 2 and row.path.startswith("blocks.")] == [
         ("blocks.0", 3)
     ]
     left_out = [row for row in rows if row.path.startswith(("blocks.1", "blocks.2"))]
-    assert len(shown) + len(left_out) == len(rows)
+    assert len(folded) + len(left_out) == len(rows)
     other = create(Backbone, {**BACKBONES[0], "drop_path": 0.1, "depth": 2}, catalog())
     assert len(fold(layers(meta_network(other, SETTING), SETTING))) < len(layers(meta_network(other, SETTING), SETTING))

@@ -13,9 +13,9 @@ from ablate.spec.component import InputSpec
 def cost(guidance: Any, **solver: Any) -> float:
     spec = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1}, "target": "v"}
     spec |= {"schedule": "cosine", "guidance": guidance, "solver": {"steps": 10, **solver}}
-    found = sample_gflops(compose(spec, catalog()), InputSpec((1, 16, 16), 10), 1.0)
-    assert found is not None
-    return found
+    gflops = sample_gflops(compose(spec, catalog()), InputSpec((1, 16, 16), 10), 1.0)
+    assert gflops is not None
+    return gflops
 
 
 def test_guidance_and_evaluations_are_not_free():

@@ -38,26 +38,26 @@ def design(name: str) -> Any:
 
 
 def test_a_bare_name_of_the_base_means_the_base_as_it_stands() -> None:
-    made = space({"backbone.conditioning": ["toy_scale", "toy_shift"]})
-    assert made.dimensions[0].baseline == "toy_scale"
-    assert made.apply({"backbone.conditioning": "toy_scale"}) == BASE
-    assert made.apply({"backbone.conditioning": "toy_shift"})["backbone"]["conditioning"] == "toy_shift"
+    whole = space({"backbone.conditioning": ["toy_scale", "toy_shift"]})
+    assert whole.dimensions[0].baseline == "toy_scale"
+    assert whole.apply({"backbone.conditioning": "toy_scale"}) == BASE
+    assert whole.apply({"backbone.conditioning": "toy_shift"})["backbone"]["conditioning"] == "toy_shift"
 
 
 def test_a_choice_that_says_the_same_as_the_base_is_the_baseline() -> None:
     same = {"gain": 2, "type": "toy_scale"}  # other order, other number type
-    made = space({"backbone.conditioning": [{"type": "toy_scale", "gain": 1.0}, same]})
-    assert made.dimensions[0].baseline == "toy_scale(gain=2)"
+    whole = space({"backbone.conditioning": [{"type": "toy_scale", "gain": 1.0}, same]})
+    assert whole.dimensions[0].baseline == "toy_scale(gain=2)"
     defaults = space({"backbone.conditioning": [{"type": "toy_scale", "gain": 1.0}]}, {"backbone": "toy_tokens"})
     assert defaults.dimensions[0].baseline == "toy_scale(gain=1.0)"  # written out or not
 
 
 def test_a_base_that_is_not_listed_is_its_own_choice_of_a_finite_design() -> None:
-    made = space({"backbone.conditioning": ["toy_shift"]})
-    proposals = made.proposals(design("toy_one_factor"))
+    whole = space({"backbone.conditioning": ["toy_shift"]})
+    proposals = whole.proposals(design("toy_one_factor"))
     assert proposals == [{"backbone.conditioning": "toy_scale(gain=2.0)"}, {"backbone.conditioning": "toy_shift"}]
-    assert made.apply(proposals[0]) == BASE
-    wider = made.admitting(proposals)
+    assert whole.apply(proposals[0]) == BASE
+    wider = whole.admitting(proposals)
     assert wider.labels(wider.dimensions[0]) == ["toy_shift", "toy_scale(gain=2.0)"]
     assert wider.proposals(design("toy_one_factor")) == proposals
 
@@ -69,18 +69,18 @@ def test_paths_exist_with_the_component_above_them() -> None:
         "backbone.groups": "all",
         "backbone.norm": ["layer", "group"],
     }
-    made = space(vary)
-    paths = [d.path for d in made.dimensions]
+    whole = space(vary)
+    paths = [d.path for d in whole.dimensions]
     assert paths.index("backbone.conditioning") < paths.index("backbone.conditioning.gain")
     assert paths.index("backbone.norm") < paths.index("backbone.groups")
-    assert made.present({}, "backbone.conditioning.gain")
-    assert not made.present({"backbone.conditioning": "toy_shift"}, "backbone.conditioning.gain")
-    assert not made.present({}, "backbone.groups")
-    assert made.present({"backbone.norm": "group"}, "backbone.groups")
-    by_path = {d.path: d for d in made.dimensions}
+    assert whole.present({}, "backbone.conditioning.gain")
+    assert not whole.present({"backbone.conditioning": "toy_shift"}, "backbone.conditioning.gain")
+    assert not whole.present({}, "backbone.groups")
+    assert whole.present({"backbone.norm": "group"}, "backbone.groups")
+    by_path = {d.path: d for d in whole.dimensions}
     assert by_path["backbone.groups"].choices == (2, 4)
     assert by_path["backbone.groups"].baseline is None
-    assert made.context("backbone.groups") == {"backbone.norm": "group"}
+    assert whole.context("backbone.groups") == {"backbone.norm": "group"}
 
 
 @settings(deadline=None)
@@ -93,7 +93,7 @@ def test_paths_exist_with_the_component_above_them() -> None:
     "batch": st.sampled_from([64, 128]),
 }))  # fmt: skip
 def test_a_completed_assignment_names_what_exists_and_changes_nothing_else(assignment: dict[str, Any]) -> None:
-    made = space({
+    whole = space({
         "backbone": ["toy_tokens", "toy_maps"],
         "backbone.conditioning": ["toy_scale", "toy_shift"],
         "backbone.conditioning.gain": [2.0, 3.0],
@@ -101,47 +101,47 @@ def test_a_completed_assignment_names_what_exists_and_changes_nothing_else(assig
         "backbone.groups": [2, 4],
         "batch": "all",
     })  # fmt: skip
-    complete = made.complete(assignment)
-    assert set(complete) == {d.path for d in made.dimensions if made.present(complete, d.path)}
+    complete = whole.complete(assignment)
+    assert set(complete) == {d.path for d in whole.dimensions if whole.present(complete, d.path)}
     assert all(complete[path] == label for path, label in assignment.items() if path in complete)
-    assert made.complete(complete) == complete
-    there = {path: label for path, label in assignment.items() if path in complete}
-    assert compose(made.apply(complete), CATALOG).digest() == compose(made.apply(there), CATALOG).digest()
+    assert whole.complete(complete) == complete
+    existing = {path: label for path, label in assignment.items() if path in complete}
+    assert compose(whole.apply(complete), CATALOG).digest() == compose(whole.apply(existing), CATALOG).digest()
 
 
 def test_two_ways_to_say_one_candidate_are_one_proposal() -> None:
-    made = space({"backbone.conditioning": ["toy_scale", "toy_shift"], "backbone.conditioning.gain": [2.0, 3.0]})
-    assert made.proposals(design("toy_grid")) == [
+    whole = space({"backbone.conditioning": ["toy_scale", "toy_shift"], "backbone.conditioning.gain": [2.0, 3.0]})
+    assert whole.proposals(design("toy_grid")) == [
         {"backbone.conditioning": "toy_scale", "backbone.conditioning.gain": 2.0},
         {"backbone.conditioning": "toy_scale", "backbone.conditioning.gain": 3.0},
         {"backbone.conditioning": "toy_shift"},
     ]
-    assert made.proposals(design("toy_search")) is None
+    assert whole.proposals(design("toy_search")) is None
 
 
 def test_optuna_is_asked_for_what_exists_only() -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = space({
+    whole = space({
         "backbone.conditioning": ["toy_scale", "toy_shift"],
         "backbone.conditioning.gain": {"low": 0.1, "high": 10, "log": True},
         "backbone.depth": {"low": 1, "high": 7, "step": 2},
     })  # fmt: skip
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found = [made.suggest(study.ask()) for _ in range(40)]
-    for assignment in found:
+    suggested = [whole.suggest(study.ask()) for _ in range(40)]
+    for assignment in suggested:
         scaled = assignment["backbone.conditioning"] == "toy_scale"
         assert ("backbone.conditioning.gain" in assignment) == scaled
         assert assignment["backbone.depth"] in (1, 3, 5, 7)
         assert type(assignment["backbone.depth"]) is int
-        compose(made.apply(assignment), CATALOG)
-    assert {a["backbone.conditioning"] for a in found} == {"toy_scale", "toy_shift"}
+        compose(whole.apply(assignment), CATALOG)
+    assert {a["backbone.conditioning"] for a in suggested} == {"toy_scale", "toy_shift"}
 
 
 def test_all_means_the_declared_range_or_what_is_admitted() -> None:
-    made = space({"backbone.conditioning.gain": "all", "backbone.width": "all", "backbone.depth": "all"})
-    by_path = {d.path: d for d in made.dimensions}
+    whole = space({"backbone.conditioning.gain": "all", "backbone.width": "all", "backbone.depth": "all"})
+    by_path = {d.path: d for d in whole.dimensions}
     gain = by_path["backbone.conditioning.gain"]
     assert (gain.low, gain.high, gain.log, gain.integer) == (0.1, 10, True, False)
     assert by_path["backbone.width"].choices == (8, 16)
@@ -152,16 +152,16 @@ def test_all_means_the_declared_range_or_what_is_admitted() -> None:
     def admit(spec: Mapping[str, Any]) -> str | None:
         return "no" if spec["backbone"]["conditioning"] == "toy_map_scale" else None
 
-    made = make_space(Candidate, BASE, {"backbone.conditioning": "all"}, CATALOG, admit)
+    whole = make_space(Candidate, BASE, {"backbone.conditioning": "all"}, CATALOG, admit)
     names = CATALOG.names("conditioning")
     assert "toy_map_scale" in names
-    assert list(made.dimensions[0].choices) == [name for name in names if name != "toy_map_scale"]
+    assert list(whole.dimensions[0].choices) == [name for name in names if name != "toy_map_scale"]
     with pytest.raises(SpecError, match=r"no conditioning works here .*toy_scale: never"):
         make_space(Candidate, BASE, {"backbone.conditioning": "all"}, CATALOG, lambda spec: "never")
 
 
 @pytest.mark.parametrize(
-    ("vary", "told"),
+    ("vary", "message"),
     [
         ({"backbone.widht": [1]}, "backbone.widht: backbone 'toy_tokens' has no field 'widht'; did you mean 'width'?"),
         ({"backbon.width": [1]}, "a candidate has no field 'backbon'; did you mean 'backbone'?"),
@@ -180,14 +180,14 @@ def test_all_means_the_declared_range_or_what_is_admitted() -> None:
         ({"backbone.conditioning": {"low": 1, "high": 3}}, "holds no number"),
     ],
 )
-def test_what_cannot_vary_is_refused(vary: Mapping[str, Any], told: str) -> None:
-    assert told in refusal(vary)
+def test_what_cannot_vary_is_refused(vary: Mapping[str, Any], message: str) -> None:
+    assert message in refusal(vary)
 
 
 def test_all_refusals_come_at_once() -> None:
-    told = refusal({"backbone.widht": [1], "backbone.depth": {"low": 9, "high": 3}})
-    assert "widht" in told
-    assert "low < high" in told
+    message = refusal({"backbone.widht": [1], "backbone.depth": {"low": 9, "high": 3}})
+    assert "widht" in message
+    assert "low < high" in message
 
 
 def test_put_makes_mappings_of_names() -> None:
@@ -242,12 +242,12 @@ def test_what_a_family_has_by_itself_is_no_choice_of_another(
 ) -> None:
     base = {"backbone": {"type": "toy_tokens", "depth": base_depth}}
     listed = [{"type": name, "depth": own} if name == "toy_maps" else name for name in families]
-    made = space({"backbone": listed, "backbone.depth": depths}, base)
-    proposals = made.proposals(design(of))
+    whole = space({"backbone": listed, "backbone.depth": depths}, base)
+    proposals = whole.proposals(design(of))
     assert proposals is not None
-    known = made.admitting(proposals)
-    assert known.proposals(design(of)) == proposals  # what is known of them adds none
+    fitting = whole.admitting(proposals)
+    assert fitting.proposals(design(of)) == proposals  # what is known of them adds none
     for assignment in proposals:
         allowed = {*depths, own} if "toy_maps" in str(assignment["backbone"]) else {*depths, base_depth}
         assert assignment["backbone.depth"] in allowed
-        assert assignment["backbone.depth"] in known.labels(next(d for d in known.dimensions if "depth" in d.path))
+        assert assignment["backbone.depth"] in fitting.labels(next(d for d in fitting.dimensions if "depth" in d.path))

@@ -44,29 +44,29 @@ def ask(folder: Path, code: str) -> object:
     program = (
         f"import sys, json; sys.path.insert(0, {str(folder)!r})\nfrom ablate.discovery.catalog import Catalog\n{code}"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 def test_the_zoo_is_found_as_a_strangers_package_is() -> None:
-    made = Catalog()
-    assert made.broken == []
-    assert {"backbone", "schedule", "metric", "design", "executor"} <= set(made.kinds())
-    entry = made.entry("schedule", "linear")
+    components = Catalog()
+    assert components.broken == []
+    assert {"backbone", "schedule", "metric", "design", "executor"} <= set(components.kinds())
+    entry = components.entry("schedule", "linear")
     assert entry.distribution == "ablate"
     assert "class Linear" in entry.file.read_text().splitlines()[entry.line - 1]
-    assert made.create("schedule", {"type": "linear", "steps": 10}).spec()["steps"] == 10
-    assert made.locate(entry.cls) == entry
-    assert len({e.cls for e in made.entries()}) == len(made.entries())
+    assert components.create("schedule", {"type": "linear", "steps": 10}).spec()["steps"] == 10
+    assert components.locate(entry.cls) == entry
+    assert len({e.cls for e in components.entries()}) == len(components.entries())
 
 
 def test_every_component_has_one_default_at_most() -> None:
-    made = Catalog()
-    for kind in made.kinds():
-        declared = [e.name for e in made.entries(kind) if e.cls.default]
+    components = Catalog()
+    for kind in components.kinds():
+        declared = [e.name for e in components.entries(kind) if e.cls.default]
         assert len(declared) <= 1
-        assert made.default(kind) == (f"ablate:{declared[0]}" if declared else None)
+        assert components.default(kind) == (f"ablate:{declared[0]}" if declared else None)
 
 
 def test_the_nearest_name_is_suggested() -> None:
@@ -78,8 +78,8 @@ def test_the_nearest_name_is_suggested() -> None:
 
 def test_a_local_file_is_a_plugin(tmp_path: Path) -> None:
     path = plugin(tmp_path, "gates.py")
-    made = Catalog([path, path])  # twice is once
-    entry = made.entry("fusion", "test_gate")
+    components = Catalog([path, path])  # twice is once
+    entry = components.entry("fusion", "test_gate")
     assert (entry.distribution, entry.full_name, entry.file) == ("gates", "gates:test_gate", path)
     assert entry.version == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     with pytest.raises(InputError, match=r"there is no plugin file nowhere\.py"):
@@ -87,17 +87,17 @@ def test_a_local_file_is_a_plugin(tmp_path: Path) -> None:
 
 
 def test_two_plugins_under_one_name_are_both_reachable(tmp_path: Path) -> None:
-    made = Catalog([plugin(tmp_path, "ours.py"), plugin(tmp_path, "theirs.py"), plugin(tmp_path, "x.py", "X", "other")])
-    assert made.names("fusion") == sorted({*made.names("fusion"), "ours:test_gate", "theirs:test_gate", "other"})
-    assert "test_gate" not in made.names("fusion")
+    both = Catalog([plugin(tmp_path, "ours.py"), plugin(tmp_path, "theirs.py"), plugin(tmp_path, "x.py", "X", "other")])
+    assert both.names("fusion") == sorted({*both.names("fusion"), "ours:test_gate", "theirs:test_gate", "other"})
+    assert "test_gate" not in both.names("fusion")
     with pytest.raises(SpecError, match="two plugins bring fusion 'test_gate': say 'ours:test_gate' or 'theirs:test_"):
-        made.get("fusion", "test_gate")
-    assert made.get("fusion", "ours:test_gate") is not made.get("fusion", "theirs:test_gate")
-    ours, theirs = (made.create("fusion", f"{name}:test_gate") for name in ("ours", "theirs"))
-    assert made.create("fusion", theirs.spec()) == theirs
+        both.get("fusion", "test_gate")
+    assert both.get("fusion", "ours:test_gate") is not both.get("fusion", "theirs:test_gate")
+    ours, theirs = (both.create("fusion", f"{name}:test_gate") for name in ("ours", "theirs"))
+    assert both.create("fusion", theirs.spec()) == theirs
     assert theirs.digest() != ours.digest()
-    assert made.create("fusion", "x:other").spec()["type"] == "other"
-    assert made.broken == []
+    assert both.create("fusion", "x:other").spec()["type"] == "other"
+    assert both.broken == []
 
 
 def test_an_alias_is_no_second_component(tmp_path: Path) -> None:
@@ -125,15 +125,15 @@ def test_an_alias_is_no_second_component(tmp_path: Path) -> None:
 def test_a_broken_plugin_is_kept_apart(tmp_path: Path, source: str, reason: str | None) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(source)
-    made = Catalog([bad, plugin(tmp_path, "good.py")])
-    assert made.get("fusion", "test_gate")
-    assert made.get("schedule", "linear")
-    assert [b.plugin for b in made.broken] == [str(bad)]
+    components = Catalog([bad, plugin(tmp_path, "good.py")])
+    assert components.get("fusion", "test_gate")
+    assert components.get("schedule", "linear")
+    assert [b.plugin for b in components.broken] == [str(bad)]
     if reason is not None:
-        assert reason in made.broken[0].traceback
+        assert reason in components.broken[0].traceback
     with pytest.raises(SpecError) as caught:
-        made.get("fusion", "perhaps_in_the_broken_one")
-    assert f"plugin {bad} could not be loaded and may bring it:\n{made.broken[0].traceback.rstrip()}" in str(
+        components.get("fusion", "perhaps_in_the_broken_one")
+    assert f"plugin {bad} could not be loaded and may bring it:\n{components.broken[0].traceback.rstrip()}" in str(
         caught.value
     )
 
@@ -158,12 +158,12 @@ def test_distributions_may_share_an_entry_point_name_and_one_may_be_broken(tmp_p
     plugin(tmp_path, "second_for_test.py", name="shared")
     distribution(tmp_path, "first-dist", "gates = first_for_test")
     distribution(tmp_path, "second-dist", "gates = second_for_test\nother = nowhere_for_test", "2.0")
-    made = ask(
+    answer = ask(
         tmp_path,
         "c = Catalog()\nshared = [[e.full_name, e.version] for e in c.entries('fusion') if e.name == 'shared']\n"
         "print(json.dumps([shared, [b.plugin for b in c.broken], c.broken[0].reason]))",
     )
-    entries, broken, reason = made  # type: ignore[misc]
+    entries, broken, reason = answer  # type: ignore[misc]
     assert sorted(entries) == [["first-dist:shared", "1.2"], ["second-dist:shared", "2.0"]]
     assert broken == ["second-dist:other"]
     assert reason == "ModuleNotFoundError: No module named 'nowhere_for_test'"
@@ -185,10 +185,10 @@ def test_a_plugin_may_bring_a_kind(tmp_path: Path) -> None:
         "class Curriculum(Component):\n    kind: ClassVar[str] = 'curriculum'\n"
         "class Easy(Curriculum):\n    name = 'easy'\n    default = True\n"
     )
-    made = Catalog([path])
-    assert made.names("curriculum") == ["easy"]
-    assert made.default("curriculum") == "curricula:easy"
-    assert made.create("curriculum", {}).spec() == {"type": "easy"}
+    components = Catalog([path])
+    assert components.names("curriculum") == ["easy"]
+    assert components.default("curriculum") == "curricula:easy"
+    assert components.create("curriculum", {}).spec() == {"type": "easy"}
 
 
 def test_a_strangers_default_does_not_replace_the_kinds_own(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ BODY = "    def weight(self, level, sigma_data):\n        return 1\n"
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "sentence"),
     [
         ("    name: str = 'w'\n", "`name` with an annotation is a field; write `name = 'w'`"),
         ("    name = 'a:b'\n", "its name is 'a:b'"),
@@ -223,16 +223,16 @@ BODY = "    def weight(self, level, sigma_data):\n        return 1\n"
     ],
 )
 @pytest.mark.filterwarnings("ignore:Field name:UserWarning")
-def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path, field: str, told: str) -> None:
+def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path, field: str, sentence: str) -> None:
     path = tmp_path / "w.py"
     path.write_text(HEAD + field + BODY)
     (broken,) = Catalog([path]).broken
-    assert broken.traceback.startswith(f"class W ({path}:4): ") and told in broken.traceback
+    assert broken.traceback.startswith(f"class W ({path}:4): ") and sentence in broken.traceback
     assert broken.traceback.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "sentence"),
     [
         ("def weight(self, level)", "`weight(self, level)` in line 6 takes 1 and not 2 arguments: weighting asks for "),
         ("def weight(self, level, sigma_data, more)", "cannot be called as its kind's: missing a required argument"),
@@ -250,16 +250,16 @@ def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path
     ],
 )
 def test_a_method_that_cannot_be_called_as_its_kinds_is_told_when_it_is_loaded(
-    tmp_path: Path, method: str, told: str | None
+    tmp_path: Path, method: str, sentence: str | None
 ) -> None:
     path = tmp_path / "w.py"
     path.write_text(HEAD + f"    name = 'w'\n    {method}: ...\n")
-    known = Catalog([path])
-    if told is None:
-        assert known.broken == [] and "w" in known.names("weighting")
+    components = Catalog([path])
+    if sentence is None:
+        assert components.broken == [] and "w" in components.names("weighting")
         return
-    (broken,) = known.broken
-    assert broken.traceback.startswith(f"class W ({path}:4): ") and told in broken.traceback
+    (broken,) = components.broken
+    assert broken.traceback.startswith(f"class W ({path}:4): ") and sentence in broken.traceback
     assert broken.traceback.count("\n") == 1
 
 
@@ -280,12 +280,12 @@ def test_what_a_plugin_prints_is_no_part_of_stdout(tmp_path: Path, capsys: pytes
 def test_a_plugin_that_moves_the_process_while_it_is_imported_is_refused(tmp_path: Path) -> None:
     path, here = tmp_path / "moves.py", Path.cwd()
     path.write_text("import os\nos.chdir('/')\nos._exit(0)\n")
-    told = " ".join(broken.traceback for broken in Catalog([path]).broken)
-    assert "the current folder was" in told and "SystemExit: 0" in told and Path.cwd() == here
+    tracebacks = " ".join(broken.traceback for broken in Catalog([path]).broken)
+    assert "the current folder was" in tracebacks and "SystemExit: 0" in tracebacks and Path.cwd() == here
 
 
-@pytest.mark.parametrize("named", ["no_such_package_at_all", "a b", "/", "pyproject.toml"])
-def test_what_is_no_plugin_is_told_in_one_line(named: str) -> None:
+@pytest.mark.parametrize("plugin_name", ["no_such_package_at_all", "a b", "/", "pyproject.toml"])
+def test_what_is_no_plugin_is_told_in_one_line(plugin_name: str) -> None:
     with pytest.raises(InputError) as caught:
-        Catalog([named])
+        Catalog([plugin_name])
     assert "\n" not in str(caught.value)

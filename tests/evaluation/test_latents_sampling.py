@@ -45,11 +45,11 @@ class Exact(nn.Module):
 @pytest.mark.parametrize(("clip", "deviation"), [("auto", 0.976), (True, 0.709)])
 def test_samples_of_latents_keep_their_deviation_unless_somebody_clips_them(data, tmp_path, clip, deviation):
     dataset = data(statistics="measured", scale=1.0).load(tmp_path / "cache")
-    made = candidate(solver={"type": "ddim", "steps": 50, "clip": clip})
+    config = candidate(solver={"type": "ddim", "steps": 50, "clip": clip})
     evaluation = fill(Evaluation, {"metrics": [], "samples": 800, "previews": 800, "batch": 800}, KNOWN)
     setting = data().setting()
     drawn = measure(
-        *(made, made.process(1.0), setting, Exact(), {"own": {}}, dataset, evaluation),
+        *(config, config.process(1.0), setting, Exact(), {"own": {}}, dataset, evaluation),
         *(0, 0, tmp_path / "cache", CPU),
     )[1]
     x = (drawn / 127.5 - 1 + 1 / 255) / DEVIATION
@@ -59,13 +59,13 @@ def test_samples_of_latents_keep_their_deviation_unless_somebody_clips_them(data
 
 def test_the_deviation_of_latents_is_read_from_the_first_of_them(data):
     """By statistics it is `scale`; given scales make it what they make it; stored x are as they are."""
-    for more, wanted in (
+    for more, expected in (
         ({"statistics": "measured", "scale": 1.0}, 1.0),
         ({"statistics": "measured", "scale": 0.5}, 0.5),
         ({"scale": 5.0}, 1.0),
         ({"scale": 5.0, "normalised": True}, DEVIATION),
     ):
-        assert data(**more).deviation() == pytest.approx(wanted, rel=0.03)
+        assert data(**more).deviation() == pytest.approx(expected, rel=0.03)
     assert Digits().deviation() is None
 
 

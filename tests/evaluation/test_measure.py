@@ -17,13 +17,13 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("solver", [{"type": "ddpm", "steps": 3}, {"type": "heun", "steps": 3, "churn": 3}])
 def test_samples_do_not_depend_on_the_batch(solver: dict[str, object]) -> None:
     dit = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2}  # it predicts zero: the noise is to be seen
-    made = candidate(more={"backbone": dit, "solver": solver, "target": "v", "guidance": "cfg"})
-    learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
-    sampler = Sampler(made, learner.process, DATA.setting(), 0, CPU)
+    config = candidate(more={"backbone": dit, "solver": solver, "target": "v", "guidance": "cfg"})
+    learner = Learner(config, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
+    sampler = Sampler(config, learner.process, DATA.setting(), 0, CPU)
 
     def drawn(batch: int) -> Tensor:
-        found = sampler.batches(learner.network, dict(learner.network.named_parameters()), 270, batch)
-        return torch.cat([pixels for pixels, _ in found]).int()
+        batches = sampler.batches(learner.network, dict(learner.network.named_parameters()), 270, batch)
+        return torch.cat([pixels for pixels, _ in batches]).int()
 
     whole = drawn(270)
     for batch in (100, 250):

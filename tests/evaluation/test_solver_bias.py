@@ -52,8 +52,8 @@ def sampled_error(solver, schedule, deviation, count=100_000):
 )
 def test_the_exact_error_is_what_sampling_finds(solver):
     for schedule, deviation in ((Cosine(), 0.5), (Edm(), 1.0)):
-        found = deviation_error(solver, schedule, deviation)
-        assert found == pytest.approx(sampled_error(solver, schedule, deviation), abs=0.01 * (1 + abs(found)))
+        error = deviation_error(solver, schedule, deviation)
+        assert error == pytest.approx(sampled_error(solver, schedule, deviation), abs=0.01 * (1 + abs(error)))
 
 
 def test_a_grid_that_begins_in_pure_noise_is_why_few_steps_were_off():
@@ -69,11 +69,11 @@ def test_a_grid_that_begins_in_pure_noise_is_why_few_steps_were_off():
 
 
 def test_default_solvers_are_within_two_percent_on_every_schedule_that_they_run():
-    known = catalog()
-    for name in known.names("solver"):
-        solver = create(Solver, name, known)
-        for other in known.names("schedule"):
-            schedule = create(Schedule, other, known)
+    components = catalog()
+    for name in components.names("solver"):
+        solver = create(Solver, name, components)
+        for other in components.names("schedule"):
+            schedule = create(Schedule, other, components)
             if other != "scaled_linear" and not set(solver.excludes()) & schedule.provides():
                 assert abs(deviation_error(solver, schedule)) <= TOLERATED, (name, other)
 
@@ -112,9 +112,9 @@ def test_samples_start_from_the_noise_of_the_level_at_which_the_grid_begins(sigm
     setting = InputSpec((1, 8, 8), None)
     sampler = Sampler(candidate, candidate.process(0.25), setting, 0, torch.device("cpu"))
     (pixels, _), *_ = sampler.batches(Exact(), {}, 400, 400)
-    found = float((pixels.float() / 127.5 - 1).std())
-    assert found == pytest.approx(0.25, rel=0.04)
-    assert math.isfinite(found)
+    deviation = float((pixels.float() / 127.5 - 1).std())
+    assert deviation == pytest.approx(0.25, rel=0.04)
+    assert math.isfinite(deviation)
 
 
 @pytest.mark.parametrize("profile", [None, "gpu"])
@@ -125,6 +125,6 @@ def test_no_ready_study_has_metrics_that_are_partly_its_solvers(file, profile):
 
 def test_a_solver_that_puts_samples_off_is_named_once_with_a_way_out():
     loaded = load_study(STUDIES[0].with_name("dit_conditioning.yaml"), overrides=["base.solver.grid=karras"])
-    (told,) = check_sampling(loaded)
+    (warning,) = check_sampling(loaded)
     for word in ("'dpmpp_2m' with 16 steps", "grid karras", "'cosine'", "6.7 % too wide", "grid trailing", "32 steps"):
-        assert word in told
+        assert word in warning

@@ -56,17 +56,17 @@ def test_a_killed_process_lets_go_and_the_file_stays(tmp_path: Path) -> None:
 
 def test_who_waits_is_asked_and_can_end_it(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
-    asked = []
+    pauses = []
 
     def pause() -> None:
-        asked.append(1)
-        if len(asked) == 3:
+        pauses.append(1)
+        if len(pauses) == 3:
             raise InterruptedError
 
     with another_process(file), pytest.raises(InterruptedError), locks.locked(file, pause):
         pytest.fail("another process holds it")
     with locks.locked(file, pause):  # free: nobody is asked
-        assert len(asked) == 3
+        assert len(pauses) == 3
 
 
 def test_who_waits_gets_it_as_soon_as_it_is_free(tmp_path: Path) -> None:

@@ -41,58 +41,58 @@ def every(test):
 
 
 @every
-def test_what_is_printed_commands_no_terminal(told):
-    for fit in (text.printable(told), text.label(told)):
+def test_what_is_printed_commands_no_terminal(word):
+    for fit in (text.printable(word), text.label(word)):
         assert not CONTROLS.search(fit) and "\n" not in fit
         fit.encode()
-    assert not CONTROLS.search(text.message(told))
-    assert len(text.label(told)) <= text.LABEL
-    assert len(text.message(told)) <= 10 * (text.LINE + 1) * (told.count("\n") + 1)
-    assert text.printable(text.printable(told)) == text.printable(told)
+    assert not CONTROLS.search(text.message(word))
+    assert len(text.label(word)) <= text.LABEL
+    assert len(text.message(word)) <= 10 * (text.LINE + 1) * (word.count("\n") + 1)
+    assert text.printable(text.printable(word)) == text.printable(word)
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S")), max_size=40))
-def test_what_is_printable_stays_as_it_is(told):
-    assert text.printable(told) == told
+def test_what_is_printable_stays_as_it_is(word):
+    assert text.printable(word) == word
 
 
 @every
-def test_a_cell_of_a_csv_file_is_no_formula_and_comes_back_from_a_reader(told):
+def test_a_cell_of_a_csv_file_is_no_formula_and_comes_back_from_a_reader(word):
     file = io.StringIO()
-    csv.writer(file).writerow([text.csv(told), text.csv(-0.5), "end"])
+    csv.writer(file).writerow([text.csv(word), text.csv(-0.5), "end"])
     ((cell, number, end),) = csv.reader(io.StringIO(file.getvalue()))
     assert (number, end) == ("-0.5", "end")
     assert cell.lstrip(" ")[:1] not in tuple("=+-@\t\r\n") or not cell.strip() or float(cell) is not None
 
 
 @every
-def test_a_cell_of_a_markdown_table_is_one_cell_of_plain_text(told):
-    cell = text.markdown(told)
+def test_a_cell_of_a_markdown_table_is_one_cell_of_plain_text(word):
+    cell = text.markdown(word)
     bare = re.sub(r"\\[!-/:-@\[-`{-~]|&(?:amp|lt|gt);", "", cell)
     assert not set(bare) & set("|`*_[]<>~$\\\n")
 
 
 @every
-def test_a_cell_of_a_latex_table_holds_no_command_of_its_own(told):
-    cell = text.latex(told)
-    known = "|".join(sorted(map(re.escape, set(text._LATEX.values())), key=len, reverse=True))
-    assert not set(re.sub(known, "", cell)) & set("\\{}$&#^_~%[]\n")
+def test_a_cell_of_a_latex_table_holds_no_command_of_its_own(word):
+    cell = text.latex(word)
+    escapes = "|".join(sorted(map(re.escape, set(text._LATEX.values())), key=len, reverse=True))
+    assert not set(re.sub(escapes, "", cell)) & set("\\{}$&#^_~%[]\n")
 
 
 @every
-def test_json_comes_back_as_it_was(told):
-    written = text.json(json.dumps({"a": told}, ensure_ascii=False))
-    assert json.loads(written) == {"a": told}
+def test_json_comes_back_as_it_was(word):
+    written = text.json(json.dumps({"a": word}, ensure_ascii=False))
+    assert json.loads(written) == {"a": word}
     assert not CONTROLS.search(written)
     written.encode()
 
 
-@pytest.mark.parametrize("told", NASTY)
-def test_what_commands_print_commands_no_terminal(told, capsys):
-    table(("name", "why"), [(told, told)], title=told, wrap="why")
-    echo(told)
-    emit_json({"a": told})
-    complain(f"error: {told}")
+@pytest.mark.parametrize("word", NASTY)
+def test_what_commands_print_commands_no_terminal(word, capsys):
+    table(("name", "why"), [(word, word)], title=word, wrap="why")
+    echo(word)
+    emit_json({"a": word})
+    complain(f"error: {word}")
     out, err = capsys.readouterr()
     assert not CONTROLS.search(out.replace("\n", "")) and not CONTROLS.search(err.replace("\n", ""))
     assert len(err) < 2_500
@@ -114,15 +114,15 @@ def test_a_table_of_any_width_holds_every_number_whole(rows, width):
     ]
     lines = layout(columns, width)
     for i, number in enumerate(numbers):
-        told = "\n".join(line.text for line in lines if line.row == i or line.kind == "note")
-        assert told.count(number) == 5 or (len(set(numbers)) == 1 and told.count(number) >= 1)
+        row = "\n".join(line.text for line in lines if line.row == i or line.kind == "note")
+        assert row.count(number) == 5 or (len(set(numbers)) == 1 and row.count(number) >= 1)
     assert all(text_width(line.text) <= width for line in lines)
 
 
-def text_width(told):
+def text_width(line):
     from rich.cells import cell_len
 
-    return cell_len(told)
+    return cell_len(line)
 
 
 def test_names_that_lose_their_middle_stay_apart():

@@ -19,10 +19,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         content, begin = self.sends or CONTENT, 0
-        asked = self.headers.get("Range")
-        type(self).asked.append(asked)
-        if asked and self.ranges:
-            begin = int(asked.removeprefix("bytes=").rstrip("-"))
+        requested = self.headers.get("Range")
+        type(self).asked.append(requested)
+        if requested and self.ranges:
+            begin = int(requested.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(content) - begin))
         self.end_headers()
@@ -83,11 +83,11 @@ def test_what_is_not_the_file_is_never_kept(server, file, tmp_path, sent):
 
 
 def test_without_a_connection_one_message_names_file_place_and_hash(file, tmp_path):
-    gone = WeightsFile(file.name, "http://127.0.0.1:9/eyes.pth", file.sha256, file.size)
+    unreachable = WeightsFile(file.name, "http://127.0.0.1:9/eyes.pth", file.sha256, file.size)
     with pytest.raises(InputError) as error:
-        gone.fetch(tmp_path, lambda: None)
-    for told in ("eyes.pth", str(tmp_path / "eyes.pth"), file.sha256, gone.url):
-        assert told in str(error.value)
+        unreachable.fetch(tmp_path, lambda: None)
+    for part in ("eyes.pth", str(tmp_path / "eyes.pth"), file.sha256, unreachable.url):
+        assert part in str(error.value)
 
 
 def test_a_stop_leaves_the_part_for_the_next_attempt(server, file, tmp_path):

@@ -62,17 +62,17 @@ CHANGES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("named", CHANGES)
-def test_what_is_changed_is_told_with_its_line_and_put_back(named: str) -> None:
-    change = CHANGES[named]
+@pytest.mark.parametrize("state_name", CHANGES)
+def test_what_is_changed_is_told_with_its_line_and_put_back(state_name: str) -> None:
+    change = CHANGES[state_name]
     with isolated():
         Seed.set(5)
         torch.manual_seed(5)
         before = Before()
-        with pytest.raises(GlobalStateError) as told, watched("somebody", change):
+        with pytest.raises(GlobalStateError) as raised, watched("somebody", change):
             change()
-        assert named.removeprefix("of rewound ") in str(told.value) and "instead" in str(told.value)
-        assert f"{__file__}:" in str(told.value)
+        assert state_name.removeprefix("of rewound ") in str(raised.value) and "instead" in str(raised.value)
+        assert f"{__file__}:" in str(raised.value)
         assert before.changes() == []
 
 
@@ -81,11 +81,11 @@ def test_what_may_be_changed_is_put_back_without_a_word(monkeypatch: pytest.Monk
 
     before = (list(sys.path), list(warnings.filters), torch.rand(1, generator=torch.Generator().manual_seed(0)))
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[index, union-attr]
-    with isolated() as held:
+    with isolated() as inside:
         sys.path.insert(0, "/nowhere")
         warnings.simplefilter("ignore")
         torch.randn(5), np.random.randn(2000), [random.random() for _ in range(2000)]
-        assert held.changes() == []  # to draw is no harm
+        assert inside.changes() == []  # to draw is no harm
     assert (list(sys.path), list(warnings.filters)) == before[:2]
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[2]
     assert (np.random.get_state()[1] == states[1]).all()  # type: ignore[index]
@@ -109,29 +109,29 @@ def test_an_exception_that_follows_from_a_change_tells_the_change() -> None:
 @pytest.mark.parametrize("when", ["build", "train"])
 @pytest.mark.parametrize("what", KINDS)
 def test_the_trial_that_leaks_fails_and_the_one_after_it_is_as_ever(tmp_path: Path, what: str, when: str) -> None:
-    known = catalog((LEAKS, PLUGIN))
+    components = catalog((LEAKS, PLUGIN))
     spec = {"solver": {"type": "ddim", "steps": 2}, "batch": 32}
 
-    def asked(folder: str, **fields: str) -> dict[str, Any]:
-        made = compose({**spec, "backbone": {"type": "leaky", **fields}}, known)
-        sound = compose({**spec, "backbone": "leaky"}, known)  # whose cost can be counted
-        more = {"candidate": made.spec(), "plugins": [LEAKS, PLUGIN], "folder": str(tmp_path / folder)}
+    def job_of(folder: str, **fields: str) -> dict[str, Any]:
+        leaking = compose({**spec, "backbone": {"type": "leaky", **fields}}, components)
+        sound = compose({**spec, "backbone": "leaky"}, components)  # whose cost can be counted
+        more = {"candidate": leaking.spec(), "plugins": [LEAKS, PLUGIN], "folder": str(tmp_path / folder)}
         return {**job(tmp_path, sound, {"steps": 2}), **more}
 
-    first = run(asked("before"))
-    with pytest.raises(GlobalStateError) as told:
-        run(asked("leaks", what=what, when=when))
-    assert ("backbone 'leaky', while it is built" if when == "build" else "in a step of training") in str(told.value)
-    assert f"{LEAKS}:" in str(told.value) or "then: " in str(told.value)
-    assert timeless(run(asked("after"))["record"]) == timeless(first["record"])  # its draws from numpy too
+    first = run(job_of("before"))
+    with pytest.raises(GlobalStateError) as raised:
+        run(job_of("leaks", what=what, when=when))
+    assert ("backbone 'leaky', while it is built" if when == "build" else "in a step of training") in str(raised.value)
+    assert f"{LEAKS}:" in str(raised.value) or "then: " in str(raised.value)
+    assert timeless(run(job_of("after"))["record"]) == timeless(first["record"])  # its draws from numpy too
 
 
 @pytest.mark.parametrize("what", KINDS)
 def test_counting_a_candidate_that_leaks_is_refused_and_leaves_no_trace(what: str) -> None:
-    made = compose({"backbone": {"type": "leaky", "what": what}}, catalog((LEAKS,)))
+    leaking = compose({"backbone": {"type": "leaky", "what": what}}, catalog((LEAKS,)))
     before = Before()
     with pytest.raises(BuildError, match=rf"backbone 'leaky', while it is built.*{LEAKS}:\d+"):
-        cost_of(made.backbone, InputSpec((1, 8, 8), None))
+        cost_of(leaking.backbone, InputSpec((1, 8, 8), None))
     assert before.changes() == []
 
 

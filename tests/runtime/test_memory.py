@@ -32,16 +32,16 @@ def dit(**more: Any) -> Candidate:
     return candidate(batch=16, more={"backbone": DIT, "ema": "none", **more})
 
 
-def of(made: Candidate, micro: int | None = None) -> Footprint:
-    return footprint(made, DATA.setting(), "cpu", micro)
+def of(config: Candidate, micro: int | None = None) -> Footprint:
+    return footprint(config, DATA.setting(), "cpu", micro)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_step_on_the_meta_device_keeps_what_a_real_one_keeps(precision: str, recompute: bool) -> None:
     """Forward, then backward, on the CPU: the storages that are alive in between, and the most at any time."""
-    made, live = dit(precision=precision, recompute=recompute), Live()
-    learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
+    config, live = dit(precision=precision, recompute=recompute), Live()
+    learner = Learner(config, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
     live.take([*learner.network.parameters(), *learner.network.buffers()])
     inputs = (torch.zeros(16, *DATA.setting().shape), torch.zeros(16), torch.zeros(16, dtype=torch.int64))
     batch = [torch.zeros(16, *DATA.setting().shape) for _ in range(3)]
@@ -51,9 +51,9 @@ def test_a_step_on_the_meta_device_keeps_what_a_real_one_keeps(precision: str, r
         loss = learner.predict(*inputs).float().square().mean()
         saved = live.now - before
         loss.backward()
-    found = of(made)
-    assert found.activations - sum(part.nbytes for part in batch) == pytest.approx(saved, rel=0.03)
-    assert found.peak - found.optimizer == pytest.approx(live.peak, rel=0.05)
+    estimate = of(config)
+    assert estimate.activations - sum(part.nbytes for part in batch) == pytest.approx(saved, rel=0.03)
+    assert estimate.peak - estimate.optimizer == pytest.approx(live.peak, rel=0.05)
 
 
 def test_what_a_training_holds() -> None:
@@ -101,9 +101,9 @@ def test_what_is_allocated_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     looked = threading.Event()
 
     def look() -> int | None:
-        told = allocated()
+        count = allocated()
         looked.set()
-        return told
+        return count
 
     monkeypatch.setattr(memory, "allocated", look)
     watch = Watch()
@@ -112,9 +112,9 @@ def test_what_is_allocated_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         looked.clear()
         assert looked.wait(60)
     del blocks_held
-    kept = torch.zeros(1 << 18)
+    tensor = torch.zeros(1 << 18)
     assert watch.end() == pytest.approx(16 << 20, rel=0.02)
-    assert kept.nbytes == 1 << 20
+    assert tensor.nbytes == 1 << 20
 
 
 def test_what_an_earlier_trial_left_in_cycles_goes() -> None:
@@ -132,30 +132,30 @@ def test_what_an_earlier_trial_left_in_cycles_goes() -> None:
 
 
 def test_what_a_trial_took_is_recorded(tmp_path: Path) -> None:
-    made = dit()
-    record = run(job(tmp_path, made, {"steps": 3}, estimated_memory_bytes=of(made).total))["record"]
-    assert record["estimated_memory_bytes"] == of(made).total
+    config = dit()
+    record = run(job(tmp_path, config, {"steps": 3}, estimated_memory_bytes=of(config).total))["record"]
+    assert record["estimated_memory_bytes"] == of(config).total
     assert 0 < record["train_memory_bytes"] < record["peak_memory_bytes"]
-    resumed = run(job(tmp_path, made, {"steps": 3}))["record"]
+    resumed = run(job(tmp_path, config, {"steps": 3}))["record"]
     assert resumed["train_memory_bytes"] == record["train_memory_bytes"]
 
 
 @pytest.mark.parametrize("more", [{}, {"precision": "bf16"}, {"micro": 8}])
 def test_recomputed_gradients_are_the_same(more: dict[str, Any]) -> None:
     """Dropout, on the second pass, draws what it drew on the first."""
-    found = []
+    gradients = []
     for recompute in (False, True):
-        made = candidate(more={"backbone": {**DIT, "dropout": 0.3}, "recompute": recompute, **more})
-        learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
+        config = candidate(more={"backbone": {**DIT, "dropout": 0.3}, "recompute": recompute, **more})
+        learner = Learner(config, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
         with torch.no_grad():  # the last layer and the gates begin at zero, and nothing would reach the blocks
             for p in learner.network.parameters():
                 p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
         learner.network.train()
         loss = learner.gradients(*learner.batch())
-        found.append([loss, *(p.grad for p in learner.parameters)])
+        gradients.append([loss, *(p.grad for p in learner.parameters)])
         assert "forward" not in vars(learner.network.blocks[0])  # nothing of it stays
-    assert sum(bool(g.any()) for g in found[0]) > 20
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    assert sum(bool(g.any()) for g in gradients[0]) > 20
+    assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
 
 
 def test_the_blocks_are_the_members_of_lists() -> None:
@@ -180,10 +180,10 @@ def test_a_network_that_names_its_blocks_is_believed_by_probes_and_by_activation
             return {"first": self.body[0], "all": self.body, "again": self.body}
 
     network = Named()
-    found = network_blocks(network)
-    assert found == {"first": network.body[0], "all": network.body}
-    assert outermost(found.values()) == [network.body]
-    assert sites(network) == found
+    blocks = network_blocks(network)
+    assert blocks == {"first": network.body[0], "all": network.body}
+    assert outermost(blocks.values()) == [network.body]
+    assert sites(network) == blocks
 
 
 def test_parts_that_do_not_divide_the_batch_are_refused() -> None:

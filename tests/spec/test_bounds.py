@@ -32,8 +32,8 @@ def numbers(annotation: Any, metadata: list[Any]) -> Iterator[list[Any]]:
     if annotation in (int, float):
         yield metadata
     elif get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):
-        inner, *held = get_args(annotation)
-        flat = [m for one in held for m in (one.metadata if isinstance(one, FieldInfo) else [one])]
+        inner, *rest = get_args(annotation)
+        flat = [m for one in rest for m in (one.metadata if isinstance(one, FieldInfo) else [one])]
         yield from numbers(inner, [*metadata, *flat])
     else:
         items = [] if get_origin(annotation) is tuple else metadata  # a tuple's own bounds are of its length
@@ -44,9 +44,9 @@ def numbers(annotation: Any, metadata: list[Any]) -> Iterator[list[Any]]:
 @pytest.mark.parametrize(("name", "cls"), [*PLAIN, *COMPONENTS], ids=[name for name, _ in (*PLAIN, *COMPONENTS)])
 def test_every_number_has_a_least_and_a_largest_value(name: str, cls: type[Config]) -> None:
     for field, info in cls.model_fields.items():
-        for held in numbers(info.annotation, info.metadata):
-            low = any(isinstance(m, limits.Ge | limits.Gt) for m in held)
-            high = any(isinstance(m, limits.Le | limits.Lt) for m in held)
+        for metadata in numbers(info.annotation, info.metadata):
+            low = any(isinstance(m, limits.Ge | limits.Gt) for m in metadata)
+            high = any(isinstance(m, limits.Le | limits.Lt) for m in metadata)
             assert (low and high) or (name, field) in CHECKED, f"{name}.{field} takes numbers without bound"
 
 
@@ -66,7 +66,7 @@ STUDY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [
         "base.backbone.width=18446744073709551616",
         "base.backbone.width=-18446744073709551616",
@@ -94,11 +94,11 @@ STUDY: dict[str, Any] = {
         "study=" + "a" * 100_000,
         "question=" + "a" * 100_000,
     ],
-    ids=lambda said: said[:60],
+    ids=lambda value: value[:60],
 )
-def test_a_number_or_a_word_beyond_all_bounds_is_one_short_message(said: str) -> None:
+def test_a_number_or_a_word_beyond_all_bounds_is_one_short_message(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        load_study(STUDY, overrides=[said])
+        load_study(STUDY, overrides=[value])
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
 
@@ -150,23 +150,23 @@ class Wide(Backbone):
 
 
 @pytest.mark.parametrize(
-    ("width", "told"),
+    ("width", "message"),
     [
         (10**9, "has 1e\\+18 parameters"),
         (2**62, "cannot be built: RuntimeError: .*wide.py:16"),
         (-1, "cannot be built: ValueError: less than nothing .*wide.py:15"),
     ],
 )
-def test_a_network_that_no_machine_holds_is_refused_whoever_wrote_it(tmp_path: Path, width: int, told: str) -> None:
+def test_a_network_that_no_machine_holds_is_refused_whoever_wrote_it(tmp_path: Path, width: int, message: str) -> None:
     (tmp_path / "wide.py").write_text(UNBOUNDED)
-    made = ablate.catalog([str(tmp_path / "wide.py")]).get("backbone", "wide")(width=width)
-    with pytest.raises(InputError, match=f"backbone 'wide' {told}"):
-        cost_of(made, InputSpec((1, 8, 8), None))  # type: ignore[arg-type]
+    backbone = ablate.catalog([str(tmp_path / "wide.py")]).get("backbone", "wide")(width=width)
+    with pytest.raises(InputError, match=f"backbone 'wide' {message}"):
+        cost_of(backbone, InputSpec((1, 8, 8), None))  # type: ignore[arg-type]
 
 
 def test_no_bound_is_infinite() -> None:
     for _, cls in (*PLAIN, *COMPONENTS):
         for info in cls.model_fields.values():
-            for meta in (m for held in numbers(info.annotation, info.metadata) for m in held):
+            for meta in (m for metadata in numbers(info.annotation, info.metadata) for m in metadata):
                 for word in ("ge", "gt", "le", "lt"):
                     assert math.isfinite(getattr(meta, word, 0))

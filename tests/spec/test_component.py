@@ -103,18 +103,18 @@ specs = st.fixed_dictionaries(
 @settings(deadline=None)
 @given(specs)
 def test_json_round_trip_gives_the_same_component(spec: dict[str, object]) -> None:
-    made = create(Net, spec, Known())
-    again = create(Net, json.loads(json.dumps(made.spec())), Known())
-    assert again == made
-    assert again.digest() == made.digest()
-    assert hash(again) == hash(made)
+    net = create(Net, spec, Known())
+    again = create(Net, json.loads(json.dumps(net.spec())), Known())
+    assert again == net
+    assert again.digest() == net.digest()
+    assert hash(again) == hash(net)
 
 
 def test_defaults_fill_slots() -> None:
-    made = make()
-    assert made.gate == Soft()
-    assert create(Net, "block", Known()) == made
-    assert create(Net, {}, Known()) == made  # the kind's own default
+    net = make()
+    assert net.gate == Soft()
+    assert create(Net, "block", Known()) == net
+    assert create(Net, {}, Known()) == net  # the kind's own default
     assert make(gate={"heat": 2.0}).gate == Soft(heat=2.0)  # a mapping without `type` is the slot's default
 
 
@@ -133,11 +133,11 @@ def test_the_digest_is_sha256_of_canonical_json() -> None:
 
 
 def test_every_problem_keeps_its_path() -> None:
-    found = problems(widht=3, rate="fast", gate={"type": "soft", "heat": -1, "cold": 1}, gates=["plain", "hard"])
-    assert set(found) == {("widht",), ("rate",), ("gate", "heat"), ("gate", "cold"), ("gates", 1)}
-    assert found["widht",] == "test_net 'block' has no field 'widht'; did you mean 'width'?"
-    assert found["rate",] == "expected a number, not 'fast'"
-    assert found["gates", 1] == "there is no test_gate 'hard'"
+    reported = problems(widht=3, rate="fast", gate={"type": "soft", "heat": -1, "cold": 1}, gates=["plain", "hard"])
+    assert set(reported) == {("widht",), ("rate",), ("gate", "heat"), ("gate", "cold"), ("gates", 1)}
+    assert reported["widht",] == "test_net 'block' has no field 'widht'; did you mean 'width'?"
+    assert reported["rate",] == "expected a number, not 'fast'"
+    assert reported["gates", 1] == "there is no test_gate 'hard'"
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_a_long_value_is_cut() -> None:
 
 
 def test_nested_configs_are_filled_too() -> None:
-    made = fill(Outer, {"inner": {"size": 2}}, Known(), ("study",))
-    assert made.inner == Inner(size=2, gate=Plain())
-    assert made.net == make()
-    assert [path for path, _ in made.parts()] == [
+    outer = fill(Outer, {"inner": {"size": 2}}, Known(), ("study",))
+    assert outer.inner == Inner(size=2, gate=Plain())
+    assert outer.net == make()
+    assert [path for path, _ in outer.parts()] == [
         ("net",),
         ("net", "gate"),
         ("inner", "gate"),

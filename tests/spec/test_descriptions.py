@@ -56,9 +56,9 @@ def mean(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 
 def test_plugins_show_gives_each_description(mean: Catalog) -> None:
-    shown = describe(mean.entry("fusion", "mean"), mean)
-    assert {field["name"]: field["comment"] for field in shown["fields"] if field["comment"]} == TEXTS
-    lines = as_text(shown).splitlines()
+    description = describe(mean.entry("fusion", "mean"), mean)
+    assert {field["name"]: field["comment"] for field in description["fields"] if field["comment"]} == TEXTS
+    lines = as_text(description).splitlines()
     for name, text in TEXTS.items():
         (at,) = (i for i, line in enumerate(lines) if line.startswith(f"  {name}: "))
         assert f"      {text}" in lines[at + 1 : at + 3]
@@ -96,8 +96,8 @@ def test_descriptions_are_inherited_and_replaced() -> None:
 
 def test_a_class_without_source_is_described_by_what_pydantic_knows() -> None:
     size = Field(1, description="in pixels")
-    made = type("Made", (Config,), {"__annotations__": {"size": int}, "__module__": __name__, "size": size})
-    assert descriptions(made) == {"size": "in pixels"}
+    cls = type("Made", (Config,), {"__annotations__": {"size": int}, "__module__": __name__, "size": size})
+    assert descriptions(cls) == {"size": "in pixels"}
     assert descriptions(type("Other", (), {})) == {}
 
 

@@ -24,11 +24,11 @@ def at(images: int) -> Checkpoint:
 def test_round_trip(tmp_path: Path) -> None:
     assert newest(tmp_path, "cpu") is None
     save(tmp_path, at(7))
-    found = newest(tmp_path, "cpu")
-    assert found is not None
-    assert (found.images, found.facts["steps"], found.facts["rates"]) == (7, 7, [0.1, 1 / 3])
+    loaded = newest(tmp_path, "cpu")
+    assert loaded is not None
+    assert (loaded.images, loaded.facts["steps"], loaded.facts["rates"]) == (7, 7, [0.1, 1 / 3])
     for name, value in at(7).tensors.items():
-        assert torch.equal(found.tensors[name], value) and found.tensors[name].dtype == value.dtype
+        assert torch.equal(loaded.tensors[name], value) and loaded.tensors[name].dtype == value.dtype
 
 
 def test_newest_by_number_of_images_and_two_are_kept(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_damage_gives_way_to_the_older_one(tmp_path: Path, name: str, how: str) 
         file.unlink()
     else:
         file.write_bytes(damaged.get(how, b"[1, 2]"))
-    found = newest(tmp_path, "cpu")
-    assert found is not None and found.images == 1
+    loaded = newest(tmp_path, "cpu")
+    assert loaded is not None and loaded.images == 1
     save(tmp_path, at(2))
     assert newest(tmp_path, "cpu").images == 2
 
@@ -61,8 +61,8 @@ def test_tied_and_overlapping_tensors(tmp_path: Path) -> None:
     base = torch.arange(12.0)
     tensors = {"one": base, "same": base, "part": base[3:7], "grid": base.reshape(3, 4).T, "wide": base[:1].expand(4)}
     save(tmp_path, Checkpoint(1, tensors, {}))
-    found = newest(tmp_path, "cpu").tensors
-    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    loaded = newest(tmp_path, "cpu").tensors
+    assert all(torch.equal(loaded[name], value) for name, value in tensors.items())
 
 
 @pytest.mark.parametrize("make", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad, torch.optim.NAdam])
@@ -79,11 +79,11 @@ def test_optimizers_round_trip(tmp_path: Path, make: type[torch.optim.Optimizer]
     steps(one, first, 3)
     tensors, numbers = flatten_optimizer(first.state_dict())
     save(tmp_path, Checkpoint(3, tensors, {"numbers": numbers}))
-    found = newest(tmp_path, "cpu")
+    loaded = newest(tmp_path, "cpu")
     two = nn.Linear(3, 2)
     two.load_state_dict(one.state_dict())
     second = make(two.parameters(), lr=0.1, **({"momentum": 0.9} if make is torch.optim.SGD else {}))
-    second.load_state_dict(restore_optimizer(second.state_dict(), found.tensors, found.facts["numbers"]))
+    second.load_state_dict(restore_optimizer(second.state_dict(), loaded.tensors, loaded.facts["numbers"]))
     steps(one, first, 3)
     steps(two, second, 3)
     assert torch.equal(one.weight, two.weight)

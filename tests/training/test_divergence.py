@@ -27,10 +27,10 @@ def looks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return str(request.param)
 
 
-def diverged(made: dict[str, Any]) -> dict[str, Any]:
-    report = run(made)
+def diverged(trial_job: dict[str, Any]) -> dict[str, Any]:
+    report = run(trial_job)
     assert report["status"] == "diverged"
-    record = read(made, "record.json")
+    record = read(trial_job, "record.json")
     assert record == report["record"]
     assert record["state"] == "diverged" and record["metrics"] == [] and record["loss"] is None
     assert record["images"] == record["divergence"]["images"]
@@ -40,33 +40,33 @@ def diverged(made: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("step", [1, 2, 7, 100])
 def test_step_and_module(tmp_path: Path, looks: str, step: int) -> None:
     """251 steps: a row is two steps long, so that it breaks off in the middle of one."""
-    made = job(tmp_path, candidate(batch=8, bad=step, dropout=0.2), {"steps": 251})
-    record = diverged(made)
-    found = record["divergence"]
-    assert {key: found[key] for key in ("step", "images", "module", "message")} == {
+    trial_job = job(tmp_path, candidate(batch=8, bad=step, dropout=0.2), {"steps": 251})
+    record = diverged(trial_job)
+    divergence = record["divergence"]
+    assert {key: divergence[key] for key in ("step", "images", "module", "message")} == {
         "step": step,
         "images": 8 * step,
         "module": "middle",
         "message": "the output of middle is not finite",
     }
-    low, high = found["log_snr"]
-    assert low < high and len(found["worst"]) == 4
-    assert all(one["loss"] is None and low <= one["log_snr"] <= high for one in found["worst"])
-    assert [one["step"] for one in found["last"]] == list(range(max(1, step - 5), step))
-    assert all(one["loss"] > 0 and one["grad_norm"] > 0 for one in found["last"]) and found["weight_norm"] > 0
+    low, high = divergence["log_snr"]
+    assert low < high and len(divergence["worst"]) == 4
+    assert all(one["loss"] is None and low <= one["log_snr"] <= high for one in divergence["worst"])
+    assert [one["step"] for one in divergence["last"]] == list(range(max(1, step - 5), step))
+    assert all(one["loss"] > 0 and one["grad_norm"] > 0 for one in divergence["last"]) and divergence["weight_norm"] > 0
     rows = [*range(2, step, 2), *([step - 1] if step % 2 == 0 else [])]  # the last finite step ends the curve
-    assert [row["images"] for row in read(made, "curve.json")] == [8 * row for row in rows]
-    assert not Path(made["folder"], "samples.npy").exists()
+    assert [row["images"] for row in read(trial_job, "curve.json")] == [8 * row for row in rows]
+    assert not Path(trial_job["folder"], "samples.npy").exists()
 
 
 def test_when_it_is_looked_at_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = candidate(batch=8, bad=150, dropout=0.2)
-    seldom = job(tmp_path / "seldom", made, {"steps": 400})
+    config = candidate(batch=8, bad=150, dropout=0.2)
+    seldom = job(tmp_path / "seldom", config, {"steps": 400})
     diverged(seldom)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
-    often = job(tmp_path / "often", made, {"steps": 400})
+    often = job(tmp_path / "often", config, {"steps": 400})
     with pytest.raises(Stopped):
         run(often, after(103))
     diverged(often)
@@ -75,8 +75,8 @@ def test_when_it_is_looked_at_decides_nothing(tmp_path: Path, monkeypatch: pytes
 
 
 def test_interrupted_while_it_is_diagnosed(tmp_path: Path) -> None:
-    made = candidate(bad=10)
-    whole, pieces = job(tmp_path / "whole", made), job(tmp_path / "pieces", made)
+    config = candidate(bad=10)
+    whole, pieces = job(tmp_path / "whole", config), job(tmp_path / "pieces", config)
     diverged(whole)
     with pytest.raises(Stopped):
         run(pieces, after(10 + 5))
@@ -116,20 +116,20 @@ def test_weights_loss_and_gradients_that_are_not_finite() -> None:
 
 def test_the_network_of_guidance(tmp_path: Path) -> None:
     """The main network trains well; what would spoil every sample is told as what it is."""
-    made = candidate(more={"guidance": "classifier"})
+    config = candidate(more={"guidance": "classifier"})
 
     def broken() -> Learner:
         cpu = torch.device("cpu")
-        learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), cpu), 0, cpu, None)
+        learner = Learner(config, DATA.setting(), Images(DATA.load(CACHE), cpu), 0, cpu, None)
         first = next(learner.companion.network.parameters())
         first.register_hook(lambda gradient: gradient * torch.nan)
         return learner
 
-    found = loop.Training(broken, Budget(steps=9), 1e-6, tmp_path, lambda: False).run()
-    assert found is not None and found["step"] == 2  # the first whose loss shows it
-    assert found["module"].startswith("companion.")
-    assert found["message"].startswith("the network of guidance 'classifier': the parameter companion.")
-    assert len(found["last"]) == 2 and found["weight_norm"] > 0  # of the main network, which was well
+    divergence = loop.Training(broken, Budget(steps=9), 1e-6, tmp_path, lambda: False).run()
+    assert divergence is not None and divergence["step"] == 2  # the first whose loss shows it
+    assert divergence["module"].startswith("companion.")
+    assert divergence["message"].startswith("the network of guidance 'classifier': the parameter companion.")
+    assert len(divergence["last"]) == 2 and divergence["weight_norm"] > 0  # of the main network, which was well
 
 
 def test_it_is_told_in_words() -> None:
@@ -144,11 +144,11 @@ def test_it_is_told_in_words() -> None:
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:
-    made = job(tmp_path, candidate(trap="sample_nan"))
-    record = diverged(made)
-    found = record["divergence"]
-    assert (found["step"], found["images"], found["module"]) == (12, 12 * 32, "sampling")
-    assert found["message"] == "samples 0 to 7 are not all finite"
-    assert found["log_snr"] is None and found["weight_norm"] > 0
-    assert [one["step"] for one in found["last"]] == [8, 9, 10, 11, 12]
-    assert len(read(made, "curve.json")) == 12
+    trial_job = job(tmp_path, candidate(trap="sample_nan"))
+    record = diverged(trial_job)
+    divergence = record["divergence"]
+    assert (divergence["step"], divergence["images"], divergence["module"]) == (12, 12 * 32, "sampling")
+    assert divergence["message"] == "samples 0 to 7 are not all finite"
+    assert divergence["log_snr"] is None and divergence["weight_norm"] > 0
+    assert [one["step"] for one in divergence["last"]] == [8, 9, 10, 11, 12]
+    assert len(read(trial_job, "curve.json")) == 12

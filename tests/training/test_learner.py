@@ -16,12 +16,12 @@ CPU = torch.device("cpu")
 IMAGES = Images(DATA.load(CACHE), CPU)
 
 
-def learner(made: Candidate | None = None, seed: int = 0, micro: int | None = None) -> Learner:
-    return Learner(made or candidate(), DATA.setting(), IMAGES, seed, CPU, micro)
+def learner(config: Candidate | None = None, seed: int = 0, micro: int | None = None) -> Learner:
+    return Learner(config or candidate(), DATA.setting(), IMAGES, seed, CPU, micro)
 
 
-def drawn(made: Learner) -> list[Tensor]:
-    noised, labels = made.batch()
+def drawn(trained: Learner) -> list[Tensor]:
+    noised, labels = trained.batch()
     return [noised.x0, noised.noise, noised.level.t, labels]
 
 
@@ -51,9 +51,9 @@ def test_what_an_image_is_shown_with_does_not_depend_on_the_batch() -> None:
 
 
 def test_dropped_labels_become_the_null_class() -> None:
-    kept = learner(candidate(batch=200))
+    keeping = learner(candidate(batch=200))
     dropped = learner(candidate(batch=200, more={"guidance": {"type": "cfg", "drop": 0.3}}))
-    labels, some = drawn(kept)[3], drawn(dropped)[3]
+    labels, some = drawn(keeping)[3], drawn(dropped)[3]
     null = DATA.setting().classes
     assert int(labels.max()) < null
     assert torch.equal(labels[some != null], some[some != null])
@@ -61,17 +61,17 @@ def test_dropped_labels_become_the_null_class() -> None:
 
 
 def test_every_epoch_shows_every_image_once_whatever_the_batch() -> None:
-    shown = {}
+    orders = {}
     for batch in (32, 100, len(IMAGES) + 7):
-        made, seen = learner(candidate(batch=batch)), []
+        trained, seen = learner(candidate(batch=batch)), []
         while len(seen) < 2 * len(IMAGES):
-            seen.extend(made.draws.order(made.images_seen, batch, len(IMAGES)).tolist())
-            made.steps_done += 1
-        shown[batch] = seen[: 2 * len(IMAGES)]
-        first, second = shown[batch][: len(IMAGES)], shown[batch][len(IMAGES) :]
+            seen.extend(trained.draws.order(trained.images_seen, batch, len(IMAGES)).tolist())
+            trained.steps_done += 1
+        orders[batch] = seen[: 2 * len(IMAGES)]
+        first, second = orders[batch][: len(IMAGES)], orders[batch][len(IMAGES) :]
         assert sorted(first) == sorted(second) == list(range(len(IMAGES)))
         assert first != second
-    assert shown[32] == shown[100] == shown[len(IMAGES) + 7]
+    assert orders[32] == orders[100] == orders[len(IMAGES) + 7]
 
 
 SIGMA = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "learned_sigma": True}}
@@ -81,7 +81,7 @@ SIGMA = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads
 @pytest.mark.parametrize("more", [{}, {"weighting": "min_snr", "target": "v"}, {"loss": "hybrid_vlb", **SIGMA}])
 def test_parts_of_a_batch_give_its_gradients(micro: int, more: dict[str, Any]) -> None:
     whole, parts = learner(candidate(more=more)), learner(candidate(more=more), micro=micro)
-    losses = [made.gradients(*made.batch()) for made in (whole, parts)]
+    losses = [trained.gradients(*trained.batch()) for trained in (whole, parts)]
     torch.testing.assert_close(losses[0], losses[1])
     for one, two in zip(whole.parameters, parts.parameters, strict=True):
         assert one.grad is not None
@@ -89,22 +89,22 @@ def test_parts_of_a_batch_give_its_gradients(micro: int, more: dict[str, Any]) -
 
 
 def test_no_more_than_micro_images_pass_at_once() -> None:
-    made = learner(micro=5)
+    trained = learner(micro=5)
     sizes: list[int] = []
-    made.network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    made.step(1e3)
+    trained.network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    trained.step(1e3)
     assert sizes == [5, 5, 5, 5, 5, 5, 2]
     assert learner(micro=500).micro == 32
 
 
 def test_rate_follows_the_images() -> None:
-    made = learner(candidate(more={"optimizer": {"type": "adamw", "lr": 1e-2, "warmup": 128}}))
-    assert [made.step(1e3).rate for _ in range(5)] == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2])
+    trained = learner(candidate(more={"optimizer": {"type": "adamw", "lr": 1e-2, "warmup": 128}}))
+    assert [trained.step(1e3).rate for _ in range(5)] == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2])
 
 
 def test_it_learns() -> None:
-    made = learner(candidate(width=8, more={"optimizer": {"type": "adamw", "lr": 1e-2}}))
-    losses = [float(made.step(1e4).loss) for _ in range(60)]
+    trained = learner(candidate(width=8, more={"optimizer": {"type": "adamw", "lr": 1e-2}}))
+    losses = [float(trained.step(1e4).loss) for _ in range(60)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
@@ -120,6 +120,6 @@ def test_counting_costs_on_the_meta_device_draws_nothing() -> None:
 
     before = torch.get_rng_state()
     for name in ("dit", "probe"):
-        made = candidate(more={"backbone": {"type": name}}).backbone
-        cost_of.__wrapped__(made, DATA.setting())
+        backbone = candidate(more={"backbone": {"type": name}}).backbone
+        cost_of.__wrapped__(backbone, DATA.setting())
     assert torch.equal(before, torch.get_rng_state())

@@ -52,22 +52,22 @@ class Formats(TorchDispatchMode):
         self.depth += by
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = tree_leaves((args, kwargs))
-        formats = frozenset(leaf.dtype for leaf in given if isinstance(leaf, Tensor) and leaf.is_floating_point())
+        arguments = tree_leaves((args, kwargs))
+        formats = frozenset(leaf.dtype for leaf in arguments if isinstance(leaf, Tensor) and leaf.is_floating_point())
         self.ran.append((self.depth > 0, func.__name__.partition(".")[0], formats))
         return func(*args, **(kwargs or {}))
 
 
 def learner_of(backbone: str, precision: str) -> Learner:
     """A learner of the smallest such network, on random images."""
-    made = KNOWN.create("backbone", backbone)
-    setting = settle(made)
+    network = KNOWN.create("backbone", backbone)
+    setting = settle(network)
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (32, *setting.shape), dtype=np.uint8)
     labels = None if setting.classes is None else generator.integers(0, setting.classes, 32)
     data = Dataset(pixels, labels, pixels, labels, setting.classes, "0" * 64)
     more = {
-        "backbone": shrink(made, setting),
+        "backbone": shrink(network, setting),
         "precision": precision,
         "guidance": {"type": "cfg"},
         "clip": "global_norm",
@@ -93,17 +93,17 @@ def test_the_formats_that_really_ran(backbone: str, precision: str) -> None:
         sampler = Sampler(learner.candidate, learner.process, learner.setting, 0, CPU)
         list(sampler.batches(learner.network, learner.average.weights().popitem()[1], 2, 2))
     assert loss.dtype == norms.before.dtype == norms.after.dtype == torch.float32
-    held = [*learner.network.parameters(), *learner.average.state().values()]
-    held += [leaf for leaf in tree_leaves(dict(learner.optimizer.state)) if isinstance(leaf, Tensor)]
-    assert all(tensor.dtype == torch.float32 for tensor in held if tensor.is_floating_point())
+    tensors = [*learner.network.parameters(), *learner.average.state().values()]
+    tensors += [leaf for leaf in tree_leaves(dict(learner.optimizer.state)) if isinstance(leaf, Tensor)]
+    assert all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in learner.network.parameters())
 
-    inside = [(name, given) for within, name, given in formats.ran if within]
-    products = [given for name, given in inside if name.startswith(PRODUCTS)]
-    assert products and all(given == {low} for given in products)
-    exact = [(name, given) for name, given in inside if name.startswith(EXACT)]
-    assert exact and not [(name, given) for name, given in exact if low in given]
-    around = {name for within, name, given in formats.ran if not within and low in given}
+    inside = [(name, formats_given) for within, name, formats_given in formats.ran if within]
+    products = [formats_given for name, formats_given in inside if name.startswith(PRODUCTS)]
+    assert products and all(formats_given == {low} for formats_given in products)
+    exact = [(name, formats_given) for name, formats_given in inside if name.startswith(EXACT)]
+    assert exact and not [(name, formats_given) for name, formats_given in exact if low in formats_given]
+    around = {name for within, name, formats_given in formats.ran if not within and low in formats_given}
     assert around <= {"_to_copy", "to", "detach", "alias"}  # the network's output becomes fp32, and nothing before it
 
 
@@ -115,9 +115,11 @@ def curve(precision: Any, steps: int = 1000) -> Iterator[float]:
         "optimizer": {"type": "adamw", "lr": 3e-3},
         "sigma_data": 0.5,
     }
-    made = Learner(candidate(batch=8, width=4, more=more), DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
+    trained = Learner(
+        candidate(batch=8, width=4, more=more), DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None
+    )
     for _ in range(steps):
-        yield float(made.step(8.0 * steps).loss)
+        yield float(trained.step(8.0 * steps).loss)
 
 
 def test_fp16_follows_the_loss_of_fp32() -> None:
@@ -132,25 +134,25 @@ def test_fp16_follows_the_loss_of_fp32() -> None:
 
 def test_skipped_steps_are_counted_and_change_nothing_else(tmp_path: Path) -> None:
     """A scale of 2^32 overflows half precision: it has to fall before the first step is taken."""
-    made = candidate(batch=8, more={"precision": {"type": "fp16", "scale": 2.0**32}, "precondition": "edm"})
-    record = run(job(tmp_path, made, {"steps": 40}))["record"]
+    config = candidate(batch=8, more={"precision": {"type": "fp16", "scale": 2.0**32}, "precondition": "edm"})
+    record = run(job(tmp_path, config, {"steps": 40}))["record"]
     assert record["state"] == "complete" and 0 < record["skipped_steps"] < 30
     plain = run(job(tmp_path, candidate(batch=8), {"steps": 2}))["record"]
     assert "skipped_steps" not in plain  # nothing is scaled
 
 
 def test_a_scale_that_never_helps_is_a_divergence(tmp_path: Path) -> None:
-    made = candidate(batch=8, more={"precision": "fp16"})
+    config = candidate(batch=8, more={"precision": "fp16"})
 
     def learner() -> Learner:
-        learner = Learner(made, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
+        learner = Learner(config, DATA.setting(), Images(DATA.load(CACHE), CPU), 0, CPU, None)
         learner.network.inward.weight.register_hook(lambda gradient: gradient * torch.inf)
         return learner
 
-    found = Training(learner, Budget(steps=200), 1e-6, tmp_path, lambda: False).run()
-    assert found is not None and (found["step"], found["module"]) == (MOST_SKIPS, "inward")
-    assert found["message"].startswith("the gradient of inward.weight is not finite; the loss scale has fallen for")
-    assert found["last"] == [] and math.isfinite(found["weight_norm"])
+    fault = Training(learner, Budget(steps=200), 1e-6, tmp_path, lambda: False).run()
+    assert fault is not None and (fault["step"], fault["module"]) == (MOST_SKIPS, "inward")
+    assert fault["message"].startswith("the gradient of inward.weight is not finite; the loss scale has fallen for")
+    assert fault["last"] == [] and math.isfinite(fault["weight_norm"])
 
 
 def test_a_finite_step_ends_a_row_of_skipped_ones() -> None:
@@ -166,11 +168,11 @@ def test_a_finite_step_ends_a_row_of_skipped_ones() -> None:
 
 
 def test_what_a_processor_says_of_itself(tmp_path: Path) -> None:
-    told = tmp_path / "cpuinfo"
-    told.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f\n")
-    assert "amx_bf16" in (emulated(CPU, torch.bfloat16, told) or "")
-    told.write_text("flags\t\t: fpu avx512_bf16\n")
-    assert emulated(CPU, torch.bfloat16, told) is None and emulated(CPU, torch.float16, told) is not None
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f\n")
+    assert "amx_bf16" in (emulated(CPU, torch.bfloat16, cpuinfo) or "")
+    cpuinfo.write_text("flags\t\t: fpu avx512_bf16\n")
+    assert emulated(CPU, torch.bfloat16, cpuinfo) is None and emulated(CPU, torch.float16, cpuinfo) is not None
     assert emulated(CPU, torch.bfloat16, tmp_path / "nowhere") is None  # nobody can say
 
 
@@ -225,12 +227,12 @@ def test_what_a_device_has_not_is_refused_where_it_stands(tmp_path: Path) -> Non
     assert "unsupported" in (KNOWN.create("precision", "fp16").refuse_on(torch.device("meta")) or "")
 
 
-@pytest.mark.parametrize(("backbone", "told"), [("probe", 1), ({"type": "dit", "patch": 4, "depth": 1}, 0)])
-def test_recomputing_nothing_is_told(backbone: Any, told: int) -> None:
+@pytest.mark.parametrize(("backbone", "lines"), [("probe", 1), ({"type": "dit", "patch": 4, "depth": 1}, 0)])
+def test_recomputing_nothing_is_told(backbone: Any, lines: int) -> None:
     study = {"study": "recompute", "plugins": [PLUGIN], "data": "digits", "budget": {"steps": 1}, "vary": {}}
     base = {"backbone": backbone, "recompute": True}
     warnings = check_device(load_study({**study, "objectives": ["gflops"], "base": base}), "cpu")
-    assert warnings == ["recompute: true saves nothing with backbone 'probe': " + NO_BLOCKS][:told]
+    assert warnings == ["recompute: true saves nothing with backbone 'probe': " + NO_BLOCKS][:lines]
 
 
 def test_the_profiles_for_a_gpu_say_a_format_of_16_bits() -> None:

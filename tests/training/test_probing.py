@@ -19,22 +19,22 @@ NAMES = KNOWN.names("probe")
 DIT = {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2}
 
 
-def probed(folder: Path, made: Any, *names: str, every: int | None = 64, **more: Any) -> dict[str, Any]:
+def probed(folder: Path, config: Any, *names: str, every: int | None = 64, **more: Any) -> dict[str, Any]:
     specs = [KNOWN.create("probe", {"type": name, "every": every}).spec() for name in names or NAMES]
-    return {**job(folder, made, **more), "probes": specs}
+    return {**job(folder, config, **more), "probes": specs}
 
 
-def rows(made: dict[str, Any], probe: str) -> list[dict[str, Any]]:
-    return [row for row in read(made, "probes.json")["rows"] if row["probe"] == probe]
+def rows(record: dict[str, Any], probe: str) -> list[dict[str, Any]]:
+    return [row for row in read(record, "probes.json")["rows"] if row["probe"] == probe]
 
 
-def looked(made: dict[str, Any], probe: str) -> list[int]:
+def looked(record: dict[str, Any], probe: str) -> list[int]:
     """After how many images it looked."""
-    return list(dict.fromkeys(row["images"] for row in rows(made, probe)))
+    return list(dict.fromkeys(row["images"] for row in rows(record, probe)))
 
 
-def weights(made: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return load_file(max(Path(made["folder"], "checkpoint").glob("*.safetensors")))
+def weights(record: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return load_file(max(Path(record["folder"], "checkpoint").glob("*.safetensors")))
 
 
 @pytest.fixture
@@ -46,15 +46,15 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "config",
     [
         candidate(dropout=0.3, tied=True, more={"clip": "global_norm", "weighting": "edm2"}),  # draws at every step
         candidate(more={"backbone": DIT, "precision": "bf16", "guidance": {"type": "cfg", "drop": 0.2}}),
     ],
     ids=["convolutions", "dit"],
 )
-def test_a_training_is_the_same_to_the_bit_with_probes_and_without(tmp_path: Path, made: Any) -> None:
-    with_, without = probed(tmp_path / "with", made), job(tmp_path / "without", made)
+def test_a_training_is_the_same_to_the_bit_with_probes_and_without(tmp_path: Path, config: Any) -> None:
+    with_, without = probed(tmp_path / "with", config), job(tmp_path / "without", config)
     records = [run(one)["record"] for one in (with_, without)]
     summaries = records[0].pop("probes")
     assert "probes" not in records[1] and not Path(without["folder"], "probes.json").exists()
@@ -66,7 +66,7 @@ def test_a_training_is_the_same_to_the_bit_with_probes_and_without(tmp_path: Pat
     assert summaries.keys() == set(NAMES)
     assert all(summaries[name] > 0 for name in ("activation_variance", "gradient_norm", "weight_norm", "update_ratio"))
     assert summaries["skip_ratio"] is None  # nothing is fused here
-    assert (summaries["attention_logits"] is None) == (made.backbone.name == "probe")
+    assert (summaries["attention_logits"] is None) == (config.backbone.name == "probe")
 
 
 @pytest.mark.parametrize(("saved", "stops"), [(True, (2, 9)), (False, (5,))])
@@ -75,8 +75,8 @@ def test_rows_survive_an_interruption(
 ) -> None:
     if saved:
         request.getfixturevalue("often")  # otherwise it begins anew, and what was seen before is forgotten
-    made = candidate(dropout=0.3)
-    whole, pieces = probed(tmp_path / "whole", made), probed(tmp_path / "pieces", made)
+    config = candidate(dropout=0.3)
+    whole, pieces = probed(tmp_path / "whole", config), probed(tmp_path / "pieces", config)
     run(whole)
     for steps in stops:
         with pytest.raises(Stopped):
@@ -87,24 +87,24 @@ def test_rows_survive_an_interruption(
 
 
 def test_a_probe_looks_first_last_and_at_each_multiple(tmp_path: Path) -> None:
-    made = probed(tmp_path, candidate(), "activation_variance", "gradient_norm", every=100)  # 12 steps of 32 images
-    run(made)
-    assert looked(made, "activation_variance") == [0, 128, 224, 320, 384]
-    assert looked(made, "gradient_norm") == [0, 128, 224, 320, 352]  # of a step that begins there
-    assert {row["site"] for row in rows(made, "gradient_norm")} == {"inward", "level", "label", "middle", "outward"}
-    assert [row["x"] for row in rows(made, "gradient_norm")[:5]] == [0, 1, 2, 3, 4]
+    record = probed(tmp_path, candidate(), "activation_variance", "gradient_norm", every=100)  # 12 steps of 32 images
+    run(record)
+    assert looked(record, "activation_variance") == [0, 128, 224, 320, 384]
+    assert looked(record, "gradient_norm") == [0, 128, 224, 320, 352]  # of a step that begins there
+    assert {row["site"] for row in rows(record, "gradient_norm")} == {"inward", "level", "label", "middle", "outward"}
+    assert [row["x"] for row in rows(record, "gradient_norm")[:5]] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("batch", "horizon", "wanted"),
+    ("batch", "horizon", "expected"),
     [(64, 50_000, SPACING_IMAGES), (16, 50_000, SPACING_IMAGES), (256, 10_000, SPACING * 256), (64, 4e6, 2e5)],
 )
-def test_by_default_it_looks_seldom_enough(batch: int, horizon: float, wanted: float) -> None:
+def test_by_default_it_looks_seldom_enough(batch: int, horizon: float, expected: float) -> None:
     """A pass of the held batch costs a third of training on it; the rest of an observation less than a step."""
     probing = Probing((), 0)
     probe = KNOWN.create("probe", "activation_variance")
     interval = probing._next_observation(probe, 3 * batch, batch, horizon) - 3 * batch
-    assert interval == wanted
+    assert interval == expected
     assert HELD / 3 / interval < 0.011 and batch / interval <= 1 / SPACING
     assert probing._next_observation(probe, 0, batch, float("inf")) == max(
         SPACING_IMAGES, SPACING * batch
@@ -116,19 +116,19 @@ def test_what_a_diverged_training_saw_ends_with_the_step_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: float
 ) -> None:
     monkeypatch.setattr(loop, "LOOK_SECONDS", look)
-    made = probed(tmp_path, candidate(trap="loss_nan", step=6), every=32, budget={"steps": 300})
-    record = run(made)["record"]
+    run_record = probed(tmp_path, candidate(trap="loss_nan", step=6), every=32, budget={"steps": 300})
+    record = run(run_record)["record"]
     assert record["state"] == "diverged" and record["divergence"]["step"] == 6
-    assert looked(made, "activation_variance") == [32 * i for i in range(6)]
-    assert looked(made, "gradient_norm") == [32 * i for i in range(6)]
-    assert {row["value"] for row in rows(made, "gradient_norm") if row["images"] == 160} == {None}
+    assert looked(run_record, "activation_variance") == [32 * i for i in range(6)]
+    assert looked(run_record, "gradient_norm") == [32 * i for i in range(6)]
+    assert {row["value"] for row in rows(run_record, "gradient_norm") if row["images"] == 160} == {None}
     assert record["probes"]["gradient_norm"] is None and record["probes"]["spikes"] == 0
     assert record["probes"]["activation_variance"] > 0  # the weights were still sound
 
 
 def test_a_batch_in_parts_shows_the_same(tmp_path: Path) -> None:
-    made = candidate(more={"backbone": DIT})
-    whole, parts = probed(tmp_path / "whole", made), probed(tmp_path / "parts", made, micro=5)
+    config = candidate(more={"backbone": DIT})
+    whole, parts = probed(tmp_path / "whole", config), probed(tmp_path / "parts", config, micro=5)
     run(whole)
     run(parts)
     pairs = list(zip(read(whole, "probes.json")["rows"], read(parts, "probes.json")["rows"], strict=True))
@@ -137,8 +137,8 @@ def test_a_batch_in_parts_shows_the_same(tmp_path: Path) -> None:
 
 
 def test_probes_are_no_part_of_a_trial(tmp_path: Path) -> None:
-    made, parts = candidate(), (DATA, DATA.setting(), Budget(steps=1), Evaluation(samples=1))
+    config, parts = candidate(), (DATA, DATA.setting(), Budget(steps=1), Evaluation(samples=1))
     plain, watched = TrialSettings(*parts), TrialSettings(*parts, probes=(KNOWN.create("probe", "spikes"),))
-    assert plain.digest(made) == watched.digest(made)
-    (asked,) = watched.jobs(made, 1, {}, (), tmp_path, watched.cost(made))
-    assert asked["probes"] == [{"type": "spikes", "every": None, "factor": 3.0, "window": 100}]
+    assert plain.digest(config) == watched.digest(config)
+    (trial_job,) = watched.jobs(config, 1, {}, (), tmp_path, watched.cost(config))
+    assert trial_job["probes"] == [{"type": "spikes", "every": None, "factor": 3.0, "window": 100}]
