@@ -47,27 +47,27 @@ def test_a_broken_plugin_is_told_with_its_traceback_and_harms_no_other(tmp_path,
     broken = json.loads(within("plugins", "--json", "--plugin", file).stdout)["broken"]
     assert [one["plugin"] for one in broken] == [str(file)]
     assert broken[0]["reason"].startswith("ModuleNotFoundError")
-    for asked in ("fusion", "fusion/gated"):
-        shown = within("plugins", "show", asked, "--plugin", file)
-        assert shown.returncode == 0 and "fusion/gated" in shown.stdout
-        assert f"plugin {file} could not be loaded: ModuleNotFoundError: No module named" in shown.stderr
+    for name in ("fusion", "fusion/gated"):
+        result = within("plugins", "show", name, "--plugin", file)
+        assert result.returncode == 0 and "fusion/gated" in result.stdout
+        assert f"plugin {file} could not be loaded: ModuleNotFoundError: No module named" in result.stderr
 
 
 def test_show_tells_all_of_a_component(within):
-    said = json.loads(within("plugins", "show", "backbone/tiny", "--json", "--plugin", TINY).stdout)
-    assert said["line"] == next(i for i, s in enumerate(TINY.read_text().splitlines(), 1) if "class Tiny" in s)
-    fields = {field["name"]: field for field in said["fields"]}
+    description = json.loads(within("plugins", "show", "backbone/tiny", "--json", "--plugin", TINY).stdout)
+    assert description["line"] == next(i for i, s in enumerate(TINY.read_text().splitlines(), 1) if "class Tiny" in s)
+    fields = {field["name"]: field for field in description["fields"]}
     assert fields["width"]["type"] == "int" and fields["width"]["default"] == 4
     assert fields["width"]["search"] == [4, 8] and fields["width"]["comment"] == "channels within"
     assert fields["mode"]["type"] == "'fine' | 'broken' | 'diverging'"
     text = within("plugins", "show", "backbone/tiny", "--plugin", TINY).stdout
-    assert "searched over 4, 8 by default" in text and f"{TINY}:{said['line']}" in text
-    assert said["source_hash"] in text
+    assert "searched over 4, 8 by default" in text and f"{TINY}:{description['line']}" in text
+    assert description["source_hash"] in text
 
 
 def test_show_tells_ranges_conditions_and_capabilities(within):
-    said = json.loads(within("plugins", "show", "solver/ddim", "--json").stdout)
-    fields = {field["name"]: field for field in said["fields"]}
+    description = json.loads(within("plugins", "show", "solver/ddim", "--json").stdout)
+    fields = {field["name"]: field for field in description["fields"]}
     assert fields["steps"]["range"] == "≥ 1, ≤ 10000"
     assert fields["steps"]["search"] == {"low": 10, "high": 500, "log": True, "step": None}
     assert fields["rho"]["only_while"] == "grid is karras"
@@ -77,18 +77,18 @@ def test_show_tells_ranges_conditions_and_capabilities(within):
 
 def test_show_of_a_kind_and_of_nothing(within):
     assert "schedule/cosine" in within("plugins", "show", "schedule").stdout
-    told = within("plugins", "show", "conditioning").stdout
-    assert "  modulation(self, site: Site) -> nn.Module | None\n" in told
-    assert "  width: int  # channels of the features that pass by\n" in told
-    for asked, hint in (("solver/dim", "'ddim'"), ("slover/ddim", "'solver'"), ("slover", "'solver'")):
-        ran = within("plugins", "show", asked)
+    output = within("plugins", "show", "conditioning").stdout
+    assert "  modulation(self, site: Site) -> nn.Module | None\n" in output
+    assert "  width: int  # channels of the features that pass by\n" in output
+    for name, hint in (("solver/dim", "'ddim'"), ("slover/ddim", "'solver'"), ("slover", "'solver'")):
+        ran = within("plugins", "show", name)
         assert ran.returncode == 2 and ran.stdout == ""
         assert hint in ran.stderr and ran.stderr.count("\n") == 1
 
 
 def test_every_type_that_a_kinds_methods_speak_in_is_described():
-    spoken = {cls.__name__ for kind in catalog().kinds() for cls in interface.types(catalog().kind(kind))}
-    assert spoken >= {
+    names = {cls.__name__ for kind in catalog().kinds() for cls in interface.types(catalog().kind(kind))}
+    assert names >= {
         *("Context", "Site", "Modulation", "InputSpec", "Level", "State", "Point", "Denoised", "Dataset"),
         *("Measurement", "Dimension", "Pool", "Readings", "Seen", "Noised", "Process"),
     }
@@ -96,21 +96,21 @@ def test_every_type_that_a_kinds_methods_speak_in_is_described():
 
 @pytest.mark.parametrize("entry", catalog().entries(), ids=lambda e: f"{e.kind}/{e.full_name}")
 def test_every_component_can_be_described(entry):
-    said = describe(entry, catalog())
-    json.dumps(said, allow_nan=False)
-    text = as_text(said)
+    description = describe(entry, catalog())
+    json.dumps(description, allow_nan=False)
+    text = as_text(description)
     assert entry.name in text and str(entry.file) in text
-    assert all(f"\n  {field['name']}: " in text for field in said["fields"])
-    assert said["doc"], "a component says what it computes"
+    assert all(f"\n  {field['name']}: " in text for field in description["fields"])
+    assert description["doc"], "a component says what it computes"
 
 
 def test_doctor_examines_everything_and_ends_well(tmp_path):
     ran = ablate("doctor", ABLATE_CACHE=str(tmp_path / "cache"), TORCH_HOME=str(tmp_path / "none"))
     assert ran.returncode == 0 and ran.stderr == ""
     lines = {line.split("  ")[0] for line in ran.stdout.splitlines()}
-    wanted = {"python", "torch", "extra ray", "optuna", "device cpu", "cores", "memory", "cache", "plugin ablate:zoo"}
-    wanted |= {f"{e.kind} {e.name}" for kind in ("data", "features", "executor") for e in catalog().entries(kind)}
-    assert wanted <= lines
+    parts = {"python", "torch", "extra ray", "optuna", "device cpu", "cores", "memory", "cache", "plugin ablate:zoo"}
+    parts |= {f"{e.kind} {e.name}" for kind in ("data", "features", "executor") for e in catalog().entries(kind)}
+    assert parts <= lines
     (inception,) = (line for line in ran.stdout.splitlines() if line.startswith("features inception_v3"))
     assert "not here" in inception and "91 MiB" in inception and "  ok  " not in inception
     assert re.search(r"^not here: .*features inception_v3", ran.stdout, re.MULTILINE)

@@ -42,16 +42,16 @@ def test_the_candidates_are_shown_and_nothing_can_be_changed(ended, port):
             assert server.stdout.readline() == f"http://localhost:{port}/ shows {folder}; Ctrl-C ends it\n"
             while True:
                 try:
-                    found = fetch(url)["study_summaries"]
+                    summaries = fetch(url)["study_summaries"]
                     break
                 except urllib.error.URLError:
                     assert server.poll() is None
                     time.sleep(0.1)
-            assert [study["study_name"] for study in found] == ["tiny"]
-            trials = fetch(f"{url}/{found[0]['study_id']}?after=0")["trials"]
+            assert [study["study_name"] for study in summaries] == ["tiny"]
+            trials = fetch(f"{url}/{summaries[0]['study_id']}?after=0")["trials"]
             assert {trial["state"] for trial in trials} >= {"Complete", "Fail"}
             with pytest.raises(urllib.error.HTTPError, match="500"):
-                fetch(f"{url}/{found[0]['study_id']}", "DELETE")
+                fetch(f"{url}/{summaries[0]['study_id']}", "DELETE")
             while True:  # wsgiref swallows what interrupts an answer that is still on its way
                 server.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -68,8 +68,8 @@ def test_what_cannot_be_shown(ended, port, tmp_path, within, monkeypatch):
         patch.setitem(sys.modules, "optuna_dashboard", None)
         assert "pip install 'ablate[dashboard]'" in within("dashboard", ended[1]).stderr
     pytest.importorskip("optuna_dashboard")
-    with socket.socket() as taken:
-        taken.bind(("localhost", port))
-        taken.listen()
+    with socket.socket() as busy:
+        busy.bind(("localhost", port))
+        busy.listen()
         ran = within("dashboard", ended[1], "--port", port)
     assert ran.returncode == 2 and "choose another --port" in ran.stderr

@@ -13,7 +13,7 @@ LABELS = [i % 3 for i in range(24)]
 
 
 @pytest.fixture
-def held(place):
+def pictures(place):
     """A study's folder with one set of pictures in three forms."""
     images = noise(24)
     write_folder(place / "set", images, [f"{'xyz'[c]}/{i}.png" for i, c in enumerate(LABELS)])
@@ -26,21 +26,22 @@ def study(place, data, more=""):
     lay_out(place, STUDY.replace("data: digits", f"data: {data}").replace("previews: 4}", f"previews: 4{more}}}"))
 
 
-def test_inspect_tells_one_hash_for_one_set_and_draws_it(held, within):
-    told = {}
+def test_inspect_tells_one_hash_for_one_set_and_draws_it(pictures, within):
+    hashes = {}
     for name, options in (("set", ("--labels", "folders")), ("set.zip", ()), ("set.npz", ())):
-        ran = within("data", "inspect", name, "--json", "--sheet", f"{name}.png", *options, cwd=held)
+        ran = within("data", "inspect", name, "--json", "--sheet", f"{name}.png", *options, cwd=pictures)
         assert ran.returncode == 0 and ran.stderr == ""
-        told[name] = json.loads(ran.stdout)
-        assert told[name].pop("path") == name and told[name].pop("sheet") == f"{name}.png"
-    assert list(told["set"].pop("images_per_class").values()) == [8, 8, 8]
+        hashes[name] = json.loads(ran.stdout)
+        assert hashes[name].pop("path") == name and hashes[name].pop("sheet") == f"{name}.png"
+    assert list(hashes["set"].pop("images_per_class").values()) == [8, 8, 8]
     for name in ("set.zip", "set.npz"):
-        assert told[name].pop("images_per_class") == {"0": 8, "1": 8, "2": 8}
-        assert told[name] == told["set"]
-    assert told["set"]["count"] == 24 and told["set"]["copies"] == 0 and told["set"]["skipped"] == {}
-    assert {_size(held / f"{name}.png") for name in told} == {_size(held / "set.png")} != {(1, 1)}
-    other = json.loads(within("data", "inspect", "set", "--json", "--labels", "none", cwd=held).stdout)
-    assert other["hash"] != told["set"]["hash"] and other["classes"] is None and (held / "set.sheet.png").is_file()
+        assert hashes[name].pop("images_per_class") == {"0": 8, "1": 8, "2": 8}
+        assert hashes[name] == hashes["set"]
+    assert hashes["set"]["count"] == 24 and hashes["set"]["copies"] == 0 and hashes["set"]["skipped"] == {}
+    assert {_size(pictures / f"{name}.png") for name in hashes} == {_size(pictures / "set.png")} != {(1, 1)}
+    other = json.loads(within("data", "inspect", "set", "--json", "--labels", "none", cwd=pictures).stdout)
+    assert other["hash"] != hashes["set"]["hash"] and other["classes"] is None
+    assert (pictures / "set.sheet.png").is_file()
 
 
 def _size(file):
@@ -48,10 +49,10 @@ def _size(file):
         return picture.size
 
 
-def test_inspect_is_for_people_too(held, within):
-    write_folder(held / "set", noise(1), ["x/again.png"])
-    (held / "set" / "x" / "bad.png").write_bytes(b"no picture")
-    ran = within("data", "inspect", "set", "--labels", "folders", "--skip-corrupt", "--size", 16, cwd=held)
+def test_inspect_is_for_people_too(pictures, within):
+    write_folder(pictures / "set", noise(1), ["x/again.png"])
+    (pictures / "set" / "x" / "bad.png").write_bytes(b"no picture")
+    ran = within("data", "inspect", "set", "--labels", "folders", "--skip-corrupt", "--size", 16, cwd=pictures)
     assert ran.returncode == 0
     for line in ("pictures  25", "16×16, colour", "3 (x: 9, y: 8, z: 8)", "copies    1", "1: x/bad.png (no picture"):
         assert line in ran.stdout
@@ -83,22 +84,22 @@ def bad(place):
 
 
 def test_bad_sets_are_refused_in_one_message_and_nothing_is_written(place, within):
-    for name, (path, told) in bad(place).items():
+    for name, (path, message) in bad(place).items():
         before = sorted(place.rglob("*"))
         ran = within("data", "inspect", path, cwd=place)
         assert ran.returncode == 2 and ran.stdout == "", name
-        assert told in ran.stderr and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1, name
+        assert message in ran.stderr and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1, name
         kind = {".zip": "zip", ".npz": "npz"}.get(path.suffix, "folder")
         study(place, f"{{type: {kind}, path: {path.name}, reference: 4}}")
         ran = within("run", "tiny.yaml", "--device", "cpu", cwd=place)
-        assert ran.returncode == 2 and told in ran.stderr and "Traceback" not in ran.stderr, name
+        assert ran.returncode == 2 and message in ran.stderr and "Traceback" not in ran.stderr, name
         assert sorted(place.rglob("*")) == before, name  # no results, no sheet
     ran = within("data", "inspect", "corrupt", "--skip-corrupt", cwd=place)
     assert ran.returncode == 0 and "00005.png" in ran.stdout
 
 
 @pytest.mark.parametrize(
-    ("data", "more", "told"),
+    ("data", "more", "message"),
     [
         ("{type: folder}", "", "tiny.yaml:4: data.path"),
         ("{type: zip, path: set.zip, size: 2}", "", "tiny.yaml:4: data.size: "),
@@ -119,22 +120,22 @@ def test_bad_sets_are_refused_in_one_message_and_nothing_is_written(place, withi
         ),
     ],
 )
-def test_mistakes_in_a_study_are_told_with_their_line(held, within, data, more, told):
-    write_edm2(held / "z.zip", latents(), LABELS)
-    (held / "vae").mkdir()
-    (held / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", "latent_channels": 2}))
-    study(held, data, more)
-    ran = within("plan", "tiny.yaml", cwd=held)
-    assert ran.returncode == 2 and "tiny.yaml:" in ran.stderr and told in ran.stderr
+def test_mistakes_in_a_study_are_told_with_their_line(pictures, within, data, more, message):
+    write_edm2(pictures / "z.zip", latents(), LABELS)
+    (pictures / "vae").mkdir()
+    (pictures / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", "latent_channels": 2}))
+    study(pictures, data, more)
+    ran = within("plan", "tiny.yaml", cwd=pictures)
+    assert ran.returncode == 2 and "tiny.yaml:" in ran.stderr and message in ran.stderr
 
 
-def test_a_study_on_latents_is_read_without_the_weights(held, within):
-    write_edm2(held / "z.zip", latents(), LABELS)
-    (held / "vae").mkdir()
-    (held / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", "latent_channels": 2}))
+def test_a_study_on_latents_is_read_without_the_weights(pictures, within):
+    write_edm2(pictures / "z.zip", latents(), LABELS)
+    (pictures / "vae").mkdir()
+    (pictures / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", "latent_channels": 2}))
     data = "{type: latents, path: z.zip, reference: set.npz, stored: mean_std, statistics: measured}"
-    study(held, data, ", autoencoder: {type: vae, path: vae}")
-    ran = within("plan", "tiny.yaml", "--json", cwd=held)
+    study(pictures, data, ", autoencoder: {type: vae, path: vae}")
+    ran = within("plan", "tiny.yaml", "--json", cwd=pictures)
     assert ran.returncode == 0, ran.stderr
     first, second = json.loads(ran.stdout)["candidates"]
     assert first["params"] == (2 * 4 + 4 * 2) * 9 + 4 + 2 + 8 < second["params"]  # two channels in, two out

@@ -8,40 +8,40 @@ def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, withi
     _, folder = ended
     place = shutil.copytree(folder, tmp_path / "study")
     call = ["evaluate", place, "--nfe", "2,3", "--samples", "16", "--executor", "local"]
-    told = within(*call, cwd=folder.parents[1])
-    assert told.returncode == 0, told.stderr
-    assert "4 measured, 0 were there already" in told.stdout
+    result = within(*call, cwd=folder.parents[1])
+    assert result.returncode == 0, result.stderr
+    assert "4 measured, 0 were there already" in result.stdout
     for steps in ("2 steps", "3 steps"):  # in so few the solver decides what is measured
-        assert f"with {steps} on grid" in told.stderr and "part of every metric is the solver's" in told.stderr
-    assert "nfe" in told.stdout and "on_front" in told.stdout
+        assert f"with {steps} on grid" in result.stderr and "part of every metric is the solver's" in result.stderr
+    assert "nfe" in result.stdout and "on_front" in result.stdout
     assert (place / "figures" / "axes.png").is_file()
-    told = within(*call, "--json", cwd=folder.parents[1])
-    found = json.loads(told.stdout)
-    assert (found["measured"], found["reused"], found["failed"]) == (0, 4, {})
-    assert {row["nfe"] for row in found["front"]} == {2, 3}, "what the study measured on other numbers of samples"
+    result = within(*call, "--json", cwd=folder.parents[1])
+    document = json.loads(result.stdout)
+    assert (document["measured"], document["reused"], document["failed"]) == (0, 4, {})
+    assert {row["nfe"] for row in document["front"]} == {2, 3}, "what the study measured on other numbers of samples"
 
 
 def test_two_grids_stand_apart_in_what_is_printed(ended, within, tmp_path):
     _, folder = ended
     place = shutil.copytree(folder, tmp_path / "study")
     call = ["evaluate", place, "--nfe", "2,3", "--set", "solver.grid=[karras, trailing]", "--executor", "local"]
-    told = within(*call, cwd=folder.parents[1])
-    assert told.returncode == 0, told.stderr
-    assert "grid=karras" in told.stdout and "grid=trailing" in told.stdout and "clip" not in told.stdout
-    told = within(*call[:4], "--set", "solver.grid=karras", "--json", cwd=folder.parents[1])
-    found = json.loads(told.stdout)
-    assert found["measured"] == 0 and {row["nfe"] for row in found["front"]} == {2, 3}
-    values = {row[next(name for name in row if name.startswith("kid"))] for row in found["front"]}
-    assert len(values) == len(found["front"]), "what was asked for, not the study's own table"
+    result = within(*call, cwd=folder.parents[1])
+    assert result.returncode == 0, result.stderr
+    assert "grid=karras" in result.stdout and "grid=trailing" in result.stdout and "clip" not in result.stdout
+    result = within(*call[:4], "--set", "solver.grid=karras", "--json", cwd=folder.parents[1])
+    document = json.loads(result.stdout)
+    assert document["measured"] == 0 and {row["nfe"] for row in document["front"]} == {2, 3}
+    values = {row[next(name for name in row if name.startswith("kid"))] for row in document["front"]}
+    assert len(values) == len(document["front"]), "what was asked for, not the study's own table"
 
 
 def test_wrong_words_are_told(ended, within):
     _, folder = ended
-    for more, said in (
+    for more, message in (
         (("--nfe", "2,x"), "expected whole numbers"),
         (("--nfe", "0"), "from 1 to 10000"),
         (("--set", "backbone.width=3"), "all else is training"),
         (("--executor", "nowhere"), "there is no executor"),
     ):
-        told = within("evaluate", folder, *more, cwd=folder.parents[1])
-        assert told.returncode == 2 and said in told.stderr, told.stderr
+        result = within("evaluate", folder, *more, cwd=folder.parents[1])
+        assert result.returncode == 2 and message in result.stderr, result.stderr

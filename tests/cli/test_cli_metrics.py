@@ -25,10 +25,10 @@ PIXELS = ("--plugin", TINY, "--features", "pixels", "--device", "cpu")
 @pytest.fixture
 def sets(tmp_path):
     """Two folders of 40 and 30 small grey pictures."""
-    real, made = noise(40, 1, 8), noise(30, 1, 8, seed=1) // 2 + 60
+    real, generated = noise(40, 1, 8), noise(30, 1, 8, seed=1) // 2 + 60
     write_folder(tmp_path / "real", real)
-    write_folder(tmp_path / "made", made)
-    return tmp_path, real, made
+    write_folder(tmp_path / "made", generated)
+    return tmp_path, real, generated
 
 
 @pytest.fixture
@@ -38,26 +38,27 @@ def measure(within, tmp_path):
 
 
 def test_folder_zip_and_npz_give_the_numbers_of_a_study(sets, measure):
-    place, real, made = sets
+    place, real, generated = sets
     np.savez(place / "real.npz", real.transpose(0, 2, 3, 1))
-    write_zip(place / "made.zip", made)
+    write_zip(place / "made.zip", generated)
     words = [word for name in ("fd", "kid", "precision_recall") for word in ("--metric", name)]
-    found = {}
+    documents = {}
     for pair in (("real", "made"), ("real.npz", "made.zip")):
         ended = measure(*pair, *words, "--json")
         assert ended.returncode == 0, ended.stderr
-        found[pair] = json.loads(ended.stdout)
-    rows = [found[pair]["metrics"] for pair in found]
+        documents[pair] = json.loads(ended.stdout)
+    rows = [documents[pair]["metrics"] for pair in documents]
     assert rows[0] == rows[1]  # the same pixels are the same reference, in whatever they lie
-    known = catalog((str(TINY),))
-    metrics = [known.create("metric", {"type": n, "features": "pixels"}) for n in ("fd", "kid", "precision_recall")]
+    components = catalog((str(TINY),))
+    names = ("fd", "kid", "precision_recall")
+    metrics = [components.create("metric", {"type": name, "features": "pixels"}) for name in names]
     judge = MetricEvaluator(metrics, Dataset(real[:0], None, real, None, None, "x"), place / "own", torch.device("cpu"))
-    judge.see(torch.from_numpy(made))
+    judge.see(torch.from_numpy(generated))
     for row, own in zip(rows[0], judge.values(30), strict=True):
         assert row["value"] == pytest.approx(own["value"], rel=1e-12) and row["metric"] == own["metric"]
         assert row["samples"] == 30 and row["features_hash"] == own["features_hash"]
-    told = measure("real", "made", "--samples", "20").stdout
-    assert "fd_pixels" in told and "20 of 8×8 in grey" in told
+    output = measure("real", "made", "--samples", "20").stdout
+    assert "fd_pixels" in output and "20 of 8×8 in grey" in output
 
 
 def test_the_default_is_there_without_a_plugin(sets):
@@ -112,7 +113,7 @@ def nothing_at_all(place):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words", "told"),
+    ("spoil", "words", "message"),
     [
         (corrupt, (), r"1 picture cannot be read: 00003.png .*the other 29 are fine.*skip"),
         (mixed_sizes, (), "8×8.*9×9"),
@@ -128,37 +129,37 @@ def nothing_at_all(place):
         (nothing_at_all, ("--colour", "red"), "no 'red'"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(sets, measure, spoil, words, told):
+def test_bad_input_is_one_line_and_leaves_nothing(sets, measure, spoil, words, message):
     place, _, _ = sets
     spoil(place)
     before = set(place.rglob("*"))
     ended = measure("real", "made", *words)
     assert ended.returncode == 2 and ended.stdout == ""
-    assert len(ended.stderr.splitlines()) == 1 and re.search(told, ended.stderr), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and re.search(message, ended.stderr), ended.stderr
     assert set(place.rglob("*")) == before
 
 
 def test_what_is_damaged_can_be_left_out(sets, measure):
     place, _, _ = sets
     corrupt(place)
-    found = json.loads(measure("real", "made", "--skip-corrupt", "--json").stdout)
-    assert found["generated"]["count"] == 29 and found["generated"]["skipped"] == 1
-    assert {row["samples"] for row in found["metrics"]} == {29}
+    document = json.loads(measure("real", "made", "--skip-corrupt", "--json").stdout)
+    assert document["generated"]["count"] == 29 and document["generated"]["skipped"] == 1
+    assert {row["samples"] for row in document["metrics"]} == {29}
 
 
 def test_archives_that_mean_harm_are_refused(sets, measure):
-    place, _, made = sets
+    place, _, generated = sets
     np.savez(place / "pickled.npz", arr_0=np.array([Canary()] * 3, dtype=object))
     (place / "pickled.npy").write_bytes(pickle.dumps(Canary()))
-    write_zip(place / "escaping.zip", made[:2], more=[("../../escaped.png", png(made[0]))])
+    write_zip(place / "escaping.zip", generated[:2], more=[("../../escaped.png", png(generated[0]))])
     content = io.BytesIO()
     np.save(content, np.zeros((2000, 512, 512, 3), dtype=np.uint8)[:1])
     header = content.getvalue()[:128].replace(b"(1, 512, 512, 3)", b"(9**9, 512, 512)")
-    with zipfile.ZipFile(place / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as held:
-        held.writestr("arr_0.npy", header + bytes(10**6))
+    with zipfile.ZipFile(place / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arr_0.npy", header + bytes(10**6))
     for name in ("pickled.npz", "pickled.npy", "escaping.zip", "bomb.npz"):
         ended = measure("real", name)
         assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1, (name, ended)
         assert name in ended.stderr
-    left = {path.name for path in Path(place).iterdir()} | {path.name for path in Path(place).parent.iterdir()}
-    assert not {"code-was-run", "escaped.png"} & left
+    names = {path.name for path in Path(place).iterdir()} | {path.name for path in Path(place).parent.iterdir()}
+    assert not {"code-was-run", "escaped.png"} & names

@@ -47,7 +47,7 @@ def test_the_picture_goes_to_the_working_directory_by_default(within, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("solver/ddim", "--plot"), "there is one of schedule, levels, weighting"),
         (("schedule/cosin", "--plot"), "did you mean 'cosine'"),
@@ -55,10 +55,10 @@ def test_the_picture_goes_to_the_working_directory_by_default(within, tmp_path):
         (("schedule/cosine", "--plot", "--out", "it.jpg"), "not as 'it.jpg'"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(within, words, told):
+def test_what_cannot_be_drawn_is_refused(within, words, message):
     ran = within("plugins", "show", *words)
     assert ran.returncode == 2
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -51,21 +51,21 @@ def test_a_second_run_measures_nothing_again(ended, within, tmp_path):
 def test_set_and_plugin_reach_the_study(place, within):
     (place / "tiny.py").rename(place / "other.py")
     (place / "tiny.yaml").write_text((place / "tiny.yaml").read_text().replace("plugins: [tiny.py]\n", ""))
-    asked = ("tiny.yaml", "--plugin", "other.py", "--set", "budget.images=64", "--set", "backbone.width=[4, 6]")
-    wrong = within("plan", *asked, cwd=place)
+    arguments = ("tiny.yaml", "--plugin", "other.py", "--set", "budget.images=64", "--set", "backbone.width=[4, 6]")
+    wrong = within("plan", *arguments, cwd=place)
     assert wrong.returncode == 2 and "backbone" in wrong.stderr
-    said = json.loads(within("plan", *asked[:-1], "vary={backbone.width: [4, 6]}", "--json", cwd=place).stdout)
-    assert [row["images"] for row in said["candidates"]] == [64, 64]
-    assert {row["c.backbone.width"] for row in said["candidates"]} == {4, 6}
+    document = json.loads(within("plan", *arguments[:-1], "vary={backbone.width: [4, 6]}", "--json", cwd=place).stdout)
+    assert [row["images"] for row in document["candidates"]] == [64, 64]
+    assert {row["c.backbone.width"] for row in document["candidates"]} == {4, 6}
 
 
 def test_plan_counts_and_trains_nothing(place, within):
     text = within("plan", "tiny.yaml", "--set", "design.seeds=3", cwd=place)
-    said = json.loads(within("plan", "tiny.yaml", "--set", "design.seeds=3", "--json", cwd=place).stdout)
+    document = json.loads(within("plan", "tiny.yaml", "--set", "design.seeds=3", "--json", cwd=place).stdout)
     assert text.returncode == 0 and text.stderr == ""
     assert "2 candidates × 3 seeds = 6 trials" in text.stdout
-    assert said["trials"] == 6 and said["study"] == "tiny"
-    params = {row["c.backbone.width"]: row["params"] for row in said["candidates"]}
+    assert document["trials"] == 6 and document["study"] == "tiny"
+    params = {row["c.backbone.width"]: row["params"] for row in document["candidates"]}
     assert params == {w: (9 + 1) * w + 2 * w + 9 * w + 1 for w in (4, 8)}  # two convolutions and a linear layer
     assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == ["tiny.py", "tiny.yaml"]
 
@@ -81,14 +81,14 @@ def test_a_plan_shows_what_a_sample_costs_where_candidates_differ_in_that(place,
 
 
 def test_plan_of_a_search_tells_its_space(place, within):
-    asked = ("--set", "design={type: search, trials: 7}", "--set", "vary={backbone.width: {low: 2, high: 9}}")
-    ran = within("plan", "tiny.yaml", *asked, cwd=place)
+    arguments = ("--set", "design={type: search, trials: 7}", "--set", "vary={backbone.width: {low: 2, high: 9}}")
+    ran = within("plan", "tiny.yaml", *arguments, cwd=place)
     assert ran.returncode == 0
     assert "7 candidates × 1 seed = 7 trials" in ran.stdout and "backbone.width: 2 to 9" in ran.stdout
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"),
+    ("arguments", "hint"),
     [
         (["run", "tiny.yml"], "tiny.y"),
         (["run", "tiny.yaml", "--set", "bugdet.images=3"], "budget"),
@@ -105,28 +105,28 @@ def test_plan_of_a_search_tells_its_space(place, within):
         (["export", "nowhere"], "nowhere"),
     ],
 )
-def test_wrong_input_is_two_with_one_message_and_nothing_written(place, within, monkeypatch, asked, hint):
+def test_wrong_input_is_two_with_one_message_and_nothing_written(place, within, monkeypatch, arguments, hint):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = sorted(place.rglob("*"))
-    ran = within(*asked, cwd=place)
+    ran = within(*arguments, cwd=place)
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr.startswith("error: ") and hint in ran.stderr and "Traceback" not in ran.stderr
     assert sorted(place.rglob("*")) == before
 
 
 @contextmanager
-def begun(place, *asked):
+def begun(place, *arguments):
     """A run that has got as far as training, and takes minutes for it."""
 
     def training():
         for file in place.glob("results/tiny/trials/*/progress.json"):
             with suppress(FileNotFoundError, ValueError):  # it is being written
-                told = json.loads(file.read_text())
-                return told["phase"] == "train" and told["total"] is not None
+                progress = json.loads(file.read_text())
+                return progress["phase"] == "train" and progress["total"] is not None
         return False
 
     with subprocess.Popen(
-        words("run", "tiny.yaml", *asked),
+        words("run", "tiny.yaml", *arguments),
         cwd=place,
         env=environment(TINY_SLEEP="1"),
         stdout=subprocess.PIPE,
@@ -151,20 +151,20 @@ def test_to_be_terminated_is_to_be_interrupted(place, sent, where):
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
-    asked = ("--set", "budget.images=3200")
+    arguments = ("--set", "budget.images=3200")
     folder = place / "results" / "tiny"
-    with begun(place, *asked, *LOCAL) as running:
-        said = json.loads(within("status", folder, "--json").stdout)
-        assert said["at_work"] and said["states"]["running"] == 1 and said["planned"] == 2
-        assert said["unfinished"][0]["total"] == 3200 and said["unfinished"][0]["age_seconds"] >= 0
+    with begun(place, *arguments, *LOCAL) as running:
+        document = json.loads(within("status", folder, "--json").stdout)
+        assert document["at_work"] and document["states"]["running"] == 1 and document["planned"] == 2
+        assert document["unfinished"][0]["total"] == 3200 and document["unfinished"][0]["age_seconds"] >= 0
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "To go on: ablate run tiny.yaml --set budget.images=3200" in errors and "Traceback" not in errors
-    left = json.loads(within("status", folder, "--json").stdout)
-    assert not left["at_work"] and left["states"]["interrupted"] == 1
+    after = json.loads(within("status", folder, "--json").stdout)
+    assert not after["at_work"] and after["states"]["interrupted"] == 1
     assert "interrupted; the same `ablate run` goes on" in within("status", folder).stdout
-    assert within("run", "tiny.yaml", *asked, *LOCAL, cwd=place).returncode == 0
+    assert within("run", "tiny.yaml", *arguments, *LOCAL, cwd=place).returncode == 0
     assert len(records(folder)) == 2
 
 
@@ -201,10 +201,10 @@ def test_a_full_disk_is_told():
 
 
 def test_a_terminal_without_unicode_gets_its_table(ended, within, monkeypatch):
-    shown = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", errors="strict", write_through=True))
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii", errors="strict", write_through=True))
     assert within("status", ended[1]).returncode == 0
-    assert b"candidate" in shown.getvalue()
+    assert b"candidate" in output.getvalue()
 
 
 def drawn(place, where, **more):
@@ -219,7 +219,7 @@ def drawn(place, where, **more):
         stdin=theirs,
     ) as running:
         os.close(theirs)
-        told = b""
+        output = b""
         while True:
             try:
                 part = os.read(ours, 65536)
@@ -227,21 +227,21 @@ def drawn(place, where, **more):
                 break
             if not part:
                 break
-            told += part
+            output += part
     os.close(ours)
-    assert running.returncode == 0, told.decode()
-    return told.decode()
+    assert running.returncode == 0, output.decode()
+    return output.decode()
 
 
 def test_a_terminal_shows_what_runs_and_the_best_so_far(place):
-    told = drawn(place, LOCAL)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told)
-    assert plain != told
+    output = drawn(place, LOCAL)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+    assert plain != output
     assert "starting" in plain and "images/s" in plain and "/2 trials" in plain
     assert "best front so far" in plain and "seed 0" in plain
-    assert "\x1b[?25h" in told  # the cursor is given back
+    assert "\x1b[?25h" in output  # the cursor is given back
 
 
 def test_a_dumb_terminal_gets_lines(place):
-    told = drawn(place, HERE_ALONE, TERM="dumb")
-    assert "\x1b" not in told and "[2/2]" in told
+    output = drawn(place, HERE_ALONE, TERM="dumb")
+    assert "\x1b" not in output and "[2/2]" in output

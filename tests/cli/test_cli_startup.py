@@ -13,9 +13,9 @@ COMMANDS = ("run", "plan", "status", "show", "report", "export", "data", "plugin
 
 def imported(code):
     """Which of the heavy modules a program has imported at its end."""
-    told = f"import sys, json\n{code}\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    program = f"import sys, json\n{code}\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     ran = subprocess.run(
-        [sys.executable, "-c", told], env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     return json.loads(ran.stdout.splitlines()[-1])
 
@@ -26,8 +26,8 @@ def test_importing_the_command_line_imports_nothing_heavy():
 
 def test_help_imports_nothing_heavy():
     assert imported(asking([["--help"]])) == []
-    asked = [[command, "--help"] for command in COMMANDS]
-    assert set(imported(asking(asked))) <= {"pydantic"}  # typer reads the parameters of a command with it
+    commands = [[command, "--help"] for command in COMMANDS]
+    assert set(imported(asking(commands))) <= {"pydantic"}  # typer reads the parameters of a command with it
 
 
 def asking(calls):
@@ -38,9 +38,9 @@ def asking(calls):
 
 def test_a_mistake_in_a_study_is_told_without_torch_and_ray(place):
     (place / "tiny.yaml").write_text((place / "tiny.yaml").read_text().replace("batch: 32", "bach: 32"))
-    asked = ["plan", str(place / "tiny.yaml")]
-    known = imported(f"from ablate.cli import main\ntry: main({asked!r})\nexcept SystemExit as e: assert e.code == 2")
-    assert not {"torch", "ray", "optuna", "pandas"} & set(known)
+    words = ["plan", str(place / "tiny.yaml")]
+    modules = imported(f"from ablate.cli import main\ntry: main({words!r})\nexcept SystemExit as e: assert e.code == 2")
+    assert not {"torch", "ray", "optuna", "pandas"} & set(modules)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -52,9 +52,9 @@ def test_each_command_has_help_and_is_listed(within, command):
 
 
 def test_run_and_plan_offer_what_the_contract_names(within):
-    said = within("run", "--help").stdout
+    output = within("run", "--help").stdout
     for option in ("--out", "--set", "--plugin", "--profile", "--executor", "--workers", "--device"):
-        assert f"  {option} " in said
+        assert f"  {option} " in output
     assert "--json" in within("plan", "--help").stdout
 
 
@@ -65,10 +65,10 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    "asked", [["rum"], ["run"], ["run", "a.yaml", "--wrokers", "2"], ["run", "a", "--workers", "x"]]
+    "arguments", [["rum"], ["run"], ["run", "a.yaml", "--wrokers", "2"], ["run", "a", "--workers", "x"]]
 )
-def test_wrong_usage_is_two_and_one_message_on_stderr(within, asked):
-    ran = within(*asked)
+def test_wrong_usage_is_two_and_one_message_on_stderr(within, arguments):
+    ran = within(*arguments)
     assert ran.returncode == 2 and ran.stdout == ""
     assert "Error: " in ran.stderr and "Traceback" not in ran.stderr
 

@@ -23,16 +23,17 @@ def folder(ended, tmp_path):
 def test_status_counts_and_tells_the_reasons(ended, within):
     _, folder = ended
     ran = within("status", folder)
-    said = json.loads(within("status", folder, "--json").stdout)
+    document = json.loads(within("status", folder, "--json").stdout)
     assert ran.returncode == 0 and ran.stderr == ""
-    assert said["states"] == {"complete": 2, "diverged": 1, "failed": 1}
-    assert (said["study"], said["at_work"], said["planned"], said["unfinished"]) == ("tiny", False, 4, [])
-    failed = next(one for one in said["failures"] if one["state"] == "failed")
+    assert document["states"] == {"complete": 2, "diverged": 1, "failed": 1}
+    assert (document["study"], document["at_work"], document["planned"]) == ("tiny", False, 4)
+    assert document["unfinished"] == []
+    failed = next(one for one in document["failures"] if one["state"] == "failed")
     assert failed["message"] == "RuntimeError: a wire is loose"
     assert "2 complete, 1 diverged, 1 failed" in ran.stdout and "a wire is loose" in ran.stdout
     recorded = [json.loads(p.read_text())["seconds"] for p in folder.glob("trials/*/record.json")]
-    assert said["trial_seconds"] == pytest.approx(sum(recorded))
-    assert len(said["candidates"]) == 4 and "files:" in ran.stdout
+    assert document["trial_seconds"] == pytest.approx(sum(recorded))
+    assert len(document["candidates"]) == 4 and "files:" in ran.stdout
 
 
 def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, within):
@@ -45,19 +46,19 @@ def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, withi
     handle = os.open(trial / ".lock", os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        found = unfinished(folder, trial.name, True)
-        said = within("status", folder).stdout
+        trial_state = unfinished(folder, trial.name, True)
+        output = within("status", folder).stdout
     finally:
         os.close(handle)
-    assert (found.state, found.images, found.total, found.loss) == ("running", 96, 320, 0.5)
-    assert found.age_seconds > 1e9
-    assert "96/320" in said and "(silent)" in said
+    assert (trial_state.state, trial_state.images, trial_state.total, trial_state.loss) == ("running", 96, 320, 0.5)
+    assert trial_state.age_seconds > 1e9
+    assert "96/320" in output and "(silent)" in output
 
 
 def test_status_tells_what_all_left_out(folder, within):
-    held = json.loads((folder / "lock.json").read_text())
-    held["left_out"] = {"backbone": {"uvit": "backbone 'uvit' needs 'tokens', which nothing here provides"}}
-    write_json(folder / "lock.json", sealed(held))
+    lock = json.loads((folder / "lock.json").read_text())
+    lock["left_out"] = {"backbone": {"uvit": "backbone 'uvit' needs 'tokens', which nothing here provides"}}
+    write_json(folder / "lock.json", sealed(lock))
     line = "vary.backbone: all leaves out uvit: backbone needs 'tokens', which nothing here provides"
     assert line in within("status", folder).stdout
     assert json.loads(within("status", folder, "--json").stdout)["left_out"] == [line]
@@ -79,17 +80,17 @@ def test_status_of_damaged_files_names_them(folder, within):
     trial = next(p.parent for p in folder.glob("trials/*/record.json"))
     (trial / "record.json").write_text('{"cut sho')
     (trial / "progress.json").write_text("")
-    said = json.loads(within("status", folder, "--json").stdout)
-    assert any(str(trial / "record.json") in warning for warning in said["warnings"])
-    assert said["states"]["complete"] + said["states"]["diverged"] + said["states"]["interrupted"] == 3
+    document = json.loads(within("status", folder, "--json").stdout)
+    assert any(str(trial / "record.json") in warning for warning in document["warnings"])
+    assert document["states"]["complete"] + document["states"]["diverged"] + document["states"]["interrupted"] == 3
 
 
 def test_status_without_the_plugins_still_tells(folder, within):
     lock = json.loads((folder / "lock.json").read_text())
     lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
     (folder / "lock.json").write_text(json.dumps(sealed(lock)))
-    said = json.loads(within("status", folder, "--json").stdout)
-    assert said["states"]["complete"] == 2 and said["planned"] is None
+    document = json.loads(within("status", folder, "--json").stdout)
+    assert document["states"]["complete"] == 2 and document["planned"] is None
 
 
 def test_report_is_one_page(folder, within):

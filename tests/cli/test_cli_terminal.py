@@ -18,7 +18,7 @@ KID, GFLOPS, RECALL = Objective("kid", "kid_x"), Objective("gflops", "gflops"), 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [
         (0, "0 s"),
         (0.2, "< 1 s"),
@@ -32,8 +32,8 @@ KID, GFLOPS, RECALL = Objective("kid", "kid_x"), Objective("gflops", "gflops"), 
         (float("nan"), "–"),
     ],
 )
-def test_durations(seconds, told):
-    assert duration(seconds) == told
+def test_durations(seconds, expected):
+    assert duration(seconds) == expected
 
 
 def test_sizes():
@@ -71,8 +71,8 @@ def test_the_front_is_of_the_means_that_no_other_beats(rows):
     means = {}
     for config in {r["config_hash"] for r in records.values()}:
         of = [r for r in records.values() if r["config_hash"] == config]
-        found = [[o.value(r) for o in (KID, GFLOPS, RECALL)] for r in of]
-        means[config] = tuple(sum(column) / len(of) for column in zip(*found, strict=True))
+        table = [[o.value(r) for o in (KID, GFLOPS, RECALL)] for r in of]
+        means[config] = tuple(sum(column) / len(of) for column in zip(*table, strict=True))
 
     def beats(a, b):
         a, b = (*a[:2], -a[2]), (*b[:2], -b[2])
@@ -103,9 +103,9 @@ def test_lines_tell_every_event_and_how_far_it_is_at_times(capsys):
     for second, lines in ((1, ("one",)), (29, ()), (31, ()), (40, ("two", "three")), (60, ()), (62, ())):
         now[0] = float(second)
         view(Progress(4, 1, 1, 0, running, 90.0, {}, lines))
-    told = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     far = "... 2/4 trials, 1 failed, about 1 min 30 s left; adaln seed 0 train (500/1 000, loss 0.25, 100 images/s)"
-    assert told == ["[2/4] one", far, "[2/4] two", "[2/4] three", far]
+    assert printed == ["[2/4] one", far, "[2/4] two", "[2/4] three", far]
 
 
 FRONT = {
@@ -128,9 +128,9 @@ def test_the_live_view_cuts_no_number_and_is_not_higher_than_the_terminal(width,
     screen.front = best_front(FRONT, (KID, GFLOPS))
     screen.console.print(screen.frame())
     lines = screen.console.file.getvalue().rstrip("\n").split("\n")
-    shown = " ".join(" ".join(lines).split())
+    printed = " ".join(" ".join(lines).split())
     assert all(len(line.rstrip()) <= width for line in lines) and len(lines) <= height
-    assert [one for one in WHOLE if one not in shown] == []
+    assert [one for one in WHOLE if one not in printed] == []
 
 
 class Terminal(io.StringIO):

@@ -35,18 +35,18 @@ class Sleepy(Backbone):
 '''
 
 
-def with_broken(place, named):
+def with_broken(place, name):
     text = (place / "tiny.yaml").read_text().replace("[tiny.py]", "[tiny.py, broken.py]")
-    (place / "tiny.yaml").write_text(text.replace("  backbone.width: [4, 8]", f"  backbone: [tiny, {named}]"))
+    (place / "tiny.yaml").write_text(text.replace("  backbone.width: [4, 8]", f"  backbone: [tiny, {name}]"))
     (place / "broken.py").write_text(BROKEN)
 
 
 def test_a_plan_names_the_candidate_that_cannot_be_built_and_shows_the_others(place, within):
     with_broken(place, "loose")
-    told = within("plan", "tiny.yaml", cwd=place)
-    assert told.returncode == 1
-    assert "cannot be built" in told.stdout and "tiny " in told.stdout
-    assert [line for line in told.stderr.splitlines() if not line.startswith("still ")] == [  # a slow machine
+    result = within("plan", "tiny.yaml", cwd=place)
+    assert result.returncode == 1
+    assert "cannot be built" in result.stdout and "tiny " in result.stdout
+    assert [line for line in result.stderr.splitlines() if not line.startswith("still ")] == [  # a slow machine
         f"error: loose: backbone 'loose' cannot be built: ValueError: a wire is loose ({place / 'broken.py'}:13)"
     ]
     rows = json.loads(within("plan", "tiny.yaml", "--json", cwd=place).stdout)["candidates"]
@@ -87,9 +87,9 @@ class Loud(Tiny):
 def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within, monkeypatch):
     (place / "loud.py").write_text(LOUD)
     (place / "tiny.yaml").write_text((place / "tiny.yaml").read_text().replace("backbone: tiny", "backbone: loud"))
-    asked = words("plan", "tiny.yaml", "--plugin", "loud.py", "--json", "--device", "cpu")
+    arguments = words("plan", "tiny.yaml", "--plugin", "loud.py", "--json", "--device", "cpu")
     ran = subprocess.run(
-        asked,
+        arguments,
         cwd=place,
         env=environment(PYTHONPATH=f"{place}:{os.environ.get('PYTHONPATH', '')}"),
         capture_output=True,
@@ -101,39 +101,39 @@ def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within
     for where in ("provides", "build", "write", "native", "child", "at exit"):
         assert f"loud: {where}\n" in ran.stderr
     monkeypatch.syspath_prepend(place)
-    for asked in (["plugins", "show", "backbone/loud", "--json"], ["plugins", "--json"], ["schema"]):
-        told = within(*asked, "--plugin", place / "loud.py")
-        assert told.returncode == 0 and json.loads(told.stdout)
+    for arguments in (["plugins", "show", "backbone/loud", "--json"], ["plugins", "--json"], ["schema"]):
+        result = within(*arguments, "--plugin", place / "loud.py")
+        assert result.returncode == 0 and json.loads(result.stdout)
 
 
 def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place):
     with_broken(place, "sleepy")
-    asked = words("plan", "tiny.yaml", "--device", "cpu")
+    arguments = words("plan", "tiny.yaml", "--device", "cpu")
     with subprocess.Popen(
-        asked, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
-        said = ""
-        while "sleepy" not in said:  # the first lines may be of others, on a busy machine
-            said = running.stderr.readline()
-            assert said, "it ended"
+        output = ""
+        while "sleepy" not in output:  # the first lines may be of others, on a busy machine
+            output = running.stderr.readline()
+            assert output, "it ended"
         running.send_signal(signal.SIGINT)
-        assert said == "still building the network of sleepy …\n"
+        assert output == "still building the network of sleepy …\n"
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         ["export", "x", "--out", "a\0b"],
         ["plugins", "new", "n", "--out", "a\udc80"],
         ["plan", "x", "--plugin", "\udc80"],
     ],
 )
-def test_a_name_that_no_file_can_have_is_one_message(capsys, tmp_path, asked) -> None:
+def test_a_name_that_no_file_can_have_is_one_message(capsys, tmp_path, arguments) -> None:
     study = tmp_path / "x"
     study.write_text("study: x")
     with pytest.raises(SystemExit) as ended:
-        main([str(study) if word == "x" else word for word in asked])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2 and said.count("error: ") == 1 and "Traceback" not in said
+        main([str(study) if word == "x" else word for word in arguments])
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and message.count("error: ") == 1 and "Traceback" not in message

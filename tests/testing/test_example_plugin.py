@@ -238,4 +238,4 @@ def test_what_ours_is_does_not_depend_on_a_stranger_of_the_same_name(tmp_path):
         created("other-lab:min_snr", tmp_path),
     )
     assert alone[0] == beside[0] != stranger[0]
-    assert [made[1] for made in (alone, beside, stranger)] == ["min_snr", "ablate:min_snr", "other-lab:min_snr"]
+    assert [pair[1] for pair in (alone, beside, stranger)] == ["min_snr", "ablate:min_snr", "other-lab:min_snr"]

@@ -26,12 +26,12 @@ def _autocast():
 
 @pytest.mark.parametrize(("entry", "catalog"), WRONG, ids=[f"{e.kind}/{e.name}" for e, _ in WRONG])
 def test_the_checks_that_name_a_fault_tell_it(entry, catalog):
-    said = {one.check: one for one in examine(entry, catalog)}
-    failed = {name for name, one in said.items() if one.state == "failed"}
-    assert set(entry.cls.fails) <= failed, {name: said[name] for name in set(entry.cls.fails) - failed}
+    outcomes = {one.check: one for one in examine(entry, catalog)}
+    failed = {name for name, one in outcomes.items() if one.state == "failed"}
+    assert set(entry.cls.fails) <= failed, {name: outcomes[name] for name in set(entry.cls.fails) - failed}
     if not entry.cls.fails:
         assert not failed
-    assert all(said[name].reason for name in failed)
+    assert all(outcomes[name].reason for name in failed)
 
 
 def test_every_check_can_fail():
@@ -51,10 +51,10 @@ def test_every_check_can_fail():
 def test_a_component_that_conforms_passes_and_one_that_does_not_tells_all():
     check_component(*BY_NAME["net"])
     check_component(*BY_NAME["add"])
-    with pytest.raises(AssertionError) as told:
+    with pytest.raises(AssertionError) as raised:
         check_component(*BY_NAME["odd name"])
     for check in ("is_named", "says_what_it_is", "round_trips_as_json", "searches_what_is_valid"):
-        assert check in str(told.value)
+        assert check in str(raised.value)
 
 
 def test_what_a_backbone_holds_is_made_small_with_it():
@@ -68,11 +68,11 @@ def test_a_fusion_is_tried_in_a_backbone_that_has_a_place_for_it(tmp_path):
     file = tmp_path / "skips.py"
     file.write_text(SKIPS)
     target = find(str(file))
-    said = {e.name: {o.check: o for o in examine(e, target.catalog)} for e in target.entries}
-    assert {o.state for o in said["plus"].values()} - {"skipped"} == {"passed"}
-    assert said["plus"]["trains"].state == "passed"
-    assert said["other"]["trains"].state == "skipped"  # needs what no backbone provides
-    assert "'nothing_has_this'" in said["other"]["trains"].reason
+    outcomes = {e.name: {o.check: o for o in examine(e, target.catalog)} for e in target.entries}
+    assert {o.state for o in outcomes["plus"].values()} - {"skipped"} == {"passed"}
+    assert outcomes["plus"]["trains"].state == "passed"
+    assert outcomes["other"]["trains"].state == "skipped"  # needs what no backbone provides
+    assert "'nothing_has_this'" in outcomes["other"]["trains"].reason
 
 
 SKIPS = textwrap.dedent('''
@@ -251,11 +251,11 @@ def test_what_is_meant_by_a_target():
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [("no_such_plugin.py", "no plugin file"), ("ablat", "did you mean 'ablate'"), ("schedule/cosin", "'cosine'")],
 )
-def test_a_target_that_is_none_is_told(target, told):
-    with pytest.raises(InputError, match=told):
+def test_a_target_that_is_none_is_told(target, message):
+    with pytest.raises(InputError, match=message):
         find(target)
 
 
@@ -275,12 +275,12 @@ def test_two_lines_test_a_plugin_and_fail_where_it_cannot_be_loaded(tmp_path):
         lines = f"from ablate.testing import conformance\n\ntest = conformance({str(tmp_path / name)!r} + '.py')\n"
         (tmp_path / f"test_{name}.py").write_text(lines)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     target = find(str(tmp_path / "good.py"))
     states = [o.state for e in target.entries for o in examine(e, target.catalog)]
     passed, skipped = states.count("passed") + 1, states.count("skipped")
-    assert said.splitlines()[-1].startswith(f"1 failed, {passed} passed, {skipped} skipped")
-    assert "test_bad.py" in said and "No module named 'no_such_module_at_all'" in said
+    assert output.splitlines()[-1].startswith(f"1 failed, {passed} passed, {skipped} skipped")
+    assert "test_bad.py" in output and "No module named 'no_such_module_at_all'" in output
 
 
 def test_a_case_says_that_it_cannot_be_made():

@@ -18,12 +18,12 @@ def plugins(capsys, monkeypatch, tmp_path):
     """`ablate plugins …` in this process, in the test's own folder."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*given):
+    def call(*arguments):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main(["plugins", *map(str, given)])
-        told = capsys.readouterr()
-        return SimpleNamespace(returncode=ended.value.code, stdout=told.out, stderr=told.err)
+            main(["plugins", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=captured.out, stderr=captured.err)
 
     return call
 
@@ -32,17 +32,17 @@ def plugins(capsys, monkeypatch, tmp_path):
     ("kind", "name"), [("weighting", "soft-snr"), ("conditioning", "modulate"), ("fusion", "gate")]
 )
 def test_a_new_plugin_conforms(plugins, kind, name, tmp_path):
-    made = plugins("new", name, "--kind", kind)
+    result = plugins("new", name, "--kind", kind)
     module = name.replace("-", "_")
     files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md"}
-    assert made.returncode == 0 and made.stderr == ""
+    assert result.returncode == 0 and result.stderr == ""
     assert {path.name for path in (tmp_path / name).iterdir()} == files
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
     checked = plugins("check", f"{name}/{module}.py", "--json")
-    said = json.loads(checked.stdout)
-    assert checked.returncode == 0 and said["passed"] and said["tracebacks"] == []
-    assert {one["component"] for one in said["checks"]} == {f"{kind}/{module}"}
-    assert sum(one["state"] == "passed" for one in said["checks"]) >= 10
+    document = json.loads(checked.stdout)
+    assert checked.returncode == 0 and document["passed"] and document["tracebacks"] == []
+    assert {one["component"] for one in document["checks"]} == {f"{kind}/{module}"}
+    assert sum(one["state"] == "passed" for one in document["checks"]) >= 10
 
 
 def test_its_own_test_passes(plugins, tmp_path):
@@ -54,7 +54,7 @@ def test_its_own_test_passes(plugins, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "message"),
     [
         (["taken"], "nothing is overwritten"),
         (["../out"], "is no name"),
@@ -65,11 +65,11 @@ def test_its_own_test_passes(plugins, tmp_path):
         (["fine", "--kind", "weightin"], "did you mean 'weighting'"),
     ],
 )
-def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, given, told, tmp_path):
+def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, arguments, message, tmp_path):
     (tmp_path / "taken").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    ran = plugins("new", *given)
-    assert ran.returncode == 2 and told in ran.stderr and ran.stderr.count("\n") == 1
+    ran = plugins("new", *arguments)
+    assert ran.returncode == 2 and message in ran.stderr and ran.stderr.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -114,9 +114,9 @@ def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, w
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
     with pytest.raises(SystemExit, match="1"):
         main(["plugins", "check", str(file)])
-    told = capsys.readouterr().out
-    assert " failed" in told.splitlines()[-1] and "Traceback" not in told
-    assert told.count(why) == 1 and "worse.py:" in told
+    output = capsys.readouterr().out
+    assert " failed" in output.splitlines()[-1] and "Traceback" not in output
+    assert output.count(why) == 1 and "worse.py:" in output
 
 
 def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys):

@@ -32,9 +32,9 @@ class Miscounting(Solver):
 
     def sample(self, denoise, x, schedule, generator):
         for nfe, (now, then) in enumerate(self.intervals(schedule), 1):
-            found = denoise(x, now.t)
-            x = found.x0 + 0.1 * torch.randn_like(x)
-            yield State(x, found.x0, max(then.t, 0.01), nfe)
+            denoised = denoise(x, now.t)
+            x = denoised.x0 + 0.1 * torch.randn_like(x)
+            yield State(x, denoised.x0, max(then.t, 0.01), nfe)
 
 
 class Overbearing(Guidance):
@@ -83,8 +83,8 @@ class Lopsided(TrainedGuidance):
     def loss(self, output, labels):
         return output.mean(1)
 
-    def shift(self, judge, found, x, labels, level):
-        return found._replace(x0=found.x0 + judge(x).mean())
+    def shift(self, judge, denoised, x, labels, level):
+        return denoised._replace(x0=denoised.x0 + judge(x).mean())
 
 
 class MetricEvaluator(nn.Module):

@@ -72,11 +72,11 @@ class Dividing(Clip):
     fails: ClassVar = ("survives_nothing_and_tells_of_nan",)
 
     def apply(self, parameters):
-        found = [p.grad for p in parameters.values() if p.grad is not None]
-        for g in found:
+        gradients = [p.grad for p in parameters.values() if p.grad is not None]
+        for g in gradients:
             g.nan_to_num_()
-        norm = torch.stack([g.norm() for g in found]).norm()
-        for g in found:
+        norm = torch.stack([g.norm() for g in gradients]).norm()
+        for g in gradients:
             g /= norm
         return Norms(norm, norm)
 
