@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # build is to be had; `make demo TORCH=torch` takes the newest.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint types layers docs unit bench clean
+.PHONY: demo test lint types layers docs unit lowest bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ablate run studies/dit_conditioning.yaml
@@ -33,6 +33,16 @@ docs: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12
 
+# The tests with the lowest versions that pyproject.toml allows, which uv finds, in an environment of their own. It brings
+# torch's CUDA build. Libraries of then warn of what today's deprecate.
+lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install -q uv
+	$(VENV)-lowest/bin/uv pip install -q --python $(VENV)-lowest/bin/python --resolution lowest-direct -e ".[ray,mnist]" \
+	    "pytest==8.3.*" "pytest-xdist==3.6.*" "pytest-timeout==2.3.*" "hypothesis==6.110.*" "jsonschema==4.21.*" \
+	    "datasets==3.0.*" "diffusers==0.31.*" "transformers==4.45.*" "optuna-dashboard==0.17.*" "scikit-learn==1.5.*"
+	$(VENV)-lowest/bin/pytest -n $(JOBS) -W ignore::DeprecationWarning --deselect tests/test_site.py
+
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/engine.py
 
@@ -50,4 +60,4 @@ $(VENV)/.test: pyproject.toml $(VENV)/bin/python
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
