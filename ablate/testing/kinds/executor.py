@@ -123,28 +123,22 @@ def _run(pool: Pool, **job: Any) -> Reported:
     return report
 
 
-def _reports(pool: Pool, count: int) -> list[Reported]:
+def _reports(pool: Pool, count: int) -> list[Report]:
     """Return the next `count` reports, or some more where they come together."""
-    reports: list[Reported] = []
-
-    def there() -> bool:
-        reports.extend(pool.wait(1.0))
-        return len(reports) >= count
-
-    _until(there, f"{count} jobs were submitted, and {len(reports)} reported")
+    reports: list[Report] = []
+    end = time.monotonic() + PATIENCE
+    while len(reports) < count:
+        assert time.monotonic() < end, f"{len(reports)} of {count} jobs are reported within {PATIENCE:.0f} s"
+        reports += pool.wait(1.0)
     return reports
 
 
 def _begin(pool: Pool, file: Path) -> None:
     """Start a job that writes to a file until it is told to stop."""
     pool.submit({"job": file.name, "do": "wait", "file": str(file)})
-    _until(lambda: file.exists() and file.read_text(), "a job that was submitted never began")
-
-
-def _until(true: Callable[[], object], what: str) -> None:
     end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"{what} within {PATIENCE:.0f} s"
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < end, f"a job that was submitted does not begin within {PATIENCE:.0f} s"
         time.sleep(0.01)
 
 
