@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,9 @@ def _run(pool: Pool, **job: Any) -> Reported:
     return report
 
 
-def _reports(pool: Pool, count: int) -> list[Report]:
+def _reports(pool: Pool, count: int) -> list[Mapping[str, Any]]:
     """Return the next `count` reports, or some more where they come together."""
-    reports: list[Report] = []
+    reports: list[Mapping[str, Any]] = []
     end = time.monotonic() + PATIENCE
     while len(reports) < count:
         assert time.monotonic() < end, f"{len(reports)} of {count} jobs are reported within {PATIENCE:.0f} s"
