@@ -123,9 +123,9 @@ def _run(pool: Pool, **job: Any) -> Reported:
     return report
 
 
-def _reports(pool: Pool, count: int) -> list[Mapping[str, Any]]:
+def _reports(pool: Pool, count: int) -> list[Reported]:
     """Return the next `count` reports, or some more where they come together."""
-    reports: list[Mapping[str, Any]] = []
+    reports: list[Reported] = []
     end = time.monotonic() + PATIENCE
     while len(reports) < count:
         assert time.monotonic() < end, f"{len(reports)} of {count} jobs are reported within {PATIENCE:.0f} s"
