@@ -29,11 +29,12 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
-from ablate.spec.component import Choice, Component, Course, Extent, InputSpec, Range, Spec, When, slot
+from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Range, Spec, When, slot
 
 Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
 __all__ = [
+    "Added",
     "Assignment",
     "Autoencoder",
     "Average",

@@ -109,7 +109,7 @@ def _find_type(word: str, source: Any) -> type | None:
 
 def _is_passed(cls: type) -> bool:
     """Return whether a type passes between ablate and a component; others belong to declarations."""
-    return cls.__name__ not in ("Choice", "Range", "When", "Extent", "Resolver")
+    return cls.__name__ not in ("Added", "Choice", "Range", "When", "Extent", "Resolver")
 
 
 def _code(documented: Any) -> str:

@@ -75,6 +75,18 @@ class Extent:
     """
 
 
+@dataclass(frozen=True)
+class Added:
+    """The field came in a later version; with the value `before`, everything is as it was without the field.
+
+    With that value it is left out of the identity: studies that do not use the new option keep their hashes, and go on.
+    before: as JSON has it; of a slot, the spec that decides, such as `{"type": "none"}`. The field's default may be
+    another value, or become one.
+    """
+
+    before: Any
+
+
 def slot(default: str | None = None) -> Any:
     """Declare a field that holds a component; its default is the name of one (or None: the kind's own)."""
     return Field() if default is None else Field(default=default)
@@ -148,9 +160,11 @@ class Config(BaseModel):
         return {field: _plain(getattr(self, field)) for field in type(self).model_fields}
 
     def active(self) -> dict[str, Any]:
-        """Return the spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        """Return the spec that decides: without what is not read (`When`), is extent, or was added and is as before."""
         fields = type(self).model_fields.items()
-        return {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
+        values = {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
+        added = {f: meta.before for f, info in fields for meta in info.metadata if isinstance(meta, Added)}
+        return {f: value for f, value in values.items() if f not in added or value != added[f]}
 
     def digest(self) -> str:
         """Return the SHA-256 of the active spec, in hexadecimal: the config's identity."""
@@ -239,7 +253,7 @@ class Component(Config, ABC):
         return {"type": self._qualified_name or self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
-        """Return the spec without the fields that are not read (`When`) or do not decide (`Extent`)."""
+        """Return the component's name, and the fields that decide (`Config.active`)."""
         # What a kind's own package brings keeps its identity, whatever else is installed later.
         home = next(base for base in type(self).__mro__ if is_kind(base)).__module__.partition(".")[0]
         name = self.name if self._qualified_name.startswith(f"{home}:") else self._qualified_name or self.name

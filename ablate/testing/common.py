@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
-from ablate.spec.component import InputSpec
+from ablate.spec.component import Added, InputSpec
 from ablate.testing.case import OURS, Case, Check, NotApplicable, search_values
 from ablate.testing.elsewhere import digest_elsewhere, needs_torch
 
@@ -90,6 +90,21 @@ def searches_what_is_valid(case: Case) -> None:
                 raise AssertionError(f"field {field!r} is searched at {value}, which is refused: {reason}") from None
 
 
+def keeps_its_identity_where_a_field_is_added(case: Case) -> None:
+    """A field that came later (`Added`) is left out of the identity where it is as before, which is valid."""
+    for field, info in case.entry.cls.model_fields.items():
+        for before in [meta.before for meta in info.metadata if isinstance(meta, Added)]:
+            try:
+                part = case.make(**{field: before})
+            except SpecError as error:
+                raise AssertionError(
+                    f"field {field!r} was added, before it was {before!r}, which is refused: {error}"
+                ) from None
+            assert field not in part.active(), (
+                f"{field}={before!r} is no {part.active()[field]!r}: say it as JSON has it"
+            )
+
+
 def tells_what_it_needs(case: Case) -> None:
     """Capabilities are words with a reason, excluded ones are spelt as they are provided; a refusal is a sentence."""
     for part in case.variants():
@@ -139,6 +154,7 @@ CHECKS: tuple[Check, ...] = (
     is_frozen,
     refuses_unknown_fields,
     searches_what_is_valid,
+    keeps_its_identity_where_a_field_is_added,
     tells_what_it_needs,
     imports_without_torch,
 )

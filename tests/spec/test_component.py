@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from ablate.errors import Problem, SpecError
-from ablate.spec.component import Choice, Component, Config, Extent, When, slot
+from ablate.spec.component import Added, Choice, Component, Config, Extent, When, slot
 from ablate.spec.slots import create, fill
 
 
@@ -60,7 +60,7 @@ class Outer(Config):
 class Known:
     """A resolver of the classes above."""
 
-    classes: ClassVar = {("test_gate", "plain"): Plain, ("test_gate", "soft"): Soft, ("test_net", "block"): Block}
+    classes = {("test_gate", "plain"): Plain, ("test_gate", "soft"): Soft, ("test_net", "block"): Block}
 
     def get(self, kind: str, name: str) -> type[Component]:
         if (kind, name) not in self.classes:
@@ -126,6 +126,37 @@ def test_identity_is_that_of_the_active_fields() -> None:
     assert make(gate={"type": "soft", "heat": 2}).digest() != make().digest()
     assert "layers" not in make().active()
     assert make().spec()["layers"] == 3
+
+
+def test_a_field_that_is_added_changes_no_identity() -> None:
+    """Here and inside of another config; any other value than that of before is another identity."""
+
+    class Later(Net):
+        name = "later"
+        dropout: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
+        router: Annotated[Gate, Added(before={"type": "plain"})] = slot("plain")
+
+    class Default(Later):
+        name = "later"
+        dropout: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.1  # the default was changed after that
+
+    class Before(Net):
+        name = "later"
+
+    def of(cls: type[Net]) -> Known:
+        resolver = Known()
+        resolver.classes = {**Known.classes, ("test_net", "later"): cls}
+        return resolver
+
+    before, later = create(Net, "later", of(Before)), create(Net, "later", of(Later))
+    assert later.digest() == before.digest()
+    assert create(Net, "later", of(Default)).digest() != before.digest()
+    assert create(Net, {"type": "later", "dropout": 0.0}, of(Default)).digest() == before.digest()
+    others = [{"dropout": 0.1}, {"router": "soft"}]
+    changed = [create(Net, {"type": "later", **other}, of(Later)) for other in others]
+    assert len({part.digest() for part in (before, *changed)}) == 3
+    assert later.spec()["dropout"] == 0.0  # what runs says everything
+    assert Outer(net=later, inner=Inner(gate=Plain())).digest() == Outer(net=before, inner=Inner(gate=Plain())).digest()
 
 
 def test_the_digest_is_sha256_of_canonical_json() -> None:

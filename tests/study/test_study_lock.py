@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from toy_study import PLUGIN, TEXT, written
 
+import ablate
 from ablate.discovery import provenance
 from ablate.discovery.catalog import catalog
 from ablate.errors import InputError
@@ -249,3 +250,11 @@ def test_a_search_over_several_families_knows_every_choice():
     used = load_study(study, overrides=["data={type: digits, size: 16}"]).used
     assert {"backbone/dit", "backbone/uvit", "backbone/unet"} < set(used)
     assert {"conditioning/adaln_zero", "conditioning/adagn", "fusion/renorm_add", "schedule/exponential"} < set(used)
+
+
+def test_the_identities_of_an_older_folder_are_those_of_today() -> None:
+    """An option that is added changes no hash: studies of before go on, and their trials are found again."""
+    older = Path(__file__).parents[1] / "fixtures" / "older"
+    measured = {json.loads(file.read_text())["config_hash"] for file in older.glob("trials/*/record.json")}
+    assert len(measured) == 2
+    assert measured == set(ablate.plan(older / "study.yaml")["config_hash"])

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field, model_validator
 
 from ablate.api import (
+    Added,
     Choice,
     Weighting,
 )
@@ -53,6 +54,17 @@ class Changing(Weighting):
     name = "changing"
     power: float = Field(default_factory=random.random)
     fails: ClassVar = ("has_one_identity",)
+
+    def weight(self, level, sigma_data):
+        return level.snr
+
+
+class Younger(Weighting):
+    """Has a field that came later, and a value before it that the field refuses."""
+
+    name = "younger"
+    floor: Annotated[float, Field(gt=0), Added(before=0)] = 1.0
+    fails: ClassVar = ("keeps_its_identity_where_a_field_is_added",)
 
     def weight(self, level, sigma_data):
         return level.snr
