@@ -14,8 +14,8 @@ from ablate.io.sealed import unsealed
 from ablate.io.text import label
 from ablate.results import probes, store
 from ablate.results.candidates import CandidateRow, candidates
+from ablate.results.frames import noisy
 from ablate.results.readable import read_mapping, read_yaml
-from ablate.results.unequal import noisy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ class StudyContents:
         return [
             f"samples of {name} are hardly better than noise ({share:.2f}; 0: as smooth as the data, 1: noise): "
             "train longer, or raise the learning rate"
-            for name, share in noisy(self).items()
+            for name, share in noisy(self.trials).items()
         ]
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.evaluation.noisiness import THRESHOLD
 from ablate.results.divergence import describe_divergence
 from ablate.results.probes import summary_columns
 
@@ -82,6 +83,14 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Convert a table's columns of numbers from text. Raises ValueError or TypeError for words in their place."""
     wrong = [c for c in table.columns if (c in _NUMBERS or str(c)[:2] in ("m.", "p.")) and table[c].dtype == object]
     return table.assign(**{str(c): pd.to_numeric(table[c]) for c in wrong})
+
+
+def noisy(trials: pd.DataFrame) -> dict[str, float]:
+    """Return {candidate: mean of `noise` over its trials} of candidates whose samples look like noise."""
+    if "noise" not in trials or trials["noise"].isna().all():
+        return {}
+    shares = trials.groupby("candidate", sort=False)["noise"].mean()
+    return {str(name): float(share) for name, share in shares[shares > THRESHOLD].items()}
 
 
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:

@@ -1,10 +1,9 @@
-"""Warnings on the study as a whole: unequal training, biased solvers, noisy samples, a search cut short."""
+"""Warnings on the study as a whole: mixed sources, unequal training, biased solvers, a search cut short."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.evaluation.noisiness import THRESHOLD
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results import origins
 from ablate.results.frames import last_rows
@@ -21,15 +20,6 @@ ENDED = "ended.json"  # the engine's word that a study is whole
 def unequal(results: StudyContents) -> list[str]:
     """Return the warnings for below a table: mixed sources, biased solvers, unequal training, a short search."""
     return [*origins.describe_mixture(results.trials), *_solvers(results), *_images(results), *_short(results)]
-
-
-def noisy(results: StudyContents) -> dict[str, float]:
-    """Return {candidate: mean of `noise` over its trials} of candidates whose samples look like noise."""
-    trials = results.trials
-    if "noise" not in trials or trials["noise"].isna().all():
-        return {}
-    shares = trials.groupby("candidate", sort=False)["noise"].mean()
-    return {str(name): float(share) for name, share in shares[shares > THRESHOLD].items()}
 
 
 def ended(results: StudyContents) -> dict[str, object]:

@@ -10,8 +10,8 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results import origins
 from ablate.results.effects import ALPHA
+from ablate.results.frames import noisy
 from ablate.results.numbers import number, plus_minus, probability, signed
-from ablate.results.unequal import noisy
 
 if TYPE_CHECKING:
     from ablate.candidates.objectives import Objective
@@ -110,7 +110,7 @@ def _unmeasured(results: StudyAnalysis) -> str:
 
 def _noise(results: StudyAnalysis) -> str:
     """Name the candidates whose samples are still noise: an order among such says nothing."""
-    names = [f"{name} ({share:.2f})" for name, share in noisy(results).items()]
+    names = [f"{name} ({share:.2f})" for name, share in noisy(results.trials).items()]
     if not names:
         return ""
     return f"Samples of {_listing(names)} are hardly better than noise (0: as smooth as the data, 1: noise)."
