@@ -99,7 +99,7 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     def another_record() -> bool:
         return len(marks(out)) > len(before)
 
-    first: list[Callable[[], object]] = [(out / mark).exists for mark in ("lock.json", "trials")]
+    first: list[Callable[[], object]] = [(out / "lock.json").exists]
     last: list[Callable[[], object]] = [another_record, lambda: any(out.glob("figures/*.png"))]
     training: list[Callable[[], object]] = [lambda: checkpoints(out) > 0]
     moments = [*first, *training, *last] if executor == "local" else training
@@ -113,12 +113,12 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     finish(file, out, undisturbed, executor)
 
 
+@needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", EXECUTORS)
-def test_interrupt_is_resumable(tmp_path: Path, file: Path, undisturbed: Path, executor: str) -> None:
-    """On another executor too."""
+def test_interrupt_on_ray_is_resumable(tmp_path: Path, file: Path, undisturbed: Path) -> None:
+    """On another executor too. An interrupt on `local`: tests/cli/test_cli_run.py."""
     out = tmp_path / "out"
-    with started(file, out, *OPTIONS[executor]) as driver:
+    with started(file, out, *OPTIONS["ray"]) as driver:
         driver.until(lambda: checkpoints(out) > 0, "no training began")
         code, told = driver.interrupt()
         assert code == 130
