@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ablate.candidates.candidate import Candidate
+from ablate.engine.contained import contained
 from ablate.engine.progress import Running
 from ablate.kinds.design import Assignment
 from ablate.runtime.isolation import TURNS
@@ -121,7 +122,8 @@ class Forecast:
 
     def _count(self, candidate: Callable[[], Candidate]) -> float | None:
         try:
-            return self._flops(candidate()) or None
+            with contained():
+                return self._flops(candidate()) or None
         except Exception:  # noqa: BLE001 - a plugin's own code; who takes the candidate up tells what it raised
             return None
 

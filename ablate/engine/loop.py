@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.objectives import STATIC
 from ablate.engine.checked_pool import CheckedPool
+from ablate.engine.contained import ProcessEndError, contained
 from ablate.engine.dispatch import Dispatcher
 from ablate.engine.ledger import WORST, Ledger
 from ablate.engine.plan import Plan
@@ -186,7 +188,7 @@ class Engine:
             return
         cost, build_error = None, None
         try:
-            with doing(f"building the network of {name}"):
+            with doing(f"building the network of {name}"), contained():
                 cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             build_error = error
@@ -272,7 +274,9 @@ class Engine:
         """Return the job with an estimate of its training memory; made here, where the network was built before."""
         from ablate.training.memory_estimate import estimated
 
-        with doing(f"building the network of {self.plan.names(job['choices'])}"):
+        memory: int | None = None
+        task = f"building the network of {self.plan.names(job['choices'])}"
+        with contextlib.suppress(ProcessEndError), doing(task), contained():  # its trial reports what is wrong
             memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
         return {**job, "estimated_memory_bytes": memory}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ablate.candidates.candidate import Candidate
+from ablate.engine.contained import contained
 from ablate.errors import InputError, Path, SpecError
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.design import Assignment
@@ -46,7 +47,7 @@ def _has_blocks(backbone: Backbone, setting: InputSpec) -> bool:
     import torch
 
     try:
-        with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"):
+        with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"), contained():
             return bool(network_blocks(backbone.build(setting)))
     except Exception:  # noqa: BLE001 - a plugin's own code
         return True

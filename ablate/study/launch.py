@@ -13,6 +13,7 @@ from typing import Any
 from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
 from ablate.engine import CheckedPool, Engine, Outcome, Plan, Progress, Watchdog
+from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
@@ -102,7 +103,7 @@ def _launch(
     if loaded.study.evaluate.metrics:
         usable(cache_folder())
     reading = f"reading {describe(loaded.study.data)}"
-    with doing(reading, 6):
+    with doing(reading, 6), contained():
         loaded.study.data.check(cache_folder())
         data_hash = dataset.hash_of(loaded.study.data, cache_folder())
     with driving(folder):
@@ -111,7 +112,7 @@ def _launch(
         for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), advice):
             say(line)
         lock.write(folder, loaded, data_hash)
-        with doing(reading, 6):
+        with doing(reading, 6), contained():
             description = list(loaded.study.data.describe(cache_folder()))
         for line in description:
             say(f"data: {line}")

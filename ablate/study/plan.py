@@ -11,6 +11,7 @@ import pandas as pd
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.sample_cost import sample_gflops
+from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
@@ -90,8 +91,9 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
     )
     failure = None
     try:
-        numbers |= _numbers(loaded, candidate, device)
-    except InputError as error:  # such as a BuildError
+        with contained():
+            numbers |= _numbers(loaded, candidate, device)
+    except InputError as error:  # such as a BuildError, or code that ends the process
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - a plugin's own code; the other candidates are shown all the same
         failure = exception_summary(error)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from ablate.candidates.candidate import Candidate
+from ablate.engine.contained import contained
 from ablate.kinds.data import Data
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
@@ -36,7 +37,8 @@ def solver_bias_warnings(candidates: Iterable[Candidate], data: Data) -> list[st
     ways = dict.fromkeys((c.solver, c.schedule, c.sigma_data or default) for c in candidates)
     for solver, schedule, deviation in ways:
         task = f"looking at what {_describe(solver, schedule)} does to Gaussian samples"
-        with contextlib.suppress(Exception), doing(task):  # a plugin's own code: its trials report what is wrong
+        # A plugin's own code: its trials report what is wrong.
+        with contextlib.suppress(Exception), doing(task), contained():
             error = deviation_error(solver, schedule, deviation)
             if error is not None and abs(error) > TOLERATED:
                 line = f"makes Gaussian samples {_percent(error)}: part of every metric is the solver's"

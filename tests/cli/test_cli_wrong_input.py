@@ -32,6 +32,15 @@ class Sleepy(Backbone):
 
     def build(self, setting):
         time.sleep(1e6)
+
+
+class Leaving(Backbone):
+    """Its build ends the process."""
+
+    name = "leaving"
+
+    def build(self, setting):
+        raise SystemExit(0)
 '''
 
 
@@ -52,6 +61,14 @@ def test_a_plan_names_the_candidate_that_cannot_be_built_and_shows_the_others(pl
     rows = json.loads(within("plan", "tiny.yaml", "--json", cwd=place).stdout)["candidates"]
     assert [(row["candidate"], row["params"] is None) for row in rows] == [("tiny", False), ("loose", True)]
     assert isinstance(rows[0]["params"], int) and "a wire is loose" in rows[1]["failure"]
+
+
+def test_a_plan_of_a_candidate_whose_build_ends_the_process_says_so_and_does_not_end_well(place, within):
+    with_broken(place, "leaving")
+    result = within("plan", "tiny.yaml", cwd=place)
+    assert result.returncode == 1 and "tiny " in result.stdout
+    reason = f"its code ends the process: SystemExit: 0 ({place / 'broken.py'}:31); raise an exception instead"
+    assert f"error: leaving: {reason}" in result.stderr.splitlines()
 
 
 LOUD = '''

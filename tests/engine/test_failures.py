@@ -63,6 +63,18 @@ def test_a_network_that_cannot_be_built_fails_its_trials_with_a_traceback(tmp_pa
         assert "probes_for_tests.py" in failure["traceback"] and failure["gflops"] is None
 
 
+def test_a_network_whose_build_would_end_the_driver_fails_its_trial_alone(tmp_path: Path) -> None:
+    traps = [{"type": "probe", "trap": trap} for trap in ("leave", "exit", "cancel")]
+    outcome = Driver(
+        tmp_path, study(vary={"backbone": ["probe", *traps]}, design={"type": "one_factor", "seeds": 1})
+    ).run()
+    assert (outcome.measured, outcome.failed) == (1, 3)
+    reasons = ["CancelledError", "SystemExit: 0", "SystemExit: 0"]
+    failures = sorted(failure["message"] for failure in trials(tmp_path, "failure.json").values())
+    for message, reason in zip(failures, reasons, strict=True):
+        assert re.fullmatch(rf"its code ends the process: {reason} \(.*probes_for_tests\.py:\d+\); .*", message)
+
+
 def test_a_network_that_takes_long_to_build_is_named_while_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,6 +118,8 @@ class Probe(Backbone):
         "build",
         "interrupt",
         "leave",
+        "exit",
+        "cancel",
         "segfault",
         "hang",
     ] = "none"
@@ -128,6 +132,12 @@ class Probe(Backbone):
     def build(self, setting: InputSpec) -> nn.Module:
         if self.trap == "build":
             raise ZeroDivisionError("heads do not divide nought")
+        if self.trap == "leave":
+            sys.exit(0)
+        if self.trap == "exit":
+            os._exit(0)
+        if self.trap == "cancel":
+            raise asyncio.CancelledError
         return Network(self, setting)
 
 
