@@ -13,7 +13,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import itertools
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -35,6 +37,8 @@ from ablate.spec.component import Component, K, is_kind
 from ablate.spec.explain import plugin_traceback
 from ablate.spec.mistakes import class_and_place, mistake
 from ablate.spec.slots import create
+
+_PLACE = re.compile(r'^  File "(.+)", line (\d+).*', re.MULTILINE)  # in a traceback
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,17 @@ class Broken:
     def reason(self) -> str:
         """The last line of the traceback."""
         return self.traceback.strip().splitlines()[-1]
+
+    @property
+    def summary(self) -> str:
+        """What is wrong and where, and the command that shows the traceback, if there is one."""
+        places = list(_PLACE.finditer(self.traceback))
+        if not places:
+            return self.traceback.strip()
+        lines = self.traceback[places[-1].end() :].strip("\n").splitlines()
+        error = itertools.dropwhile(lambda line: not line or line[0].isspace(), lines)  # the code of the place
+        reason = " ".join(line.strip() for line in error)
+        return f"{reason} ({places[-1][1]}:{places[-1][2]}); `ablate plugins check {self.plugin}` shows the traceback"
 
 
 class Catalog:
@@ -144,7 +159,7 @@ class Catalog:
             f"there is no {kind} {name!r}{did_you_mean(name, self.names(kind)) if meant is None else f'; {meant}'}"
         )
         for broken in self.broken:
-            message += f"\nplugin {broken.plugin} could not be loaded and may bring it:\n{broken.traceback.rstrip()}"
+            message += f"\nplugin {broken.plugin} could not be loaded and may bring it: {broken.summary}"
         raise SpecError([Problem((), message)])
 
     def get(self, kind: str, name: str) -> type[Component]:

@@ -49,7 +49,7 @@ def study_catalog(document: Document, further: Sequence[str], problems: Sequence
     with_plugins = catalog(tuple(places), fresh=True)
     for broken in with_plugins.broken:
         if broken.plugin in places:
-            message = f"plugin {broken.module} could not be loaded:\n{broken.traceback.rstrip()}"
+            message = f"plugin {broken.module} could not be loaded: {broken.summary}"
             if places[broken.plugin] == ():
                 raise InputError(message, Argument("plugins", broken.plugin))
             all_problems.append(Problem(places[broken.plugin], message))
