@@ -6,6 +6,7 @@ Everything here is imported when it is called: `import ablate` costs next to not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def run(
     study: str | Path | Mapping[str, Any],
     out: str | Path | None = None,
     *,
-    plugins: Sequence[str] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     profile: str | None = None,
     executor: str | None = None,
     workers: int | None = None,
@@ -39,6 +40,7 @@ def run(
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
     Raises InputError where the input is wrong.
     """
+    from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
     from ablate.results import load as load_results
     from ablate.study.launch import launch
@@ -48,7 +50,7 @@ def run(
             study,
             out=None if out is None else Path(out),
             overrides=_assignments(overrides),
-            plugins=plugins,
+            plugins=plugin_names(plugins),
             profile=profile,
             executor=executor,
             workers=workers,
@@ -64,21 +66,25 @@ def load(folder: str | Path) -> Results:
     return load_results(Path(folder))
 
 
-def plan(study: str | Path | Mapping[str, Any], *, plugins: Sequence[str] = (), **overrides: Any) -> pd.DataFrame:
+def plan(
+    study: str | Path | Mapping[str, Any], *, plugins: str | Path | Sequence[str | Path] = (), **overrides: Any
+) -> pd.DataFrame:
     """Every candidate of a study: parameters, Gflops, memory, expected time. Trains nothing."""
+    from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
     from ablate.study.load import load_study
     from ablate.study.plan import plan as plan_study
 
     with in_python():
-        return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugins))
+        return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugin_names(plugins)))
 
 
-def catalog(plugins: Sequence[str] = ()) -> Catalog:
+def catalog(plugins: str | Path | Sequence[str | Path] = ()) -> Catalog:
     """All components that are installed, and those of local plugin files."""
     from ablate.discovery.catalog import catalog as make
+    from ablate.discovery.plugin_files import plugin_names
 
-    return make(tuple(plugins))
+    return make(plugin_names(plugins))
 
 
 def create(kind: str, spec: str | Mapping[str, Any]) -> Component:
@@ -90,7 +96,7 @@ def cost(
     candidate: str | Path | Mapping[str, Any],
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
-    plugins: Sequence[str] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
 ) -> Cost:
     """Parameters, macs and Gflops of a candidate, counted on the meta device: nothing is allocated.
 
@@ -100,18 +106,19 @@ def cost(
     wrong fields, and components that do not go together. A mapping or file with a shape of its own is a known
     network: what its own training would need (such as a loss for its variance) is not asked of it.
     """
+    from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
     from ablate.study.models import cost as cost_of_model
 
     with in_python():
-        return cost_of_model(candidate, shape, classes, tuple(plugins))
+        return cost_of_model(candidate, shape, classes, plugin_names(plugins))
 
 
 def build(
     candidate: str | Path | Mapping[str, Any],
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
-    plugins: Sequence[str] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     seed: int = 0,
 ) -> nn.Module:
     """The network of a candidate, not trained, on the CPU: for use in code of yours.
@@ -121,11 +128,12 @@ def build(
     c_noise (B,) and labels (B,) or None; it gives (B, C, H, W), twice the channels where it learns its
     variance. Raises InputError for what a study would refuse.
     """
+    from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
     from ablate.study.models import build as build_model
 
     with in_python():
-        return build_model(candidate, shape, classes, tuple(plugins), seed)
+        return build_model(candidate, shape, classes, plugin_names(plugins), seed)
 
 
 def published() -> pd.DataFrame:
@@ -142,4 +150,20 @@ def __dir__() -> list[str]:
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:
     import json
 
-    return [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
+    from ablate.errors import Argument, InputError
+
+    assignments = []
+    for path, value in overrides.items():
+        try:
+            assignments.append(f"{path}={json.dumps(value, default=_plain)}")
+        except TypeError as error:
+            raise InputError(f"{path}: {error}", Argument("overrides")) from None
+    return assignments
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no sign for as what it has: numpy's numbers, and paths. Raises TypeError for the rest."""
+    for abstract, plain in ((Integral, int), (Real, float), (Path, str)):
+        if isinstance(value, abstract):
+            return plain(value)
+    raise TypeError(f"expected words, numbers, lists and mappings, not a {type(value).__name__}")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ablate.errors import Argument, InputError
 from ablate.io.files import nameable, read_json
+
+
+def plugin_names(plugins: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    """Return plugin files and packages as names; one may stand without a list."""
+    return (str(plugins),) if isinstance(plugins, str | Path) else tuple(str(plugin) for plugin in plugins)
 
 
 def stored_copy(folder: Path, plugin: str | Path) -> Path | None:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from ablate.discovery.plugin_files import plugin_names
 from ablate.errors import InputError, did_you_mean, in_python
 from ablate.io.files import nameable
 from ablate.io.text import label, printable
@@ -39,7 +40,11 @@ class Results(StudyAnalysis):
     """
 
     def network(
-        self, trial: str, average: str | float | None = None, device: str = "cpu", plugins: Sequence[str] = ()
+        self,
+        trial: str,
+        average: str | float | None = None,
+        device: str = "cpu",
+        plugins: str | Path | Sequence[str | Path] = (),
     ) -> nn.Module:
         """Return the trained network of a trial, in eval mode, with averaged weights.
 
@@ -53,7 +58,7 @@ class Results(StudyAnalysis):
         from ablate.worker import trained
 
         with in_python():
-            return trained.network(self.path, trial, average, device, plugins)
+            return trained.network(self.path, trial, average, device, plugin_names(plugins))
 
     def sample(
         self,
@@ -61,7 +66,7 @@ class Results(StudyAnalysis):
         n: int | None = None,
         average: str | float | None = None,
         device: str = "auto",
-        plugins: Sequence[str] = (),
+        plugins: str | Path | Sequence[str | Path] = (),
     ) -> Tensor:
         """Draw images of a trial, (n, C, H, W) uint8 on the CPU, by its own solver, guidance and random draws.
 
@@ -73,7 +78,7 @@ class Results(StudyAnalysis):
         from ablate.worker import trained
 
         with in_python():
-            return trained.sample(self.path, trial, n, average, device, plugins)
+            return trained.sample(self.path, trial, n, average, device, plugin_names(plugins))
 
     def summary(self, plain: bool = False) -> Any:
         """Summarise the study: a table of the candidates, the verdict, and where the files are.

@@ -14,7 +14,7 @@ from ablate.candidates.space import Space
 from ablate.candidates.trial import TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery.catalog import Catalog
-from ablate.errors import InputError, Problem, SpecError, did_you_mean
+from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
 from ablate.io.files import read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.runtime.patient import doing
@@ -45,6 +45,8 @@ def load_study(
 
     Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
     """
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(f"a study is a YAML file or a mapping, not a {type(source).__name__}", Argument("study"))
     document = read(source) if isinstance(source, str | Path) else document_of(source)
     _is_study(document)
     document = applied(document, profile, overrides)

@@ -1,10 +1,12 @@
 """Who calls a function reads of its arguments, and who types a command of its options."""
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from refusals import refusal
-from toy_study import TEXT, written
+from toy_study import PLUGIN, TEXT, written
 
 import ablate
 from ablate.errors import InputError
@@ -39,3 +41,24 @@ def test_advice_names_arguments_too(tmp_path):
     (tmp_path / "out" / "else.txt").write_text("something else")
     with pytest.raises(InputError, match=r"give another folder with out="):
         ablate.run(written(tmp_path, TEXT), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("plugins", [str(PLUGIN), Path(PLUGIN), [Path(PLUGIN)], (str(PLUGIN),)])
+def test_plugins_are_names_or_paths_and_one_needs_no_list(plugins):
+    assert "toy_tokens" in ablate.catalog(plugins).names("backbone")
+    with pytest.raises(InputError, match=r"plugins='nope\.py': there is no plugin file"):
+        ablate.plan({"study": "x", "data": "digits"}, plugins=Path("nope.py"))
+    with pytest.raises(InputError, match=r"plugins='nope': there is no package 'nope'"):
+        ablate.plan({"study": "x", "data": "digits"}, plugins="nope")
+
+
+def test_overrides_are_what_a_file_could_hold_and_numbers_of_numpy(tmp_path):
+    study = written(tmp_path, TEXT)
+    for value, text in ((np.int64(-5), "-5"), (np.float32(-0.5), "-0.5"), (Path("a/b"), '"a/b"')):
+        with pytest.raises(InputError, match=rf"overrides='budget\.images={text}': budget\.images: "):
+            ablate.plan(study, **{"budget.images": value})
+    with pytest.raises(InputError, match=r"^overrides: vary: expected words, numbers, lists and mappings, not a set$"):
+        ablate.plan(study, vary={1, 2})
+    for wrong in (None, [1, 2], 3):
+        with pytest.raises(InputError, match=r"^study: a study is a YAML file or a mapping, not a \w+$"):
+            ablate.plan(wrong)
