@@ -35,7 +35,7 @@ from ablate.runtime.patient import doing
 from ablate.runtime.stdout import ToStderr
 from ablate.spec.component import Component, K, is_kind
 from ablate.spec.explain import plugin_traceback
-from ablate.spec.mistakes import class_and_place, mistake
+from ablate.spec.mistakes import class_and_place, judging_fields, mistake
 from ablate.spec.slots import create
 
 _PLACE = re.compile(r'^  File "(.+)", line (\d+).*', re.MULTILINE)  # in a traceback
@@ -104,15 +104,17 @@ class Catalog:
         for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
             self._find_kinds(importlib.import_module(module.name), "ablate")
         for source in (*installed(), *map(local, self.plugins)):
-            before = Before()
             waited = (
                 contextlib.nullcontext()
                 if source.distribution == provenance.FRAMEWORK
                 else doing(f"importing {source.plugin}")
             )
-            with contextlib.redirect_stdout(ToStderr()), staying(), waited:  # stdout belongs to who asked
-                self._load(source)
-            if changes := before.on_import():
+            with judging_fields():
+                before = Before()
+                with contextlib.redirect_stdout(ToStderr()), staying(), waited:  # stdout belongs to who asked
+                    self._load(source)
+                changes = before.on_import()
+            if changes:
                 reason = message(f"plugin {source.plugin}, while it is imported,", changes, None)
                 self.broken.append(Broken(source.plugin, source.plugin, f"GlobalStateError: {reason}\n"))
         provenance.framework()  # of the files as they are now, while they are imported
@@ -236,8 +238,12 @@ class Catalog:
             trace = plugin_traceback(error)
             if (hint := moved_module(error)) is not None:
                 trace = f"{trace.rstrip()}: {hint}\n"
-            self.broken.append(Broken(source.plugin, module, trace))
+            self._add_broken(source, module, trace)
             return None
+
+    def _add_broken(self, source: PluginSource, module: str, trace: str) -> None:
+        """Add what could not be loaded; a local file has no module name that its user knows."""
+        self.broken.append(Broken(source.plugin, source.plugin if source.is_file else module, trace))
 
     def _find_kinds(self, module: ModuleType, distribution: str) -> None:
         for cls in _own_classes(module):
@@ -256,7 +262,7 @@ class Catalog:
                 first = f"{twin.cls.__name__} at {twin.file}:{twin.line}"
                 reason = f"it is called {cls.kind} {cls.name!r}, and so is {first}; give one of them another name"
             if reason is not None:
-                self.broken.append(Broken(source.plugin, module.__name__, f"{class_and_place(cls)}: {reason}\n"))
+                self._add_broken(source, module.__name__, f"{class_and_place(cls)}: {reason}\n")
                 continue
             file = Path(inspect.getfile(cls)).resolve()
             entry = Entry(

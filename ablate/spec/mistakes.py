@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any, get_origin
 
 from ablate.spec.component import Component, Config, is_kind
@@ -14,6 +16,18 @@ from ablate.spec.slots import slot_kind
 
 DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
 HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
+
+
+@contextlib.contextmanager
+def judging_fields() -> Iterator[None]:
+    """Leave out pydantic's warning of a field that hides an attribute: `mistake` refuses each such field."""
+    warnings.filterwarnings("ignore", message='Field name ".*" in ".*" shadows an attribute in parent')
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a plugin may have emptied the list
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]  # a list, which typeshed calls a sequence
 
 
 def class_and_place(cls: type) -> str:

@@ -223,13 +223,12 @@ BODY = "    def weight(self, level, sigma_data):\n        return 1\n"
         ("    name = 'w'\n    bound: float = float('inf')\n", "the default of field 'bound', inf, is no JSON"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Field name:UserWarning")
 def test_a_mistake_in_a_declaration_is_one_sentence_with_its_line(tmp_path: Path, field: str, sentence: str) -> None:
     path = tmp_path / "w.py"
     path.write_text(HEAD + field + BODY)
     (broken,) = Catalog([path]).broken
     assert broken.traceback.startswith(f"class W ({path}:4): ") and sentence in broken.traceback
-    assert broken.traceback.count("\n") == 1
+    assert broken.traceback.count("\n") == 1 and broken.module == str(path)
 
 
 @pytest.mark.parametrize(
