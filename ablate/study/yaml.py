@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import TaggedScalar
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import CollectionNode, ScalarNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 from ruamel.yaml.tokens import ScalarToken, TagToken
@@ -162,16 +163,41 @@ def _load(text: str, file: str | None, where: str | None = None) -> Any:
     except ReaderError as error:
         place = f"{file}:{len(re.split(BREAK, text[: error.position]))}" if file else where
         raise InputError("holds a character that YAML does not allow; remove it", place) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError("is nested too deeply", file or where) from None
+    except YAMLError as error:
         raise InputError(f"is no YAML: {str(error).splitlines()[0]}", file or where) from None
-    except LookupError:  # ruamel.yaml takes a word such as "-_" for a number, and finds no digit in it
-        raise InputError(
-            "holds something that looks like a number and is none; put it in quotes", file or where
-        ) from None
+    except (ValueError, LookupError):  # such as 2020-99-99; LookupError from "-_", a number without a digit
+        word, line = _no_number(text)
+        problem = f"{word!r} looks like a number or a date, or is tagged as one, and is none; put it in quotes"
+        raise InputError(problem, f"{file}:{line}" if file else where) from None
     except Exception as error:  # noqa: BLE001 - ruamel.yaml's own: tags and merges that hold themselves
         problem, line = _unreadable(text)
         place = f"{file}:{line}" if file else where
         raise InputError(f"{problem} ({type(error).__name__} in the YAML reader)", place) from None
+
+
+def _no_number(text: str) -> tuple[str, int]:
+    """Return the first word that the YAML reader takes for what it is not, and its line."""
+    for node in _scalars(YAML(typ="rt", pure=True).compose(text), set()):
+        try:
+            YAML(typ="rt", pure=True).constructor.construct_object(node, deep=True)
+        except (ValueError, LookupError):
+            return str(node.value)[:100], node.start_mark.line + 1
+    return "a word", 1
+
+
+def _scalars(node: Any, seen: set[int]) -> Iterator[ScalarNode]:
+    """Yield the scalars of a node in their order, each once, also where an alias holds itself."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, ScalarNode):
+        yield node
+    elif isinstance(node, CollectionNode):
+        for child in node.value:
+            for inner in child if isinstance(child, tuple) else (child,):
+                yield from _scalars(inner, seen)
 
 
 def _unreadable(text: str) -> tuple[str, int]:

@@ -69,7 +69,10 @@ def test_a_value_that_was_set_says_by_what() -> None:
         ("a: 1\nb: !new x\n", "f.yaml:2: the tag !new means nothing here"),
         ("a: 1\nb: !!binary aGk=\n", "f.yaml:2: expected words, numbers, lists and mappings, not a bytes"),
         ("a: \x00\n", "f.yaml:1: holds a character that YAML does not allow"),
-        ("a: " + "[" * 600, "f.yaml: is no YAML"),
+        ("a: " + "[" * 600, "f.yaml: is nested too deeply"),
+        ("a: 1\nb: 2020-99-99\n", "f.yaml:2: '2020-99-99' looks like a number or a date"),
+        ("a: &x [*x]\nb:\n  - !!int 'abc'\n", "f.yaml:3: 'abc' looks like a number or a date"),
+        ("a: 1\n\nb: -_\n", "f.yaml:3: '-_' looks like a number or a date"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{n}: &{n} [{','.join([f'*{p}'] * 9)}]\n" for p, n in zip("abcde", "bcdef", strict=True)
         ), "holds more than 100000 values"),
