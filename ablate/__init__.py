@@ -163,7 +163,10 @@ def _assignments(overrides: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> Any:
     """Return what JSON has no sign for as what it has: numpy's numbers, and paths. Raises TypeError for the rest."""
-    for abstract, plain in ((Integral, int), (Real, float), (Path, str)):
-        if isinstance(value, abstract):
-            return plain(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError(f"expected words, numbers, lists and mappings, not a {type(value).__name__}")
