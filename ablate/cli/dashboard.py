@@ -23,6 +23,9 @@ def dashboard(
 
     file = folder / "optuna.db"
     if not file.is_file():
+        if (folder / "lock.json").is_file():
+            problem = "keeps the results of a study without its optuna.db, which is what the dashboard shows"
+            raise InputError(f"{problem}; see `ablate status {folder}`", str(folder))
         raise InputError("there is no study here: it has no optuna.db", str(folder))
     try:
         from optuna_dashboard import run_server

@@ -13,6 +13,8 @@ import urllib.request
 import pytest
 from command_line import PATIENCE
 
+from ablate.cli import main
+
 
 def fetch(url, method="GET"):
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=PATIENCE) as answer:
@@ -73,3 +75,12 @@ def test_what_cannot_be_shown(ended, port, tmp_path, within, monkeypatch):
         busy.listen()
         ran = within("dashboard", ended[1], "--port", port)
     assert ran.returncode == 2 and "choose another --port" in ran.stderr
+
+
+def test_a_study_that_was_kept_without_its_ledger_is_told(tmp_path, capsys):
+    (tmp_path / "lock.json").write_text("{}")
+    with pytest.raises(SystemExit) as stopped:
+        main(["dashboard", str(tmp_path)])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and "keeps the results of a study without its optuna.db" in message
+    assert f"see `ablate status {tmp_path}`" in message
