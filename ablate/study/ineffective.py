@@ -75,10 +75,10 @@ def _ranges(loaded: LoadedStudy) -> Iterator[str]:
 
 
 def _few_samples(loaded: LoadedStudy) -> Iterator[str]:
-    """Warn about fewer samples than classes."""
+    """Warn about fewer samples than class numbers, some of which may have no pictures."""
     classes, samples = loaded.trial_settings.setting.classes, loaded.trial_settings.evaluation.samples
     if classes is not None and samples < classes and loaded.trial_settings.evaluation.metrics:
-        yield f"evaluate.samples: {samples} samples of {classes} classes: some classes have none"
+        yield f"evaluate.samples: {samples} samples of {classes} class numbers: a class may get none"
 
 
 def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:

@@ -51,7 +51,7 @@ def test_a_study_that_makes_sense_draws_no_word() -> None:
         ("base.batch=1024", "budget: 512 images are less than a step; one step of 1024 is trained"),
         ("budget={train_gflops: 1e-6}", "budget: 1e-06 Gflops are less than a step"),
         ("probes=[{type: gradient_norm, every: 512}]", f"probe 'gradient_norm': every 512 images: {SHORT}"),
-        ("evaluate={samples: 8, metrics: [{type: kid}]}", "evaluate.samples: 8 samples of 10 classes"),
+        ("evaluate={samples: 8, metrics: [{type: kid}]}", "8 samples of 10 class numbers: a class may get none"),
         ("vary.micro=[4, 8]", "vary.micro: changes nothing that decides a result"),
         ("design={type: search, algorithm: tpe, population: 5}", "'population' is given and not read, since"),
     ],
