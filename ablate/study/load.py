@@ -119,9 +119,17 @@ def _data_problem(data: Data, error: InputError) -> Problem:
     where = error.where or ""
     for field in type(data).model_fields:
         value = getattr(data, field)
-        if isinstance(value, str) and value and where.startswith((value, str(Path(value).expanduser()))):
+        if isinstance(value, str) and value and where.startswith(_spellings(data, value)):
             return Problem(("data", field), f"{where}: {error.message}")
     return Problem(("data",), f"{where}: {error.message}" if where else error.message)
+
+
+def _spellings(data: Data, path: str) -> tuple[str, ...]:
+    """Return a path as the study has it, and as the file system does."""
+    try:
+        return path, str(Path(path).expanduser()), str(data.located(path))
+    except InputError:  # only the working directory holds it; such an error names the path as the study has it
+        return path, str(Path(path).expanduser())
 
 
 def _unknown_keys(document: Document) -> list[Problem]:

@@ -115,6 +115,13 @@ def test_a_path_that_is_not_there_is_told_where_it_was_said(tmp_path: Path) -> N
     ]
 
 
+def test_a_path_that_goes_out_from_the_studys_file_is_told_where_it_was_said(tmp_path: Path) -> None:
+    text = TEXT.replace("  type: toy\n  size: 8", "  type: folder\n  path: here")
+    problem = "there is no such folder or file"
+    assert refusal(tmp_path, text, overrides=["data.path=x"]) == [f"--set data.path=x: data.path: x: {problem}"]
+    assert refusal(tmp_path, text) == [f"study.yaml:{line_of(text, 'path:')}: data.path: here: {problem}"]
+
+
 def test_a_number_s_own_name_leads_to_its_metric_and_features(tmp_path: Path) -> None:
     lines = refusal(tmp_path, bent("samples: 200", "samples: 200\n  metrics: [fid]"))
     assert "say {type: fd, features: inception_v3}" in lines[0] and "sfid" not in lines[0]
