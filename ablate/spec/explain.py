@@ -47,6 +47,8 @@ def explain(error: Any, cls: type[BaseModel], owner: str, fields: list[str]) -> 
             word = error["input"]
             hint = did_you_mean(word, map(str, expected)) if isinstance(word, str) and expected else ""
             return f"expected {error['ctx']['expected']}, not {short(word)}{hint if 'did you' in hint else ''}"
+        case "int_parsing_size":  # such as 1e23, which YAML reads as no whole number
+            return f"{short(error['input'])} is too large: a whole number has at most 64 bits here"
         case sort if sort in _EXPECTED:
             return f"expected {_EXPECTED[sort]}, not {short(error['input'])}"
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from ablate.kinds.data import Data
 from ablate.kinds.executor import Executor
 from ablate.results import load as load_results
 from ablate.results import write_tables
+from ablate.results.identity import differing_settings
 from ablate.results.measurements import SAMPLING
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
@@ -128,7 +129,7 @@ def _remeasure(
             executor=chosen.spec(),
             device=chosen_device,
         )
-        _work(pool, queue, outcome, say, watchdog, results.names)
+        _work(pool, queue, outcome, say, watchdog, results.names, _solver_words(candidates))
     write_tables(folder)
     outcome.axes = _axes(outcome.rows)
     return outcome
@@ -193,6 +194,7 @@ def _work(
     say: Callable[[str], None],
     watchdog: Watchdog,
     names: Names,
+    solver_words: frozenset[str],
 ) -> None:
     """Run the jobs until each has ended for good, by the dispatcher that `ablate run` has."""
 
@@ -216,7 +218,7 @@ def _work(
         if report["status"] == "done" and "rows" in report:
             outcome.measured += 1
             outcome.rows += [{**row, "trial": job["trial"]} for row in report["rows"]]
-            line = _describe_rows(report["rows"])
+            line = _describe_rows(report["rows"], solver_words)
         else:
             without = "its worker reported no rows" if report["status"] == "done" else report["status"]
             line = report.get("message", without).partition("\n")[0]
@@ -224,10 +226,25 @@ def _work(
         say(f"[{outcome.measured + len(outcome.failed)}/{len(queue)}] {names.trial(job)}: {line}")
 
 
-def _describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the values of rows in words, with how they were sampled."""
+def _solver_words(candidates: Sequence[Candidate]) -> frozenset[str]:
+    """Return what tells the solvers of measurements apart: names of their fields, and `solver` where there are several.
+
+    Not the number of steps, which the evaluations tell.
+    """
+    differing = differing_settings(candidate.solver.settings() for candidate in candidates).values()
+    fields = {part.partition("=")[0] for text in differing for part in text.split(", ") if part}
+    several = len({candidate.solver.name for candidate in candidates}) > 1
+    return frozenset(fields if len(differing) > 1 else ()) | ({"solver"} if several else set())
+
+
+def _describe_rows(rows: Sequence[Mapping[str, Any]], solver_words: Set[str] = frozenset()) -> str:
+    """Return the values of rows in words, with how they were sampled; of the solver what is in `solver_words`."""
     words = []
     for row in rows:
         value = "not finite" if row["value"] is None else f"{row['value']:.4g}"
-        words.append(f"{row['metric']} {value} ({row['nfe']} evaluations, {row['guidance']}, {row['ema']})")
+        settings = str(row.get("solver_settings") or "").split(", ")
+        solver = [row["solver"]] if "solver" in solver_words else []
+        solver += [part for part in settings if part.partition("=")[0] in solver_words]
+        ways = ", ".join([f"{row['nfe']} evaluations", *solver, row["guidance"], row["ema"]])
+        words.append(f"{row['metric']} {value} ({ways})")
     return "; ".join(words)

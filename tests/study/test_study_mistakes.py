@@ -176,6 +176,7 @@ def test_any_misspelt_key_is_named_at_its_line(
             "base.backbone.depht: backbone 'toy_tokens' has no field 'depht'; did you mean 'depth'?",
         ),
         ("base.backbone.depth=deep", "base.backbone.depth: expected a whole number, not 'deep'"),
+        ("base.backbone.depth=1e23", "base.backbone.depth: 1e+23 is too large: a whole number has at most 64 bits"),
         (
             "base.backbone.conditioning=toy_scael",
             "base.backbone.conditioning: there is no conditioning 'toy_scael'; did you",
