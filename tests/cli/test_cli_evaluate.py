@@ -28,7 +28,7 @@ def test_two_grids_stand_apart_in_what_is_printed(ended, within, tmp_path):
     result = within(*call, cwd=folder.parents[1])
     assert result.returncode == 0, result.stderr
     assert "grid=karras" in result.stdout and "grid=trailing" in result.stdout and "clip" not in result.stdout
-    lines = [line for line in result.stderr.splitlines() if line.startswith("[")]
+    lines = [line for line in result.stdout.splitlines() if line.startswith("[")]
     told = [line.partition("(")[2].partition(",")[0] + line.partition("grid=")[2].partition(",")[0] for line in lines]
     assert sorted(told) == sorted(2 * [f"{n} evaluations{grid}" for n in (2, 3) for grid in ("karras", "trailing")])
     result = within(*call[:4], "--set", "solver.grid=karras", "--json", cwd=folder.parents[1])
