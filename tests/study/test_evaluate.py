@@ -277,7 +277,7 @@ def test_a_measurement_that_hangs_is_ended_as_patiently_as_a_trial(tmp_path):
     job = {"job": "t-k", "trial": "t", "choices": {}, "seed": 0, "folder": str(tmp_path / "t"), "asked": {}}
     outcome = evaluate.Remeasured()
     watchdog = Watchdog(patience, clock, lambda job: [sign(job)])
-    evaluate._work(Hangs(), [job], outcome, lambda line: None, watchdog, Names())
+    evaluate._work(Hangs(), [job], outcome, lambda line: None, watchdog, Names(), frozenset())
     assert patience == 60.0 and "no sign of life for 60 s while it was measured" in outcome.failed["t"]
 
 
