@@ -4,7 +4,7 @@
 
 Tables, records, curves, samples, figures, Optuna's ledger and the log of launches are kept, so that `ablate.load`,
 `ablate report` and `ablate dashboard` read the curated folder as any other. Checkpoints and snapshots are not, nor
-what names places of the machine (job.json; the log of launches is cut to names), so a curated study cannot go on.
+what names places of the machine (job.json; the lock without its root, the log of launches cut to names), so a curated study cannot go on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from ablate.io.files import write_json
+from ablate.io.sealed import read_sealed, sealed, unsealed
 
 CURATED = Path(__file__).resolve().parent.parent / "results" / "curated"
 KEPT = (
@@ -33,6 +36,9 @@ def curate(folder: Path) -> Path:
             kept = place / file.relative_to(folder)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, kept)
+    lock = unsealed(read_sealed(place / "lock.json"))
+    lock.pop("root", None)  # where the study's file stood on the machine
+    write_json(place / "lock.json", sealed(lock))
     log = folder / "launches.jsonl"
     if log.is_file():
         lines = [json.dumps(_named(json.loads(line))) for line in log.read_text(encoding="utf-8").splitlines()]
