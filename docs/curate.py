@@ -4,7 +4,8 @@
 
 Tables, records, curves, samples, figures, Optuna's ledger and the log of launches are kept, so that `ablate.load`,
 `ablate report` and `ablate dashboard` read the curated folder as any other. Checkpoints and snapshots are not, nor
-what names places of the machine (job.json; the lock without its root, the log of launches cut to names), so a curated study cannot go on.
+what names places of the machine (job.json; the lock's root; the log of launches is cut to names), so a curated study
+cannot go on.
 """
 
 from __future__ import annotations
