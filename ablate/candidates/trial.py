@@ -1,4 +1,4 @@
-"""A trial (one candidate, one seed, one budget): its budget, its evaluation, its identity and the worker's job."""
+"""A trial (one candidate, one seed, one budget): its budget, its identity and the worker's job."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ablate.candidates.candidate import Candidate, cost_of
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.io.files import digest
-from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.data import Data
-from ablate.kinds.metric import Metric
 from ablate.kinds.probe import Probe
-from ablate.spec.component import Config, Extent, InputSpec
+from ablate.spec.component import Config, InputSpec
 from ablate.spec.fields import get
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
 
-
-Reference = Literal["all", "even", "odd"]  # of the reference images, by their number from 0
 
 MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
 
@@ -69,43 +66,6 @@ class Budget(Config):
                 f"budget: comes to {images:.3g} images with {what}; at most {MOST_IMAGES:,} are trained on"
             )
         return batch * max(1, round(images / batch))
-
-
-class Evaluation(Config):
-    """The evaluation at the end of a trial: metrics, samples, reference set."""
-
-    metrics: tuple[Metric, ...] = ()
-    samples: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
-    batch: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 250  # images sampled at a time; decides memory alone
-    reference: Reference = (
-        "all"  # images that metrics compare with; a half by number is one that "all" did not choose by
-    )
-    autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
-    previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
-
-    @model_validator(mode="after")
-    def _enough_samples(self) -> Evaluation:
-        for metric in self.metrics:
-            if (reason := metric.too_few(self.samples)) is not None:
-                raise ValueError(reason)
-        labels = [column for metric in self.metrics for column in metric.columns(self.samples).values()]
-        if len(set(labels)) < len(labels):
-            raise ValueError("the same metric stands twice")
-        return self
-
-    def active(self) -> dict[str, Any]:
-        """Return the fields that are part of the identity; an autoencoder that does not decode is none."""
-        fields = super().active()
-        if self.autoencoder is None or "decoder" not in self.autoencoder.provides():
-            del fields["autoencoder"]
-        if self.reference == "all":  # as it was before there was a choice
-            del fields["reference"]
-        return fields
-
-    @property
-    def drawn(self) -> int:
-        """How many samples are drawn: those that are measured, or the previews where nothing is measured."""
-        return self.samples if self.metrics else self.previews
 
 
 @dataclass(frozen=True)

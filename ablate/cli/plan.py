@@ -115,6 +115,8 @@ def _print(frame: pd.DataFrame, device: str) -> None:
     table(columns, rows, title=str(frame.attrs["study"]), wrap="candidate")
     for line in frame.attrs["data"]:
         echo(f"data: {line}")
+    for line in frame.attrs["points"]:
+        echo(line)
     for warning in frame.attrs["warnings"]:
         complain(f"warning: {warning}")
     if note := frame.attrs.get("note"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.evaluation.decoding import measured_spec
 from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.sampling import QUANTISATION, Sampler, make_sampler

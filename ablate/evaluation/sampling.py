@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.metric_evaluator import Pause, go_on
 from ablate.kinds.autoencoder import Decoder

@@ -72,6 +72,13 @@ class Ema(Component):
         """Return what is measured at the end of training: {label: weights}; the first is the one that counts."""
         return average.weights()
 
+    def measured_during(self, average: Average, snapshots: Kept) -> dict[str, Weights]:
+        """Return what is measured at a point of the training, one average that counts; `snapshots` end at that point.
+
+        Raises InputError, with the reason, where that average cannot be had so early.
+        """
+        return dict(list(self.measured(average, snapshots).items())[:1])
+
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
         """Return the shortest and the longest relative length that snapshots at these `images` give; None: no length.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
+from ablate.results.quality_curves import Compute, time_to_quality
 from ablate.results.scaling import Scaling, not_of_size, scaling
 
 if TYPE_CHECKING:
@@ -134,6 +136,36 @@ class StudyAnalysis(StudyContents):
 
         return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
 
+    def time_to_quality(
+        self, value: float | None = None, metric: str | None = None, of: Compute = "train_gflops"
+    ) -> pd.DataFrame:
+        """Compute what each candidate takes to reach a value of a metric: its time to quality. A row a candidate.
+
+        It needs quality during training (`evaluate.at`). value: by default the one that every seed of the baseline has
+        reached in the end. metric: the study's own first one by default. of: `train_gflops` (of training, forward and
+        backward), `images`, or `train_seconds`, which another machine needs others of.
+
+        Columns: candidate, config_hash, `c.*`; time_to_quality, the geometric mean over the complete seeds, where all
+        of them reach the value; low and high, its 95 % interval (Student's t in the logarithm, with one deviation for
+        all candidates; missing with one seed each); reached, how many seeds reach it, and n, of how many. The quickest
+        first. Between two points it is interpolated, by a power law where values are positive; what is reached at the
+        first point is put there.
+        `attrs`: metric, value, of, samples.
+
+        Raises InputError where the metric was not measured during training, or not on the same number of samples.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured", "metric")
+        objective = self.during_training(objective)
+        return time_to_quality(self._stored.trials, self._stored.metrics, self.candidates, objective, value, of)
+
+    def during_training(self, objective: Objective) -> Objective:
+        """Return a metric as it is called at points of the training, where it may have too few samples for its name."""
+        columns = self.lock.get("during")
+        column = columns.get(objective.column) if isinstance(columns, Mapping) else None
+        return objective if column is None else replace(objective, name=str(column), column=str(column))
+
     def scaling(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Scaling:
         """Fit how a metric follows Gflops over sizes of one network: correlation and power law, over their means.
 
@@ -160,8 +192,9 @@ class StudyAnalysis(StudyContents):
         "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
         """
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
-        for name, compute in (("front", self.front), ("effects", self.effects)):
-            with contextlib.suppress(InputError):  # values that may not be compared, or no baseline
+        computed = (("front", self.front), ("effects", self.effects), ("time_to_quality", self.time_to_quality))
+        for name, compute in computed:
+            with contextlib.suppress(InputError):  # values that may not be compared, no baseline, no points
                 tables[name] = compute()
         measured = [c for c in self._stored.trials.columns if c[:2] in ("m.", "p.")]
         goals = [self.objective(c) for c in measured]

@@ -15,6 +15,7 @@ from ablate.io.text import label
 from ablate.results import probes, store
 from ablate.results.candidates import CandidateRow, candidates
 from ablate.results.frames import noisy
+from ablate.results.quality_curves import with_quality
 from ablate.results.readable import read_mapping, read_yaml
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ class StudyContents:
     def curves(self) -> pd.DataFrame:
         """The long table of training curves: a row a logged point, with candidate, seed and `c.<path>` choices.
 
-        Empty where only the tables were committed.
+        `train_gflops` is what training took until then. Where quality was measured during training (`evaluate.at`), it
+        stands in columns `m.<metric>`, all on one number of samples; such points are rows of their own, without a
+        loss. These alone are there where only the tables were committed.
         """
-        return self._with_choices(self._stored.curves)
+        return self._with_choices(with_quality(self._stored.curves, self._stored.trials, self._stored.metrics))
 
     @cached_property
     def probes(self) -> pd.DataFrame:

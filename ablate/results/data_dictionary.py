@@ -141,6 +141,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "denoiser): "
             "0.1 is 10 % too wide, negative too narrow; best near 0"
         ),
+        "train_seconds": ColumnDoc("wall-clock time of training until then", "s", "smaller"),
     },
     "curves": {
         "trial": _TRIAL,
@@ -152,6 +153,12 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "grad_norm_clipped": ColumnDoc("the same after clipping"),
         "images_per_second": ColumnDoc("training throughput since the previous point", "images/s", "larger"),
         "seconds": ColumnDoc("time of training so far", "s"),
+        "train_gflops": ColumnDoc("compute of training so far, forward and backward: 3 · gflops · images", "Gflops"),
+        "m.<metric>": ColumnDoc(
+            "the metric at that point of the training (`evaluate.at`), all points on one number of samples",
+            "the metric's own",
+            "as the metric",
+        ),
     },
     "probes": {
         "trial": _TRIAL,
@@ -204,6 +211,24 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "n": ColumnDoc("seeds that both the candidate and the baseline completed", "pairs"),
         "diverged": _DIVERGED,
         "note": ColumnDoc("what to know of this comparison: lost seeds, too few pairs"),
+    },
+    "time_to_quality": {
+        "candidate": _CANDIDATE,
+        "config_hash": _HASH,
+        "c.<path>": _CHOICE,
+        "time_to_quality": ColumnDoc(
+            "compute that training takes to reach a value of the metric, geometric mean over the complete seeds; "
+            "missing where one of them does not reach it",
+            "as attrs['of'] says",
+            "smaller",
+        ),
+        "low": ColumnDoc(
+            "lower end of its 95 % interval (Student's t in the logarithm, one deviation for all candidates)",
+            "the same",
+        ),
+        "high": ColumnDoc("upper end of that interval", "the same"),
+        "reached": ColumnDoc("complete seeds that reach the value", "seeds", "larger"),
+        "n": ColumnDoc("complete seeds", "seeds"),
     },
 }
 

@@ -28,11 +28,20 @@ EXTRA = (
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
     *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
-    "solver_error",
+    *("solver_error", "train_seconds"),
 )
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
-ADDED = ("solver_settings", "sample_gflops", "noise", "data_hash", "sources", "reference", "solver_error")
+ADDED = (
+    "solver_settings",
+    "sample_gflops",
+    "noise",
+    "data_hash",
+    "sources",
+    "reference",
+    "solver_error",
+    "train_seconds",
+)
 _NUMBERS = {
     *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),

@@ -33,6 +33,8 @@ CAPTIONS = {
     "seeds, small points are seeds, and the bar is the 95 % t interval of the mean difference that holds for all "
     "comparisons at once (Bonferroni).",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
+    "quality": "Quality at points of the training, against images, training Gflops (forward and backward) and seconds, "
+    "mean over seeds; the band is the 95 % interval of the mean, with one deviation for all candidates at a point.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
     "sizes that Peebles & Xie (2023) published.",

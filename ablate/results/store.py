@@ -112,11 +112,16 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
         row["images"] = curve[-1].get("images")
     rows.trials.append(row)
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
-    _read_metrics(folder / "record.json", record, folder.name, rows)
+    times = {**_mapping_at(record, "train_seconds_at"), str(record.get("images")): record.get("train_seconds")}
+    _read_metrics(folder / "record.json", record, folder.name, rows, times)
+    rows.warnings.extend(
+        f"trial {folder.name}: its quality after {images} images was not measured: {why}"
+        for images, why in _mapping_at(record, "unmeasured").items()
+    )
     for file in records.measured(folder) if record else ():  # by `ablate evaluate`; of what, the record alone tells
         measured = _measured(file, folder.name, rows.warnings)
         rows.warnings.extend(_other_origin(file, measured, record))
-        _read_metrics(file, measured, folder.name, rows)
+        _read_metrics(file, measured, folder.name, rows, times)
 
 
 def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
@@ -178,11 +183,14 @@ def _as_recorded(folder: Path, name: str, record: Mapping[str, Any], rows: _Rows
     return unchanged
 
 
-def _read_metrics(file: Path, document: Mapping[str, Any], trial: str, rows: _Rows) -> None:
+def _read_metrics(
+    file: Path, document: Mapping[str, Any], trial: str, rows: _Rows, train_seconds: Mapping[str, Any]
+) -> None:
+    """Add the measurements of a file. train_seconds: of the training until a point of it, by images."""
     measured = document.get("metrics")
     for point in measured if isinstance(measured, list) else []:
         if isinstance(point, Mapping) and "metric" in point:
-            rows.metrics.append({**point, "trial": trial})
+            rows.metrics.append({**point, "trial": trial, "train_seconds": train_seconds.get(str(point.get("images")))})
         else:
             rows.warnings.append(f"{file}: a row of 'metrics' names no metric")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
+from ablate.results.numbers import number
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -94,6 +95,11 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])
         marks.append(f"●: on the front of {objectives}")
+    if (times := numbers.attrs["time_to_quality"]) is not None:
+        marks.append(
+            f"Gflops to {number(times['value'])}: of training until {times['metric']} on {times['samples']} samples "
+            "reaches that, with its 95 % interval"
+        )
     if "violates" in numbers and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
     if numbers.attrs["pairs"] == 1:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ablate.errors import InputError
 from ablate.results.front import front
-from ablate.results.numbers import count, plus_minus, probability
+from ablate.results.numbers import count, number, plus_minus, probability
 from ablate.results.unequal import unequal
 
 if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 EFFECT = ("difference", "low", "high", "p", "p_holm")
+# Columns of the time to quality, here and in its own table.
+TIMES = {
+    "time_to_quality": "time_to_quality",
+    "time_to_quality.low": "low",
+    "time_to_quality.high": "high",
+    "time_to_quality.reached": "reached",
+}
 
 
 def grouped(results: StudyAnalysis) -> pd.DataFrame:
     """Compute the table of results, as numbers: a row a candidate, its seeds grouped.
 
     Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n,
-    diverged, failed, on_front, and the effect on the first metric against the baseline.
+    diverged, failed, on_front, the effect on the first metric against the baseline, and, where quality was measured
+    during training, the time to quality (`attrs["time_to_quality"]` says to which).
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
@@ -60,6 +68,10 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
         pairs = int(effects["n"].max()) if len(effects) else 0
         for name in EFFECT:
             table[name] = table["config_hash"].map(effects[name]).astype(float)
+    times = _times(results)
+    if times is not None:
+        for name in TIMES:
+            table[name] = table["config_hash"].map(times.set_index("config_hash")[TIMES[name]])
     if quality and quality.column in table:
         signed = (table[quality.column] * quality.sign).to_numpy(dtype=float)
         order = np.lexsort([signed, (table["diverged"] > 0).to_numpy(), np.isnan(signed)])
@@ -69,12 +81,29 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     table.attrs.update(
         problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table], pairs=pairs
     )
+    table.attrs["time_to_quality"] = None if times is None else dict(times.attrs)
     return table
+
+
+def _times(results: StudyAnalysis) -> pd.DataFrame | None:
+    """Return the time to quality of each candidate; None where quality was not measured during training."""
+    try:
+        return results.time_to_quality()
+    except InputError:
+        return None
 
 
 def _gflops(value: float) -> str:
     """Format four digits with their zeros, so that a column can be compared at a glance."""
     return f"{value:#.4g}" if math.isfinite(value) else "–"
+
+
+def _time(row: pd.Series[Any]) -> str:
+    """Format a time to quality with its interval, or how many seeds get there."""
+    mean, low, high = (float(row[name]) for name in ("time_to_quality", "time_to_quality.low", "time_to_quality.high"))
+    if math.isnan(mean):
+        return f"{row['time_to_quality.reached']:.0f} of {row['n']}" if row["n"] else "–"
+    return number(mean, 3) if math.isnan(low) else f"{number(mean, 3)} ({number(low, 3)} to {number(high, 3)})"
 
 
 def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
@@ -91,6 +120,8 @@ def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> 
         cells["Gflops"], cells["params"] = _gflops(row["gflops"]), count(row["params"])
         for metric in table.attrs["metrics"]:
             cells[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
+        if (times := table.attrs["time_to_quality"]) is not None:
+            cells[f"Gflops to {number(times['value'])}"] = _time(row)
         missing = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
         cells["n"] = " + ".join([str(row["n"]), *missing])
         cells["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""

@@ -60,6 +60,7 @@ class Gauge:
             self.training = bytes_at_peak if self._steps else None
         elif self._base is not None and self._steps:
             self.training = torch.cuda.max_memory_allocated(self._device) - self._base
+            self._base = None
 
     @property
     def peak(self) -> int | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ablate.candidates.candidate import Candidate
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.names import Names
-from ablate.candidates.trial import Evaluation
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.discovery.plugin_files import plugins_today

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.candidates.candidate import Candidate, compose, misfits
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.space import Space
-from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data

@@ -29,6 +29,7 @@ from ablate.study.estimate import flops_of
 from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
+from ablate.study.points import check_points
 from ablate.study.sampling import check_sampling
 from ablate.worker.datasets import describe
 
@@ -95,7 +96,12 @@ def _launch(
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     chosen_device = choose_device(device)
     with doing("examining the study's settings", 6):
-        warnings = [*check_device(loaded, chosen_device), *check_sampling(loaded), *ineffective_settings(loaded)]
+        warnings = [
+            *check_device(loaded, chosen_device),
+            *check_sampling(loaded),
+            *ineffective_settings(loaded),
+            *check_points(loaded),
+        ]
         if locked is not None:
             warnings += left_out(locked.get("left_out", {}))  # `all` itself is frozen since
     for warning in warnings:

@@ -24,7 +24,7 @@ from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, history, source_check
 from ablate.study.loaded import LoadedStudy
-from ablate.study.schema import metric_columns, otherwise
+from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
 from ablate.worker.sources import short
 
 SCHEMA = 1
@@ -83,14 +83,8 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
         "otherwise": otherwise(study.evaluate),
-        "larger_is_better": [
-            column
-            for metric in study.evaluate.metrics
-            if metric.larger_is_better
-            for references in (None, 0)  # its canonical name, and the one that it has at few pictures
-            for column in metric.columns(study.evaluate.samples, references).values()
-        ]
-        + [probe.name for probe in study.probes if probe.larger_is_better],
+        "during": columns_during(study.evaluate),
+        "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
         "plugins": plugins(loaded),
@@ -255,4 +249,11 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
         for name, entry in plugins(loaded).items()
     }
-    return {**lock, "names": loaded.names.to_json(), "hashes": provenance.SCHEME, "plugins": {**then, **now}}
+    measured = {"during": columns_during(loaded.study.evaluate), "larger_is_better": larger_is_better(loaded.study)}
+    return {
+        **lock,
+        **measured,
+        "names": loaded.names.to_json(),
+        "hashes": provenance.SCHEME,
+        "plugins": {**then, **now},
+    }

@@ -22,6 +22,7 @@ from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
+from ablate.study.points import check_points, describe_points
 from ablate.study.sampling import check_sampling
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def plan(
     what cannot be trained on it.
     """
     with doing("examining the study's settings", 6):
-        warnings = [*check_device(loaded, device), *check_sampling(loaded), *ineffective_settings(loaded)]
+        warnings = [
+            *check_device(loaded, device),
+            *check_sampling(loaded),
+            *ineffective_settings(loaded),
+            *check_points(loaded),
+        ]
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
@@ -62,6 +68,7 @@ def plan(
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
     frame.attrs["warnings"] = warnings
+    frame.attrs["points"] = describe_points(loaded)
     frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
@@ -125,7 +132,7 @@ def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str
 
 def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int | None, device: str) -> float:
     settings = loaded.trial_settings
-    samples = settings.evaluation.samples
+    samples = settings.evaluation.drawn_in_all(candidate.batch, images)
     if images is None:
         assert settings.budget.minutes is not None
         return 60 * settings.budget.minutes + seconds(candidate, settings.setting, cost.macs, 0, samples, device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ablate.candidates.candidate import Candidate, compose, misfits
-from ablate.candidates.trial import Evaluation, Reference
+from ablate.candidates.evaluation import Evaluation, Reference
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.errors import Argument, InputError, SpecError
 from ablate.kinds.data import Data

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.io.files import digest
@@ -47,7 +47,7 @@ def measured_rows(trial: Path, job: Mapping[str, Any], catalog: Catalog) -> list
     own = {"evaluation": job["evaluation"], "solver": candidate["solver"], "guidance": candidate["guidance"]}
     later = [content for file in records.measured(trial) if (content := read(file)) is not None]
     measurements = [
-        (own, None if record is None else record["metrics"]),
+        (own, None if record is None else _of_the_end(record)),
         *((content.get("asked"), content.get("metrics")) for content in later),
     ]
     measured = []
@@ -60,6 +60,12 @@ def measured_rows(trial: Path, job: Mapping[str, Any], catalog: Catalog) -> list
         except (SpecError, KeyError):  # a component that is there no more
             continue
     return measured
+
+
+def _of_the_end(record: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a record that its study measured at the end of training, without those of points before."""
+    rows: list[Row] = record["metrics"]
+    return [row for row in rows if row["images"] == record["images"] and row["samples"] == rows[0]["samples"]]
 
 
 def _rows_of(ways: Mapping[str, Any], rows: Sequence[Row], data: Any, catalog: Catalog) -> MeasuredRows:

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from ablate.candidates.candidate import Candidate
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.objectives import RECORDED, Constraint, Objective
-from ablate.candidates.trial import Budget, Evaluation
+from ablate.candidates.trial import Budget
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
@@ -90,6 +91,28 @@ def otherwise(evaluation: Evaluation) -> dict[str, str]:
     canonical = (metric.columns(evaluation.samples).items() for metric in evaluation.metrics)
     pairs = zip(itertools.chain(*canonical), itertools.chain(*plain), strict=True)
     return {column: other for (_, column), (_, other) in pairs if column != other}
+
+
+def columns_during(evaluation: Evaluation) -> dict[str, str]:
+    """Return {column of a metric: the one that it has at points of the training}, where fewer samples change that."""
+    ends = (metric.columns(evaluation.samples).values() for metric in evaluation.metrics)
+    points = (metric.columns(evaluation.samples_during).values() for metric in evaluation.metrics)
+    pairs = zip(itertools.chain(*ends), itertools.chain(*points), strict=True)
+    return {end: point for end, point in pairs if end != point and evaluation.during is not None}
+
+
+def larger_is_better(study: Study) -> list[str]:
+    """Return the columns of metrics, at the end and at points of the training, and the probes that are maximised."""
+    counts = [study.evaluate.samples, *([study.evaluate.samples_during] if study.evaluate.during is not None else [])]
+    columns = [
+        column
+        for metric in study.evaluate.metrics
+        if metric.larger_is_better
+        for samples in counts
+        for references in (None, 0)  # its canonical name, and the one that it has at few pictures
+        for column in metric.columns(samples, references).values()
+    ]
+    return columns + [probe.name for probe in study.probes if probe.larger_is_better]
 
 
 def objectives_of(study: Study, probes: Collection[str] = ()) -> tuple[Objective, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.trial import Budget
 from ablate.io.files import write_json
 from ablate.kinds.executor import Stop, Stopped
@@ -25,6 +26,7 @@ from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
 from ablate.training.probing import Probing
+from ablate.training.quality import QualityCurve
 from ablate.training.snapshots import Snapshots
 
 ROWS = 100  # of the curve, over a whole training
@@ -39,6 +41,7 @@ class Training:
 
     make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
     sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
+    evaluation: says at which points `measure` is called, which adds to `quality`. measured_with: hashes of its source.
     Raises Stopped when told to stop.
     """
 
@@ -52,6 +55,9 @@ class Training:
         probing: Probing | None = None,
         memory: Gauge | None = None,
         sources: Mapping[str, str] | None = None,
+        evaluation: Evaluation | None = None,
+        measure: Callable[[], None] = lambda: None,
+        measured_with: Mapping[str, str] | None = None,
     ) -> None:
         self._make = make
         self._sources = dict(sources or {})
@@ -60,6 +66,7 @@ class Training:
         self._budget = budget
         self.probing = probing or Probing((), 0)
         self._memory = memory
+        self._measure = measure
         self.curve = Curve()
         self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
@@ -71,6 +78,10 @@ class Training:
             self.probing.load(facts.get("probes"))
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
+        limit = math.inf if self.total is not None else self._limit
+        self.quality = QualityCurve(evaluation or Evaluation(), batch, self.total, limit, measured_with)
+        if facts:
+            self.quality.load(facts.get("quality", {}), self.learner.images_seen, self.seconds)
         self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
         self._written_at = float("-inf")
         self._phase = "train"
@@ -79,6 +90,7 @@ class Training:
         """Train until the budget is spent; return None, or why the training diverged (a record's `divergence`)."""
         self.learner.network.train()
         state, first = Before(), True
+        self._measure_if_due()  # where an earlier run was stopped before
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
@@ -92,7 +104,9 @@ class Training:
                 self._memory.step_done()
             stopping = self._stop()
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
-            if not (stopping or due or self._row_is_due(monotonic() - clock) or monotonic() - clock >= LOOK_SECONDS):
+            point = self._point_is_due(monotonic() - clock)
+            row = self._row_is_due(monotonic() - clock)
+            if not (stopping or due or point or row or monotonic() - clock >= LOOK_SECONDS):
                 continue
             bad = self._add_to_curve(waiting)
             now = monotonic()
@@ -107,13 +121,14 @@ class Training:
             if due or self._budget_is_spent():
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
                 now = monotonic()
-            if self._budget_is_spent() or stopping or now - saved >= interval:
+            if self._budget_is_spent() or stopping or point or now - saved >= interval:
                 state.check(STEPPING, self._repeat_step)  # nothing is kept that was trained in another state
                 self._save()
                 saved = monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
             if stopping:  # nothing that was trained is trained again
                 raise Stopped
+            self._measure_if_due()
             clock, waiting = monotonic(), []
         self.probing.finish(self.learner)
         return None
@@ -130,6 +145,24 @@ class Training:
     def _repeat_step(self) -> None:
         """Take a step that does not count, to locate a change of global state."""
         self.learner.step(self._horizon())
+
+    def _point_is_due(self, more: float = 0.0) -> bool:
+        """Return whether quality is to be measured now; `more` seconds are not in `seconds` yet."""
+        due = self.quality.is_due(self.learner.images_seen, self.seconds + more)
+        return due and not self._budget_is_spent()
+
+    def _measure_if_due(self) -> None:
+        """Measure the quality where a point of the training is reached, and save that it is measured."""
+        if not self._point_is_due():
+            return
+        if self._memory is not None:
+            self._memory.end_training()
+        begun = monotonic()
+        self.tell("measure")
+        self._measure()
+        self.quality.close_point(self.learner.images_seen, self.seconds, monotonic() - begun)
+        self._save()
+        self._phase = "train"
 
     def pause(self) -> None:
         """Raise Stopped if the executor wants the worker back; else write the progress file (heartbeat)."""
@@ -234,6 +267,7 @@ class Training:
                     "seconds": self.seconds,
                     "vitals": self.health.state(),
                     "probes": self.probing.state(),
+                    "quality": self.quality.state(),
                     "sources": self._sources,
                     "trial": self._folder.name,
                     "snapshots": self.snapshots.hashes,

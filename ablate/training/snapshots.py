@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ablate.errors import InputError
 from ablate.io.files import file_hash, sweep
+from ablate.kinds.ema import Average
 from ablate.training.checkpoint import write_tensors
 
 
@@ -59,3 +60,22 @@ class Snapshots:
 
     def _file(self, images: int) -> Path:
         return self.folder / f"{images:012d}.safetensors"
+
+
+class SnapshotsUntilNow:
+    """The snapshots of a training that goes on, and its averages of this moment as the last one (not stored)."""
+
+    def __init__(self, stored: Snapshots, average: Average, images: int) -> None:
+        self._stored = stored
+        self._now = {name: value.float().cpu() for name, value in average.snapshot().items()}
+        self._images = images
+
+    @property
+    def images(self) -> list[int]:
+        """Images seen at each, ascending."""
+        before = [images for images in self._stored.images if images < self._images]
+        return [*before, self._images] if self._now else before
+
+    def load(self, images: int) -> Mapping[str, Tensor]:
+        """Load one in fp32, on the CPU. Raises InputError where the file is damaged or gone."""
+        return self._now if images == self._images else self._stored.load(images)

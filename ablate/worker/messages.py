@@ -99,7 +99,9 @@ class Record(TypedDict):
     sources: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str]]
     data_hash: NotRequired[str | None]
-    metrics: list[dict[str, Any]]  # one row an average and metric
+    metrics: list[dict[str, Any]]  # one row an average and metric: of the end first, then of points of the training
+    train_seconds_at: NotRequired[dict[str, float]]  # of training until each point, by images
+    unmeasured: NotRequired[dict[str, str]]  # why nothing was measured at a point, by images
     weighting: NotRequired[list[dict[str, float]]]
     divergence: NotRequired[Divergence | None]
     files: NotRequired[dict[str, str]]  # {name: SHA-256}

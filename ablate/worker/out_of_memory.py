@@ -7,12 +7,15 @@ accumulation makes up the batch), the sampling batch is how many samples are dra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, TypeVar
 
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.kinds.executor import Job
+from ablate.runtime.memory import out_of_memory
 from ablate.worker.messages import Phase, TrialJob
 
 TRAIN: Phase = "train"
@@ -23,6 +26,18 @@ T = TypeVar("T", bound=TrialJob)
 
 class MeasuringOutOfMemoryError(MemoryError):
     """Raised where the memory did not suffice for drawing or measuring samples, after the training."""
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Raise MeasuringOutOfMemoryError where the memory does not suffice for what happens within."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        raise MeasuringOutOfMemoryError(str(error)) from error
 
 
 def half_micro_batch(job: TrialJob) -> TrialJob | None:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from ablate.candidates.candidate import Candidate, compose
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.sample_cost import sample_gflops
-from ablate.candidates.trial import Evaluation
 from ablate.discovery.catalog import Catalog
 from ablate.errors import Argument, InputError
 from ablate.evaluation.measure import measure

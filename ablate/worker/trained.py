@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate, compose
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.discovery.catalog import catalog_of
 from ablate.discovery.plugin_files import plugins_today
 from ablate.discovery.provenance import FRAMEWORK

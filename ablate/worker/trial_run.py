@@ -8,7 +8,6 @@ machine that sees the folder.
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import platform
 import socket
 import time
@@ -22,20 +21,17 @@ import numpy as np
 import torch
 
 from ablate.candidates.candidate import Candidate, compose, format_component
-from ablate.candidates.sample_cost import sample_gflops
-from ablate.candidates.trial import Budget, Evaluation
-from ablate.evaluation.measure import measure
+from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.trial import Budget
 from ablate.evaluation.metric_evaluator import prepare_references
-from ablate.evaluation.noisiness import noise
-from ablate.evaluation.preview import contact_sheet
 from ablate.evaluation.sampling import NotFiniteError
-from ablate.io.files import sweep, write_atomic, write_json
+from ablate.io.files import sweep, write_json
 from ablate.io.sealed import sealed
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Job, Status, Stop
 from ablate.kinds.probe import Probe
 from ablate.runtime.isolation import watched
-from ablate.runtime.memory import Gauge, out_of_memory, release_memory
+from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
 from ablate.training.divergence import weight_norm
@@ -47,8 +43,9 @@ from ablate.worker import records, sources
 from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
-from ablate.worker.out_of_memory import MeasuringOutOfMemoryError, with_sampling_batch
+from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.reports import report_of
+from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
@@ -93,7 +90,6 @@ class TrialRun:
 
     def __init__(self, job: TrialJob, folder: Path, stop: Stop) -> None:
         self.begun = time.monotonic()
-        self.noise: float | None = None  # of the samples: see `ablate.evaluation.noisiness`
         self.job = job
         self.folder = folder
         self.device = torch.device(job["device"])
@@ -101,12 +97,13 @@ class TrialRun:
         catalog = sources.checked_catalog(job)
         with watched("this candidate, while it is put together,"):
             self.candidate: Candidate = compose(job["candidate"], catalog)
-            self.evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
+            evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
             data = data_of(job, catalog)
             self.setting = data.setting()
         with watched(f"{format_component(data)}, while it is loaded,"):
             self.dataset = dataset_for(job, data)
             images = images_of(data, job["cache"], self.device)
+        self.evaluation = TrialEvaluation(job, folder, self.candidate, self.setting, self.dataset, evaluation)
 
         make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
         budget = fill(Budget, job["budget"], catalog)
@@ -118,7 +115,19 @@ class TrialRun:
         gflops = cast(float, job["gflops"])  # the driver has built the network, and counted it
         self.memory.begin_training()
         try:
-            self.training = Training(make, budget, gflops, folder, stop, probing, self.memory, trained_on)
+            self.training = Training(
+                make,
+                budget,
+                gflops,
+                folder,
+                stop,
+                probing,
+                self.memory,
+                trained_on,
+                evaluation,
+                lambda: self.evaluation.during(self.training),
+                job.get("sources"),
+            )
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
             raise
@@ -126,7 +135,7 @@ class TrialRun:
     def run(self) -> Record:
         """Train, sample and measure the trial, and return its record."""
         training = self.training
-        before = training.seconds  # by earlier runs of this trial
+        before = training.seconds + training.quality.seconds  # by earlier runs of this trial
         try:
             divergence = training.run()
         finally:
@@ -135,15 +144,11 @@ class TrialRun:
         begun = time.monotonic()
         if divergence is None:
             try:
-                rows = self._measure()
-            except Exception as error:
-                if out_of_memory(error):
-                    traceback.clear_frames(error.__traceback__)
-                    raise MeasuringOutOfMemoryError(str(error)) from error
-                if not isinstance(error, NotFiniteError):
-                    raise
+                rows = self.evaluation.end(training)
+            except NotFiniteError as error:
                 divergence = self._diverged_in_sampling(error)
-        measuring = time.monotonic() - begun
+        measuring = training.quality.seconds + time.monotonic() - begun
+        rows += training.quality.rows  # after those of the end, which count
         write_json(self.folder / "curve.json", training.curve.rows)
         probing = training.probing
         if probing.axes():
@@ -170,6 +175,7 @@ class TrialRun:
         """Return the record. measuring: seconds; wall: seconds of all runs of this trial."""
         job: Job = self.job
         training, learner, probing = self.training, self.training.learner, self.training.probing
+        quality = training.quality
         record = {
             "schema": 1,
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
@@ -191,45 +197,18 @@ class TrialRun:
             "versions": versions(),
             "data_hash": self.dataset.hash,
             "metrics": rows,
+            **({"train_seconds_at": quality.train_seconds} if quality.train_seconds else {}),
+            **({"unmeasured": quality.unmeasured} if quality.unmeasured else {}),
             "weighting": self._weighting(learner),
             "divergence": divergence,
             "files": records.hashes(self.folder, BESIDE),
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
-            **({"noise": self.noise} if self.noise is not None else {}),
+            **({"noise": self.evaluation.noise} if self.evaluation.noise is not None else {}),
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
         return cast(Record, record)
-
-    def _measure(self) -> list[dict[str, Any]]:
-        training, learner = self.training, self.training.learner
-        training.tell("measure")
-        with watched("this candidate, while it is sampled and measured,"):
-            rows, samples = measure(
-                self.candidate,
-                learner.process,
-                self.setting,
-                learner.network,
-                self.candidate.ema.measured(learner.average, training.snapshots),
-                self.dataset,
-                self.evaluation,
-                self.job["seed"],
-                learner.images_seen,
-                Path(self.job["cache"]),
-                self.device,
-                training.pause,
-                learner.companion_network,
-            )
-        self.noise = noise(samples, self.dataset.reference_images)
-        if len(samples):
-            array, picture = io.BytesIO(), io.BytesIO()
-            np.save(array, samples, allow_pickle=False)
-            contact_sheet(samples).save(picture, "PNG")
-            write_atomic(self.folder / "samples.npy", array.getvalue())
-            write_atomic(self.folder / "samples.png", picture.getvalue())
-        cost = sample_gflops(self.candidate, self.setting, self.job["gflops"])
-        return [{**row, "sample_gflops": cost} for row in rows]
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """Return the effective weight on the squared x0-error over log SNR."""

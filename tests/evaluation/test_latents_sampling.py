@@ -7,7 +7,7 @@ from pictures_for_tests import noise
 from torch import nn
 
 from ablate.candidates.candidate import compose
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.measure import measure
 from ablate.spec.slots import fill

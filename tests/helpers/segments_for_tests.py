@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.candidates.candidate import Candidate, compose
-from ablate.candidates.trial import Budget, Evaluation, TrialSettings
+from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.trial import Budget, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Data
 from ablate.spec.slots import create
@@ -20,7 +21,10 @@ PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
 KNOWN = catalog((PLUGIN,))
 DATA = create(Data, "digits", KNOWN)
-TIMING = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
+TIMING = (
+    *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes"),
+    "train_seconds_at",
+)
 
 
 def candidate(batch: int = 32, more: dict[str, Any] | None = None, **probe: Any) -> Candidate:
@@ -29,14 +33,20 @@ def candidate(batch: int = 32, more: dict[str, Any] | None = None, **probe: Any)
 
 
 def job(
-    folder: Path, made: Candidate, budget: dict[str, Any] | None = None, seed: int = 0, **more: Any
+    folder: Path,
+    made: Candidate,
+    budget: dict[str, Any] | None = None,
+    seed: int = 0,
+    evaluate: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    """What the engine would submit."""
+    """What the engine would submit. evaluate: fields of the evaluation beside KID on the pixels of 8 samples."""
+    kid = KNOWN.create("metric", {"type": "kid", "features": "pixels"})
     settings = TrialSettings(
         DATA,
         DATA.setting(),
         Budget(**(budget or {"steps": 12})),
-        Evaluation(metrics=(KNOWN.create("metric", {"type": "kid", "features": "pixels"}),), samples=8, previews=4),
+        Evaluation(**{"metrics": (kid,), "samples": 8, "previews": 4, **(evaluate or {})}),
     )
     cost = settings.cost(made)
     jobs = settings.jobs(made, seed + 1, {"backbone": "probe"}, (PLUGIN,), folder, cost)

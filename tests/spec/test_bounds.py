@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 import ablate
 from ablate.candidates.candidate import Candidate, cost_of
-from ablate.candidates.trial import Budget, Evaluation
+from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.trial import Budget
 from ablate.errors import InputError
 from ablate.spec.component import Config, InputSpec
 from ablate.study.compute_match import Match

@@ -10,8 +10,8 @@ from crowd_for_tests import Crowd
 from segments_for_tests import CACHE, PLUGIN
 
 from ablate import load
+from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.names import Names
-from ablate.candidates.trial import Evaluation
 from ablate.engine import Watchdog
 from ablate.errors import InputError
 from ablate.execute.local import Local, LocalPool

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from segments_for_tests import DATA, KNOWN, after, candidate, job, read, run, timeless
 
-from ablate.candidates.trial import Budget, Evaluation, TrialSettings
+from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.trial import Budget, TrialSettings
 from ablate.kinds.executor import Stopped
 from ablate.training import loop
 from ablate.training.probing import HELD, SPACING, SPACING_IMAGES, Probing

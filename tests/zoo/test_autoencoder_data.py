@@ -10,7 +10,8 @@ from data_for_tests import LATENT, save_vae, small_vae, write_edm2
 from segments_for_tests import CACHE, DATA, PLUGIN, candidate
 
 from ablate.api import InputError, InputSpec
-from ablate.candidates.trial import Budget, Evaluation, TrialSettings
+from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.trial import Budget, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.measure import measure

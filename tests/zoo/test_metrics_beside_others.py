@@ -9,7 +9,7 @@ from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
 from ablate.api import InputError
-from ablate.candidates.trial import Evaluation
+from ablate.candidates.evaluation import Evaluation
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
 from ablate_zoo.features.efficientnet_lite0 import EfficientNetLite0Features

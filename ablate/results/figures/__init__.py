@@ -18,7 +18,7 @@ METADATA: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "ablate"},
     "pdf": {"CreationDate": None, "Creator": "ablate"},
 }
-NAMES = ("front", "curves", "samples", "effects", "axes", "scaling")  # and probe_<name> of each probe
+NAMES = ("front", "curves", "quality", "samples", "effects", "axes", "scaling")  # and probe_<name> of each probe
 
 
 def figures(
@@ -59,9 +59,10 @@ def figures(
 
 
 def _drawings(results: StudyAnalysis) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
-    from ablate.results.figures import axes, curves, effects, front, probes, samples, scaling
+    from ablate.results.figures import axes, curves, effects, front, probes, quality, samples, scaling
 
-    modules = {"front": front, "curves": curves, "samples": samples, "effects": effects, "axes": axes}
+    modules = {"front": front, "curves": curves, "quality": quality, "samples": samples}
+    modules |= {"effects": effects, "axes": axes}
     for name, module in modules.items():
         yield name, lambda module=module: module.draw(results)  # type: ignore[misc]
     yield "scaling", lambda: scaling.draw(results)

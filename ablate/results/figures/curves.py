@@ -59,7 +59,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
         note += f"; what the loss is depends on {', '.join(redefined)}: do not compare its level across them"
     style.title(axes, "Learning curves", "\n".join(line for line in (note, colour_note(results)) if line))
     style.finish(axes)
-    _names(axes, {c: end for c, end in ends.items() if end is not None})
+    names_at_the_end(axes, {c: end for c, end in ends.items() if end is not None})
     return figure
 
 
@@ -136,7 +136,7 @@ def _binned(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _names(axes: Axes, ends: dict[CandidateRow, float]) -> None:
+def names_at_the_end(axes: Axes, ends: dict[CandidateRow, float]) -> None:
     """Write names at the right end of the lines, spread so that none covers another."""
     size = 9.5 if len(ends) <= NAMED else 7.5
     line_height = size * 1.35 * axes.figure.dpi / 72

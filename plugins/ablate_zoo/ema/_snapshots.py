@@ -56,6 +56,11 @@ class SnapshotEma(Ema):
         weights = {**tracked, **(self._combined(missing, kept) if missing else {})}
         return {self.label(length): weights[self.label(length)] for length in lengths}
 
+    def measured_during(self, average: Average, kept: Kept) -> dict[str, Weights]:
+        """`length`: tracked all along where it is, else rebuilt from the snapshots so far, where they suffice."""
+        label, tracked = self.label(self.length), average.weights()
+        return {label: tracked[label]} if label in tracked else self.rebuild([self.length], kept)
+
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
         """To three digits, and all between them; None where there is no snapshot."""
         if not images:

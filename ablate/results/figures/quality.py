@@ -1,0 +1,109 @@
+"""Figure: quality during training, against images, training Gflops and seconds, a line a candidate."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.results.figures import style
+from ablate.results.figures.curves import names_at_the_end
+from ablate.results.figures.leading import colour_note, leading
+from ablate.results.quality_curves import COMPUTE, Compute, interval_half_widths, quality_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ablate.candidates.objectives import Objective
+    from ablate.results.analysis import StudyAnalysis
+
+LABELS: dict[Compute, str] = {
+    "images": "training images",
+    "train_gflops": "training Gflops",
+    "train_seconds": "seconds of training",
+}
+
+
+def draw(results: StudyAnalysis) -> Figure | None:
+    """Draw the mean of the study's metric over the seeds of each candidate at each point; None without points.
+
+    The intervals are of 95 %: Student's t, with one deviation of all candidates at a point (in the logarithm where all
+    values are positive), because two or three seeds alone say little about theirs.
+    """
+    from matplotlib.figure import Figure
+
+    found = _points(results)
+    if found is None:
+        return None
+    goal, points = found
+    means = _means(points)
+    panels = [of for of in COMPUTE if np.isfinite(means[of].to_numpy(dtype=float)).all()]
+    figure = Figure(figsize=(2.2 + 3.6 * len(panels), 4.6))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(left=0.08, right=0.84, bottom=0.13, top=0.82, wspace=0.08)
+    coloured = [c for c in leading(results) if c.config_hash in set(means["config_hash"])]
+    ends = {}
+    for panel, of in zip(axes, panels, strict=True):
+        for candidate in coloured:
+            line = means[means["config_hash"] == candidate.config_hash].sort_values("images")
+            look = style.look(candidate)
+            panel.plot(line[of], line["value"], look.mark, color=look.colour, linestyle=look.dash, linewidth=1.6, ms=4)
+            panel.fill_between(line[of], line["low"], line["high"], color=look.colour, alpha=0.15, linewidth=0)
+            ends[candidate] = float(line["value"].iloc[-1])
+        _scales(panel, of, means)
+        panel.set_xlabel(LABELS[of])
+        style.finish(panel)
+    axes[0].set_ylabel(style.axis_label(goal))
+    style.title(axes[0], "Quality during training", _note(results, points, means))
+    names_at_the_end(axes[-1], ends)
+    return figure
+
+
+def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame] | None:
+    """Return the study's metric, or else the first, that was measured during training, and its points."""
+    trials = results.trials
+    complete = trials[trials["state"] == "complete"]
+    curves = quality_curves(trials, results.metrics)
+    curves = curves[curves["trial"].isin(complete["trial"]) & np.isfinite(curves["value"].astype(float))]
+    first = [] if results.quality is None else [results.quality]
+    for goal in [*first, *results.measured]:
+        during = results.during_training(goal)
+        rows = curves[curves["metric"] == during.column].merge(complete[["trial", "config_hash"]], on="trial")
+        if len(rows):
+            return during, rows.assign(point=rows.groupby("trial").cumcount())
+    return None
+
+
+def _means(points: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a candidate and point: config_hash, images, train_gflops, train_seconds, value, low, high."""
+    positive = bool((points["value"] > 0).all())
+    scaled = points.assign(value=np.log(points["value"]) if positive else points["value"])
+    rows = []
+    for _, at_point in scaled.groupby("point", sort=True):
+        seeds = {str(config_hash): part for config_hash, part in at_point.groupby("config_hash", sort=False)}
+        half_width = interval_half_widths([part["value"].to_numpy(dtype=float) for part in seeds.values()])
+        for config_hash, part in seeds.items():
+            mean, half = float(part["value"].mean()), half_width(len(part))
+            row: dict[str, Any] = {"config_hash": config_hash, **{of: float(part[of].mean()) for of in COMPUTE}}
+            for name, end in (("value", mean), ("low", mean - half), ("high", mean + half)):
+                row[name] = math.exp(end) if positive else end
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _scales(axes: Axes, of: Compute, means: pd.DataFrame) -> None:
+    low, high = float(means["value"].min()), float(means["value"].max())
+    if low > 0 and high / low > 3:
+        style.logarithmic(axes, "y", low, high)
+    style.logarithmic(axes, "x", float(means[of].min()), float(means[of].max()))
+    style.thousands(axes)
+
+
+def _note(results: StudyAnalysis, points: pd.DataFrame, means: pd.DataFrame) -> str:
+    note = f"mean over seeds, of {int(points['samples'].iloc[0]):,} samples at each point"
+    if np.isfinite(means["low"]).any():
+        note += "; band: 95 % interval, deviation over seeds pooled over candidates"
+    return "\n".join(line for line in (note, colour_note(results)) if line)

@@ -1,0 +1,172 @@
+"""Quality during training: measurements against images, training Gflops and seconds, and time to quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ablate.candidates.objectives import Objective
+from ablate.errors import InputError
+from ablate.results.candidates import CandidateRow
+from ablate.results.measurements import DECIDES
+
+Compute = Literal["images", "train_gflops", "train_seconds"]
+COMPUTE: tuple[Compute, ...] = ("images", "train_gflops", "train_seconds")
+PASSES = 3  # forward passes that a training step costs: one, and two of the backward pass
+
+
+def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `metrics` that were measured at several points of one training, with `train_gflops`.
+
+    All points of a trial and metric were taken alike: where several kinds were (sample sizes, averages), it is the kind
+    that has the most points, of equals the one that was recorded first. Ascending by images.
+    """
+    keys = ["trial", "metric", *(name for name in DECIDES if name in metrics)]
+    points = metrics.groupby(keys, dropna=False, sort=False)["images"].transform("nunique")
+    most = points.groupby([metrics["trial"], metrics["metric"]]).transform("max")
+    rows = metrics[(points == most) & (points > 1)]
+    if rows.empty:
+        return rows.assign(train_gflops=pd.Series(dtype=float))
+    kind = rows.groupby(keys, dropna=False, sort=False).ngroup()
+    rows = rows[kind == kind.groupby([rows["trial"], rows["metric"]]).transform("min")]
+    gflops = rows["trial"].map(trials.set_index("trial")["gflops"])
+    rows = rows.assign(train_gflops=train_gflops(gflops, rows["images"]))
+    return rows.sort_values(["trial", "metric", "images"], kind="stable").reset_index(drop=True)
+
+
+def train_gflops(gflops: pd.Series[Any], images: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the Gflops of training on so many images, forward and backward: 3 · Gflops · images."""
+    return (PASSES * gflops.astype(float) * images.astype(float)).astype(float)
+
+
+def with_quality(curves: pd.DataFrame, trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Add to the training curves the column `train_gflops` and a column `m.<metric>` for quality during training.
+
+    A point of quality that no logged point of training shares is a row of its own, without a loss.
+    """
+    points = quality_curves(trials, metrics)
+    if len(points):
+        table = points.pivot_table(index=["trial", "images"], columns="metric", values="value", sort=False)
+        seconds = points.drop_duplicates(["trial", "images"]).set_index(["trial", "images"])["train_seconds"]
+        table = table.add_prefix("m.").rename_axis(columns=None).assign(reached=seconds).reset_index()
+        curves = curves.merge(table, on=["trial", "images"], how="outer", sort=True)
+        curves["seconds"] = curves["seconds"].fillna(curves.pop("reached"))
+    gflops = curves["trial"].map(trials.set_index("trial")["gflops"])
+    return curves.assign(train_gflops=train_gflops(gflops, curves["images"]))
+
+
+def time_to_quality(
+    trials: pd.DataFrame,
+    metrics: pd.DataFrame,
+    candidates: Sequence[CandidateRow],
+    objective: Objective,
+    value: float | None,
+    of: Compute,
+) -> pd.DataFrame:
+    """Compute what each candidate takes to reach a value of a metric: its time to quality.
+
+    See `StudyAnalysis.time_to_quality` for the columns. Raises InputError where quality was not measured during
+    training, and for a cost that is none.
+    """
+    if of not in COMPUTE:
+        raise InputError(f"expected one of {', '.join(COMPUTE)}, not {of!r}", "of")
+    complete = trials[trials["state"] == "complete"]
+    curves = quality_curves(trials, metrics[metrics["metric"] == objective.column])
+    curves = curves[np.isfinite(curves["value"].to_numpy(dtype=float))]
+    curves = curves[curves["trial"].isin(complete["trial"])]
+    if curves.empty:
+        raise InputError(
+            f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]",
+            "metric",
+        )
+    counts = curves["samples"].unique()
+    if len(counts) > 1:
+        sizes = ", ".join(f"{count:g}" for count in sorted(counts))
+        raise InputError(f"the curves of {objective.column} were measured on {sizes} samples: these do not compare")
+    by_trial = {str(trial): rows for trial, rows in curves.groupby("trial", sort=False)}
+    names = {c.config_hash: list(complete.loc[complete["config_hash"] == c.config_hash, "trial"]) for c in candidates}
+    if value is None:
+        value = _reachable(names, candidates, by_trial, objective)
+    logs = {
+        config_hash: np.log([_time(by_trial[t], objective.sign, value, of) if t in by_trial else math.nan for t in own])
+        for config_hash, own in names.items()
+    }
+    half_width = interval_half_widths(times for times in logs.values() if len(times) and np.isfinite(times).all())
+    rows = []
+    for candidate in candidates:
+        times = logs[candidate.config_hash]
+        reached = int(np.isfinite(times).sum())
+        mean = float(times.mean()) if len(times) and reached == len(times) else math.nan
+        half = half_width(len(times))
+        rows.append(
+            {
+                "candidate": candidate.label,
+                "config_hash": candidate.config_hash,
+                **{f"c.{path}": label for path, label in candidate.choices.items()},
+                "time_to_quality": math.exp(mean),
+                "low": math.exp(mean - half),
+                "high": math.exp(mean + half),
+                "reached": reached,
+                "n": len(times),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("time_to_quality", kind="stable").reset_index(drop=True)
+    table.attrs = {"metric": objective.column, "value": value, "of": of, "samples": int(counts[0])}
+    return table
+
+
+def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int], float]:
+    """Return a function from n to the half width of the 95 % interval of a mean over n seeds.
+
+    groups: the values of each candidate over its seeds. Student's t, with one deviation for all candidates: two or
+    three seeds alone say little about theirs. NaN where each has one seed.
+    """
+    from scipy.special import stdtrit
+
+    groups = list(groups)
+    free = sum(len(values) - 1 for values in groups)
+    if not free:
+        return lambda n: math.nan
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
+    scale = float(stdtrit(free, 0.975)) * math.sqrt(squares / free)
+    return lambda n: scale / math.sqrt(n) if n else math.nan
+
+
+def _reachable(
+    names: dict[str, list[Any]],
+    candidates: Sequence[CandidateRow],
+    by_trial: dict[str, pd.DataFrame],
+    objective: Objective,
+) -> float:
+    """Return the value that every seed of the baseline reaches in the end; without one, that every trial reaches."""
+    baseline = [trial for c in candidates if c.baseline for trial in names[c.config_hash] if trial in by_trial]
+    ends = [float(by_trial[trial]["value"].iloc[-1]) for trial in baseline or by_trial]
+    return objective.sign * max(objective.sign * end for end in ends)
+
+
+def _time(curve: pd.DataFrame, sign: int, value: float, of: Compute) -> float:
+    """Return the compute at which a curve first reaches a value; NaN where it does not.
+
+    Between two points it is interpolated: the logarithm of compute is linear in the logarithm of the value, or in the
+    value where one of the two is not positive. What the first point reaches is put there: it took no longer.
+    """
+    x = curve[of].to_numpy(dtype=float)
+    y = curve["value"].to_numpy(dtype=float)
+    reached = np.flatnonzero(sign * y <= sign * value)
+    if not len(reached) or not np.isfinite(x).all():
+        return math.nan
+    i = int(reached[0])
+    if i == 0 or x[i - 1] <= 0:
+        return float(x[i])
+    before, after, target = _scaled(np.array([y[i - 1], y[i], value]))
+    share = float((target - before) / (after - before)) if after != before else 1.0
+    return float(math.exp(math.log(x[i - 1]) + share * math.log(x[i] / x[i - 1])))
+
+
+def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(values) if (values > 0).all() else values

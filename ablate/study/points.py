@@ -1,0 +1,75 @@
+"""Quality during training: checks the points at which it is measured, and estimates what they cost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ablate.candidates.candidate import Candidate
+from ablate.engine.contained import contained
+from ablate.errors import InputError
+from ablate.study.device import candidates
+from ablate.study.estimate import flops
+from ablate.study.loaded import LoadedStudy
+
+EXPENSIVE = 0.25  # share of a trial's operations from which the points are worth a warning
+
+
+def check_points(loaded: LoadedStudy) -> list[str]:
+    """Return a warning where the points of `evaluate.at` cost much beside the training.
+
+    Raises InputError where two points fall into one step, for a candidate that is known beforehand.
+    """
+    share, what = points_cost(loaded)
+    if share <= EXPENSIVE:
+        return []
+    advice = "fewer points, or evaluate.at_samples, make it less"
+    return [f"quality during training takes {share:.0%} of a trial's operations ({what}): {advice}".replace("%", " %")]
+
+
+def describe_points(loaded: LoadedStudy) -> list[str]:
+    """Return a line on what quality during training costs; none where it is not measured."""
+    share, what = points_cost(loaded)
+    text = f"quality during training: {what}; about {share:.0%} of a trial's operations".replace("%", " %")
+    return [text] if what else []
+
+
+def points_cost(loaded: LoadedStudy) -> tuple[float, str]:
+    """Return the share of a trial's operations that quality during training takes, the largest, and what it is.
+
+    Raises InputError for points that cannot be.
+    """
+    settings = loaded.trial_settings
+    evaluation = settings.evaluation
+    if evaluation.during is None:
+        return 0.0, ""
+    shares, counts = [0.0], [len(evaluation.at)]
+    for candidate, macs, images in _costs(loaded):
+        try:
+            drawn = evaluation.drawn_in_all(candidate.batch, images)
+        except InputError as error:
+            raise InputError(error.message, loaded.document.where(("evaluate",))) from None
+        counts.append((drawn - evaluation.drawn) // evaluation.samples_during)
+        whole = flops(candidate, settings.setting, macs, images or 0, drawn)
+        without = flops(candidate, settings.setting, macs, images or 0, evaluation.drawn)
+        if images is not None and whole > 0:
+            shares.append(1 - without / whole)
+    what = f"{max(counts)} times {evaluation.samples_during:,} samples"
+    return max(shares), what
+
+
+def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, float, int | None]]:
+    """Yield the candidates that are known beforehand with their macs and training images; once for each batch size."""
+    settings = loaded.trial_settings
+    seen: set[int] = set()
+    for candidate, _ in candidates(loaded):
+        if settings.budget.train_gflops is None and candidate.batch in seen:
+            continue
+        seen.add(candidate.batch)
+        cost = None
+        with contextlib.suppress(Exception), contained():  # a plugin's own code: its trial reports what is wrong
+            cost = settings.cost(candidate)
+        if cost is None:
+            continue
+        images = settings.budget.images_for(candidate.batch, cost.gflops)
+        yield candidate, cost.macs, images

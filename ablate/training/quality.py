@@ -1,0 +1,77 @@
+"""Quality during training: at which points it is due, and what was measured there; part of a training's checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.candidates.evaluation import Evaluation, EvaluationPoints
+
+OTHER_SOURCE = "measured with other source code than the rest of the trial"
+
+
+class QualityCurve:
+    """The points of a training at which quality is measured, and the measurements so far.
+
+    evaluation: at which points. batch: images a step; images: of the whole training, None where it takes `seconds`.
+    sources: hashes of the source that measures: what other source measured before an interruption does not count.
+
+    rows: of the metrics table, `images` says at which point. train_seconds: of training until then, by images.
+    unmeasured: why there are no rows, by images. seconds: that the measuring took.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        batch: int,
+        images: int | None,
+        seconds: float = math.inf,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        self._points = EvaluationPoints(evaluation, batch, images, seconds)
+        self._asked = {"at": list(evaluation.at), "every": evaluation.every}
+        self._sources = dict(sources or {})
+        self._passed = 0  # points that lie behind
+        self.rows: list[dict[str, Any]] = []
+        self.train_seconds: dict[str, float] = {}
+        self.unmeasured: dict[str, str] = {}
+        self.seconds = 0.0
+
+    def is_due(self, images: int, train_seconds: float) -> bool:
+        """Return whether a point is reached that was not measured yet."""
+        return self._points.passed(images, train_seconds) > self._passed
+
+    def close_point(self, images: int, train_seconds: float, seconds: float) -> None:
+        """Note that a point was measured, in so many seconds; its rows have been added."""
+        self._passed = self._points.passed(images, train_seconds)
+        self.train_seconds[str(images)] = train_seconds
+        self.seconds += seconds
+
+    def state(self) -> dict[str, Any]:
+        """Return the state for a checkpoint, as JSON."""
+        return {
+            "asked": self._asked,
+            "sources": self._sources,
+            "passed": self._passed,
+            "rows": self.rows,
+            "train_seconds": self.train_seconds,
+            "unmeasured": self.unmeasured,
+            "seconds": self.seconds,
+        }
+
+    def load(self, state: Mapping[str, Any], images: int, train_seconds: float) -> None:
+        """Resume from what `state` returned, after so many images; {} of a training without points.
+
+        Where other points are asked for than before, those that lie behind stay unmeasured.
+        """
+        self.rows = list(state.get("rows", ()))
+        self.train_seconds = dict(state.get("train_seconds", {}))
+        same = state.get("asked") == self._asked
+        behind = images if str(images) in self.train_seconds else images - 1  # the one reached last may be still open
+        self._passed = int(state["passed"]) if same else self._points.passed(behind, train_seconds)
+        self.unmeasured = dict(state.get("unmeasured", {}))
+        self.seconds = float(state.get("seconds", 0.0))
+        if self.rows and state.get("sources") != self._sources:
+            self.unmeasured |= {str(row["images"]): OTHER_SOURCE for row in self.rows}
+            self.rows = []

@@ -1,0 +1,197 @@
+"""Quality during training: measured at points of it, without a trace in the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from segments_for_tests import KNOWN, after, candidate, job, read, run, timeless
+
+from ablate.candidates.candidate import Candidate, compose
+from ablate.candidates.evaluation import Evaluation, EvaluationPoints
+from ablate.errors import InputError
+from ablate.evaluation.sampling import NotFiniteError
+from ablate.kinds.executor import Stopped
+from ablate.training import loop
+from ablate.training.quality import OTHER_SOURCE
+from ablate.worker import trial_evaluation
+
+POINTS = {"at": (0.25, 0.5, 1.0), "at_samples": 5}  # after 3 and 6 of 12 steps
+
+
+def dit(**more: Any) -> Candidate:
+    """A candidate whose training draws in every step (dropout, label dropout, flips), at one learning rate."""
+    backbone = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "dropout": 0.3}
+    spec = {"backbone": backbone, "solver": {"type": "ddim", "steps": 2}, "batch": 32}
+    return compose({**spec, "guidance": {"type": "cfg", "scale": 1.5, "drop": 0.2}, **more}, KNOWN)
+
+
+def points_of(trial_job: dict[str, Any]) -> list[tuple[int, int, float]]:
+    """The images, samples and value of each measurement of a trial, as they stand in its record."""
+    return [(row["images"], row["samples"], row["value"]) for row in read(trial_job, "record.json")["metrics"]]
+
+
+def test_it_changes_neither_the_training_nor_what_is_measured_at_its_end_nor_the_identity(tmp_path: Path) -> None:
+    plain, watched = job(tmp_path / "plain", dit()), job(tmp_path / "watched", dit(), evaluate=POINTS)
+    assert plain["config_hash"] == watched["config_hash"]
+    run(plain), run(watched)
+    assert timeless(read(plain, "curve.json")) == timeless(read(watched, "curve.json"))
+    for name in ("samples.npy", "samples.png"):
+        assert Path(plain["folder"], name).read_bytes() == Path(watched["folder"], name).read_bytes()
+    (end,), with_points = points_of(plain), points_of(watched)
+    assert with_points[0] == end
+    assert [point[:2] for point in with_points] == [(384, 8), (384, 5), (96, 5), (192, 5)]
+    own, more = read(plain, "record.json"), read(watched, "record.json")
+    assert set(more) - set(own) == {"train_seconds_at"} and set(more["train_seconds_at"]) == {"96", "192"}
+    clocked = {"metrics", "checksum", "train_seconds_at"}
+    assert {k: v for k, v in timeless(own).items() if k not in clocked} == {
+        k: v for k, v in timeless(more).items() if k not in clocked
+    }
+    assert more["evaluate_seconds"] > 0 and more["overhead_seconds"] >= 0
+
+
+@pytest.mark.parametrize("ema", ["constant", "power", {"type": "post_hoc", "length": 0.1, "snapshots": 8}])
+def test_a_point_is_the_end_of_a_shorter_training(tmp_path: Path, ema: Any) -> None:
+    whole = job(tmp_path / "whole", dit(ema=ema), evaluate=POINTS)
+    short = job(tmp_path / "short", dit(ema=ema), {"steps": 6}, evaluate={"samples": 5})
+    run(whole), run(short)
+    (at_its_end,) = points_of(short)
+    assert at_its_end in points_of(whole)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4, 6, 11])
+def test_a_trial_that_is_interrupted_has_the_points_of_one_that_is_not(
+    tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = job(tmp_path / "whole", dit(), evaluate=POINTS), job(tmp_path / "broken", dit(), evaluate=POINTS)
+    run(whole)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+    with pytest.raises(Stopped):
+        run(broken, after(steps))
+    run(broken)
+    assert timeless(read(broken, "record.json")) == timeless(read(whole, "record.json"))
+
+
+def test_a_stop_while_a_point_is_measured_loses_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, broken = job(tmp_path / "whole", dit(), evaluate=POINTS), job(tmp_path / "broken", dit(), evaluate=POINTS)
+    run(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_evaluation, "measure", lambda *args: (_ for _ in ()).throw(Stopped))
+        with pytest.raises(Stopped):
+            run(broken)
+    assert [int(file.stem) for file in Path(broken["folder"], "checkpoint").glob("*.json")] == [96]
+    run(broken)
+    assert timeless(read(broken, "record.json")) == timeless(read(whole, "record.json"))
+
+
+def test_out_of_memory_at_a_point_is_one_while_measuring_and_smaller_batches_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = job(tmp_path / "whole", dit(), evaluate=POINTS), job(tmp_path / "broken", dit(), evaluate=POINTS)
+    run(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_evaluation, "measure", lambda *args: (_ for _ in ()).throw(MemoryError("no room")))
+        report = run(broken)
+    assert (report["status"], report["phase"]) == ("oom", "measure")
+    run({**broken, "sampling_batch": 2})
+    assert [point[:2] for point in points_of(broken)] == [point[:2] for point in points_of(whole)]
+    assert [point[2] for point in points_of(broken)] == pytest.approx([point[2] for point in points_of(whole)])
+
+
+def test_what_cannot_be_measured_at_a_point_is_missing_with_the_reason_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trial_evaluation.measure
+
+    def first_is_not_finite(candidate: Any, *args: Any) -> Any:
+        if args[7] == 96:  # images
+            raise NotFiniteError("samples 0 to 4 are not all finite")
+        return real(candidate, *args)
+
+    trial_job = job(tmp_path, dit(), evaluate=POINTS)
+    monkeypatch.setattr(trial_evaluation, "measure", first_is_not_finite)
+    assert run(trial_job)["status"] == "done"
+    assert [point[:2] for point in points_of(trial_job)] == [(384, 8), (384, 5), (192, 5)]
+    assert read(trial_job, "record.json")["unmeasured"] == {"96": "samples 0 to 4 are not all finite"}
+
+
+def test_an_average_that_snapshots_do_not_give_so_early_is_missing_there(tmp_path: Path) -> None:
+    ema = {"type": "post_hoc", "length": 0.16, "snapshots": 16}
+    trial_job = job(tmp_path, dit(ema=ema), {"steps": 32}, evaluate={"at": (0.1, 0.9), "at_samples": 5})
+    assert run(trial_job)["status"] == "done"
+    (reason,) = read(trial_job, "record.json")["unmeasured"].values()
+    assert "length 0.16 cannot be rebuilt from" in reason
+    assert [point[:2] for point in points_of(trial_job)] == [(1024, 8), (1024, 5), (928, 5)]
+
+
+def test_points_of_a_trial_that_diverges_are_kept(tmp_path: Path) -> None:
+    trial_job = job(tmp_path, candidate(bad=8), evaluate=POINTS)
+    assert run(trial_job)["status"] == "diverged"
+    record = read(trial_job, "record.json")
+    assert record["state"] == "diverged" and [row["images"] for row in record["metrics"]] == [96, 192]
+
+
+def test_other_points_and_other_source_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+    other_points = job(tmp_path / "points", dit(), evaluate=POINTS)
+    with pytest.raises(Stopped):
+        run(other_points, after(4))
+    changed = job(tmp_path / "points", dit(), evaluate={"at": (0.1, 0.25, 0.75), "at_samples": 5})
+    run(changed)
+    assert [images for images, samples, _ in points_of(changed) if samples == 5] == [384, 96, 288]
+
+    mended = job(tmp_path / "source", dit(), evaluate=POINTS)
+    with pytest.raises(Stopped):
+        run(mended, after(4))
+    real = loop.QualityCurve
+
+    def of_other_source(*args: Any) -> Any:
+        return real(*args[:4], {"solver/ddim": "other"})
+
+    monkeypatch.setattr(loop, "QualityCurve", of_other_source)
+    run(mended)
+    assert read(mended, "record.json")["unmeasured"] == {"96": OTHER_SOURCE}
+    assert [images for images, samples, _ in points_of(mended) if samples == 5] == [384, 192]
+
+
+def test_points_are_the_first_steps_that_reach_them() -> None:
+    shares = Evaluation(metrics=(KNOWN.create("metric", "kid"),), at=(0.1, 0.7, 1.0))
+    assert shares.points(64, 6400) == (640, 4480)
+    assert shares.points(10, 200) == (20, 140)
+    every = Evaluation(metrics=shares.metrics, every=1000)
+    assert every.points(64, 4032) == (1024, 2048, 3008)
+    timed = EvaluationPoints(shares, 64, None, 100.0)
+    assert [timed.passed(0, seconds) for seconds in (0.0, 9.9, 10.0, 69.0, 70.0, 100.0)] == [0, 0, 1, 1, 2, 2]
+    assert [EvaluationPoints(every, 64, None, 60.0).passed(images, 1.0) for images in (960, 1024, 2048)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "images", "message"),
+    [
+        ({"at": (0.51, 0.52)}, 640, "two of 0.51, 0.52 fall into one step"),
+        ({"at": (0.05,)}, 640, "less than one step of 64"),
+        ({"every": 60}, 640, "60 images are less than one step of 64"),
+        ({"every": 64}, 64_000, "comes to 999 points; at most 200"),
+    ],
+)
+def test_points_that_cannot_be(fields: dict[str, Any], images: int, message: str) -> None:
+    evaluation = Evaluation(metrics=(KNOWN.create("metric", "kid"),), **fields)
+    with pytest.raises(InputError, match=message):
+        evaluation.points(64, images)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"at": (0.5, 0.25)}, "at has to ascend"),
+        ({"at": (0.5,), "every": 100}, "not both"),
+        ({"at": (0.5,), "at_samples": 3000}, "more than the samples at the end"),
+        ({"at_samples": 100}, "say at or every"),
+        ({"at": (0.5,), "metrics": ()}, "there are no metrics"),
+        ({"at": (0.5,), "at_samples": 1}, "during training as many are drawn as at_samples says"),
+    ],
+)
+def test_fields_that_contradict_each_other(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Evaluation(**{"metrics": (KNOWN.create("metric", "kid"),), **fields})
