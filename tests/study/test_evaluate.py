@@ -319,3 +319,21 @@ def test_a_front_of_what_a_sample_costs_goes_along_evaluations_and_guidance(fold
     )
     assert set(results.trials["sample_gflops"]) == set(table.loc[table["nfe"] == 3, "sample_gflops"])
     assert "sample_gflops" in results.front(["kid", "gflops"], along=["nfe"]).attrs["note"]
+
+
+def test_a_study_that_was_measured_during_training_is_measured_again_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    folder = tmp_path / "study"
+    evaluate_at = {**STUDY["evaluate"], "at": [0.25, 1.0], "at_samples": 6}
+    launch({**STUDY, "evaluate": evaluate_at}, out=folder, executor="local")
+    before = load(folder)
+    assert before.metrics.groupby("trial")["images"].apply(sorted).tolist() == [[96, 384, 384]] * 2
+    outcome = again(folder)
+    assert (outcome.measured, outcome.reused, len(outcome.rows)) == (0, 2, 2), "the rows of the end, on all samples"
+    assert again(folder, samples=6).measured == 2
+    after = load(folder)
+    assert len(after.metrics) == len(before.metrics), "drawn alike: the values are those of the curve's end"
+    assert after.warnings == before.warnings == []
+    assert after.time_to_quality().equals(before.time_to_quality())
+    launch({**STUDY, "evaluate": {**evaluate_at, "at": [0.5]}}, out=folder, executor="local")
+    assert len(load(folder).metrics) == len(before.metrics), "points decide no identity: the trials are complete"

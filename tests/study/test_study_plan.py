@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from studies_for_tests import study
 from toy_study import TEXT, written
 
+from ablate.errors import InputError
 from ablate.study import estimate
+from ablate.study.launch import launch
 from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import plan
@@ -93,3 +96,32 @@ def test_planning_imports_no_ray(tmp_path: Path) -> None:
         f"plan(load_study({str(path)!r}))\nsys.exit('ray' in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_quality_during_training_is_counted_and_told() -> None:
+    long = study(**{"budget.steps": 200, "evaluate.samples": 40})
+    at = "evaluate.at=[0.1, 0.5, 1.0]"
+    plain, watched = (plan(load_study(long, overrides=o)) for o in ((), (at, "evaluate.at_samples=10")))
+    assert plain.attrs["points"] == []
+    (line,) = watched.attrs["points"]
+    assert line.startswith("quality during training: 3 times 10 samples; about ") and "of a trial's operations" in line
+    assert (watched["seconds"] > plain["seconds"]).all() and list(watched["config_hash"]) == list(plain["config_hash"])
+    dear = plan(load_study(long, overrides=("evaluate.every=32",)))
+    assert any("quality during training takes" in warning for warning in dear.attrs["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("evaluate.at=[0.001]", "0.001 of 3,200 images are less than one step of 16"),
+        ("evaluate.at=[0.501, 0.502]", "two of 0.501, 0.502 fall into one step"),
+        ("evaluate.every=8", "8 images are less than one step of 16"),
+    ],
+)
+def test_points_that_cannot_be_are_refused_before_any_training(tmp_path: Path, setting: str, message: str) -> None:
+    long = study(**{"budget.steps": 200})
+    with pytest.raises(InputError, match=message):
+        plan(load_study(long, overrides=(setting,)))
+    with pytest.raises(InputError, match=message):
+        launch(long, out=tmp_path / "out", overrides=(setting,), executor="local")
+    assert not (tmp_path / "out").exists()

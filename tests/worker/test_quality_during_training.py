@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,27 +134,34 @@ def test_points_of_a_trial_that_diverges_are_kept(tmp_path: Path) -> None:
     assert record["state"] == "diverged" and [row["images"] for row in record["metrics"]] == [96, 192]
 
 
-def test_other_points_and_other_source_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
-    other_points = job(tmp_path / "points", dit(), evaluate=POINTS)
-    with pytest.raises(Stopped):
-        run(other_points, after(4))
-    changed = job(tmp_path / "points", dit(), evaluate={"at": (0.1, 0.25, 0.75), "at_samples": 5})
-    run(changed)
-    assert [images for images, samples, _ in points_of(changed) if samples == 5] == [384, 96, 288]
+def after_point(trial_job: dict[str, Any], images: int) -> Callable[[], bool]:
+    """Stops a trial run once a checkpoint says that its quality after so many images is measured."""
+    checkpoints = Path(trial_job["folder"], "checkpoint")
+    return lambda: any(
+        str(images) in json.loads(file.read_text())["quality"]["train_seconds"] for file in checkpoints.glob("*.json")
+    )
 
-    mended = job(tmp_path / "source", dit(), evaluate=POINTS)
+
+def test_other_points_after_an_interruption_are_measured_from_there_on(tmp_path: Path) -> None:
+    trial_job = job(tmp_path, dit(), evaluate=POINTS)
     with pytest.raises(Stopped):
-        run(mended, after(4))
+        run(trial_job, after_point(trial_job, 96))
+    other = job(tmp_path, dit(), evaluate={"at": (0.1, 0.3, 0.75), "at_samples": 5})
+    run(other)
+    assert [images for images, samples, _ in points_of(other) if samples == 5] == [384, 96, 128, 288]
+
+
+def test_points_that_other_source_measured_before_an_interruption_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial_job = job(tmp_path, dit(), evaluate=POINTS)
+    with pytest.raises(Stopped):
+        run(trial_job, after_point(trial_job, 96))
     real = loop.QualityCurve
-
-    def of_other_source(*args: Any) -> Any:
-        return real(*args[:4], {"solver/ddim": "other"})
-
-    monkeypatch.setattr(loop, "QualityCurve", of_other_source)
-    run(mended)
-    assert read(mended, "record.json")["unmeasured"] == {"96": OTHER_SOURCE}
-    assert [images for images, samples, _ in points_of(mended) if samples == 5] == [384, 192]
+    monkeypatch.setattr(loop, "QualityCurve", lambda *args: real(*args[:4], {"solver/ddim": "mended"}))
+    run(trial_job)
+    assert read(trial_job, "record.json")["unmeasured"] == {"96": OTHER_SOURCE}
+    assert [images for images, samples, _ in points_of(trial_job) if samples == 5] == [384, 192]
 
 
 def test_points_are_the_first_steps_that_reach_them() -> None:
