@@ -37,7 +37,6 @@ from ablate.execute.ray import Ray
 
 pytestmark = pytest.mark.timeout(3 * LONG)
 needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
-EXECUTORS = ["local", pytest.param("ray", marks=needs_ray)]
 OPTIONS = {
     "local": ("--executor", "local"),
     "ray": ("--executor", "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"),  # one thread, as undisturbed
@@ -75,14 +74,15 @@ def undisturbed(place: Path, file: Path) -> Path:
     return out
 
 
-def finish(file: Path, out: Path, undisturbed: Path, executor: str = "within") -> None:
+def finish(file: Path, out: Path, undisturbed: Path) -> None:
     """Run to the end; compare with the undisturbed run, and see that nothing measured was measured again."""
     before = marks(out)
-    if executor == "within":
-        assert run_here(file, out) == (0, "")
-    else:
-        ran = run(file, out, *OPTIONS[executor])
-        assert (ran.returncode, errors(ran.stderr)) == (0, "")
+    assert run_here(file, out) == (0, "")
+    as_undisturbed(out, undisturbed, before)
+
+
+def as_undisturbed(out: Path, undisturbed: Path, before: dict[str, tuple[int, int]]) -> None:
+    """The same tables, the records of before, and nothing hidden that is left."""
     assert_same_tables(out, undisturbed)
     after = marks(out)
     assert {trial: after[trial] for trial in before} == before
@@ -91,56 +91,63 @@ def finish(file: Path, out: Path, undisturbed: Path, executor: str = "within") -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", EXECUTORS)
-def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: Path, executor: str) -> None:
-    """At its first writings, in the middle of a training, at a record, while it writes tables and figures."""
+def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: Path) -> None:
+    """At its first writings, in the middle of a training after a record, while it writes tables and figures."""
     out = tmp_path / "out"
 
-    def another_record() -> bool:
-        return len(marks(out)) > len(before)
+    def writes() -> bool:
+        return (out / "lock.json").exists()
 
-    first: list[Callable[[], object]] = [(out / "lock.json").exists]
-    last: list[Callable[[], object]] = [another_record, lambda: any(out.glob("figures/*.png"))]
-    training: list[Callable[[], object]] = [lambda: checkpoints(out) > 0]
-    moments = [*first, *training, *last] if executor == "local" else training
-    for moment in moments:
+    def trains() -> bool:
+        return len(marks(out)) > len(before) and bool(checkpoints(out))
+
+    def draws() -> bool:
+        return any(out.glob("figures/*.png"))
+
+    moments = [(writes, "within", 0.0), (trains, "local", 0.05), (draws, "within", 0.0)]
+    for moment, executor, sleep in moments:
         before = marks(out)
-        with started(file, out, *OPTIONS[executor]) as driver:
+        with started(file, out, *OPTIONS[executor], sleep=sleep) as driver:
             driver.until(moment, "that moment never came")
             driver.kill()
         after = marks(out)
         assert {trial: after[trial] for trial in before} == before
-    finish(file, out, undisturbed, executor)
-
-
-@needs_ray
-@pytest.mark.slow
-def test_interrupt_on_ray_is_resumable(tmp_path: Path, file: Path, undisturbed: Path) -> None:
-    """On another executor too. An interrupt on `local`: tests/cli/test_cli_run.py."""
-    out = tmp_path / "out"
-    with started(file, out, *OPTIONS["ray"]) as driver:
-        driver.until(lambda: checkpoints(out) > 0, "no training began")
-        code, told = driver.interrupt()
-        assert code == 130
-        assert told.startswith("interrupted; what was measured is kept. To go on: ablate run ")
-        assert "Traceback" not in told and told.count("\n") == 1
-        until(lambda: not driver.family(), LONG, "something of it is left")
     finish(file, out, undisturbed)
 
 
 @needs_ray
 @pytest.mark.slow
-def test_worker_killed_goes_on_from_its_checkpoint(tmp_path: Path, file: Path, undisturbed: Path) -> None:
+def test_on_ray_a_killed_driver_an_interrupt_and_a_killed_worker_change_no_result(
+    tmp_path: Path, file: Path, undisturbed: Path
+) -> None:
+    """One after the other in one folder. An interrupt on `local`: tests/cli/test_cli_run.py."""
     out = tmp_path / "out"
+
+    def trains() -> bool:
+        return bool(checkpoints(out) - earlier)
+
+    earlier = checkpoints(out)
     with started(file, out, *OPTIONS["ray"]) as driver:
-        driver.until(lambda: checkpoints(out) > 0, "no training began")
+        driver.until(trains, "no training began")
+        driver.kill()
+    earlier, before = checkpoints(out), marks(out)
+    with started(file, out, *OPTIONS["ray"]) as driver:
+        driver.until(trains, "no training went on")
+        code, told = driver.interrupt()
+        assert code == 130
+        assert told.startswith("interrupted; what was measured is kept. To go on: ablate run ")
+        assert "Traceback" not in told and told.count("\n") == 1
+        until(lambda: not driver.family(), LONG, "something of it is left")
+    earlier = checkpoints(out)
+    with started(file, out, *OPTIONS["ray"]) as driver:
+        driver.until(trains, "no training went on")
         workers = [process for process in driver.family() if _name(process).startswith("ray::")]
         busy = max(workers, key=lambda process: process.cpu_times().user)
         busy.send_signal(signal.SIGKILL)
         output, told = driver.process.communicate(timeout=LONG)
         assert (driver.process.returncode, errors(told)) == (0, "")
         assert output.count("its worker was lost; it goes on from its checkpoint") == 1
-    assert_same_tables(out, undisturbed)
+    as_undisturbed(out, undisturbed, before)
     assert not list(out.glob("trials/*/failure.json"))
 
 
@@ -172,9 +179,9 @@ def test_a_second_run_in_the_same_folder_is_refused(
     tmp_path: Path, place: Path, refused: Callable[[Path, Path], str]
 ) -> None:
     out = tmp_path / "out"
-    file = lay_out(place / "long", STUDY.replace("images: 4_800", "images: 4_800_000"))  # it is at work until killed
+    file = lay_out(place / "long", STUDY.replace("images: 640", "images: 640_000"))  # it is at work until killed
     with started(file, out, *OPTIONS["within"]) as driver:
-        driver.until(lambda: checkpoints(out) > 0, "no training began")
+        driver.until(lambda: checkpoints(out), "no training began")
         told = f"error: another `ablate run` is at work in {out}; see `ablate status {out}`\n"
         assert refused(file, out) == told
         assert driver.process.poll() is None
@@ -184,10 +191,10 @@ def test_a_folder_of_another_study_is_refused_with_what_differs(
     tmp_path: Path, undisturbed: Path, refused: Callable[[Path, Path], str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()}
-    other = lay_out(tmp_path, STUDY.replace("images: 4_800", "images: 640").replace("width: 32", "width: 16"))
+    other = lay_out(tmp_path, STUDY.replace("images: 640", "images: 320").replace("width: 160", "width: 16"))
     told = refused(other, undisturbed)
     assert "Traceback" not in told
-    assert "budget.images: 4800 -> 640" in told and "base.backbone.width: 32 -> 16" in told
+    assert "budget.images: 640 -> 320" in told and "base.backbone.width: 160 -> 16" in told
     assert "--out" in told
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.is_file()} == before
 
@@ -221,7 +228,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("executor", "room"), [("local", 20), pytest.param("ray", 200, marks=needs_ray)])
+@pytest.mark.parametrize(("executor", "room"), [("within", 20), pytest.param("ray", 200, marks=needs_ray)])
 def test_full_disk_is_one_message_and_room_lets_it_go_on(
     tmp_path: Path, file: Path, undisturbed: Path, executor: str, room: int
 ) -> None:

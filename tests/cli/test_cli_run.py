@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 
@@ -153,7 +154,7 @@ def test_to_be_terminated_is_to_be_interrupted(place, sent, where):
 def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
     arguments = ("--set", "budget.images=3200")
     folder = place / "results" / "tiny"
-    with begun(place, *arguments, *LOCAL) as running:
+    with begun(place, *arguments, *HERE_ALONE) as running:
         document = json.loads(within("status", folder, "--json").stdout)
         assert document["at_work"] and document["states"]["running"] == 1 and document["planned"] == 2
         assert document["unfinished"][0]["total"] == 3200 and document["unfinished"][0]["age_seconds"] >= 0
@@ -164,7 +165,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
     after = json.loads(within("status", folder, "--json").stdout)
     assert not after["at_work"] and after["states"]["interrupted"] == 1
     assert "interrupted; the same `ablate run` goes on" in within("status", folder).stdout
-    assert within("run", "tiny.yaml", *arguments, *LOCAL, cwd=place).returncode == 0
+    assert within("run", "tiny.yaml", *arguments, *HERE_ALONE, cwd=place).returncode == 0
     assert len(records(folder)) == 2
 
 
@@ -207,34 +208,43 @@ def test_a_terminal_without_unicode_gets_its_table(ended, within, monkeypatch):
     assert b"candidate" in output.getvalue()
 
 
-def drawn(place, where, **more):
+@pytest.fixture
+def drawn(place, within, monkeypatch):
     """What a run writes to a terminal of 100 columns."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        words("run", "tiny.yaml", *where),
-        cwd=place,
-        env=environment(TINY_SLEEP="0.1", COLUMNS="100", LINES="30", **more),
-        stdout=theirs,
-        stderr=theirs,
-        stdin=theirs,
-    ) as running:
-        os.close(theirs)
-        output = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            output += part
-    os.close(ours)
-    assert running.returncode == 0, output.decode()
-    return output.decode()
+
+    def drawn(**more):
+        for name in set(os.environ) - set(environment()):
+            monkeypatch.delenv(name)
+        for name, value in environment(TINY_SLEEP="0.1", COLUMNS="100", LINES="30", **more).items():
+            monkeypatch.setenv(name, value)
+        ours, theirs = pty.openpty()
+        parts = []
+
+        def read():
+            with suppress(OSError):  # the other end is closed
+                while part := os.read(ours, 65536):
+                    parts.append(part)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        with monkeypatch.context() as patch:
+            for name, mode in (("stdout", "w"), ("stderr", "w"), ("stdin", "r")):
+                patch.setattr(sys, name, open(os.dup(theirs), mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            os.close(theirs)
+            ran = within("run", "tiny.yaml", *HERE_ALONE, cwd=place)
+            for name in ("stdout", "stderr", "stdin"):
+                getattr(sys, name).close()
+        reading.join()
+        os.close(ours)
+        output = b"".join(parts).decode()
+        assert ran.returncode == 0, output
+        return output
+
+    return drawn
 
 
-def test_a_terminal_shows_what_runs_and_the_best_so_far(place):
-    output = drawn(place, LOCAL)
+def test_a_terminal_shows_what_runs_and_the_best_so_far(drawn):
+    output = drawn()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
     assert plain != output
     assert "starting" in plain and "images/s" in plain and "/2 trials" in plain
@@ -242,6 +252,6 @@ def test_a_terminal_shows_what_runs_and_the_best_so_far(place):
     assert "\x1b[?25h" in output  # the cursor is given back
 
 
-def test_a_dumb_terminal_gets_lines(place):
-    output = drawn(place, HERE_ALONE, TERM="dumb")
+def test_a_dumb_terminal_gets_lines(drawn):
+    output = drawn(TERM="dumb")
     assert "\x1b" not in output and "[2/2]" in output

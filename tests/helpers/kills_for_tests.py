@@ -27,14 +27,14 @@ study: killed
 plugins: [probes.py]
 data: digits
 base:
-  backbone: {type: dit, patch: 2, depth: 2, width: 32, heads: 2, conditioning: adaln_zero}
+  backbone: {type: probe, width: 160, dropout: 0.1}
   solver: {type: ddim, steps: 4}
   guidance: {type: cfg, scale: 1.5, drop: 0.1}
-  batch: 64
+  batch: 16
 vary:
-  backbone.conditioning: [adaln_zero, in_context]
+  backbone.width: [160, 168]
 design: {type: one_factor, seeds: 2}
-budget: {images: 4_800}
+budget: {images: 640}
 evaluate: {metrics: [{type: kid, features: pixels}], samples: 40, batch: 10, previews: 4}
 objectives: [kid, gflops]
 """
@@ -117,11 +117,12 @@ class Driver:
 
 
 @contextlib.contextmanager
-def started(file: Path, out: Path, *more: str) -> Iterator[Driver]:
+def started(file: Path, out: Path, *more: str, sleep: float = 0.1) -> Iterator[Driver]:
+    """A run whose training rests at every step, so that there is time to disturb it; by default for seconds a trial."""
     mark = uuid.uuid4().hex
     begun = subprocess.Popen(
         command(file, out, *more),
-        env=environment(ABLATE_TEST=mark),
+        env=environment(ABLATE_TEST=mark, PROBE_SLEEP=str(sleep)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -163,9 +164,13 @@ def marks(out: Path) -> dict[str, tuple[int, int]]:
     return {file.parent.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
 
-def checkpoints(out: Path) -> int:
-    """Trials that are in the middle of their training."""
-    return sum(1 for _ in out.glob("trials/*/checkpoint/*.json"))
+def checkpoints(out: Path) -> set[tuple[str, int]]:
+    """What lies there of trials in the middle of their training; another one with every checkpoint."""
+    found = set()
+    for file in out.glob("trials/*/checkpoint/*.json"):
+        with contextlib.suppress(FileNotFoundError):  # it has just given way to the next
+            found.add((str(file), file.stat().st_mtime_ns))
+    return found
 
 
 @contextlib.contextmanager

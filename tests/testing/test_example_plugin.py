@@ -7,11 +7,16 @@ import shutil
 import site
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from distributions_for_tests import WEIGHTING, ablate, distribution
+
+from ablate.cli import main
+from ablate.discovery import catalog
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "ablate-example"
 
@@ -121,24 +126,52 @@ def test_a_study_uses_it_beside_ours(beside, study, executor):
     assert (locked["distribution"], locked["version"]) == ("ablate-example", "0.1.0")
 
 
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """The command line in this process, with more folders on its path; what they hold is forgotten again."""
+
+    def here(*given, cwd=None, path=()):
+        capsys.readouterr()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(catalog, "_catalog", cache(catalog.Catalog))
+            for folder in path:
+                patch.syspath_prepend(folder)
+            if cwd is not None:
+                patch.chdir(cwd)
+            main([str(word) for word in given])
+        for name, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "/").parent in path:
+                del sys.modules[name]
+        captured = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=captured.out, stderr=captured.err)
+
+    return here
+
+
+@pytest.fixture
+def listed(here):
+    """What `ablate plugins` knows with these folders on its path."""
+
+    def listed(*path):
+        ran = here("plugins", "--json", path=path)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    return listed
+
+
 @NEEDS
-def test_without_it_the_study_is_refused_and_nothing_is_written(study):
+def test_without_it_the_study_is_refused_and_nothing_is_written(study, here, listed):
     if any(e["name"] == "adaln_lora" for e in listed()["components"]):
         pytest.skip("the example is installed in this environment")
-    ran = ablate("run", study, cwd=study.parent)
+    ran = here("run", study, cwd=study.parent)
     assert ran.returncode == 2
     assert "there is no conditioning 'adaln_lora'; did you mean" in ran.stderr
     assert f"lora.yaml:{STUDY[: STUDY.index('vary')].count(chr(10)) + 1}" in ran.stderr  # the file and the line
     assert [path.name for path in study.parent.iterdir()] == ["lora.yaml"]
 
 
-def listed(*path):
-    ran = ablate("plugins", "--json", path=path)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
-
-
-def test_a_broken_distribution_leaves_everything_else_usable(tmp_path):
+def test_a_broken_distribution_leaves_everything_else_usable(tmp_path, here, listed):
     distribution(tmp_path, "broken-thing", "broken_thing", "raise RuntimeError('it was never finished')\n")
     distribution(tmp_path, "whole-thing", "whole_thing", WEIGHTING.format(name="whole", weight=2))
     beside, alone = listed(tmp_path), listed()
@@ -147,24 +180,24 @@ def test_a_broken_distribution_leaves_everything_else_usable(tmp_path):
     assert broken["reason"] == "RuntimeError: it was never finished"
     assert 'raise RuntimeError("it was never finished")' in broken["traceback"].replace("'", '"')
     assert len(beside["components"]) == len(alone["components"]) + 1
-    text = ablate("plugins", path=[tmp_path]).stdout
+    text = here("plugins", path=[tmp_path]).stdout
     assert "it was never finished" in text and "whole-thing 1.2.3" in text
-    ran = ablate("plugins", "check", "broken-thing", path=[tmp_path])
+    ran = here("plugins", "check", "broken-thing", path=[tmp_path])
     assert ran.returncode == 1 and "it was never finished" in ran.stdout
 
 
 @NEEDS
-def test_a_broken_distribution_stops_only_the_study_that_needs_it(tmp_path, study):
+def test_a_broken_distribution_stops_only_the_study_that_needs_it(tmp_path, study, here):
     distribution(tmp_path, "broken-thing", "broken_thing", "raise RuntimeError('it was never finished')\n")
     ours = ("--set", "vary={backbone.conditioning: [adaln_zero, adaln]}")
-    fine = ablate("plan", study, *ours, path=[tmp_path])
+    fine = here("plan", study, *ours, path=[tmp_path])
     assert fine.returncode == 0, fine.stderr
-    needs = ablate("plan", study, path=[tmp_path])
+    needs = here("plan", study, path=[tmp_path])
     assert needs.returncode == 2
     assert "it was never finished" in needs.stderr and "broken-thing" in needs.stderr
 
 
-def test_a_hook_that_raises_is_isolated(tmp_path):
+def test_a_hook_that_raises_is_isolated(tmp_path, listed):
     source = """
 from ablate.api import hookimpl
 
@@ -181,7 +214,7 @@ def ablate_modules():
     assert "whole" in {one["name"] for one in everything["components"]}
 
 
-def test_two_distributions_under_one_entry_point_name_both_load(tmp_path):
+def test_two_distributions_under_one_entry_point_name_both_load(tmp_path, listed):
     distribution(tmp_path, "first-lab", "first_lab", WEIGHTING.format(name="first", weight=1), entry="lab")
     distribution(tmp_path, "second-lab", "second_lab", WEIGHTING.format(name="second", weight=2), entry="lab")
     distributions = {one["name"]: one["distribution"] for one in listed(tmp_path)["components"]}
@@ -198,22 +231,22 @@ def twins(tmp_path):
     return folder
 
 
-def test_two_distributions_that_bring_one_name_stay_reachable(twins):
+def test_two_distributions_that_bring_one_name_stay_reachable(twins, here, listed):
     summaries = {one["name"]: one["summary"] for one in listed(twins)["components"] if "lab" in one["distribution"]}
     assert summaries == {"first-lab:twin": "w = 1 at every level.", "second-lab:twin": "w = 2 at every level."}
-    bare = ablate("plugins", "show", "weighting/twin", path=[twins])
+    bare = here("plugins", "show", "weighting/twin", path=[twins])
     assert bare.returncode == 2
     assert "'first-lab:twin' or 'second-lab:twin'" in bare.stderr
-    full = ablate("plugins", "show", "weighting/second-lab:twin", path=[twins])
+    full = here("plugins", "show", "weighting/second-lab:twin", path=[twins])
     assert full.returncode == 0 and "w = 2 at every level." in full.stdout
 
 
 @NEEDS
 @pytest.mark.slow
-def test_a_study_compares_two_components_of_one_name(twins, study):
+def test_a_study_compares_two_components_of_one_name(twins, study, here):
     varied = 'vary={weighting: ["first-lab:twin", "second-lab:twin"]}'
-    here = ("--executor", "local", "--set", "executor={type: local, in_process: true}")  # one process starts sooner
-    ran = ablate("run", study, *here, "--set", varied, cwd=study.parent, path=[twins])
+    alone = ("--executor", "local", "--set", "executor={type: local, in_process: true}")  # one process starts sooner
+    ran = here("run", study, *alone, "--set", varied, cwd=study.parent, path=[twins])
     assert ran.returncode == 0, ran.stderr
     trials = pd.read_parquet(study.parent / "results" / "lora" / "trials.parquet")
     assert {"first-lab:twin", "second-lab:twin"} <= set(trials["c.weighting"])

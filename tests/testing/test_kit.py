@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from distributions_for_tests import WEIGHTING
 
 from ablate.errors import InputError
 from ablate.testing import Case, check_component, checks, conformance, examine, find
@@ -269,7 +270,7 @@ def test_a_folder_that_is_not_installed_says_how(tmp_path):
 
 
 def test_two_lines_test_a_plugin_and_fail_where_it_cannot_be_loaded(tmp_path):
-    (tmp_path / "good.py").write_text(SKIPS)
+    (tmp_path / "good.py").write_text(f'"""A weighting."""\n{WEIGHTING.format(name="good", weight=2)}')
     (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
     for name in ("good", "bad"):
         lines = f"from ablate.testing import conformance\n\ntest = conformance({str(tmp_path / name)!r} + '.py')\n"
@@ -279,6 +280,7 @@ def test_two_lines_test_a_plugin_and_fail_where_it_cannot_be_loaded(tmp_path):
     target = find(str(tmp_path / "good.py"))
     states = [o.state for e in target.entries for o in examine(e, target.catalog)]
     passed, skipped = states.count("passed") + 1, states.count("skipped")
+    assert skipped and "failed" not in states
     assert output.splitlines()[-1].startswith(f"1 failed, {passed} passed, {skipped} skipped")
     assert "test_bad.py" in output and "No module named 'no_such_module_at_all'" in output
 
