@@ -32,11 +32,13 @@ def run(
     executor: str | None = None,
     workers: int | None = None,
     device: str = "auto",
+    figures: bool = True,
     **overrides: Any,
 ) -> Results:
     """Run a study, or resume it where its folder already exists; the results.
 
-    study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`).
+    study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`). figures: whether they are
+    drawn at the end; `Results.figures` draws them later.
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
     Raises InputError where the input is wrong.
     """
@@ -55,6 +57,7 @@ def run(
             executor=executor,
             workers=workers,
             device=device,
+            figures=figures,
         )
     return load_results(launched.folder)
 

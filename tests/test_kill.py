@@ -104,10 +104,10 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     def draws() -> bool:
         return any(out.glob("figures/*.png"))
 
-    moments = [(writes, "within", 0.0), (trains, "local", 0.05), (draws, "within", 0.0)]
-    for moment, executor, sleep in moments:
+    moments = [(writes, "within", ()), (trains, "local", ()), (draws, "within", ("--figures",))]
+    for moment, executor, more in moments:
         before = marks(out)
-        with started(file, out, *OPTIONS[executor], sleep=sleep) as driver:
+        with started(file, out, *OPTIONS[executor], *more) as driver:
             driver.until(moment, "that moment never came")
             driver.kill()
         after = marks(out)

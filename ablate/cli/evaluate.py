@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.cli.options import Device, Folder, Json, PluginFiles
+from ablate.cli.options import Device, Figures, Folder, Json, PluginFiles
 from ablate.cli.outcome import SOME_FAILED, complain
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate(
     executor: Annotated[str | None, typer.Option(metavar="local|ray", help="Where it runs.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time.")] = None,
     device: Device = "auto",
+    figures: Figures = True,
     as_json: Json = False,
 ) -> None:
     """Measure the trials of a study again, from their checkpoints; nothing is trained.
@@ -76,7 +77,8 @@ def evaluate(
     from ablate.results.identity import differing_settings
 
     results = load(folder)
-    results.figures(say=complain)
+    if figures:
+        results.figures(say=complain)
     table = _table(results, outcome)
     if as_json:
         from ablate.cli.terminal import emit_json

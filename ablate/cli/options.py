@@ -25,4 +25,7 @@ Profile = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="What to run on; auto takes a GPU where there is one.")
 ]
+Figures = Annotated[
+    bool, typer.Option("--figures/--no-figures", help="Draw the figures at the end; `ablate report` can do it later.")
+]
 Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on stdout.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.cli.options import Device, PluginFiles, Profile, Set, StudyFile
+from ablate.cli.options import Device, Figures, PluginFiles, Profile, Set, StudyFile
 from ablate.cli.outcome import SOME_FAILED, complain
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run(
         int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time; as many as fit by default.")
     ] = None,
     device: Device = "auto",
+    figures: Figures = True,
 ) -> None:
     """Run a study, or go on with one that was interrupted.
 
@@ -61,6 +62,7 @@ def run(
             words=context.meta["ablate.words"],
             watch=watch,
             say=complain,
+            figures=figures,
         )
     _summarise(launched.folder)
     _conclude(launched.outcome, launched.folder)

@@ -59,15 +59,17 @@ def launch(
     words: Sequence[str] | None = None,
     watch: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    figures: bool = True,
 ) -> Launched:
     """Run or resume a study. Nothing is written before all of the input is known to be right.
 
-    A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log.
+    A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log. figures:
+    whether they are drawn at the end.
     """
     if out is not None:
         nameable(out, Argument("out"))
     with telling(say):
-        return _launch(study, out, overrides, plugins, profile, executor, workers, device, words, watch, say)
+        return _launch(study, out, overrides, plugins, profile, executor, workers, device, words, watch, say, figures)
 
 
 def _launch(
@@ -82,6 +84,7 @@ def _launch(
     words: Sequence[str] | None,
     watch: Callable[[Progress], None] | None,
     say: Callable[[str], None],
+    figures: bool,
 ) -> Launched:
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
     folder = (out or _own_folder(study) or Path("results") / loaded.study.study).absolute()
@@ -137,6 +140,8 @@ def _launch(
         for swept in (folder, folder / "figures"):
             sweep(swept)
         outcome = _run(replace(plan_of(loaded, folder, chosen_device, data_hash), say=say), chosen, watch, say)
+        if figures:
+            _draw(folder, say)
     return Launched(folder, outcome, loaded)
 
 
@@ -222,11 +227,15 @@ def _run(
             write_tables(plan.folder)
         raise
     write_tables(plan.folder)
-    try:
-        load_results(plan.folder).figures(say=say)
-    except OSError as error:  # what was measured is there: how the run ended is for the trials to say
-        say(f"warning: the figures could not be written: {error.strerror or error}")
     return outcome
+
+
+def _draw(folder: Path, say: Callable[[str], None]) -> None:
+    """Draw the figures. What was measured is there: how the run ended is for the trials to say."""
+    try:
+        load_results(folder).figures(say=say)
+    except OSError as error:
+        say(f"warning: the figures could not be written: {error.strerror or error}")
 
 
 @contextlib.contextmanager

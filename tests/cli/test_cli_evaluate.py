@@ -15,7 +15,7 @@ def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, withi
         assert f"with {steps} on grid" in result.stderr and "part of every metric is the solver's" in result.stderr
     assert "nfe" in result.stdout and "on_front" in result.stdout
     assert (place / "figures" / "axes.png").is_file()
-    result = within(*call, "--json", cwd=folder.parents[1])
+    result = within(*call, "--json", "--no-figures", cwd=folder.parents[1])
     document = json.loads(result.stdout)
     assert (document["measured"], document["reused"], document["failed"]) == (0, 4, {})
     assert {row["nfe"] for row in document["front"]} == {2, 3}, "what the study measured on other numbers of samples"
@@ -25,13 +25,13 @@ def test_two_grids_stand_apart_in_what_is_printed(ended, within, tmp_path):
     _, folder = ended
     place = shutil.copytree(folder, tmp_path / "study")
     call = ["evaluate", place, "--nfe", "2,3", "--set", "solver.grid=[karras, trailing]", "--executor", "local"]
-    result = within(*call, cwd=folder.parents[1])
+    result = within(*call, "--no-figures", cwd=folder.parents[1])
     assert result.returncode == 0, result.stderr
     assert "grid=karras" in result.stdout and "grid=trailing" in result.stdout and "clip" not in result.stdout
     lines = [line for line in result.stdout.splitlines() if line.startswith("[")]
     told = [line.partition("(")[2].partition(",")[0] + line.partition("grid=")[2].partition(",")[0] for line in lines]
     assert sorted(told) == sorted(2 * [f"{n} evaluations{grid}" for n in (2, 3) for grid in ("karras", "trailing")])
-    result = within(*call[:4], "--set", "solver.grid=karras", "--json", cwd=folder.parents[1])
+    result = within(*call[:4], "--set", "solver.grid=karras", "--json", "--no-figures", cwd=folder.parents[1])
     document = json.loads(result.stdout)
     assert document["measured"] == 0 and {row["nfe"] for row in document["front"]} == {2, 3}
     values = {row[next(name for name in row if name.startswith("kid"))] for row in document["front"]}

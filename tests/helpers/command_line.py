@@ -12,7 +12,8 @@ PATIENCE = 550.0  # seconds: longer than anything takes on a busy machine, short
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
 
 LOCAL = ("--executor", "local", "--device", "cpu")
-HERE_ALONE = (*LOCAL, "--set", "executor={type: local, in_process: true}")  # one process, which starts sooner
+# One process, which starts sooner; no figures, which take longer than such a study.
+HERE_ALONE = (*LOCAL, "--no-figures", "--set", "executor={type: local, in_process: true}")
 
 STUDY = """\
 study: tiny

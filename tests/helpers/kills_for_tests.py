@@ -50,7 +50,19 @@ def lay_out(folder: Path, study: str = STUDY) -> Path:
 
 
 def command(file: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "ablate.cli", "run", str(file), "--out", str(out), "--device", "cpu", *more]
+    return [
+        sys.executable,
+        "-m",
+        "ablate.cli",
+        "run",
+        str(file),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        "--no-figures",
+        *more,
+    ]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ def once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("again") / "study"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATE_CACHE", str(CACHE))
-        launch(STUDY, out=folder, executor="local")
+        launch(STUDY, out=folder, executor="local", figures=False)
     return folder
 
 
@@ -238,7 +238,12 @@ def test_an_average_that_is_not_there_is_named(folder):
 def test_lengths_are_rebuilt_from_snapshots(tmp_path, monkeypatch):
     monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
     base = {**STUDY["base"], "ema": {"type": "post_hoc", "snapshots": 8}}
-    launch({**STUDY, "base": base, "vary": {}, "budget": {"steps": 24}}, out=tmp_path / "s", executor="local")
+    launch(
+        {**STUDY, "base": base, "vary": {}, "budget": {"steps": 24}},
+        out=tmp_path / "s",
+        executor="local",
+        figures=False,
+    )
     assert again(tmp_path / "s", averages=[0.06, 0.1]).failed == {}
     metrics = load(tmp_path / "s").metrics
     assert {"post_hoc(0.06)", "post_hoc(0.1)"} <= set(metrics["ema"])
@@ -290,7 +295,7 @@ def test_out_of_memory_beside_others_is_measured_again_alone_and_alone_in_smalle
     spec = {**STUDY, "vary": {"backbone": ["probe", crowded]}, "budget": {"steps": 2}}
     spec["base"] = {"backbone": "probe", "solver": {"type": "ddim", "steps": 1}, "batch": 16}
     spec["evaluate"] = {"metrics": [{"type": "kid", "features": "pixels"}], "samples": 4, "previews": 0}
-    launch(spec, out=tmp_path / "study", executor="local")
+    launch(spec, out=tmp_path / "study", executor="local", figures=False)
     once.unlink()
     pools, lines = [], []
 
@@ -325,7 +330,7 @@ def test_a_study_that_was_measured_during_training_is_measured_again_at_its_end(
     monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
     folder = tmp_path / "study"
     evaluate_at = {**STUDY["evaluate"], "at": [0.25, 1.0], "at_samples": 6}
-    launch({**STUDY, "evaluate": evaluate_at}, out=folder, executor="local")
+    launch({**STUDY, "evaluate": evaluate_at}, out=folder, executor="local", figures=False)
     before = load(folder)
     assert before.metrics.groupby("trial")["images"].apply(sorted).tolist() == [[96, 384, 384]] * 2
     outcome = again(folder)
@@ -335,5 +340,5 @@ def test_a_study_that_was_measured_during_training_is_measured_again_at_its_end(
     assert len(after.metrics) == len(before.metrics), "drawn alike: the values are those of the curve's end"
     assert after.warnings == before.warnings == []
     assert after.time_to_quality().equals(before.time_to_quality())
-    launch({**STUDY, "evaluate": {**evaluate_at, "at": [0.5]}}, out=folder, executor="local")
+    launch({**STUDY, "evaluate": {**evaluate_at, "at": [0.5]}}, out=folder, executor="local", figures=False)
     assert len(load(folder).metrics) == len(before.metrics), "points decide no identity: the trials are complete"

@@ -142,5 +142,5 @@ def test_the_plan_and_the_run_tell_the_same(tmp_path: Path) -> None:
             raise KeyboardInterrupt  # it was told before anything was trained: that is all
 
     with pytest.raises(KeyboardInterrupt):
-        launch(study, out=tmp_path / "out", executor="local", device="cpu", say=say)
+        launch(study, out=tmp_path / "out", executor="local", figures=False, device="cpu", say=say)
     assert len(lines) == 1 and not (tmp_path / "out").exists()

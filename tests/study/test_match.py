@@ -43,7 +43,12 @@ def test_a_number_of_gflops_can_be_asked_for():
 
 
 def test_the_size_stands_in_the_tables(tmp_path):
-    launch(study(vary={"backbone.conditioning": ["adaln_zero", "in_context"]}), out=tmp_path / "o", executor="local")
+    launch(
+        study(vary={"backbone.conditioning": ["adaln_zero", "in_context"]}),
+        out=tmp_path / "o",
+        executor="local",
+        figures=False,
+    )
     trials = load(tmp_path / "o").trials.set_index("c.backbone.conditioning")
     planned = plan(load_study(study())).set_index("candidate")
     for name in ("adaln_zero", "in_context"):

@@ -34,7 +34,9 @@ def test_a_run_and_its_table_call_a_candidate_the_same(tmp_path, design):
         seen.update(one.label for one in progress.running)
         lines.extend(progress.lines)
 
-    launched = launch(study(design), out=tmp_path / "out", executor="local", workers=1, device="cpu", watch=watch)
+    launched = launch(
+        study(design), out=tmp_path / "out", executor="local", figures=False, workers=1, device="cpu", watch=watch
+    )
     results = load(launched.folder)
     labels = {candidate.label for candidate in results.candidates}
     assert seen <= labels  # a quick trial may end between two looks

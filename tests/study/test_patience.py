@@ -83,7 +83,7 @@ def test_import_solver_and_data_that_wait_are_named_before_a_study_runs(
         "evaluate": {"metrics": []},
     }
     with pytest.raises(InputError, match="these data are nowhere"):
-        launch(study, out=tmp_path / "out", executor="local", say=say)
+        launch(study, out=tmp_path / "out", executor="local", figures=False, say=say)
     assert list(dict.fromkeys(seen)) == ["import", "sample", "read"]
 
 

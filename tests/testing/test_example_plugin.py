@@ -113,7 +113,7 @@ def test_a_study_uses_it_beside_ours(beside, study, executor):
     if executor == "ray":
         pytest.importorskip("ray")
     alone = ("--set", "executor={type: ray, workers: 1, cpus: 1}") if executor == "ray" else ()
-    options = ("--executor", executor, "--device", "cpu", *alone)
+    options = ("--executor", executor, "--device", "cpu", "--no-figures", *alone)
     ran = ablate("run", study, *options, python=beside, cwd=study.parent)
     assert ran.returncode == 0, ran.stderr
     folder = study.parent / "results" / "lora"
@@ -164,7 +164,7 @@ def listed(here):
 def test_without_it_the_study_is_refused_and_nothing_is_written(study, here, listed):
     if any(e["name"] == "adaln_lora" for e in listed()["components"]):
         pytest.skip("the example is installed in this environment")
-    ran = here("run", study, cwd=study.parent)
+    ran = here("run", study, "--no-figures", cwd=study.parent)
     assert ran.returncode == 2
     assert "there is no conditioning 'adaln_lora'; did you mean" in ran.stderr
     assert f"lora.yaml:{STUDY[: STUDY.index('vary')].count(chr(10)) + 1}" in ran.stderr  # the file and the line
@@ -246,7 +246,7 @@ def test_two_distributions_that_bring_one_name_stay_reachable(twins, here, liste
 def test_a_study_compares_two_components_of_one_name(twins, study, here):
     varied = 'vary={weighting: ["first-lab:twin", "second-lab:twin"]}'
     alone = ("--executor", "local", "--set", "executor={type: local, in_process: true}")  # one process starts sooner
-    ran = here("run", study, *alone, "--set", varied, cwd=study.parent, path=[twins])
+    ran = here("run", study, "--no-figures", *alone, "--set", varied, cwd=study.parent, path=[twins])
     assert ran.returncode == 0, ran.stderr
     trials = pd.read_parquet(study.parent / "results" / "lora" / "trials.parquet")
     assert {"first-lab:twin", "second-lab:twin"} <= set(trials["c.weighting"])
