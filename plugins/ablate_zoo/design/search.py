@@ -2,36 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from ablate.api import Design, Dimension, Extent, When
+from ablate.api import Added, Dimension, When, did_you_mean
+from ablate_zoo.design._sampled import Sampled
 
 if TYPE_CHECKING:
     import optuna
 
+KNOWN = ("nsga2", "nsga3", "tpe", "gp", "random")
 
-class Search(Design):
-    """NSGA-II (Deb et al. 2002), TPE (Bergstra et al. 2011; for several objectives Ozaki et al. 2022), or chance."""
+
+def _known(algorithm: str) -> str:
+    if algorithm in KNOWN or re.fullmatch(r"[^:\s]+:[^:\s]+", algorithm):
+        return algorithm
+    near = did_you_mean(algorithm, KNOWN)
+    raise ValueError(
+        f"expected one of {', '.join(KNOWN)}, or a sampler as package.module:Class, not {algorithm!r}{near}"
+    )
+
+
+Algorithm = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "examples": list(KNOWN)})]
+
+
+def _pairs(value: Any) -> Any:
+    """Return the pairs of a mapping, which has no hash; anything else as it is."""
+    return tuple(value.items()) if isinstance(value, Mapping) else value
+
+
+Arguments = Annotated[
+    tuple[tuple[str, Any], ...], BeforeValidator(_pairs), WithJsonSchema({"type": ["object", "array"]})
+]
+
+
+class Search(Sampled):
+    """A sampler that learns from the candidates before.
+
+    `nsga2` (Deb et al. 2002), `nsga3` (Deb & Jain 2014), `tpe` (Bergstra et al. 2011; for several objectives Ozaki et
+    al. 2022), `gp` (a Gaussian process and the expected improvement of the hypervolume, Ament et al. 2023; seconds for
+    a candidate once there are hundreds), or chance. Any other sampler by its import path (package.module:Class), or of
+    OptunaHub (optunahub:samplers/auto_sampler), with its own `arguments`.
+    """
 
     name = "search"
 
-    algorithm: Literal["nsga2", "tpe", "random"] = "nsga2"
-    trials: Annotated[int, Field(ge=1, le=1_000_000), Extent()] = 50  # different candidates
-    population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2",))] = 20  # candidates a generation
+    algorithm: Algorithm = "nsga2"  # nsga2, nsga3, tpe, gp, random, or package.module:Class
+    population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2", "nsga3"))] = (
+        20  # candidates a generation
+    )
+    joint: Annotated[bool, Added(before=False), When("algorithm", ("tpe",))] = (
+        False  # TPE models all choices together, in groups that exist together
+    )
+    arguments: Annotated[Arguments, Added(before=[])] = ()  # {name: value} for a sampler by its import path
 
-    def candidates(self, dimensions: Sequence[Dimension]) -> int:
-        """As many different ones as are asked for, where there are so many."""
-        return self.trials
+    @model_validator(mode="after")
+    def _arguments_of_an_import(self) -> Search:
+        if self.arguments and ":" not in self.algorithm:
+            raise ValueError(f"arguments go with a sampler by its import path, not with algorithm {self.algorithm!r}")
+        return self
+
+    def proposals(self, dimensions: Sequence[Dimension]) -> None:
+        """None: the sampler finds them. Raises InputError for a sampler that cannot be had or does not take these."""
+        if ":" in self.algorithm:
+            self.sampler(0)
 
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """It keeps nothing in itself: what it decides by stands in Optuna's study."""
         import optuna
 
+        if ":" in self.algorithm:
+            from ablate_zoo.design._imported import imported_sampler
+
+            return imported_sampler(self.algorithm, dict(self.arguments), seed)
         if self.algorithm == "nsga2":
             return optuna.samplers.NSGAIISampler(population_size=self.population, seed=seed)
+        if self.algorithm == "nsga3":
+            return optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed)
+        if self.algorithm == "tpe" and self.joint:
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, warn_independent_sampling=False)
         if self.algorithm == "tpe":
             return optuna.samplers.TPESampler(seed=seed)
+        if self.algorithm == "gp":
+            return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
         return optuna.samplers.RandomSampler(seed=seed)
