@@ -42,7 +42,7 @@ def make_space(
             continue
         space = replace(
             space,
-            dimensions=(*space.dimensions, dimension),
+            dimensions=(*space.dimensions, replace(dimension, place=list(vary).index(path))),
             options={**space.options, path: options},
             left_out={**space.left_out, **({path: left_out} if left_out else {})},
         )

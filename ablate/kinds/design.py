@@ -29,6 +29,7 @@ class Dimension:
     step: float | None = None
     integer: bool = False
     baseline: Any = None  # the label that the base has here; None: the base has no such path
+    place: int = 0  # of its line in `vary`; dimensions come in the order in which they depend on each other
 
 
 class Design(Component):

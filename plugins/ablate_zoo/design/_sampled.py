@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 from pydantic import Field
@@ -18,3 +20,13 @@ class Sampled(Design):
     def candidates(self, dimensions: Sequence[Dimension]) -> int:
         """As many different ones as are asked for, where there are so many."""
         return self.trials
+
+
+@contextmanager
+def experimental() -> Iterator[None]:
+    """Do not repeat for each candidate that Optuna calls a sampler, or an argument of one, experimental."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

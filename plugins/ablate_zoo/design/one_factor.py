@@ -49,7 +49,7 @@ def _add_one(dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
 
 def _ladder(dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
     rung = _baseline(dimensions)
-    for d in dimensions:
+    for d in sorted(dimensions, key=lambda d: d.place):
         for choice in _changes(d):
             rung = _changed(rung, d, choice)
             yield rung
@@ -57,7 +57,8 @@ def _ladder(dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
 
 def _leave_one_out(dimensions: Sequence[Dimension]) -> Iterator[Assignment]:
     last = {d.path: _changes(d)[-1] for d in dimensions if _changes(d)}
-    for left_out in (None, *last):
+    places = {d.path: d.place for d in dimensions}
+    for left_out in (None, *sorted(last, key=lambda path: places[path])):
         assignment = _baseline(dimensions)
         for d in dimensions:
             if d.path in last and d.path != left_out:

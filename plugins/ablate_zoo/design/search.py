@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from ablate.api import Added, Dimension, When, did_you_mean
-from ablate_zoo.design._sampled import Sampled
+from ablate.api import Added, Dimension, When
+from ablate_zoo.design._sampled import Sampled, experimental
 
 if TYPE_CHECKING:
     import optuna
@@ -20,10 +20,7 @@ KNOWN = ("nsga2", "nsga3", "tpe", "gp", "random")
 def _known(algorithm: str) -> str:
     if algorithm in KNOWN or re.fullmatch(r"[^:\s]+:[^:\s]+", algorithm):
         return algorithm
-    near = did_you_mean(algorithm, KNOWN)
-    raise ValueError(
-        f"expected one of {', '.join(KNOWN)}, or a sampler as package.module:Class, not {algorithm!r}{near}"
-    )
+    raise ValueError(f"expected one of {', '.join(KNOWN)}, or a sampler as package.module:Class, not {algorithm!r}")
 
 
 Algorithm = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "examples": list(KNOWN)})]
@@ -74,18 +71,18 @@ class Search(Sampled):
         """It keeps nothing in itself: what it decides by stands in Optuna's study."""
         import optuna
 
-        if ":" in self.algorithm:
-            from ablate_zoo.design._imported import imported_sampler
+        with experimental():
+            if ":" in self.algorithm:
+                from ablate_zoo.design._imported import imported_sampler
 
-            return imported_sampler(self.algorithm, dict(self.arguments), seed)
-        if self.algorithm == "nsga2":
-            return optuna.samplers.NSGAIISampler(population_size=self.population, seed=seed)
-        if self.algorithm == "nsga3":
-            return optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed)
-        if self.algorithm == "tpe" and self.joint:
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, warn_independent_sampling=False)
-        if self.algorithm == "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        if self.algorithm == "gp":
-            return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-        return optuna.samplers.RandomSampler(seed=seed)
+                return imported_sampler(self.algorithm, dict(self.arguments), seed)
+            if self.algorithm == "nsga2":
+                return optuna.samplers.NSGAIISampler(population_size=self.population, seed=seed)
+            if self.algorithm == "nsga3":
+                return optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed)
+            if self.algorithm == "tpe":
+                more: dict[str, Any] = {"multivariate": True, "group": True} if self.joint else {}
+                return optuna.samplers.TPESampler(seed=seed, **more)
+            if self.algorithm == "gp":
+                return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+            return optuna.samplers.RandomSampler(seed=seed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate_zoo.design._sampled import Sampled
+from ablate_zoo.design._sampled import Sampled, experimental
 
 if TYPE_CHECKING:
     import optuna
@@ -28,7 +28,7 @@ class Sobol(Sampled):
         import optuna
 
         independent = optuna.samplers.RandomSampler(seed=seed)
-        quasi = optuna.samplers.QMCSampler
-        return quasi(
-            scramble=True, seed=self.sequence, independent_sampler=independent, warn_independent_sampling=False
-        )
+        with experimental():
+            return optuna.samplers.QMCSampler(
+                scramble=True, seed=self.sequence, independent_sampler=independent, warn_independent_sampling=False
+            )
