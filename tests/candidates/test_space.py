@@ -37,6 +37,16 @@ def design(name: str) -> Any:
     return CATALOG.create("design", name)
 
 
+def test_a_dimension_knows_the_place_of_its_line_though_what_it_depends_on_comes_first() -> None:
+    vary = {
+        "backbone.conditioning.gain": [1.0, 2.0],
+        "target": ["epsilon", "v"],
+        "backbone.conditioning": ["toy_scale"],
+    }
+    assert {d.path: d.place for d in space(vary).dimensions} == {path: i for i, path in enumerate(vary)}
+    assert [d.path for d in space(vary).dimensions] == ["target", "backbone.conditioning", "backbone.conditioning.gain"]
+
+
 def test_a_bare_name_of_the_base_means_the_base_as_it_stands() -> None:
     whole = space({"backbone.conditioning": ["toy_scale", "toy_shift"]})
     assert whole.dimensions[0].baseline == "toy_scale"

@@ -1,3 +1,7 @@
+import sys
+import types
+from dataclasses import replace
+
 import optuna
 import pytest
 from pydantic import ValidationError
@@ -5,7 +9,9 @@ from pydantic import ValidationError
 from ablate.api import Dimension, InputError
 from ablate_zoo.design.grid import Grid
 from ablate_zoo.design.one_factor import OneFactor
+from ablate_zoo.design.random import Random
 from ablate_zoo.design.search import Search
+from ablate_zoo.design.sobol import Sobol
 
 CONDITIONING = Dimension("backbone.conditioning", ("in_context", "adaln", "adaln_zero"), baseline="adaln_zero")
 TARGET = Dimension("target", ("epsilon", "v"), baseline="epsilon")
@@ -55,6 +61,40 @@ def test_one_factor_varies_what_the_base_does_not_have_where_it_may_exist():
     )
 
 
+def test_a_ladder_puts_each_choice_on_top_of_those_before_in_the_order_of_vary():
+    base = {"backbone.conditioning": "adaln_zero", "target": "epsilon", "batch": 32}
+    dimensions = [
+        replace(TARGET, place=2),
+        replace(BATCH, place=1),
+        replace(CONDITIONING, place=0),
+    ]  # as a space has them
+    assert OneFactor(changes="ladder").proposals(dimensions) == [
+        base,
+        {**base, "backbone.conditioning": "in_context"},
+        {**base, "backbone.conditioning": "adaln"},
+        {**base, "backbone.conditioning": "adaln", "batch": 64},
+        {**base, "backbone.conditioning": "adaln", "batch": 128},
+        {"backbone.conditioning": "adaln", "batch": 128, "target": "v"},
+    ]
+
+
+def test_leave_one_out_is_the_whole_and_the_whole_without_each_line():
+    base = {"backbone.conditioning": "adaln_zero", "target": "epsilon", "batch": 32}
+    whole = {"backbone.conditioning": "adaln", "target": "v", "batch": 128}
+    assert OneFactor(changes="leave_one_out").proposals([CONDITIONING, TARGET, BATCH]) == [
+        base,
+        whole,
+        {**whole, "backbone.conditioning": "adaln_zero"},
+        {**whole, "target": "epsilon"},
+        {**whole, "batch": 32},
+    ]
+
+
+def test_one_factor_as_it_was_before_there_was_a_choice_keeps_its_identity():
+    assert OneFactor().active() == {"type": "one_factor"}
+    assert OneFactor(changes="ladder").digest() != OneFactor().digest()
+
+
 def test_labels_of_other_types_are_other_choices():
     steps = Dimension("steps", (1, 1.0, 2), baseline=1)
     flag = Dimension("flag", (True, False), baseline=True)
@@ -99,20 +139,68 @@ def run(design, seed, trials=12):
     return asked
 
 
-@pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
-def test_a_search_is_decided_by_its_seed(algorithm):
-    design = Search(algorithm=algorithm, population=4, trials=30)
+SEARCHES = {
+    "nsga2": Search(algorithm="nsga2", population=4, trials=30),
+    "nsga3": Search(algorithm="nsga3", population=4, trials=30),
+    "tpe": Search(algorithm="tpe", trials=30),
+    "tpe, joint": Search(algorithm="tpe", joint=True, trials=30),
+    "gp": Search(algorithm="gp", trials=30),
+    "chance": Search(algorithm="random", trials=30),
+    "by import path": Search(algorithm="optuna.samplers:TPESampler", arguments={"n_startup_trials": 3}, trials=30),
+    "random": Random(trials=30),
+    "sobol": Sobol(trials=30),
+}
+
+
+@pytest.mark.parametrize("design", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_is_decided_by_its_seed(design):
     assert design.proposals([TARGET, RATE]) is None
     assert design.candidates([TARGET, RATE]) == 30
     first = run(design, 1)
     assert first == run(design, 1)
-    assert first != run(design, 2)
+    assert first != run(design, 2) or design.name == "sobol"
     assert len(set(first)) > 6  # a sampler that is made anew does not ask the same again
 
 
+def test_a_sequence_of_sobol_is_more_even_than_chance():
+    halves = [sum(x < 0.5 for x, _ in run(Sobol(), seed, 32)[16:]) for seed in range(3)]
+    assert halves == [8, 8, 8]
+    assert run(Sobol(sequence=1), 0) != run(Sobol(), 0)
+
+
 def test_the_algorithms_are_those_that_they_are_called():
-    samplers = [type(Search(algorithm=a).sampler(0)).__name__ for a in ("nsga2", "tpe", "random")]
-    assert samplers == ["NSGAIISampler", "TPESampler", "RandomSampler"]
+    names = {label: type(design.sampler(0)).__name__ for label, design in SEARCHES.items()}
+    assert list(names.values()) == [
+        *("NSGAIISampler", "NSGAIIISampler", "TPESampler", "TPESampler", "GPSampler", "RandomSampler"),
+        *("TPESampler", "RandomSampler", "QMCSampler"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "arguments", "message"),
+    [
+        ("nowhere:Sampler", {}, "cannot be imported: No module named 'nowhere'"),
+        ("optuna.samplers:Nothing", {}, "there is no 'Nothing' in 'optuna.samplers'"),
+        ("optuna:Study", {}, "is no sampler of Optuna's"),
+        ("optuna.samplers:TPESampler", {"wings": 2}, "does not take these arguments: .*wings"),
+        ("optunahub:samplers/auto_sampler", {}, "pip install optunahub|OptunaHub gives no package"),
+    ],
+)
+def test_a_sampler_that_cannot_be_had_is_refused_before_anything_is_asked(algorithm, arguments, message):
+    with pytest.raises(InputError, match=message) as told:
+        Search(algorithm=algorithm, arguments=arguments).proposals([TARGET, RATE])
+    assert told.value.where in ("design.algorithm", "design.arguments")
+
+
+def test_a_package_of_the_hub_gives_its_one_sampler(monkeypatch):
+    package = types.ModuleType("package")
+    package.Own = type("Own", (optuna.samplers.RandomSampler,), {"__module__": "package"})
+    hub = types.ModuleType("optunahub")
+    hub.load_module = {"samplers/own": package}.__getitem__
+    monkeypatch.setitem(sys.modules, "optunahub", hub)
+    assert type(Search(algorithm="optunahub:samplers/own").sampler(0)) is package.Own
+    with pytest.raises(InputError, match="OptunaHub gives no package 'samplers/other': KeyError"):
+        Search(algorithm="optunahub:samplers/other").sampler(0)
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe"])
@@ -127,5 +215,8 @@ def test_how_much_is_searched_is_no_part_of_what_is_measured():
     assert Search(algorithm="tpe", population=5).digest() == Search(algorithm="tpe").digest()
     assert Search(population=5).digest() != Search().digest()
     assert [d.default for d in (OneFactor, Grid, Search)] == [True, False, False]
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=r"expected one of nsga2, .*, or a sampler as package\.module:Class"):
         Search(algorithm="annealing")
+    with pytest.raises(ValidationError, match="arguments go with a sampler by its import path"):
+        Search(algorithm="gp", arguments={"seed": 1})
+    assert Search(algorithm="a:B", arguments={"x": [1]}).spec()["arguments"] == [["x", [1]]]
