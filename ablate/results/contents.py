@@ -14,7 +14,7 @@ from ablate.io.sealed import unsealed
 from ablate.io.text import label
 from ablate.results import probes, store
 from ablate.results.candidates import CandidateRow, candidates
-from ablate.results.frames import noisy
+from ablate.results.frames import collapsed, noisy
 from ablate.results.quality_curves import with_quality
 from ablate.results.readable import read_mapping, read_yaml
 
@@ -113,12 +113,17 @@ class StudyContents:
 
     @property
     def warnings(self) -> list[str]:
-        """Files that could not be read, each with the reason; candidates whose samples are still noise."""
+        """Files that could not be read, each with the reason; candidates whose samples are noise, or all alike."""
         _ = self.lock, self.study
-        return [*self._warnings, *self._stored.warnings, *self._noisy()]
+        return [*self._warnings, *self._stored.warnings, *self._unsound_samples()]
 
-    def _noisy(self) -> list[str]:
-        return [
+    def _unsound_samples(self) -> list[str]:
+        alike = [
+            f"samples of {name} are nearly all alike ({share:.2f}; 0: all the same, 1: as different as the data): they "
+            "collapsed, and their metrics say little; lower the learning rate, or train longer"
+            for name, share in collapsed(self.trials).items()
+        ]
+        return alike + [
             f"samples of {name} are hardly better than noise ({share:.2f}; 0: as smooth as the data, 1: noise): "
             "train longer, or raise the learning rate"
             for name, share in noisy(self.trials).items()

@@ -99,6 +99,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "",
             "smaller",
         ),
+        "variety": ColumnDoc(
+            "how much its samples differ from one another: 0 all alike (collapsed), 1 as much as the data",
+            "",
+        ),
         "micro": ColumnDoc(
             "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass",
             "images",

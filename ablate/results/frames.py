@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.evaluation.noisiness import THRESHOLD
+from ablate.evaluation.collapse import THRESHOLD as COLLAPSED
+from ablate.evaluation.noisiness import THRESHOLD as NOISY
 from ablate.results.divergence import describe_divergence
 from ablate.results.probes import summary_columns
 
@@ -22,7 +23,16 @@ TRIAL = (
 )
 EXTRA = (
     *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "failure", "message"),
+    *(
+        "train_memory_bytes",
+        "estimated_memory_bytes",
+        "micro",
+        "skipped_steps",
+        "noise",
+        "variety",
+        "failure",
+        "message",
+    ),
     *("data_hash", "sources"),
 )
 METRIC = (
@@ -36,6 +46,7 @@ ADDED = (
     "solver_settings",
     "sample_gflops",
     "noise",
+    "variety",
     "data_hash",
     "sources",
     "reference",
@@ -46,7 +57,7 @@ _NUMBERS = {
     *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
 }
 
 
@@ -96,10 +107,22 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 def noisy(trials: pd.DataFrame) -> dict[str, float]:
     """Return {candidate: mean of `noise` over its trials} of candidates whose samples look like noise."""
-    if "noise" not in trials or trials["noise"].isna().all():
+    means = _means(trials, "noise")
+    return {name: mean for name, mean in means.items() if mean > NOISY}
+
+
+def collapsed(trials: pd.DataFrame) -> dict[str, float]:
+    """Return {candidate: mean of `variety` over its trials} of candidates whose samples are nearly all alike."""
+    means = _means(trials, "variety")
+    return {name: mean for name, mean in means.items() if mean < COLLAPSED}
+
+
+def _means(trials: pd.DataFrame, column: str) -> dict[str, float]:
+    """Return the mean of a column over the trials of each candidate; {} where there is nothing."""
+    if column not in trials or trials[column].isna().all():
         return {}
-    shares = trials.groupby("candidate", sort=False)["noise"].mean()
-    return {str(name): float(share) for name, share in shares[shares > THRESHOLD].items()}
+    means = trials.groupby("candidate", sort=False)[column].mean().dropna()
+    return {str(name): float(mean) for name, mean in means.items()}
 
 
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:

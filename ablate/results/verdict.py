@@ -10,7 +10,7 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results import origins
 from ablate.results.effects import ALPHA
-from ablate.results.frames import noisy
+from ablate.results.frames import collapsed, noisy
 from ablate.results.numbers import number, plus_minus, probability, signed
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def verdict(results: StudyAnalysis) -> str:
         sentences = [_best(results, quality)] if quality else [_unmeasured(results)]
     except InputError as error:
         sentences = [f"No verdict: {error}."]
-    sentences += [_noise(results), _origins(results), _violations(results), _left_out(results)]
+    sentences += [_noise(results), _collapse(results), _origins(results), _violations(results), _left_out(results)]
     return " ".join(filter(None, sentences))
 
 
@@ -106,6 +106,12 @@ def _unmeasured(results: StudyAnalysis) -> str:
     if complete:
         return f"{complete} trial{'s are' if complete > 1 else ' is'} complete, and no metric was measured."
     return "No trial is complete yet." if len(results.trials) else "There is no trial yet."
+
+
+def _collapse(results: StudyAnalysis) -> str:
+    """Name the candidates whose samples are nearly all alike: their metrics say little."""
+    names = [c.label for c in results.candidates if c.label in collapsed(results.trials)]
+    return f"Samples of {_listing(names)} are nearly all alike: they collapsed." if names else ""
 
 
 def _noise(results: StudyAnalysis) -> str:

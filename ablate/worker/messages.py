@@ -107,7 +107,8 @@ class Record(TypedDict):
     files: NotRequired[dict[str, str]]  # {name: SHA-256}
     companion_loss: NotRequired[float | None]
     probes: NotRequired[dict[str, float | None]]
-    noise: NotRequired[float | None]
+    noise: NotRequired[float | None]  # of the samples: 0 as smooth as the data, 1 white noise
+    variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
     checksum: NotRequired[str]

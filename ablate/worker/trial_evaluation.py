@@ -15,6 +15,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
+from ablate.evaluation.collapse import variety
 from ablate.evaluation.measure import measure
 from ablate.evaluation.noisiness import noise
 from ablate.evaluation.preview import contact_sheet
@@ -48,7 +49,7 @@ class TrialEvaluation:
         self._setting = setting
         self._dataset = dataset
         self._evaluation = evaluation
-        self.noise: float | None = None  # of the samples at the end: see `ablate.evaluation.noisiness`
+        self.looks: dict[str, float] = {}  # `noise` and `variety` of the samples at the end, where they can be told
 
     @measuring()
     def end(self, training: Training) -> list[dict[str, Any]]:
@@ -60,7 +61,9 @@ class TrialEvaluation:
         training.tell("measure")
         averages = self._candidate.ema.measured(training.learner.average, training.snapshots)
         rows, samples = self._measure(training, averages, self._evaluation)
-        self.noise = noise(samples, self._dataset.reference_images)
+        reference = self._dataset.reference_images
+        looks = {"noise": noise(samples, reference), "variety": variety(samples, reference)}
+        self.looks = {name: value for name, value in looks.items() if value is not None}
         if len(samples):
             array, picture = io.BytesIO(), io.BytesIO()
             np.save(array, samples, allow_pickle=False)

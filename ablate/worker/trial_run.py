@@ -204,7 +204,7 @@ class TrialRun:
             "files": records.hashes(self.folder, BESIDE),
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
-            **({"noise": self.evaluation.noise} if self.evaluation.noise is not None else {}),
+            **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }

@@ -24,7 +24,18 @@ from ablate.worker import trial_run
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
     *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "device", "versions"),
-    *("host", "data_hash", "metrics", "weighting", "divergence", "files", "checksum", "sample_gflops", "noise"),
+    *(
+        "host",
+        "data_hash",
+        "metrics",
+        "weighting",
+        "divergence",
+        "files",
+        "checksum",
+        "sample_gflops",
+        "noise",
+        "variety",
+    ),
 }
 MEMORY = {"train_memory_bytes", "estimated_memory_bytes"}
 METRIC = {
