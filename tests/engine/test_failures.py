@@ -110,12 +110,12 @@ def test_what_failed_is_not_tried_again_by_the_same_search(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("design", [{"algorithm": "nsga2", "population": 3}, {"algorithm": "tpe"}])
 def test_diverged_candidates_are_the_worst_and_the_search_goes_on(tmp_path: Path, design: dict[str, Any]) -> None:
-    spec = search(trials=24, **design)
+    spec = search(trials=14, **design)
     spec["vary"] = {"backbone.knob": {"low": 0, "high": 1}, "backbone.bad": [0, 1]}
     outcome = Driver(tmp_path, spec).run()
     entries = [trial for trial in ledger(tmp_path) if "repeat" not in trial.user_attrs]
     worst = [trial for trial in entries if trial.params["backbone.bad"]]
-    assert 0 < len(worst) < 24 and outcome.diverged > 0 and outcome.failed == 0
+    assert 0 < len(worst) < 14 and outcome.diverged > 0 and outcome.failed == 0
     assert all(trial.values == [WORST, WORST] and trial.state == TrialState.COMPLETE for trial in worst)
     again = Driver(tmp_path, spec).run()
     assert (again.measured, again.diverged) == (0, outcome.diverged)

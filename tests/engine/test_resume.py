@@ -94,8 +94,8 @@ def test_search_asks_what_it_would_have_asked(tmp_path: Path, algorithm: str) ->
     both = commits(tmp_path / "counted", spec)
     each = (both - start) // (ALL - BEFORE)
     assert each >= 4  # a question, two suggestions and an answer
-    odd = algorithm == "nsga2"  # a candidate's commits are the same for both: each takes half of them
-    moments = range(start + 1 + odd, start + each + 3, 2)  # one candidate, and into the next
+    odd = algorithm == "nsga2"  # a candidate's commits are the same for both: each takes a third of them
+    moments = range(start + 1 + odd, start + each + 3, 3)  # one candidate, and into the next
     dies_and_goes_on(tmp_path / "whole", begun, spec, tmp_path / "parts", moments)
 
 
@@ -105,7 +105,7 @@ def test_listed_designs_from_their_first_moment(tmp_path: Path) -> None:
     spec = study(design={"type": "grid", "seeds": 1}, vary={"backbone.width": [2, 4]})
     total = commits(tmp_path / "whole", spec)
     assert total > 2 * 5
-    moments = [1, 8, *range(9, total + 1, 3)]  # what makes the database is taken apart below
+    moments = [1, 8, *range(9, total + 1, 4)]  # what makes the database is taken apart below
     dies_and_goes_on(tmp_path / "whole", None, spec, tmp_path / "parts", moments)
 
 

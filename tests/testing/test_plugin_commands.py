@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ablate.cli import main
+from ablate.testing import common
 
 WRONG = Path(__file__).parent / "wrong_weightings.py"
 
@@ -28,10 +29,18 @@ def plugins(capsys, monkeypatch, tmp_path):
     return call
 
 
+@pytest.fixture
+def alike_elsewhere(monkeypatch):
+    """A digest is the same in another process: none is started for it."""
+    monkeypatch.setattr(common, "digest_elsewhere", lambda case: case.component.digest())
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("weighting", "soft-snr"), ("conditioning", "modulate"), ("fusion", "gate")]
 )
-def test_a_new_plugin_conforms(plugins, kind, name, tmp_path):
+def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
+    if kind != "weighting":  # one is looked up in another process
+        request.getfixturevalue("alike_elsewhere")
     result = plugins("new", name, "--kind", kind)
     module = name.replace("-", "_")
     files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md"}
@@ -73,7 +82,7 @@ def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, arguments, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_plugin_that_does_not_conform_ends_with_1(plugins, tmp_path):
+def test_a_plugin_that_does_not_conform_ends_with_1(plugins, tmp_path, alike_elsewhere):
     file = tmp_path / "worse.py"
     file.write_text(WORSE)
     ran = plugins("check", file)
@@ -109,7 +118,7 @@ class Worse(Weighting):
         ("import torch; torch.set_default_dtype(torch.float64); return level.snr", "torch's default dtype was"),
     ],
 )
-def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, why, tmp_path, capsys):
+def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, why, tmp_path, capsys, alike_elsewhere):
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
     with pytest.raises(SystemExit, match="1"):
@@ -119,7 +128,7 @@ def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, w
     assert output.count(why) == 1 and "worse.py:" in output
 
 
-def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys):
+def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys, alike_elsewhere):
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", "return level.no_such_thing"))
     with pytest.raises(SystemExit, match="1"):
@@ -136,7 +145,7 @@ def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(plugins, tmp
     assert "ModuleNotFoundError" in ran.stdout and "Traceback (most recent call last)" in ran.stdout
 
 
-def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins):
+def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins, alike_elsewhere):
     ran = plugins("check", "target/v", "--json")
     assert ran.returncode == 0 and json.loads(ran.stdout)["passed"]
     local = plugins("check", "weighting/negative", "--plugin", WRONG)
