@@ -136,23 +136,30 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-_first: dict[torch.device, int] = {}  # bytes that this process held when it gave back for the first time
+_kept: dict[torch.device, int] = {}  # bytes that this process held when cycles were looked for last, or at first
 
 
 def release_memory(device: torch.device) -> None:
     """Return cached memory of torch or the C library to the system: others may need it now.
 
-    What an earlier trial left in cycles goes only where more is held than at the first time: to look for cycles
-    takes longer than a short trial, and nothing of ours leaves any.
+    What an earlier trial left in cycles goes only where more is held than what was kept last time: to look for cycles
+    takes longer than a short trial, and nothing of ours leaves any. What is still held then (libraries that were
+    imported meanwhile, caches) is not looked at for it again.
     """
-    in_use = torch.cuda.memory_allocated(device) if device.type == "cuda" else allocated() or 0
-    if in_use > _first.setdefault(device, in_use) + SLACK:
+    in_use = _in_use(device)
+    if in_use > _kept.setdefault(device, in_use) + SLACK:
         gc.collect()
+        _kept[device] = _in_use(device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _in_use(device: torch.device) -> int:
+    """Return the bytes that torch, or on the CPU this process, has allocated."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else allocated() or 0
 
 
 def _reset(device: torch.device) -> None:

@@ -131,6 +131,18 @@ def test_what_an_earlier_trial_left_in_cycles_goes() -> None:
         gc.enable()
 
 
+@pytest.mark.skipif(allocated() is None, reason="this C library does not tell what is allocated")
+def test_what_stays_for_good_is_looked_at_for_cycles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    release_memory(CPU)
+    looks: list[None] = []
+    monkeypatch.setattr("ablate.runtime.memory.gc.collect", lambda: looks.append(None))
+    kept = torch.zeros(2 * SLACK // 4)  # such as a library that a first trial has imported
+    for _ in range(3):
+        release_memory(CPU)
+    assert len(looks) == 1
+    del kept
+
+
 def test_what_a_trial_took_is_recorded(tmp_path: Path) -> None:
     config = dit()
     record = run(job(tmp_path, config, {"steps": 3}, estimated_memory_bytes=of(config).total))["record"]
