@@ -100,6 +100,16 @@ def test_search_asks_what_it_would_have_asked(tmp_path: Path, algorithm: str) ->
 
 
 @pytest.mark.slow
+def test_a_generation_has_the_same_children_after_a_kill_at_its_first_question(tmp_path: Path) -> None:
+    """Optuna gives the parents in another order when it is asked for them again."""
+    spec = search(algorithm="nsga2", population=2, trials=6)
+    Driver(tmp_path / "whole", spec).run()
+    begun = tmp_path / "begun"
+    Driver(begun, {**spec, "design": {**spec["design"], "trials": 5}}).run()  # the next one begins a generation
+    dies_and_goes_on(tmp_path / "whole", begun, spec, tmp_path / "parts", (20, 21))
+
+
+@pytest.mark.slow
 def test_listed_designs_from_their_first_moment(tmp_path: Path) -> None:
     """The database is being made, proposals are handed to Optuna, asked for and answered."""
     spec = study(design={"type": "grid", "seeds": 1}, vary={"backbone.width": [2, 4]})

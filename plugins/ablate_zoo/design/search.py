@@ -76,10 +76,11 @@ class Search(Sampled):
                 from ablate_zoo.design._imported import imported_sampler
 
                 return imported_sampler(self.algorithm, dict(self.arguments), seed)
-            if self.algorithm == "nsga2":
-                return optuna.samplers.NSGAIISampler(population_size=self.population, seed=seed)
-            if self.algorithm == "nsga3":
-                return optuna.samplers.NSGAIIISampler(population_size=self.population, seed=seed)
+            if self.algorithm in ("nsga2", "nsga3"):
+                from ablate_zoo.design._genetic import NSGAIIISampler, NSGAIISampler
+
+                genetic = NSGAIISampler if self.algorithm == "nsga2" else NSGAIIISampler
+                return genetic(population_size=self.population, seed=seed)
             if self.algorithm == "tpe":
                 more: dict[str, Any] = {"multivariate": True, "group": True} if self.joint else {}
                 return optuna.samplers.TPESampler(seed=seed, **more)
