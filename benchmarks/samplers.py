@@ -37,10 +37,10 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "random": {"type": "random"},
     "sobol": {"type": "sobol"},
     "nsga2": {"type": "search", "algorithm": "nsga2", "population": 12},
-    "nsga2, population 6": {"type": "search", "algorithm": "nsga2", "population": 6},
+    "nsga2 population 6": {"type": "search", "algorithm": "nsga2", "population": 6},
     "nsga3": {"type": "search", "algorithm": "nsga3", "population": 12},
     "tpe": {"type": "search", "algorithm": "tpe"},
-    "tpe, joint": {"type": "search", "algorithm": "tpe", "joint": True},
+    "tpe joint": {"type": "search", "algorithm": "tpe", "joint": True},
     "gp": {"type": "search", "algorithm": "gp"},
 }
 OBJECTIVES = (Objective("kid", "kid"), Objective("gflops", "gflops"))
