@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.api import Context, InputSpec, Modulation, Site
-from ablate_zoo.backbone.unet import UNet as UNetConfig
-from ablate_zoo.backbone.unet import UNetStep
 from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention, zero
 from ablate_zoo.layers.embedding import ClassEmbedding, LevelAndClass, LevelEmbedding
 from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
+
+if TYPE_CHECKING:
+    from ablate_zoo.backbone.unet import UNet as UNetConfig
+    from ablate_zoo.backbone.unet import UNetStep
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -285,9 +288,8 @@ class UNetBuilder:
 
     def middle(self) -> list[nn.Module]:
         """Build the bottleneck at the smallest size: block, attention, block."""
-        channels = self.config.channels[-1]
-        step = UNetStep(len(self.config.channels) - 1, channels, channels)
-        attention = self._attention(channels) if self.config.middle_attention else None
+        step = self.config.bottleneck
+        attention = self._attention(step.outputs) if self.config.middle_attention else None
         return [Cell(self._block(step), attention), Cell(self._block(step))]
 
     def norm(self, channels: int) -> nn.Module:

@@ -143,6 +143,11 @@ class UNet(Backbone):
         return list(encoder_steps(self.stem, self.channels, self.blocks))
 
     @property
+    def bottleneck(self) -> UNetStep:
+        """The step at the smallest size, between encoder and decoder."""
+        return UNetStep(len(self.channels) - 1, self.channels[-1], self.channels[-1])
+
+    @property
     def decoder(self) -> list[UNetStep]:
         """Its steps, from the smallest size up."""
         return list(decoder_steps(self.stem, self.channels, self.blocks, self.fusion.channels))
