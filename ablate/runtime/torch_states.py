@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -169,7 +170,9 @@ def _set_inference(on: bool) -> None:
 def _precision() -> dict[str, str]:
     settings = {}
     try:
-        settings["all"] = torch.get_float32_matmul_precision()
+        with warnings.catch_warnings():  # torch 2.9 advises the newer way, which is read below
+            warnings.simplefilter("ignore", UserWarning)
+            settings["all"] = torch.get_float32_matmul_precision()
     except RuntimeError:  # it was said in the newer way, which the older cannot tell
         settings["all"] = "said by backend"
     for backend, operation in BACKENDS:
