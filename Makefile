@@ -1,8 +1,8 @@
 # Everything sets itself up: `make demo` runs the main job, `make test` passes the tests.
 PYTHON ?= python3
 VENV ?= .venv
-# Tests at a time; each takes one core.
-JOBS ?= 2
+# Tests at a time; each takes one core, and some wait for processes that they have started.
+JOBS ?= 3
 BIN := $(VENV)/bin
 # One pinned build, so that a machine without a GPU need not fetch the CUDA packages where a CPU
 # build is to be had; `make demo TORCH=torch` takes the newest.

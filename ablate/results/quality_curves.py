@@ -26,7 +26,10 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     All points of a trial and metric were taken alike: where several kinds were (sample sizes, averages), it is the kind
     that has the most points, of equals the one that was recorded first. Ascending by images.
     """
+    metrics = metrics[metrics.duplicated(["trial", "metric"], keep=False)]  # none, as a rule: nothing to group
     keys = ["trial", "metric", *(name for name in DECIDES if name in metrics)]
+    if metrics.empty:
+        return metrics.assign(train_gflops=pd.Series(dtype=float))
     points = metrics.groupby(keys, dropna=False, sort=False)["images"].transform("nunique")
     most = points.groupby([metrics["trial"], metrics["metric"]]).transform("max")
     rows = metrics[(points == most) & (points > 1)]
