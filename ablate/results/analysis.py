@@ -18,7 +18,7 @@ from ablate.results.effects import effects
 from ablate.results.front import front
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
-from ablate.results.quality_curves import Compute, time_to_quality
+from ablate.results.quality_curves import Compute, NoPointsError, time_to_quality
 from ablate.results.scaling import Scaling, not_of_size, scaling
 
 if TYPE_CHECKING:
@@ -152,11 +152,12 @@ class StudyAnalysis(StudyContents):
         first point is put there.
         `attrs`: metric, value, of, samples.
 
-        Raises InputError where the metric was not measured during training, or not on the same number of samples.
+        Raises InputError where the metric was not measured during training, and where its curves differ in what decides
+        a value (samples, features, solver …), as for `front`.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
-            raise InputError("no metric was measured", "metric")
+            raise NoPointsError("no metric was measured", "metric")
         objective = self.during_training(objective)
         return time_to_quality(self._stored.trials, self._stored.metrics, self.candidates, objective, value, of)
 

@@ -23,17 +23,8 @@ TRIAL = (
 )
 EXTRA = (
     *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
-    *(
-        "train_memory_bytes",
-        "estimated_memory_bytes",
-        "micro",
-        "skipped_steps",
-        "noise",
-        "variety",
-        "failure",
-        "message",
-    ),
-    *("data_hash", "sources"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
+    *("failure", "message", "data_hash", "sources"),
 )
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
@@ -43,14 +34,7 @@ METRIC = (
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
-    "solver_settings",
-    "sample_gflops",
-    "noise",
-    "variety",
-    "data_hash",
-    "sources",
-    "reference",
-    "solver_error",
+    *("solver_settings", "sample_gflops", "noise", "variety", "data_hash", "sources", "reference", "solver_error"),
     "train_seconds",
 )
 _NUMBERS = {

@@ -54,7 +54,7 @@ def values(
                     frame[goal.column] = sample_costs.fillna(frame[goal.column])
             continue
         rows = _rows(goal, trials, metrics, where or {})
-        if reasons := _explain(goal, rows, trials):
+        if reasons := explain(goal, rows, trials):
             explained[goal.column] = reasons
         if where or len(rows):
             frame[goal.column] = trials["trial"].map(rows.set_index("trial")["value"]).astype(float)
@@ -92,7 +92,7 @@ def check_alike(
     for goal in objectives:
         if not goal.is_recorded and points:
             rows = pd.concat([_rows(goal, trials, metrics, point) for point in points])
-            _explain(goal, rows, trials, free)
+            explain(goal, rows, trials, free)
 
 
 def settings(
@@ -167,7 +167,7 @@ def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: M
     return chosen[alike | chosen.index.isin(rest.index)].drop_duplicates("trial")
 
 
-def _explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Collection[str] = ()) -> list[str]:
+def explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Collection[str] = ()) -> list[str]:
     """Return the fields in which the rows differ because the study varies them; InputError for others, but `free`."""
     reasons = []
     for name in DECIDES:

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.candidates.objectives import Objective
+from ablate.candidates.objectives import TRAIN_PASSES, Objective
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
-from ablate.results.measurements import DECIDES
+from ablate.results.measurements import DECIDES, explain
 
 Compute = Literal["images", "train_gflops", "train_seconds"]
 COMPUTE: tuple[Compute, ...] = ("images", "train_gflops", "train_seconds")
-PASSES = 3  # forward passes that a training step costs: one, and two of the backward pass
+
+
+class NoPointsError(InputError):
+    """Raised where a metric was not measured during training."""
 
 
 def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
@@ -42,9 +45,22 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["trial", "metric", "images"], kind="stable").reset_index(drop=True)
 
 
+def comparable_curves(trials: pd.DataFrame, metrics: pd.DataFrame, objective: Objective) -> pd.DataFrame:
+    """Return the points of complete trials at which a metric has a value; none where it was not measured so.
+
+    Raises InputError where curves differ in what decides a value, and the study does not vary just that.
+    """
+    curves = quality_curves(trials, metrics[metrics["metric"] == objective.column])
+    complete = trials.loc[trials["state"] == "complete", "trial"]
+    curves = curves[curves["trial"].isin(complete)]
+    finite: pd.DataFrame = curves[np.isfinite(curves["value"].to_numpy(dtype=float))]
+    explain(objective, finite.drop_duplicates("trial"), trials)
+    return finite
+
+
 def train_gflops(gflops: pd.Series[Any], images: pd.Series[Any]) -> pd.Series[Any]:
     """Return the Gflops of training on so many images, forward and backward: 3 · Gflops · images."""
-    return (PASSES * gflops.astype(float) * images.astype(float)).astype(float)
+    return (TRAIN_PASSES * gflops.astype(float) * images.astype(float)).astype(float)
 
 
 def with_quality(curves: pd.DataFrame, trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
@@ -73,24 +89,16 @@ def time_to_quality(
 ) -> pd.DataFrame:
     """Compute what each candidate takes to reach a value of a metric: its time to quality.
 
-    See `StudyAnalysis.time_to_quality` for the columns. Raises InputError where quality was not measured during
-    training, and for a cost that is none.
+    See `StudyAnalysis.time_to_quality` for the columns. Raises NoPointsError where quality was not measured during
+    training, and InputError as `comparable_curves` does, and for a cost that is none.
     """
     if of not in COMPUTE:
         raise InputError(f"expected one of {', '.join(COMPUTE)}, not {of!r}", "of")
     complete = trials[trials["state"] == "complete"]
-    curves = quality_curves(trials, metrics[metrics["metric"] == objective.column])
-    curves = curves[np.isfinite(curves["value"].to_numpy(dtype=float))]
-    curves = curves[curves["trial"].isin(complete["trial"])]
+    curves = comparable_curves(trials, metrics, objective)
     if curves.empty:
-        raise InputError(
-            f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]",
-            "metric",
-        )
-    counts = curves["samples"].unique()
-    if len(counts) > 1:
-        sizes = ", ".join(f"{count:g}" for count in sorted(counts))
-        raise InputError(f"the curves of {objective.column} were measured on {sizes} samples: these do not compare")
+        message = f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]"
+        raise NoPointsError(message, "metric")
     by_trial = {str(trial): rows for trial, rows in curves.groupby("trial", sort=False)}
     names = {c.config_hash: list(complete.loc[complete["config_hash"] == c.config_hash, "trial"]) for c in candidates}
     if value is None:
@@ -119,7 +127,7 @@ def time_to_quality(
             }
         )
     table = pd.DataFrame(rows).sort_values("time_to_quality", kind="stable").reset_index(drop=True)
-    table.attrs = {"metric": objective.column, "value": value, "of": of, "samples": int(counts[0])}
+    table.attrs = {"metric": objective.column, "value": value, "of": of, "samples": int(curves["samples"].iloc[0])}
     return table
 
 

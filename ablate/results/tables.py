@@ -11,6 +11,7 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results.front import front
 from ablate.results.numbers import count, number, plus_minus, probability
+from ablate.results.quality_curves import NoPointsError
 from ablate.results.unequal import unequal
 
 if TYPE_CHECKING:
@@ -68,7 +69,13 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
         pairs = int(effects["n"].max()) if len(effects) else 0
         for name in EFFECT:
             table[name] = table["config_hash"].map(effects[name]).astype(float)
-    times = _times(results)
+    times = None
+    try:
+        times = results.time_to_quality()
+    except NoPointsError:
+        pass
+    except InputError as error:
+        problems += [str(error)] if str(error) not in problems else []
     if times is not None:
         for name in TIMES:
             table[name] = table["config_hash"].map(times.set_index("config_hash")[TIMES[name]])
@@ -83,14 +90,6 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     )
     table.attrs["time_to_quality"] = None if times is None else dict(times.attrs)
     return table
-
-
-def _times(results: StudyAnalysis) -> pd.DataFrame | None:
-    """Return the time to quality of each candidate; None where quality was not measured during training."""
-    try:
-        return results.time_to_quality()
-    except InputError:
-        return None
 
 
 def _gflops(value: float) -> str:

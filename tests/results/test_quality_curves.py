@@ -111,7 +111,18 @@ def test_curves_on_other_numbers_of_samples_do_not_compare(study: Study) -> None
     watched(study)
     rows = [measurement(METRIC, 1.0 / n, n, samples=250) for n in POINTS]
     study.trial({"backbone.conditioning": "adaln_zero"}, 7, metrics=rows, gflops=0.5)
-    with pytest.raises(InputError, match="were measured on 100, 250 samples: these do not compare"):
+    results = load(study.path)
+    with pytest.raises(InputError, match=r"differ in samples, so they do not measure the same thing: 100.*; 250"):
+        results.time_to_quality()
+    assert "differ in samples" in str(results.summary()) and "Gflops to" not in str(results.summary())
+    assert "quality" not in {path.stem for path in results.figures(study.path / "drawn", ("png",))}
+
+
+def test_curves_of_other_features_do_not_compare(study: Study) -> None:
+    watched(study)
+    rows = [measurement(METRIC, 1.0 / n, n, samples=100, features_hash="e" * 64) for n in POINTS]
+    study.trial({"backbone.conditioning": "adaln_zero"}, 7, metrics=rows, gflops=0.5)
+    with pytest.raises(InputError, match="differ in features_hash"):
         load(study.path).time_to_quality()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from ablate.results.figures import style
 from ablate.results.figures.curves import names_at_the_end
 from ablate.results.figures.leading import colour_note, leading
-from ablate.results.quality_curves import COMPUTE, Compute, interval_half_widths, quality_curves
+from ablate.results.quality_curves import COMPUTE, Compute, comparable_curves, interval_half_widths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,14 +65,12 @@ def draw(results: StudyAnalysis) -> Figure | None:
 def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame] | None:
     """Return the study's metric, or else the first, that was measured during training, and its points."""
     trials = results.trials
-    complete = trials[trials["state"] == "complete"]
-    curves = quality_curves(trials, results.metrics)
-    curves = curves[curves["trial"].isin(complete["trial"]) & np.isfinite(curves["value"].astype(float))]
     first = [] if results.quality is None else [results.quality]
     for goal in [*first, *results.measured]:
         during = results.during_training(goal)
-        rows = curves[curves["metric"] == during.column].merge(complete[["trial", "config_hash"]], on="trial")
+        rows = comparable_curves(trials, results.metrics, during)
         if len(rows):
+            rows = rows.merge(trials[["trial", "config_hash"]], on="trial")
             return during, rows.assign(point=rows.groupby("trial").cumcount())
     return None
 
