@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pictures_for_tests import waves as pictures
 from results_folders import METRIC, study
 
 from ablate import load
@@ -9,12 +10,6 @@ from ablate.evaluation.collapse import THRESHOLD, variety
 from ablate.results.verdict import verdict
 
 __all__ = ["study"]
-
-
-def pictures(count, seed):
-    places = np.arange(16) / 16
-    phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1, 1, 1))
-    return (127 + 120 * np.sin(3 * (places[:, None] + places[None, :]) + phases)).astype(np.uint8)
 
 
 def test_pictures_differ_as_the_data_do_and_one_picture_again_and_again_does_not():

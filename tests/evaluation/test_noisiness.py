@@ -5,16 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures_for_tests import waves as pictures
 
 import ablate
 from ablate.evaluation.noisiness import THRESHOLD, noise
 from ablate.results.verdict import verdict
-
-
-def pictures(count, seed):
-    places = np.arange(16) / 16
-    phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1, 1, 1))
-    return (127 + 120 * np.sin(3 * (places[:, None] + places[None, :]) + phases)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("strength", [5, 40, 200])

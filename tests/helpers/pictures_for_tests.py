@@ -13,6 +13,13 @@ def noise(count=12, channels=3, size=8, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
 
 
+def waves(count, seed):
+    """(N, 1, 16, 16) uint8, smooth, each with another phase."""
+    places = np.arange(16) / 16
+    phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1, 1, 1))
+    return (127 + 120 * np.sin(3 * (places[:, None] + places[None, :]) + phases)).astype(np.uint8)
+
+
 def png(pixels, kind="PNG", **options):
     """One picture (C, H, W) as the bytes of a file."""
     content = io.BytesIO()
