@@ -1,6 +1,6 @@
 """What does quality during training cost? The demo's kind of trial, measured at four points and at its end alone.
 
-    python benchmarks/quality_points.py [--csv FILE] [--pairs 3] [--images 50000]
+    python benchmarks/quality_points.py [--csv FILE] [--rounds 3] [--images 50000]
 
 The baseline of studies/dit_conditioning.yaml, one seed, with `evaluate.at: [0.1, 0.25, 0.5, 1.0]` and without, in turn.
 Each run is a process of its own on one thread; what is compared is its CPU time, of which other work on the machine
@@ -9,8 +9,6 @@ takes no part.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import resource
 import statistics
 import subprocess
@@ -18,6 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench
+
+COLUMNS = ("pair", "images", "four_points_cpu_seconds", "end_cpu_seconds", "ratio")
 STUDY = Path(__file__).parents[1] / "studies" / "dit_conditioning.yaml"
 POINTS = "[0.1, 0.25, 0.5, 1.0]"
 
@@ -39,14 +40,12 @@ def cpu_seconds(points: str, images: int, out: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser = bench.options(__doc__, rounds=3)
     parser.add_argument("--images", type=int, default=50_000)
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for pair in range(arguments.pairs):
+        for pair in range(arguments.rounds):
             four = cpu_seconds(POINTS, arguments.images, Path(folder) / f"four{pair}")
             end = cpu_seconds("[]", arguments.images, Path(folder) / f"end{pair}")
             rows.append(
@@ -58,13 +57,9 @@ def main() -> None:
                     "ratio": round(four / end, 4),
                 }
             )
-            print(rows[-1], flush=True)
+            bench.show(rows[-1], COLUMNS)
     print(f"median ratio {statistics.median(row['ratio'] for row in rows):.3f}")
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    bench.keep(rows, COLUMNS, arguments.csv)
 
 
 if __name__ == "__main__":

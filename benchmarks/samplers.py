@@ -1,6 +1,6 @@
 """Which sampler finds the front of quality against cost? Each on an analytic stand-in for studies/pareto_search.yaml.
 
-    python benchmarks/samplers.py [--csv FILE] [--repeats 10] [--trials 36] [--only tpe,random]
+    python benchmarks/samplers.py [--csv FILE] [--rounds 10] [--trials 36] [--only tpe,random]
 
 The space is the study's own, with its conditions; candidates are asked for and told through the engine's ledger, as in
 a study, one after the other. In place of a training stands a formula: Gflops grow with the square of the width, quality
@@ -12,8 +12,6 @@ trainings, nobody knows: it tells a sampler that does not learn from one that do
 
 from __future__ import annotations
 
-import argparse
-import csv
 import hashlib
 import json
 import statistics
@@ -23,6 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import bench
 import numpy as np
 
 from ablate.candidates.objectives import Objective
@@ -32,6 +31,7 @@ from ablate.results.front import hypervolume, nondominated
 from ablate.spec.slots import create
 from ablate.study.load import load_study
 
+COLUMNS = ("design", "repeat", "trials", "share", "cpu_seconds")
 STUDY = Path(__file__).parents[1] / "studies" / "pareto_search.yaml"
 DESIGNS: dict[str, dict[str, Any]] = {
     "random": {"type": "random"},
@@ -91,9 +91,7 @@ def search(loaded: Any, spec: Mapping[str, Any], trials: int, repeat: int, formu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--repeats", type=int, default=10)
+    parser = bench.options(__doc__, rounds=10)
     parser.add_argument("--trials", type=int, default=36)
     parser.add_argument("--only", help="designs, with commas between them")
     arguments = parser.parse_args()
@@ -102,7 +100,7 @@ def main() -> None:
     print(f"{len(everything):,} candidates")
     names = [name for name in DESIGNS if not arguments.only or name in arguments.only.split(",")]
     rows: list[dict[str, Any]] = []
-    for repeat in range(arguments.repeats):
+    for repeat in range(arguments.rounds):
         formula = StandIn(repeat)
         whole = np.array([formula(assignment) for assignment in everything])
         reference = whole.max(axis=0)
@@ -112,17 +110,13 @@ def main() -> None:
             share = hypervolume(points[nondominated(points)], reference) / best
             rows.append({"design": name, "repeat": repeat, "trials": len(points), "share": round(share, 4)})
             rows[-1]["cpu_seconds"] = round(seconds, 2)
-            print(rows[-1], flush=True)
+            bench.show(rows[-1], COLUMNS)
     for name in names:
         shares = [row["share"] for row in rows if row["design"] == name]
         times = [row["cpu_seconds"] for row in rows if row["design"] == name]
         spread = f"{min(shares):.3f} to {max(shares):.3f}"
         print(f"{name}: median share {statistics.median(shares):.3f} ({spread}), {statistics.median(times):.1f} CPU s")
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    bench.keep(rows, COLUMNS, arguments.csv)
 
 
 if __name__ == "__main__":
