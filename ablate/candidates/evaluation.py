@@ -15,6 +15,7 @@ from ablate.kinds.metric import Metric
 from ablate.spec.component import Config, Extent
 
 Reference = Literal["all", "even", "odd"]  # of the reference images, by their number from 0
+MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
 Share = Annotated[float, Field(gt=0, le=1)]
 
 SHARE_DURING = 10  # quality during training is measured on a tenth of the samples ...
@@ -38,7 +39,7 @@ class Evaluation(Config):
     autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
     at: Annotated[tuple[Share, ...], Extent()] = ()  # measured during training too, after these shares of the budget
-    every: Annotated[int | None, Field(ge=1, le=10**12), Extent()] = None  # ... or each time after so many images
+    every: Annotated[int | None, Field(ge=1, le=MOST_IMAGES), Extent()] = None  # ... or each time after so many images
     at_samples: Annotated[int | None, Field(ge=1, le=10_000_000), Extent()] = (
         None  # samples at each point, the end too; none: a tenth of `samples`, at least 100
     )

@@ -16,6 +16,7 @@ COSTS = (
     *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("peak_memory_bytes", "train_memory_bytes", "images"),
 )
+TRAIN_PASSES = 3  # forward passes that training on an image costs: one, and a backward pass that is worth two
 RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from ablate.candidates.candidate import Candidate, cost_of
-from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.evaluation import MOST_IMAGES, Evaluation
+from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.io.files import digest
@@ -22,9 +23,6 @@ from ablate.spec.fields import get
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
-
-
-MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
 
 
 class Budget(Config):
@@ -57,7 +55,7 @@ class Budget(Config):
         if self.steps is not None:
             images: float = self.steps * batch
         elif self.train_gflops is not None:
-            images = math.inf if gflops <= 0 else self.train_gflops / (3 * gflops)
+            images = math.inf if gflops <= 0 else self.train_gflops / (TRAIN_PASSES * gflops)
         else:
             return None
         if images > MOST_IMAGES:

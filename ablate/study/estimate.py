@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.candidate import Candidate
+from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.precision import Precision
@@ -52,7 +53,7 @@ def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, sa
     the network.
     """
     calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule, setting)
-    return 2 * macs * (3 * images + samples * calls)
+    return 2 * macs * (TRAIN_PASSES * images + samples * calls)
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:

@@ -24,13 +24,11 @@ from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
 from ablate.study import dataset, history, lock
-from ablate.study.device import check_device
 from ablate.study.estimate import flops_of
-from ablate.study.ineffective import ineffective_settings, left_out
+from ablate.study.examine import examined
+from ablate.study.ineffective import left_out
 from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
-from ablate.study.points import check_points
-from ablate.study.sampling import check_sampling
 from ablate.worker.datasets import describe
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -99,12 +97,7 @@ def _launch(
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     chosen_device = choose_device(device)
     with doing("examining the study's settings", 6):
-        warnings = [
-            *check_device(loaded, chosen_device),
-            *check_sampling(loaded),
-            *ineffective_settings(loaded),
-            *check_points(loaded),
-        ]
+        warnings = examined(loaded, chosen_device)
         if locked is not None:
             warnings += left_out(locked.get("left_out", {}))  # `all` itself is frozen since
     for warning in warnings:

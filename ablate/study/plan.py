@@ -18,12 +18,10 @@ from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder
 from ablate.runtime.patient import doing
 from ablate.spec.explain import exception_summary
-from ablate.study.device import check_device
 from ablate.study.estimate import memory_bytes, seconds
-from ablate.study.ineffective import ineffective_settings
+from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
-from ablate.study.points import check_points, describe_points
-from ablate.study.sampling import check_sampling
+from ablate.study.points import describe_points
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
@@ -45,12 +43,7 @@ def plan(
     what cannot be trained on it.
     """
     with doing("examining the study's settings", 6):
-        warnings = [
-            *check_device(loaded, device),
-            *check_sampling(loaded),
-            *ineffective_settings(loaded),
-            *check_points(loaded),
-        ]
+        warnings = examined(loaded, device)
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}

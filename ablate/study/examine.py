@@ -1,0 +1,19 @@
+"""The examination of a study before anything is trained: warnings, and refusals of what cannot be."""
+
+from __future__ import annotations
+
+from ablate.study.device import check_device
+from ablate.study.ineffective import ineffective_settings
+from ablate.study.loaded import LoadedStudy
+from ablate.study.points import check_points
+from ablate.study.sampling import check_sampling
+
+
+def examined(loaded: LoadedStudy, device: str) -> list[str]:
+    """Return what `plan` and `run` warn of. Raises InputError for what cannot be trained or measured on the device."""
+    return [
+        *check_device(loaded, device),
+        *check_sampling(loaded),
+        *ineffective_settings(loaded),
+        *check_points(loaded),
+    ]
