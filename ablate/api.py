@@ -13,6 +13,7 @@ from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.kinds.features import Extractor, Features, HeadsExtractor
+from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
@@ -62,6 +63,7 @@ __all__ = [
     "Extent",
     "Extractor",
     "Features",
+    "Fidelity",
     "Fusion",
     "Gate",
     "Grid",
@@ -94,6 +96,7 @@ __all__ = [
     "Range",
     "Readings",
     "Report",
+    "Rung",
     "Schedule",
     "Seen",
     "Setting",

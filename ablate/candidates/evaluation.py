@@ -59,8 +59,6 @@ class Evaluation(Config):
         if self.at and self.every is not None:
             raise ValueError("say one of at (shares of the budget) and every (images), not both")
         if not self.at and self.every is None:
-            if self.at_samples is not None:
-                raise ValueError("at_samples is the number of samples at points of the training: say at or every")
             return self
         if not self.metrics:
             raise ValueError("nothing is measured at points of the training: there are no metrics")
@@ -141,7 +139,7 @@ class EvaluationPoints:
         self._every = evaluation.every
         self._seconds = seconds
         self._images = None if images is None else evaluation.points(batch, images)
-        self._shares = [share for share in evaluation.at if share < 1]
+        self.shares = [share for share in evaluation.at if share < 1]
 
     def passed(self, images: int, seconds: float) -> int:
         """Return how many points lie behind after so many images, and seconds of training."""
@@ -149,4 +147,4 @@ class EvaluationPoints:
             return bisect_right(self._images, images)
         if self._every is not None:
             return images // self._every
-        return bisect_right(self._shares, seconds / self._seconds)
+        return bisect_right(self.shares, seconds / self._seconds)

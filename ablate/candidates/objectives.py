@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, and equal for all its seeds
 # What a trial costs: known of every trial, smaller is better.
+KNOWN_BEFOREHAND = (*STATIC, "sample_gflops")
 COSTS = (
     *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("peak_memory_bytes", "train_memory_bytes", "images"),
 )
 TRAIN_PASSES = 3  # forward passes that training on an image costs: one, and a backward pass that is worth two
+POINT = ("loss", "train_seconds")  # stand in a record for each point of the training too
 RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
 
 
@@ -51,6 +53,26 @@ class Objective:
     def sign(self) -> int:
         """1 where smaller is better, −1 where larger is."""
         return -1 if self.larger_is_better else 1
+
+    def during(self, column: str | None) -> Objective:
+        """Return the objective as it is called at points of the training; None: as it is called at the end."""
+        return self if column is None else replace(self, column=column, otherwise=None)
+
+    def value_at(self, record: Mapping[str, Any], share: float) -> float | None:
+        """Return the value in a trial's record at a point of the training, a share of its budget; None without one.
+
+        Of the training loss, the training time, what was measured, and what is known before training.
+        """
+        if self.column in KNOWN_BEFOREHAND:
+            return self.value(record)
+        point = record.get("shares", {}).get(f"{share:g}")
+        if point is None:
+            return None
+        if self.column in POINT:
+            value = point[self.column]
+            return None if value is None else float(value)
+        rows = [row for row in record["metrics"] if row.get("images") == point["images"]]
+        return self.value({"metrics": rows})
 
     def value(self, record: Mapping[str, Any]) -> float | None:
         """Return the value in a trial's record; None where it was not measured, or is not finite."""

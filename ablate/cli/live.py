@@ -224,13 +224,14 @@ def view(name: str, objectives: Sequence[Objective], constraints: Sequence[Const
 
 
 def _ended(progress: Progress) -> int:
-    return progress.done + progress.failed
+    return progress.done + progress.failed + progress.paused
 
 
 def _summary(progress: Progress, with_time: bool = True) -> str:
     """Format the progress: `3/12 trials, 1 diverged, about 5 min left`."""
     parts = [f"{_ended(progress)}/{progress.total} trials"]
-    parts += [f"{n} {word}" for n, word in ((progress.failed, "failed"), (progress.diverged, "diverged")) if n]
+    counts = ((progress.paused, "paused"), (progress.failed, "failed"), (progress.diverged, "diverged"))
+    parts += [f"{n} {word}" for n, word in counts if n]
     if with_time and progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)

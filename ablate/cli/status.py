@@ -11,6 +11,7 @@ from ablate.cli.options import Folder, Json
 if TYPE_CHECKING:
     from ablate.results import Results
 
+OPEN = ("running", "unreadable", "paused")  # states of trials that a worker may be at
 SILENT = 300.0  # seconds without a sign of life after which it is worth a word
 
 
@@ -28,7 +29,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         emit_json(facts)
         return
     _print(facts, folder)
-    if any(facts["states"].get(state) for state in ("complete", "diverged", "failed")):
+    if any(facts["states"].get(state) for state in ("complete", "diverged", "failed", "paused")):
         print()
         if lively():
             console().print(results.summary())
@@ -48,13 +49,13 @@ def status_of(results: Results) -> dict[str, Any]:
     open_, failures, states = [], [], dict.fromkeys(("complete", "diverged", "failed"), 0)
     for row in rows:
         who = {"trial": row["trial"], "candidate": row["candidate"], "seed": row["seed"]}
-        if row["state"] in ("running", "unreadable"):
-            one = asdict(unfinished(results.path, row["trial"], at_work))
+        one = asdict(unfinished(results.path, row["trial"], at_work)) if row["state"] in OPEN else {}
+        if one and (row["state"] != "paused" or one["state"] == "running"):
             open_.append({**who, **one})
             states[one["state"]] = states.get(one["state"], 0) + 1
             continue
         states[row["state"]] = states.get(row["state"], 0) + 1
-        if row["state"] != "complete":
+        if row["state"] not in ("complete", "paused"):
             failures.append({**who, "state": row["state"], "class": row["failure"], "message": row["message"]})
     curves = results.curves
     spent = {row["trial"]: row["seconds"] for row in rows if row["seconds"] is not None}

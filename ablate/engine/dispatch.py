@@ -135,7 +135,7 @@ class Dispatcher(Generic[J]):
         if report["status"] == "oom" and (smaller := self._smaller(job, report)) is not None:
             self.queue.appendleft(smaller)
             return True
-        if report["status"] not in ("done", "diverged"):
+        if report["status"] not in ("done", "diverged", "paused"):
             raise_if_fatal(report, Path(job["folder"]))
         return False
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.candidates.objectives import Objective
+from ablate.candidates.objectives import KNOWN_BEFOREHAND, Objective
 from ablate.candidates.space import Space
 from ablate.engine.proposals import Entry, plan_candidates
 from ablate.engine.sound import has_values, is_complete, key, problem_of, with_values
 from ablate.engine.storage import ANEW, StudyFile, reading, refusals
 from ablate.errors import InputError
+from ablate.io.files import digest
 from ablate.kinds.design import Assignment, Design
 
 MOST_REFUSED = 20  # candidates refused, for each that the design has, after which a search gives up
@@ -41,7 +42,9 @@ class Ledger:
         objectives: Sequence[Objective],
         seed: int,
         constraints: Sequence[str] = (),
+        share: float | None = None,
     ) -> None:
+        """Open the ledger. share: of the budget, at which scores are taken; None: at its end."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._file = file
         self._space = space
@@ -65,7 +68,7 @@ class Ledger:
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             message = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{message}; pip install -U optuna, or take the constraints away", "constraints")
-        self._store = StudyFile(file, name, objectives)
+        self._store = StudyFile(file, name, objectives, [_score_name(objective, share) for objective in objectives])
 
     @property
     def _study(self) -> optuna.Study:
@@ -78,6 +81,7 @@ class Ledger:
         """
         with reading(self._file):
             trials = self._valid_trials(self._study.get_trials(deepcopy=False))
+            promotions = self._study.user_attrs
         for trial in trials:
             self._end_row()
             if "repeat" in trial.user_attrs:
@@ -98,7 +102,8 @@ class Ledger:
                 self._waiting += 1
             elif is_complete(trial, self._space):
                 self._take_from_open(trial)
-                entry = Entry(trial.number, dict(trial.params), trial.state.is_finished())
+                until = promotions.get(_promotion(trial.params))
+                entry = Entry(trial.number, dict(trial.params), trial.state.is_finished(), until)
                 if self._is_new(entry):
                     yield entry
                 else:
@@ -203,6 +208,11 @@ class Ledger:
             else:
                 self._study.tell(entry.number, list(values))
 
+    def promote(self, entry: Entry, until: float | None) -> None:
+        """Note that a paused candidate goes on to a share of the budget; None: to its end."""
+        with refusals(self._file):
+            self._study.set_user_attr(_promotion(entry.assignment), 1.0 if until is None else until)
+
     def refuse(self, entry: Entry, why: str) -> None:
         """Close a candidate that cannot or shall not be trained: another one is asked for in its place."""
         if not entry.closed:
@@ -302,3 +312,17 @@ class Ledger:
                 return []
             self._store.replace([with_values(trial, scores.get(trial.number)) for trial in trials])
         return wrong
+
+
+def _promotion(assignment: Assignment) -> str:
+    """Return the study's attribute that says to which share of the budget a candidate goes on.
+
+    Optuna lets no attribute of a trial be set once its scores are told.
+    """
+    return f"until {digest(key(assignment))[:16]}"
+
+
+def _score_name(objective: Objective, share: float | None) -> str:
+    """Return what a score is called in the file, for who reads it with Optuna."""
+    known = share is None or objective.column in KNOWN_BEFOREHAND
+    return objective.name if known else f"{objective.name} at {share:g} of the budget"

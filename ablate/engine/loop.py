@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ablate.candidates.objectives import STATIC
 from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.contained import ProcessEndError, contained
 from ablate.engine.dispatch import Dispatcher
+from ablate.engine.ladder import Ladder
 from ablate.engine.ledger import WORST, Ledger
 from ablate.engine.plan import Plan
 from ablate.engine.prepare import prepare
@@ -52,6 +53,7 @@ class Engine:
         self.pool = pool
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
+        self.ladder = Ladder(plan.fidelity, plan.objectives, plan.constraints, plan.during)
         self.ledger = Ledger(
             plan.folder / "optuna.db",
             plan.name,
@@ -60,6 +62,7 @@ class Engine:
             plan.objectives,
             plan.seed,
             tuple(constraint.of.name for constraint in plan.constraints),
+            self.ladder.until(0),
         )
         self._reporter = ProgressReporter(plan, watch, pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
@@ -76,6 +79,9 @@ class Engine:
             tick=self._report,
         )
         self._ended: dict[str, Record | None] = {}  # records by trial; None: failed in this run
+        self._jobs: dict[str, TrialJob] = {}  # by trial, of those that were queued
+        self._paused: set[str] = set()  # trials
+        self._baseline = plan.space.complete({})
         self._records: dict[str, Record] = {}  # the same, without what failed
         self._shared: dict[str, Any] | None = None  # keys of every job, by the preparation; None: it is still to come
 
@@ -109,11 +115,11 @@ class Engine:
         if not self.ledger.searches:
             return  # a finite design asks for all of its candidates, and finds their records then
         joined = 0
-        files = self.plan.folder.glob(f"trials/*/{records.RECORD}")
-        for folder in (file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)):
-            candidate = folder.name.partition("-")[0]
+        files = [f for name in (records.RECORD, records.PAUSE) for f in self.plan.folder.glob(f"trials/*/{name}")]
+        for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
+            candidate = file.parent.name.partition("-")[0]
             has_entry = any(trial.startswith(f"{candidate}-") for trial in self._groups)
-            record = None if has_entry else records.read_valid(folder)
+            record = None if has_entry else records.read_valid(file.parent, file.name)
             assignment = {} if record is None else dict(record["choices"])
             if record is not None and self._digest(assignment) == record["config_hash"]:
                 self._open(self.ledger.enrol(assignment))
@@ -131,7 +137,8 @@ class Engine:
     def _correct_ledger(self) -> list[str]:
         """Bring the ledger's scores, on which a search builds, to those of the records; return what had others."""
         groups = {id(group): group for group in itertools.chain.from_iterable(self._groups.values())}
-        closed = {group.entry.number: group for group in groups.values() if group.entry.closed and group.complete}
+        told = [group for group in groups.values() if group.entry.closed or group.told]
+        closed = {group.entry.number: group for group in told if group.at_rest}
         scores = {number: values for number, group in closed.items() if (values := self._scores(group)) is not None}
         return [self.plan.names(closed[number].entry.assignment) for number in self.ledger.correct(scores)]
 
@@ -141,11 +148,43 @@ class Engine:
         write_json(self.plan.folder / ENDED, sealed(ended))
 
     def _ask(self) -> bool:
-        """Ask for a candidate and queue its trials, once a worker waits for it; False when the design has no more."""
+        """Queue the trials of a candidate, once a worker waits for it: a paused one that goes on, or a new one.
+
+        Returns False when there is none, for now or for good.
+        """
+        if self._promote(closing=False):
+            return True
         entry = self.ledger.ask()
         if entry is not None:
             self._open(entry)
-        return entry is not None
+            return True
+        return not self.dispatcher.running and self._promote(closing=True)
+
+    def _promote(self, closing: bool) -> bool:
+        """Let a paused candidate go on, where the fidelity has one."""
+        group = self.ladder.promote(closing)
+        if group is None:
+            return False
+        until, assignment = self.ladder.until(group.rung), group.entry.assignment
+        self.ledger.promote(group.entry, until)
+        how_far = "the end of its budget" if until is None else f"{until:.3g} of its budget"
+        self._reporter.say(f"{self.plan.names(assignment)} goes on, to {how_far}")
+        for trial in list(group.pauses):
+            for same in self._groups[trial]:  # two candidates may be one and the same
+                same.pauses.pop(trial, None)
+                same.rung = group.rung
+                self.ladder.went_on(same)
+            self._paused.discard(trial)
+            self._queue(self._jobs[trial], group.rung, self.plan.candidate(assignment))
+        return True
+
+    def _queue(self, job: TrialJob, rung: int, candidate: Candidate) -> None:
+        """Queue a trial's job, to a rung."""
+        if "estimated_memory_bytes" not in job:
+            job = self._with_memory_estimate(job, candidate)
+        self._jobs[job["trial"]] = job
+        until = self.ladder.until(rung)
+        self.dispatcher.add([job if until is None else {**job, "until": until}])
 
     def _begin(self, job: TrialJob) -> dict[str, Any]:
         """Return the job as it is sent to a worker, with the keys that the preparation gave."""
@@ -206,13 +245,22 @@ class Engine:
         if self.ledger.searches and not new:  # another assignment that gives the same candidate
             self.ledger.repeat(entry)
             return
-        group = Group(entry, tuple(job["trial"] for job in jobs))
+        group = Group(entry, tuple(job["trial"] for job in jobs), rung=self._first_rung(entry))
         self._reporter.forecast.opened(candidate, group.trials)
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
             if trial in self._ended:
                 group.records[trial] = self._ended[trial]
-        for job in new:
+        self._take_up(group, new, candidate, build_error)
+        if not new:
+            self._close(group)
+
+    def _take_up(
+        self, group: Group, jobs: Sequence[TrialJob], candidate: Candidate, build_error: Exception | None
+    ) -> None:
+        """Take the records of a candidate's trials, leave at rest what is paused at its rung, and queue the others."""
+        waiting = []
+        for job in jobs:
             record = records.take(Path(job["folder"]), job, self._reporter.say)
             if record is not None:
                 self.outcome.reused += 1
@@ -220,9 +268,29 @@ class Engine:
             elif build_error is not None:
                 self._fail(job, failure_report(job, build_error))
             else:
-                self.dispatcher.add([self._with_memory_estimate(job, candidate)])
-        if not new:
-            self._close(group)
+                waiting.append(job)
+        pauses = {job["trial"]: self._pause_of(job) for job in waiting}
+        reached = [self.ladder.passed(pause) for pause in pauses.values() if pause is not None]
+        group.rung = max([group.rung, *(rung for rung in reached if rung is not None)])
+        for job in waiting:
+            pause = pauses[job["trial"]]
+            if pause is not None and self.ladder.passed(pause) == group.rung:
+                self.outcome.reused += 1
+                self._pause(job, pause)
+            else:
+                self._queue(job, group.rung, candidate)
+
+    def _pause_of(self, job: TrialJob) -> Record | None:
+        """Return what was measured of a trial that is paused; None where it is not, or nobody pauses in this study."""
+        if not self.ladder.rungs:
+            return None
+        return records.take(Path(job["folder"]), job, self._reporter.say, records.PAUSE)
+
+    def _first_rung(self, entry: Entry) -> int:
+        """Return the rung to which a candidate is trained now; the baseline, which all is compared with, to the end."""
+        if entry.assignment == self._baseline:
+            return len(self.ladder.rungs)
+        return 0 if entry.until is None else self.ladder.rung_of(entry.until)
 
     def _refuse(self, entry: Entry, why: str) -> None:
         self.outcome.refused += 1
@@ -237,23 +305,36 @@ class Engine:
         values = {c: getattr(cost, c.of.column) for c in self.plan.constraints if c.of.column in STATIC}
         broken = [f"{c.of.name} of {value:.4g}" for c, value in values.items() if c.excess(value) > 0]
         space = self.plan.space
-        if not broken or space.proposals(self.plan.design) is not None or entry.assignment == space.complete({}):
+        if not broken or space.proposals(self.plan.design) is not None or entry.assignment == self._baseline:
             return None
         return f"its {', '.join(broken)} break a constraint"
 
     def _take(self, job: TrialJob, report: WorkerReport) -> None:
         """Take in a trial that has ended for good: measured, diverged or failed."""
         trial = job["trial"]
-        if report["status"] not in ("done", "diverged"):
+        states = (records.PAUSED,) if report["status"] == "paused" else records.STATES
+        if report["status"] not in ("done", "diverged", "paused"):
             self._fail(job, report)
-        elif (problem := records.fault(report.get("record"), trial, job)) is not None:
+        elif (problem := records.fault(report.get("record"), trial, job, states)) is not None:
             message = f"what its worker reported {problem}"
             self._fail(job, {"job": job["job"], "status": "failed", "message": message})
         else:
             record = self._record_in_folder(job, report)
-            self.outcome.measured += 1
-            self._reporter.say(self._describe(record))
-            self._end(trial, record)
+            self._reporter.say(self._describe(record, job.get("until")))
+            if report["status"] == "paused":
+                self._pause(job, record)
+            else:
+                self.outcome.measured += 1
+                self._end(trial, record)
+
+    def _pause(self, job: TrialJob, record: Record) -> None:
+        """Take in that a trial is paused, with what it was measured at until then."""
+        trial = job["trial"]
+        self._jobs[trial] = {**job, "until": None}  # after out of memory with the micro-batch that it needs
+        self._paused.add(trial)
+        for group in self._groups[trial]:
+            group.pauses[trial] = record
+            self._close(group)
 
     def _record_in_folder(self, job: TrialJob, report: WorkerReport) -> Record:
         """Return a trial's record; write it where the worker's files did not arrive in the study's folder."""
@@ -261,7 +342,8 @@ class Engine:
         record = report["record"]
         folder.mkdir(parents=True, exist_ok=True)
         list(folder.iterdir())  # a network's file system asks the server again
-        if records.take(folder, job, self._reporter.say) == record:
+        name = records.PAUSE if record["state"] == records.PAUSED else records.RECORD
+        if records.take(folder, job, self._reporter.say, name) == record:
             return record
         self._reporter.say(
             f"warning: {self.plan.names.trial(job)}: the files of host {report.get('host', 'unknown')} "
@@ -307,25 +389,36 @@ class Engine:
             self._close(group)
 
     def _close(self, group: Group) -> None:
-        """Tell the ledger the scores of a candidate, once all its seeds have ended."""
-        if not group.complete or group.entry.closed:
+        """Take in the scores of a candidate, once all its seeds have ended or are paused; tell the ledger the first."""
+        if not group.at_rest:
             return
+        if group.entry.assignment != self._baseline:  # it goes to its end, and takes nobody's place
+            self.ladder.stand(group)
+        if group.entry.closed or group.told:
+            return
+        group.told = True
         if group.diverged:
             self.ledger.tell(group.entry, self.ledger.worst(), dict.fromkeys(self.ledger.constraints, WORST))
         else:
-            self.ledger.tell(group.entry, self._scores(group), group.excess(self.plan.constraints))
+            self.ledger.tell(group.entry, self._scores(group), self.ladder.excess(group))
 
     def _scores(self, group: Group) -> list[float] | None:
-        """Return one number an objective, the worst possible where a trial diverged; None where one is missing."""
-        return self.ledger.worst() if group.diverged else group.scores(self.plan.objectives)
+        """Return one number an objective, the worst possible where a trial diverged; None where one is missing.
 
-    def _describe(self, record: Record) -> str:
+        A search learns from the first rung alone: all candidates come there, and what they have there compares.
+        """
+        return self.ledger.worst() if group.diverged else self.ladder.scores(group, 0)
+
+    def _describe(self, record: Record, until: float | None) -> str:
         name = self.plan.names.trial(record)
         if (divergence := record.get("divergence")) is not None:
             return f"{name}: diverged at step {divergence['step']}: {divergence['message']}"
+        if record["state"] == records.PAUSED:
+            return f"{name}: paused after {record['images']:,} images at {self.ladder.describe(record, until)}"
         values = [f"{o.name} {v:.4g}" for o in self.plan.objectives if (v := o.value(record)) is not None]
         skipped = f", {record['skipped_steps']} steps skipped" if record.get("skipped_steps") else ""
         return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped})"
 
     def _report(self, final: bool = False) -> None:
-        self._reporter.report(self.ledger, self.dispatcher, len(self._groups), self._records, self.outcome, final)
+        trials, paused = len(self._groups), len(self._paused)
+        self._reporter.report(self.ledger, self.dispatcher, trials, self._records, self.outcome, final, paused)

@@ -13,6 +13,7 @@ from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
+from ablate.kinds.fidelity import Fidelity
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Plan:
     cache: Path
     seed: int
     constraints: tuple[Constraint, ...] = ()
+    fidelity: Fidelity | None = None  # None: every candidate is trained to the end of its budget
+    during: Mapping[str, str] = field(default_factory=dict)  # {column of a metric: what it is called during training}
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
     source_keys: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs

@@ -47,6 +47,7 @@ class Progress:
     records: Mapping[str, Mapping[str, Any]]  # of the trials that are measured
     lines: tuple[str, ...]  # what happened since the last time
     names: Names = field(default_factory=Names)  # what candidates are called
+    paused: int = 0  # trials that are paused: they may go on
 
 
 @dataclass

@@ -18,6 +18,7 @@ class Entry:
     number: int  # of Optuna's trial
     assignment: Assignment
     closed: bool
+    until: float | None = None  # share of the budget to which a fidelity has let it go on; None: to the first rung
 
 
 def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:

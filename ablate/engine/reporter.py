@@ -40,8 +40,13 @@ class ProgressReporter:
         records: Mapping[str, Record],
         outcome: Outcome,
         final: bool = False,
+        paused: int = 0,
     ) -> None:
-        """Give out a snapshot, where one is due or it is the final one. trials: how many there are so far."""
+        """Give out a snapshot, where one is due or it is the final one.
+
+        trials: how many there are so far; paused: of them. How many of those go on is not known, so the time left is
+        not estimated where a fidelity pauses trials.
+        """
         now = time.monotonic()
         if not final and now - self._last < TICK:
             return
@@ -50,7 +55,7 @@ class ProgressReporter:
         lines, self.lines = tuple(self.lines), []
         at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
         seconds_left = None
-        if not final:
+        if not final and not (self._plan.fidelity and self._plan.fidelity.rungs()):
             unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)
@@ -65,5 +70,6 @@ class ProgressReporter:
                 records,
                 lines,
                 self._plan.names,
+                paused,
             )
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -45,12 +45,15 @@ def reading(file: Path) -> Iterator[None]:
 
 
 class StudyFile:
-    """One Optuna study in one SQLite file, which is created where it does not exist."""
+    """One Optuna study in one SQLite file, which is created where it does not exist.
 
-    def __init__(self, file: Path, name: str, objectives: Sequence[Objective]) -> None:
+    labels: what the values are called, one an objective.
+    """
+
+    def __init__(self, file: Path, name: str, objectives: Sequence[Objective], labels: Sequence[str]) -> None:
         self.file = file
         self._name = name
-        self._objectives = objectives
+        self._labels = list(labels)
         self._directions: list[Literal["minimize", "maximize"]] = [
             "maximize" if objective.larger_is_better else "minimize" for objective in objectives
         ]
@@ -70,8 +73,9 @@ class StudyFile:
 
     def replace(self, trials: Sequence[FrozenTrial]) -> None:
         """Write the file anew, with these trials in it."""
+        attributes = self.study.user_attrs
         self.close()
-        write_with(self.file, lambda path: self._create(path, trials))
+        write_with(self.file, lambda path: self._create(path, trials, attributes))
         self._open()
 
     def close(self) -> None:
@@ -81,20 +85,29 @@ class StudyFile:
     def _open(self) -> None:
         self._storage = _open_storage(self.file)
         self.study = self._study_in(self._storage)
+        if self.study.metric_names not in (None, self._labels):
+            self._name_values(self.study)  # they are taken at another share of the budget than before
 
-    def _create(self, file: Path, trials: Sequence[FrozenTrial] = ()) -> None:
-        """Create the database, which is put in its place when it is complete.
+    def _create(
+        self, file: Path, trials: Sequence[FrozenTrial] = (), attributes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Create the database, with trials and the study's attributes; it is put in its place when it is complete.
 
         Cut short between a table and its index it would lack that for good; and without the one that keeps names
         apart, every further run would begin a second study of the same name.
         """
         storage = _open_storage(file)
         study = self._study_in(storage)
+        self._name_values(study)
+        study.add_trials(trials)
+        for name, value in (attributes or {}).items():
+            study.set_user_attr(name, value)
+        _close(storage)
+
+    def _name_values(self, study: optuna.Study) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([objective.name for objective in self._objectives])  # for `ablate dashboard`
-        study.add_trials(trials)
-        _close(storage)
+            study.set_metric_names(self._labels)  # for `ablate dashboard`
 
     def _study_in(self, storage: optuna.storages.RDBStorage) -> optuna.Study:
         return optuna.create_study(

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from ablate.spec.component import Component, Extent
 
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
-Status = Literal["done", "diverged", "oom", "failed", "lost"]
+Status = Literal["done", "diverged", "paused", "oom", "failed", "lost"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 

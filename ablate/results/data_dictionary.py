@@ -56,7 +56,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "config_hash": _HASH,
         "candidate": _CANDIDATE,
         "seed": _SEED,
-        "state": ColumnDoc("complete, diverged, failed, running, or unreadable"),
+        "state": ColumnDoc(
+            "complete, diverged, failed, paused (by a fidelity, before its end), running, or unreadable"
+        ),
         "c.<path>": _CHOICE,
         "match.<path>": ColumnDoc("the size that was adjusted so that all candidates cost about the same"),
         "m.<metric>": ColumnDoc(
@@ -189,6 +191,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "n": ColumnDoc("complete seeds in which every objective is finite", "seeds"),
         "diverged": _DIVERGED,
         "failed": ColumnDoc("seeds of the candidate that ended in an error, and so have no value", "seeds", "smaller"),
+        "paused": ColumnDoc("seeds of the candidate that a fidelity paused before the end of their budget", "seeds"),
         "violates": ColumnDoc("which constraint of the study the candidate breaks; only in a study with constraints"),
         "on_front": ColumnDoc(
             "whether it is non-dominated: no other candidate is at least as good in all objectives and better in one"

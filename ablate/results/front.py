@@ -15,6 +15,8 @@ from ablate.results.candidates import CandidateRow
 from ablate.results.measurements import check_alike, settings, values
 from ablate.results.objectives import AXES
 
+WITHOUT_VALUE = ("diverged", "failed", "paused")  # states of trials that have no value, counted by candidate
+
 
 def front(
     trials: pd.DataFrame,
@@ -37,7 +39,7 @@ def front(
 
     Columns: candidate, config_hash, `c.*`, then `<objective>` and `<objective>.sd` (n − 1 in the
     denominator; missing with one seed) for each, n (complete seeds with every objective finite),
-    diverged and failed (seeds that have no value), on_front. The front comes first, then what it
+    diverged, failed and paused (seeds that have no value), on_front. The front comes first, then what it
     beats, then candidates of which a seed diverged, then those without a value; each part from the best
     to the worst in the first objective.
 
@@ -75,7 +77,7 @@ def front(
     table = pd.DataFrame(rows)
     if table.empty:
         measured = [name for c in columns for name in (c, f"{c}.sd")]
-        table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", "diverged", "failed"])
+        table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", *WITHOUT_VALUE])
     signs = np.array(list({goal.column: goal.sign for goal in objectives}.values()), dtype=float)
     minimised = table[columns].to_numpy(dtype=float) * signs
     usable = np.isfinite(minimised).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
@@ -146,7 +148,8 @@ def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         groups = frame.groupby("config_hash") if column in STATIC else complete
         means[column] = groups[column].mean().astype(float)
         means[f"{column}.sd"] = complete[column].std(ddof=1)
-    for name, flags in (("n", finite), ("diverged", states == "diverged"), ("failed", states == "failed")):
+    without = {state: states == state for state in WITHOUT_VALUE}
+    for name, flags in {"n": finite, **without}.items():
         means[name] = flags.groupby(hashes).sum().astype(int)
     return means
 

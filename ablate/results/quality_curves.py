@@ -29,13 +29,14 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     All points of a trial and metric were taken alike: where several kinds were (sample sizes, averages), it is the kind
     that has the most points, of equals the one that was recorded first. Ascending by images.
     """
-    metrics = metrics[metrics.duplicated(["trial", "metric"], keep=False)]  # none, as a rule: nothing to group
+    begun = metrics["trial"].isin(trials.loc[trials["state"] == "paused", "trial"])  # one point of these is a curve
+    metrics = metrics[metrics.duplicated(["trial", "metric"], keep=False) | begun]  # none, as a rule: nothing to group
     keys = ["trial", "metric", *(name for name in DECIDES if name in metrics)]
     if metrics.empty:
         return metrics.assign(train_gflops=pd.Series(dtype=float))
     points = metrics.groupby(keys, dropna=False, sort=False)["images"].transform("nunique")
     most = points.groupby([metrics["trial"], metrics["metric"]]).transform("max")
-    rows = metrics[(points == most) & (points > 1)]
+    rows = metrics[(points == most) & ((points > 1) | begun[metrics.index])]
     if rows.empty:
         return rows.assign(train_gflops=pd.Series(dtype=float))
     kind = rows.groupby(keys, dropna=False, sort=False).ngroup()
@@ -45,14 +46,15 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["trial", "metric", "images"], kind="stable").reset_index(drop=True)
 
 
-def comparable_curves(trials: pd.DataFrame, metrics: pd.DataFrame, objective: Objective) -> pd.DataFrame:
-    """Return the points of complete trials at which a metric has a value; none where it was not measured so.
+def comparable_curves(
+    trials: pd.DataFrame, metrics: pd.DataFrame, objective: Objective, states: Sequence[str] = ("complete",)
+) -> pd.DataFrame:
+    """Return the points of trials in these states at which a metric has a value; none where it was not measured so.
 
     Raises InputError where curves differ in what decides a value, and the study does not vary just that.
     """
     curves = quality_curves(trials, metrics[metrics["metric"] == objective.column])
-    complete = trials.loc[trials["state"] == "complete", "trial"]
-    curves = curves[curves["trial"].isin(complete)]
+    curves = curves[curves["trial"].isin(trials.loc[trials["state"].isin(states), "trial"])]
     finite: pd.DataFrame = curves[np.isfinite(curves["value"].to_numpy(dtype=float))]
     explain(objective, finite.drop_duplicates("trial"), trials)
     return finite

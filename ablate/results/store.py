@@ -91,6 +91,8 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     record = _record(folder, rows.warnings)
     unreadable = len(rows.warnings) > n_warnings and not record  # neither running nor measured: nobody knows
     failure = {} if record or unreadable else _read_own(folder / "failure.json", rows.warnings)
+    pause = {} if record or unreadable or failure else _record(folder, rows.warnings, records.PAUSE)
+    record = record or pause
     job = {} if record else _read_own(folder / "job.json", rows.warnings)
     curve = read_rows(folder / "curve.json", rows.warnings) if _as_recorded(folder, "curve.json", record, rows) else []
     entry = record or failure or job
@@ -113,27 +115,29 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     rows.trials.append(row)
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
     times = {**_mapping_at(record, "train_seconds_at"), str(record.get("images")): record.get("train_seconds")}
-    _read_metrics(folder / "record.json", record, folder.name, rows, times)
+    _read_metrics(folder / (records.PAUSE if pause else records.RECORD), record, folder.name, rows, times)
     rows.warnings.extend(
         f"trial {folder.name}: its quality after {images} images was not measured: {why}"
         for images, why in _mapping_at(record, "unmeasured").items()
     )
-    for file in records.measured(folder) if record else ():  # by `ablate evaluate`; of what, the record alone tells
+    for file in (
+        records.measured(folder) if record and not pause else ()
+    ):  # by `ablate evaluate`; of what, the record alone tells
         measured = _measured(file, folder.name, rows.warnings)
         rows.warnings.extend(_other_origin(file, measured, record))
         _read_metrics(file, measured, folder.name, rows, times)
 
 
-def _record(folder: Path, warnings: list[str]) -> dict[str, Any]:
+def _record(folder: Path, warnings: list[str], name: str = records.RECORD) -> dict[str, Any]:
     """Read the trial's record; {} without one, and, with a warning, where it is damaged."""
     try:
-        record: Mapping[str, Any] = records.read(folder) or {}
+        record: Mapping[str, Any] = records.read(folder, name=name) or {}
         data = dict(record)
     except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")
         return {}
     if data.get("schema", SCHEMA) > SCHEMA:
-        warnings.append(f"{folder / records.RECORD}: schema {data['schema']} was written by a newer ablate; {READ}")
+        warnings.append(f"{folder / name}: schema {data['schema']} was written by a newer ablate; {READ}")
     return data
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.errors import InputError
-from ablate.results.front import front
+from ablate.results.front import WITHOUT_VALUE, front
 from ablate.results.numbers import count, number, plus_minus, probability
 from ablate.results.quality_curves import NoPointsError
 from ablate.results.unequal import unequal
@@ -31,8 +31,8 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     """Compute the table of results, as numbers: a row a candidate, its seeds grouped.
 
     Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n,
-    diverged, failed, on_front, the effect on the first metric against the baseline, and, where quality was measured
-    during training, the time to quality (`attrs["time_to_quality"]` says to which).
+    diverged, failed, paused, on_front, the effect on the first metric against the baseline, and, where quality was
+    measured during training, the time to quality (`attrs["time_to_quality"]` says to which).
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
@@ -44,7 +44,7 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
         results.trials, results.metrics, results.candidates, results.objectives(["gflops", "params", "seconds"])
     )
     keep = [c for c in costs.columns if c.startswith("c.")]
-    table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", "diverged", "failed"]].copy()
+    table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", *WITHOUT_VALUE]].copy()
     try:
         if (broken := results.violations()) is not None:
             table["violates"] = [broken.get(str(h), "") for h in table["config_hash"]]
@@ -81,7 +81,9 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
             table[name] = table["config_hash"].map(times.set_index("config_hash")[TIMES[name]])
     if quality and quality.column in table:
         signed = (table[quality.column] * quality.sign).to_numpy(dtype=float)
-        order = np.lexsort([signed, (table["diverged"] > 0).to_numpy(), np.isnan(signed)])
+        trained = results.trials.groupby("config_hash")["images"].max().reindex(table["config_hash"])
+        furthest = -trained.fillna(0).to_numpy(dtype=float) * (table["paused"] > 0).to_numpy() * np.isnan(signed)
+        order = np.lexsort([signed, (table["diverged"] > 0).to_numpy(), furthest, np.isnan(signed)])
         table = table.iloc[order]
     table = table.reset_index(drop=True)
     table.attrs.clear()
@@ -121,7 +123,7 @@ def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> 
             cells[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
         if (times := table.attrs["time_to_quality"]) is not None:
             cells[f"Gflops to {number(times['value'])}"] = _time(row)
-        missing = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+        missing = [f"{row[k]} {k}" for k in WITHOUT_VALUE if row[k]]
         cells["n"] = " + ".join([str(row["n"]), *missing])
         cells["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
         if "p_holm" in table and table.attrs["pairs"] != 1:  # of one pair p is 1, whatever it shows

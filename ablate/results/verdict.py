@@ -142,10 +142,13 @@ def _violations(results: StudyAnalysis) -> str:
     return f"Beyond a constraint: {_listing(reasons)}."
 
 
+VERBS = {"diverged": "diverged", "failed": "failed", "paused": "paused before the end", "running": "still running"}
+
+
 def _left_out(results: StudyAnalysis) -> str:
     """Count the trials without a value by candidate, so that nothing is missing silently."""
     parts = []
-    for state, verb in (("diverged", "diverged"), ("failed", "failed"), ("running", "still running")):
+    for state, verb in VERBS.items():
         trials = results.trials[results.trials["state"] == state]
         if len(trials):
             counts = trials["candidate"].fillna("unknown").value_counts()

@@ -29,6 +29,7 @@ from ablate.study.examine import examined
 from ablate.study.ineffective import left_out
 from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
+from ablate.study.schema import columns_during
 from ablate.worker.datasets import describe
 
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -181,6 +182,8 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         trial_settings=loaded.trial_settings,
         objectives=loaded.objectives,
         constraints=loaded.constraints,
+        fidelity=loaded.study.fidelity,
+        during=columns_during(loaded.study.evaluation),
         candidate=loaded.candidate,
         flops=partial(flops_of, loaded.trial_settings),
         plugins=loaded.catalog.plugins,

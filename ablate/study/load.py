@@ -24,6 +24,7 @@ from ablate.study.loaded import LoadedStudy
 from ablate.study.models import is_model
 from ablate.study.override import applied
 from ablate.study.refusal import refusal
+from ablate.study.rungs import rung_problems
 from ablate.study.schema import Study, constraints_of, objectives_of
 from ablate.study.study_catalog import study_catalog
 from ablate.study.yaml import Document, document_of, read
@@ -74,6 +75,7 @@ def load_study(
     except InputError as error:
         problems.append(_data_problem(study.data, error))
         raise refusal(document, problems) from None
+    problems += rung_problems(study, objectives, constraints)
     fit = Fit(catalog, study.data, setting)
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
@@ -88,7 +90,7 @@ def load_study(
         raise refusal(document, problems)
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
-    settings = TrialSettings(study.data, setting, study.budget, study.evaluate, matched, study.probes)
+    settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes)
     return LoadedStudy(study, document, catalog, space, settings, root, baseline, objectives, constraints)
 
 

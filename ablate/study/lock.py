@@ -83,7 +83,8 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
         "otherwise": otherwise(study.evaluate),
-        "during": columns_during(study.evaluate),
+        "during": columns_during(study.evaluation),
+        "rungs": list(study.fidelity.rungs()),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
@@ -114,7 +115,21 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
             "give another folder with --out, or undo the change",
             str(folder),
         )
+    _check_rungs(folder, lock, loaded)
     return _source_lines(folder, lock, loaded) + other_versions(folder, lock)
+
+
+def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> None:
+    """Raise InputError where candidates would pause elsewhere than before; with no rungs, all go on to their ends."""
+    then, now = list(lock.get("rungs", [])), list(loaded.study.fidelity.rungs())
+    if now and then != now:
+        before = f"its candidates pause at {', '.join(map(str, then))} of their budget" if then else "nobody pauses in it"
+        raise InputError(
+            f"{before}, and with fidelity {loaded.study.fidelity.name!r} they would at {', '.join(map(str, now))}: what "
+            "was measured at other rungs does not compare; leave the fidelity as it was, train all to the end with "
+            "--set fidelity=none, or give another folder with --out",
+            str(folder),
+        )
 
 
 def other_versions(folder: Path, lock: Mapping[str, Any]) -> list[str]:
@@ -249,7 +264,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
         for name, entry in plugins(loaded).items()
     }
-    measured = {"during": columns_during(loaded.study.evaluate), "larger_is_better": larger_is_better(loaded.study)}
+    measured = {"during": columns_during(loaded.study.evaluation), "larger_is_better": larger_is_better(loaded.study)}
     return {
         **lock,
         **measured,

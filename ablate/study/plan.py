@@ -22,6 +22,7 @@ from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
 from ablate.study.points import describe_points
+from ablate.study.rungs import describe_fidelity
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
@@ -61,7 +62,7 @@ def plan(
     count = len(frame) if proposals is not None else design.candidates(loaded.space.dimensions)
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
     frame.attrs["warnings"] = warnings
-    frame.attrs["points"] = describe_points(loaded)
+    frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"

@@ -45,6 +45,7 @@ def points_cost(loaded: LoadedStudy) -> tuple[float, str]:
         return 0.0, ""
     shares, counts = [0.0], [len(evaluation.at)]
     for candidate, macs, images in _costs(loaded):
+        _check_rungs(loaded, candidate, images)
         try:
             drawn = evaluation.drawn_in_all(candidate.batch, images)
         except InputError as error:
@@ -56,6 +57,17 @@ def points_cost(loaded: LoadedStudy) -> tuple[float, str]:
             shares.append(1 - without / whole)
     what = f"{max(counts)} times {evaluation.samples_during:,} samples"
     return max(shares), what
+
+
+def _check_rungs(loaded: LoadedStudy, candidate: Candidate, images: int | None) -> None:
+    """Raise InputError where a rung of the study's fidelity is shorter than a step of training."""
+    rungs = loaded.study.fidelity.rungs()
+    if images is not None and rungs and rungs[0] * images < candidate.batch:
+        message = (
+            f"fidelity {loaded.study.fidelity.name!r}: its first rung, {rungs[0]:g} of {images:,} images, is less than "
+            f"one step of {candidate.batch}"
+        )
+        raise InputError(message, loaded.document.where(("fidelity",)))
 
 
 def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, float, int | None]]:

@@ -20,6 +20,7 @@ from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
+from ablate.kinds.fidelity import Fidelity
 from ablate.kinds.probe import Probe
 from ablate.spec.component import Config, Extent, slot
 from ablate.spec.explain import short
@@ -52,6 +53,7 @@ class Study(Config):
     vary: dict[str, Any] = {}  # {dotted path below base: choices, "all", or {low, high, log, step}}
     match: Match | None = None  # candidates of one cost: a size of each is moved until they agree
     design: Design = slot()
+    fidelity: Annotated[Fidelity, Extent()] = slot("none")  # who is trained on, and who is stopped early
     budget: Budget
     evaluate: Evaluation = Evaluation()
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
@@ -70,6 +72,12 @@ class Study(Config):
         """
         values = {**super().active(), "probes": [probe.active() for probe in self.judging] or None}
         return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The evaluation of each trial: as `evaluate` says, and at the rungs of the fidelity."""
+        shares = {*self.evaluate.at, *self.fidelity.rungs()}
+        return self.evaluate.model_copy(update={"at": tuple(sorted(shares))})
 
     @property
     def judging(self) -> tuple[Probe, ...]:
@@ -103,7 +111,8 @@ def columns_during(evaluation: Evaluation) -> dict[str, str]:
 
 def larger_is_better(study: Study) -> list[str]:
     """Return the columns of metrics, at the end and at points of the training, and the probes that are maximised."""
-    counts = [study.evaluate.samples, *([study.evaluate.samples_during] if study.evaluate.during is not None else [])]
+    evaluation = study.evaluation
+    counts = [evaluation.samples, *([evaluation.samples_during] if evaluation.during is not None else [])]
     columns = [
         column
         for metric in study.evaluate.metrics

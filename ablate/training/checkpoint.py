@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,18 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     header = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
     facts = json.loads(json.dumps({**header, **checkpoint.facts}, allow_nan=False))  # as they will be read
     write_json(folder / f"{name}.json", sealed(facts))
-    recent = sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:]
-    for path in folder.iterdir():  # older ones, damaged ones from further on, what a killed process left half written
-        if path.stem not in recent:
+    # Removed are older ones, damaged ones from further on, and what a killed process left half written.
+    _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:])
+
+
+def keep_newest(folder: Path) -> None:
+    """Keep the newest checkpoint alone, where a training rests for long: it takes half the room."""
+    _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json"))[-1:])
+
+
+def _keep(folder: Path, names: Collection[str]) -> None:
+    for path in folder.iterdir():
+        if path.stem not in names:
             path.unlink(missing_ok=True)
 
 

@@ -42,6 +42,7 @@ class Training:
     make: a new learner. gflops: of a forward pass, an image. memory: is told of every step.
     sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
     evaluation: says at which points `measure` is called, which adds to `quality`. measured_with: hashes of its source.
+    until: the share of the budget, one of the evaluation's points, at which the training pauses; None: at no point.
     Raises Stopped when told to stop.
     """
 
@@ -58,6 +59,7 @@ class Training:
         evaluation: Evaluation | None = None,
         measure: Callable[[], None] = lambda: None,
         measured_with: Mapping[str, str] | None = None,
+        until: float | None = None,
     ) -> None:
         self._make = make
         self._sources = dict(sources or {})
@@ -67,6 +69,7 @@ class Training:
         self.probing = probing or Probing((), 0)
         self._memory = memory
         self._measure = measure
+        self._until = until
         self.curve = Curve()
         self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
@@ -87,14 +90,17 @@ class Training:
         self._phase = "train"
 
     def run(self) -> Divergence | None:
-        """Train until the budget is spent; return None, or why the training diverged (a record's `divergence`)."""
+        """Train until the budget is spent, or to where the training pauses.
+
+        Return None, or why the training diverged (a record's `divergence`).
+        """
         self.learner.network.train()
         state, first = Before(), True
         self._measure_if_due()  # where an earlier run was stopped before
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
-        while not self._budget_is_spent():
+        while not (self._budget_is_spent() or self.is_paused):
             observers = self.probing.before(self.learner, self._horizon(), self._next_step_is_last())
             waiting.append(self._take_step(observers, state))
             if first:
@@ -130,8 +136,14 @@ class Training:
                 raise Stopped
             self._measure_if_due()
             clock, waiting = monotonic(), []
-        self.probing.finish(self.learner)
+        if not self.is_paused:
+            self.probing.finish(self.learner)
         return None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the training has come to where it pauses; its checkpoint is written, and a later run goes on."""
+        return self._until is not None and not self._budget_is_spent() and self.quality.has_passed(self._until)
 
     def _take_step(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
         """Take one step; where it fails after a change of global state, raise that as the error."""
@@ -160,7 +172,8 @@ class Training:
         begun = monotonic()
         self.tell("measure")
         self._measure()
-        self.quality.close_point(self.learner.images_seen, self.seconds, monotonic() - begun)
+        seconds, loss = monotonic() - begun, self.curve.final_loss()
+        self.quality.close_point(self.learner.images_seen, self.seconds, seconds, loss)
         self._save()
         self._phase = "train"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ class QualityCurve:
 
     rows: of the metrics table, `images` says at which point. train_seconds: of training until then, by images.
     unmeasured: why there are no rows, by images. seconds: that the measuring took.
+    shares: `images`, `loss` and `train_seconds` at each share of the budget that was asked for, by share.
     """
 
     def __init__(
@@ -36,15 +38,22 @@ class QualityCurve:
         self.rows: list[dict[str, Any]] = []
         self.train_seconds: dict[str, float] = {}
         self.unmeasured: dict[str, str] = {}
+        self.shares: dict[str, dict[str, float | None]] = {}
         self.seconds = 0.0
 
     def is_due(self, images: int, train_seconds: float) -> bool:
         """Return whether a point is reached that was not measured yet."""
         return self._points.passed(images, train_seconds) > self._passed
 
-    def close_point(self, images: int, train_seconds: float, seconds: float) -> None:
-        """Note that a point was measured, in so many seconds; its rows have been added."""
-        self._passed = self._points.passed(images, train_seconds)
+    def has_passed(self, share: float) -> bool:
+        """Return whether the point at a share of the budget lies behind, and was measured."""
+        return self._passed >= bisect_right(self._points.shares, share)
+
+    def close_point(self, images: int, train_seconds: float, seconds: float, loss: float | None = None) -> None:
+        """Note that a point was measured, in so many seconds; its rows have been added. loss: of the training there."""
+        before, self._passed = self._passed, self._points.passed(images, train_seconds)
+        for share in self._points.shares[before : self._passed]:
+            self.shares[f"{share:g}"] = {"images": images, "loss": loss, "train_seconds": train_seconds}
         self.train_seconds[str(images)] = train_seconds
         self.seconds += seconds
 
@@ -57,6 +66,7 @@ class QualityCurve:
             "rows": self.rows,
             "train_seconds": self.train_seconds,
             "unmeasured": self.unmeasured,
+            "shares": self.shares,
             "seconds": self.seconds,
         }
 
@@ -67,6 +77,7 @@ class QualityCurve:
         """
         self.rows = list(state.get("rows", ()))
         self.train_seconds = dict(state.get("train_seconds", {}))
+        self.shares = dict(state.get("shares", {}))
         same = state.get("asked") == self._asked
         behind = images if str(images) in self.train_seconds else images - 1  # the one reached last may be still open
         self._passed = int(state["passed"]) if same else self._points.passed(behind, train_seconds)

@@ -52,6 +52,7 @@ class TrialJob(TypedDict):
     sampling_batch: NotRequired[int | None]  # samples drawn at a time, after out of memory
     threads: NotRequired[int | None]
     prepare: NotRequired[bool]  # only make what all trials share
+    until: NotRequired[float | None]  # share of the budget, one of the evaluation's points, at which the trial pauses
 
 
 class Ways(TypedDict):
@@ -83,7 +84,7 @@ class Record(TypedDict):
     macs: float | None
     matched: NotRequired[dict[str, Any]]
     sample_gflops: NotRequired[float | None]
-    state: Literal["complete", "diverged"]
+    state: Literal["complete", "diverged", "paused"]
     images: int
     loss: NotRequired[float | None]
     seconds: float
@@ -102,6 +103,7 @@ class Record(TypedDict):
     metrics: list[dict[str, Any]]  # one row an average and metric: of the end first, then of points of the training
     train_seconds_at: NotRequired[dict[str, float]]  # of training until each point, by images
     unmeasured: NotRequired[dict[str, str]]  # why nothing was measured at a point, by images
+    shares: NotRequired[dict[str, dict[str, float | None]]]  # images, loss, train_seconds at a share of the budget
     weighting: NotRequired[list[dict[str, float]]]
     divergence: NotRequired[Divergence | None]
     files: NotRequired[dict[str, str]]  # {name: SHA-256}

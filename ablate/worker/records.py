@@ -9,7 +9,7 @@ an absent record: it is kept aside, and the trial is measured again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,28 +18,30 @@ from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed,
 from ablate.worker.messages import Record
 
 RECORD = "record.json"
-COMPLETE, DIVERGED = "complete", "diverged"
+PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
+COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
 STATES = (COMPLETE, DIVERGED)
 
 
 def write(folder: Path, record: Record) -> Record:
     """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses."""
     with_checksum = sealed(record)
-    write_json(folder / RECORD, with_checksum)
+    write_json(folder / (PAUSE if record["state"] == PAUSED else RECORD), with_checksum)
     return cast(Record, with_checksum)
 
 
-def read(folder: Path, job: Mapping[str, Any] | None = None) -> Record | None:
+def read(folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD) -> Record | None:
     """Read the record in a trial's folder; None where there is none.
 
-    job: the job that it has to answer. Raises DamagedError where a file is there that does not count.
+    job: the job that it has to answer. name: PAUSE for the record of a trial that is paused. Raises DamagedError where
+    a file is there that does not count.
     """
-    file = folder / RECORD
+    file = folder / name
     try:
         record = read_sealed(file)
     except FileNotFoundError:
         return None
-    problem = fault(record, folder.name, job)
+    problem = fault(record, folder.name, job, (PAUSED,) if name == PAUSE else STATES)
     if problem is not None:
         raise DamagedError(file, problem)
     return cast(Record, record)
@@ -57,18 +59,20 @@ def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return {"data_hash": record.get("data_hash"), **job}
 
 
-def read_valid(folder: Path) -> Record | None:
+def read_valid(folder: Path, name: str = RECORD) -> Record | None:
     """Return the record in a trial's folder; None where there is none that counts."""
     try:
-        return read(folder)
+        return read(folder, name=name)
     except DamagedError:
         return None
 
 
-def take(folder: Path, job: Mapping[str, Any], say: Callable[[str], None] = lambda line: None) -> Record | None:
+def take(
+    folder: Path, job: Mapping[str, Any], say: Callable[[str], None] = lambda line: None, name: str = RECORD
+) -> Record | None:
     """Return the record that answers a job, or None; set a damaged one aside, and say so in one line."""
     try:
-        return read(folder, job)
+        return read(folder, job, name)
     except DamagedError as error:
         copy = set_aside(error.file)
         say(f"{error}; kept as {copy.name}, and the trial is measured again")
@@ -80,8 +84,10 @@ def measured(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
 
 
-def fault(record: Any, trial: str, job: Mapping[str, Any] | None = None) -> str | None:
-    """Return why this does not count as the record of a trial; None where it does."""
+def fault(
+    record: Any, trial: str, job: Mapping[str, Any] | None = None, states: Collection[str] = STATES
+) -> str | None:
+    """Return why this does not count as the record of a trial in one of these states; None where it does."""
     if not isinstance(record, Mapping):
         return "holds no JSON object"
     if CHECKSUM not in record and "host" in record:
@@ -90,6 +96,8 @@ def fault(record: Any, trial: str, job: Mapping[str, Any] | None = None) -> str 
     if missing:
         return f"is no record of a trial: it has no {', '.join(missing)}"
     wrong = [key for key, right in _TYPES.items() if not right(record[key])]
+    if not wrong and record["state"] not in states:
+        wrong = ["state"]
     if wrong:
         return f"is no record of a trial: its {wrong[0]} is {str(record[wrong[0]])[:40]!r}"
     if record["state"] == DIVERGED and not _divergence(record.get("divergence")):
@@ -139,7 +147,7 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "trial": lambda value: isinstance(value, str),
     "config_hash": lambda value: isinstance(value, str) and len(value) >= 12,
     "seed": _whole_number,
-    "state": lambda value: value in STATES,
+    "state": lambda value: isinstance(value, str),
     "choices": lambda value: isinstance(value, Mapping),
     "params": _number_or_none,
     "gflops": _number_or_none,

@@ -12,7 +12,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +34,7 @@ from ablate.runtime.isolation import watched
 from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
+from ablate.training.checkpoint import keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
 from ablate.training.learner import Learner
@@ -49,13 +50,15 @@ from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
+STATUS: Mapping[str, Status] = {records.COMPLETE: "done", records.DIVERGED: "diverged", records.PAUSED: "paused"}
 
 
 def run(job: Job, stop: Stop) -> WorkerReport:
     """Run one job to its end; other exceptions than those of memory and disk pass.
 
-    The report's status is `done` or `diverged` with the `record`, `oom`, or, with the `errno`,
-    `failed` where the disk is full. Raises Stopped soon after `stop()` has become true; the folder resumes.
+    The report's status is `done`, `diverged` or, where the job says `until`, `paused`, with the `record`; `oom`; or,
+    with the `errno`, `failed` where the disk is full. Raises Stopped soon after `stop()` has become true; the folder
+    resumes.
     """
     try:
         with alone_in_process(job, stop) as stop_in_turn:
@@ -80,9 +83,10 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
             (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
             write_json(folder / "job.json", sealed(job), durable=False)
             record = records.write(folder, TrialRun(job, folder, stop).run())
+            if record["state"] != records.PAUSED:
+                (folder / records.PAUSE).unlink(missing_ok=True)
             (folder / "progress.json").unlink(missing_ok=True)
-    status: Status = "diverged" if record["state"] == records.DIVERGED else "done"
-    return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
+    return {"job": job["job"], "status": STATUS[record["state"]], "record": record, "host": socket.gethostname()}
 
 
 class TrialRun:
@@ -127,13 +131,14 @@ class TrialRun:
                 evaluation,
                 lambda: self.evaluation.during(self.training),
                 job.get("sources"),
+                job.get("until"),
             )
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
             raise
 
     def run(self) -> Record:
-        """Train, sample and measure the trial, and return its record."""
+        """Train, sample and measure the trial, and return its record; of one that pauses, what there is so far."""
         training = self.training
         before = training.seconds + training.quality.seconds  # by earlier runs of this trial
         try:
@@ -142,7 +147,7 @@ class TrialRun:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
         begun = time.monotonic()
-        if divergence is None:
+        if divergence is None and not training.is_paused:
             try:
                 rows = self.evaluation.end(training)
             except NotFiniteError as error:
@@ -150,6 +155,8 @@ class TrialRun:
         measuring = training.quality.seconds + time.monotonic() - begun
         rows += training.quality.rows  # after those of the end, which count
         write_json(self.folder / "curve.json", training.curve.rows)
+        if training.is_paused:
+            keep_newest(self.folder / "checkpoint")
         probing = training.probing
         if probing.axes():
             observations = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
@@ -181,7 +188,7 @@ class TrialRun:
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             **({"matched": self.job["matched"]} if "matched" in self.job else {}),
             **({"sample_gflops": self.job["sample_gflops"]} if "sample_gflops" in self.job else {}),
-            "state": "complete" if divergence is None else "diverged",
+            "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,
             "seconds": wall,
@@ -199,6 +206,7 @@ class TrialRun:
             "metrics": rows,
             **({"train_seconds_at": quality.train_seconds} if quality.train_seconds else {}),
             **({"unmeasured": quality.unmeasured} if quality.unmeasured else {}),
+            **({"shares": quality.shares} if quality.shares else {}),
             "weighting": self._weighting(learner),
             "divergence": divergence,
             "files": records.hashes(self.folder, BESIDE),
@@ -209,6 +217,11 @@ class TrialRun:
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
         }
         return cast(Record, record)
+
+    def _state(self, divergence: Divergence | None) -> str:
+        if divergence is not None:
+            return records.DIVERGED
+        return records.PAUSED if self.training.is_paused else records.COMPLETE
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """Return the effective weight on the squared x0-error over log SNR."""

@@ -75,4 +75,8 @@ def timeless(rows: Any) -> Any:
     if isinstance(rows, list):
         return [timeless(row) for row in rows]
     clocked = (*TIMING, "images_per_second", "checksum", "files")
-    return {key: value for key, value in rows.items() if key not in clocked}
+    return {
+        key: {share: timeless(point) for share, point in value.items()} if key == "shares" else value
+        for key, value in rows.items()
+        if key not in clocked
+    }

@@ -45,8 +45,9 @@ def test_it_changes_neither_the_training_nor_what_is_measured_at_its_end_nor_the
     assert with_points[0] == end
     assert [point[:2] for point in with_points] == [(384, 8), (384, 5), (96, 5), (192, 5)]
     own, more = read(plain, "record.json"), read(watched, "record.json")
-    assert set(more) - set(own) == {"train_seconds_at"} and set(more["train_seconds_at"]) == {"96", "192"}
-    clocked = {"metrics", "checksum", "train_seconds_at"}
+    assert set(more) - set(own) == {"train_seconds_at", "shares"} and set(more["train_seconds_at"]) == {"96", "192"}
+    assert {share: point["images"] for share, point in more["shares"].items()} == {"0.25": 96, "0.5": 192}
+    clocked = {"metrics", "checksum", "train_seconds_at", "shares"}
     assert {k: v for k, v in timeless(own).items() if k not in clocked} == {
         k: v for k, v in timeless(more).items() if k not in clocked
     }
@@ -196,7 +197,6 @@ def test_points_that_cannot_be(fields: dict[str, Any], images: int, message: str
         ({"at": (0.5, 0.25)}, "at has to ascend"),
         ({"at": (0.5,), "every": 100}, "not both"),
         ({"at": (0.5,), "at_samples": 3000}, "more than the samples at the end"),
-        ({"at_samples": 100}, "say at or every"),
         ({"at": (0.5,), "metrics": ()}, "there are no metrics"),
         ({"at": (0.5,), "at_samples": 1}, "during training as many are drawn as at_samples says"),
     ],

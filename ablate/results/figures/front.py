@@ -13,6 +13,7 @@ from ablate.candidates.objectives import Objective
 from ablate.results.figures import style
 from ablate.results.figures.leading import GREY, colour_note, leading, name
 from ablate.results.figures.place import Box, place
+from ablate.results.front import WITHOUT_VALUE
 from ablate.results.measurements import values
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
         return None
     cost = next((o for o in results.objectives() if o.is_cost), Objective("gflops", "gflops"))
     table = results.front([quality.column, cost.column]).set_index("config_hash")
+    stopped = (table["n"] == 0) & (table["paused"] > 0) & (table["diverged"] == 0)  # they would stand as the worst
+    table = table[~stopped] if (table["n"] > 0).any() else table
     seeds, _ = values(results.trials, results.metrics, [quality, cost])
     seeds = seeds[seeds["state"] == "complete"].dropna(subset=[quality.column, cost.column])
     figure = Figure(figsize=(8.2, 5.4))
@@ -68,6 +71,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
         notes.append("equal costs side by side")
     if n and (table["n"] == 0).any():
         notes.append("cross: no seed has a value")
+    if n and stopped.any():
+        notes.append(f"{stopped.sum()} paused before the end are not shown")
     subtitle = "\n".join(line for line in ("; ".join(notes), colour_note(results)) if line)
     style.title(axes, results.study.get("question") or results.name, subtitle)
     style.finish(axes)
@@ -227,7 +232,7 @@ def _labels(
 def _name(candidate: CandidateRow, row: pd.Series[Any]) -> str:
     text = name(candidate.label)
     text = f"{text} (baseline)" if candidate.baseline and candidate.label != "baseline" else text
-    missing = [f"{row[k]} {k}" for k in ("diverged", "failed") if row[k]]
+    missing = [f"{row[k]} {k}" for k in WITHOUT_VALUE if row[k]]
     return f"{text}, {', '.join(missing)}" if missing else text
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.results.figures import style
 from ablate.results.figures.curves import names_at_the_end
-from ablate.results.figures.leading import colour_note, leading
+from ablate.results.figures.leading import GREY, colour_note, leading
 from ablate.results.quality_curves import COMPUTE, Compute, comparable_curves, interval_half_widths
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
     found = _points(results)
     if found is None:
         return None
-    goal, points = found
+    goal, points, paused = found
     means = _means(points)
     panels = [of for of in COMPUTE if np.isfinite(means[of].to_numpy(dtype=float)).all()]
     figure = Figure(figsize=(2.2 + 3.6 * len(panels), 4.6))
@@ -47,23 +47,28 @@ def draw(results: StudyAnalysis) -> Figure | None:
     coloured = [c for c in leading(results) if c.config_hash in set(means["config_hash"])]
     ends = {}
     for panel, of in zip(axes, panels, strict=True):
+        for _, line in paused.groupby("trial", sort=False):
+            panel.plot(line[of], line["value"], color=GREY, linewidth=0.8, marker=".", ms=3, zorder=1)
         for candidate in coloured:
             line = means[means["config_hash"] == candidate.config_hash].sort_values("images")
             look = style.look(candidate)
             panel.plot(line[of], line["value"], look.mark, color=look.colour, linestyle=look.dash, linewidth=1.6, ms=4)
             panel.fill_between(line[of], line["low"], line["high"], color=look.colour, alpha=0.15, linewidth=0)
             ends[candidate] = float(line["value"].iloc[-1])
-        _scales(panel, of, means)
+        _scales(panel, of, pd.concat([means, paused]))
         panel.set_xlabel(LABELS[of])
         style.finish(panel)
     axes[0].set_ylabel(style.axis_label(goal))
-    style.title(axes[0], "Quality during training", _note(results, points, means))
+    style.title(axes[0], "Quality during training", _note(results, points, means, len(paused) > 0))
     names_at_the_end(axes[-1], ends)
     return figure
 
 
-def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame] | None:
-    """Return the study's metric, or else the first, that was measured during training, and its points."""
+def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.DataFrame] | None:
+    """Return the study's metric, or else the first, that was measured during training, and its points.
+
+    Those of complete trials, then those of trials that are paused.
+    """
     trials = results.trials
     first = [] if results.quality is None else [results.quality]
     for goal in [*first, *results.measured]:
@@ -71,7 +76,8 @@ def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame] | None:
         rows = comparable_curves(trials, results.metrics, during)
         if len(rows):
             rows = rows.merge(trials[["trial", "config_hash"]], on="trial")
-            return during, rows.assign(point=rows.groupby("trial").cumcount())
+            paused = comparable_curves(trials, results.metrics, during, ("paused",))
+            return during, rows.assign(point=rows.groupby("trial").cumcount()), paused
     return None
 
 
@@ -100,8 +106,10 @@ def _scales(axes: Axes, of: Compute, means: pd.DataFrame) -> None:
     style.thousands(axes)
 
 
-def _note(results: StudyAnalysis, points: pd.DataFrame, means: pd.DataFrame) -> str:
+def _note(results: StudyAnalysis, points: pd.DataFrame, means: pd.DataFrame, paused: bool) -> str:
     note = f"mean over seeds, of {int(points['samples'].iloc[0]):,} samples at each point"
     if np.isfinite(means["low"]).any():
         note += "; band: 95 % interval, deviation over seeds pooled over candidates"
+    if paused:
+        note += "; grey: trials that were paused"
     return "\n".join(line for line in (note, colour_note(results)) if line)
