@@ -48,7 +48,7 @@ def make_space(
         )
     if problems:
         raise SpecError(problems)
-    return space
+    return replace(space, dimensions=tuple(replace(d, depends=_depends(space, d.path)) for d in space.dimensions))
 
 
 def _ready(space: Space, path: str, waiting: list[str]) -> bool:
@@ -59,6 +59,17 @@ def _ready(space: Space, path: str, waiting: list[str]) -> bool:
         if set(conditions(space.root, spec, steps, space.resolver)) & set(waiting):
             return False
     return not any(path.startswith(f"{other}.") for other in waiting)
+
+
+def _depends(space: Space, path: str) -> tuple[str, ...]:
+    """Return the other dimensions of which some choice takes the path away: what is above it, or its condition."""
+    steps = path.split(".")
+    contexts = [context for context in space.contexts(path) if space.present(context, path)]
+    deciding = {one for c in contexts for one in conditions(space.root, space.apply(c), steps, space.resolver)}
+    others = [d for d in space.dimensions if d.path in deciding or path.startswith(f"{d.path}.")]
+    return tuple(
+        d.path for d in others if any(not space.present({**contexts[0], d.path: choice}, path) for choice in d.choices)
+    )
 
 
 def _locate(space: Space, path: str) -> tuple[FieldInfo, Assignment]:

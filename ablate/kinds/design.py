@@ -30,6 +30,7 @@ class Dimension:
     integer: bool = False
     baseline: Any = None  # the label that the base has here; None: the base has no such path
     place: int = 0  # of its line in `vary`; dimensions come in the order in which they depend on each other
+    depends: tuple[str, ...] = ()  # paths of those that have a choice under which this one does not exist
 
 
 class Design(Component):

@@ -90,6 +90,12 @@ def test_paths_exist_with_the_component_above_them() -> None:
     by_path = {d.path: d for d in whole.dimensions}
     assert by_path["backbone.groups"].choices == (2, 4)
     assert by_path["backbone.groups"].baseline is None
+    assert {path: d.depends for path, d in by_path.items() if d.depends} == {
+        "backbone.conditioning.gain": ("backbone.conditioning",),
+        "backbone.groups": ("backbone.norm",),
+    }
+    families = space({"backbone": ["toy_tokens", "toy_maps"], "backbone.depth": [1, 2]})
+    assert [d.depends for d in families.dimensions] == [(), ()]  # both have a depth
     assert whole.context("backbone.groups") == {"backbone.norm": "group"}
 
 

@@ -142,6 +142,39 @@ def test_the_rate_falls_linearly_or_as_edm2_does():
     assert seen[::2] == seen[1::2] == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.001])
 
 
+def test_the_rate_is_stable_until_the_cooldown_and_falls_by_one_minus_the_root():
+    """Hägele et al. 2024: 1 − √part over the last fifth; beyond the budget it stays where it ended."""
+    wsd = AdamW(lr=2.0, warmup=100, decay="wsd")
+    assert [wsd.rate(n, 1000) for n in (50, 100, 400, 800)] == [1, 2, 2, 2]
+    assert [wsd.rate(n, 1000) for n in (802, 850, 898, 1000, 9000)] == pytest.approx([1.8, 1, 0.6, 0, 0])
+    final = AdamW(lr=2.0, decay="wsd", cooldown=0.5, final=0.1)
+    assert [final.rate(n, 1000) for n in (500, 625, 1000, 2000)] == pytest.approx([2, 1.1, 0.2, 0.2])
+    assert final.rate(10**9, math.inf) == 2  # before a budget of minutes is known in images
+
+
+@pytest.mark.parametrize("cooldown", [0.05, 0.2, 0.9])
+@pytest.mark.parametrize("final", [0.0, 0.3, 1.0])
+def test_a_stable_rate_never_rises_and_knows_nothing_of_the_budget_before_its_cooldown(cooldown, final):
+    wsd = AdamW(lr=3e-4, warmup=0, decay="wsd", cooldown=cooldown, final=final)
+    short = [wsd.rate(n, 1000) for n in range(0, 1200, 7)]
+    assert short == sorted(short, reverse=True) and short[0] == 3e-4
+    assert wsd.rate(1000, 1000) == pytest.approx(3e-4 * final)
+    warm = AdamW(lr=3e-4, warmup=30, decay="wsd", cooldown=cooldown, final=final)
+    stable = [n for n in range(1000) if n <= 1000 * (1 - cooldown)]
+    assert [warm.rate(n, 1000) for n in stable] == [warm.rate(n, 2000) for n in stable]
+    assert AdamW(decay="cosine").rate(100, 1000) != AdamW(decay="cosine").rate(100, 2000)
+
+
+def test_what_wsd_reads_is_in_no_other_identity():
+    assert AdamW(cooldown=0.5).digest() == AdamW().digest()
+    assert AdamW(decay="cosine", cooldown=0.5).digest() == AdamW(decay="cosine").digest() != AdamW(decay="wsd").digest()
+    assert AdamW(decay="wsd", cooldown=0.5).digest() != AdamW(decay="wsd").digest()
+    assert AdamW(decay="wsd", final=0.1).digest() != AdamW(decay="wsd").digest()
+    read = {"constant": set(), "cosine": {"final"}, "linear": {"final"}, "inverse_sqrt": {"reference"}}
+    for decay, own in read.items():
+        assert AdamW(decay=decay).active().keys() & {"final", "reference", "cooldown"} == own
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
@@ -150,6 +183,8 @@ def test_the_rate_falls_linearly_or_as_edm2_does():
         ({"beta2": 1.0}, "beta2: input should be less than 1"),
         ({"weight_decay": -0.1}, "weight_decay"),
         ({"decay": "cosin"}, "cosine"),
+        ({"decay": "wsd", "cooldown": 0}, "cooldown: input should be greater than 0"),
+        ({"decay": "wsd", "cooldown": 1}, "cooldown: input should be less than 1"),
         ({"type": "sgd", "momentum": 1}, "momentum: input should be less than 1"),
         ({"type": "sgd", "momentum": 0, "nesterov": True}, "needs|give a momentum"),
         ({"type": "adamx"}, "did you mean 'adam"),
