@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import get_origin
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import cost_of
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
-from ablate.kinds.backbone import Backbone
+from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.runtime.randomness import seed_all
+from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
 from ablate.spec.slots import slot_kind
 from ablate.testing.case import SEED, Case, Check, NotApplicable, clash
@@ -188,6 +190,21 @@ def keeps_its_state(case: Case) -> None:
         assert torch.equal(deepcopy(network)(*batch(setting)), y), "a deep copy gives another output"
 
 
+def can_be_computed_again(case: Case) -> None:
+    """Activation checkpointing (`recompute`) gives the same gradients: a block changes nothing that it is given."""
+    backbone, setting = subject(case)
+    network = live(backbone, setting).train()
+    gradients: list[list[Tensor]] = []
+    for blocks in ([], outermost(network_blocks(network).values())):
+        network.zero_grad()
+        torch.manual_seed(SEED)
+        with recomputed(blocks, nullcontext):
+            network(*batch(setting)).square().mean().backward()
+        gradients.append([p.grad for p in network.parameters() if p.grad is not None])
+    same = len(gradients[0]) == len(gradients[1]) and all(map(torch.equal, *gradients))
+    assert same, "with activation checkpointing the gradients are others"
+
+
 def runs_in_bf16(case: Case) -> None:
     """Under autocast to bfloat16 the output is that of fp32 within 5 %, and the gradients are finite."""
     backbone, setting = subject(case)
@@ -250,6 +267,7 @@ CHECKS: tuple[Check, ...] = (
     trains,
     is_deterministic,
     keeps_its_state,
+    can_be_computed_again,
     runs_in_bf16,
     keeps_images_apart,
     listens_to_its_condition,

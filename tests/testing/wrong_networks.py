@@ -15,6 +15,13 @@ from ablate.api import (
 )
 
 
+class Taking(nn.Module):
+    """Takes what it adds out of the list that it is given: the second time there is nothing."""
+
+    def forward(self, x, given):
+        return x + torch.tanh(given.pop() if given else 0 * x)
+
+
 class Network(nn.Module):
     """One convolution and a bias of level and class, or as its flags say."""
 
@@ -27,6 +34,7 @@ class Network(nn.Module):
         self.outward = nn.Conv2d(8, channels * (2 if way == "wide" else 1), 3, padding=1)
         self.spare = nn.Linear(3, 3) if way == "unused" else None
         self.register_buffer("mark", torch.rand(1), persistent=False)
+        self.blocks = nn.ModuleList([Taking()] if way == "taking" else [])
         if way == "placed":
             self.place = nn.Parameter(torch.zeros(1, device="cpu"))
 
@@ -43,6 +51,8 @@ class Network(nn.Module):
             h = h + 0.1 * torch.randn_like(h)
         if self.way == "infinite":
             h = h / 0
+        for block in self.blocks:
+            h = block(h, [h])
         y = self.outward(h)
         if self.way == "placed":
             y = y + self.place.to(y.device)
@@ -131,6 +141,14 @@ class Mixing(Net):
 
     name = way = "mixing"
     fails: ClassVar = ("keeps_images_apart",)
+
+
+class Takes(Net):
+    """Its block changes the list that it is given, so that a second pass is another."""
+
+    name = "taking"
+    way = "taking"
+    fails: ClassVar = ("can_be_computed_again",)
 
 
 class Random(Net):

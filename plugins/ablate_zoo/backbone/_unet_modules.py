@@ -195,10 +195,10 @@ class Cell(nn.Module):
         self.body = body
         self.attention = attention
 
-    def forward(self, x: Tensor, context: Context, skips: list[Tensor]) -> Tensor:
-        """(B, C, H, W) -> (B, C', H', W'); takes the last of the skips where it fuses one."""
+    def forward(self, x: Tensor, context: Context, skip: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W'); the skip connection is there where it fuses one."""
         if self.fusion is not None:
-            x = self.fusion(x, skips.pop(), context)
+            x = self.fusion(x, skip, context)
         x = self.body(x, context)
         return x if self.attention is None else self.attention(x)
 
@@ -244,10 +244,10 @@ class UNet(nn.Module):
         x = self.stem(x)
         skips = [x]
         for cell in self.encoder:
-            x = cell(x, context, skips)
+            x = cell(x, context)
             skips.append(x)
         for cell in (*self.middle, *self.decoder):
-            x = cell(x, context, skips)
+            x = cell(x, context, skips.pop() if cell.fusion is not None else None)
         return self.head(F.silu(self.norm(x))).contiguous()
 
 

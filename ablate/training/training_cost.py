@@ -1,0 +1,65 @@
+"""The cost of training: what a step really computes for an image, counted on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ablate.candidates.candidate import Candidate
+from ablate.kinds.backbone import network_blocks
+from ablate.kinds.guidance import TrainedGuidance
+from ablate.runtime.isolation import isolated
+from ablate.runtime.recompute import outermost, recomputed
+from ablate.spec.component import InputSpec
+
+META = torch.device("meta")
+
+
+@lru_cache(maxsize=4096)
+def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
+    """Return the Gflops (1e9 multiply-accumulates) of training on one image.
+
+    The matrix work of the forward and the backward pass, of what activation checkpointing computes again, and of the
+    network that guidance trains beside. It is near three forward passes, less where the input needs no gradient. The
+    optimizer's step, noise and loss are elementwise, and not counted. Raises what a plugin's code raises on the meta
+    device.
+    """
+    with isolated(), META:
+        network = candidate.backbone.build(setting).train()
+        blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
+        labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
+        macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
+        if isinstance(candidate.guidance, TrainedGuidance):
+            companion = candidate.guidance.companion(setting).train()
+            macs += _macs(companion, [], torch.empty(1, *setting.shape), torch.empty(1))
+    return macs / 1e9
+
+
+def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Tensor | None) -> int:
+    """Return the multiply-accumulates of a forward and a backward pass. blocks: are computed again in the second."""
+    with MatrixWork() as counter, recomputed(blocks, nullcontext):
+        network(*inputs).float().square().mean().backward()
+    return counter.flops // 2
+
+
+class MatrixWork(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the floating-point operations of matrix products, by torch's own formulas, below autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        self.flops += 0 if formula is None else int(formula(*args, **(kwargs or {}), out_val=out))
+        return out
