@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
-from ablate.candidates.objectives import STATIC
+from ablate.candidates.objectives import STATIC, TRAIN_PASSES
 from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.contained import ProcessEndError, contained
 from ablate.engine.dispatch import Dispatcher
@@ -22,6 +22,7 @@ from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.proposals import Entry
 from ablate.engine.reporter import ProgressReporter
 from ablate.engine.score import Group
+from ablate.engine.spending import Spending
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
 from ablate.io.files import write_json
@@ -53,6 +54,7 @@ class Engine:
         self.pool = pool
         self.outcome = Outcome()
         plan.folder.mkdir(parents=True, exist_ok=True)
+        self.spending = Spending(plan.total)
         self.ladder = Ladder(plan.fidelity, plan.objectives, plan.constraints, plan.during)
         self.ledger = Ledger(
             plan.folder / "optuna.db",
@@ -103,7 +105,7 @@ class Engine:
             for job, report in self.dispatcher.run():
                 self._take(job, report)
             self._correct_ledger()
-            self.outcome.short = self.ledger.short()
+            self.outcome.short = self.ledger.short() or self._undone()
             self._report(final=True)
             self._write_end()
         finally:
@@ -154,15 +156,24 @@ class Engine:
         """
         if self._promote(closing=False):
             return True
-        entry = self.ledger.ask()
+        entry = self.ledger.ask() if self.spending.used_up(self.plan.design.seeds) is None else None
         if entry is not None:
             self._open(entry)
             return True
         return not self.dispatcher.running and self._promote(closing=True)
 
+    def _undone(self) -> str | None:
+        """Return what the study's total budget left undone; None where there was enough."""
+        why, candidates = self.spending.used_up(self.plan.design.seeds), self.ledger.remaining()
+        if why is None or not (candidates or self.spending.exhausted()):
+            return None
+        left = [f"{candidates} candidates were not tried"] if candidates else []
+        left += ["no paused one went on"] if self._paused and self.spending.exhausted() else []
+        return f"the study's total is used up ({why}): {' and '.join(left)}; with more, it goes on" if left else None
+
     def _promote(self, closing: bool) -> bool:
-        """Let a paused candidate go on, where the fidelity has one."""
-        group = self.ladder.promote(closing)
+        """Let a paused candidate go on, where the fidelity has one and the study's total leaves room."""
+        group = self.ladder.promote(closing) if self.spending.exhausted() is None else None
         if group is None:
             return False
         until, assignment = self.ladder.until(group.rung), group.entry.assignment
@@ -184,7 +195,21 @@ class Engine:
             job = self._with_memory_estimate(job, candidate)
         self._jobs[job["trial"]] = job
         until = self.ladder.until(rung)
+        images = self.plan.trial_settings.budget.images_for(candidate.batch, job["gflops"] or 0.0) or 0
+        self.spending.commit(job["trial"], self._groups[job["trial"]][0].train_gflops * images * (until or 1.0))
         self.dispatcher.add([job if until is None else {**job, "until": until}])
+
+    def _train_gflops(self, candidate: Candidate, cost: Cost | None) -> float:
+        """Return the Gflops of training on an image; three forward passes where a step cannot be counted."""
+        if not self.spending.counts_training or cost is None:
+            return 0.0
+        from ablate.training.training_cost import train_gflops
+
+        try:
+            with doing(f"counting a training step of {candidate.backbone.name!r}"), contained():
+                return train_gflops(candidate, self.plan.trial_settings.setting)
+        except Exception:  # noqa: BLE001 - a plugin's own code, which its trial runs on numbers
+            return TRAIN_PASSES * cost.gflops
 
     def _begin(self, job: TrialJob) -> dict[str, Any]:
         """Return the job as it is sent to a worker, with the keys that the preparation gave."""
@@ -245,7 +270,8 @@ class Engine:
         if self.ledger.searches and not new:  # another assignment that gives the same candidate
             self.ledger.repeat(entry)
             return
-        group = Group(entry, tuple(job["trial"] for job in jobs), rung=self._first_rung(entry))
+        gflops = self._train_gflops(candidate, cost)
+        group = Group(entry, tuple(job["trial"] for job in jobs), rung=self._first_rung(entry), train_gflops=gflops)
         self._reporter.forecast.opened(candidate, group.trials)
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
@@ -332,6 +358,7 @@ class Engine:
         trial = job["trial"]
         self._jobs[trial] = {**job, "until": None}  # after out of memory with the micro-batch that it needs
         self._paused.add(trial)
+        self.spending.take(trial, record, self._groups[trial][0].train_gflops)
         for group in self._groups[trial]:
             group.pauses[trial] = record
             self._close(group)
@@ -383,6 +410,7 @@ class Engine:
         self._ended[trial] = record
         if record is not None:
             self._records[trial] = record
+            self.spending.take(trial, record, self._groups[trial][0].train_gflops)
             self.outcome.diverged += record["state"] == "diverged"
         for group in self._groups[trial]:
             group.records[trial] = record

@@ -11,6 +11,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.names import Names
 from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
+from ablate.candidates.total import Total
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
@@ -34,6 +35,7 @@ class Plan:
     seed: int
     constraints: tuple[Constraint, ...] = ()
     fidelity: Fidelity | None = None  # None: every candidate is trained to the end of its budget
+    total: Total | None = None  # budget of the whole study
     during: Mapping[str, str] = field(default_factory=dict)  # {column of a metric: what it is called during training}
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called

@@ -22,6 +22,7 @@ class Group:
     records: dict[str, Record | None] = field(default_factory=dict)  # by trial; None: failed
     pauses: dict[str, Record] = field(default_factory=dict)  # of trials that are paused and not running, by trial
     rung: int = 0  # of the fidelity, to which it is trained
+    train_gflops: float = 0.0  # of training on an image, where they are counted
     told: bool = False  # whether the ledger has its scores
 
     @property

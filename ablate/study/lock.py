@@ -123,11 +123,10 @@ def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> 
     """Raise InputError where candidates would pause elsewhere than before; with no rungs, all go on to their ends."""
     then, now = list(lock.get("rungs", [])), list(loaded.study.fidelity.rungs())
     if now and then != now:
-        before = (
-            f"its candidates pause at {', '.join(map(str, then))} of their budget" if then else "nobody pauses in it"
-        )
+        before, after = (", ".join(map(str, rungs)) for rungs in (then, now))
+        before = f"its candidates pause at {before} of their budget" if then else "nobody pauses in it"
         raise InputError(
-            f"{before}, and with fidelity {loaded.study.fidelity.name!r} they would at {', '.join(map(str, now))}: what "
+            f"{before}, and with fidelity {loaded.study.fidelity.name!r} they would at {after}: what "
             "was measured at other rungs does not compare; leave the fidelity as it was, train all to the end with "
             "--set fidelity=none, or give another folder with --out",
             str(folder),

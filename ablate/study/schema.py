@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.objectives import RECORDED, Constraint, Objective
+from ablate.candidates.total import Total
 from ablate.candidates.trial import Budget
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.kinds.data import Data
@@ -55,6 +56,7 @@ class Study(Config):
     design: Design = slot()
     fidelity: Annotated[Fidelity, Extent()] = slot("none")  # who is trained on, and who is stopped early
     budget: Budget
+    total: Annotated[Total | None, Extent()] = None  # of the whole study; none: all that the design asks for
     evaluate: Evaluation = Evaluation()
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
     objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops

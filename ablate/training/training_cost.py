@@ -46,7 +46,7 @@ def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Tensor | Non
     """Return the multiply-accumulates of a forward and a backward pass. blocks: are computed again in the second."""
     with MatrixWork() as counter, recomputed(blocks, nullcontext):
         network(*inputs).float().square().mean().backward()
-    return counter.flops // 2
+    return int(counter.flops) // 2
 
 
 class MatrixWork(TorchDispatchMode):  # type: ignore[no-untyped-call]
