@@ -130,7 +130,7 @@ def _print(frame: pd.DataFrame, device: str) -> None:
 
 def _total(frame: pd.DataFrame) -> float:
     """Return the seconds for all trials; where a sampler proposes them, as if each were like the baseline."""
-    return float(frame["seconds"].mean() * frame.attrs["trials"])
+    return float(frame["seconds"].mean() * frame.attrs["trials"] * frame.attrs["share"])
 
 
 def _range(choices: Any) -> str:

@@ -63,6 +63,7 @@ def plan(
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
     frame.attrs["warnings"] = warnings
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
+    frame.attrs["share"] = loaded.study.fidelity.share(count)  # of the training that all of them to the end would take
     frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
