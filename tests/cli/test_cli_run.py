@@ -151,13 +151,17 @@ def test_to_be_terminated_is_to_be_interrupted(place, sent, where):
     assert "To go on: ablate run tiny.yaml --set budget.images=32000" in errors and "Traceback" not in errors
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
+def test_a_run_lets_no_other_into_its_folder_and_an_interrupted_one_says_how_to_go_on_and_does(place, within):
     arguments = ("--set", "budget.images=3200")
     folder = place / "results" / "tiny"
     with begun(place, *arguments, *HERE_ALONE) as running:
         document = json.loads(within("status", folder, "--json").stdout)
         assert document["at_work"] and document["states"]["running"] == 1 and document["planned"] == 2
         assert document["unfinished"][0]["total"] == 3200 and document["unfinished"][0]["age_seconds"] >= 0
+        second = within("run", "tiny.yaml", *arguments, *HERE_ALONE, "--out", folder, cwd=place)
+        refusal = f"error: another `ablate run` is at work in {folder}; see `ablate status {folder}`"
+        assert (second.returncode, second.stdout) == (2, "")
+        assert [line for line in second.stderr.splitlines() if line.startswith("error: ")] == [refusal]
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130

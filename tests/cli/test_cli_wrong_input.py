@@ -80,7 +80,7 @@ import sys
 
 from tiny import Tiny
 
-atexit.register(print, "loud: at exit")
+atexit.register(lambda: print("loud: at exit, ray is imported:", "ray" in sys.modules))
 
 
 class Loud(Tiny):
@@ -115,7 +115,7 @@ def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within
     )
     assert ran.returncode == 0, ran.stderr
     assert [row["candidate"] for row in json.loads(ran.stdout)["candidates"]] == ["width=4", "width=8"]
-    for where in ("provides", "build", "write", "native", "child", "at exit"):
+    for where in ("provides", "build", "write", "native", "child", "at exit, ray is imported: False"):
         assert f"loud: {where}\n" in ran.stderr
     monkeypatch.syspath_prepend(place)
     for arguments in (["plugins", "show", "backbone/loud", "--json"], ["plugins", "--json"], ["schema"]):
