@@ -26,8 +26,12 @@ def _quick_collections() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first: whole programs that are killed would else be what one process waits for at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The files with slow tests first: whole programs that are killed would else be what one process waits for.
+
+    A file stays together, so that what its tests share is made once.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_sessionfinish() -> None:

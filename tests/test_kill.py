@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import resource
 import shutil
@@ -157,7 +158,7 @@ def _name(process: psutil.Process) -> str:
     return ""
 
 
-# --- two at once, another study ------------------------------------------------------------------
+# --- another study --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -173,18 +174,6 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return errors(told.err)
 
     return ask
-
-
-def test_a_second_run_in_the_same_folder_is_refused(
-    tmp_path: Path, place: Path, refused: Callable[[Path, Path], str]
-) -> None:
-    out = tmp_path / "out"
-    file = lay_out(place / "long", STUDY.replace("images: 640", "images: 640_000"))  # it is at work until killed
-    with started(file, out, *OPTIONS["within"]) as driver:
-        driver.until(lambda: checkpoints(out), "no training began")
-        told = f"error: another `ablate run` is at work in {out}; see `ablate status {out}`\n"
-        assert refused(file, out) == told
-        assert driver.process.poll() is None
 
 
 def test_a_folder_of_another_study_is_refused_with_what_differs(
@@ -268,31 +257,43 @@ def test_files_that_may_not_grow(tmp_path: Path, file: Path, undisturbed: Path) 
     finish(file, out, undisturbed)
 
 
+ONE_AFTER_THE_OTHER = """
+import json, os, sys
+from ablate.cli import main
+for cache in sys.argv[2:]:
+    os.environ["ABLATE_CACHE"] = cache
+    try:
+        main(json.loads(sys.argv[1]))
+    except SystemExit as ended:
+        print(ended.code, flush=True)
+"""
+
+
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     if os.geteuid() or not shutil.which("setpriv"):
         pytest.skip("only root can become somebody who may not write")
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     if subprocess.run([*nobody, sys.executable, "-c", "import ablate"], capture_output=True, check=False).returncode:
         pytest.skip("nobody else may run this Python")
-    with short_folder() as place, short_folder() as cache:
+    with short_folder() as place, short_folder() as cache, short_folder() as own:
         place.chmod(0o755)
+        own.chmod(0o777)
         file = lay_out(place)
         out = place / "out"
 
-        def refused() -> str:
-            ran = subprocess.run(
-                [*nobody, *command(file, out, *OPTIONS["local"])],
-                env=environment(ABLATE_CACHE=str(cache), HOME="/nonexistent"),
-                capture_output=True,
-                text=True,
-                timeout=LONG,
-                check=False,
-            )
-            assert ran.returncode == 2, ran.stderr
-            return errors(ran.stderr)
-
-        told = f"error: the cache {cache} cannot be written (Permission denied); name another folder in ABLATE_CACHE\n"
-        assert refused() == told
-        cache.chmod(0o777)
-        assert refused() == f"error: cannot write to {out}: Permission denied\n"
+        words = ["run", str(file), "--out", str(out), "--device", "cpu", "--no-figures", *OPTIONS["local"]]
+        caches = [str(cache), str(own)]
+        ran = subprocess.run(
+            [*nobody, sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps(words), *caches],
+            env=environment(HOME="/nonexistent"),
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout) == (0, "2\n2\n"), ran.stderr
+        assert errors(ran.stderr).splitlines() == [
+            f"error: the cache {cache} cannot be written (Permission denied); name another folder in ABLATE_CACHE",
+            f"error: cannot write to {out}: Permission denied",
+        ]
         assert sorted(path.name for path in place.iterdir()) == ["killed.yaml", "probes.py"]

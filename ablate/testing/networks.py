@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import cost_of
 from ablate.discovery.catalog import Catalog
-from ablate.errors import SpecError
+from ablate.errors import InputError, SpecError
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.runtime.randomness import seed_all
 from ablate.runtime.recompute import outermost, recomputed
@@ -39,7 +39,17 @@ def subject(case: Case) -> tuple[Backbone, InputSpec]:
             what = f"a {case.kind} that needs {needs}" if needs else f"a {case.kind}"
             raise NotApplicable(f"no backbone here has a place for {what}")
         backbone, setting = host, settle(host)
+        return shrink(backbone, setting, _plain(host, setting, case.catalog)), setting
     return shrink(backbone, setting), setting
+
+
+def _plain(host: Backbone, setting: InputSpec, catalog: Catalog) -> Backbone | None:
+    """Return the host with its own defaults, made small: once for all components that are tried in it."""
+    try:
+        plain = catalog.create("backbone", {"type": host.spec()["type"]})
+        return shrink(plain, setting) if isinstance(plain, Backbone) else None
+    except InputError:
+        return None  # it has no complete defaults, or does not work with them
 
 
 def hosts(case: Case) -> Iterator[Backbone]:

@@ -34,7 +34,7 @@ def settle(backbone: Backbone) -> InputSpec:
 def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None) -> Backbone:
     """Return the backbone with its whole numbers, and those of its parts, halved in turn.
 
-    As long as that makes it cheaper, and it still works.
+    As long as that makes it cheaper, and it still works. A number that does not make it cheaper is not tried again.
 
     like: one of its class that is small already, whose whole numbers are tried first.
     """
@@ -45,11 +45,11 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
         if candidate is not None and _size(cost_of(candidate, setting)) <= ENOUGH * LIKE:
             return candidate
     size = _size(cost_of(backbone, setting))
-    improved = True
+    improved, idle = True, set[Path]()
     while size > ENOUGH and improved:
         improved = False
         for path, value in numbers_of(backbone):
-            if value <= LEAST:
+            if value <= LEAST or path in idle:
                 continue
             candidate = _with(backbone, setting, {path: max(value // 2, LEAST)})
             if candidate is None:
@@ -57,6 +57,8 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
             smaller = _size(cost_of(candidate, setting))
             if smaller < size:
                 backbone, size, improved = candidate, smaller, True
+            else:
+                idle.add(path)
             if size <= ENOUGH:
                 break
     return backbone

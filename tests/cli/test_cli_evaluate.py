@@ -8,13 +8,13 @@ import pytest
 from ablate.execute.local import InProcessPool, Local
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    """Lets `local` measure in this process from here on: what starts another is not what is tested."""
-    return lambda: monkeypatch.setattr(Local, "start", lambda self, work, device: InProcessPool(work))
+    """Lets `local` measure in this process; tests/study/test_evaluate.py does it in another."""
+    monkeypatch.setattr(Local, "start", lambda self, work, device: InProcessPool(work))
 
 
-def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, within, in_this_process, tmp_path):
+def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, within, tmp_path):
     _, folder = ended
     place = shutil.copytree(folder, tmp_path / "study")
     call = ["evaluate", place, "--nfe", "2,3", "--samples", "16", "--executor", "local"]
@@ -25,15 +25,13 @@ def test_it_measures_again_and_shows_the_front_along_what_was_asked(ended, withi
         assert f"with {steps} on grid" in result.stderr and "part of every metric is the solver's" in result.stderr
     assert "nfe" in result.stdout and "on_front" in result.stdout
     assert (place / "figures" / "axes.png").is_file()
-    in_this_process()
     result = within(*call, "--json", "--no-figures", cwd=folder.parents[1])
     document = json.loads(result.stdout)
     assert (document["measured"], document["reused"], document["failed"]) == (0, 4, {})
     assert {row["nfe"] for row in document["front"]} == {2, 3}, "what the study measured on other numbers of samples"
 
 
-def test_two_grids_stand_apart_in_what_is_printed(ended, within, in_this_process, tmp_path):
-    in_this_process()
+def test_two_grids_stand_apart_in_what_is_printed(ended, within, tmp_path):
     _, folder = ended
     place = shutil.copytree(folder, tmp_path / "study")
     call = ["evaluate", place, "--nfe", "2,3", "--set", "solver.grid=[karras, trailing]", "--executor", "local"]

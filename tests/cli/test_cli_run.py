@@ -115,17 +115,18 @@ def test_wrong_input_is_two_with_one_message_and_nothing_written(place, within, 
     assert sorted(place.rglob("*")) == before
 
 
+def training(place):
+    """Whether a trial of the study is being trained."""
+    for file in place.glob("results/tiny/trials/*/progress.json"):
+        with suppress(FileNotFoundError, ValueError):  # it is being written
+            progress = json.loads(file.read_text())
+            return progress["phase"] == "train" and progress["total"] is not None
+    return False
+
+
 @contextmanager
 def begun(place, *arguments):
     """A run that has got as far as training, and takes minutes for it."""
-
-    def training():
-        for file in place.glob("results/tiny/trials/*/progress.json"):
-            with suppress(FileNotFoundError, ValueError):  # it is being written
-                progress = json.loads(file.read_text())
-                return progress["phase"] == "train" and progress["total"] is not None
-        return False
-
     with subprocess.Popen(
         words("run", "tiny.yaml", *arguments),
         cwd=place,
@@ -135,7 +136,7 @@ def begun(place, *arguments):
         text=True,
     ) as running:
         end = time.monotonic() + PATIENCE
-        while not training():
+        while not training(place):
             assert running.poll() is None and time.monotonic() < end, running.communicate()
             time.sleep(0.05)
         yield running
@@ -143,21 +144,40 @@ def begun(place, *arguments):
 
 
 @pytest.mark.parametrize(("sent", "where"), [(signal.SIGTERM, LOCAL), (signal.SIGHUP, HERE_ALONE)])
-def test_to_be_terminated_is_to_be_interrupted(place, sent, where):
-    with begun(place, "--set", "budget.images=32000", *where) as running:
-        running.send_signal(sent)
-        _, errors = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 130
-    assert "To go on: ablate run tiny.yaml --set budget.images=32000" in errors and "Traceback" not in errors
+def test_to_be_terminated_is_to_be_interrupted(place, within, monkeypatch, sent, where):
+    """The driver is this process, which gets the signal; with LOCAL its worker is another."""
+    monkeypatch.setenv("TINY_SLEEP", "1")
+    over, sender = threading.Event(), threading.get_ident()
+
+    def send():
+        while not over.wait(0.05):
+            if training(place):
+                signal.pthread_kill(sender, sent)
+                return
+
+    before = signal.getsignal(sent)
+    waiting = threading.Thread(target=send)
+    waiting.start()
+    try:
+        ran = within("run", "tiny.yaml", "--set", "budget.images=32000", *where, cwd=place)
+    finally:
+        over.set()
+        waiting.join()
+    assert ran.returncode == 130 and signal.getsignal(sent) == before
+    assert "To go on: ablate run tiny.yaml --set budget.images=32000" in ran.stderr and "Traceback" not in ran.stderr
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(place, within):
+def test_a_run_lets_no_other_into_its_folder_and_an_interrupted_one_says_how_to_go_on_and_does(place, within):
     arguments = ("--set", "budget.images=3200")
     folder = place / "results" / "tiny"
     with begun(place, *arguments, *HERE_ALONE) as running:
         document = json.loads(within("status", folder, "--json").stdout)
         assert document["at_work"] and document["states"]["running"] == 1 and document["planned"] == 2
         assert document["unfinished"][0]["total"] == 3200 and document["unfinished"][0]["age_seconds"] >= 0
+        second = within("run", "tiny.yaml", *arguments, *HERE_ALONE, "--out", folder, cwd=place)
+        refusal = f"error: another `ablate run` is at work in {folder}; see `ablate status {folder}`"
+        assert (second.returncode, second.stdout) == (2, "")
+        assert [line for line in second.stderr.splitlines() if line.startswith("error: ")] == [refusal]
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130

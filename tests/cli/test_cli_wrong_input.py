@@ -1,12 +1,15 @@
 """What is wrong is told in one message, with the candidate's name; what is right beside it is shown all the same."""
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 
 import pytest
-from command_line import PATIENCE, environment, words
+from command_line import CACHE, environment, words
 
 from ablate.cli import main
 
@@ -80,7 +83,7 @@ import sys
 
 from tiny import Tiny
 
-atexit.register(print, "loud: at exit")
+atexit.register(lambda: print("loud: at exit, ray is imported:", "ray" in sys.modules))
 
 
 class Loud(Tiny):
@@ -115,7 +118,7 @@ def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within
     )
     assert ran.returncode == 0, ran.stderr
     assert [row["candidate"] for row in json.loads(ran.stdout)["candidates"]] == ["width=4", "width=8"]
-    for where in ("provides", "build", "write", "native", "child", "at exit"):
+    for where in ("provides", "build", "write", "native", "child", "at exit, ray is imported: False"):
         assert f"loud: {where}\n" in ran.stderr
     monkeypatch.syspath_prepend(place)
     for arguments in (["plugins", "show", "backbone/loud", "--json"], ["plugins", "--json"], ["schema"]):
@@ -123,20 +126,30 @@ def test_with_json_stdout_is_one_document_whatever_a_plugin_prints(place, within
         assert result.returncode == 0 and json.loads(result.stdout)
 
 
-def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place):
+def test_a_plan_that_hangs_says_at_which_candidate_and_can_be_interrupted(place, monkeypatch):
+    """In this process, which is sent what Ctrl-C sends once it has said what it waits for."""
     with_broken(place, "sleepy")
-    arguments = words("plan", "tiny.yaml", "--device", "cpu")
-    with subprocess.Popen(
-        arguments, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        output = ""
-        while "sleepy" not in output:  # the first lines may be of others, on a busy machine
-            output = running.stderr.readline()
-            assert output, "it ended"
-        running.send_signal(signal.SIGINT)
-        assert output == "still building the network of sleepy …\n"
-        _, errors = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 130 and "Traceback" not in errors
+    told, over, planning = io.StringIO(), threading.Event(), threading.get_ident()
+
+    def press():
+        while not over.wait(0.05):
+            if "sleepy" in told.getvalue():  # the first lines may be of others, on a busy machine
+                signal.pthread_kill(planning, signal.SIGINT)
+                return
+
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    monkeypatch.setattr(sys, "stderr", told)
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["plan", "tiny.yaml", "--device", "cpu"])
+    finally:
+        over.set()
+        pressing.join()
+    assert "still building the network of sleepy …" in told.getvalue().splitlines()
+    assert ended.value.code == 130 and "Traceback" not in told.getvalue()
 
 
 @pytest.mark.parametrize(

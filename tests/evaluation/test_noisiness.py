@@ -35,9 +35,9 @@ def test_a_run_of_two_steps_says_that_its_samples_are_noise(tmp_path):
         "base": {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 32, "heads": 2}, "batch": 16,
                  "guidance": "none", "solver": {"type": "ddim", "steps": 4}},
         "vary": {}, "design": "one_factor", "budget": {"steps": 2},
-        "evaluate": {"previews": 16}, "objectives": ["loss"],
+        "evaluate": {"previews": 16}, "objectives": ["loss"], "executor": {"type": "local", "in_process": True},
     }  # fmt: skip
-    results = ablate.run(study, tmp_path / "out", executor="local", device="cpu")
+    results = ablate.run(study, tmp_path / "out", executor="local", device="cpu", figures=False)
     assert results.trials["noise"][0] > THRESHOLD
     assert any("hardly better than noise" in line and "train longer" in line for line in results.warnings)
     assert "hardly better than noise" in results.summary(plain=True)

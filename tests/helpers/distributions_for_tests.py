@@ -1,8 +1,5 @@
 """Throw-away distributions: a folder that holds modules and hand-written metadata, put on the path."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 WEIGHTING = '''
@@ -27,10 +24,3 @@ def distribution(folder: Path, name: str, module: str, source: str, entry: str |
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[ablate]\n{entry or module} = {module}\n")
     (info / "RECORD").write_text("")
-
-
-def ablate(*given, python=sys.executable, cwd=None, path=()):
-    """The command line in a process of its own, with more folders on its path."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, path))}
-    words = [str(python), "-m", "ablate.cli", *map(str, given)]
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=550, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -218,16 +219,21 @@ LIGHT = {
 }
 
 
-@pytest.mark.parametrize("mistake", LIGHT)
-def test_a_mistake_is_found_without_torch(tmp_path: Path, mistake: str) -> None:
-    path = written(tmp_path, LIGHT[mistake])
+def test_a_mistake_is_found_without_torch(tmp_path: Path) -> None:
+    """One after the other in one process: what the last of them has imported, any of them has."""
+    files = [str(written(tmp_path, text, f"{i}.yaml")) for i, text in enumerate(LIGHT.values())]
     code = (
-        "import sys\nfrom ablate.study.load import load_study\nfrom ablate.errors import InputError\n"
-        f"try: load_study({str(path)!r})\n"
-        "except InputError as error: print(error)\n"
-        "else: sys.exit('no error')\n"
-        "sys.exit(', '.join({'torch', 'ray', 'optuna', 'pandas'} & set(sys.modules)) or 0)\n"
+        "import json, sys\nfrom ablate.study.load import load_study\nfrom ablate.errors import InputError\n"
+        "told = []\n"
+        f"for file in {files!r}:\n"
+        "    try: load_study(file)\n"
+        "    except InputError as error: told.append(str(error))\n"
+        "    else: told.append('no error')\n"
+        "    told[-1:] = [[told[-1], sorted({'torch', 'ray', 'optuna', 'pandas'} & set(sys.modules))]]\n"
+        "print(json.dumps(told))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert str(path) in done.stdout
+    for mistake, file, (message, imported) in zip(LIGHT, files, json.loads(done.stdout), strict=True):
+        assert file in message, mistake
+        assert imported == [], mistake

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -87,15 +85,6 @@ def test_the_rate_is_measured_and_is_a_rate() -> None:
 
     rate = estimate.matmul_rate(catalog().create("precision", "fp32"), "cpu")  # type: ignore[arg-type]
     assert 1e6 < rate < 1e15  # floating-point operations a second
-
-
-def test_planning_imports_no_ray(tmp_path: Path) -> None:
-    path = written(tmp_path)
-    code = (
-        "import sys\nfrom ablate.study.load import load_study\nfrom ablate.study.plan import plan\n"
-        f"plan(load_study({str(path)!r}))\nsys.exit('ray' in sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_quality_during_training_is_counted_and_told() -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from distributions_for_tests import WEIGHTING, ablate, distribution
+from distributions_for_tests import WEIGHTING, distribution
 
 from ablate.cli import main
 from ablate.discovery import catalog
@@ -74,11 +74,50 @@ def study(tmp_path):
     return file
 
 
+CALLS = """
+import contextlib, io, json, os, sys
+from ablate.cli import main
+ended = []
+for words, folder in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as end:
+            ended.append([end.code, out.getvalue(), err.getvalue()])
+print(json.dumps(ended))
+"""
+
+
+@pytest.fixture(scope="module")
+def asked(beside, tmp_path_factory):
+    """What the command line of that environment says to each of some calls, asked in one process: it starts once."""
+    place = tmp_path_factory.mktemp("asked")
+    run = ["run", "lora.yaml", "--device", "cpu", "--no-figures", "--executor"]
+    calls = {
+        "show": ["plugins", "show", "conditioning/adaln_lora", "--json"],
+        "check": ["plugins", "check", "ablate-example", "--json"],
+    }
+    if importlib.util.find_spec("sklearn") is not None:
+        calls["local"] = [*run, "local"]
+        if importlib.util.find_spec("ray") is not None:
+            calls["ray"] = [*run, "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"]
+    for name in calls:
+        (place / name).mkdir()
+        (place / name / "lora.yaml").write_text(STUDY)
+    given = json.dumps([(words, str(place / name)) for name, words in calls.items()])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    words = [str(beside), "-c", CALLS, given]
+    ran = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=550, check=False)
+    assert ran.returncode == 0, ran.stderr
+    ended = [SimpleNamespace(returncode=c, stdout=o, stderr=e) for c, o, e in json.loads(ran.stdout.splitlines()[-1])]
+    return place, dict(zip(calls, ended, strict=True))
+
+
 @pytest.mark.slow
-def test_an_installed_plugin_is_known_with_its_origin(beside, tmp_path):
-    component = json.loads(
-        ablate("plugins", "show", "conditioning/adaln_lora", "--json", python=beside, cwd=tmp_path).stdout
-    )
+def test_an_installed_plugin_is_known_with_its_origin(beside, asked):
+    component = json.loads(asked[1]["show"].stdout)
     assert (component["distribution"], component["version"]) == ("ablate-example", "0.1.0")
     assert Path(component["file"]).is_relative_to(
         beside.parents[1]
@@ -88,8 +127,8 @@ def test_an_installed_plugin_is_known_with_its_origin(beside, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_installed_plugin_conforms(beside, tmp_path):
-    ran = ablate("plugins", "check", "ablate-example", "--json", python=beside, cwd=tmp_path)
+def test_an_installed_plugin_conforms(asked):
+    ran = asked[1]["check"]
     report = json.loads(ran.stdout)
     states = {one["check"]: one["state"] for one in report["checks"]}
     assert ran.returncode == 0 and report["passed"], [one for one in report["checks"] if one["state"] == "failed"]
@@ -109,14 +148,12 @@ def test_its_own_tests_pass(beside, tmp_path):
 @pytest.mark.slow
 @NEEDS
 @pytest.mark.parametrize("executor", ["local", "ray"])
-def test_a_study_uses_it_beside_ours(beside, study, executor):
-    if executor == "ray":
-        pytest.importorskip("ray")
-    alone = ("--set", "executor={type: ray, workers: 1, cpus: 1}") if executor == "ray" else ()
-    options = ("--executor", executor, "--device", "cpu", "--no-figures", *alone)
-    ran = ablate("run", study, *options, python=beside, cwd=study.parent)
-    assert ran.returncode == 0, ran.stderr
-    folder = study.parent / "results" / "lora"
+def test_a_study_uses_it_beside_ours(asked, executor):
+    place, ended = asked
+    if executor not in ended:
+        pytest.skip("Ray is not installed")
+    assert ended[executor].returncode == 0, ended[executor].stderr
+    folder = place / executor / "results" / "lora"
     trials = pd.read_parquet(folder / "trials.parquet")
     assert set(trials["c.backbone.conditioning"]) == {"adaln_zero", "adaln_lora"}
     assert set(trials["state"]) == {"complete"}

@@ -21,6 +21,7 @@ def once(tmp_path_factory):
     study = {
         "study": "trained",
         "plugins": [str(plugin)],
+        "executor": {"type": "local", "in_process": True},
         "data": "digits",
         "base": {
             "backbone": "tiny",
@@ -33,7 +34,7 @@ def once(tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATE_CACHE", str(CACHE))
-        ablate.run(study, out=home / "study", executor="local", device="cpu")
+        ablate.run(study, out=home / "study", executor="local", device="cpu", figures=False)
     return home
 
 

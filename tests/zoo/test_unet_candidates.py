@@ -18,7 +18,7 @@ from ablate.errors import SpecError
 from ablate.spec.component import Choice, InputSpec, Range
 from ablate.spec.slots import slot_kind
 
-COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "60"))
+COUNT = int(os.environ.get("ABLATE_UNET_CANDIDATES", "40"))
 SETTINGS = [
     InputSpec((channels, *size), classes)
     for channels in (1, 3, 4)
