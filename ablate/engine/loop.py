@@ -22,6 +22,7 @@ from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.proposals import Entry
 from ablate.engine.reporter import ProgressReporter
 from ablate.engine.score import Group
+from ablate.engine.sound import holds
 from ablate.engine.spending import Spending
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
@@ -122,12 +123,21 @@ class Engine:
             candidate = file.parent.name.partition("-")[0]
             has_entry = any(trial.startswith(f"{candidate}-") for trial in self._groups)
             record = None if has_entry else records.read_valid(file.parent, file.name)
-            assignment = {} if record is None else dict(record["choices"])
+            assignment = {} if record is None else self._as_of_this_space(record["choices"])
             if record is not None and self._digest(assignment) == record["config_hash"]:
                 self._open(self.ledger.enrol(assignment))
                 joined += 1
         if joined:
-            self._reporter.say(f"{joined} candidates have records that optuna.db did not know: they join it")
+            self._reporter.say(f"{joined} candidates have records that optuna.db does not know: they join it")
+
+    def _as_of_this_space(self, choices: Assignment) -> Assignment:
+        """Return the choices of a record with those that the study has had since: they stood in the base."""
+        try:
+            complete = self.plan.space.complete(choices)
+        except (SpecError, KeyError, TypeError, ValueError):
+            return choices  # of another study
+        inside = all(holds(d, complete[d.path]) for d in self.plan.space.dimensions if d.path in complete)
+        return complete if inside else choices
 
     def _digest(self, assignment: Assignment) -> str | None:
         """Return the hash of an assignment's candidate; None for choices of another study."""
@@ -287,7 +297,7 @@ class Engine:
         """Take the records of a candidate's trials, leave at rest what is paused at its rung, and queue the others."""
         waiting = []
         for job in jobs:
-            record = records.take(Path(job["folder"]), job, self._reporter.say)
+            record = records.take(Path(job["folder"]), job, self._reporter.say) or self.plan.borrow(job)
             if record is not None:
                 self.outcome.reused += 1
                 self._end(job["trial"], record)

@@ -15,6 +15,7 @@ from ablate.candidates.total import Total
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
+from ablate.worker.messages import Record, TrialJob
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Plan:
     fidelity: Fidelity | None = None  # None: every candidate is trained to the end of its budget
     total: Total | None = None  # budget of the whole study
     during: Mapping[str, str] = field(default_factory=dict)  # {column of a metric: what it is called during training}
+    borrow: Callable[[TrialJob], Record | None] = lambda job: None  # a trial that another folder has, brought here
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
     source_keys: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs

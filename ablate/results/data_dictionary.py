@@ -118,6 +118,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "versions": ColumnDoc("versions of Python and of packages, as JSON"),
         "data_hash": ColumnDoc("SHA-256 of the data that it was trained on"),
         "sources": ColumnDoc("hash of the source code of each component that it used, as JSON"),
+        "origin": ColumnDoc("the folder of another study that it was taken from (`reuse`); missing where it ran here"),
     },
     "metrics": {
         "trial": _TRIAL,

@@ -24,7 +24,7 @@ TRIAL = (
 EXTRA = (
     *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
-    *("failure", "message", "data_hash", "sources"),
+    *("failure", "message", "data_hash", "sources", "origin"),
 )
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
@@ -35,7 +35,7 @@ CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "ima
 # Columns that folders of earlier versions do not have.
 ADDED = (
     *("solver_settings", "sample_gflops", "noise", "variety", "data_hash", "sources", "reference", "solver_error"),
-    "train_seconds",
+    *("train_seconds", "origin"),
 )
 _NUMBERS = {
     *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),

@@ -23,6 +23,7 @@ from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
+ORIGIN = "origin.json"  # in a trial's folder: the study's folder from which it was taken
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -112,6 +113,8 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
         row["state"] = "running" if job or len(rows.warnings) == n_warnings else "unreadable"
     if not record and curve:
         row["images"] = curve[-1].get("images")
+    if (folder / ORIGIN).is_file():
+        row["origin"] = _read_own(folder / ORIGIN, rows.warnings).get("from")
     rows.trials.append(row)
     rows.curves.extend({**point, "trial": folder.name} for point in curve)
     times = {**_mapping_at(record, "train_seconds_at"), str(record.get("images")): record.get("train_seconds")}

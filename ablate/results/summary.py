@@ -109,7 +109,13 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
         )
     elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
-    return [*_scaling(results), *(["; ".join(marks)] if marks else [])]
+    return [*_scaling(results), *(["; ".join(marks)] if marks else []), *_reused(results)]
+
+
+def _reused(results: StudyAnalysis) -> list[str]:
+    """Say how many trials were taken from which other folders."""
+    counts = results.trials["origin"].dropna().value_counts()
+    return [f"{count} trials were reused from {folder}" for folder, count in counts.items()]
 
 
 def _scaling(results: StudyAnalysis) -> list[str]:

@@ -24,6 +24,7 @@ from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
 from ablate.study import dataset, history, lock
+from ablate.study.borrow import Reuse
 from ablate.study.estimate import flops_of
 from ablate.study.examine import examined
 from ablate.study.ineffective import left_out
@@ -95,6 +96,7 @@ def _launch(
             say(warning)
     elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
+    reuse = Reuse(loaded, folder, say)
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
     chosen_device = choose_device(device)
     with doing("examining the study's settings", 6):
@@ -133,7 +135,8 @@ def _launch(
         )
         for swept in (folder, folder / "figures"):
             sweep(swept)
-        outcome = _run(replace(plan_of(loaded, folder, chosen_device, data_hash), say=say), chosen, watch, say)
+        plan = replace(plan_of(loaded, folder, chosen_device, data_hash), say=say, borrow=reuse)
+        outcome = _run(plan, chosen, watch, say)
         if figures:
             _draw(folder, say)
     return Launched(folder, outcome, loaded)

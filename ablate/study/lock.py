@@ -22,7 +22,7 @@ from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
-from ablate.study import dataset, history, source_check
+from ablate.study import dataset, grow, history, source_check
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
 from ablate.worker.sources import short
@@ -52,6 +52,8 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     """Write the study as it is run, its local source, and its lock; an older lock is brought up to date."""
     before = read(folder)
     lock = make(loaded) if before is None else _renewed(before, loaded)
+    if before is not None and lock["identity"] != before["identity"]:
+        grow.set_ledger_aside(folder)
     lock.update(dataset.locked(loaded.study.data, data_hash, before))
     if copies := {**lock.get("kept", {}), **history.keep_sources(folder, loaded)}:
         lock["kept"] = copies
@@ -100,7 +102,7 @@ def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
 def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     """Check that a folder belongs to this study, and that today's source may join its results.
 
-    Returns lines about lesser changes.
+    Returns lines about what is added to it, and about lesser changes.
 
     Raises InputError for another study's folder, with what differs, and for a change of source that complete
     trials stand on.
@@ -108,7 +110,8 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     lock = read(folder)
     if lock is None:
         return []
-    if lock["identity"] != loaded.study.digest():
+    added = grow.growth(lock["science"], loaded.study.active())
+    if added is None:
         changes = "\n".join(f"  {line}" for line in differences(lock["science"], loaded.study.active()))
         raise InputError(
             f"holds another study, {lock['study']!r}; what differs (there -> here):\n{changes}\n"
@@ -116,7 +119,8 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
             str(folder),
         )
     _check_rungs(folder, lock, loaded)
-    return _source_lines(folder, lock, loaded) + other_versions(folder, lock)
+    lines = [f"the study grows: {line}" for line in added]
+    return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
 
 def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> None:
@@ -258,6 +262,10 @@ def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) ->
     return lines
 
 
+# What of a lock says which candidates there are; it follows a study that grows.
+_SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
+
+
 def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
     """Return the lock with today's source; the same source keeps its date."""
     then = lock["plugins"] if lock.get("hashes") == provenance.SCHEME else {}
@@ -265,6 +273,10 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
         for name, entry in plugins(loaded).items()
     }
+    added = grow.growth(lock["science"], loaded.study.active())
+    if added:
+        fresh = make(loaded)
+        lock = {**lock, **{key: fresh[key] for key in _SPACE}, "grown": grow.grown(lock, added)}
     measured = {"during": columns_during(loaded.study.evaluation), "larger_is_better": larger_is_better(loaded.study)}
     return {
         **lock,

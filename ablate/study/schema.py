@@ -57,6 +57,7 @@ class Study(Config):
     fidelity: Annotated[Fidelity, Extent()] = slot("none")  # who is trained on, and who is stopped early
     budget: Budget
     total: Annotated[Total | None, Extent()] = None  # of the whole study; none: all that the design asks for
+    reuse: Annotated[tuple[str, ...], Extent()] = ()  # folders of other studies whose trials are taken, not run again
     evaluate: Evaluation = Evaluation()
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
     objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops

@@ -1,0 +1,106 @@
+"""Reuse of trials of other folders (`reuse`): what was measured there with the same identity is not measured again."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ablate.errors import InputError
+from ablate.io.files import write_json
+from ablate.io.sealed import sealed
+from ablate.results.store import ORIGIN
+from ablate.study import lock
+from ablate.study.loaded import LoadedStudy
+from ablate.worker import records
+from ablate.worker.messages import Record, TrialJob
+
+DECIDE = ("data", "budget", "evaluate")  # parts of a study that decide the identity of its trials, beside candidates
+
+
+class Reuse:
+    """Brings trials of other folders into a study's own: complete or diverged, of one identity, source and data.
+
+    Raises InputError for a folder that is no study's, or of which no trial can be used, with what differs.
+    """
+
+    def __init__(self, loaded: LoadedStudy, own: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self._say = say
+        self._told: set[tuple[str, str]] = set()
+        self.count: dict[Path, int] = defaultdict(int)  # trials taken, by folder
+        folders = {name: self._folder(loaded, name) for name in loaded.study.reuse}
+        self._folders = [folder for folder in dict.fromkeys(folders.values()) if folder != own.absolute()]
+        for name, folder in folders.items():
+            self._check(loaded, name, folder)
+
+    def __call__(self, job: TrialJob) -> Record | None:
+        """Copy the trial of a job from the first folder that has it, and return its record; None where none has."""
+        for folder in self._folders:
+            source = folder / "trials" / job["trial"]
+            record = records.read_valid(source)
+            if record is None or records.fault(record, job["trial"], job) is not None:
+                continue
+            if (why := self._differs(source, record, job)) is not None:
+                self._say_once(folder, why)
+                continue
+            self._copy(source, Path(job["folder"]), folder)
+            self.count[folder] += 1
+            return record
+        return None
+
+    @staticmethod
+    def _folder(loaded: LoadedStudy, name: str) -> Path:
+        """Return the folder of that name: below the study file's own, or below the working directory."""
+        places = [loaded.root / name, Path.cwd() / name]
+        return next((place for place in places if place.is_dir()), places[0]).absolute()
+
+    @staticmethod
+    def _check(loaded: LoadedStudy, name: str, folder: Path) -> None:
+        where = loaded.document.where(("reuse",))
+        locked = lock.read(folder)
+        if locked is None:
+            raise InputError(f"reuse: {name} is no study's folder: it holds no lock.json", where)
+        then, now = locked["science"], loaded.study.active()
+        lines = [line for key in DECIDE for line in lock.differences(then.get(key), now.get(key), key)]
+        if lines:
+            text = "\n".join(f"  {line}" for line in lines)
+            message = f"reuse: no trial of {name} is one of this study; what differs (there -> here):\n{text}"
+            raise InputError(message, where)
+
+    @staticmethod
+    def _differs(source: Path, record: Record, job: TrialJob) -> str | None:
+        """Return why a trial of the same identity cannot be used; None where it can."""
+        if record.get("data_hash") != job.get("data_hash"):
+            return "were measured on other data"
+        then, now = record.get("sources", {}), job.get("sources", {})
+        other = [name for name in now if then.get(name) != now[name]]
+        if record.get("hashes") != job.get("hashes") or other:
+            return f"were measured with other source ({', '.join(other[:3]) or 'hashed otherwise'})"
+        try:
+            probes = records.job_of(source, record).get("probes", [])
+        except (FileNotFoundError, ValueError):
+            return "have no job.json that counts"
+        return None if probes == job.get("probes", []) else "were observed by other probes"
+
+    def _say_once(self, folder: Path, why: str) -> None:
+        if (key := (str(folder), why)) not in self._told:
+            self._told.add(key)
+            self._say(f"reuse: trials of {folder} {why}; they are measured anew")
+
+    @staticmethod
+    def _copy(source: Path, target: Path, folder: Path) -> None:
+        """Copy a trial's files; the record, by which it counts, last. What was half trained here gives way."""
+        shutil.rmtree(target, ignore_errors=True)
+        names = {records.RECORD, ".lock", "progress.json", ORIGIN}
+        shutil.copytree(source, target, ignore=lambda _, files: names.intersection(files))
+        origin: Mapping[str, Any] = {
+            "schema": 1,
+            "trial": source.name,
+            "from": str(folder),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(target / ORIGIN, sealed(origin))
+        shutil.copy2(source / records.RECORD, target / records.RECORD)

@@ -1,0 +1,64 @@
+"""Growth of a study in its folder: more choices, wider ranges, further lines of `vary`, another design.
+
+What was measured stays what it is: a trial's identity is that of its candidate, its data, its budget and its
+evaluation, not that of the question that it was asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+GROWING = ("vary", "design")  # parts of a study that may differ from those of its first launch
+LEDGER = "optuna.db"
+
+
+def growth(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str] | None:
+    """Return what a study has more than before, a line each; None where it is another study.
+
+    then, now: what decides results (`Study.active`). [] where nothing differs.
+    """
+    if any(then.get(key) != now.get(key) for key in {*then, *now} - set(GROWING)):
+        return None
+    before, after = then.get("vary") or {}, now.get("vary") or {}
+    if not all(path in after and _contains(after[path], before[path]) for path in before):
+        return None
+    pairs = {f"vary.{path}": (before.get(path), after[path]) for path in after}
+    pairs["design"] = (then.get("design"), now.get("design"))
+    return [f"{path}: {_show(a)} -> {_show(b)}" for path, (a, b) in pairs.items() if a != b]
+
+
+def grown(lock: Mapping[str, Any], lines: list[str]) -> list[dict[str, Any]]:
+    """Return the lock's list of what was added when, with one more entry."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return [*lock.get("grown", []), {"date": date, "added": lines}]
+
+
+def set_ledger_aside(folder: Path) -> None:
+    """Keep Optuna's study under another name: it refuses other choices. It is made anew from the trials' records."""
+    file = folder / LEDGER
+    if file.exists():
+        numbers = (n for n in itertools.count(1) if not (folder / f"optuna-{n}.db").exists())
+        file.rename(folder / f"optuna-{next(numbers)}.db")
+
+
+def _show(value: Any) -> str:
+    return "(not there)" if value is None else json.dumps(value)
+
+
+def _contains(now: Any, then: Any) -> bool:
+    """Return whether one line of `vary` has all that another has: choices in a list, a range within a range."""
+    if isinstance(now, list) and isinstance(then, list):
+        return all(choice in now for choice in then)
+    if isinstance(now, Mapping) and isinstance(then, Mapping) and {"low", "high"} <= now.keys() & then.keys():
+        rest = {key: value for key, value in then.items() if key not in ("low", "high")}
+        return (
+            now["low"] <= then["low"]
+            and then["high"] <= now["high"]
+            and rest == {key: value for key, value in now.items() if key not in ("low", "high")}
+        )
+    return bool(now == then)
