@@ -35,15 +35,18 @@ class Checkpoint:
     facts: Mapping[str, Any]  # JSON
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Path, checkpoint: Checkpoint, kept: str | None = None) -> str:
     """Save a checkpoint: `<images>.safetensors`, then `<images>.json`, which makes it count; keep the newest two.
 
-    Raises OSError where the disk refuses.
+    Return the hash of its tensors. kept: that hash, where these very tensors are in their file already: then the facts
+    alone are written. Raises OSError where the disk refuses.
     """
     name = f"{checkpoint.images:012d}"
     file = folder / f"{name}.safetensors"
-    write_tensors(file, checkpoint.tensors)
-    header = {"schema": 1, "images": checkpoint.images, "sha256": _hash(file)}
+    if kept is None:
+        write_tensors(file, checkpoint.tensors)
+        kept = _hash(file)
+    header = {"schema": 1, "images": checkpoint.images, "sha256": kept}
     facts = json.loads(json.dumps({**header, **checkpoint.facts}, allow_nan=False))  # as they will be read
     write_json(folder / f"{name}.json", sealed(facts))
     # Removed are older ones, damaged ones from further on, and what a killed process left half written.
@@ -59,6 +62,7 @@ def _keep(folder: Path, names: Collection[str]) -> None:
     for path in folder.iterdir():
         if path.stem not in names:
             path.unlink(missing_ok=True)
+    return kept
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -74,6 +74,7 @@ class Training:
         self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
         self.snapshots = Snapshots(folder / "snapshots")
+        self._saved: tuple[int, str] | None = None  # images of the checkpoint on disk, and the hash of its tensors
         self.learner, facts = self._resume()
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
@@ -266,24 +267,26 @@ class Training:
             checkpoint = None
         self.snapshots.expect({} if checkpoint is None else checkpoint.facts.get("snapshots", {}))
         self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
+        self._saved = None if checkpoint is None else (checkpoint.images, checkpoint.facts["sha256"])
         if checkpoint is None:
             return learner, {}
         learner.load(checkpoint)
         return learner, checkpoint.facts
 
     def _save(self) -> None:
-        save(
-            self._folder / "checkpoint",
-            self.learner.state(
-                {
-                    "curve": self.curve.state(),
-                    "seconds": self.seconds,
-                    "vitals": self.health.state(),
-                    "probes": self.probing.state(),
-                    "quality": self.quality.state(),
-                    "sources": self._sources,
-                    "trial": self._folder.name,
-                    "snapshots": self.snapshots.hashes,
-                }
-            ),
+        """Save a checkpoint; where there is one of this step, its tensors are the same, and the facts alone are new."""
+        checkpoint = self.learner.state(
+            {
+                "curve": self.curve.state(),
+                "seconds": self.seconds,
+                "vitals": self.health.state(),
+                "probes": self.probing.state(),
+                "quality": self.quality.state(),
+                "sources": self._sources,
+                "trial": self._folder.name,
+                "snapshots": self.snapshots.hashes,
+            }
         )
+        images, tensors = self._saved or (None, None)
+        kept = tensors if images == checkpoint.images else None
+        self._saved = checkpoint.images, save(self._folder / "checkpoint", checkpoint, kept)

@@ -39,6 +39,16 @@ def test_newest_by_number_of_images_and_two_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_new_facts_of_tensors_that_are_kept_leave_their_file_alone(tmp_path: Path) -> None:
+    kept = save(tmp_path, at(7))
+    file = tmp_path / f"{7:012d}.safetensors"
+    written = file.stat().st_ino, file.read_bytes()
+    assert save(tmp_path, Checkpoint(7, at(7).tensors, {"steps": 7, "measured": True}), kept) == kept
+    assert (file.stat().st_ino, file.read_bytes()) == written
+    loaded = newest(tmp_path, "cpu")
+    assert loaded is not None and loaded.facts["measured"] and torch.equal(loaded.tensors["a"], at(7).tensors["a"])
+
+
 @pytest.mark.parametrize("name", ["safetensors", "json"])
 @pytest.mark.parametrize("how", ["cut", "bit", "empty", "gone", "nonsense"])
 def test_damage_gives_way_to_the_older_one(tmp_path: Path, name: str, how: str) -> None:

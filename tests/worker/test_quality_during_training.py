@@ -15,7 +15,7 @@ from ablate.candidates.evaluation import Evaluation, EvaluationPoints
 from ablate.errors import InputError
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.kinds.executor import Stopped
-from ablate.training import loop
+from ablate.training import checkpoint, loop
 from ablate.training.quality import OTHER_SOURCE
 from ablate.worker import trial_evaluation
 
@@ -141,6 +141,59 @@ def after_point(trial_job: dict[str, Any], images: int) -> Callable[[], bool]:
     return lambda: any(
         str(images) in json.loads(file.read_text())["quality"]["train_seconds"] for file in checkpoints.glob("*.json")
     )
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_point_writes_the_tensors_of_its_checkpoint_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    written: list[int] = []
+    real = checkpoint.write_tensors
+
+    def write(file: Path, tensors: Any) -> None:
+        written.append(int(file.stem))
+        real(file, tensors)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write)
+    trial_job = job(tmp_path, dit(), evaluate=POINTS)
+    if interrupted:  # the point is measured by the run that goes on
+        with monkeypatch.context() as patch:
+            patch.setattr(trial_evaluation, "measure", lambda *args: (_ for _ in ()).throw(Stopped))
+            with pytest.raises(Stopped):
+                run(trial_job)
+    run(trial_job)
+    assert written == [96, 192, 384]
+
+
+def test_a_stop_after_a_point_was_measured_gives_the_same_and_measures_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = job(tmp_path / "whole", dit(), evaluate=POINTS), job(tmp_path / "broken", dit(), evaluate=POINTS)
+    run(whole)
+    measured: list[int] = []
+    real = trial_evaluation.measure
+
+    def count(candidate: Any, *args: Any) -> Any:
+        measured.append(args[7])  # images
+        return real(candidate, *args)
+
+    monkeypatch.setattr(trial_evaluation, "measure", count)
+
+    take_step = loop.Training._take_step
+
+    def killed_once_measured(*args: Any) -> Any:
+        if measured:
+            raise Stopped
+        return take_step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "_take_step", killed_once_measured)
+        with pytest.raises(Stopped):
+            run(broken)
+    assert measured == [96]
+    run(broken)
+    assert measured == [96, 192, 384, 384]
+    assert timeless(read(broken, "record.json")) == timeless(read(whole, "record.json"))
 
 
 def test_other_points_after_an_interruption_are_measured_from_there_on(tmp_path: Path) -> None:
