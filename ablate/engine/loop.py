@@ -300,7 +300,7 @@ class Engine:
             record = records.take(Path(job["folder"]), job, self._reporter.say) or self.plan.borrow(job)
             if record is not None:
                 self.outcome.reused += 1
-                self._end(job["trial"], record)
+                self._end(job["trial"], records.named_anew(Path(job["folder"]), record, job["choices"]))
             elif build_error is not None:
                 self._fail(job, failure_report(job, build_error))
             else:
@@ -320,7 +320,9 @@ class Engine:
         """Return what was measured of a trial that is paused; None where it is not, or nobody pauses in this study."""
         if not self.ladder.rungs:
             return None
-        return records.take(Path(job["folder"]), job, self._reporter.say, records.PAUSE)
+        folder = Path(job["folder"])
+        record = records.take(folder, job, self._reporter.say, records.PAUSE)
+        return None if record is None else records.named_anew(folder, record, job["choices"])
 
     def _first_rung(self, entry: Entry) -> int:
         """Return the rung to which a candidate is trained now; the baseline, which all is compared with, to the end."""

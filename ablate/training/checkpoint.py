@@ -51,6 +51,7 @@ def save(folder: Path, checkpoint: Checkpoint, kept: str | None = None) -> str:
     write_json(folder / f"{name}.json", sealed(facts))
     # Removed are older ones, damaged ones from further on, and what a killed process left half written.
     _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:])
+    return kept
 
 
 def keep_newest(folder: Path) -> None:
@@ -62,7 +63,6 @@ def _keep(folder: Path, names: Collection[str]) -> None:
     for path in folder.iterdir():
         if path.stem not in names:
             path.unlink(missing_ok=True)
-    return kept
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -79,6 +79,17 @@ def take(
         return None
 
 
+def named_anew(folder: Path, record: Record, choices: Mapping[str, Any]) -> Record:
+    """Return a record with the choices by which a study names its candidate now, and write it so where they differ.
+
+    They are a candidate's name, not its identity: a study that has grown, or that reuses another's trials, has others.
+    """
+    if dict(record["choices"]) == dict(choices):
+        return record
+    with_choices: Any = {**record, "choices": dict(choices)}
+    return write(folder, with_choices)
+
+
 def measured(folder: Path) -> list[Path]:
     """Return the files that `ablate evaluate` wrote into a trial's folder, in order, without those set aside."""
     return [file for file in sorted(folder.glob("measured/*.json")) if ASIDE not in file.name]
