@@ -24,6 +24,9 @@ MAY_SKIP = {
     "works_without_labels",
     "trains_its_companion",
     "moves_image_and_noise_together",
+    # of a fidelity that pauses nobody
+    *("promotes_who_is_paused", "decides_alike", "takes_all_sorts_of_objectives"),
+    *("comes_to_an_end", "prefers_the_better"),
 }
 
 # Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
