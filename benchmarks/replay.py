@@ -2,10 +2,10 @@
 
     python benchmarks/replay.py [--candidates 10000] [--workers 1000] [--fidelity pareto_asha] [--csv FILE]
 
-A grid of rates and weight decays of small DiTs, whose values are a formula: nothing is trained, and what is left is what
-the engine takes: asking Optuna, composing a candidate, writing a record, telling the scores. A row tells of a thousand
-reports (with a fidelity a candidate reports at each rung to which it comes). Compared are the first thousand and the last
-one during which candidates were still asked for. The time is the process's own, unless --clock wall is given.
+A grid of rates and weight decays of small DiTs, whose values are a formula: nothing is trained, and what is left is
+what the engine takes: asking Optuna, composing a candidate, writing a record, telling the scores. A row tells of a
+thousand reports (with a fidelity a candidate reports at each rung that it reaches). Compared are the first thousand and
+the last during which candidates were still asked for. The time is the process's own, unless --clock wall is given.
 """
 
 from __future__ import annotations
@@ -73,17 +73,24 @@ def table(loaded: LoadedStudy, file: Path) -> None:
         places = [(IMAGES, 200, 1.0), (IMAGES, 100, 1.0), *((p["images"], 100, float(s)) for s, p in shares.items())]
         record = {
             "config_hash": loaded.trial_settings.digest(loaded.candidate(assignment)),
-            **{"seed": 0, "state": "complete", "choices": dict(assignment), "params": 1, "gflops": 1.0, "macs": 1.0},
-            **{"images": IMAGES, "loss": 0.5, "train_seconds": seconds, "evaluate_seconds": 4.0, "shares": shares},
+            "seed": 0,
+            "state": "complete",
+            "choices": dict(assignment),
+            "params": 1,
+            "gflops": 1.0,
+            "macs": 1.0,
+            "images": IMAGES,
+            "loss": 0.5,
+            "train_seconds": seconds,
+            "evaluate_seconds": 4.0,
+            "shares": shares,
             "metrics": [
                 {
-                    **{
-                        "metric": "kid_efficientnet_lite0",
-                        "images": images,
-                        "samples": samples,
-                        "ema": "ema",
-                        "nfe": 32,
-                    },
+                    "metric": "kid_efficientnet_lite0",
+                    "images": images,
+                    "samples": samples,
+                    "ema": "ema",
+                    "nfe": 32,
                     "value": 100 * abs(math.log(rate / (0.1 / width))) / width**0.5
                     + 20 * (1 - share)
                     + number % 13 / 4,
@@ -108,12 +115,14 @@ class Watched(Pool):
         self._asked = self._reports = 0
 
     def submit(self, job: Job) -> None:
+        """Count the jobs."""
         if not self.marks:
             self._mark()
         self._asked += 1
         self._pool.submit(job)
 
     def wait(self, timeout: float) -> Sequence[Report]:
+        """Count the reports."""
         reports = self._pool.wait(timeout)
         before, self._reports = self._reports, self._reports + len(reports)
         if before // THOUSAND < self._reports // THOUSAND:
@@ -121,6 +130,7 @@ class Watched(Pool):
         return reports
 
     def close(self) -> None:
+        """Note the end."""
         self._mark()
         self._pool.close()
 
@@ -150,7 +160,7 @@ def main() -> int:
         print(outcome)
     for before, after in zip(pool.marks, pool.marks[1:], strict=False):
         count = after[0] - before[0]
-        if count:
+        if count > 1:  # the first report is that of the preparation
             milliseconds = 1000 * (after[2] - before[2]) / count
             told = {"fidelity": arguments.fidelity, "workers": arguments.workers, "reports": after[0]}
             told |= {

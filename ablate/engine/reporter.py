@@ -12,7 +12,6 @@ from ablate.engine.plan import Plan
 from ablate.engine.progress import Outcome, Progress, running
 from ablate.worker.messages import Record, TrialJob
 
-
 SHARE = 0.05  # of the driver's time, at the most, that goes into snapshots: they read a file of each running trial
 
 
