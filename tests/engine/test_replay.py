@@ -20,6 +20,7 @@ from ablate.results import load, write_tables
 from ablate.study import lock
 from ablate.study.load import load_study
 from ablate.worker import records
+from ablate.worker.recorded import RecordedTable, rows_of, write
 
 REPLAYED = ("replayed", "simulated_end", "host")
 
@@ -196,7 +197,7 @@ def test_files_that_are_no_table_are_refused(tmp_path: Path, full: Path) -> None
 
 def test_what_no_table_can_hold_is_refused(tmp_path: Path, full: Path, table: Path) -> None:
     other = trained(tmp_path / "other", halved(count=1, fidelity="none", budget={"steps": 4}))
-    with pytest.raises(InputError, match="differs from the first folder.*budget"):
+    with pytest.raises(InputError, match=r"differs from the first folder.*budget"):
         ablate.record([full, other], tmp_path / "mixed.parquet")
     replay(tmp_path / "replayed", table, halved(fidelity="none"))
     lock.write(tmp_path / "replayed", load_study(halved(fidelity="none")))
@@ -252,3 +253,64 @@ def test_nothing_is_asked_of_optuna_twice(tmp_path: Path, table: Path, monkeypat
     )
     replay(tmp_path, table, halved(), workers=4)
     assert sorted(told) == list(range(6))
+
+
+def test_two_thousand_trials_are_looked_up_once_each_and_end_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a table that is made up, with a thousand workers."""
+    count, rows = 2000, []
+    for number in range(count):
+        seconds = 1.0 + number * 7919 % 1000
+        record = {
+            "config_hash": f"{number:064x}",
+            "seed": 0,
+            "state": "complete",
+            "choices": {},
+            "images": 16,
+            "params": 1,
+            "gflops": 1.0,
+            "macs": 1.0,
+            "loss": 0.5,
+            "train_seconds": seconds,
+            "evaluate_seconds": 0.0,
+            "metrics": [{"metric": "kid", "images": 16, "samples": 4, "value": float(number)}],
+        }
+        rows += rows_of(record)
+    about = {"study": {"study": "made up"}, "points": [], "samples_during": None}
+    write(tmp_path / "t.parquet", rows, about)
+    looked_up: list[str] = []
+    find = RecordedTable.rows
+    monkeypatch.setattr(RecordedTable, "rows", lambda self, job: (looked_up.append(job["job"]), find(self, job))[1])
+    waiting = [job_of(tmp_path, number) for number in range(count)]
+    ends = []
+    with Replay(table=str(tmp_path / "t.parquet"), workers=1000).start("", "cpu") as pool:
+        while waiting or len(ends) < count:
+            while waiting and len(looked_up) - len(ends) < pool.slots:
+                pool.submit(waiting.pop(0))
+            (report,) = pool.wait(1)
+            record = report["record"]
+            ends.append(record["simulated_end"])
+            assert record["metrics"][0]["value"] == int(record["config_hash"], 16)
+        assert pool.wait(1) == [] and pool.clock == ends[-1]
+    assert ends == sorted(ends) and len(set(looked_up)) == len(looked_up) == count
+    assert (
+        sum(row["train_seconds"] for row in rows) / 1000 <= ends[-1] < sum(row["train_seconds"] for row in rows) / 250
+    )
+
+
+def job_of(folder: Path, number: int) -> dict[str, Any]:
+    config_hash = f"{number:064x}"
+    trial = f"{config_hash[:12]}-s0"
+    return {
+        "job": f"{trial}-{number}",
+        "trial": trial,
+        "folder": str(folder / "trials" / str(number)),
+        "seed": 0,
+        "config_hash": config_hash,
+        "choices": {},
+        "params": 1,
+        "gflops": 1.0,
+        "macs": 1.0,
+        "evaluation": {"at": [], "every": None, "samples": 4, "at_samples": None},
+    }
