@@ -105,19 +105,21 @@ def table(loaded: LoadedStudy, file: Path) -> None:
 
 
 class Watched(Pool):
-    """A pool that notes the time and the memory at every thousandth report."""
+    """A pool that notes, at every thousandth report, the time since the last one, and the memory."""
 
-    def __init__(self, pool: Pool, clock: str) -> None:
+    def __init__(self, pool: Pool, clock: str, fidelity: str) -> None:
         self.slots = pool.slots
-        self.marks: list[tuple[int, int, float, float]] = []  # reports, jobs asked for, seconds, MiB
+        self.rows: list[dict[str, Any]] = []
+        self._fidelity = fidelity
         self._pool = pool
         self._clock = bench.CLOCKS[clock]
         self._asked = self._reports = 0
+        self._before = (0, 0, 0.0)  # reports, jobs and the time at the last mark
 
     def submit(self, job: Job) -> None:
         """Count the jobs."""
-        if not self.marks:
-            self._mark()
+        if not self._asked:
+            self._before = (0, 0, self._clock())
         self._asked += 1
         self._pool.submit(job)
 
@@ -130,13 +132,21 @@ class Watched(Pool):
         return reports
 
     def close(self) -> None:
-        """Note the end."""
-        self._mark()
+        """Close the pool itself."""
         self._pool.close()
 
     def _mark(self) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        self.marks.append((self._reports, self._asked, self._clock(), peak))
+        reports, asked, since = self._before
+        now = self._clock()
+        row = {"fidelity": self._fidelity, "workers": self.slots, "reports": self._reports}
+        row |= {
+            "asked": self._asked - asked,
+            "ms_per_report": round(1000 * (now - since) / (self._reports - reports), 2),
+        }
+        row |= {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+        bench.show(row, COLUMNS)
+        self.rows.append(row)
+        self._before = (self._reports, self._asked, now)
 
 
 def main() -> int:
@@ -146,7 +156,6 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--fidelity", default="none")
     arguments = parser.parse_args()
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spec = folder / "study.yaml"
@@ -154,24 +163,14 @@ def main() -> int:
         loaded = load_study(spec)
         table(loaded, folder / "table.parquet")
         executor = Replay(table=str(folder / "table.parquet"), workers=arguments.workers)
-        with Watched(executor.start("", "cpu"), arguments.clock) as pool:
+        with Watched(executor.start("", "cpu"), arguments.clock, arguments.fidelity) as pool:
             plan = plan_of(loaded, folder / "out", "cpu", measures=False)
             outcome = Engine(plan, CheckedPool(pool, "replay")).run()
         print(outcome)
-    for before, after in zip(pool.marks, pool.marks[1:], strict=False):
-        count = after[0] - before[0]
-        if count > 1:  # the first report is that of the preparation
-            milliseconds = 1000 * (after[2] - before[2]) / count
-            told = {"fidelity": arguments.fidelity, "workers": arguments.workers, "reports": after[0]}
-            told |= {
-                "asked": after[1] - before[1],
-                "ms_per_report": round(milliseconds, 2),
-                "peak_mib": round(after[3]),
-            }
-            rows.append(told)
-            bench.show(told, COLUMNS)
-    bench.keep(rows, COLUMNS, arguments.csv, add=True)
-    busy = [row for row in rows if row["asked"] >= THOUSAND / 2 and row["reports"] > THOUSAND]
+    bench.keep(pool.rows, COLUMNS, arguments.csv, add=True)
+    busy = [row for row in pool.rows if row["asked"] >= THOUSAND / 2 and row["reports"] > THOUSAND]
+    if len(busy) < 2:
+        return 0  # too few candidates to compare
     return bench.at_most(1.5, {"last thousand to the first": busy[-1]["ms_per_report"] / busy[0]["ms_per_report"]})
 
 

@@ -24,13 +24,16 @@ class SoleWriter(BaseStorage):
         self._trials = {
             trial._trial_id: trial for trial in behind.get_all_trials(study_id)
         }  # in order of their numbers
+        self._open = {trial_id: trial for trial_id, trial in self._trials.items() if not trial.state.is_finished()}
         self._stale: set[int] = set()  # ids of trials that were written to since they were read
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; who changes it changes the memory, so nobody does."""
         if trial_id in self._stale or trial_id not in self._trials:
-            self._trials[trial_id] = self._behind.get_trial(trial_id)
+            self._trials[trial_id] = self._open[trial_id] = self._behind.get_trial(trial_id)
             self._stale.discard(trial_id)
+            if self._trials[trial_id].state.is_finished():
+                del self._open[trial_id]
         return self._trials[trial_id]
 
     def get_all_trials(
@@ -39,7 +42,9 @@ class SoleWriter(BaseStorage):
         """Return the trials in order of their numbers, of some states or all."""
         for trial_id in list(self._stale):
             self.get_trial(trial_id)
-        trials = [trial for trial in self._trials.values() if states is None or trial.state in states]
+        ended = states is None or any(state in states for state in TrialState if state.is_finished())
+        among = (self._trials if ended else self._open).values()
+        trials = [trial for trial in among if states is None or trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
