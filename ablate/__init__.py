@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ablate.spec.component import Component
 
 __version__ = "0.1.0"
-__all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "run"]
+__all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "record", "recorded", "run"]
 
 
 def run(
@@ -144,6 +144,29 @@ def published() -> pd.DataFrame:
     from ablate.results.published import published as table
 
     return table()
+
+
+def record(folders: str | Path | Sequence[str | Path], file: str | Path) -> pd.DataFrame:
+    """Record finished trials in one parquet file, on which `executor: replay` runs studies without training.
+
+    folders: of studies with the same data, budget and evaluation (`evaluate.at` says at which points). A trial that
+    stands in several is taken once. Returns the table as `recorded` reads it. Raises InputError for what no table can
+    hold.
+    """
+    from ablate.results.recorded import record as record_table
+
+    given = [folders] if isinstance(folders, str | Path) else folders
+    return record_table([Path(folder) for folder in given], Path(file))
+
+
+def recorded(file: str | Path) -> pd.DataFrame:
+    """A recorded table, a row a measurement: choices `c.<path>`, seed, share of the budget, value, seconds, Gflops.
+
+    `attrs` has the study that was recorded and its points. See docs/replay.md for the columns.
+    """
+    from ablate.results.recorded import recorded as table
+
+    return table(Path(file))
 
 
 def __dir__() -> list[str]:

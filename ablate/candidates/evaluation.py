@@ -88,7 +88,7 @@ class Evaluation(Config):
     @property
     def samples_during(self) -> int:
         """How many samples are drawn at each point of the training."""
-        return self.at_samples or min(self.samples, max(FEWEST_DURING, self.samples // SHARE_DURING))
+        return samples_during(self.samples, self.at_samples)
 
     @property
     def during(self) -> Evaluation | None:
@@ -127,6 +127,11 @@ class Evaluation(Config):
             return self.drawn
         points = len(self.at) if images is None else len(self.points(batch, images))
         return self.drawn + self.samples_during * (points + (self.samples_during < self.samples))
+
+
+def samples_during(samples: int, at_samples: int | None) -> int:
+    """Return how many samples are drawn at a point of the training: `at_samples`, or a share of those at the end."""
+    return at_samples or min(samples, max(FEWEST_DURING, samples // SHARE_DURING))
 
 
 class EvaluationPoints:

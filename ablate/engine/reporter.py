@@ -12,6 +12,8 @@ from ablate.engine.plan import Plan
 from ablate.engine.progress import Outcome, Progress, running
 from ablate.worker.messages import Record, TrialJob
 
+SHARE = 0.05  # of the driver's time, at the most, that goes into snapshots: they read a file of each running trial
+
 
 class ProgressReporter:
     """Calls `watch` with a snapshot of the study's progress, every quarter of a second at the most.
@@ -26,7 +28,7 @@ class ProgressReporter:
         )
         self._plan = plan
         self._watch = watch
-        self._last = 0.0  # time of the last snapshot
+        self._due = 0.0  # time of the next snapshot
 
     def say(self, line: str) -> None:
         """Add a line to the next snapshot."""
@@ -48,9 +50,8 @@ class ProgressReporter:
         not estimated where a fidelity pauses trials.
         """
         now = time.monotonic()
-        if not final and now - self._last < TICK:
+        if not final and now < self._due:
             return
-        self._last = now
         candidates, seeds = ledger.remaining(), self._plan.design.seeds
         lines, self.lines = tuple(self.lines), []
         at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
@@ -59,6 +60,7 @@ class ProgressReporter:
             unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)
+        self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         self._watch(
             Progress(
                 trials + candidates * seeds,

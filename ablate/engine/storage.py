@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from ablate.candidates.objectives import Objective
+from ablate.engine.sole_writer import SoleWriter
 from ablate.errors import InputError
 from ablate.io.files import write_with
 
@@ -84,7 +85,10 @@ class StudyFile:
 
     def _open(self) -> None:
         self._storage = _open_storage(self.file)
-        self.study = self._study_in(self._storage)
+        study = self._study_in(self._storage)
+        behind = optuna.storages.get_storage(self._storage)
+        kept = SoleWriter(behind, behind.get_study_id_from_name(study.study_name))  # a folder has one driver
+        self.study = optuna.load_study(study_name=study.study_name, storage=kept)
         if self.study.metric_names not in (None, self._labels):
             self._name_values(self.study)  # they are taken at another share of the budget than before
 

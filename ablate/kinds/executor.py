@@ -89,6 +89,14 @@ class Executor(Component):
         return True
 
     preference: ClassVar[int] = 0
+    measures: ClassVar[bool] = True  # False: it runs no work, and reports what was recorded earlier
+
+    def refuse_trials(self, job: Job) -> str | None:
+        """Return why trials such as this one cannot be run, asked before anything is; None where they can.
+
+        job: that of a study's baseline, without the keys of a folder's run.
+        """
+        return None
 
     @abstractmethod
     def start(self, work: str, device: str) -> Pool:

@@ -113,9 +113,20 @@ class StudyContents:
 
     @property
     def warnings(self) -> list[str]:
-        """Files that could not be read, each with the reason; candidates whose samples are noise, or all alike."""
+        """Whether trials were replayed, files that could not be read, candidates whose samples are noise, or alike."""
         _ = self.lock, self.study
-        return [*self._warnings, *self._stored.warnings, *self._unsound_samples()]
+        return [*self._replayed(), *self._warnings, *self._stored.warnings, *self._unsound_samples()]
+
+    def _replayed(self) -> list[str]:
+        """Return a line for each recorded table from which trials were replayed."""
+        trials = self._stored.trials
+        if "replayed" not in trials:
+            return []
+        return [
+            f"{count} of {len(trials)} trials were replayed from {table}: nothing was trained here, their values were "
+            "recorded earlier, and their seconds are simulated"
+            for table, count in trials["replayed"].value_counts().items()
+        ]
 
     def _unsound_samples(self) -> list[str]:
         alike = [

@@ -118,7 +118,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "versions": ColumnDoc("versions of Python and of packages, as JSON"),
         "data_hash": ColumnDoc("SHA-256 of the data that it was trained on"),
         "sources": ColumnDoc("hash of the source code of each component that it used, as JSON"),
-        "origin": ColumnDoc("the folder of another study that it was taken from (`reuse`); missing where it ran here"),
+        "origin": ColumnDoc("the folder of another study that it was taken from (`reuse`); only where some were"),
+        "replayed": ColumnDoc("the recorded table from which it was replayed, without training; only where some were"),
+        "simulated_end": ColumnDoc("when a replayed trial ended, on the simulated clock of its study", "s"),
     },
     "metrics": {
         "trial": _TRIAL,

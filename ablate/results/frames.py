@@ -24,8 +24,9 @@ TRIAL = (
 EXTRA = (
     *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
-    *("failure", "message", "data_hash", "sources", "origin"),
+    *("failure", "message", "data_hash", "sources"),
 )
+ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
     *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
@@ -35,13 +36,13 @@ CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "ima
 # Columns that folders of earlier versions do not have.
 ADDED = (
     *("solver_settings", "sample_gflops", "noise", "variety", "data_hash", "sources", "reference", "solver_error"),
-    *("train_seconds", "origin"),
+    "train_seconds",
 )
 _NUMBERS = {
     *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
+    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
 }
 
 
@@ -78,7 +79,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    for name in EXTRA:
+    for name in (*EXTRA, *(name for name in ELSEWHERE if any(row.get(name) is not None for row in flat))):
         frame[name] = _typed(name, [row.get(name) for row in flat])
     return frame
 

@@ -114,7 +114,9 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
 
 def _reused(results: StudyAnalysis) -> list[str]:
     """Say how many trials were taken from which other folders."""
-    counts = results.trials["origin"].dropna().value_counts()
+    if "origin" not in results.trials:
+        return []
+    counts = results.trials["origin"].value_counts()
     return [f"{count} trials were reused from {folder}" for folder, count in counts.items()]
 
 

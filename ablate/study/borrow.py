@@ -73,6 +73,8 @@ class Reuse:
     @staticmethod
     def _differs(source: Path, record: Record, job: TrialJob) -> str | None:
         """Return why a trial of the same identity cannot be used; None where it can."""
+        if "replayed" in record:
+            return "were replayed, not trained"
         if record.get("data_hash") != job.get("data_hash"):
             return "were measured on other data"
         then, now = record.get("sources", {}), job.get("sources", {})

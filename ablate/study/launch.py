@@ -111,6 +111,8 @@ def _launch(
     with doing(reading, 6), contained():
         loaded.study.data.check(cache_folder())
         data_hash = dataset.hash_of(loaded.study.data, cache_folder())
+    if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
+        raise InputError(problem, f"executor {chosen.name!r}")
     with driving(folder):
         lock.check(folder, loaded)  # again: another may have been first
         advice = "bring those data back, or give another folder with --out"
@@ -135,8 +137,8 @@ def _launch(
         )
         for swept in (folder, folder / "figures"):
             sweep(swept)
-        plan = replace(plan_of(loaded, folder, chosen_device, data_hash), say=say, borrow=reuse)
-        outcome = _run(plan, chosen, watch, say)
+        plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
+        outcome = _run(replace(plan, say=say, borrow=reuse), chosen, watch, say)
         if figures:
             _draw(folder, say)
     return Launched(folder, outcome, loaded)
@@ -175,8 +177,13 @@ def start_workers(executor: Executor, work: str, device: str) -> CheckedPool:
         return CheckedPool(executor.start(work, device), executor.name)
 
 
-def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None) -> Plan:
-    """Return what the engine needs to know of a study. data_hash: of the data that its trials are trained on."""
+def plan_of(
+    loaded: LoadedStudy, folder: Path, device: str, data_hash: str | None = None, measures: bool = True
+) -> Plan:
+    """Return what the engine needs to know of a study.
+
+    data_hash: of the data that its trials are trained on. measures: whether they are trained, or replayed.
+    """
     return Plan(
         name=loaded.study.study,
         folder=folder,
@@ -195,14 +202,24 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         cache=cache_folder(),
         seed=loaded.study.seed,
         names=loaded.names,
-        source_keys=partial(_source_keys, loaded, data_hash),
+        source_keys=partial(_source_keys, loaded, data_hash, measures),
     )
 
 
-def _source_keys(loaded: LoadedStudy, data_hash: str | None, candidate: Candidate) -> dict[str, Any]:
+def _source_keys(loaded: LoadedStudy, data_hash: str | None, measures: bool, candidate: Candidate) -> dict[str, Any]:
     """Return the keys of a candidate's jobs about the source and the data that they need."""
     data = {} if data_hash is None else {"data_hash": data_hash}
-    return {**loaded.sources(candidate), "root": str(loaded.root), **data}
+    memory = {} if measures else {"estimated_memory_bytes": None}  # nobody needs an estimate: it is not made
+    return {**loaded.sources(candidate), "root": str(loaded.root), **data, **memory}
+
+
+def _example(loaded: LoadedStudy, folder: Path, data_hash: str | None) -> dict[str, Any]:
+    """Return the job of the study's base, for the executor to say whether it runs such."""
+    base, design = loaded.study.base, loaded.study.design
+    jobs = loaded.trial_settings.jobs(
+        base, 1, loaded.baseline, loaded.catalog.plugins, folder / "trials", None, design.first_seed
+    )
+    return {**jobs[0], "data_hash": data_hash}
 
 
 def _run(

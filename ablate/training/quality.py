@@ -20,7 +20,8 @@ class QualityCurve:
 
     rows: of the metrics table, `images` says at which point. train_seconds: of training until then, by images.
     unmeasured: why there are no rows, by images. seconds: that the measuring took.
-    shares: `images`, `loss` and `train_seconds` at each share of the budget that was asked for, by share.
+    shares: `images`, `loss`, `train_seconds` and `evaluate_seconds` (that all points until then took to be measured) at
+    each share of the budget that was asked for, by share.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class QualityCurve:
     def close_point(self, images: int, train_seconds: float, seconds: float, loss: float | None = None) -> None:
         """Note that a point was measured, in so many seconds; its rows have been added. loss: of the training there."""
         before, self._passed = self._passed, self._points.passed(images, train_seconds)
-        for share in self._points.shares[before : self._passed]:
-            self.shares[f"{share:g}"] = {"images": images, "loss": loss, "train_seconds": train_seconds}
-        self.train_seconds[str(images)] = train_seconds
         self.seconds += seconds
+        point = {"images": images, "loss": loss, "train_seconds": train_seconds, "evaluate_seconds": self.seconds}
+        for share in self._points.shares[before : self._passed]:
+            self.shares[f"{share:g}"] = dict(point)
+        self.train_seconds[str(images)] = train_seconds
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint, as JSON."""

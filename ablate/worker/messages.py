@@ -103,7 +103,7 @@ class Record(TypedDict):
     metrics: list[dict[str, Any]]  # one row an average and metric: of the end first, then of points of the training
     train_seconds_at: NotRequired[dict[str, float]]  # of training until each point, by images
     unmeasured: NotRequired[dict[str, str]]  # why nothing was measured at a point, by images
-    shares: NotRequired[dict[str, dict[str, float | None]]]  # images, loss, train_seconds at a share of the budget
+    shares: NotRequired[dict[str, dict[str, float | None]]]  # images, loss and seconds at a share of the budget
     weighting: NotRequired[list[dict[str, float]]]
     divergence: NotRequired[Divergence | None]
     files: NotRequired[dict[str, str]]  # {name: SHA-256}
@@ -113,6 +113,8 @@ class Record(TypedDict):
     variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
+    replayed: NotRequired[str]  # from which recorded table; its seconds are simulated
+    simulated_end: NotRequired[float]  # of a replayed trial: when it ended, in seconds since its study began
     checksum: NotRequired[str]
 
 
