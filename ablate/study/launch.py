@@ -183,6 +183,7 @@ def plan_of(loaded: LoadedStudy, folder: Path, device: str, data_hash: str | Non
         objectives=loaded.objectives,
         constraints=loaded.constraints,
         fidelity=loaded.study.fidelity,
+        seeding=loaded.study.seeding,
         total=loaded.study.total,
         during=columns_during(loaded.study.evaluation),
         candidate=loaded.candidate,
