@@ -151,10 +151,11 @@ class Seeds:
         )
 
     def _costs(self, runner: Runner) -> list[float]:
-        scores = runner.group.scores(self._cost)
-        if scores is None:
-            return [np.nan] * len(self._cost)  # it dominates nobody, and nobody it
-        return [o.sign * score for o, score in zip(self._cost, scores, strict=True)]
+        """Return the costs known before training, the same for all seeds; NaN, which nobody dominates, without one."""
+        values = [o.value(record) for o in self._cost for record in runner.group.measured[:1]]
+        if len(values) < len(self._cost):
+            return [np.nan] * len(self._cost)
+        return [np.nan if v is None else o.sign * v for o, v in zip(self._cost, values, strict=True)]
 
     def _broken(self, runner: Runner) -> bool:
         """Return whether a constraint is broken by the mean of the seeds so far."""

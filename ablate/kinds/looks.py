@@ -88,6 +88,12 @@ class Looks:
         nominal = self.nominal(level) * (n / self.most) ** RISE
         return float(stdtrit(n - 1, 1 - nominal / 2)) * float(np.std(differences, ddof=1)) / math.sqrt(n)
 
+    def last_t(self, level: float) -> float:
+        """Return the t from which on the look at `most` pairs rejects, where the whole test has this level."""
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.most - 1, 1 - self.nominal(level) / 2))
+
     def nominal(self, level: float) -> float:
         """Return the nominal level of the look at `most` pairs, where the whole test has this level."""
         errors = _errors(self.first, self.most)

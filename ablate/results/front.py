@@ -146,7 +146,9 @@ def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     for column in columns:
         # What a network costs is known before it is trained.
         groups = frame.groupby("config_hash") if column in STATIC else complete
-        means[column] = groups[column].mean().astype(float)
+        column_means, least = groups[column].mean().astype(float), groups[column].min().astype(float)
+        # Of equal values the mean is that value, however many there are: else rounding would make one candidate dearer.
+        means[column] = column_means.where(least < groups[column].max().astype(float), least)
         means[f"{column}.sd"] = complete[column].std(ddof=1)
     without = {state: states == state for state in WITHOUT_VALUE}
     for name, flags in {"n": finite, **without}.items():

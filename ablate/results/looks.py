@@ -82,7 +82,7 @@ def race(
     for i, candidate in enumerate(candidates):
         rows = frame[frame["config_hash"] == candidate.config_hash]
         for j, objective in enumerate(known):
-            cost[i, j] = objective.sign * rows[objective.column].astype(float).mean()
+            cost[i, j] = objective.sign * rows[objective.column].astype(float).min()  # the same for all seeds
         complete = rows[rows["state"] == "complete"].drop_duplicates("seed").set_index("seed")
         for k, objective in enumerate(measured):
             quality[i, :, k] = objective.sign * complete[objective.column].reindex(found.seeds).to_numpy(dtype=float)

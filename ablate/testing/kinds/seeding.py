@@ -62,13 +62,14 @@ def takes_all_sorts_of_studies(case: Case) -> None:
 
 
 def comes_to_an_end(case: Case) -> None:
-    """Where nothing can be told it comes to an end all the same, and nobody has more seeds than the looks allow."""
+    """Where nothing can be told it comes to an end all the same; where something may be, it adds seeds."""
     for part in _adding(case):
         looks = part.looks(FEWEST)
         assert looks is not None
-        *_, (race, number) = _decisions(part, apart=0.0)
+        *_, (_, number) = _decisions(part, apart=0.0)
         assert number is None, f"{part!r}: adds seeds without end"
-        assert race.seeds.max() > FEWEST or looks.most == FEWEST, f"{part!r}: adds no seed where all is open"
+        *_, (race, _) = _decisions(part)
+        assert race.seeds.max() > FEWEST or looks.most == FEWEST, f"{part!r}: adds no seed where something is open"
 
 
 def spends_nothing_on_what_is_decided(case: Case) -> None:
