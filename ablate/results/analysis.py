@@ -75,7 +75,8 @@ class StudyAnalysis(StudyContents):
         A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
         in `{"samples": 2000}`, where there are several. along: fields such as `["nfe"]` or `["guidance"]`,
         of which each value makes a point of its own; `nfe` may also be an objective, as in
-        `front(["kid", "nfe"])`. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
+        `front(["kid", "nfe"])`. Where a seeding gave candidates other numbers of seeds, means are least-squares means:
+        as if each had all seeds. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
         counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
@@ -91,8 +92,8 @@ class StudyAnalysis(StudyContents):
         check_where(self._stored.metrics, goals, where)
 
         def compute() -> pd.DataFrame:
-            stored, broken = self._stored, self.violations(where)
-            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+            stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
 
         return self._once(("front", goals, dict(where or {}), list(along), reference), compute)
 

@@ -181,7 +181,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "config_hash": _HASH,
         "c.<path>": _CHOICE,
         "<objective>": ColumnDoc(
-            "mean of the objective over the complete seeds", "the objective's own", "as the objective"
+            "mean of the objective over the complete seeds; where a seeding added seeds, as if all had the same ones (least "
+            "squares)",
+            "the objective's own",
+            "as the objective",
         ),
         "<objective>.sd": ColumnDoc(
             "its standard deviation over seeds (n − 1 in the denominator); missing with one seed", "the objective's own"

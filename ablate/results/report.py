@@ -120,6 +120,8 @@ def _printable(value: object) -> object:
 def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """Explain the marks in the table of candidates, a sentence each."""
     notes = ["Mean ± standard deviation over the complete seeds (n)", "● is on the front of the study's objectives"]
+    if results.lock.get("seeding") and len(numbers) and numbers["n"].nunique() > 1:
+        notes.append("Means are as if all candidates had the same seeds (least-squares means)")
     if "violates" in numbers and (numbers["violates"] != "").any():
         notes.append("× breaks a constraint of the study")
     if "p (Holm)" in cells:

@@ -8,7 +8,6 @@ from typing import Any
 
 from ablate.candidates.objectives import Objective
 from ablate.candidates.space import Space
-from ablate.engine.proposals import plan_candidates
 from ablate.errors import InputError, Problem
 from ablate.kinds.looks import FEWEST
 from ablate.study.schema import Study
@@ -80,6 +79,13 @@ def _problems(study: Study, objectives: Sequence[Objective], space: Space) -> It
         return
     if objectives and all(objective.is_cost for objective in objectives):
         yield Problem(("seeding",), f"{seeding.name!r} decides by what is measured, and no objective is: name a metric")
-    if seeding.needs_baseline and space.complete({}) not in plan_candidates(space, study.design)[0]:
+    if seeding.needs_baseline and not _tries_baseline(space, study):
         message = f"{seeding.name!r} compares with the baseline, and the design does not try it: say about: front"
         yield Problem(("seeding",), message)
+
+
+def _tries_baseline(space: Space, study: Study) -> bool:
+    """Return whether the baseline is among the candidates that are known beforehand."""
+    from ablate.engine.proposals import plan_candidates  # imports optuna
+
+    return space.complete({}) in plan_candidates(space, study.design)[0]

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from results_folders import METRIC, Study
 from scipy import stats
@@ -15,6 +16,7 @@ from ablate.errors import InputError
 from ablate.kinds.looks import Looks
 from ablate.kinds.seeding import Race, rejected
 from ablate.results import load
+from ablate.results.front import adjusted_means
 from ablate.results.verdict import verdict
 
 LOOKS = Looks(3, 10, 0.05)
@@ -178,3 +180,34 @@ def test_of_damaged_looks_no_p_is_given(tmp_path: Path, damage: dict[str, object
     with pytest.raises(InputError, match="which p-values are valid is not known"):
         results.effects()
     assert "No verdict" in verdict(results)
+    assert "which p-values are valid is not known" in str(results.summary())
+
+
+def test_means_over_other_seeds_are_adjusted_so_that_an_easy_seed_makes_nobody_the_best(tmp_path: Path) -> None:
+    """`good` is better on each of its seeds; the one that it lacks is easy for all."""
+    study = Study(tmp_path / "easy").head(
+        {"seeding": LOCK, "choices": {"backbone.conditioning": ["adaln_zero", "good", "same"]}}
+    )
+    level = [20.0, 21.0, 20.5, 20.2, 1.0]
+    for label, effect, seeds in (("adaln_zero", 0.0, 5), ("good", -0.5, 4), ("same", 0.1, 5)):
+        for seed in range(seeds):
+            value = level[seed] + effect + 0.01 * ((seed * len(label)) % 3)
+            study.trial({"backbone.conditioning": label}, seed, {METRIC: value})
+    results = load(study.path)
+    table = results.front(["kid"]).set_index("candidate")[METRIC]
+    assert table.idxmin() == "good"
+    assert table["good"] - table["adaln_zero"] == pytest.approx(-0.5, abs=0.03)
+    assert table["adaln_zero"] == pytest.approx(np.mean(level), abs=0.03)
+    assert verdict(results).startswith("good has the best")
+    assert "means as if all had the same seeds (least squares)" in str(results.summary())
+    plain = load(Study(study.path).head({"choices": {"backbone.conditioning": ["adaln_zero", "good", "same"]}}).path)
+    assert plain.front(["kid"]).set_index("candidate")[METRIC].idxmin() == "adaln_zero"
+
+
+def test_least_squares_means_are_plain_ones_where_all_have_the_same_seeds_or_none_in_common() -> None:
+    draws = np.random.default_rng(8).random(12)
+    names = pd.Series(np.repeat(["a", "b", "c"], 4))
+    same, apart = pd.Series(np.tile(range(4), 3)), pd.Series(range(12))
+    for seeds in (same, apart):
+        means = adjusted_means(pd.Series(draws), names, seeds)
+        assert means.tolist() == pytest.approx(draws.reshape(3, 4).mean(axis=1).tolist())

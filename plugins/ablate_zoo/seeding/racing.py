@@ -13,7 +13,9 @@ from ablate.api import Looks, Race, Seeding
 
 
 class Racing(Seeding):
-    """Seeds are added where a question is open, one at a time, up to `most` a candidate: racing (Maron & Moore 1994).
+    """Seeds are added where a question is open, one at a time, up to `most` a candidate.
+
+    Racing, as of Maron & Moore 1994 and F-Race (Birattari et al. 2002), with another test.
 
     Two questions are asked of each candidate: whether it is better or worse than the baseline in the study's first
     measured objective, and whether it is on the front of all objectives. Both are tested after each further seed by a
