@@ -18,6 +18,7 @@ from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
 from ablate.kinds.levels import Levels
+from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
 from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
@@ -27,6 +28,7 @@ from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Process
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
+from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
@@ -64,6 +66,7 @@ __all__ = [
     "Extractor",
     "Features",
     "Fidelity",
+    "Found",
     "Fusion",
     "Gate",
     "Grid",
@@ -76,6 +79,7 @@ __all__ = [
     "Kept",
     "Level",
     "Levels",
+    "Looks",
     "Loss",
     "Measurement",
     "Metric",
@@ -93,11 +97,13 @@ __all__ = [
     "Predictor",
     "Probe",
     "Process",
+    "Race",
     "Range",
     "Readings",
     "Report",
     "Rung",
     "Schedule",
+    "Seeding",
     "Seen",
     "Setting",
     "Site",

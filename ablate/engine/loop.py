@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.objectives import STATIC, TRAIN_PASSES
+from ablate.candidates.trial import trial_id
 from ablate.engine.checked_pool import CheckedPool
 from ablate.engine.contained import ProcessEndError, contained
 from ablate.engine.dispatch import Dispatcher
@@ -22,6 +24,7 @@ from ablate.engine.progress import Outcome, Progress, running
 from ablate.engine.proposals import Entry
 from ablate.engine.reporter import ProgressReporter
 from ablate.engine.score import Group
+from ablate.engine.seeding import Seeds
 from ablate.engine.sound import holds
 from ablate.engine.spending import Spending
 from ablate.engine.watchdog import Watchdog
@@ -86,6 +89,7 @@ class Engine:
         self._paused: set[str] = set()  # trials
         self._baseline = plan.space.complete({})
         self._records: dict[str, Record] = {}  # the same, without what failed
+        self._seeds = Seeds(plan.seeding, plan.design, plan.objectives, plan.constraints, self._baseline)
         self._shared: dict[str, Any] | None = None  # keys of every job, by the preparation; None: it is still to come
 
     def run(self) -> Outcome:
@@ -106,7 +110,7 @@ class Engine:
             for job, report in self.dispatcher.run():
                 self._take(job, report)
             self._correct_ledger()
-            self.outcome.short = self.ledger.short() or self._undone()
+            self.outcome.short = self.ledger.short() or self._undone() or self._seeds.undone(self.spending.used_up(1))
             self._report(final=True)
             self._write_end()
         finally:
@@ -149,7 +153,7 @@ class Engine:
     def _correct_ledger(self) -> list[str]:
         """Bring the ledger's scores, on which a search builds, to those of the records; return what had others."""
         groups = {id(group): group for group in itertools.chain.from_iterable(self._groups.values())}
-        told = [group for group in groups.values() if group.entry.closed or group.told]
+        told = [group for group in groups.values() if (group.entry.closed or group.told) and not group.added]
         closed = {group.entry.number: group for group in told if group.at_rest}
         scores = {number: values for number, group in closed.items() if (values := self._scores(group)) is not None}
         return [self.plan.names(closed[number].entry.assignment) for number in self.ledger.correct(scores)]
@@ -162,7 +166,8 @@ class Engine:
     def _ask(self) -> bool:
         """Queue the trials of a candidate, once a worker waits for it: a paused one that goes on, or a new one.
 
-        Returns False when there is none, for now or for good.
+        When there is neither, one further seed, where the seeding adds one. Returns False when there is nothing, for
+        now or for good.
         """
         if self._promote(closing=False):
             return True
@@ -170,7 +175,43 @@ class Engine:
         if entry is not None:
             self._open(entry)
             return True
-        return not self.dispatcher.running and self._promote(closing=True)
+        if not self.dispatcher.running and self._promote(closing=True):
+            return True
+        return self.ledger.remaining() == 0 and self._add_seed()
+
+    def _add_seed(self) -> bool:
+        """Queue one further seed of a candidate, where the seeding adds one and the study's total leaves room."""
+        for group in self._seeds.new(self._groups):
+            for seed in self._seeds.further(group):  # that an earlier run has measured
+                if not (self.plan.folder / "trials" / trial_id(group.trials[0], seed) / records.RECORD).exists():
+                    break
+                self._open_seed(group, seed)
+        chosen = self._seeds.next() if self.spending.used_up(1) is None else None
+        if chosen is not None:
+            self._open_seed(*chosen)
+        return chosen is not None
+
+    def _open_seed(self, group: Group, seed: int) -> None:
+        """Take up one further seed of a candidate: its record, or its job."""
+        entry = group.entry
+        candidate = self.plan.candidate(entry.assignment)
+        with doing(f"building the network of {self.plan.names(entry.assignment)}"), contained():
+            cost = self.plan.trial_settings.cost(candidate)
+        (job,) = self._jobs_of(candidate, entry, cost, 1, seed)
+        more = replace(group, trials=(job["trial"],), records={}, pauses={}, rung=len(self.ladder.rungs), added=True)
+        self._reporter.forecast.opened(candidate, more.trials)
+        self._groups[job["trial"]] = [more]
+        self._seeds.add(group, more)
+        self._take_up(more, [job], candidate, None)
+
+    def _jobs_of(
+        self, candidate: Candidate, entry: Entry, cost: Cost | None, seeds: int, first_seed: int
+    ) -> list[TrialJob]:
+        """Return the jobs of a candidate, one a seed."""
+        plan, trials = self.plan, self.plan.folder / "trials"
+        specs = plan.trial_settings.jobs(candidate, seeds, entry.assignment, plan.plugins, trials, cost, first_seed)
+        more = {**plan.source_keys(candidate), "device": plan.device, "cache": str(plan.cache)}
+        return [trial_job({**job, **more}) for job in specs]
 
     def _undone(self) -> str | None:
         """Return what the study's total budget left undone; None where there was enough."""
@@ -270,12 +311,7 @@ class Engine:
         if problem is not None:
             self._refuse(entry, problem)
             return
-        design, trials = plan.design, plan.folder / "trials"
-        specs = plan.trial_settings.jobs(
-            candidate, design.seeds, entry.assignment, plan.plugins, trials, cost, design.first_seed
-        )
-        more = {**plan.source_keys(candidate), "device": plan.device, "cache": str(plan.cache)}
-        jobs = [trial_job({**job, **more}) for job in specs]
+        jobs = self._jobs_of(candidate, entry, cost, plan.design.seeds, plan.design.first_seed)
         new = [job for job in jobs if job["trial"] not in self._groups]
         if self.ledger.searches and not new:  # another assignment that gives the same candidate
             self.ledger.repeat(entry)
@@ -430,7 +466,7 @@ class Engine:
 
     def _close(self, group: Group) -> None:
         """Take in the scores of a candidate, once all its seeds have ended or are paused; tell the ledger the first."""
-        if not group.at_rest:
+        if group.added or not group.at_rest:
             return
         if group.entry.assignment != self._baseline:  # it goes to its end, and takes nobody's place
             self.ladder.stand(group)

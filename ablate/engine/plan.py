@@ -15,6 +15,7 @@ from ablate.candidates.total import Total
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
+from ablate.kinds.seeding import Seeding
 from ablate.worker.messages import Record, TrialJob
 
 
@@ -36,6 +37,7 @@ class Plan:
     seed: int
     constraints: tuple[Constraint, ...] = ()
     fidelity: Fidelity | None = None  # None: every candidate is trained to the end of its budget
+    seeding: Seeding | None = None  # None: every candidate has the seeds of the design
     total: Total | None = None  # budget of the whole study
     during: Mapping[str, str] = field(default_factory=dict)  # {column of a metric: what it is called during training}
     borrow: Callable[[TrialJob], Record | None] = lambda job: None  # a trial that another folder has, brought here

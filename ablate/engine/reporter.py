@@ -29,6 +29,10 @@ class ProgressReporter:
         self._plan = plan
         self._watch = watch
         self._due = 0.0  # time of the next snapshot
+        rungs = plan.fidelity is not None and plan.fidelity.rungs()
+        self._open_ended = bool(rungs) or (
+            plan.seeding is not None and plan.seeding.looks(plan.design.seeds) is not None
+        )
 
     def say(self, line: str) -> None:
         """Add a line to the next snapshot."""
@@ -47,7 +51,7 @@ class ProgressReporter:
         """Give out a snapshot, where one is due or it is the final one.
 
         trials: how many there are so far; paused: of them. How many of those go on is not known, so the time left is
-        not estimated where a fidelity pauses trials.
+        not estimated where a fidelity pauses trials, nor where a seeding adds some.
         """
         now = time.monotonic()
         if not final and now < self._due:
@@ -56,7 +60,7 @@ class ProgressReporter:
         lines, self.lines = tuple(self.lines), []
         at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
         seconds_left = None
-        if not final and not (self._plan.fidelity and self._plan.fidelity.rungs()):
+        if not final and not self._open_ended:
             unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)

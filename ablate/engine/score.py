@@ -24,6 +24,7 @@ class Group:
     rung: int = 0  # of the fidelity, to which it is trained
     train_gflops: float = 0.0  # of training on an image, where they are counted
     told: bool = False  # whether the ledger has its scores
+    added: bool = False  # whether it is one seed beyond those of the design: no score, and no rung, rests on it
 
     @property
     def complete(self) -> bool:

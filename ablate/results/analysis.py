@@ -16,6 +16,7 @@ from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
 from ablate.results.front import front
+from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
 from ablate.results.quality_curves import Compute, NoPointsError, time_to_quality
@@ -74,7 +75,8 @@ class StudyAnalysis(StudyContents):
         A candidate that breaks a constraint of the study is not on it. where: which measurements count, as
         in `{"samples": 2000}`, where there are several. along: fields such as `["nfe"]` or `["guidance"]`,
         of which each value makes a point of its own; `nfe` may also be an objective, as in
-        `front(["kid", "nfe"])`. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
+        `front(["kid", "nfe"])`. Where a seeding gave candidates other numbers of seeds, means are least-squares means:
+        as if each had all seeds. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
         counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
@@ -90,8 +92,8 @@ class StudyAnalysis(StudyContents):
         check_where(self._stored.metrics, goals, where)
 
         def compute() -> pd.DataFrame:
-            stored, broken = self._stored, self.violations(where)
-            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference)
+            stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
 
         return self._once(("front", goals, dict(where or {}), list(along), reference), compute)
 
@@ -119,7 +121,8 @@ class StudyAnalysis(StudyContents):
 
         baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
         start of its hash; the study's own by default. See `ablate.results.effects.effects` for the
-        columns. Raises InputError where the metric or the baseline is not to be found.
+        columns, and for what p is where seeds were added while one looked. Raises InputError where the metric or the
+        baseline is not to be found.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
@@ -132,9 +135,27 @@ class StudyAnalysis(StudyContents):
         check_where(self._stored.metrics, [objective], where)
 
         def compute() -> pd.DataFrame:
-            return effects(self._stored.trials, self._stored.metrics, self.candidates, objective, against, where)
+            stored, looks = self._stored, looked(self.lock)
+            return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks)
 
         return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
+
+    def race(self) -> pd.DataFrame:
+        """Return what is shown of each candidate where the study's seeding added seeds: its verdict and membership.
+
+        See `ablate.results.looks.race` for the columns. Raises InputError where every candidate has the design's seeds.
+        """
+        looks = looked(self.lock)
+        if looks is None:
+            raise InputError("no seeds were added in this study: every candidate has those of its design", "seeding")
+        goals = self.objectives()
+        origins.check(self._stored.trials)
+
+        def compute() -> pd.DataFrame:
+            stored = self._stored
+            return race(stored.trials, stored.metrics, self.candidates, goals, looks, self.violations())
+
+        return self._once(("race", goals), compute)
 
     def time_to_quality(
         self, value: float | None = None, metric: str | None = None, of: Compute = "train_gflops"
@@ -189,11 +210,14 @@ class StudyAnalysis(StudyContents):
     def columns(self) -> pd.DataFrame:
         """What the columns of this study's tables mean: a row a column with table, column, meaning, unit, better.
 
-        Of trials, metrics, curves, probes, and of the front and the effects where they can be computed. better:
+        Of trials, metrics, curves, probes, and of the front, the effects and others where they can be computed. better:
         "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
         """
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
-        computed = (("front", self.front), ("effects", self.effects), ("time_to_quality", self.time_to_quality))
+        computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
+            *(("front", self.front), ("effects", self.effects), ("race", self.race)),
+            ("time_to_quality", self.time_to_quality),
+        )
         for name, compute in computed:
             with contextlib.suppress(InputError):  # values that may not be compared, no baseline, no points
                 tables[name] = compute()

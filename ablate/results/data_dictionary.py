@@ -30,6 +30,7 @@ TABLES = {
     "front.",
     "effects": "A row a candidate: its difference from the baseline, paired by seed, with confidence interval and "
     "p-value.",
+    "race": "A row a candidate, where a `seeding` added seeds: what is shown of it, however often one looked.",
 }
 # Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
 OPEN = {"c.": "c.<path>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
@@ -183,7 +184,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "config_hash": _HASH,
         "c.<path>": _CHOICE,
         "<objective>": ColumnDoc(
-            "mean of the objective over the complete seeds", "the objective's own", "as the objective"
+            "mean of the objective over the complete seeds; where a seeding added some, as if all had the same (least "
+            "squares)",
+            "the objective's own",
+            "as the objective",
         ),
         "<objective>.sd": ColumnDoc(
             "its standard deviation over seeds (n − 1 in the denominator); missing with one seed", "the objective's own"
@@ -211,16 +215,28 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         ),
         "low": ColumnDoc(
             "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all "
-            "comparisons)",
+            "comparisons; with `seeding: racing` one that holds at all looks, at its level)",
             "the metric's own",
         ),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),
-        "p": ColumnDoc("two-sided p-value of the paired permutation test of the mean difference (sign flips)"),
+        "p": ColumnDoc(
+            "two-sided p-value of the paired permutation test of the mean difference (sign flips); where seeds were "
+            "added while one looked, of the paired t-test with alpha spending over all looks"
+        ),
         "p_holm": ColumnDoc("the same after Holm's correction over the candidates: below 0.05 is significant"),
-        "smallest_p": ColumnDoc("the smallest p that so many pairs can give, 2/2ⁿ"),
+        "smallest_p": ColumnDoc("the smallest p that so many pairs can give, 2/2ⁿ; at looks 0, before the first 1"),
         "n": ColumnDoc("seeds that both the candidate and the baseline completed", "pairs"),
         "diverged": _DIVERGED,
         "note": ColumnDoc("what to know of this comparison: lost seeds, too few pairs"),
+    },
+    "race": {
+        "candidate": _CANDIDATE,
+        "config_hash": _HASH,
+        "n": ColumnDoc("seeds that are looked at", "seeds"),
+        "verdict": ColumnDoc(
+            "better, worse or open: than the baseline in the study's first measured objective, at the study's looks"
+        ),
+        "front": ColumnDoc("on, off or open: whether it is shown to be on the front of all objectives, or not to be"),
     },
     "time_to_quality": {
         "candidate": _CANDIDATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import Objective
 from ablate.results.candidates import CandidateRow
+from ablate.results.looks import Looked, describe_looks
 from ablate.results.measurements import values
 
 ALPHA = 0.05
@@ -33,6 +35,7 @@ def effects(
     objective: Objective,
     baseline: CandidateRow,
     where: Mapping[str, Any] | None = None,
+    looked: Looked | None = None,
 ) -> pd.DataFrame:
     """Compute each candidate's mean difference from the baseline over the seeds that both completed.
 
@@ -44,9 +47,13 @@ def effects(
     candidate that diverged: no value, worst of all), note. From the best to the worst; then candidates
     of which a seed diverged, since a comparison over the others is biased; last those without a pair.
 
-    `attrs`: metric, baseline, baseline_diverged, comparisons (candidates with a pair), differences
-    ({config_hash: {seed: difference}}), and `note`, which says when the number of seeds makes p < 0.05
-    impossible, and what can be done where the baseline has no value.
+    looked: the looks of a study whose seeding added seeds while one looked. Then no test of a fixed number of seeds is
+    valid. p and p_holm are of the paired t-test with alpha spending over all looks (`Looks`), low and high are repeated
+    confidence intervals of its level, and pairs count from the first seed on, up to the first that is missing.
+
+    `attrs`: alpha (below which p_holm is told from chance), metric, baseline, baseline_diverged, comparisons
+    (candidates with a pair), differences ({config_hash: {seed: difference}}), and `note`, which says when the number of
+    seeds makes p < 0.05 impossible, what can be done where the baseline has no value, and what p is at looks.
     """
     frame, _ = values(trials, metrics, [objective], where)
     column = objective.column
@@ -59,6 +66,10 @@ def effects(
     base = seed_values.get(baseline.config_hash, {})
     others = [c for c in candidates if c.config_hash != baseline.config_hash]
     shared = {c.config_hash: sorted(base.keys() & seed_values.get(c.config_hash, {}).keys()) for c in others}
+    if looked is not None:
+        shared = {
+            name: list(itertools.takewhile(set(seeds_).__contains__, looked.seeds)) for name, seeds_ in shared.items()
+        }
     tests = sum(len(pairs) > 0 for pairs in shared.values())
     base_lost = (int(diverged.get(baseline.config_hash, 0)), int(seeds.get(baseline.config_hash, 0)))
     rows, differences = [], {}
@@ -68,7 +79,14 @@ def effects(
         theirs = np.array([base[seed] for seed in shared[name]])
         delta = ours - theirs
         differences[name] = {str(seed): float(d) for seed, d in zip(shared[name], delta, strict=True)}
-        low, high = t_interval(delta, 1 - ALPHA / max(tests, 1))
+        if looked is None:
+            (low, high), p = t_interval(delta, 1 - ALPHA / max(tests, 1)), permutation_p(delta)
+            least, few = smallest_p(len(delta)), too_few(len(delta), tests) if len(delta) else ""
+        else:
+            low, high, p = _sequential(delta, looked, tests)
+            enough = len(delta) >= looked.looks.first
+            least = 0.0 if enough else 1.0
+            few = "" if enough or not len(delta) else f"the first look is at {looked.looks.first} pairs"
         n_diverged = int(diverged.get(name, 0))
         rows.append(
             {
@@ -80,11 +98,11 @@ def effects(
                 "difference": delta.mean() if len(delta) else math.nan,
                 "low": low,
                 "high": high,
-                "p": permutation_p(delta),
+                "p": p,
                 "n": len(delta),
-                "smallest_p": smallest_p(len(delta)),
+                "smallest_p": least if len(delta) else math.nan,
                 "diverged": n_diverged,
-                "note": _note(len(delta), (n_diverged, int(seeds.get(name, 0))), base_lost, tests),
+                "note": _note(len(delta), (n_diverged, int(seeds.get(name, 0))), base_lost, few),
             }
         )
     table = pd.DataFrame(
@@ -97,13 +115,15 @@ def effects(
     order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, biased, unpaired])
     table = table.iloc[order].reset_index(drop=True)
     pairs_seen = [int(n) for n in table["n"] if n > 0]
+    few = describe_looks(looked) if looked is not None else too_few(max(pairs_seen), tests) if pairs_seen else ""
     table.attrs.update(
+        alpha=ALPHA if looked is None else looked.looks.alpha,
         metric=column,
         baseline=baseline.label,
         baseline_diverged=base_lost[0],
         comparisons=tests,
         differences=differences,
-        note=too_few(max(pairs_seen), tests) if pairs_seen else _unpaired(base_lost, others, seed_values),
+        note=few if pairs_seen else _unpaired(base_lost, others, seed_values),
     )
     return table
 
@@ -191,7 +211,15 @@ def too_few(n: int, tests: int, alpha: float = ALPHA) -> str:
     return f"{message}: p < {alpha:g} is impossible, it takes {pairs_needed(tests, alpha)} seeds"
 
 
-def _note(n: int, candidate: tuple[int, int], baseline: tuple[int, int], tests: int) -> str:
+def _sequential(delta: NDArray[np.float64], looked: Looked, tests: int) -> tuple[float, float, float]:
+    """Return the interval of the mean of (n,) differences, and its p, that hold however often one looked."""
+    if not len(delta):
+        return math.nan, math.nan, math.nan
+    half = looked.looks.half_width(delta, looked.looks.alpha / max(tests, 1))
+    return float(delta.mean()) - half, float(delta.mean()) + half, float(looked.looks.found(delta).p)
+
+
+def _note(n: int, candidate: tuple[int, int], baseline: tuple[int, int], few: str) -> str:
     """Write what limits one comparison. `candidate`, `baseline`: how many seeds diverged, of how many."""
     parts = []
     for (diverged, seeds), owner, favoured in (
@@ -201,5 +229,5 @@ def _note(n: int, candidate: tuple[int, int], baseline: tuple[int, int], tests: 
         if diverged:
             biased = f": compared over the others, which is biased in {favoured} favour" if n else ""
             parts.append(f"{diverged} diverged of {seeds} seed{'s' if seeds > 1 else ''}{owner}{biased}")
-    parts.append(too_few(n, tests) if n else "no pair with the baseline")
+    parts.append(few if n else "no pair with the baseline")
     return "; ".join(p for p in parts if p)

@@ -27,8 +27,12 @@ def front(
     along: Sequence[str] = (),
     violations: Mapping[str, str] | None = None,
     reference: Mapping[str, float] | None = None,
+    adjusted: bool = False,
 ) -> pd.DataFrame:
     """Compute each candidate's mean over its complete seeds, and whether it is non-dominated.
+
+    adjusted: whether means of what is measured are least-squares means, as they have to be where a seeding gave
+    candidates other numbers of seeds (`adjusted_means`).
 
     violations: {config_hash: which constraint it breaks}, where the study has constraints: such a candidate
     is not on the front, nor does it beat one that could be; then the column `violates` says what it breaks.
@@ -69,7 +73,8 @@ def front(
         frame, reasons = values(trials, metrics, measured_goals, {**(where or {}), **point})
         frame = frame.assign(**{axis: point[axis] for axis in axes if axis in columns})
         explained.update(reasons)
-        by_hash = _means(frame, columns).to_dict("index")
+        measured_columns = [goal.column for goal in measured_goals if adjusted and not goal.is_cost]
+        by_hash = _means(frame, columns, measured_columns).to_dict("index")
         means = {str(key): {str(name): value for name, value in row.items()} for key, row in by_hash.items()}
         candidate_rows = [_row(c, means, columns, point) for c in candidates]
         # Along an axis not every candidate is measured at every value.
@@ -137,8 +142,32 @@ def _default_reference(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(worst + np.where(margin > 0, margin, 1.0))
 
 
-def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Compute by config_hash each column's mean and deviation over the complete seeds, and how many seeds there are."""
+def adjusted_means(values: pd.Series[Any], candidates: pd.Series[Any], seeds: pd.Series[Any]) -> pd.Series[Any]:
+    """Compute least-squares means of (n,) values by candidate: as if each had all of the seeds.
+
+    A seed moves all candidates alike, as far as it does: value = candidate + seed (the two-way layout without
+    interaction). With the same seeds for all, these are the plain means. Plain means also where seeds and candidates
+    do not hang together, since nothing compares them then.
+    """
+    plain = values.groupby(candidates).mean().astype(float)
+    rows, names = pd.factorize(candidates)
+    columns, numbers = pd.factorize(seeds)
+    if not len(values) or len(values) == len(names) * len(numbers):
+        return plain
+    layout = np.zeros((len(values), len(names) + len(numbers)))
+    layout[np.arange(len(values)), rows] = 1
+    layout[np.arange(len(values)), len(names) + columns] = 1
+    solution, _, rank, _ = np.linalg.lstsq(layout, values.to_numpy(dtype=float), rcond=None)
+    if rank < len(names) + len(numbers) - 1:
+        return plain
+    return pd.Series(solution[: len(names)] + solution[len(names) :].mean(), index=names).reindex(plain.index)
+
+
+def _means(frame: pd.DataFrame, columns: Sequence[str], adjusted: Sequence[str] = ()) -> pd.DataFrame:
+    """Compute by config_hash each column's mean and deviation over the complete seeds, and how many seeds there are.
+
+    adjusted: columns whose means are least-squares means.
+    """
     states, hashes = frame["state"], frame["config_hash"]
     finite = (states == "complete") & np.isfinite(frame[list(columns)].to_numpy(dtype=float)).all(axis=1)
     complete = frame[finite].groupby("config_hash")
@@ -146,7 +175,12 @@ def _means(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     for column in columns:
         # What a network costs is known before it is trained.
         groups = frame.groupby("config_hash") if column in STATIC else complete
-        means[column] = groups[column].mean().astype(float)
+        column_means, least = groups[column].mean().astype(float), groups[column].min().astype(float)
+        # Of equal values the mean is that value, however many there are: else rounding would make one candidate dearer.
+        means[column] = column_means.where(least < groups[column].max().astype(float), least)
+        if column in adjusted:
+            whole = frame[finite]
+            means[column] = adjusted_means(whole[column], whole["config_hash"], whole["seed"])
         means[f"{column}.sd"] = complete[column].std(ddof=1)
     without = {state: states == state for state in WITHOUT_VALUE}
     for name, flags in {"n": finite, **without}.items():

@@ -120,10 +120,13 @@ def _printable(value: object) -> object:
 def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """Explain the marks in the table of candidates, a sentence each."""
     notes = ["Mean ± standard deviation over the complete seeds (n)", "● is on the front of the study's objectives"]
+    if results.lock.get("seeding") and len(numbers) and numbers["n"].nunique() > 1:
+        notes.append("Means are as if all candidates had the same seeds (least-squares means)")
     if "violates" in numbers and (numbers["violates"] != "").any():
         notes.append("× breaks a constraint of the study")
     if "p (Holm)" in cells:
-        notes.append("p: permutation test against the baseline, paired by seed, Holm-corrected")
+        test = "t-test with alpha spending" if results.lock.get("seeding") else "permutation test"
+        notes.append(f"p: {test} against the baseline, paired by seed, Holm-corrected")
     with contextlib.suppress(InputError):  # no metric, or no baseline: there are no effects to qualify
         note = str(results.effects().attrs["note"])
         notes.append(f"{note[:1].upper()}{note[1:]}")

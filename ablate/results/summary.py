@@ -91,6 +91,8 @@ def _html(value: object) -> str:
 def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     """Explain the marks in the table."""
     marks = ["n: complete seeds", "±: standard deviation over them"] if len(numbers) else []
+    if results.lock.get("seeding") and len(numbers) and numbers["n"].nunique() > 1:
+        marks.append("means as if all had the same seeds (least squares)")
     if len(numbers) and numbers["on_front"].any():
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])

@@ -65,10 +65,14 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
         table["on_front"] = False
     quality = results.quality
     if quality and results.baseline and quality.column in table:
-        effects = results.effects(quality.column).set_index("config_hash")
-        pairs = int(effects["n"].max()) if len(effects) else 0
-        for name in EFFECT:
-            table[name] = table["config_hash"].map(effects[name]).astype(float)
+        try:
+            effects = results.effects(quality.column).set_index("config_hash")
+        except InputError as error:  # looks at seeds that the lock does not say rightly
+            problems += [str(error)] if str(error) not in problems else []
+        else:
+            pairs = int(effects["n"].max()) if len(effects) else 0
+            for name in EFFECT:
+                table[name] = table["config_hash"].map(effects[name]).astype(float)
     times = None
     try:
         times = results.time_to_quality()

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ablate.errors import InputError
 from ablate.results import origins
-from ablate.results.effects import ALPHA
 from ablate.results.frames import collapsed, noisy
+from ablate.results.looks import describe_looks, looked
 from ablate.results.numbers import number, plus_minus, probability, signed
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def verdict(results: StudyAnalysis) -> str:
     quality = results.quality
     try:
         sentences = [_best(results, quality)] if quality else [_unmeasured(results)]
+        sentences.append(_looks(results))
     except InputError as error:
         sentences = [f"No verdict: {error}."]
     sentences += [_noise(results), _collapse(results), _origins(results), _violations(results), _left_out(results)]
@@ -61,18 +62,19 @@ def _best(results: StudyAnalysis, quality: Objective) -> str:
 
 def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], table: pd.DataFrame) -> str:
     effects = results.effects(quality.column)
-    note = effects.attrs["note"]
+    alpha = effects.attrs["alpha"]
+    note = "" if looked(results.lock) and effects["n"].any() else effects.attrs["note"]  # looks: see `_looks`
     because = f" {note[:1].upper()}{note[1:]}." if note else ""
     base = results.baseline
     assert base is not None
     unnamed = base.label == "baseline"  # it has no name of its own where several choices are moved
     name = "the baseline" if unnamed else f"the baseline {base.label}"
     if best["config_hash"] == base.config_hash:
-        significant = (effects["p_holm"] < ALPHA) & (effects.attrs["baseline_diverged"] == 0)  # else it is biased
+        significant = (effects["p_holm"] < alpha) & (effects.attrs["baseline_diverged"] == 0)  # else it is biased
         worse = list(effects.loc[significant & (effects["difference"] * quality.sign > 0), "candidate"])
         if worse:
             return (
-                f"; {_listing(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {ALPHA:g})."
+                f"; {_listing(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {alpha:g})."
             )
         return f", but no candidate is distinguishable from it.{because}"
     row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
@@ -84,14 +86,31 @@ def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], t
     if math.isfinite(row["low"]):
         tests = effects.attrs["comparisons"]
         over = f" over all {tests} comparisons" if tests > 1 else ""
-        interval = f"95 % interval{over} {signed(row['low'])} to {signed(row['high'])}, "
+        interval = f"{100 * (1 - alpha):g} % interval{over} {signed(row['low'])} to {signed(row['high'])}, "
     difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
     if row["diverged"]:
         return f": {difference} against {name}, {cost}, over the seeds that both completed, which decides nothing."
-    if row["p_holm"] < ALPHA:
+    if row["p_holm"] < alpha:
         return f": {difference} against {name}, {cost}; the difference is distinguishable from chance."
     undecided = f": {difference} against {name}, {cost}, which is not distinguishable from chance."
     return f"{undecided}{because}"
+
+
+def _looks(results: StudyAnalysis) -> str:
+    """Say that seeds were added while one looked, and who is shown to be on the front."""
+    found = looked(results.lock)
+    if found is None:
+        return ""
+    text = describe_looks(found)
+    try:
+        table = results.race()
+    except InputError:  # told already
+        return f"{text[:1].upper()}{text[1:]}."
+    ends = {"on": "shown to be on it", "off": "shown not to be on it", "open": "open"}
+    groups = [(list(table.loc[table["front"] == key, "candidate"]), word) for key, word in ends.items()]
+    parts = [f"{_listing(names)} {'is' if len(names) == 1 else 'are'} {word}" for names, word in groups if names]
+    front = f" Of the front of {' and '.join(table.attrs['objectives'])}, {', '.join(parts)}." if parts else ""
+    return f"{text[:1].upper()}{text[1:]}.{front}"
 
 
 def _cost(gflops: float, baseline_gflops: float) -> str:

@@ -129,7 +129,7 @@ def _unread(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[st
     study = loaded.study
     unread: dict[tuple[str, str], str] = {}
     read: set[tuple[str, str]] = set()
-    for config in (*candidates, study.data, study.evaluate, study.design, study.fidelity, *study.probes):
+    for config in (*candidates, study.data, study.evaluate, study.design, study.fidelity, study.seeding, *study.probes):
         for _, part in config.parts():
             for field in part.model_fields_set:
                 info = type(part).model_fields[field]

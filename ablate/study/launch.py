@@ -193,6 +193,7 @@ def plan_of(
         objectives=loaded.objectives,
         constraints=loaded.constraints,
         fidelity=loaded.study.fidelity,
+        seeding=loaded.study.seeding,
         total=loaded.study.total,
         during=columns_during(loaded.study.evaluation),
         candidate=loaded.candidate,

@@ -26,6 +26,7 @@ from ablate.study.override import applied
 from ablate.study.refusal import refusal
 from ablate.study.rungs import rung_problems
 from ablate.study.schema import Study, constraints_of, objectives_of
+from ablate.study.seeds import seeding_problems
 from ablate.study.study_catalog import study_catalog
 from ablate.study.yaml import Document, document_of, read
 
@@ -84,6 +85,7 @@ def load_study(
         space = check_choices(space, study.design, fit)
     except SpecError as error:
         raise refusal(document, [*problems, *error.problems]) from None
+    problems += seeding_problems(study, objectives, space)
     if study.match is not None:
         problems += study.match.problems(document.data["base"], study.vary, catalog)
     if problems:

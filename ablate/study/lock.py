@@ -25,6 +25,7 @@ from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, grow, history, source_check
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
+from ablate.study.seeds import check_looks, is_looks, locked_looks
 from ablate.worker.sources import short
 
 SCHEMA = 1
@@ -87,6 +88,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "otherwise": otherwise(study.evaluate),
         "during": columns_during(study.evaluation),
         "rungs": list(study.fidelity.rungs()),
+        "seeding": locked_looks(study),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
@@ -119,6 +121,7 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
             str(folder),
         )
     _check_rungs(folder, lock, loaded)
+    check_looks(folder, lock, loaded.study)
     lines = [f"the study grows: {line}" for line in added]
     return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
@@ -215,7 +218,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     required |= {"plugins": hashed}
     optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
-    optional |= {"data": dict, "root": dict}
+    optional |= {"data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
 
     def right(key: str, check: Any) -> bool:
         return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
@@ -281,6 +284,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
     return {
         **lock,
         **measured,
+        "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,
         "plugins": {**then, **now},

@@ -23,6 +23,7 @@ from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
 from ablate.kinds.fidelity import Fidelity
 from ablate.kinds.probe import Probe
+from ablate.kinds.seeding import Seeding
 from ablate.spec.component import Config, Extent, slot
 from ablate.spec.explain import short
 from ablate.study.compute_match import Match
@@ -55,6 +56,7 @@ class Study(Config):
     match: Match | None = None  # candidates of one cost: a size of each is moved until they agree
     design: Design = slot()
     fidelity: Annotated[Fidelity, Extent()] = slot("none")  # who is trained on, and who is stopped early
+    seeding: Annotated[Seeding, Extent()] = slot("fixed")  # who gets seeds beyond those of the design
     budget: Budget
     total: Annotated[Total | None, Extent()] = None  # of the whole study; none: all that the design asks for
     reuse: Annotated[tuple[str, ...], Extent()] = ()  # folders of other studies whose trials are taken, not run again

@@ -54,11 +54,13 @@ def draw(results: StudyAnalysis) -> Figure | None:
         tick.set_fontsize(10)
     better = "right" if quality.larger_is_better else "left"
     axes.set_xlabel(f"{quality.column}: difference from {name(results.baseline.label)}")
-    for offset, text in zip(COLUMNS, ("difference [95 %]", "n", "p (Holm)"), strict=True):
+    level = 100 * (1 - table.attrs["alpha"])
+    for offset, text in zip(COLUMNS, (f"difference [{level:g} %]", "n", "p (Holm)"), strict=True):
         _beside(axes, -0.6, offset, text, style.MUTED, above=5)
+    test = "t-test with alpha spending" if results.lock.get("seeding") else "permutation test"
     note = (
-        f"{better} of 0 is better; points: seeds, paired; bar: 95 % t interval over all comparisons; "
-        "p: permutation test, Holm"
+        f"{better} of 0 is better; points: seeds, paired; bar: {level:g} % t interval over all comparisons; "
+        f"p: {test}, Holm"
     )
     if omitted:
         note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
