@@ -18,6 +18,7 @@ from test_resume import Killed, asked, killed_at
 import ablate
 from ablate.errors import InputError
 from ablate.execute.local import Local
+from ablate.kinds.executor import Pool
 from ablate.results import load, write_tables
 from ablate.study import lock
 from ablate.study.load import load_study
@@ -146,21 +147,35 @@ def test_killed_at_any_commit_it_stops_and_promotes_as_without(tmp_path: Path, w
         shutil.rmtree(place)
 
 
-def test_stopped_in_the_middle_of_a_promoted_trial_it_goes_on(tmp_path: Path, whole: Path) -> None:
-    class StopError(Exception):
-        pass
+class StopError(Exception):
+    pass
 
-    driver = Driver(tmp_path, halved())
-    promoted: list[str] = []
 
-    def watch(progress: Any) -> None:
-        promoted.extend(line for line in progress.lines if "goes on" in line)
-        if len(promoted) == 2:
+class StoppingPool(Pool):
+    """Stops everything when the second trial goes on from where it was paused."""
+
+    slots = 1
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.begun: list[str] = []
+
+    def submit(self, job: Any) -> None:
+        self.begun.append(job["job"])
+        if len(self.begun) - len(set(self.begun)) == 2:
             raise StopError
+        self.pool.submit(job)
 
-    driver.progress = type("Watching", (list,), {"append": staticmethod(watch)})()
-    with pytest.raises(StopError):
-        driver.run()
+    def wait(self, timeout: float) -> Any:
+        return self.pool.wait(timeout)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def test_stopped_after_a_promotion_it_goes_on_with_it(tmp_path: Path, whole: Path) -> None:
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool, pytest.raises(StopError):
+        Driver(tmp_path, halved(), StoppingPool(pool)).run()
     gc.collect()
     assert len(trials(tmp_path)) < len(trials(whole))
     Driver(tmp_path, halved()).run()
