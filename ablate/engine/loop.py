@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
-from ablate.candidates.objectives import STATIC, TRAIN_PASSES
+from ablate.candidates.objectives import STATIC
 from ablate.candidates.trial import trial_id
+from ablate.engine.arrival import FAILURE, record_in_folder, write_failure
 from ablate.engine.checked_pool import CheckedPool
-from ablate.engine.contained import ProcessEndError, contained
+from ablate.engine.contained import contained
 from ablate.engine.dispatch import Dispatcher
+from ablate.engine.estimates import counted_train_gflops, with_memory_estimate
 from ablate.engine.ladder import Ladder
 from ablate.engine.ledger import WORST, Ledger
 from ablate.engine.plan import Plan
@@ -25,13 +26,12 @@ from ablate.engine.proposals import Entry
 from ablate.engine.reporter import ProgressReporter
 from ablate.engine.score import Group
 from ablate.engine.seeding import Seeds
-from ablate.engine.sound import holds
 from ablate.engine.spending import Spending
+from ablate.engine.unlisted import unlisted
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
-from ablate.kinds.design import Assignment
 from ablate.runtime.patient import doing, telling
 from ablate.worker import out_of_memory, records
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
@@ -84,6 +84,7 @@ class Engine:
             begin=self._begin,
             tick=self._report,
         )
+        self._known: set[str] = set()  # starts of the config_hash of candidates that were taken up
         self._ended: dict[str, Record | None] = {}  # records by trial; None: failed in this run
         self._jobs: dict[str, TrialJob] = {}  # by trial, of those that were queued
         self._paused: set[str] = set()  # trials
@@ -122,33 +123,11 @@ class Engine:
         if not self.ledger.searches:
             return  # a finite design asks for all of its candidates, and finds their records then
         joined = 0
-        files = [f for name in (records.RECORD, records.PAUSE) for f in self.plan.folder.glob(f"trials/*/{name}")]
-        for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
-            candidate = file.parent.name.partition("-")[0]
-            has_entry = any(trial.startswith(f"{candidate}-") for trial in self._groups)
-            record = None if has_entry else records.read_valid(file.parent, file.name)
-            assignment = {} if record is None else self._as_of_this_space(record["choices"])
-            if record is not None and self._digest(assignment) == record["config_hash"]:
-                self._open(self.ledger.enrol(assignment))
-                joined += 1
+        for assignment in unlisted(self.plan, self._known):
+            self._open(self.ledger.enrol(assignment))
+            joined += 1
         if joined:
             self._reporter.say(f"{joined} candidates have records that optuna.db does not know: they join it")
-
-    def _as_of_this_space(self, choices: Assignment) -> Assignment:
-        """Return the choices of a record with those that the study has had since: they stood in the base."""
-        try:
-            complete = self.plan.space.complete(choices)
-        except (SpecError, KeyError, TypeError, ValueError):
-            return choices  # of another study
-        inside = all(holds(d, complete[d.path]) for d in self.plan.space.dimensions if d.path in complete)
-        return complete if inside else choices
-
-    def _digest(self, assignment: Assignment) -> str | None:
-        """Return the hash of an assignment's candidate; None for choices of another study."""
-        try:
-            return self.plan.trial_settings.digest(self.plan.candidate(assignment))
-        except (SpecError, KeyError, TypeError, AttributeError):
-            return None
 
     def _correct_ledger(self) -> list[str]:
         """Bring the ledger's scores, on which a search builds, to those of the records; return what had others."""
@@ -243,30 +222,18 @@ class Engine:
     def _queue(self, job: TrialJob, rung: int, candidate: Candidate) -> None:
         """Queue a trial's job, to a rung."""
         if "estimated_memory_bytes" not in job:
-            job = self._with_memory_estimate(job, candidate)
+            job = with_memory_estimate(job, candidate, self.plan)
         self._jobs[job["trial"]] = job
         until = self.ladder.until(rung)
         images = self.plan.trial_settings.budget.images_for(candidate.batch, job["gflops"] or 0.0) or 0
         self.spending.commit(job["trial"], self._groups[job["trial"]][0].train_gflops * images * (until or 1.0))
         self.dispatcher.add([job if until is None else {**job, "until": until}])
 
-    def _train_gflops(self, candidate: Candidate, cost: Cost | None) -> float:
-        """Return the Gflops of training on an image; three forward passes where a step cannot be counted."""
-        if not self.spending.counts_training or cost is None:
-            return 0.0
-        from ablate.training.training_cost import train_gflops
-
-        try:
-            with doing(f"counting a training step of {candidate.backbone.name!r}"), contained():
-                return train_gflops(candidate, self.plan.trial_settings.setting)
-        except Exception:  # noqa: BLE001 - a plugin's own code, which its trial runs on numbers
-            return TRAIN_PASSES * cost.gflops
-
     def _begin(self, job: TrialJob) -> dict[str, Any]:
         """Return the job as it is sent to a worker, with the keys that the preparation gave."""
         if self._shared is None:
             self._shared = prepare(self.pool, job, self.plan.cache, self._report)
-        (Path(job["folder"]) / "failure.json").unlink(missing_ok=True)
+        (Path(job["folder"]) / FAILURE).unlink(missing_ok=True)
         self._reporter.forecast.begun(job["trial"])
         return {**self._shared, **job}
 
@@ -290,7 +257,7 @@ class Engine:
             return None
         self._reporter.say(f"{name}: out of memory; micro-batch {smaller['micro']}, the same batch in all")
         candidate = self.plan.candidate(self._groups[job["trial"]][0].entry.assignment)
-        return self._with_memory_estimate(smaller, candidate)
+        return with_memory_estimate(smaller, candidate, self.plan)
 
     def _open(self, entry: Entry) -> None:
         """Take up a candidate: count those of its seeds that are measured already, and queue the others."""
@@ -316,11 +283,14 @@ class Engine:
         if self.ledger.searches and not new:  # another assignment that gives the same candidate
             self.ledger.repeat(entry)
             return
-        gflops = self._train_gflops(candidate, cost)
+        gflops = 0.0
+        if cost is not None and self.spending.counts_training:
+            gflops = counted_train_gflops(candidate, cost, plan)
         group = Group(entry, tuple(job["trial"] for job in jobs), rung=self._first_rung(entry), train_gflops=gflops)
         self._reporter.forecast.opened(candidate, group.trials)
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
+            self._known.add(trial.partition("-")[0])
             if trial in self._ended:
                 group.records[trial] = self._ended[trial]
         self._take_up(group, new, candidate, build_error)
@@ -393,7 +363,7 @@ class Engine:
             message = f"what its worker reported {problem}"
             self._fail(job, {"job": job["job"], "status": "failed", "message": message})
         else:
-            record = self._record_in_folder(job, report)
+            record = record_in_folder(job, report, self.plan.names.trial(job), self._reporter.say)
             self._reporter.say(self._describe(record, job.get("until")))
             if report["status"] == "paused":
                 self._pause(job, record)
@@ -411,48 +381,12 @@ class Engine:
             group.pauses[trial] = record
             self._close(group)
 
-    def _record_in_folder(self, job: TrialJob, report: WorkerReport) -> Record:
-        """Return a trial's record; write it where the worker's files did not arrive in the study's folder."""
-        folder = Path(job["folder"])
-        record = report["record"]
-        folder.mkdir(parents=True, exist_ok=True)
-        list(folder.iterdir())  # a network's file system asks the server again
-        name = records.PAUSE if record["state"] == records.PAUSED else records.RECORD
-        if records.take(folder, job, self._reporter.say, name) == record:
-            return record
-        self._reporter.say(
-            f"warning: {self.plan.names.trial(job)}: the files of host {report.get('host', 'unknown')} "
-            f"did not arrive in {folder}; its record was written from what it reported, its curve, samples and "
-            "checkpoint are not here. Let all workers see the study's folder"
-        )
-        return records.write(folder, record)
-
-    def _with_memory_estimate(self, job: TrialJob, candidate: Candidate) -> TrialJob:
-        """Return the job with an estimate of its training memory; made here, where the network was built before."""
-        from ablate.training.memory_estimate import estimated
-
-        memory: int | None = None
-        task = f"building the network of {self.plan.names(job['choices'])}"
-        with contextlib.suppress(ProcessEndError), doing(task), contained():  # its trial reports what is wrong
-            memory = estimated(candidate, self.plan.trial_settings.setting, self.plan.device, job.get("micro"))
-        return {**job, "estimated_memory_bytes": memory}
-
     def _fail(self, job: TrialJob, report: WorkerReport) -> None:
-        keys: Mapping[str, Any] = job
-        trial, message = job["trial"], report.get("message", report["status"])
+        message = report.get("message", report["status"])
         self.outcome.failed += 1
-        self._reporter.say(f"{self.plan.names.trial(job)} failed: {message} ({trial})")
-        failure = {
-            "schema": 1,
-            **{key: keys[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
-            "state": "failed",
-            "class": report["status"],
-            "message": message,
-            "traceback": report.get("traceback"),
-            "attempts": self.dispatcher.attempts(trial),
-        }
-        write_json(Path(job["folder"]) / "failure.json", failure)
-        self._end(trial, None)
+        self._reporter.say(f"{self.plan.names.trial(job)} failed: {message} ({job['trial']})")
+        write_failure(job, report, self.dispatcher.attempts(job["trial"]))
+        self._end(job["trial"], None)
 
     def _end(self, trial: str, record: Record | None) -> None:
         self._ended[trial] = record
