@@ -181,8 +181,8 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "config_hash": _HASH,
         "c.<path>": _CHOICE,
         "<objective>": ColumnDoc(
-            "mean of the objective over the complete seeds; where a seeding added seeds, as if all had the same ones (least "
-            "squares)",
+            "mean of the objective over the complete seeds; where a seeding added seeds, as if all had the same ones "
+            "(least squares)",
             "the objective's own",
             "as the objective",
         ),
