@@ -59,12 +59,12 @@ class ProgressReporter:
         candidates, seeds = ledger.remaining(), self._plan.design.seeds
         lines, self.lines = tuple(self.lines), []
         at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
+        self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         seconds_left = None
         if not final and not self._open_ended:
             unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)
-        self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         self._watch(
             Progress(
                 trials + candidates * seeds,

@@ -218,7 +218,7 @@ def test_the_records_are_the_truth_and_the_ledger_follows(tmp_path: Path, damage
     if damage == "unlisted":
         assert sum("has backbone.depth=99, which the study does not vary so" in line for line in driver.lines) == 1
     if damage == "lost":
-        assert sum("records that optuna.db did not know" in line for line in driver.lines) == 1
+        assert sum("records that optuna.db does not know" in line for line in driver.lines) == 1
     assert values == expected
 
 
