@@ -54,6 +54,14 @@ class Evaluation(Config):
             raise ValueError("the same metric stands twice")
         return self
 
+    def too_few_during(self) -> str | None:
+        """Return why not all metrics can be measured at points of the training; None where they can."""
+        if self.samples_during > self.samples:
+            return f"at_samples ({self.at_samples:,}) is more than the samples at the end ({self.samples:,})"
+        reasons = (metric.too_few(self.samples_during) for metric in self.metrics)
+        found = next((reason for reason in reasons if reason is not None), None)
+        return None if found is None else f"{found}; during training as many are drawn as at_samples says"
+
     @model_validator(mode="after")
     def _points_in_order(self) -> Evaluation:
         if self.at and self.every is not None:
@@ -64,11 +72,8 @@ class Evaluation(Config):
             raise ValueError("nothing is measured at points of the training: there are no metrics")
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at)):
             raise ValueError(f"at has to ascend, each share once; not {list(self.at)}")
-        if self.samples_during > self.samples:
-            raise ValueError(f"at_samples ({self.at_samples:,}) is more than the samples at the end ({self.samples:,})")
-        for metric in self.metrics:
-            if (reason := metric.too_few(self.samples_during)) is not None:
-                raise ValueError(f"{reason}; during training as many are drawn as at_samples says")
+        if (reason := self.too_few_during()) is not None:
+            raise ValueError(reason)
         return self
 
     def active(self) -> dict[str, Any]:

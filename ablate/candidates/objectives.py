@@ -65,7 +65,7 @@ class Objective:
         """
         if self.column in KNOWN_BEFOREHAND:
             return self.value(record)
-        point = record.get("shares", {}).get(f"{share:g}")
+        point = record.get("shares", {}).get(share_key(share))
         if point is None:
             return None
         if self.column in POINT:
@@ -97,3 +97,8 @@ class Constraint:
     def excess(self, value: float) -> float:
         """Return how far a value lies beyond the bounds; 0 or less within them."""
         return max(value - self.at_most, self.at_least - value)
+
+
+def share_key(share: float) -> str:
+    """Return the key of a share of the budget, in what a record has by share."""
+    return f"{share:g}"

@@ -22,8 +22,7 @@ def record_in_folder(job: TrialJob, report: WorkerReport, name: str, say: Callab
     record = report["record"]
     folder.mkdir(parents=True, exist_ok=True)
     list(folder.iterdir())  # a network's file system asks the server again
-    file = records.PAUSE if record["state"] == records.PAUSED else records.RECORD
-    if records.take(folder, job, say, file) == record:
+    if records.take(folder, job, say, records.file_of(record)) == record:
         return record
     say(
         f"warning: {name}: the files of host {report.get('host', 'unknown')} did not arrive in {folder}; its record "

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ablate.candidates.objectives import KNOWN_BEFOREHAND, Constraint, Objective
+from ablate.candidates.objectives import KNOWN_BEFOREHAND, Constraint, Objective, share_key
 from ablate.engine.score import Group
 from ablate.errors import InputError
 from ablate.kinds.fidelity import Fidelity, Rung
@@ -53,7 +53,7 @@ class Ladder:
     def passed(self, record: Record) -> int | None:
         """Return the last rung at which a trial was measured; None where there is none."""
         shares = record.get("shares", {})
-        return max((i for i, share in enumerate(self.rungs) if f"{share:g}" in shares), default=None)
+        return max((i for i, share in enumerate(self.rungs) if share_key(share) in shares), default=None)
 
     def scores(self, group: Group, rung: int) -> list[float] | None:
         """Return a candidate's scores at a rung, one number an objective; None where one is missing."""
@@ -75,8 +75,7 @@ class Ladder:
         for i in range(min(group.rung + 1, len(self.rungs))):
             if _place(self._standings[i], number) is None and (scores := self.scores(group, i)) is not None:
                 self._standings[i] = self._with(self._standings[i], number, scores)
-            if i < group.rung:
-                self._standings[i] = _with_promotion(self._standings[i], number)
+        self.went_on(group)
 
     def promote(self, closing: bool) -> Group | None:
         """Return a paused candidate that goes on to its next rung, as the fidelity decides; None where none does.
@@ -91,8 +90,8 @@ class Ladder:
         group = self._groups.get(number)
         if group is None or group.rung == len(self.rungs) or not group.at_rest:
             raise InputError(f"lets candidate {number} go on, which is not paused", f"fidelity {self._fidelity.name!r}")
-        self._standings[group.rung] = _with_promotion(self._standings[group.rung], number)
         group.rung += 1
+        self.went_on(group)
         return group
 
     def _with(self, rung: Rung, number: int, scores: Sequence[float]) -> Rung:

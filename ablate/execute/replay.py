@@ -15,13 +15,11 @@ from typing import Annotated, ClassVar, cast
 from ablate.errors import InputError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
-from ablate.kinds.executor import Executor, Job, Pool, Report, Status
+from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.spec.component import Extent
 from ablate.worker import records
 from ablate.worker.messages import Record
 from ablate.worker.recorded import HOST, RecordedTable
-
-STATUS: dict[str, Status] = {records.COMPLETE: "done", records.DIVERGED: "diverged", records.PAUSED: "paused"}
 
 
 class Replay(Executor):
@@ -117,17 +115,14 @@ class ReplayPool(Pool):
             return 0.0, {"job": name, "status": "failed", "message": str(error)}
         pause = records.read_valid(Path(job["folder"]), records.PAUSE)
         spent = 0.0 if pause is None else float(pause["seconds"])
-        report = {"job": name, "status": STATUS[record["state"]], "record": record, "host": HOST}
+        report = {"job": name, "status": records.STATUS[record["state"]], "record": record, "host": HOST}
         return max(record["seconds"] - spent, 0.0), cast(Report, report)
 
     def _written(self, end: _End) -> Record:
         """Write into a trial's folder what a worker would, and return the record as it is written."""
         folder, record = Path(end.job["folder"]), cast(Record, end.report["record"])  # type: ignore[typeddict-item]
         write_json(folder / "job.json", sealed(end.job), durable=False)
-        record = records.write(folder, {**record, "simulated_end": end.time})
-        if record["state"] != records.PAUSED:
-            (folder / records.PAUSE).unlink(missing_ok=True)
-        return record
+        return records.write(folder, {**record, "simulated_end": end.time})
 
 
 def _last_end(trials: Path) -> float:

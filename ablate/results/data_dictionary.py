@@ -215,7 +215,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         ),
         "low": ColumnDoc(
             "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all "
-            "comparisons; with `seeding: racing` one that holds at all looks, at its level)",
+            "comparisons; where a seeding looked, one that holds at all looks, at its level)",
             "the metric's own",
         ),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +29,6 @@ class Reuse:
     def __init__(self, loaded: LoadedStudy, own: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self._say = say
         self._told: set[tuple[str, str]] = set()
-        self.count: dict[Path, int] = defaultdict(int)  # trials taken, by folder
         folders = {name: self._folder(loaded, name) for name in loaded.study.reuse}
         self._folders = [folder for folder in dict.fromkeys(folders.values()) if folder != own.absolute()]
         for name, folder in folders.items():
@@ -47,7 +45,6 @@ class Reuse:
                 self._say_once(folder, why)
                 continue
             self._copy(source, Path(job["folder"]), folder)
-            self.count[folder] += 1
             return record
         return None
 

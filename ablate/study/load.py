@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
@@ -18,6 +20,7 @@ from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
 from ablate.io.files import read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.runtime.patient import doing
+from ablate.spec.component import Extent
 from ablate.spec.slots import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
@@ -99,7 +102,7 @@ def load_study(
 def _is_study(document: Document) -> None:
     """Raise InputError for a file of another sort: one message, instead of one for each key that a study has not."""
     data = document.data
-    needed = [name for name, info in Study.model_fields.items() if info.is_required()]
+    needed = [name for name, info in Study.model_fields.items() if info.is_required() and not _is_extent(info)]
     if is_model(document):
         problem = "is a model, not a study: `ablate plan` shows its cost; to train it, put it under `base:` of a study"
     elif {"identity", "science", "versions"} <= data.keys():
@@ -111,6 +114,10 @@ def _is_study(document: Document) -> None:
     else:
         return
     raise InputError(problem, None if document.file is None else str(document.file))
+
+
+def _is_extent(info: FieldInfo) -> bool:
+    return any(isinstance(meta, Extent) for meta in info.metadata)
 
 
 def _near(data: Mapping[str, Any], names: Sequence[str]) -> bool:

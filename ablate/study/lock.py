@@ -135,7 +135,7 @@ def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> 
         raise InputError(
             f"{before}, and with fidelity {loaded.study.fidelity.name!r} they would at {after}: what "
             "was measured at other rungs does not compare; leave the fidelity as it was, train all to the end with "
-            "--set fidelity=none, or give another folder with --out",
+            f"--set fidelity={loaded.catalog.default('fidelity')}, or give another folder with --out",
             str(folder),
         )
 

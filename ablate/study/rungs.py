@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.objectives import KNOWN_BEFOREHAND, POINT, Constraint, Objective
 from ablate.errors import Problem
 from ablate.kinds.fidelity import Fidelity
@@ -13,7 +12,12 @@ from ablate.study.schema import Study
 
 def rung_problems(study: Study, objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> list[Problem]:
     """Return why candidates of this study cannot be judged at the rungs of its fidelity; [] where they can."""
-    return list(_problems(study, objectives, constraints)) if study.fidelity.rungs() else []
+    if study.fidelity.rungs():
+        return list(_problems(study, objectives, constraints))
+    if study.evaluate.at_samples is not None and study.evaluate.during is None:
+        message = "is the number of samples at points of the training: say at or every, or leave it out"
+        return [Problem(("evaluate", "at_samples"), f"at_samples {message}")]
+    return []
 
 
 def describe_fidelity(fidelity: Fidelity, candidates: int) -> list[str]:
@@ -36,7 +40,7 @@ def _problems(study: Study, objectives: Sequence[Objective], constraints: Sequen
     if study.evaluate.every is not None:
         message = f"fidelity {name!r} measures at shares of the budget: say evaluate.at in place of evaluate.every"
         yield Problem(("evaluate", "every"), message)
-    elif (problem := _too_few(study.evaluation)) is not None:
+    elif (problem := study.evaluation.too_few_during()) is not None:
         yield Problem(("evaluate",), f"at the rungs of fidelity {name!r}: {problem}")
     if objectives and all(o.column in KNOWN_BEFOREHAND for o in objectives):
         yield Problem(("fidelity",), f"{name!r} decides by what is measured, and no objective is: name a metric")
@@ -54,11 +58,3 @@ def _known_at_rungs(objective: Objective) -> bool:
 
 def _late(objective: Objective, fidelity: str) -> str:
     return f"{objective.name!r} is known at the end of a trial alone, and fidelity {fidelity!r} decides before it"
-
-
-def _too_few(evaluation: Evaluation) -> str | None:
-    """Return why no metric can be measured on as many samples as are drawn at a rung; None where all can."""
-    if evaluation.samples_during > evaluation.samples:
-        return f"at_samples ({evaluation.at_samples:,}) is more than the samples at the end ({evaluation.samples:,})"
-    reasons = (metric.too_few(evaluation.samples_during) for metric in evaluation.metrics)
-    return next((f"{reason}; as many are drawn as at_samples says" for reason in reasons if reason is not None), None)

@@ -55,8 +55,8 @@ class Study(Config):
     vary: dict[str, Any] = {}  # {dotted path below base: choices, "all", or {low, high, log, step}}
     match: Match | None = None  # candidates of one cost: a size of each is moved until they agree
     design: Design = slot()
-    fidelity: Annotated[Fidelity, Extent()] = slot("none")  # who is trained on, and who is stopped early
-    seeding: Annotated[Seeding, Extent()] = slot("fixed")  # who gets seeds beyond those of the design
+    fidelity: Annotated[Fidelity, Extent()] = slot()  # who is trained on, and who is stopped early
+    seeding: Annotated[Seeding, Extent()] = slot()  # who gets seeds beyond those of the design
     budget: Budget
     total: Annotated[Total | None, Extent()] = None  # of the whole study; none: all that the design asks for
     reuse: Annotated[tuple[str, ...], Extent()] = ()  # folders of other studies whose trials are taken, not run again

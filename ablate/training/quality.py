@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablate.candidates.evaluation import Evaluation, EvaluationPoints
+from ablate.candidates.objectives import share_key
 
 OTHER_SOURCE = "measured with other source code than the rest of the trial"
 
@@ -56,7 +57,7 @@ class QualityCurve:
         self.seconds += seconds
         point = {"images": images, "loss": loss, "train_seconds": train_seconds, "evaluate_seconds": self.seconds}
         for share in self._points.shares[before : self._passed]:
-            self.shares[f"{share:g}"] = dict(point)
+            self.shares[share_key(share)] = dict(point)
         self.train_seconds[str(images)] = train_seconds
 
     def state(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ablate.candidates.evaluation import samples_during
+from ablate.candidates.objectives import share_key
 from ablate.errors import InputError
 from ablate.io.files import file_hash, write_with
 from ablate.kinds.executor import Job
@@ -154,7 +155,7 @@ class RecordedTable:
         if None not in hashes and hashes[0] != hashes[1]:
             return f"it was recorded on other data: {str(hashes[1])[:DIGITS]} here and {str(hashes[0])[:DIGITS]} there"
         shares = [share for share in evaluation["at"] if share < 1]
-        missing = [f"{share:g}" for share in shares if f"{share:g}" not in self.about["points"]]
+        missing = [key for key in map(share_key, shares) if key not in self.about["points"]]
         if missing:
             known = ", ".join(self.about["points"]) or "none"
             return f"it has nothing at {', '.join(missing)} of the budget; its points: {known}"
@@ -184,8 +185,9 @@ class RecordedTable:
         the trial, or a point of it, was not recorded.
         """
         rows, until = self.rows(job), job.get("until")
-        asked = [f"{share:g}" for share in job["evaluation"]["at"] if share < 1 and (until is None or share <= until)]
-        return _record(rows, job, asked, f"{until:g}" if until is not None else None, self.name)
+        shares = [share for share in job["evaluation"]["at"] if share < 1 and (until is None or share <= until)]
+        pause = None if until is None else share_key(until)
+        return _record(rows, job, list(map(share_key, shares)), pause, self.name)
 
 
 def _record(rows: Sequence[Mapping[str, Any]], job: Job, asked: Sequence[str], until: str | None, table: str) -> Record:
@@ -193,7 +195,7 @@ def _record(rows: Sequence[Mapping[str, Any]], job: Job, asked: Sequence[str], u
     state = rows[-1]["state"]
     points: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        points.setdefault("end" if row["share"] in (None, 1.0) else f"{row['share']:g}", []).append(row)
+        points.setdefault("end" if row["share"] in (None, 1.0) else share_key(row["share"]), []).append(row)
     end = points.pop("end")
     missing = [share for share in asked if share not in points]
     if missing and state == records.COMPLETE:

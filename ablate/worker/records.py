@@ -15,18 +15,30 @@ from typing import Any, cast
 
 from ablate.io.files import file_hash, write_json
 from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed, set_aside
+from ablate.kinds.executor import Status
 from ablate.worker.messages import Record
 
 RECORD = "record.json"
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
 STATES = (COMPLETE, DIVERGED)
+STATUS: Mapping[str, Status] = {COMPLETE: "done", DIVERGED: "diverged", PAUSED: "paused"}  # of the report, by state
+
+
+def file_of(record: Mapping[str, Any]) -> str:
+    """Return the name of the file that a record stands in."""
+    return PAUSE if record["state"] == PAUSED else RECORD
 
 
 def write(folder: Path, record: Record) -> Record:
-    """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses."""
+    """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses.
+
+    That of a trial which has ended takes the place of what there was while it was paused.
+    """
     with_checksum = sealed(record)
-    write_json(folder / (PAUSE if record["state"] == PAUSED else RECORD), with_checksum)
+    write_json(folder / file_of(record), with_checksum)
+    if record["state"] != PAUSED:
+        (folder / PAUSE).unlink(missing_ok=True)
     return cast(Record, with_checksum)
 
 

@@ -12,7 +12,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,7 @@ from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import sweep, write_json
 from ablate.io.sealed import sealed
 from ablate.kinds.data import Data
-from ablate.kinds.executor import Job, Status, Stop
+from ablate.kinds.executor import Job, Stop
 from ablate.kinds.probe import Probe
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import Gauge, release_memory
@@ -50,7 +50,6 @@ from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
-STATUS: Mapping[str, Status] = {records.COMPLETE: "done", records.DIVERGED: "diverged", records.PAUSED: "paused"}
 
 
 def run(job: Job, stop: Stop) -> WorkerReport:
@@ -83,10 +82,9 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
             (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
             write_json(folder / "job.json", sealed(job), durable=False)
             record = records.write(folder, TrialRun(job, folder, stop).run())
-            if record["state"] != records.PAUSED:
-                (folder / records.PAUSE).unlink(missing_ok=True)
             (folder / "progress.json").unlink(missing_ok=True)
-    return {"job": job["job"], "status": STATUS[record["state"]], "record": record, "host": socket.gethostname()}
+    status = records.STATUS[record["state"]]
+    return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
 
 
 class TrialRun:

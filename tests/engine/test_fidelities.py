@@ -245,6 +245,7 @@ def test_other_rungs_in_the_same_folder_are_refused(tmp_path: Path) -> None:
         ({"evaluate": {"samples": 4, "previews": 0}, "objectives": ["loss"]}, "evaluate.metrics is empty"),
         ({"evaluate": {**halved()["evaluate"], "every": 32}}, "say evaluate.at in place of evaluate.every"),
         ({"evaluate": {**halved()["evaluate"], "at_samples": 1}}, "as many are drawn as at_samples says"),
+        ({"fidelity": "none", "evaluate": {**halved()["evaluate"], "at_samples": 9}}, "say at or every"),
         ({"fidelity": {"type": "asha", "first": 1.5}}, "less than 1"),
         ({"fidelity": {"type": "asha", "first": 1e-9, "factor": 1.5}}, "more than 20 rungs"),
         ({"fidelity": "successive"}, "there is no fidelity 'successive'"),
