@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ def _ignore(value: object) -> None:
 # --- whether a random state was drawn from, or seeded anew ---------------------------------------------
 
 
+@lru_cache(maxsize=16)
 def _python_seeded(value: int) -> Any:
     return random.Random(value).getstate()
 
@@ -214,6 +215,7 @@ def _python_drawn(base: Any, after: Any) -> bool:
     return _leads_to(np.array(base[1][:-1], dtype=np.uint32), np.array(after[1][:-1], dtype=np.uint32))
 
 
+@lru_cache(maxsize=16)
 def _numpy_seeded(value: int) -> Any:
     import numpy as np
 
@@ -224,7 +226,8 @@ def _numpy_drawn(base: Any, after: Any) -> bool:
     """Return the same for numpy's generator."""
     if not base["bit_generator"] == after["bit_generator"] == "MT19937":
         return False
-    return _leads_to(base["state"]["key"], after["state"]["key"])
+    before, now = base["state"]["key"], after["state"]["key"]
+    return bool((before == now).all()) or _leads_to(before, now)
 
 
 def _leads_to(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:

@@ -96,7 +96,7 @@ class Training:
         Return None, or why the training diverged (a record's `divergence`).
         """
         self.learner.network.train()
-        state, first = Before(), True
+        state, first = Before(restored_outside=True), True
         self._measure_if_due()  # where an earlier run was stopped before
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
