@@ -131,7 +131,10 @@ def isolated() -> Iterator[Before]:
 
 @contextlib.contextmanager
 def watched(doing: str, again: Callable[[], object] | None = None) -> Iterator[None]:
-    """Raise GlobalStateError where the code inside, which is part of a job, changes what is global; also where it fails on that."""
+    """Raise GlobalStateError where the code inside changes what is global; also where it fails on that.
+
+    It is part of a job, which runs in `isolated()`.
+    """
     before = Before(restored_outside=True)
     try:
         yield
