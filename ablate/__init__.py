@@ -149,9 +149,9 @@ def published() -> pd.DataFrame:
 def record(folders: str | Path | Sequence[str | Path], file: str | Path) -> pd.DataFrame:
     """Record finished trials in one parquet file, on which `executor: replay` runs studies without training.
 
-    folders: of studies with the same data, budget and evaluation (`evaluate.at` says at which points). A trial that
-    stands in several is taken once. Returns the table as `recorded` reads it. Raises InputError for what no table can
-    hold.
+    folders: of studies with the same data, budget and evaluation (`evaluate.at` says at which points); also tables that
+    were recorded before. A trial that stands in several is taken once. Returns the table as `recorded` reads it.
+    Raises InputError for what no table can hold.
     """
     from ablate.results.recorded import record as record_table
 

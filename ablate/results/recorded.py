@@ -6,10 +6,13 @@ measured once, at several points of its training, and searches are then compared
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.candidates.objectives import share_key
 from ablate.errors import InputError
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results.readable import READ, SCHEMA
@@ -20,30 +23,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARED = ("data", "budget", "evaluate")  # of a study, which all trials of a table have in common
+OF_STUDY = ("study", "question", "base", "vary", *SHARED)  # what a table says of the study
+
+Rows = Sequence[Mapping[str, Any]]  # of one trial
+Trial = tuple[str, int]  # config_hash, seed
 
 
-def record(folders: Sequence[Path], file: Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Measured:
+    """What a study's folder, or a recorded table, brings to a table: the study, and the rows of each trial."""
+
+    place: Path
+    study: Mapping[str, Any]
+    ends: Mapping[str, Any]  # what the study strives for: its constraints and objectives
+    trials: Mapping[Trial, Rows]
+
+
+def record(places: Sequence[Path], file: Path) -> pd.DataFrame:
     """Write what the complete and diverged trials of studies measured into one table, and return it.
 
-    folders: of studies with the same data, budget and evaluation; a trial that stands in several is taken once. Raises
-    InputError where nothing is complete, and for what no table can hold: other data or points in one of them, trials
-    that were replayed themselves, a budget of time, `evaluate.every`.
+    places: folders of studies, or tables that were recorded before, with the same data, budget and evaluation; a trial
+    that stands in several is taken once. Raises InputError where nothing is complete, and for what no table can hold:
+    other data or points in one of them, trials that were replayed themselves, a budget of time, `evaluate.every`.
     """
-    locks = [_lock(folder) for folder in folders]
-    if not locks:
+    sources = [_of_table(place) if place.is_file() else _of_folder(place) for place in places]
+    if not sources:
         raise InputError("give at least one study's folder", "folders")
-    study = locks[0]["spec"]
-    for folder, lock in zip(folders, locks, strict=True):
-        _check(folder, lock["spec"], study)
-    found: dict[str, Mapping[str, Any]] = {}
-    for folder in folders:
-        for one in _records(folder):
-            found.setdefault(one["trial"], one)
-    if not found:
-        raise InputError("holds no trial that is complete", str(folders[0]))
-    trials = sorted(found.values(), key=lambda one: (one["config_hash"], one["seed"]))
-    rows = [row for one in trials for row in _rows(one)]
-    write(file, rows, _about(study, trials, rows))
+    for source in sources:
+        _check(source, sources[0].study)
+    trials: dict[Trial, Rows] = {}
+    for source in sources:
+        trials = {**source.trials, **trials}
+    if not trials:
+        raise InputError("holds no trial that is complete", str(places[0]))
+    in_order = [trials[trial] for trial in sorted(trials)]
+    write(file, [row for rows in in_order for row in rows], _about(sources, in_order))
     return recorded(file)
 
 
@@ -61,7 +75,8 @@ def recorded(file: Path) -> pd.DataFrame:
     return frame.drop(columns=REST)
 
 
-def _lock(folder: Path) -> dict[str, Any]:
+def _of_folder(folder: Path) -> Measured:
+    """Read a study's folder. Raises InputError for one that cannot stand in a table."""
     try:
         lock = read_sealed(folder / "lock.json")
     except FileNotFoundError:
@@ -70,19 +85,29 @@ def _lock(folder: Path) -> dict[str, Any]:
         raise InputError(error.why, str(error.file)) from None
     if lock.get("schema", SCHEMA) > SCHEMA:
         raise InputError(f"was written by a newer ablate; {READ}", str(folder / "lock.json"))
-    return lock
-
-
-def _check(folder: Path, study: Mapping[str, Any], first: Mapping[str, Any]) -> None:
-    """Raise InputError where a study cannot stand in a table, or not beside the first one."""
+    study = lock["spec"]
     if study["budget"]["minutes"] is not None:
         raise InputError("its budget is a time, in which every machine trains another number of images", str(folder))
     if study["evaluate"]["every"] is not None:
         raise InputError("its points are numbers of images: say evaluate.at in place of evaluate.every", str(folder))
-    others = [key for key in SHARED if study[key] != first[key]]
+    trials = {(one["config_hash"], one["seed"]): _rows(one) for one in _records(folder)}
+    own = {key: study[key] for key in OF_STUDY if key in study}
+    return Measured(folder, own, {key: study.get(key) for key in ("constraints", "objectives")}, trials)
+
+
+def _of_table(file: Path) -> Measured:
+    """Read a table that was recorded before."""
+    table = RecordedTable(file)
+    ends = {key: table.about.get(key) for key in ("constraints", "objectives")}
+    return Measured(file, table.about["study"], ends, table.trials())
+
+
+def _check(source: Measured, first: Mapping[str, Any]) -> None:
+    """Raise InputError where a study cannot stand beside the first one."""
+    others = [key for key in SHARED if source.study[key] != first[key]]
     if others:
-        what = ", ".join(f"{key}: {first[key]} -> {study[key]}" for key in others)
-        raise InputError(f"differs from the first folder, and one table has one of each: {what}", str(folder))
+        what = ", ".join(f"{key}: {first[key]} -> {source.study[key]}" for key in others)
+        raise InputError(f"differs from the first, and one table has one of each: {what}", str(source.place))
 
 
 def _records(folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -95,34 +120,44 @@ def _records(folder: Path) -> Iterator[Mapping[str, Any]]:
             yield record
 
 
-def _rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(record: Mapping[str, Any]) -> Rows:
     try:
         return rows_of(record)
     except InputError as error:
         raise InputError(error.message, record["trial"]) from None
 
 
-def _about(
-    study: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _about(sources: Sequence[Measured], trials: Sequence[Rows]) -> dict[str, Any]:
     """Return what all trials share. Raises InputError where they were trained on other data, or measured otherwise."""
-    hashes = {one.get("data_hash") for one in trials}
-    samples = {row["samples"] for row in rows if row["share"] not in (None, 1.0) and row.get("samples") is not None}
+    rests = [json.loads(rows[-1][REST]) for rows in trials]
+    hashes = {rest.get("data_hash") for rest in rests}
+    during = [row for rows in trials for row in rows if row["share"] not in (None, 1.0)]
+    samples = {row["samples"] for row in during if row.get("samples") is not None}
     if len(hashes) > 1 or len(samples) > 1:
         what = "were trained on other data" if len(hashes) > 1 else f"have points of {sorted(samples)} samples"
         raise InputError(f"some trials {what} than others: one table has one of each")
-    complete = [set(one.get("shares", {})) for one in trials if one["state"] == records.COMPLETE]
-    points = set.intersection(*complete) if complete else set()
+    complete = [rows for rows in trials if rows[0]["state"] == records.COMPLETE]
+    shares = [{row["share"] for row in rows if row["share"] < 1} for rows in complete]
     return {
-        "study": {key: study[key] for key in ("study", "question", "base", "vary", *SHARED) if key in study},
-        "constraints": study.get("constraints"),
-        "objectives": study.get("objectives"),
-        "points": sorted(points, key=float),
+        "study": {**sources[0].study, "vary": _all_choices([source.study["vary"] for source in sources])},
+        **sources[0].ends,
+        "points": [share_key(share) for share in sorted(set.intersection(*shares))] if shares else [],
         "samples_during": next(iter(samples), None),
         "data_hash": next(iter(hashes)),
-        "candidates": len({one["config_hash"] for one in trials}),
+        "candidates": len({rows[0]["config_hash"] for rows in trials}),
         "trials": len(trials),
-        "seeds": sorted({one["seed"] for one in trials}),
-        "devices": sorted({str(one.get("device")) for one in trials}),
-        "versions": trials[0].get("versions"),
+        "seeds": sorted({rows[0]["seed"] for rows in trials}),
+        "devices": sorted({str(rest.get("device")) for rest in rests}),
+        "versions": rests[0].get("versions"),
     }
+
+
+def _all_choices(varied: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what studies vary, together: of a path that each lists choices of, the choices of all."""
+    together = dict(varied[0])
+    for vary in varied[1:]:
+        for path, choices in vary.items():
+            before = together.setdefault(path, choices)
+            if isinstance(before, list) and isinstance(choices, list):
+                together[path] = [*before, *(choice for choice in choices if choice not in before)]
+    return together

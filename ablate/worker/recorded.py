@@ -135,6 +135,11 @@ class RecordedTable:
         frame: pd.DataFrame = self._table.to_pandas()
         return frame
 
+    def trials(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """Return the rows of each trial, by its candidate's hash and its seed."""
+        rows = self._table.to_pylist()
+        return {trial: rows[first : first + count] for trial, (first, count) in self._places.items()}
+
     def refuse(self, job: Job) -> str | None:
         """Return why no trial of a job's study can be in the table; None where some may be."""
         study, evaluation = self.about["study"], job["evaluation"]

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from segments_for_tests import timeless
 from studies_for_tests import Driver, asked, results, trials
@@ -197,7 +198,7 @@ def test_files_that_are_no_table_are_refused(tmp_path: Path, full: Path) -> None
 
 def test_what_no_table_can_hold_is_refused(tmp_path: Path, full: Path, table: Path) -> None:
     other = trained(tmp_path / "other", halved(count=1, fidelity="none", budget={"steps": 4}))
-    with pytest.raises(InputError, match=r"differs from the first folder.*budget"):
+    with pytest.raises(InputError, match=r"differs from the first.*budget"):
         ablate.record([full, other], tmp_path / "mixed.parquet")
     replay(tmp_path / "replayed", table, halved(fidelity="none"))
     lock.write(tmp_path / "replayed", load_study(halved(fidelity="none")))
@@ -207,6 +208,23 @@ def test_what_no_table_can_hold_is_refused(tmp_path: Path, full: Path, table: Pa
     with pytest.raises(InputError, match="is no study's folder"):
         ablate.record(tmp_path / "empty", tmp_path / "empty.parquet")
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_table_grows_by_a_folder_or_another_table(tmp_path: Path, full: Path, table: Path) -> None:
+    """As if all had been recorded at once; what each part varied stands together."""
+    ablate.record(full, tmp_path / "first.parquet")
+    ablate.record(full.parent / "seeds", tmp_path / "seeds.parquet")
+    at_once = ablate.recorded(table)
+    for more in (full.parent / "seeds", tmp_path / "seeds.parquet"):
+        grown = ablate.record([tmp_path / "first.parquet", more], tmp_path / "grown.parquet")
+        pd.testing.assert_frame_equal(grown, at_once)
+        assert grown.attrs == at_once.attrs
+    widths = halved(count=1, fidelity="none", vary={"backbone.width": [8, 24]})
+    other = trained(tmp_path / "other", widths)
+    together = ablate.record([tmp_path / "first.parquet", other], tmp_path / "wider.parquet")
+    before = ablate.recorded(tmp_path / "first.parquet").attrs["study"]["vary"]["backbone.width"]
+    assert together.attrs["study"]["vary"]["backbone.width"] == list(dict.fromkeys([*before, 8, 24]))
+    assert set(together["c.backbone.width"]) >= {8, 24}
 
 
 def test_a_replayed_folder_says_so(tmp_path: Path, table: Path) -> None:
