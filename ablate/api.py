@@ -21,18 +21,24 @@ from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
+from ablate.kinds.mixer import Layout, Mixer, MixerSite
+from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
+from ablate.kinds.norm import Norm
 from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.positions import Positions
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Process
+from ablate.kinds.residual import Residual
+from ablate.kinds.routing import Routing
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
-from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Range, Spec, When, slot
+from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Opened, Range, Spec, When, slot
 
 Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
@@ -77,20 +83,27 @@ __all__ = [
     "InputSpec",
     "Job",
     "Kept",
+    "Layout",
     "Level",
     "Levels",
     "Looks",
     "Loss",
     "Measurement",
     "Metric",
+    "Mixer",
+    "MixerSite",
+    "Mlp",
     "Modulation",
     "Noised",
+    "Norm",
     "Norms",
     "Observer",
+    "Opened",
     "Optimizer",
     "PassObserver",
     "Point",
     "Pool",
+    "Positions",
     "Posterior",
     "Precision",
     "Precondition",
@@ -101,6 +114,8 @@ __all__ = [
     "Range",
     "Readings",
     "Report",
+    "Residual",
+    "Routing",
     "Rung",
     "Schedule",
     "Seeding",

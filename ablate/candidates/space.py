@@ -19,7 +19,7 @@ from ablate.errors import SpecError
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.spec.component import Config, Resolver
 from ablate.spec.fields import conditions, find_field, get, put
-from ablate.spec.slots import create, default_name, slot_kind
+from ablate.spec.slots import create, default_name, named_today, slot_kind
 
 if TYPE_CHECKING:
     import optuna
@@ -216,9 +216,9 @@ def baseline_label(space: Space, path: str, info: FieldInfo, labels: Mapping[Lab
         if name in labels and isinstance(labels[name], str):
             return str(name)
     try:
-        digest = create(kind, spec, space.resolver).digest()
+        digest = create(kind, named_today(info, spec), space.resolver).digest()
         for label, option in labels.items():
-            if create(kind, option, space.resolver).digest() == digest:
+            if create(kind, named_today(info, option), space.resolver).digest() == digest:
                 return label
     except SpecError:
         pass  # the base or a choice is wrong, which is told where it is composed

@@ -8,8 +8,9 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from ablate.errors import InputError
-from ablate.spec.component import Choice, Component, Extent, Range, When
+from ablate.spec.component import Choice, Component, Config, Extent, Range, When
 from ablate.spec.descriptions import descriptions
+from ablate.spec.fields import allowed
 from ablate.spec.slots import default_name, slot_kind
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def describe(entry: Entry, catalog: Catalog) -> dict[str, Any]:
     texts = descriptions(cls)
     fields = []
     for name, info in cls.model_fields.items():
-        fields.append({"name": name, **_field(info, catalog), "comment": texts.get(name, "")})
+        fields.append({"name": name, **_field(info, cls, catalog), "comment": texts.get(name, "")})
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -76,7 +77,7 @@ def as_text(description: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
+def _field(info: FieldInfo, cls: type[Config], catalog: Catalog) -> dict[str, Any]:
     kind = slot_kind(info)
     default_component = default_name(info, catalog)
     if kind and default_component and default_component.rpartition(":")[2] in catalog.names(kind.kind):
@@ -91,7 +92,7 @@ def _field(info: FieldInfo, catalog: Catalog) -> dict[str, Any]:
         elif isinstance(meta, Range):
             search = {"low": meta.low, "high": meta.high, "log": meta.log, "step": meta.step}
         elif isinstance(meta, When):
-            only_while = f"{meta.field} is {' or '.join(map(str, meta.values))}"
+            only_while = f"{meta.field} is {' or '.join(map(str, allowed(meta, cls, catalog)))}"
         bounds += [f"{sign} {getattr(meta, name)}" for name, sign in BOUNDS.items() if hasattr(meta, name)]
         if getattr(meta, "pattern", None):
             bounds.append(f"matches {meta.pattern}")

@@ -87,7 +87,7 @@ MOVED = {
     "ablate_zoo.modules.modulation": "ablate_zoo.layers.norms",
     "ablate_zoo.modules.noisy_classifier": "ablate_zoo.guidance._noisy_classifier",
     "ablate_zoo.modules.norms": "ablate_zoo.layers.norms",
-    "ablate_zoo.modules.positions": "ablate_zoo.layers.embedding",
+    "ablate_zoo.modules.positions": "ablate_zoo.positions._modules",
     "ablate_zoo.modules.post_hoc": "ablate_zoo.ema._post_hoc",
     "ablate_zoo.modules.probes": "ablate_zoo.probe._sites",
     "ablate_zoo.modules.probes_pass": "ablate_zoo.probe._pass",

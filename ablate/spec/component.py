@@ -61,10 +61,17 @@ class When:
     """The field is read only while its sibling `field` has one of `values`.
 
     An inactive field is neither hashed nor searched: two configs that differ in it alone are one.
+    Where the sibling is a slot, what decides is a class attribute of the component in it: `of`, its name by default.
     """
 
     field: str
     values: tuple[Any, ...]
+    of: str = "name"
+
+    def allows(self, value: Any) -> bool:
+        """Return whether the sibling's value, a component or the class of one where it is a slot, is one of these."""
+        is_held = isinstance(value, Component) or (isinstance(value, type) and issubclass(value, Component))
+        return (getattr(value, self.of, None) if is_held else value) in self.values
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,24 @@ class Added:
     """
 
     before: Any
+
+
+class Opened:
+    """The slot was a closed list of words; what a study said by one of them keeps its identity.
+
+    A component of which nothing but its name decides is hashed as the bare word, as it was when the field held the
+    word; a component with fields that decide is hashed as in any slot. words: {word: name}, for words that are not
+    the names of today's components; they go on working in study files: `Opened(full="softmax")`.
+    """
+
+    def __init__(self, **words: str) -> None:
+        self.words = words
+
+    def identity(self, active: Any) -> Any:
+        """Return what stands for a component in the identity of the config that holds it, given its active spec."""
+        if not isinstance(active, Mapping) or set(active) != {"type"}:
+            return active
+        return next((word for word, name in self.words.items() if name == active["type"]), active["type"])
 
 
 def slot(default: str | None = None) -> Any:
@@ -163,6 +188,8 @@ class Config(BaseModel):
         """Return the spec that decides: without what is not read (`When`), is extent, or was added and is as before."""
         fields = type(self).model_fields.items()
         values = {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
+        opened = {f: meta for f, info in fields for meta in info.metadata if isinstance(meta, Opened)}
+        values = {f: opened[f].identity(value) if f in opened else value for f, value in values.items()}
         added = {f: meta.before for f, info in fields for meta in info.metadata if isinstance(meta, Added)}
         return {f: value for f, value in values.items() if f not in added or value != added[f]}
 
@@ -295,7 +322,7 @@ def is_active(config: BaseModel, info: FieldInfo) -> bool:
     for meta in info.metadata:
         if isinstance(meta, Extent):
             return False
-        if isinstance(meta, When) and getattr(config, meta.field) not in meta.values:
+        if isinstance(meta, When) and not meta.allows(getattr(config, meta.field)):
             return False
     return True
 

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from ablate.errors import SpecError, did_you_mean
 from ablate.spec.component import Component, Config, Resolver, When
-from ablate.spec.slots import default_name, slot_kind
+from ablate.spec.slots import default_name, named_today, slot_kind
 
 
 def put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -36,13 +36,30 @@ def find_field(
     if info is None:
         return None
     for meta in info.metadata:
-        sibling = root.model_fields.get(meta.field) if isinstance(meta, When) else None
-        if sibling is not None and spec.get(meta.field, sibling.default) not in meta.values:
+        if isinstance(meta, When) and not _is_read(meta, root, spec, resolver):
             return None
     if len(path) == 1:
         return info
     cls, below = slot_class(info, spec.get(path[0]), resolver)
     return None if cls is None else find_field(cls, below, path[1:], resolver)
+
+
+def _is_read(when: When, root: type[Config], spec: Mapping[str, Any], resolver: Resolver) -> bool:
+    sibling = root.model_fields.get(when.field)
+    if sibling is None:
+        return True
+    if slot_kind(sibling) is None:
+        return when.allows(spec.get(when.field, sibling.default))
+    return when.allows(slot_class(sibling, spec.get(when.field), resolver)[0])
+
+
+def allowed(when: When, root: type[Config], resolver: Resolver) -> list[Any]:
+    """Return the values of its sibling under which a field is read; of a slot, the names of components."""
+    sibling = root.model_fields.get(when.field)
+    kind = None if sibling is None else slot_kind(sibling)
+    if kind is None:
+        return list(when.values)
+    return [name for name in resolver.names(kind.kind) if when.allows(resolver.get(kind.kind, name))]
 
 
 def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> list[str]:
@@ -63,8 +80,7 @@ def slot_class(info: FieldInfo, value: Any, resolver: Resolver) -> tuple[type[Co
     kind = slot_kind(info)
     if kind is None:
         return None, {}
-    if value is None:
-        value = default_name(info, resolver)
+    value = named_today(info, default_name(info, resolver) if value is None else value)
     below = value if isinstance(value, Mapping) else {"type": value}
     name = below.get("type", default_name(info, resolver) or resolver.default(kind.kind))
     if not isinstance(name, str):
@@ -89,6 +105,6 @@ def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], re
         if name not in cls.model_fields:
             return f"{what} has no field {name!r}{did_you_mean(name, cls.model_fields)}"
         when = next(meta for meta in cls.model_fields[name].metadata if isinstance(meta, When))
-        allowed = " or ".join(map(repr, when.values))
-        return f"{what} reads {name!r} only while {when.field!r} is {allowed}; say so in the base, or vary it too"
+        values = " or ".join(map(repr, allowed(when, cls, resolver)))
+        return f"{what} reads {name!r} only while {when.field!r} is {values}; say so in the base, or vary it too"
     return "nothing to vary there: no component is held at this path"

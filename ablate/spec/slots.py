@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ablate.errors import Path, Problem, SpecError
-from ablate.spec.component import Component, Config, Filler, K, M, Resolver, is_kind
+from ablate.spec.component import Component, Config, Filler, K, M, Opened, Resolver, is_kind
 from ablate.spec.explain import explain, short
 
 LARGEST = 2**63 - 1  # of whole numbers
@@ -37,6 +37,16 @@ def default_name(info: FieldInfo, resolver: Resolver) -> str | None:
     if kind is None or isinstance(info.default, str):
         return info.default if kind else None
     return resolver.default(kind.kind) if info.is_required() else None
+
+
+def named_today(info: FieldInfo, value: Any) -> Any:
+    """Return a slot's value; a word that the field held before it was a slot (`Opened`) becomes the name of today."""
+    words = {word: name for meta in info.metadata if isinstance(meta, Opened) for word, name in meta.words.items()}
+    if isinstance(value, str):
+        return words.get(value, value)
+    if words and isinstance(value, Mapping) and isinstance(value.get("type"), str):
+        return {**value, "type": words.get(value["type"], value["type"])}
+    return value
 
 
 def nested_config(info: FieldInfo) -> type[Config] | None:
@@ -105,6 +115,8 @@ class SlotFiller(Filler):
         for field, info in cls.model_fields.items():
             if slot_kind(info) is not None:
                 self._name_default(field, info, values)
+                if field in values:
+                    values[field] = named_today(info, values[field])
             elif nested_config(info) is None and (wrong := list(_unfit_values(values.get(field), info, (field,)))):
                 problems += wrong
                 values[field] = None

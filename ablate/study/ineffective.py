@@ -136,12 +136,14 @@ def _unread(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[st
                 whens = [meta for meta in info.metadata if isinstance(meta, When)]
                 if not whens or slot_kind(info) is not None:
                     continue
-                wrong = next((w for w in whens if getattr(part, w.field) not in w.values), None)
+                wrong = next((w for w in whens if not w.allows(getattr(part, w.field))), None)
                 key = (_describe(part), field)
                 if wrong is None:
                     read.add(key)
                 else:
-                    unread[key] = f"{wrong.field!r} is {getattr(part, wrong.field)!r}"
+                    decides = getattr(part, wrong.field)
+                    decides = decides.name if isinstance(decides, Component) else decides
+                    unread[key] = f"{wrong.field!r} is {decides!r}"
     for (component, field), reason in unread.items():
         if (component, field) not in read:
             yield f"{component}: {field!r} is given and not read, since {reason}"

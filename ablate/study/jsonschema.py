@@ -10,7 +10,7 @@ from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
 from ablate.discovery.catalog import Catalog
-from ablate.spec.component import Config
+from ablate.spec.component import Config, Opened
 from ablate.spec.descriptions import descriptions
 from ablate.spec.slots import default_name, nested_config, slot_kind
 from ablate.study.schema import Study
@@ -118,6 +118,8 @@ def _nested(info: FieldInfo, catalog: Catalog, definitions: dict[str, Any]) -> d
     if get_origin(info.annotation) is tuple:
         return {"type": "array", "items": reference}
     choices = [reference]
+    if words := [word for meta in info.metadata if isinstance(meta, Opened) for word in meta.words]:
+        choices.append({"enum": words})
     if isinstance(info.default, str) and info.default in catalog.names(kind.kind):
         choices.append({"$ref": f"#/$defs/{_key(kind.kind, info.default)}"})  # without `type`: the slot's own default
     if type(None) in get_args(info.annotation):

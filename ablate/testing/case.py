@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError, SpecError
 from ablate.spec.component import Choice, Component, Config, Range, When
+from ablate.spec.fields import allowed
 
 SEED = 0x5EED_AB1A7E  # that no component gives by itself: one of its own is noticed
 OURS = __name__.partition(".")[0]  # the distribution whose components are partners in a check
@@ -67,7 +68,7 @@ class Case:
         for field, info in self.entry.cls.model_fields.items():
             for value in _values(info, numbers):
                 try:
-                    variant = self.make(**{field: value, **read_under(info)})
+                    variant = self.make(**{field: value, **read_under(info, self.entry.cls, self.catalog)})
                 except SpecError:
                     continue
                 if variant.digest() not in seen:
@@ -105,9 +106,9 @@ def clash(*parts: Config) -> bool:
     return any(provided & part.excludes().keys() for part in every)
 
 
-def read_under(info: FieldInfo) -> dict[str, Any]:
-    """Return values of the siblings under which a field is read."""
-    return {meta.field: meta.values[0] for meta in info.metadata if isinstance(meta, When)}
+def read_under(info: FieldInfo, cls: type[Config], catalog: Catalog) -> dict[str, Any]:
+    """Return values of the siblings under which a field of a class is read."""
+    return {meta.field: allowed(meta, cls, catalog)[0] for meta in info.metadata if isinstance(meta, When)}
 
 
 def search_values(info: FieldInfo) -> list[Any]:

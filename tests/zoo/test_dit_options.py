@@ -18,12 +18,14 @@ from ablate.candidates.candidate import compose, cost_of, misfits
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
 from ablate.spec.slots import slot_kind
-from ablate_zoo.backbone._transformer_modules import LayerScale, ResidualBranch
+from ablate_zoo.backbone._transformer_modules import PatchTokens, ResidualBranch
 from ablate_zoo.layers import mlp as mlps
 from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention
-from ablate_zoo.layers.embedding import Rope2d, rotate
+from ablate_zoo.layers.embedding import ContextTokens, rotate
 from ablate_zoo.layers.mlp import MLP, SwiGLU
 from ablate_zoo.layers.norms import CosineQueryKey, RMSQueryKey
+from ablate_zoo.positions._modules import Rope2d
+from ablate_zoo.residual._modules import LayerScale
 
 SETTING = InputSpec((3, 8, 8), 10)
 TINY = {"patch": 2, "depth": 2, "width": 32, "heads": 4}
@@ -170,13 +172,15 @@ def test_a_hook_sees_queries_and_keys_as_they_are_multiplied():
 
 
 def test_rope_knows_only_differences_of_places():
-    rope, joined = Rope2d(6, 5, 8), 2
+    joined, condition = 2, Context(torch.randn(1, 8), torch.randn(1, 2, 8), torch.rand(1))
+    patches = PatchTokens((1, 6, 5), 1, 8, 1, rotation=Rope2d(6, 5, 8), sequence=ContextTokens(8, 8))
+    _, layout = patches(torch.randn(1, 1, 6, 5), condition)
     q, k = torch.randn(2, 8)
 
     def logit(a, b):
         place = torch.zeros(2, joined + 30, 8)
         place[0, a], place[1, b] = q, k
-        turned = rotate(place[:, None], rope.rotation(joined))[:, 0]
+        turned = rotate(place[:, None], layout.rotation)[:, 0]
         return float(turned[0, a] @ turned[1, b])
 
     def at(row, column):

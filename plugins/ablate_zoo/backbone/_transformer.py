@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, InputSpec, Range, Site, When, slot
+from ablate.api import (
+    Added,
+    Backbone,
+    Choice,
+    Conditioning,
+    InputSpec,
+    Mixer,
+    MixerSite,
+    Mlp,
+    Norm,
+    Opened,
+    Positions,
+    Range,
+    Residual,
+    Routing,
+    Site,
+    When,
+    slot,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,36 +51,40 @@ class Transformer(Backbone):
 
     # pre: the branch reads Norm(x); post: Norm(x + branch); sandwich: x + Norm(branch(Norm(x)))
     norm_placement: Literal["pre", "post", "sandwich"] = "pre"
-    norm: Literal["layer", "rms"] = "layer"
+    norm: Annotated[Norm, Opened()] = slot("layer")
     norm_affine: Literal["unmodulated", "always", "never"] = "unmodulated"  # norms with a scale of their own
     qk_norm: Literal["none", "cosine", "rms"] = "none"  # of queries and keys, a head
-    positions: Literal["sincos", "learned", "rope"] = "sincos"  # rope: queries and keys are turned, in 2-D
-    attention: Literal["softmax", "linear"] = "softmax"  # linear: its cost grows with the tokens, not their square
+    positions: Annotated[Positions, Opened()] = slot("sincos")
+    attention: Annotated[Mixer, Opened()] = slot("softmax")  # what lets tokens see each other
     qkv_bias: bool = True
-    mlp: Literal["gelu_tanh", "gelu", "swiglu"] = "gelu_tanh"  # all with equally many parameters
+    mlp: Annotated[Mlp, Opened()] = slot("gelu_tanh")
     parallel: bool = False  # attention and MLP read the same x, and are both added to it
-    residual: Literal["none", "fixed", "learned"] = "none"  # x + β·branch: β = 1, a number, a learned one a channel
+    residual: Annotated[Residual, Opened()] = slot("none")
     residual_beta: Annotated[
-        float, Field(gt=0, le=1), When("residual", ("fixed", "learned")), Range(0.01, 1.0, log=True)
-    ] = 0.1  # β, at the start where it is learned
+        float, Field(gt=0, le=1), When("residual", (True,), of="reads_beta"), Range(0.01, 1.0, log=True)
+    ] = 0.1  # β of x + β·branch, at the start where it is learned
     zero_init: bool = True  # the last layer starts at zero, and what the conditioning wants to start there
     dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # of the numbers that a branch gives
     drop_path: Annotated[Share, Range(0.0, 0.2)] = (
         0.0  # stochastic depth: an image loses its branch; from 0 in the first block
     )
+    registers: Annotated[int, Field(ge=0, le=1024), Added(before=0), Choice(0, 4)] = (
+        0  # learned tokens beside the patches
+    )
+    routing: Annotated[Routing, Added(before={"type": "none"})] = slot("none")  # which tokens pass through which blocks
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        quarters = 4 if self.positions == "rope" else 1
-        fits = [h for h in range(1, self.width + 1) if self.width % (quarters * h) == 0]
-        near = min(fits, key=lambda h: abs(h - self.heads))
-        if self.width % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide the width {self.width}; the nearest that do: {near}")
-        if self.heads not in fits:
-            raise ValueError(
-                f"positions 'rope' turn pairs of numbers, by row and by column: a head's width has to be a multiple "
-                f"of 4, not {self.width // self.heads} ({self.width}/{self.heads}); the nearest heads that fit: {near}"
-            )
+        width, why = self.width, self.positions.refuse_heads
+        divide = [h for h in range(1, width + 1) if width % h == 0]
+        fits = [h for h in divide if why(width // h) is None]
+        near = min(fits or divide, key=lambda h: abs(h - self.heads))
+        if width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide the width {width}; the nearest that do: {near}")
+        if (reason := why(width // self.heads)) is not None:
+            better = f"; the nearest heads that fit: {near}" if fits else ""
+            head = f"{width // self.heads} ({width}/{self.heads})"
+            raise ValueError(f"positions {self.positions.name!r} {reason}, not {head}{better}")
         return self
 
     @model_validator(mode="after")
@@ -84,10 +107,11 @@ class Transformer(Backbone):
         return {"variance_loss": "learned_sigma gives a variance that no loss trains; set it to false, or the loss"}
 
     def refuse(self, setting: InputSpec) -> str | None:
-        """Patches must tile the image."""
+        """Patches must tile the image, and its routing suit the patches and the blocks."""
         _, height, width = setting.shape
         if height % self.patch == 0 and width % self.patch == 0:
-            return None
+            reason = self.routing.refuse_at(self._site(2, setting))
+            return None if reason is None else f"routing {self.routing.name!r} {reason}"
         fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
         near = min(fits, key=lambda p: abs(p - self.patch))
         return f"patch {self.patch} does not divide {height}×{width}; the nearest that does: {near}"
@@ -102,14 +126,19 @@ class Transformer(Backbone):
 
     def _tokens(self, setting: InputSpec) -> PatchTokens:
         from ablate_zoo.backbone._transformer_modules import PatchTokens
-        from ablate_zoo.layers.embedding import Learned, Rope2d, SinCos2d
 
         _, height, width = setting.shape
-        size = self.width // self.heads if self.positions == "rope" else self.width
-        kind = {"sincos": SinCos2d, "learned": Learned, "rope": Rope2d}[self.positions]
-        positions = kind(height // self.patch, width // self.patch, size)
-        sequence = self.conditioning.sequence(self._site(2, setting))
-        return PatchTokens(setting.shape, self.patch, self.width, self._outputs(setting), positions, sequence)
+        grid = height // self.patch, width // self.patch
+        return PatchTokens(
+            setting.shape,
+            self.patch,
+            self.width,
+            self._outputs(setting),
+            self.positions.build(*grid, self.width),
+            self.positions.rotation(*grid, self.width // self.heads),
+            self.conditioning.sequence(self._site(2, setting)),
+            self.registers,
+        )
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
         from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelAndClass, LevelEmbedding
@@ -122,10 +151,7 @@ class Transformer(Backbone):
         return [self._block(i, setting) for i in range(self.depth)]
 
     def _block(self, index: int, setting: InputSpec) -> Block:
-        from ablate_zoo.backbone._transformer_modules import Block, LayerScale, ResidualBranch
-        from ablate_zoo.layers import attention
-        from ablate_zoo.layers.mlp import mlp
-        from ablate_zoo.layers.norms import norm, query_key_norm
+        from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
 
         site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
         modulation = self.conditioning.modulation(site)
@@ -133,27 +159,35 @@ class Transformer(Backbone):
 
         def residual(branch: nn.Module) -> ResidualBranch:
             # What a condition does not modulate keeps a scale of its own: such as the second norm of a sandwich.
-            norms = {p: norm(self.norm, self.width, self._affine(modulation if p != "after" else None)) for p in places}
-            learned = LayerScale(self.width, self.residual_beta) if self.residual == "learned" else 1.0
-            beta = self.residual_beta if self.residual == "fixed" else learned
-            return ResidualBranch(branch, **norms, beta=beta, dropout=self.dropout, drop_path=drop_path)
+            norms = {p: self.norm.build(self.width, self._affine(modulation if p != "after" else None)) for p in places}
+            beta = self.residual.scale(self.width, self.residual_beta)
+            total = self.residual.total(self.width)
+            return ResidualBranch(branch, **norms, beta=beta, total=total, dropout=self.dropout, drop_path=drop_path)
 
-        attend = attention.SelfAttention(
-            self.width,
-            self.heads,
-            self.qkv_bias,
-            query_key_norm(self.qk_norm, self.heads, self.width // self.heads),
-            {"softmax": attention.DotProduct, "linear": attention.LinearProduct}[self.attention](),
-        )
-        feed = mlp(self.mlp, self.width, int(self.width * self.mlp_ratio))
+        attend = self.attention.build(self._mixer_site(site))
+        feed = self.mlp.build(self.width, int(self.width * self.mlp_ratio))
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
+
+    def _mixer_site(self, site: Site) -> MixerSite:
+        from ablate_zoo.layers.norms import query_key_norm
+
+        return MixerSite(
+            site.width,
+            site.embedding,
+            site.branches,
+            site.heads,
+            block=site.block,
+            blocks=site.blocks,
+            resolution=site.resolution,
+            bias=self.qkv_bias,
+            query_key_norm=partial(query_key_norm, self.qk_norm, self.heads, self.width // self.heads),
+        )
 
     def _head(self, setting: InputSpec) -> PatchHead:
         from ablate_zoo.backbone._transformer_modules import PatchHead
-        from ablate_zoo.layers.norms import norm
 
         modulation = self.conditioning.head(self._site(1, setting))
-        last = norm(self.norm, self.width, self._affine(modulation))
+        last = self.norm.build(self.width, self._affine(modulation))
         return PatchHead(last, self.width, self._outputs(setting) * self.patch**2, modulation)
 
     def _affine(self, modulation: object) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Context, Modulation
+from ablate.api import Context, Layout, Modulation
 from ablate_zoo.layers.attention import xavier, zero
-from ablate_zoo.layers.embedding import LevelAndClass, Positions, Rotation
+from ablate_zoo.layers.embedding import LevelAndClass
 from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
 
 NOTHING = Modulation()
@@ -20,7 +20,8 @@ class ResidualBranch(nn.Module):
 
     before, after: norms of what the branch reads and of what it gives ("pre" has the first, "sandwich"
     both: Ding et al. 2021, CogView). behind: the norm of the sum ("post": Vaswani et al. 2017), which is
-    then what the condition modulates. beta: a number, or a module that scales (..., D).
+    then what the condition modulates. beta: a number, or a module that scales (..., D). total: a module
+    (x, h) -> sum that takes the place of x + h.
     In training, numbers that the branch gives are dropped with probability `dropout` (Vaswani et al. 2017,
     section 5.4), and an image's whole branch with probability `drop_path` (stochastic depth, Huang et al. 2016).
     """
@@ -32,6 +33,7 @@ class ResidualBranch(nn.Module):
         after: nn.Module | None = None,
         behind: nn.Module | None = None,
         beta: float | nn.Module = 1.0,
+        total: nn.Module | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
@@ -41,19 +43,20 @@ class ResidualBranch(nn.Module):
         self.after = after
         self.behind = behind
         self.beta = beta
+        self.total = total
         self.dropout = nn.Dropout(dropout)
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor, how: Modulation = NOTHING, *rotation: Rotation | None) -> Tensor:
+    def forward(self, x: Tensor, how: Modulation = NOTHING, *layout: Layout | None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        return self.add(x, self.read(x, how, *rotation), how)
+        return self.add(x, self.read(x, how, *layout), how)
 
-    def read(self, x: Tensor, how: Modulation, *rotation: Rotation | None) -> Tensor:
-        """Compute the branch's output for x, before it is added. rotation: for a branch that attends."""
+    def read(self, x: Tensor, how: Modulation, *layout: Layout | None) -> Tensor:
+        """Compute the branch's output for x, before it is added. layout: for a branch that is a mixer."""
         h = x if how.bias is None else x + how.bias.unsqueeze(1)
         if self.before is not None:
             h = modulate(self.before(h), how.shift, how.scale)
-        h = self.branch(h, *rotation)
+        h = self.branch(h, *layout)
         return self.dropout(h if self.after is None else self.after(h))
 
     def add(self, x: Tensor, h: Tensor, how: Modulation) -> Tensor:
@@ -64,20 +67,11 @@ class ResidualBranch(nn.Module):
             h = h * self.beta
         if self.training and self.drop_path:
             h = stochastic_depth(h, self.drop_path)
-        x = gated_sum(x, how.gate, h)
+        if self.total is None:
+            x = gated_sum(x, how.gate, h)
+        else:
+            x = self.total(x, h if how.gate is None else how.gate.unsqueeze(1) * h)
         return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
-
-
-class LayerScale(nn.Module):
-    """Layer scale: a learned factor for each channel (Touvron et al. 2021, "Going deeper", section 2)."""
-
-    def __init__(self, width: int, start: float) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.full((width,), start))
-
-    def forward(self, h: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        return h * self.factor
 
 
 class Block(nn.Module):
@@ -102,11 +96,11 @@ class Block(nn.Module):
         self.mlp = mlp
         self.parallel = parallel
 
-    def forward(self, x: Tensor, context: Context, rotation: Rotation | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D). rotation: of the tokens' rotary positions; None: queries and keys are not rotated."""
+    def forward(self, x: Tensor, context: Context, layout: Layout | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D). layout: how the tokens lie, for the mixer."""
         first, second = (NOTHING, NOTHING) if self.modulation is None else self.modulation(context)
         block_input = x
-        x = self.attention(x, first, rotation)
+        x = self.attention(x, first, layout)
         if self.cross is not None:
             x = x + self.cross(block_input if self.parallel else x, context)
         return self.mlp.add(x, self.mlp.read(block_input if self.parallel else x, second), second)
@@ -130,8 +124,10 @@ class PatchHead(nn.Module):
 class PatchTokens(nn.Module):
     """Patch embedding (Dosovitskiy et al. 2021): patchify the image, embed each patch, add positions; and unpatchify.
 
-    (B, C, H, W) -> (B, L + N, D), N patches behind L tokens of the condition. sequence(context) -> (B, L, D)
-    makes those; None: L = 0. outputs: channels of the image that `image` puts together again.
+    (B, C, H, W) -> (B, L + N, D), N patches behind L others: registers, learned tokens that store what no patch says
+    (Darcet et al. 2024), and tokens of the condition, which sequence(context) -> (B, _, D) makes; None: there are none.
+    positions(tokens) and rotation() are those of the kind `positions`. outputs: channels of the image that `image` puts
+    together again.
     """
 
     def __init__(
@@ -140,8 +136,10 @@ class PatchTokens(nn.Module):
         patch: int,
         width: int,
         outputs: int,
-        positions: Positions,
+        positions: nn.Module | None = None,
+        rotation: nn.Module | None = None,
         sequence: nn.Module | None = None,
+        registers: int = 0,
     ) -> None:
         super().__init__()
         channels, height, breadth = shape
@@ -150,17 +148,35 @@ class PatchTokens(nn.Module):
         self.grid = (height // patch, breadth // patch)
         self.embed = nn.Linear(channels * patch * patch, width)
         self.positions = positions
+        self.rotation = rotation
         self.sequence = sequence
         xavier(self.embed)
+        self.registers = nn.Parameter(torch.empty(registers, width)) if registers else None
+        if self.registers is not None:
+            nn.init.trunc_normal_(self.registers, std=0.02)
 
-    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, int, Rotation | None]:
-        """Return the tokens, the number L of those that have joined, and the rotation of rotary positions."""
-        tokens = self.positions(self.embed(self.patches(x)))
-        if self.sequence is None:
-            return tokens, 0, self.positions.rotation(0)
-        extra = self.sequence(context)  # (B, L, D)
-        joined = extra.shape[1]
-        return torch.cat([extra.to(tokens.dtype), tokens], dim=1), joined, self.positions.rotation(joined)
+    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, Layout]:
+        """Return the tokens, and how they lie."""
+        tokens = self.embed(self.patches(x))
+        if self.positions is not None:
+            tokens = self.positions(tokens)
+        front = [] if self.registers is None else [self.registers.expand(len(x), -1, -1)]
+        front += [] if self.sequence is None else [self.sequence(context)]
+        if not front:
+            return tokens, Layout(0, self.grid, self._rotation(0))
+        joined = sum(part.shape[1] for part in front)
+        tokens = torch.cat([*(part.to(tokens.dtype) for part in front), tokens], dim=1)
+        return tokens, Layout(joined, self.grid, self._rotation(joined))
+
+    def _rotation(self, joined: int) -> tuple[Tensor, Tensor] | None:
+        """Cos and sin of each token's angles; those that have joined are not turned."""
+        if self.rotation is None:
+            return None
+        cos, sin = self.rotation()
+        if not joined:
+            return cos, sin
+        still = (joined, cos.shape[1])
+        return torch.cat([cos.new_ones(still), cos]), torch.cat([sin.new_zeros(still), sin])
 
     def patches(self, x: Tensor) -> Tensor:
         """Patchify: (B, C, H, W) -> (B, N, C·p·p)."""
@@ -179,25 +195,40 @@ class PatchTokens(nn.Module):
 class DiT(nn.Module):
     """Diffusion transformer, DiT (Peebles & Xie 2023): patch embedding, blocks, head, unpatchify.
 
-    What the parts are made of is the caller's choice.
+    What the parts are made of is the caller's choice. routing: a module (tokens, layout, blocks) -> tokens that takes
+    the tokens through the blocks; None: all through all.
     """
 
     def __init__(
-        self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[nn.Module], head: nn.Module
+        self,
+        condition: LevelAndClass,
+        tokens: PatchTokens,
+        blocks: Sequence[nn.Module],
+        head: nn.Module,
+        routing: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.condition = condition
         self.tokens = tokens
         self.blocks = nn.ModuleList(blocks)
         self.head = head
+        self.routing = routing
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels)
-        tokens, joined, rotation = self.tokens(x, context)
-        for block in self.blocks:
-            tokens = block(tokens, context, rotation)
-        return self.tokens.image(self.head(tokens[:, joined:], context))
+        tokens, layout = self.tokens(x, context)
+        if self.routing is None:
+            for block in self.blocks:
+                tokens = block(tokens, context, layout)
+        else:
+            tokens = self.routing(tokens, layout, [conditioned(block, context) for block in self.blocks])
+        return self.tokens.image(self.head(tokens[:, layout.joined :], context))
+
+
+def conditioned(block: nn.Module, context: Context) -> Callable[[Tensor, Layout], Tensor]:
+    """Return a block as a function of tokens and their layout, its condition being given."""
+    return lambda tokens, layout: block(tokens, context, layout)
 
 
 def init_dit(blocks: Sequence[Block], head: PatchHead, at_zero: bool = True) -> None:
@@ -267,16 +298,16 @@ class UViT(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels)
-        tokens, joined, rotation = self.tokens(x, context)
+        tokens, layout = self.tokens(x, context)
         encoded: list[Tensor] = []  # the output of each encoder block
         for block in self.encoder:
-            tokens = block(tokens, context, rotation)
+            tokens = block(tokens, context, layout)
             encoded.append(tokens)
         for block in self.middle:
-            tokens = block(tokens, context, rotation)
+            tokens = block(tokens, context, layout)
         for skip, block in zip(self.skips, self.decoder, strict=True):
-            tokens = block(skip(tokens, encoded.pop(), context, joined), context, rotation)
-        return self.refine(self.tokens.image(self.head(tokens[:, joined:], context)))
+            tokens = block(skip(tokens, encoded.pop(), context, layout.joined), context, layout)
+        return self.refine(self.tokens.image(self.head(tokens[:, layout.joined :], context)))
 
 
 def init_uvit(network: nn.Module) -> None:

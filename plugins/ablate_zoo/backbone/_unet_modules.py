@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Context, InputSpec, Modulation, Site
-from ablate_zoo.layers.attention import DotProduct, LinearProduct, SelfAttention, zero
+from ablate.api import Context, InputSpec, Layout, MixerSite, Modulation, Site
+from ablate_zoo.layers.attention import zero
 from ablate_zoo.layers.embedding import ClassEmbedding, LevelAndClass, LevelEmbedding
 from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
 
@@ -174,14 +174,17 @@ class SelfAttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return self.residual(x, over_places(self.attention, self.norm(x)))
+        return self.residual(x, over_places(self.attention, self.norm(x), Layout(0, (x.shape[2], x.shape[3]))))
 
 
-def over_places(attention: nn.Module, x: Tensor, *context: Context) -> Tensor:
-    """Apply attention with the pixels of the maps as tokens, (B, H·W, C); a view where the channels lie last."""
+def over_places(attention: nn.Module, x: Tensor, beside: Context | Layout) -> Tensor:
+    """Apply attention with the pixels of the maps as tokens, (B, H·W, C); a view where the channels lie last.
+
+    beside: its second argument, the condition or how the tokens lie.
+    """
     b, c, height, width = x.shape
     last = x.is_contiguous(memory_format=torch.channels_last)
-    tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), *context)
+    tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), beside)
     maps = tokens.view(b, height, width, c).permute(0, 3, 1, 2)
     return maps if last else maps.contiguous()  # in the memory format that it came in
 
@@ -281,15 +284,15 @@ class UNetBuilder:
         config = self.config
         attends = self.side >> step.level in config.attention_resolutions
         if step.skip is None:
-            return Cell(self._block(step), self._attention(step.outputs) if attends else None)
+            return Cell(self._block(step), self._attention(step) if attends else None)
         attends = attends and (step.last or config.decoder_attention == "every_block")
         fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
-        return Cell(self._block(step), self._attention(step.outputs) if attends else None, fusion)
+        return Cell(self._block(step), self._attention(step) if attends else None, fusion)
 
     def middle(self) -> list[nn.Module]:
         """Build the bottleneck at the smallest size: block, attention, block."""
         step = self.config.bottleneck
-        attention = self._attention(step.outputs) if self.config.middle_attention else None
+        attention = self._attention(step) if self.config.middle_attention else None
         return [Cell(self._block(step), attention), Cell(self._block(step))]
 
     def norm(self, channels: int) -> nn.Module:
@@ -320,11 +323,18 @@ class UNetBuilder:
         heads = self.config.heads_of(width)
         return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
 
-    def _attention(self, channels: int) -> nn.Module:
-        product = {"full": DotProduct, "linear": LinearProduct}[self.config.attention]()
-        attention = SelfAttention(channels, self.config.heads_of(channels), product=product)
-        self._last(attention.out)
-        return SelfAttentionBlock(self.norm(channels), attention, self._residual())
+    def _attention(self, step: UNetStep) -> nn.Module:
+        site = self._site(step.outputs, step)
+        mixer_site = MixerSite(
+            site.width,
+            site.embedding,
+            heads=site.heads,
+            zero_init=self.config.zero_init,
+            block=site.block,
+            blocks=site.blocks,
+            resolution=site.resolution,
+        )
+        return SelfAttentionBlock(self.norm(step.outputs), self.config.attention.build(mixer_site), self._residual())
 
     def _resample(self, step: UNetStep) -> nn.Module:
         assert step.resample is not None

@@ -22,4 +22,5 @@ class DiT(Transformer):
 
         blocks, head = self._blocks(setting), self._head(setting)
         modules.init_dit(blocks, head, self.zero_init)
-        return modules.DiT(self._condition(setting), self._tokens(setting), blocks, head)
+        condition, tokens = self._condition(setting), self._tokens(setting)
+        return modules.DiT(condition, tokens, blocks, head, self.routing.build(self._site(2, setting)))

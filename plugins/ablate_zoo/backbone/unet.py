@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Range, When, slot
+from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Mixer, Opened, Range, When, slot
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,6 @@ Multiplier = Annotated[float, Field(gt=0, le=64)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
 Convolution = Annotated[Literal["full", "separable"], Choice("full", "separable")]
 Norm = Annotated[Literal["group", "instance", "layer", "rms"], Choice("group", "instance", "layer", "rms")]
-Attention = Annotated[Literal["full", "linear"], Choice("full", "linear")]
 Attending = Annotated[Literal["every_block", "last_block"], Choice("every_block", "last_block")]
 Down = Annotated[
     Literal["strided_conv", "pool", "residual", "residual_conv"],
@@ -103,7 +102,8 @@ class UNet(Backbone):
 
     # Sizes (of the shorter side) at which a level attends.
     attention_resolutions: Annotated[tuple[Side, ...], Field(max_length=16)] = (16,)
-    attention: Attention = "full"  # linear: its cost grows with the places, not with their square
+    # What lets places see each other; `full` is another word for softmax.
+    attention: Annotated[Mixer, Opened(full="softmax")] = slot("softmax")
     head_width: Annotated[int | None, Field(ge=1, le=65_536)] = (
         None  # channels of a head; None: `heads` says how many heads
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ablate.api import Choice, Conditioning, Fusion, InputSpec, slot
+from ablate.api import Choice, Conditioning, Fusion, InputSpec, Mlp, Opened, Positions, slot
 from ablate_zoo.backbone._transformer import Transformer
 
 if TYPE_CHECKING:
@@ -25,14 +26,18 @@ class UViT(Transformer):
     # With an odd number, one block stands in the middle, without a skip.
     depth: Annotated[int, Field(ge=2, le=1000), Choice(5, 7, 9, 13)] = 13
     conditioning: Conditioning = slot("in_context")
-    positions: Literal["sincos", "learned", "rope"] = "learned"
+    positions: Annotated[Positions, Opened()] = slot("learned")
     qkv_bias: bool = False
-    mlp: Literal["gelu_tanh", "gelu", "swiglu"] = "gelu"
+    mlp: Annotated[Mlp, Opened()] = slot("gelu")
 
     fusion: Fusion = slot("concat")
     time_mlp: bool = False  # the noise level's frequencies through an MLP, as in DiT
     final_conv: bool = True  # a 3×3 convolution over the image at the end
     init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
+
+    def excludes(self) -> Mapping[str, str]:
+        """Patches that are not all there."""
+        return {"routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none"}
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UViT` of `ablate_zoo.backbone._transformer_modules`, initialised as in the paper."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Context
-from ablate_zoo.layers.embedding import Rotation, rotate
+from ablate.api import Context, Layout, MixerSite
+from ablate_zoo.layers.embedding import rotate
 
 
 class QueryKey(nn.Module):
@@ -80,16 +80,24 @@ class SelfAttention(nn.Module):
         self.product = DotProduct() if product is None else product
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D). rotation: cos and sin of each token's angles, see `embedding.rotate`."""
+    def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D). layout: its rotation turns queries and keys, see `embedding.rotate`."""
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
         if self.norm is not None:
             q, k = self.norm(q, k)
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
+        if layout is not None and layout.rotation is not None:
+            q, k = rotate(q, layout.rotation), rotate(k, layout.rotation)
         attended = self.product(q.to(v.dtype), k.to(v.dtype), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
+
+
+def self_attention(site: MixerSite, product: nn.Module) -> SelfAttention:
+    """Build self-attention for a place in the network, whose queries, keys and values `product` multiplies."""
+    attention = SelfAttention(site.width, site.heads, site.bias, site.query_key_norm(), product)
+    if site.zero_init:
+        zero(attention.out)
+    return attention
 
 
 class CrossAttention(nn.Module):

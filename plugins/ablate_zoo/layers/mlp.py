@@ -120,10 +120,3 @@ class SwiGLU(nn.Module):
         """(B, N, D) -> (B, N, D)."""
         gate, value = self.up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * value)
-
-
-def mlp(kind: str, width: int, hidden: int) -> nn.Module:
-    """Build the MLP of that kind: "gelu", "gelu_tanh" (its approximation by tanh) or "swiglu"."""
-    if kind == "swiglu":
-        return SwiGLU(width, hidden)
-    return MLP(width, hidden, {"gelu": "none", "gelu_tanh": "tanh"}[kind])

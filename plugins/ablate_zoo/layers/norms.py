@@ -26,15 +26,6 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x if self.weight is None else x.to(self.weight.dtype))
 
 
-def norm(kind: str, width: int, affine: bool) -> nn.Module:
-    """Build a layer norm (Ba et al. 2016, "layer") or RMS norm ("rms") over the last dimension.
-
-    affine: with a scale of its own, and for "layer" a shift.
-    """
-    norm_class = {"layer": nn.LayerNorm, "rms": RMSNorm}[kind]
-    return norm_class(width, eps=EPSILON, elementwise_affine=affine)
-
-
 def group_norm(x: Tensor) -> Tensor:
     """Group norm without an affine map: zero mean, unit variance within groups of channels (Wu & He 2018).
 
@@ -55,8 +46,8 @@ class RMSQueryKey(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.query = norm("rms", size, affine=True)
-        self.key = norm("rms", size, affine=True)
+        self.query = RMSNorm(size, eps=EPSILON)
+        self.key = RMSNorm(size, eps=EPSILON)
 
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """(B, heads, N, d) -> (B, heads, N, d)."""
