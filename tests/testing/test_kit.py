@@ -14,6 +14,7 @@ from ablate.testing.small import settle, shrink
 
 TARGETS = [find(str(file)) for file in sorted(Path(__file__).parent.glob("wrong_*.py"))]
 WRONG = [(entry, target.catalog) for target in TARGETS for entry in target.entries]
+IN_A_NETWORK = ("conditioning", "fusion", "mixer", "mlp", "norm", "positions", "residual", "routing")
 BY_NAME = {entry.name: (entry, catalog) for entry, catalog in WRONG}
 
 
@@ -52,7 +53,7 @@ def test_every_check_can_fail():
     unshown = {"": common - set().union(*failed.values()) - {"imports_without_torch"}}
     for kind, names in failed.items():
         own = {check.__name__ for check in checks(kind)} - common
-        shared = failed["backbone"] if kind in ("conditioning", "fusion") else set()
+        shared = failed["backbone"] if kind in IN_A_NETWORK else set()
         unshown[kind] = own - names - shared
     assert {kind: names for kind, names in unshown.items() if names} == {}
 

@@ -1,0 +1,74 @@
+"""Checks of a norm: each token by itself, bounded, with a scale of its own where it is asked for one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ablate.kinds.norm import Norm
+from ablate.testing import modules, networks
+from ablate.testing.case import Case, Check
+
+WIDTH, TOKENS = 16, 5
+LARGE = 1000.0  # times as large
+BOUND = 10.0  # times as large as what it gives for tokens of unit variance
+
+
+def normalises_each_token_by_itself(case: Case) -> None:
+    """(..., D) -> the same, also on meta, with and without a scale; a token's output depends on that token alone."""
+    for part in case.variants():
+        for affine in (False, True):
+            x = torch.randn(modules.BATCH, TOKENS, WIDTH)
+            with torch.device("meta"):
+                counted = _build(part, affine)(x.to("meta"))
+            module = modules.live(lambda part=part, affine=affine: _build(part, affine))
+            y = module(x)
+            assert y.shape == counted.shape == x.shape, f"{tuple(y.shape)} for {tuple(x.shape)}"
+            modules.expect_tokens_alone(module, x)
+
+
+def stays_bounded(case: Case) -> None:
+    """Of tokens that are 1000 times as large it gives none that are; of zeros it gives finite numbers and gradients."""
+    module = modules.live(lambda: _build(case.component, True))
+    x = torch.randn(modules.BATCH, TOKENS, WIDTH)
+    with torch.no_grad():
+        unit, large = (float(module(s * x).square().mean().sqrt()) for s in (1.0, LARGE))
+    assert large <= BOUND * max(unit, 1.0), f"{large:.3g} in the mean for tokens of {LARGE:g}, {unit:.3g} for 1"
+    zeros = torch.zeros_like(x).requires_grad_()
+    y = module(zeros)
+    y.sum().backward()
+    assert y.isfinite().all() and zeros.grad is not None and zeros.grad.isfinite().all(), "is not finite at zero"
+
+
+def has_a_scale_where_it_is_asked_for(case: Case) -> None:
+    """With `affine` it has more parameters than without."""
+    plain, scaled = (sum(p.numel() for p in _build(case.component, a).parameters()) for a in (False, True))
+    assert plain < scaled, f"{scaled} parameters with a scale of its own, {plain} without"
+
+
+def is_reached_by_gradients(case: Case) -> None:
+    """Every parameter is reached by a finite gradient, and so are the tokens."""
+    x = torch.randn(modules.BATCH, TOKENS, WIDTH, requires_grad=True)
+    module = modules.live(lambda: _build(case.component, True))
+    modules.expect_gradients(module(x), [("the tokens", x), *module.named_parameters()])
+
+
+def keeps_the_state_of_its_module(case: Case) -> None:
+    """A state dict gives an equal module."""
+    modules.expect_state(lambda: _build(case.component, True), torch.randn(modules.BATCH, TOKENS, WIDTH))
+
+
+def _build(part: object, affine: bool) -> nn.Module:
+    assert isinstance(part, Norm)
+    return part.build(WIDTH, affine)
+
+
+CHECKS: tuple[Check, ...] = (
+    normalises_each_token_by_itself,
+    stays_bounded,
+    has_a_scale_where_it_is_asked_for,
+    is_reached_by_gradients,
+    keeps_the_state_of_its_module,
+    networks.trains,
+    networks.runs_in_bf16,
+)
