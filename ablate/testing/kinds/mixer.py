@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ def gives_the_shape_of_the_tokens(case: Case) -> None:
                 x, layout = _tokens(grid, joined, turned)
                 with torch.device("meta"):
                     counted = _build(part, grid)(*_to_meta(x, layout))
-                y = modules.live(lambda part=part, grid=grid: _build(part, grid))(x, layout)
+                y = modules.live(partial(_build, part, grid))(x, layout)
                 assert y.shape == x.shape, f"{tuple(y.shape)} for {tuple(x.shape)}"
                 assert counted.shape == x.shape, f"{tuple(counted.shape)} on the meta device for {tuple(x.shape)}"
                 assert y.isfinite().all(), "gives numbers that are not finite"

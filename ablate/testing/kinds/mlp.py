@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -18,7 +20,7 @@ def transforms_each_token_by_itself(case: Case) -> None:
         x = torch.randn(modules.BATCH, TOKENS, WIDTH)
         with torch.device("meta"):
             counted = _build(part)(x.to("meta"))
-        module = modules.live(lambda part=part: _build(part))
+        module = modules.live(partial(_build, part))
         y = module(x)
         assert y.shape == counted.shape == x.shape, f"{tuple(y.shape)} for {tuple(x.shape)}"
         assert y.isfinite().all(), "gives numbers that are not finite"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -21,7 +23,7 @@ def normalises_each_token_by_itself(case: Case) -> None:
             x = torch.randn(modules.BATCH, TOKENS, WIDTH)
             with torch.device("meta"):
                 counted = _build(part, affine)(x.to("meta"))
-            module = modules.live(lambda part=part, affine=affine: _build(part, affine))
+            module = modules.live(partial(_build, part, affine))
             y = module(x)
             assert y.shape == counted.shape == x.shape, f"{tuple(y.shape)} for {tuple(x.shape)}"
             modules.expect_tokens_alone(module, x)

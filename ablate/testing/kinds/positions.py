@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def adds_to_each_image_alone(case: Case) -> None:
         x = torch.randn(modules.BATCH, grid[0] * grid[1], WIDTH)
         with torch.device("meta"):
             counted = _built(part, grid)(x.to("meta"))
-        module = modules.live(lambda grid=grid: _built(part, grid))
+        module = modules.live(partial(_built, part, grid))
         assert module(x).shape == counted.shape == x.shape, f"{tuple(module(x).shape)} for {tuple(x.shape)}"
         modules.expect_images_alone(module, x)
 
