@@ -26,10 +26,13 @@ MAY_SKIP = {
     "works_without_labels",
     "trains_its_companion",
     "moves_image_and_noise_together",
+    "works_on_some_of_the_patches",
+    "adds_to_each_image_alone",
+    "turns_by_angles",
 }
 
-# What does nothing: it pauses nobody, and adds no seeds.
-DO_NOTHING = {"fidelity/none", "seeding/fixed"}
+# What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.
+DO_NOTHING = {"fidelity/none", "seeding/fixed", "routing/none"}
 
 # Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
 DOWNLOADED = {"features/inception_v3", "features/dinov2"}
