@@ -12,7 +12,6 @@ import ablate
 from ablate.errors import SpecError
 from ablate.spec.component import Choice, InputSpec
 from ablate_zoo.backbone.dit import DiT
-from ablate_zoo.conditioning.adaln import AdaLNZero
 
 SETTING = InputSpec((3, 8, 8), 10)
 NAMES = ["in_context", "cross_attention", "adaln", "adaln_zero"]
@@ -93,7 +92,7 @@ def test_heads_that_do_not_divide_are_refused_with_the_nearest():
 def test_default_widths_suit_the_default_heads():
     widths = next(m for m in DiT.model_fields["width"].metadata if isinstance(m, Choice)).values
     for width in widths:
-        DiT(width=width, conditioning=AdaLNZero())  # raises where the heads do not divide it
+        ablate.create("backbone", {"type": "dit", "width": width})  # raises where the heads do not divide it
 
 
 def test_equals_diffusers():
