@@ -21,6 +21,7 @@ from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Precondition
 from ablate.kinds.process import Process
+from ablate.kinds.routing import ROUTED
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
@@ -161,7 +162,8 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
             before.check(f"{format_component(backbone)}, while it is built,", build)
             params = sum(parameter.numel() for parameter in network.parameters())
             if params <= MOST_PARAMS:
-                cost = measure(network, setting)
+                routed = any(ROUTED in part.provides() for _, part in backbone.parts())
+                cost = measure(network, setting, routed)
                 before.check(f"{format_component(backbone)}, in a forward pass,", lambda: measure(network, setting))
                 return cost
     except GlobalStateError as error:

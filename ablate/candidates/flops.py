@@ -46,6 +46,17 @@ class Cost:
     gflops: float  # 1e9 multiply-accumulates, normalisation layers included
     macs: int  # multiply-accumulates of the raw matrix work
     activations: int  # elements that all operations put out: an upper bound of what training keeps
+    # Gflops of a forward pass in training, where routing computes another part of the network there; None: the same.
+    train_pass_gflops: float | None = None
+
+    @property
+    def trained_gflops(self) -> float:
+        """Gflops of a forward pass in training."""
+        return self.gflops if self.train_pass_gflops is None else self.train_pass_gflops
+
+    def worth(self, images: int) -> int:
+        """Return how many images without routing cost as much to train on as so many with it."""
+        return images if self.train_pass_gflops is None else round(images * self.train_pass_gflops / self.gflops)
 
     def __str__(self) -> str:
         return f"{self.params / 1e6:.1f} M parameters, {self.gflops:.4g} Gflops"
@@ -117,13 +128,23 @@ def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
     return x, torch.empty(1, device="meta"), labels
 
 
-def measure(network: nn.Module, setting: InputSpec) -> Cost:
-    """Count the cost of a network that was built on the meta device, for one image of the setting."""
+def measure(network: nn.Module, setting: InputSpec, is_routed: bool = False) -> Cost:
+    """Count the cost of a network that was built on the meta device, for one image of the setting.
+
+    is_routed: whether it may compute something else in training, which is then counted too.
+    """
     training = network.training
-    network.eval()
-    with torch.inference_mode(), Counter() as counter:
-        network(*example_inputs(setting))
+    counter = _count(network.eval(), setting)
+    in_training = _count(network.train(), setting).work if is_routed else counter.work
     network.train(training)
     macs = counter.flops // 2
     params = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Cost(params, counter.work / 1e9, macs, counter.activations)
+    other = None if in_training == counter.work else in_training / 1e9
+    return Cost(params, counter.work / 1e9, macs, counter.activations, other)
+
+
+def _count(network: nn.Module, setting: InputSpec) -> Counter:
+    counter = Counter()
+    with torch.inference_mode(), counter:
+        network(*example_inputs(setting))
+    return counter

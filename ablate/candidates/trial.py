@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.evaluation import MOST_IMAGES, Evaluation
-from ablate.candidates.objectives import TRAIN_PASSES
+from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.io.files import digest
@@ -47,6 +47,8 @@ class Budget(Config):
 
     def images_for(self, batch: int, gflops: float) -> int | None:
         """Return the number of images to train on, in whole steps; None where the budget is a time.
+
+        gflops: of a forward pass in training (`Cost.trained_gflops`).
 
         Raises InputError where steps or Gflops come to more images than anyone can train on.
         """
@@ -119,6 +121,7 @@ class TrialSettings:
             "gflops": None if cost is None else cost.gflops,
             "macs": None if cost is None else cost.macs,
             "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
+            **({} if cost is None or cost.train_pass_gflops is None else {TRAIN_PASS: cost.train_pass_gflops}),
             **({"matched": self.size(candidate)} if self.matched else {}),
         }
         names = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}

@@ -32,4 +32,4 @@ def counted_train_gflops(candidate: Candidate, cost: Cost, plan: Plan) -> float:
         with doing(f"counting a training step of {candidate.backbone.name!r}"), contained():
             return train_gflops(candidate, plan.trial_settings.setting)
     except Exception:  # noqa: BLE001 - a plugin's own code, which its trial runs on numbers
-        return TRAIN_PASSES * cost.gflops
+        return TRAIN_PASSES * cost.trained_gflops

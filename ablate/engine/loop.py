@@ -225,7 +225,8 @@ class Engine:
             job = with_memory_estimate(job, candidate, self.plan)
         self._jobs[job["trial"]] = job
         until = self.ladder.until(rung)
-        images = self.plan.trial_settings.budget.images_for(candidate.batch, job["gflops"] or 0.0) or 0
+        gflops = job.get("train_pass_gflops", job["gflops"]) or 0.0
+        images = self.plan.trial_settings.budget.images_for(candidate.batch, gflops) or 0
         self.spending.commit(job["trial"], self._groups[job["trial"]][0].train_gflops * images * (until or 1.0))
         self.dispatcher.add([job if until is None else {**job, "until": until}])
 

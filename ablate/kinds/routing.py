@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+ROUTED = "routed_tokens"  # the capability of what hands a block other tokens than all of them
+
+
 class Routing(Component):
     """Builds what sends the tokens through a stack of blocks: all through all, or fewer, so that a pass costs less.
 

@@ -79,6 +79,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         ),
         "macs": ColumnDoc("multiply-accumulates of that forward pass", "multiply-accumulates", "smaller"),
         "sample_gflops": _SAMPLE_GFLOPS,
+        "train_pass_gflops": ColumnDoc(
+            "cost of one forward pass in training, where routing makes it another than `gflops`", "Gflops", "smaller"
+        ),
         "images": ColumnDoc(
             "training images that it has seen, repeats counted; of a diverged trial, until it diverged",
             "images",
@@ -163,7 +166,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "grad_norm_clipped": ColumnDoc("the same after clipping"),
         "images_per_second": ColumnDoc("training throughput since the previous point", "images/s", "larger"),
         "seconds": ColumnDoc("time of training so far", "s"),
-        "train_gflops": ColumnDoc("compute of training so far, forward and backward: 3 · gflops · images", "Gflops"),
+        "train_gflops": ColumnDoc(
+            "compute of training so far, forward and backward: 3 · gflops · images (with routing, train_pass_gflops)",
+            "Gflops",
+        ),
         "m.<metric>": ColumnDoc(
             "the metric at that point of the training (`evaluate.at`), all points on one number of samples",
             "the metric's own",

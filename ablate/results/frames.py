@@ -26,6 +26,7 @@ EXTRA = (
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
     *("failure", "message", "data_hash", "sources"),
 )
+ROUTED = ("train_pass_gflops",)  # of trials whose forward pass in training is another
 ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
@@ -39,7 +40,17 @@ ADDED = (
     "train_seconds",
 )
 _NUMBERS = {
-    *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes"),
+    *(
+        "seed",
+        "params",
+        "gflops",
+        "sample_gflops",
+        "train_pass_gflops",
+        "macs",
+        "images",
+        "seconds",
+        "peak_memory_bytes",
+    ),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
@@ -79,7 +90,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    for name in (*EXTRA, *(name for name in ELSEWHERE if any(row.get(name) is not None for row in flat))):
+    for name in (*EXTRA, *(name for name in (*ROUTED, *ELSEWHERE) if any(row.get(name) is not None for row in flat))):
         frame[name] = _typed(name, [row.get(name) for row in flat])
     return frame
 

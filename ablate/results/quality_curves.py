@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ablate.candidates.objectives import TRAIN_PASSES, Objective
+from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES, Objective
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
 from ablate.results.measurements import DECIDES, explain
@@ -41,7 +41,7 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(train_gflops=pd.Series(dtype=float))
     kind = rows.groupby(keys, dropna=False, sort=False).ngroup()
     rows = rows[kind == kind.groupby([rows["trial"], rows["metric"]]).transform("min")]
-    gflops = rows["trial"].map(trials.set_index("trial")["gflops"])
+    gflops = rows["trial"].map(_in_training(trials))
     rows = rows.assign(train_gflops=train_gflops(gflops, rows["images"]))
     return rows.sort_values(["trial", "metric", "images"], kind="stable").reset_index(drop=True)
 
@@ -65,6 +65,13 @@ def train_gflops(gflops: pd.Series[Any], images: pd.Series[Any]) -> pd.Series[An
     return (TRAIN_PASSES * gflops.astype(float) * images.astype(float)).astype(float)
 
 
+def _in_training(trials: pd.DataFrame) -> pd.Series[Any]:
+    """Return the Gflops of a forward pass in training, by trial."""
+    by_trial = trials.set_index("trial")
+    gflops: pd.Series[Any] = by_trial["gflops"].astype(float)
+    return by_trial[TRAIN_PASS].astype(float).fillna(gflops) if TRAIN_PASS in by_trial else gflops
+
+
 def with_quality(curves: pd.DataFrame, trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     """Add to the training curves the column `train_gflops` and a column `m.<metric>` for quality during training.
 
@@ -77,7 +84,7 @@ def with_quality(curves: pd.DataFrame, trials: pd.DataFrame, metrics: pd.DataFra
         table = table.add_prefix("m.").rename_axis(columns=None).assign(reached=seconds).reset_index()
         curves = curves.merge(table, on=["trial", "images"], how="outer", sort=True)
         curves["seconds"] = curves["seconds"].fillna(curves.pop("reached"))
-    gflops = curves["trial"].map(trials.set_index("trial")["gflops"])
+    gflops = curves["trial"].map(_in_training(trials))
     return curves.assign(train_gflops=train_gflops(gflops, curves["images"]))
 
 

@@ -59,9 +59,9 @@ def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, sa
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
     """Return the same for a trial of a study; of its sampling alone where time decides how long it trains."""
     cost = settings.cost(candidate)
-    images = settings.budget.images_for(candidate.batch, cost.gflops)
+    images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
     samples = settings.evaluation.drawn_in_all(candidate.batch, images)
-    return flops(candidate, settings.setting, cost.macs, images or 0, samples)
+    return flops(candidate, settings.setting, cost.macs, cost.worth(images or 0), samples)
 
 
 @lru_cache(maxsize=64)

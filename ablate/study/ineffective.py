@@ -88,7 +88,7 @@ def _idle(loaded: LoadedStudy, candidate: Candidate) -> Iterator[str]:
     gflops = 1.0
     if budget.train_gflops is not None:
         try:
-            gflops = settings.cost(candidate).gflops
+            gflops = settings.cost(candidate).trained_gflops
         except Exception:  # noqa: BLE001 - a network that cannot be built is reported elsewhere
             return
         if budget.train_gflops < 3 * gflops * batch:

@@ -115,7 +115,7 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
 def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str, Any]:
     settings = loaded.trial_settings
     cost = settings.cost(candidate)
-    images = settings.budget.images_for(candidate.batch, cost.gflops)
+    images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
     return {
         "params": cost.params,
         "gflops": cost.gflops,
@@ -133,7 +133,7 @@ def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int 
     if images is None:
         assert settings.budget.minutes is not None
         return 60 * settings.budget.minutes + seconds(candidate, settings.setting, cost.macs, 0, samples, device)
-    return seconds(candidate, settings.setting, cost.macs, images, samples, device)
+    return seconds(candidate, settings.setting, cost.macs, cost.worth(images), samples, device)
 
 
 def _space(loaded: LoadedStudy) -> Iterator[tuple[str, list[Any] | Mapping[str, Any]]]:

@@ -83,5 +83,5 @@ def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, float, int | None]]
             cost = settings.cost(candidate)
         if cost is None:
             continue
-        images = settings.budget.images_for(candidate.batch, cost.gflops)
+        images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
         yield candidate, cost.macs, images

@@ -23,8 +23,8 @@ def check_total(loaded: LoadedStudy) -> list[str]:
         message = "total.train_gflops: how much is trained in a time is not known beforehand; say total.hours"
         raise InputError(message, where)
     cost = settings.cost(study.base)
-    images = settings.budget.images_for(study.base.batch, cost.gflops) or 0
-    one = seeds * TRAIN_PASSES * cost.gflops * images
+    images = settings.budget.images_for(study.base.batch, cost.trained_gflops) or 0
+    one = seeds * TRAIN_PASSES * cost.trained_gflops * images
     if total.train_gflops < one:
         message = f"total.train_gflops: {total.train_gflops:.4g} do not suffice for the baseline, which takes {one:.4g}"
         raise InputError(message, where)

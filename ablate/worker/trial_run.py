@@ -114,7 +114,9 @@ class TrialRun:
         parts = _training_parts(self.candidate, data, probes)
         trained_on = sources.hashes_of(parts, catalog) if "sources" in job else {}
         trained_on["data"] = self.dataset.hash
-        gflops = cast(float, job["gflops"])  # the driver has built the network, and counted it
+        gflops = cast(
+            float, job.get("train_pass_gflops", job["gflops"])
+        )  # the driver has built the network, and counted it
         self.memory.begin_training()
         try:
             self.training = Training(
@@ -186,6 +188,7 @@ class TrialRun:
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
             **({"matched": self.job["matched"]} if "matched" in self.job else {}),
             **({"sample_gflops": self.job["sample_gflops"]} if "sample_gflops" in self.job else {}),
+            **({"train_pass_gflops": self.job["train_pass_gflops"]} if "train_pass_gflops" in self.job else {}),
             "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,

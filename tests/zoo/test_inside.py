@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import ablate
 from ablate.api import InputSpec, Layout
 from ablate.candidates.candidate import Candidate, compose, cost_of, misfits
+from ablate.candidates.trial import Budget
 from ablate.candidates.vary import make_space
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
@@ -237,6 +238,13 @@ def test_what_a_step_and_a_sample_compute_is_counted():
     alike = 6 * 12 * 4 * width / 1e9  # the cosines of 12 patches with 4
     fewer = 6 * (linear * 8 + product * (tokens**2 - 8**2) + 2 * width * 8) / 1e9  # the last: two norms
     assert cost_of(merged.backbone, SETTING).gflops == pytest.approx(cost - fewer + alike, rel=1e-9)
+    passes = cost_of(dropped.backbone, SETTING)
+    assert passes.trained_gflops == pytest.approx(cost - saved / 3 - 2 * blocks * width * tokens / 2 / 1e9, rel=1e-9)
+    assert cost_of(merged.backbone, SETTING).train_pass_gflops is None  # in sampling it is the same
+    assert Budget(train_gflops=3e3 * cost).images_for(1, cost) == 1000
+    assert Budget(train_gflops=3e3 * cost).images_for(1, passes.trained_gflops) == round(
+        1e3 * cost / passes.trained_gflops
+    )
     sampling = compose({"backbone": {**DIT, "routing": {"type": "merge", "training": False}}}, catalog())
     assert train_gflops(sampling, SETTING) == pytest.approx(steps[0]) and train_gflops(merged, SETTING) < steps[0]
 
