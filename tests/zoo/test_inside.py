@@ -22,6 +22,7 @@ from ablate.runtime.randomness import seed_all
 from ablate.study.jsonschema import study_schema
 from ablate.testing import check_component, common, find
 from ablate.training.training_cost import train_gflops
+from ablate_zoo.mixer._recurrence import scan
 from ablate_zoo.mixer._windows import WindowProduct
 from ablate_zoo.routing._modules import Drop, Mask, Merge
 
@@ -109,6 +110,16 @@ def test_windows_are_softmax_over_what_lies_in_them(grid, window, shift, joined)
     q, k, v = torch.randn(3, 2, 3, len(same), 4)
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=same)
     assert torch.allclose(WindowProduct(grid, window, shift)(q, k, v), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+def test_the_recurrence_is_its_loop(count):
+    decay, value = torch.rand(2, count, 3), torch.randn(2, count, 3)
+    h, expected = torch.zeros(2, 3), []
+    for t in range(count):
+        h = decay[:, t] * h + value[:, t]
+        expected.append(h)
+    assert torch.allclose(scan(decay, value), torch.stack(expected, dim=1), atol=1e-6)
 
 
 def test_every_second_block_has_shifted_windows():
