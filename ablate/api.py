@@ -23,6 +23,7 @@ from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
 from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
 from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.parameters import Parameters, Role, Trained
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
@@ -88,6 +89,7 @@ __all__ = [
     "Norms",
     "Observer",
     "Optimizer",
+    "Parameters",
     "PassObserver",
     "Point",
     "Pool",
@@ -101,6 +103,7 @@ __all__ = [
     "Range",
     "Readings",
     "Report",
+    "Role",
     "Rung",
     "Schedule",
     "Seeding",
@@ -112,6 +115,7 @@ __all__ = [
     "State",
     "StepObserver",
     "Target",
+    "Trained",
     "TrainedGuidance",
     "Vectors",
     "Weighting",

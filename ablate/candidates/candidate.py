@@ -14,6 +14,7 @@ from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
+from ablate.kinds.fitted import Fitted
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
@@ -85,6 +86,16 @@ class Candidate(Config):
                 f"micro {self.micro} does not divide the batch of {self.batch}; the nearest that does: {near}"
             )
         return self
+
+    def for_setting(self, setting: InputSpec) -> Self:
+        """Return the candidate for such data: what its schedule, levels and weighting take from them is written out.
+
+        For computing; the identity is that of the candidate itself.
+        """
+        parts: dict[str, Fitted] = {"schedule": self.schedule, "levels": self.levels, "weighting": self.weighting}
+        fitted = {field: part.for_setting(setting) for field, part in parts.items()}
+        changed = {field: part for field, part in fitted.items() if part is not parts[field]}
+        return self.model_copy(update=changed) if changed else self
 
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.

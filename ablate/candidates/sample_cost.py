@@ -24,7 +24,8 @@ def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None
     """
     if gflops is None:
         return None
-    calls, companion_gflops = _of_guidance(candidate.guidance, candidate.solver, candidate.schedule, setting)
+    schedule = candidate.schedule.for_setting(setting)
+    calls, companion_gflops = _of_guidance(candidate.guidance, candidate.solver, schedule, setting)
     return candidate.solver.nfe() * (calls * gflops + companion_gflops)
 
 

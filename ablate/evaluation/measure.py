@@ -47,7 +47,7 @@ def measure(
     evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
-    error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
+    error = _solver_error(sampler, process, dataset.encoding is not None)
     samples = evaluation.drawn
     for label, weights in averages.items():
         evaluator.begin()
@@ -73,11 +73,12 @@ def measure(
     return rows, np.concatenate(previews)[: evaluation.previews]
 
 
-def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, latents: bool) -> float | None:
+def _solver_error(sampler: Sampler, process: Process, latents: bool) -> float | None:
     """Return the solver's own relative error of the standard deviation of Gaussian samples; None where not known.
 
     Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
     """
+    candidate = sampler.candidate
     deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
     try:
         return deviation_error(sampler.solver, candidate.schedule, deviation)

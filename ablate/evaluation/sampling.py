@@ -54,7 +54,7 @@ class Sampler:
         self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
-        self.candidate = candidate
+        self.candidate = candidate.for_setting(setting)
         self.process = process
         self.setting = setting
         self.device = device

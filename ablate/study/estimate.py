@@ -52,7 +52,7 @@ def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, sa
     A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
     the network.
     """
-    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule, setting)
+    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
     return 2 * macs * (TRAIN_PASSES * images + samples * calls)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Range
+from ablate.api import Parameters, Range
 from ablate_zoo.optimizer._decaying import Decaying
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Adafactor(Decaying):
     least: Annotated[float, Field(gt=0, le=1), Range(1e-4, 1e-2, log=True)] = 1e-3  # root mean square of a tensor
     threshold: Annotated[float, Field(gt=0, le=100), Range(0.5, 2)] = 1.0  # root mean square of u, at the most
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own Adafactor, foreach: it has no fused kernel. The weight decay is decoupled."""
         import torch
 
