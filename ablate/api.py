@@ -34,6 +34,7 @@ from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Range, Spec, When, slot
+from ablate.spec.renamed import Formerly
 
 Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
@@ -67,6 +68,7 @@ __all__ = [
     "Extractor",
     "Features",
     "Fidelity",
+    "Formerly",
     "Found",
     "Fusion",
     "Gate",

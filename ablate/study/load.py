@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ablate.io.files import read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.runtime.patient import doing
 from ablate.spec.component import Extent
+from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
@@ -34,7 +36,6 @@ from ablate.study.study_catalog import study_catalog
 from ablate.study.yaml import Document, document_of, read
 
 
-@doing("reading the study", 6)
 def load_study(
     source: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -50,6 +51,18 @@ def load_study(
 
     Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
     """
+    with doing("reading the study", 6), listening() as renamings:
+        loaded = _load(source, overrides, plugins, profile, frozen)
+    return replace(loaded, renamings=tuple(dict.fromkeys(renamings)))
+
+
+def _load(
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str],
+    plugins: Sequence[str],
+    profile: str | None,
+    frozen: Mapping[str, Any] | None,
+) -> LoadedStudy:
     if not isinstance(source, str | Path | Mapping):
         raise InputError(f"a study is a YAML file or a mapping, not a {type(source).__name__}", Argument("study"))
     document = read(source) if isinstance(source, str | Path) else document_of(source)
