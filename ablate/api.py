@@ -17,6 +17,7 @@ from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
+from ablate.kinds.guides import DenoisedGuidance, Denoisers, Guide, WeakerGuidance, earlier_weights, moved
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
@@ -57,7 +58,9 @@ __all__ = [
     "Dataset",
     "Decoder",
     "Denoised",
+    "DenoisedGuidance",
     "Denoiser",
+    "Denoisers",
     "Design",
     "Dimension",
     "DiscreteSchedule",
@@ -74,6 +77,7 @@ __all__ = [
     "Gate",
     "Grid",
     "Guidance",
+    "Guide",
     "HeadsExtractor",
     "HistoryObserver",
     "InputError",
@@ -120,12 +124,15 @@ __all__ = [
     "Trained",
     "TrainedGuidance",
     "Vectors",
+    "WeakerGuidance",
     "Weighting",
     "Weights",
     "WeightsFile",
     "When",
     "digest",
+    "earlier_weights",
     "hookimpl",
+    "moved",
     "network_blocks",
     "noise_like",
     "over",

@@ -1,4 +1,4 @@
-"""A plugin renames its component and a field: studies, folders and locks of before go on to be read, with one warning."""
+"""A plugin renames its component and a field: studies, folders and locks of before go on to be read."""
 
 from __future__ import annotations
 
