@@ -105,4 +105,5 @@ def _companion_gflops(guidance: TrainedGuidance, setting: InputSpec) -> float:
         network = guidance.companion(setting)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *setting.shape), torch.zeros(1))
-    return counter.get_total_flops() / 2 / 1e9
+    macs: float = counter.get_total_flops() / 2
+    return macs / 1e9

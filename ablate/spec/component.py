@@ -274,7 +274,8 @@ class Component(Config, ABC):
     @classmethod
     def _first_name(cls) -> str:
         """Return the first name that the component had: its identity's, which renaming does not change."""
-        return (*vars(cls).get("formerly", ()), cls.name)[0]
+        names: tuple[str, ...] = (*vars(cls).get("formerly", ()), cls.name)
+        return names[0]
 
     def spec(self) -> dict[str, Any]:
         """Return the JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from learners import CPU, SETTING, candidate, learner, train
+from pydantic import ValidationError
 from segments_for_tests import CACHE
 from studies_for_tests import study
 
@@ -115,6 +116,12 @@ def test_skipping_blocks_is_the_network_without_them() -> None:
         assert torch.equal(weaker(x, noise, labels), without(x, noise, labels))
         assert not torch.equal(weaker(x, noise, labels), who.network(x, noise, labels))
     assert len(network_blocks(who.network)) == 4, "the network itself is as it was"
+
+
+@pytest.mark.parametrize("depth", [(), (1.0,), (-0.1,), (0.5, 0.5), (0.7, 0.2)])
+def test_places_that_are_none_are_refused(depth: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="shares of the depth, from 0 to below 1, ascending"):
+        SkipLayer(depth=depth)
 
 
 def test_what_sampling_costs_under_guidance() -> None:

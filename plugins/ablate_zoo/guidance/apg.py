@@ -61,7 +61,8 @@ class Apg(IntervalGuidance, DenoisedGuidance):
                 return ask.own(x, labels)
             both = ask.own(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
             size = len(x)
-            given = Denoised(*(None if part is None else part[:size] for part in both))
+            variance = None if both.variance is None else both.variance[:size]
+            given = Denoised(both.x0[:size], both.noise[:size], variance)
             away = given.x0 - both.x0[size:]
             if before is not None and self.momentum:
                 away = away + self.momentum * before
