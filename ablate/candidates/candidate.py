@@ -114,12 +114,17 @@ def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candi
 
 
 def misfits(
-    candidate: Candidate, data: Data | None, setting: InputSpec, path: Path = (), provided: Iterable[str] = ()
+    candidate: Candidate,
+    data: Data | None,
+    setting: InputSpec,
+    path: Path = (),
+    provided: Iterable[str] = (),
+    withheld: Mapping[str, str] | None = None,
 ) -> list[Problem]:
     """Return why these components are incompatible with each other or with the data; empty if they are not.
 
     Decided by what the components say that they provide, require and exclude, never by name.
-    provided: what else there is, where no data are named.
+    provided: what else there is, where no data are named. withheld: {capability: why it is not to be had here}.
     """
     parts = list(candidate.parts(path))
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
@@ -127,7 +132,9 @@ def misfits(
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
         for capability, why in part.requires().items():
-            if capability not in provided:
+            if withheld and capability in withheld:
+                problems.append(Problem(at, f"{me} needs {capability!r}: {withheld[capability]}"))
+            elif capability not in provided:
                 problems.append(Problem(at, f"{me} needs {capability!r}, which nothing here provides: {why}"))
         for capability, why in part.excludes().items():
             if capability in provided:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
-from ablate.candidates.trial import TrialSettings
+from ablate.candidates.trial import Budget, TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery.catalog import Catalog
 from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
@@ -93,7 +93,7 @@ def _load(
         problems.append(_data_problem(study.data, error))
         raise refusal(document, problems) from None
     problems += rung_problems(study, objectives, constraints)
-    fit = Fit(catalog, study.data, setting)
+    fit = Fit(catalog, study.data, setting, study.budget)
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
         fit.compose(document.data["base"], ("base",))
@@ -185,7 +185,7 @@ def _vary_problems(document: Document, catalog: Catalog, problems: Sequence[Prob
         return []
     try:
         data = create(Data, document.data.get("data"), catalog)
-        _space(base, vary, Fit(catalog, data, image_setting(data)))
+        _space(base, vary, Fit(catalog, data, image_setting(data), Budget(images=1)))
     except SpecError as error:
         return list(error.problems)
     except InputError:

@@ -43,7 +43,8 @@ class LoadedStudy:
     def candidate(self, assignment: Assignment) -> Candidate:
         """Compose the candidate of an assignment. Raises SpecError for what does not fit together."""
         spec = self.space.apply(assignment)
-        fit = Fit(self.catalog, self.trial_settings.data, self.trial_settings.setting)
+        settings = self.trial_settings
+        fit = Fit(self.catalog, settings.data, settings.setting, settings.budget)
         if self.study.match is None:
             return fit.compose(spec)
         try:

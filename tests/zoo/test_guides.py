@@ -22,6 +22,7 @@ from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.evaluation.sampling import Sampler
 from ablate.study.evaluate import remeasure
+from ablate.study.load import load_study
 from ablate.study.request import Request
 from ablate.training.snapshots import Snapshots
 from ablate_zoo.guidance.apg import Apg
@@ -154,6 +155,14 @@ def test_what_sampling_costs_under_guidance() -> None:
 def test_what_cannot_be_guided_is_refused_when_the_study_is_read(parts: dict[str, Any], words: str) -> None:
     problems = misfits(candidate(**parts), None, InputSpec((1, 16, 16), None))
     assert any(re.search(words, problem.message) for problem in problems), problems
+
+
+def test_a_training_of_minutes_keeps_no_snapshot_to_be_guided_by() -> None:
+    base = {"backbone": {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 1}, "ema": "post_hoc"}
+    timed = {"study": "timed", "data": "digits", "base": {**base, "guidance": "autoguidance"}, "budget": {"minutes": 1}}
+    with pytest.raises(InputError, match=r"autoguidance' needs 'snapshots': a training of so many minutes.*images: …"):
+        load_study(timed)
+    load_study({**timed, "base": base})
 
 
 def trained_with_snapshots(folder: Path, **parts: Any) -> tuple[Any, Snapshots]:

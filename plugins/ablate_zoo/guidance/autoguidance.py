@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Course, Ema, Kept, Range, Weights, earlier_weights
+from ablate.api import Ema, Kept, Range, Weights, earlier_weights
 from ablate_zoo.guidance._weaker import Extrapolated
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ class Autoguidance(Extrapolated):
     def requires(self) -> Mapping[str, str]:
         """An average that keeps snapshots."""
         return {"snapshots": "it is guided by an earlier state of the weights; take ema 'post_hoc' or 'checkpoints'"}
-
-    def idle(self, course: Course) -> Iterable[str]:
-        """A training whose end is not known keeps no snapshot but the last."""
-        if course.images is None:
-            yield "a training of so many minutes keeps no snapshot but the last, and needs one before: say its images"
 
     def weaken(self, network: nn.Module) -> nn.Module:
         """The network as it is."""
