@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from ablate.api import network_blocks
 from ablate_zoo.guidance._weaker import Extrapolated
 
 if TYPE_CHECKING:
     from torch import nn
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SkipLayer(Extrapolated):
@@ -25,13 +27,13 @@ class SkipLayer(Extrapolated):
 
     name = "skip_layer"
 
-    depth: tuple[float, ...] = (0.5,)  # places of the skipped blocks, each at least 0 and below 1
+    depth: Annotated[tuple[Share, ...], Field(min_length=1, max_length=64)] = (0.5,)  # places of the skipped blocks
 
     @field_validator("depth")
     @classmethod
-    def _shares_that_ascend(cls, depth: tuple[float, ...]) -> tuple[float, ...]:
-        if not depth or not all(0 <= share < 1 for share in depth) or any(b <= a for a, b in pairwise(depth)):
-            raise ValueError(f"depth has to hold shares of the depth, from 0 to below 1, ascending; not {list(depth)}")
+    def _ascends(cls, depth: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(depth)):
+            raise ValueError(f"depth has to ascend, each share once; not {list(depth)}")
         return depth
 
     def requires(self) -> Mapping[str, str]:
