@@ -26,6 +26,8 @@ MAY_SKIP = {
     "works_without_labels",
     "trains_its_companion",
     "moves_image_and_noise_together",
+    "keeps_image_and_noise_together",
+    "weakens_a_copy_of_the_network",
 }
 
 # What does nothing: it pauses nobody, and adds no seeds.

@@ -236,7 +236,7 @@ def test_the_learner_follows_the_shares_of_the_rate_and_resumes_with_them():
     rates = {round(group["lr"] / 1e-2, 9) for group in trained.optimizer.param_groups}
     assert rates == {1.0, 0.5, 0.25}
     resumed = learner(optimizer=spec)
-    resumed.load(trained.state({}))
+    resumed.load(copy.deepcopy(trained.state({})))
     assert same(train(resumed, 2).network.state_dict(), train(trained, 2).network.state_dict())
 
 
