@@ -17,6 +17,7 @@ from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
+from ablate.kinds.guides import DenoisedGuidance, Denoisers, Guide, WeakerGuidance, earlier_weights, moved
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
@@ -26,6 +27,7 @@ from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
 from ablate.kinds.norm import Norm
 from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.parameters import Parameters, Role, Trained
 from ablate.kinds.positions import Positions
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
@@ -39,6 +41,7 @@ from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Opened, Range, Spec, When, slot
+from ablate.spec.renamed import Formerly
 
 Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
@@ -61,7 +64,9 @@ __all__ = [
     "Dataset",
     "Decoder",
     "Denoised",
+    "DenoisedGuidance",
     "Denoiser",
+    "Denoisers",
     "Design",
     "Dimension",
     "DiscreteSchedule",
@@ -72,11 +77,13 @@ __all__ = [
     "Extractor",
     "Features",
     "Fidelity",
+    "Formerly",
     "Found",
     "Fusion",
     "Gate",
     "Grid",
     "Guidance",
+    "Guide",
     "HeadsExtractor",
     "HistoryObserver",
     "InputError",
@@ -100,6 +107,7 @@ __all__ = [
     "Observer",
     "Opened",
     "Optimizer",
+    "Parameters",
     "PassObserver",
     "Point",
     "Pool",
@@ -115,6 +123,7 @@ __all__ = [
     "Readings",
     "Report",
     "Residual",
+    "Role",
     "Routing",
     "Rung",
     "Schedule",
@@ -127,14 +136,18 @@ __all__ = [
     "State",
     "StepObserver",
     "Target",
+    "Trained",
     "TrainedGuidance",
     "Vectors",
+    "WeakerGuidance",
     "Weighting",
     "Weights",
     "WeightsFile",
     "When",
     "digest",
+    "earlier_weights",
     "hookimpl",
+    "moved",
     "network_blocks",
     "noise_like",
     "over",

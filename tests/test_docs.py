@@ -46,11 +46,14 @@ def test_links_of_the_docs_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.relative_to(DOCS)}: {link}"
 
 
-def test_the_plugin_of_the_guide_conforms(tmp_path):
+BLOCKS = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=[re.search(r"`(\w+)`", code).group(1) for code in BLOCKS])
+def test_the_plugins_of_the_guide_conform(tmp_path, code):
     from ablate.testing import check_component, find
 
-    code = re.search(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(encoding="utf-8"), re.DOTALL).group(1)
-    (tmp_path / "soft_min_snr.py").write_text(code)
-    target = find(str(tmp_path / "soft_min_snr.py"))
+    (tmp_path / "of_the_guide.py").write_text(code)
+    target = find(str(tmp_path / "of_the_guide.py"))
     (entry,) = target.entries
     check_component(entry, target.catalog)

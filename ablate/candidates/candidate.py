@@ -14,6 +14,7 @@ from ablate.kinds.backbone import Backbone
 from ablate.kinds.clip import Clip
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
+from ablate.kinds.fitted import Fitted
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
@@ -87,6 +88,16 @@ class Candidate(Config):
             )
         return self
 
+    def for_setting(self, setting: InputSpec) -> Self:
+        """Return the candidate for such data: what its schedule, levels and weighting take from them is written out.
+
+        For computing; the identity is that of the candidate itself.
+        """
+        parts: dict[str, Fitted] = {"schedule": self.schedule, "levels": self.levels, "weighting": self.weighting}
+        fitted = {field: part.for_setting(setting) for field, part in parts.items()}
+        changed = {field: part for field, part in fitted.items() if part is not parts[field]}
+        return self.model_copy(update=changed) if changed else self
+
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
@@ -104,12 +115,17 @@ def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candi
 
 
 def misfits(
-    candidate: Candidate, data: Data | None, setting: InputSpec, path: Path = (), provided: Iterable[str] = ()
+    candidate: Candidate,
+    data: Data | None,
+    setting: InputSpec,
+    path: Path = (),
+    provided: Iterable[str] = (),
+    withheld: Mapping[str, str] | None = None,
 ) -> list[Problem]:
     """Return why these components are incompatible with each other or with the data; empty if they are not.
 
     Decided by what the components say that they provide, require and exclude, never by name.
-    provided: what else there is, where no data are named.
+    provided: what else there is, where no data are named. withheld: {capability: why it is not to be had here}.
     """
     parts = list(candidate.parts(path))
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
@@ -117,7 +133,9 @@ def misfits(
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
         for capability, why in part.requires().items():
-            if capability not in provided:
+            if withheld and capability in withheld:
+                problems.append(Problem(at, f"{me} needs {capability!r}: {withheld[capability]}"))
+            elif capability not in provided:
                 problems.append(Problem(at, f"{me} needs {capability!r}, which nothing here provides: {why}"))
         for capability, why in part.excludes().items():
             if capability in provided:

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from ablate.errors import InputError
 from ablate.kinds.autoencoder import Autoencoder
 from ablate.kinds.metric import Metric
-from ablate.spec.component import Config, Extent
+from ablate.spec.component import Added, Config, Extent
 
+SampleLabels = Literal["balanced", "random"]  # how classes of samples are drawn
 Reference = Literal["all", "even", "odd"]  # of the reference images, by their number from 0
 MOST_IMAGES = 10**12  # of a training: beyond the longest that there has been by a factor of a hundred
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -36,6 +37,8 @@ class Evaluation(Config):
     reference: Reference = (
         "all"  # images that metrics compare with; a half by number is one that "all" did not choose by
     )
+    # classes of samples: each as near as can be to its share of the training images, or drawn at random in these shares
+    labels: Annotated[SampleLabels, Added(before="balanced")] = "balanced"
     autoencoder: Autoencoder | None = None  # decodes latents before they are measured; none: they are pixels
     previews: Annotated[int, Field(ge=0, le=1024), Extent()] = 40  # samples that are kept as pictures
     at: Annotated[tuple[Share, ...], Extent()] = ()  # measured during training too, after these shares of the budget

@@ -1,69 +1,109 @@
-"""The cost of drawing one sample: network evaluations (NFE), those that guidance adds, and guidance's own network."""
+"""The cost of drawing one sample: network evaluations (NFE), those that guidance adds, and guidance's own networks."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ablate.kinds.backbone import Backbone
 from ablate.kinds.guidance import Guidance, TrainedGuidance
+from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
 from ablate.kinds.noised import Denoised, Level
-from ablate.kinds.schedule import Schedule
-from ablate.kinds.solver import Solver
+from ablate.kinds.solver import Point
 from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ablate.candidates.candidate import Candidate
 
 
+class Calls(NamedTuple):
+    """What guidance asks of networks for one evaluation of one image, a mean over noise levels."""
+
+    network: float  # images that pass through the network
+    weaker: float = 0.0  # ... through the weaker network of a `WeakerGuidance`
+    companion: float = 0.0  # ... through the companion of a `TrainedGuidance`
+
+
 def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None) -> float | None:
-    """Return the Gflops to draw one sample: NFE · (calls under guidance · gflops + those of guidance's own network).
+    """Return the Gflops to draw one sample: NFE · (calls under guidance · gflops + those of guidance's own networks).
 
     None where the network's are not known. Means over the levels of the solver's own grid.
     """
     if gflops is None:
         return None
-    calls, companion_gflops = _of_guidance(candidate.guidance, candidate.solver, candidate.schedule, setting)
-    return candidate.solver.nfe() * (calls * gflops + companion_gflops)
+    guidance, solver = candidate.guidance, candidate.solver
+    schedule = candidate.schedule.for_setting(setting)
+    calls = calls_of(guidance, tuple(solver.points(schedule)[:-1]), setting)
+    each = calls.network * gflops
+    if calls.weaker and isinstance(guidance, WeakerGuidance):
+        each += calls.weaker * _weaker_gflops(guidance, candidate.backbone, setting)
+    if calls.companion and isinstance(guidance, TrainedGuidance):
+        # The companion is asked for a gradient by its input, which costs about what its output does.
+        each += 2 * calls.companion * _companion_gflops(guidance, setting)
+    return solver.nfe() * each
 
 
 @lru_cache(maxsize=1024)
-def _of_guidance(guidance: Guidance, solver: Solver, schedule: Schedule, setting: InputSpec) -> tuple[float, float]:
-    """Return the images that pass through the network for one evaluation under guidance, and the companion's Gflops."""
+def calls_of(guidance: Guidance, points: tuple[Point, ...], setting: InputSpec) -> Calls:
+    """Count the calls of networks at these noise levels, by letting the guidance ask at each."""
+    import torch
+
+    asked = Counter[str]()
+
+    def count(who: str, x: Tensor) -> Tensor:
+        asked[who] += len(x)
+        return torch.zeros_like(x)
+
+    def view(who: str) -> Callable[[Tensor, Tensor | None], Denoised]:
+        return lambda x, labels: Denoised(count(who, x), x)
+
+    labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
+    x, null = torch.zeros(1, *setting.shape), setting.classes or 0
+    companion = None
+    if isinstance(guidance, TrainedGuidance):
+        with torch.random.fork_rng(devices=[]):  # its initial weights are nobody's
+            companion = guidance.companion(setting)
+    guide = guidance.begin() if isinstance(guidance, DenoisedGuidance) else None
+    for point in points:
+        level = Level(*(torch.tensor(value, dtype=torch.float64) for value in point))
+        if guide is not None:
+            weaker = view("weaker") if isinstance(guidance, WeakerGuidance) else None
+            guide(Denoisers(view("network"), weaker), x, labels, null, level)
+            continue
+        guidance.predict(lambda x, labels: count("network", x), x, labels, null, level)
+        if companion is not None:
+            module = companion
+
+            def judge(seen: Tensor, module: nn.Module = module) -> Tensor:
+                count("companion", seen)
+                output: Tensor = module(seen, torch.zeros(len(seen)))
+                return output
+
+            guidance.shift(judge, Denoised(x, x), x, labels, level)
+    return Calls(*(asked[who] / len(points) for who in Calls._fields))
+
+
+@lru_cache(maxsize=1024)
+def _weaker_gflops(guidance: WeakerGuidance, backbone: Backbone, setting: InputSpec) -> float:
+    """Count the weaker network on the meta device."""
+    from ablate.candidates.candidate import meta_network
+    from ablate.candidates.flops import measure
+
+    return measure(guidance.weaken(meta_network(backbone, setting)), setting).gflops
+
+
+@lru_cache(maxsize=1024)
+def _companion_gflops(guidance: TrainedGuidance, setting: InputSpec) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    network_images = 0
-
-    def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal network_images
-        network_images += len(x)
-        return torch.zeros_like(x)
-
-    companion_images, macs = 0, 0.0
-    network = None
-    if isinstance(guidance, TrainedGuidance):
-        with torch.random.fork_rng(devices=[]):  # its initial weights are nobody's
-            network = guidance.companion(setting)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, *setting.shape), torch.zeros(1))
-        macs = counter.get_total_flops() / 2
-
-    def companion(seen: Tensor) -> Tensor:
-        nonlocal companion_images
-        companion_images += len(seen)
-        assert network is not None
-        output: Tensor = network(seen, torch.zeros(len(seen)))
-        return output
-
-    labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
-    points = solver.points(schedule)[:-1]
-    for point in points:
-        level = Level(*(torch.tensor(value, dtype=torch.float64) for value in point))
-        x = torch.zeros(1, *setting.shape)
-        guidance.predict(predict, x, labels, setting.classes or 0, level)
-        if network is not None:
-            guidance.shift(companion, Denoised(x, x), x, labels, level)
-    # The companion is asked for a gradient by its input, which costs about what its output does.
-    return network_images / len(points), 2 * companion_images * macs / len(points) / 1e9
+    with torch.random.fork_rng(devices=[]):
+        network = guidance.companion(setting)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, *setting.shape), torch.zeros(1))
+    macs: float = counter.get_total_flops() / 2
+    return macs / 1e9

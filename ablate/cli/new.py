@@ -42,6 +42,8 @@ def write(folder: Path, module: str, kind: str) -> Path:
     """Write the files, all or none. Raises InputError where there is something already."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from ablate.discovery.api_version import VERSION
+
     if folder.exists() or folder.is_symlink():
         raise InputError("is there already, and nothing is overwritten: choose another name, or --out", str(folder))
     environment = Environment(
@@ -52,6 +54,7 @@ def write(folder: Path, module: str, kind: str) -> Path:
         "module": module,
         "title": "".join(word.capitalize() for word in module.split("_")),
         "kind": kind,
+        "api_version": VERSION,
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:

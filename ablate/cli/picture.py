@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.errors import InputError
+from ablate.kinds.fitted import Fitted
+from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,7 @@ METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": "ablate"},
     ".svg": {"Date": None, "Creator": "ablate"},
 }  # none that changes from day to day
+SETTING = InputSpec((3, 256, 256), 1000)  # of the data for which curves are drawn
 SIGMA_DATA = 0.5  # of the data for which weights are drawn
 REACH = 8.0  # of log SNR that is drawn, to both sides of 0
 ALIKE = 1e-9  # relative difference below which two lines are one, and share a name
@@ -187,7 +190,9 @@ def _components(catalog: Catalog, kind: str) -> list[tuple[str, str, Any]]:
     components = []
     for entry in catalog.entries(kind):
         with contextlib.suppress(InputError):
-            components.append((entry.full_name, entry.name, catalog.create(kind, entry.full_name)))
+            component = catalog.create(kind, entry.full_name)
+            fitted = component.for_setting(SETTING) if isinstance(component, Fitted) else component
+            components.append((entry.full_name, entry.name, fitted))
     return components
 
 

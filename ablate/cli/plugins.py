@@ -99,6 +99,8 @@ def _list(as_json: bool, plugin: Sequence[str], kind: str | None = None) -> None
     table(columns, cells, wrap="what it is")
     if any(r["default"] for r in rows):
         print("*: fills the place of its kind where a study says nothing")
+    for outdated in components.outdated:
+        echo(f"\n{outdated}")
     for one in components.broken:
         echo(f"\nbroken: {one.module} of plugin {one.plugin} could not be loaded\n{one.traceback.rstrip()}")
 

@@ -26,7 +26,8 @@ from typing import Any, overload
 import pluggy
 
 from ablate import kinds
-from ablate.discovery import hooks, provenance
+from ablate.discovery import api_version, hooks, provenance
+from ablate.discovery.api_version import Outdated
 from ablate.discovery.moved import moved_module
 from ablate.discovery.plugin_sources import PluginSource, installed, local
 from ablate.errors import Problem, SpecError, did_you_mean
@@ -57,6 +58,15 @@ class Entry:
     def full_name(self) -> str:
         """`distribution:name`, which is never ambiguous."""
         return f"{self.distribution}:{self.name}"
+
+    @property
+    def former_names(self) -> tuple[str, ...]:
+        """The names that it had before, which go on to be read."""
+        return tuple(vars(self.cls).get("formerly", ()))
+
+    def answers_to(self, name: str) -> bool:
+        """Return whether a name means it: its own or a former one, with its distribution or without."""
+        return any(name in (one, f"{self.distribution}:{one}") for one in (self.name, *self.former_names))
 
     @cached_property
     def source_hash(self) -> str:
@@ -96,6 +106,7 @@ class Catalog:
         self.plugins = tuple(str(plugin) for plugin in plugins)
         self.root: Path | None = None  # from which paths in specs go out; None: the working directory
         self.broken: list[Broken] = []
+        self.outdated: list[Outdated] = []
         self._entries: dict[str, list[Entry]] = {}
         self._kinds: dict[str, tuple[type[Component], str]] = {}
         self._names: dict[type[Component], tuple[str, Entry]] = {}
@@ -138,7 +149,7 @@ class Catalog:
     def names(self, kind: str) -> list[str]:
         """Return the names of the components of a kind; `distribution:name` where two share one."""
         entries = self.entries(kind)
-        bare = [entry.name for entry in entries]
+        bare = [name for entry in entries for name in (entry.name, *entry.former_names)]
         return sorted(entry.name if bare.count(entry.name) == 1 else entry.full_name for entry in entries)
 
     def entries(self, kind: str | None = None) -> list[Entry]:
@@ -149,8 +160,8 @@ class Catalog:
         return [entry for name in self.kinds() for entry in self._entries.get(name, [])]
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the one component of that name. Raises SpecError where there is none, or more than one."""
-        matches = [e for e in self.entries(kind) if name in (e.name, e.full_name)]
+        """Return the one component of that name, or formerly of it. Raises SpecError where there is none, or more."""
+        matches = [e for e in self.entries(kind) if e.answers_to(name)]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -191,7 +202,8 @@ class Catalog:
     def used(self, parts: Iterable[Component]) -> dict[str, Entry]:
         """Return the entries of components, by `kind/name`: the plugins that a trial depends on.
 
-        The name is the bare one, or `distribution:name` where two distributions bring it.
+        The name is the first that the component had, so that records of before it was renamed compare with it; with its
+        distribution where two bring the name.
         """
         pairs = (self._name_and_entry(cls) for cls in {type(part) for part in parts})
         return dict(sorted(pairs, key=lambda one: one[0]))
@@ -199,8 +211,9 @@ class Catalog:
     def _name_and_entry(self, cls: type[Component]) -> tuple[str, Entry]:
         if cls not in self._names:
             entry = self.locate(cls)
+            first = cls._first_name()
             bare = entry.name in self.names(entry.kind)
-            self._names[cls] = (f"{entry.kind}/{entry.name if bare else entry.full_name}", entry)
+            self._names[cls] = (f"{entry.kind}/{first if bare else f'{entry.distribution}:{first}'}", entry)
         return self._names[cls]
 
     def stale(self) -> bool:
@@ -214,6 +227,8 @@ class Catalog:
         module = self._attempt(source, source.plugin, source.load)
         if module is None or self._manager.is_registered(module):  # an installed package named again by a study
             return
+        if not self._is_of_our_api(source, module):
+            return
         if self._attempt(source, module.__name__, partial(self._manager.register, module, source.plugin)) is None:
             return  # a hook that pluggy refuses
         listed = [h for h in self._manager.hook.ablate_modules.get_hookimpls() if h.plugin_name == source.plugin]
@@ -224,9 +239,20 @@ class Catalog:
             names = list(_submodules(module))
         for name in names or ():
             submodule = self._attempt(source, name, partial(importlib.import_module, name))
-            if submodule is not None:
+            if submodule is not None and (submodule is module or self._is_of_our_api(source, submodule)):
                 self._find_kinds(submodule, source.distribution)
                 self._attempt(source, name, partial(self._find_components, submodule, source))
+
+    def _is_of_our_api(self, source: PluginSource, module: ModuleType) -> bool:
+        """Return whether a module was written for an API that there is; note it where that is an earlier one."""
+        version = api_version.stated(module)
+        if (reason := api_version.why_not(version)) is not None:
+            self._add_broken(source, module.__name__, f"{source.plugin} {reason}\n")
+            return False
+        outdated = Outdated(source.plugin, source.distribution, version or api_version.VERSION)
+        if outdated.stated < api_version.VERSION and outdated not in self.outdated:
+            self.outdated.append(outdated)
+        return True
 
     def _attempt(self, source: PluginSource, module: str, action: Callable[[], Any]) -> Any:
         """Return what `action` returns; None where a plugin's own code raises, which is added to `broken`."""
@@ -260,7 +286,9 @@ class Catalog:
                 twin = next((e for e in self._entries.get(cls.kind, ()) if _same_name(e, cls, source)), None)
             if twin is not None:
                 first = f"{twin.cls.__name__} at {twin.file}:{twin.line}"
-                reason = f"it is called {cls.kind} {cls.name!r}, and so is {first}; give one of them another name"
+                both = sorted({cls.name, *vars(cls).get("formerly", ())} & {twin.name, *twin.former_names})[0]
+                word = "is" if both == cls.name == twin.name else "is, or was,"
+                reason = f"it {word} called {cls.kind} {both!r}, and so is {first}; give one of them another name"
             if reason is not None:
                 self._add_broken(source, module.__name__, f"{class_and_place(cls)}: {reason}\n")
                 continue
@@ -313,4 +341,5 @@ def _submodules(module: ModuleType) -> Iterator[str]:
 
 
 def _same_name(entry: Entry, cls: type[Component], source: PluginSource) -> bool:
-    return (entry.name, entry.distribution) == (cls.name, source.distribution)
+    names = {cls.name, *vars(cls).get("formerly", ())}
+    return entry.distribution == source.distribution and bool(names & {entry.name, *entry.former_names})

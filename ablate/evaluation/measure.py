@@ -18,6 +18,7 @@ from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.sampling import QUANTISATION, Sampler, make_sampler
 from ablate.evaluation.solver_bias import DEVIATION, deviation_error
 from ablate.kinds.data import Dataset
+from ablate.kinds.ema import Kept
 from ablate.kinds.process import Process
 from ablate.spec.component import InputSpec
 
@@ -36,18 +37,20 @@ def measure(
     device: torch.device,
     pause: Pause = go_on,
     companion: nn.Module | None = None,
+    snapshots: Kept | None = None,
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
     """Sample and compute all metrics; return rows of the metrics table, and samples of the first average as previews.
 
     `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
-    that has trained one.
+    that has trained one, `snapshots` those of the training, for a guidance that is guided by an earlier state. Raises
+    InputError where it has none yet.
     """
     autoencoder = evaluation.autoencoder
-    sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, companion)
+    sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, companion, snapshots, images)
     evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []
-    error = _solver_error(sampler, candidate, process, dataset.encoding is not None)
+    error = _solver_error(sampler, process, dataset.encoding is not None)
     samples = evaluation.drawn
     for label, weights in averages.items():
         evaluator.begin()
@@ -65,6 +68,7 @@ def measure(
             "solver_error": error,
             "nfe": nfe,
             "guidance": candidate.guidance.describe(),
+            **({} if evaluation.labels == "balanced" else {"labels": evaluation.labels}),
             "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
         }
         rows += [{**identity, **value} for value in evaluator.values(samples)]
@@ -73,11 +77,12 @@ def measure(
     return rows, np.concatenate(previews)[: evaluation.previews]
 
 
-def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, latents: bool) -> float | None:
+def _solver_error(sampler: Sampler, process: Process, latents: bool) -> float | None:
     """Return the solver's own relative error of the standard deviation of Gaussian samples; None where not known.
 
     Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
     """
+    candidate = sampler.candidate
     deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
     try:
         return deviation_error(sampler.solver, candidate.schedule, deviation)

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
-from ablate.candidates.evaluation import Evaluation
+from ablate.candidates.evaluation import Evaluation, SampleLabels
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.metric_evaluator import Pause, go_on
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.data import Dataset
-from ablate.kinds.process import Process
-from ablate.runtime.randomness import SampleGenerator
+from ablate.kinds.ema import Kept, Weights
+from ablate.kinds.guides import WeakerGuidance
+from ablate.kinds.process import Network, Process
+from ablate.runtime.randomness import SampleGenerator, mix
 from ablate.spec.component import InputSpec
 
 QUANTISATION = "floor(x*127.5+128)"  # from [-1, 1] to uint8: part of a measurement's identity
@@ -36,7 +38,8 @@ class Sampler:
     """Draws samples from a network, with common random numbers: initial noise and labels are those of the seed.
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
-    latents: what the network draws are latents, which `decode` makes pixels.
+    latents: what the network draws are latents, which `decode` makes pixels. weaker_weights: parameters of the weaker
+    network that the guidance goes away from; None: the network's own. labels: how classes are drawn.
     """
 
     def __init__(
@@ -50,15 +53,19 @@ class Sampler:
         decode: Decoder = lambda x: x,
         class_counts: NDArray[np.int64] | None = None,
         latents: bool = False,
+        weaker_weights: Weights | None = None,
+        labels: SampleLabels = "balanced",
     ) -> None:
         self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
-        self.candidate = candidate
+        self.candidate = candidate.for_setting(setting)
         self.process = process
         self.setting = setting
         self.device = device
         self.seed = seed
+        self.weaker_weights = weaker_weights
+        self.labels = labels
         self.class_counts = shares(None, setting.classes or 0) if class_counts is None else class_counts
 
     @torch.inference_mode()
@@ -69,22 +76,19 @@ class Sampler:
 
         Raises NotFiniteError where an image is not finite.
         """
-
-        def predict(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
-            with self.candidate.precision.forward(self.device):
-                output: Tensor = averaged(x, c_noise, labels)
-            return output
-
         averaged = deepcopy(network).eval()
         averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
+        weaker = self._weaker(averaged)
         solver, guidance, classes = self.solver, self.candidate.guidance, self.setting.classes
         drawn_for = None
         if classes is not None:
-            drawn_for = torch.from_numpy(sample_labels(self.class_counts, samples)).to(self.device)
+            drawn_for = torch.from_numpy(self._drawn_labels(samples)).to(self.device)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
             labels = None if drawn_for is None else drawn_for[first : first + count]
-            denoise = self.process.denoiser(predict, guidance, labels, classes or 0, self.companion)
+            denoise = self.process.denoiser(
+                self._network(averaged), guidance, labels, classes or 0, self.companion, weaker
+            )
             shape = (count, *self.setting.shape)
             generator = SampleGenerator.of(self.seed, first, shape, self.device)
             x = self.process.prior(generator.normal(shape, torch.float32), solver.start(self.candidate.schedule).t)
@@ -96,6 +100,31 @@ class Sampler:
                 raise NotFiniteError(f"samples {first} to {first + count - 1} are not all finite")
             yield quantise(self.decode(x)), nfe
 
+    def _network(self, module: nn.Module) -> Network:
+        """Return a module as the process calls it, in the candidate's precision."""
+
+        def network(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+            with self.candidate.precision.forward(self.device):
+                output: Tensor = module(x, c_noise, labels)
+            return output
+
+        return network
+
+    def _weaker(self, averaged: nn.Module) -> Network | None:
+        """Return the weaker network of the guidance, if it has one."""
+        guidance = self.candidate.guidance
+        if not isinstance(guidance, WeakerGuidance):
+            return None
+        copied = deepcopy(averaged)
+        if self.weaker_weights is not None:
+            copied.load_state_dict(dict(self.weaker_weights), strict=False)
+        return self._network(guidance.weaken(copied).eval())
+
+    def _drawn_labels(self, samples: int) -> NDArray[np.int64]:
+        if self.labels == "random":
+            return random_labels(self.class_counts, samples, self.seed)
+        return sample_labels(self.class_counts, samples)
+
 
 def make_sampler(
     candidate: Candidate,
@@ -106,12 +135,22 @@ def make_sampler(
     seed: int,
     device: torch.device,
     companion: nn.Module | None,
+    snapshots: Kept | None = None,
+    images: int = 0,
 ) -> Sampler:
-    """Make the sampler of a trained candidate: it decodes latents, and draws classes in the shares of the dataset."""
+    """Make the sampler of a trained candidate: it decodes latents, and draws classes in the shares of the dataset.
+
+    snapshots: of the training, after `images` images. Raises InputError where guidance needs one that is not there.
+    """
     decode = decoder(evaluation.autoencoder, dataset.encoding, device)
     counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
     latents = dataset.encoding is not None
-    return Sampler(candidate, process, setting, seed, device, companion, decode, counts, latents)
+    weaker = None
+    if isinstance(candidate.guidance, WeakerGuidance) and snapshots is not None:
+        weaker = candidate.guidance.weights(candidate.ema, snapshots, images)
+    return Sampler(
+        candidate, process, setting, seed, device, companion, decode, counts, latents, weaker, evaluation.labels
+    )
 
 
 def shares(labels: NDArray[np.int64] | None, classes: int) -> NDArray[np.int64]:
@@ -133,3 +172,14 @@ def sample_labels(counts: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
     place = np.arange(samples) - np.repeat(np.cumsum(drawn) - drawn, drawn)  # among the samples of the same class
     turn = (2 * place + 1) * most // (2 * drawn[labels])
     return labels[np.lexsort([labels, turn])]
+
+
+def random_labels(counts: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:
+    """Draw the labels of the samples independently, each class with its share of the training images, (samples,).
+
+    The same for all candidates of a seed; the first labels are the same however many are drawn.
+    """
+    generator = np.random.Generator(np.random.PCG64(mix(seed, "labels of samples", 0)))
+    cumulated = np.cumsum(counts, dtype=np.float64)
+    drawn = np.searchsorted(cumulated, generator.random(samples) * cumulated[-1], side="right")
+    return np.asarray(drawn, dtype=np.int64)

@@ -79,6 +79,13 @@ class Ema(Component):
         """
         return dict(list(self.measured(average, snapshots).items())[:1])
 
+    def earlier(self, images: int, snapshots: Kept) -> Weights:
+        """Return the weights as they stood at the snapshot of these images, in fp32; an average of then, if it has one.
+
+        One that can says "snapshots" in `provides()`. Raises InputError where none are kept.
+        """
+        raise InputError(f"ema {self.name!r} keeps no snapshots, so no earlier weights can be had")
+
     def lengths(self, images: Sequence[int]) -> tuple[float, float] | None:
         """Return the shortest and the longest relative length that snapshots at these `images` give; None: no length.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.spec.component import Component
+from ablate.kinds.fitted import Fitted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ablate.kinds.schedule import Schedule
 
 
-class Levels(Component):
+class Levels(Fitted):
     """A density over time in [0, 1], drawn by its inverse distribution function.
 
     Because the uniform numbers come from outside, two candidates of one seed see paired levels.

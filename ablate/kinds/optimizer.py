@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +13,11 @@ from ablate.spec.component import Component, Course, Range, When
 
 if TYPE_CHECKING:
     import torch
+
+    from ablate.kinds.parameters import Parameters
+
+
+RATE_SHARE = "rate_share"  # key of a parameter group: its rate over that of the optimizer
 
 
 class Optimizer(Component):
@@ -39,8 +44,12 @@ class Optimizer(Component):
     """share of the budget at its end, in which the rate falls"""
 
     @abstractmethod
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Build the optimizer at rate `lr`, fused or foreach where the device has it."""
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build the optimizer at rate `lr`, fused or foreach where the device has it.
+
+        parameters: a sequence of tensors; `parameters.named` has the name, role and layer of each. A group of torch's
+        may have the key "rate_share": its rate is always that share of the optimizer's, at least 0; 1 without the key.
+        """
 
     def idle(self, course: Course) -> Iterator[str]:
         """Warn of a warm-up that outlasts the training or its stable part, and of a rate that has no time to fall."""

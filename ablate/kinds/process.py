@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
+from ablate.kinds.guides import DenoisedGuidance, Denoisers
 from ablate.kinds.noised import Denoised, Level, Noised, noise_label, over
 
 if TYPE_CHECKING:
@@ -93,11 +94,14 @@ class Process:
         labels: Tensor | None,
         null: int,
         companion: Companion | None = None,
+        weaker: Network | None = None,
     ) -> Callable[[Tensor, float], Denoised]:
-        """Return the function that a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class.
+        """Return the function that a solver calls for one batch: (x, t) -> x0 and ε, under guidance.
 
-        `companion` is the network that the guidance has trained for itself, if it has one.
+        `null` is the null class. `companion` is the network that the guidance has trained for itself, `weaker` the
+        weaker version of the network that it goes away from, if it has one.
         """
+        guide = guidance.begin() if isinstance(guidance, DenoisedGuidance) else None
 
         def denoise(x: Tensor, t: float) -> Denoised:
             level = _level_at(self.schedule, t)
@@ -105,12 +109,19 @@ class Process:
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
                 return self.predict(network, x, level, labels)
 
+            if guide is not None:
+                other = None if weaker is None else partial(self._image, weaker, level)
+                return guide(Denoisers(partial(self._image, network, level), other), x, labels, null, level)
             denoised = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
             if companion is None:
                 return denoised
             return guidance.shift(lambda x: companion(*self.shown(x, level)), denoised, x, labels, level)
 
         return denoise
+
+    def _image(self, network: Network, level: Level, x: Tensor, labels: Tensor | None) -> Denoised:
+        """Compute x0 and ε as a network sees them, in fp32."""
+        return self.denoised(self.predict(network, x, level, labels), x, level)
 
     def x0_weight(self, level: Level) -> Tensor:
         """Compute the effective weight on the squared x0-error, whatever the target is. (B,) float64."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.spec.component import Component, When
+from ablate.kinds.fitted import Fitted
+from ablate.spec.component import When
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Schedule(Component):
+class Schedule(Fitted):
     """α and σ over continuous time t in [0, 1], from clean (0) to noise (1).
 
     SNR falls strictly. All methods take and give float64 tensors of any shape, on any device.

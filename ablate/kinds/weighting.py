@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ablate.spec.component import Component
+from ablate.kinds.fitted import Fitted
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ablate.kinds.noised import Level
 
 
-class Weighting(Component):
+class Weighting(Fitted):
     """A weight w(level) on the squared error of x0, so that it means the same for every target.
 
     `apply: native` multiplies the target's own squared error instead; either way the effective

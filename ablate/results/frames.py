@@ -31,13 +31,13 @@ ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with 
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
     *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
-    *("solver_error", "train_seconds"),
+    *("solver_error", "train_seconds", "labels"),
 )
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
     *("solver_settings", "sample_gflops", "noise", "variety", "data_hash", "sources", "reference", "solver_error"),
-    "train_seconds",
+    *("train_seconds", "labels"),
 )
 _NUMBERS = {
     *(

@@ -15,8 +15,9 @@ from ablate.results.frames import last_rows
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (
     *("samples", "features", "features_hash", "reference_hash", "solver", "nfe", "guidance", "ema", "quantisation"),
-    "solver_settings",
+    *("solver_settings", "labels"),
 )
+NOT_RECORDED = {"labels": "balanced"}  # what nothing stands for; of the others it is not known
 # ... unless the study varies just that: the kind whose choice explains the difference.
 EXPLAINED_BY = {"solver": "solver", "solver_settings": "solver", "nfe": "solver", "guidance": "guidance", "ema": "ema"}
 # How a model is sampled: along these a front may go. The others say how well its samples were looked at,
@@ -192,7 +193,7 @@ def _varies_within(settings: pd.Series[Any], rows: pd.DataFrame, paths: Sequence
 
 
 def _refusal(goal: Objective, name: str, settings: pd.Series[Any], rows: pd.DataFrame) -> str:
-    texts = settings.map(lambda setting: "not recorded" if pd.isna(setting) else str(setting))
+    texts = settings.map(lambda setting: NOT_RECORDED.get(name, "not recorded") if pd.isna(setting) else str(setting))
     groups = [(value, rows["trial"][texts == value]) for value in sorted(texts.unique())]
     listing = "; ".join(f"{value} ({len(names)} trials, such as {names.iloc[0]})" for value, names in groups)
     example = settings.dropna().iloc[0]

@@ -30,6 +30,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ablate.errors import InputError, Path
 from ablate.io.files import digest
+from ablate.spec.renamed import first_name, under_current_names
 
 Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")
@@ -175,23 +176,39 @@ class Config(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _fill_slots(cls, value: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        """Validate with slots filled where the context is a `Filler`; as pydantic does where it is not."""
-        if isinstance(value, cls) or not isinstance(info.context, Filler):
+        """Validate with slots filled where the context is a `Filler`; as pydantic does where it is not.
+
+        Fields that are given by a former name (`Formerly`) are taken under that of today.
+        """
+        if isinstance(value, cls):
+            return validate(value)
+        if isinstance(value, Mapping):
+            value = under_current_names(cls._title(), cls.model_fields, value)
+        if not isinstance(info.context, Filler):
             return validate(value)
         return info.context.config(cls, value, validate)
+
+    @classmethod
+    def _title(cls) -> str:
+        """Return what a config is called in a message, such as `weighting 'p2'` or `budget`."""
+        return cls.__name__.lower()
 
     def spec(self) -> dict[str, Any]:
         """Return the JSON form, all fields written out; `create` gives the config back."""
         return {field: _plain(getattr(self, field)) for field in type(self).model_fields}
 
     def active(self) -> dict[str, Any]:
-        """Return the spec that decides: without what is not read (`When`), is extent, or was added and is as before."""
-        fields = type(self).model_fields.items()
-        values = {f: _plain(getattr(self, f), active=True) for f, info in fields if is_active(self, info)}
-        opened = {f: meta for f, info in fields for meta in info.metadata if isinstance(meta, Opened)}
+        """Return the spec that decides: without what is not read (`When`), is extent, or was added and is as before.
+
+        A field that was renamed stands under its first name (`Formerly`).
+        """
+        fields = type(self).model_fields
+        values = {f: _plain(getattr(self, f), active=True) for f, info in fields.items() if is_active(self, info)}
+        opened = {f: meta for f, info in fields.items() for meta in info.metadata if isinstance(meta, Opened)}
         values = {f: opened[f].identity(value) if f in opened else value for f, value in values.items()}
-        added = {f: meta.before for f, info in fields for meta in info.metadata if isinstance(meta, Added)}
-        return {f: value for f, value in values.items() if f not in added or value != added[f]}
+        added = {f: meta.before for f, info in fields.items() for meta in info.metadata if isinstance(meta, Added)}
+        decides = {f: value for f, value in values.items() if f not in added or value != added[f]}
+        return {first_name(f, fields[f]): value for f, value in decides.items()}
 
     def digest(self) -> str:
         """Return the SHA-256 of the active spec, in hexadecimal: the config's identity."""
@@ -217,6 +234,7 @@ class Component(Config, ABC):
     kind: ClassVar[str]
     name: ClassVar[str]
     default: ClassVar[bool] = False  # fills a slot of its kind where nothing is said
+    formerly: ClassVar[tuple[str, ...]] = ()  # names that it had before, the first one first; they go on to be read
     _root: FilePath | None = PrivateAttr(None)  # the folder of the study's file, from which its paths go out
     _qualified_name: str = PrivateAttr("")  # `distribution:name`, where another distribution brings the name too
 
@@ -275,15 +293,27 @@ class Component(Config, ABC):
         """
         return ()
 
+    @classmethod
+    def _title(cls) -> str:
+        """Return what a component is called in a message, such as `weighting 'p2'`."""
+        return f"{cls.kind} {cls.name!r}" if "name" in vars(cls) else super()._title()
+
+    @classmethod
+    def _first_name(cls) -> str:
+        """Return the first name that the component had: its identity's, which renaming does not change."""
+        names: tuple[str, ...] = (*vars(cls).get("formerly", ()), cls.name)
+        return names[0]
+
     def spec(self) -> dict[str, Any]:
         """Return the JSON form, `{"type": name, field: value, ...}`; `create` gives the component back."""
         return {"type": self._qualified_name or self.name, **super().spec()}
 
     def active(self) -> dict[str, Any]:
-        """Return the component's name, and the fields that decide (`Config.active`)."""
+        """Return the component's name, the first that it had, and the fields that decide (`Config.active`)."""
         # What a kind's own package brings keeps its identity, whatever else is installed later.
         home = next(base for base in type(self).__mro__ if is_kind(base)).__module__.partition(".")[0]
-        name = self.name if self._qualified_name.startswith(f"{home}:") else self._qualified_name or self.name
+        distribution, separator, _ = self._qualified_name.rpartition(":")
+        name = self._first_name() if distribution == home else f"{distribution}{separator}{self._first_name()}"
         return {"type": name, **super().active()}
 
     @classmethod

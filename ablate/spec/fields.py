@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from ablate.errors import SpecError, did_you_mean
 from ablate.spec.component import Component, Config, Resolver, When
+from ablate.spec.renamed import current_name
 from ablate.spec.slots import default_name, named_today, slot_kind
 
 
@@ -32,7 +33,10 @@ def find_field(
     root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver
 ) -> FieldInfo | None:
     """Return the declaration of the field at a path of a spec; None where there is none, or it is not read."""
-    info = root.model_fields.get(path[0])
+    fields = root.model_fields
+    spec = {current_name(fields, key): value for key, value in spec.items()}
+    field = current_name(fields, path[0])
+    info = fields.get(field)
     if info is None:
         return None
     for meta in info.metadata:
@@ -40,7 +44,7 @@ def find_field(
             return None
     if len(path) == 1:
         return info
-    cls, below = slot_class(info, spec.get(path[0]), resolver)
+    cls, below = slot_class(info, spec.get(field), resolver)
     return None if cls is None else find_field(cls, below, path[1:], resolver)
 
 
@@ -64,12 +68,12 @@ def allowed(when: When, root: type[Config], resolver: Resolver) -> list[Any]:
 
 def conditions(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], resolver: Resolver) -> list[str]:
     """Return the dotted paths of the fields that decide, by `When`, whether the field at a path is read."""
-    info = root.model_fields.get(path[0])
+    info = root.model_fields.get(current_name(root.model_fields, path[0]))
     if info is None:
         return []
     fields = [meta.field for meta in info.metadata if isinstance(meta, When)]
     if len(path) > 1:
-        cls, below = slot_class(info, spec.get(path[0]), resolver)
+        cls, below = slot_class(info, spec.get(path[0], spec.get(current_name(root.model_fields, path[0]))), resolver)
         if cls is not None:
             fields += [f"{path[0]}.{deeper}" for deeper in conditions(cls, below, path[1:], resolver)]
     return fields
@@ -102,6 +106,7 @@ def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], re
         if cls is None:
             break
         what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"
+        name = current_name(cls.model_fields, name)
         if name not in cls.model_fields:
             return f"{what} has no field {name!r}{did_you_mean(name, cls.model_fields)}"
         when = next(meta for meta in cls.model_fields[name].metadata if isinstance(meta, When))

@@ -11,10 +11,11 @@ from typing import Any, get_origin
 
 from ablate.spec.component import Component, Config, is_kind
 from ablate.spec.explain import exception_summary
+from ablate.spec.renamed import former_names
 from ablate.spec.signatures import mismatch
 from ablate.spec.slots import slot_kind
 
-DECLARED = ("name", "kind", "default")  # of the class, not of one config of it
+DECLARED = ("name", "kind", "default", "formerly")  # of the class, not of one config of it
 HASHABLE: Mapping[type, str] = {list: "tuple", set: "tuple", dict: "tuple of pairs"}
 
 
@@ -48,13 +49,20 @@ def mistake(cls: type[Component]) -> str | None:
     if is_kind(cls):
         return "it declares a kind and a name: leave `kind` out, it has that of the class above it"
     name = vars(cls)["name"]
-    if not isinstance(name, str) or not name.strip() or set(name) & set(":/\n"):
+    if not _is_name(name):
         return f"its name is {name!r}: give it one word of letters, digits and '_'"
+    former = vars(cls).get("formerly", ())
+    if not isinstance(former, tuple) or not all(map(_is_name, former)) or len({*former, name}) <= len(former):
+        return f"formerly is {former!r}: give the names that it had before, each once, such as ('old_name',)"
     if not isinstance(getattr(cls, "kind", None), str):
         return "it is of no kind: make it a subclass of one of `ablate.api`, such as Fusion"
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         return f"it declares a name, but lacks what its kind asks for: {', '.join(missing)}"
     return _field_mistake(cls) or mismatch(cls)
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and not set(name) & set(":/\n")
 
 
 def _annotated(word: str, default: Any) -> str:
@@ -63,6 +71,9 @@ def _annotated(word: str, default: Any) -> str:
 
 def _field_mistake(cls: type[Component]) -> str | None:
     base: type[Component] = next(one for one in cls.__mro__ if is_kind(one))
+    former = [old for info in cls.model_fields.values() for old in former_names(info)]
+    if twice := next((old for old in former if old in cls.model_fields or former.count(old) > 1), None):
+        return f"{twice!r} is the former name of a field, and of another field too: give it to one alone"
     for field, info in cls.model_fields.items():
         if field in DECLARED:
             return _annotated(field, info.default)

@@ -17,6 +17,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ablate.errors import Path, Problem, SpecError
 from ablate.spec.component import Component, Config, Filler, K, M, Opened, Resolver, is_kind
 from ablate.spec.explain import explain, short
+from ablate.spec.renamed import Renaming, tell
 
 LARGEST = 2**63 - 1  # of whole numbers
 LONGEST = 10_000  # of words, in letters
@@ -103,8 +104,11 @@ class SlotFiller(Filler):
             raise _refusal(Problem(at, problem.message) for problem in error.problems) from None
         component = cls.model_validate({key: value for key, value in spec.items() if key != "type"}, context=self)
         component._root = getattr(self.resolver, "root", None)
-        if ":" in name and cls.name not in self.resolver.names(kind.kind):  # the bare name would find nobody
-            component._qualified_name = name
+        distribution, separator, bare = name.rpartition(":")
+        if bare != cls.name:
+            tell(Renaming(kind.kind, bare, cls.name))
+        if separator and cls.name not in self.resolver.names(kind.kind):  # the bare name would find nobody
+            component._qualified_name = f"{distribution}:{cls.name}"
         return component
 
     def config(self, cls: type[M], value: Any, validate: Callable[[Any], M]) -> M:
@@ -167,7 +171,7 @@ def _too_large(value: Any, path: Path) -> Iterator[Problem]:
 
 def _problems(error: ValidationError, cls: type[Config], path: Path = ()) -> Iterator[Problem]:
     """Yield pydantic's errors about a config of a class, in plain words; what is explained already stays as it is."""
-    name = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) and not is_kind(cls) else cls.__name__.lower()
+    name = cls._title()
     fields = [*cls.model_fields, *(["type"] if issubclass(cls, Component) else [])]
     for one in error.errors(include_url=False):
         message = one["ctx"]["message"] if one["type"] == EXPLAINED else explain(one, cls, name, fields)

@@ -18,7 +18,6 @@ from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 EFFICIENCY = 0.4  # the share of a plain matrix product's rate that a whole training step reaches
 MEASURE_SECONDS = 0.15
@@ -52,7 +51,7 @@ def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, sa
     A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
     the network.
     """
-    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule, setting)
+    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
     return 2 * macs * (TRAIN_PASSES * images + samples * calls)
 
 
@@ -100,20 +99,12 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
 @lru_cache(maxsize=256)
 def _calls(guidance: Guidance, schedule: Schedule, setting: InputSpec) -> float:
-    """Return how many images the network takes for one call of the denoiser, on average over time."""
+    """Return how many images networks of about this size take for one call of the denoiser, on average over time."""
     import torch
 
-    from ablate.kinds.noised import Level
+    from ablate.candidates.sample_cost import calls_of
+    from ablate.kinds.solver import levels
 
-    images = 0
-
-    def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal images
-        images += len(x)
-        return torch.zeros_like(x)
-
-    labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
-    for t in torch.linspace(1, 0, LEVELS, dtype=torch.float64):
-        level = Level(t, schedule.alpha(t), schedule.sigma(t))
-        guidance.predict(predict, torch.zeros(1, *setting.shape), labels, setting.classes or 0, level)
-    return images / LEVELS
+    times = torch.linspace(1, 0, LEVELS, dtype=torch.float64).tolist()
+    calls = calls_of(guidance, tuple(levels(schedule, times)), setting)
+    return calls.network + calls.weaker

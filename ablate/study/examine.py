@@ -6,6 +6,7 @@ from ablate.study.device import check_device
 from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
 from ablate.study.points import check_points
+from ablate.study.renamed import old_names
 from ablate.study.sampling import check_sampling
 from ablate.study.total import check_total
 
@@ -14,6 +15,7 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
     """Return what `plan` and `run` warn of. Raises InputError for what cannot be trained or measured on the device."""
     return [
         *check_device(loaded, device),
+        *old_names(loaded),
         *check_sampling(loaded),
         *ineffective_settings(loaded),
         *check_points(loaded),

@@ -11,6 +11,7 @@ from typing import Any
 from ablate.candidates.candidate import Candidate, compose, misfits
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.space import Space
+from ablate.candidates.trial import Budget
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data
@@ -28,14 +29,21 @@ class Fit:
     catalog: Catalog
     data: Data
     setting: InputSpec
+    budget: Budget
 
     def compose(self, spec: Mapping[str, Any], path: Path = ()) -> Candidate:
         """Compose a candidate. Raises SpecError for wrong fields, and for components that do not go together."""
         candidate = compose(spec, self.catalog, path)
-        problems = misfits(candidate, self.data, self.setting, path)
+        problems = misfits(candidate, self.data, self.setting, path, withheld=self._withheld())
         if problems:
             raise SpecError(problems)
         return candidate
+
+    def _withheld(self) -> dict[str, str]:
+        """Return what a training cannot have whose length in images is not known before it ends."""
+        if self.budget.minutes is None:
+            return {}
+        return {"snapshots": "a training of so many minutes keeps its only one at its end; say budget: {images: …}"}
 
     def reason(self, spec: Mapping[str, Any]) -> str | None:
         """Return why a candidate cannot work; None where it can."""

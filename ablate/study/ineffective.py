@@ -31,7 +31,11 @@ def ineffective_settings(loaded: LoadedStudy) -> list[str]:
             *_ranges(loaded),
             *_few_samples(loaded),
             *_profiles(loaded),
-            *(line for candidate in candidates for line in _unguided(candidate)),
+            *(
+                line
+                for candidate in candidates
+                for line in _unguided(candidate.for_setting(loaded.trial_settings.setting))
+            ),
             *(line for candidate in candidates for line in _idle(loaded, candidate)),
             *_unread(loaded, candidates),
             *_without_effect(loaded, pairs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.objectives import Constraint, Objective
 from ablate.candidates.space import Space
-from ablate.candidates.trial import TrialSettings
+from ablate.candidates.trial import Budget, TrialSettings
 from ablate.candidates.vary import make_space
 from ablate.discovery.catalog import Catalog
 from ablate.errors import Argument, InputError, Problem, SpecError, did_you_mean
@@ -21,6 +22,7 @@ from ablate.io.files import read_json
 from ablate.kinds.data import Data, image_setting
 from ablate.runtime.patient import doing
 from ablate.spec.component import Extent
+from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
@@ -34,7 +36,6 @@ from ablate.study.study_catalog import study_catalog
 from ablate.study.yaml import Document, document_of, read
 
 
-@doing("reading the study", 6)
 def load_study(
     source: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -50,6 +51,18 @@ def load_study(
 
     Raises InputError, with every problem on a line of its own: `file:line: path: what to do`.
     """
+    with doing("reading the study", 6), listening() as renamings:
+        loaded = _load(source, overrides, plugins, profile, frozen)
+    return replace(loaded, renamings=tuple(dict.fromkeys(renamings)))
+
+
+def _load(
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str],
+    plugins: Sequence[str],
+    profile: str | None,
+    frozen: Mapping[str, Any] | None,
+) -> LoadedStudy:
     if not isinstance(source, str | Path | Mapping):
         raise InputError(f"a study is a YAML file or a mapping, not a {type(source).__name__}", Argument("study"))
     document = read(source) if isinstance(source, str | Path) else document_of(source)
@@ -80,7 +93,7 @@ def load_study(
         problems.append(_data_problem(study.data, error))
         raise refusal(document, problems) from None
     problems += rung_problems(study, objectives, constraints)
-    fit = Fit(catalog, study.data, setting)
+    fit = Fit(catalog, study.data, setting, study.budget)
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
         fit.compose(document.data["base"], ("base",))
@@ -172,7 +185,7 @@ def _vary_problems(document: Document, catalog: Catalog, problems: Sequence[Prob
         return []
     try:
         data = create(Data, document.data.get("data"), catalog)
-        _space(base, vary, Fit(catalog, data, image_setting(data)))
+        _space(base, vary, Fit(catalog, data, image_setting(data), Budget(images=1)))
     except SpecError as error:
         return list(error.problems)
     except InputError:

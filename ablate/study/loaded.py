@@ -18,6 +18,7 @@ from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import Problem, SpecError
 from ablate.kinds.design import Assignment
+from ablate.spec.renamed import Renaming
 from ablate.study.fit import Fit
 from ablate.study.schema import Study
 from ablate.study.yaml import Document
@@ -37,11 +38,13 @@ class LoadedStudy:
     baseline: Assignment  # the base's own labels, at every dimension that it has
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
+    renamings: tuple[Renaming, ...] = ()  # names in it that are others today
 
     def candidate(self, assignment: Assignment) -> Candidate:
         """Compose the candidate of an assignment. Raises SpecError for what does not fit together."""
         spec = self.space.apply(assignment)
-        fit = Fit(self.catalog, self.trial_settings.data, self.trial_settings.setting)
+        settings = self.trial_settings
+        fit = Fit(self.catalog, settings.data, settings.setting, settings.budget)
         if self.study.match is None:
             return fit.compose(spec)
         try:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from ablate.candidates.candidate import Candidate
 from ablate.engine.contained import contained
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, image_setting
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Grid, Solver
 from ablate.runtime.patient import doing
@@ -34,7 +34,8 @@ def solver_bias_warnings(candidates: Iterable[Candidate], data: Data) -> list[st
     latents = "latents" in data.provides()
     default = data.deviation() or DEVIATION
     warnings: dict[str, None] = {}
-    ways = dict.fromkeys((c.solver, c.schedule, c.sigma_data or default) for c in candidates)
+    setting = image_setting(data)
+    ways = dict.fromkeys((c.solver, c.schedule.for_setting(setting), c.sigma_data or default) for c in candidates)
     for solver, schedule, deviation in ways:
         task = f"looking at what {_describe(solver, schedule)} does to Gaussian samples"
         # A plugin's own code: its trials report what is wrong.

@@ -11,10 +11,12 @@ from pydantic.fields import FieldInfo
 
 from ablate.discovery.catalog import Catalog, Entry
 from ablate.errors import InputError, SpecError
-from ablate.spec.component import Choice, Component, Config, Range, When
+from ablate.kinds.fitted import Fitted
+from ablate.spec.component import Choice, Component, Config, InputSpec, Range, When
 from ablate.spec.fields import allowed
 
 SEED = 0x5EED_AB1A7E  # that no component gives by itself: one of its own is noticed
+SETTING = InputSpec((3, 32, 32), 10)  # of the data in checks of what is no network
 OURS = __name__.partition(".")[0]  # the distribution whose components are partners in a check
 
 
@@ -76,7 +78,7 @@ class Case:
                     yield variant
 
     def partners(self, kind: str) -> list[Any]:
-        """Return the components of another kind with which this one is tried, each with its defaults.
+        """Return the components of another kind with which this one is tried, each with its defaults, for `SETTING`.
 
         Those of ablate and of the case's own distribution: a stranger's mistakes are not this one's.
         """
@@ -84,7 +86,7 @@ class Case:
         for entry in self.catalog.entries(kind):
             if entry.distribution in (OURS, self.entry.distribution):
                 try:
-                    partners.append(self.catalog.create(kind, {"type": entry.full_name}))
+                    partners.append(fitted(self.catalog.create(kind, {"type": entry.full_name})))
                 except InputError:
                     continue  # it has no complete defaults
         return partners
@@ -97,6 +99,11 @@ class Case:
 
 
 Check = Callable[[Case], None]
+
+
+def fitted(part: Component) -> Any:
+    """Return the component for the data of the checks, where it follows from them; else as it is."""
+    return part.for_setting(SETTING) if isinstance(part, Fitted) else part
 
 
 def clash(*parts: Config) -> bool:

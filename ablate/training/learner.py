@@ -14,6 +14,8 @@ from ablate.candidates.candidate import Candidate, format_component
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
+from ablate.kinds.optimizer import RATE_SHARE
+from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
@@ -59,7 +61,7 @@ class Learner:
         device: torch.device,
         micro: int | None,
     ) -> None:
-        self.candidate = candidate
+        candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting
         self.data = images
         self.device = device
@@ -73,8 +75,7 @@ class Learner:
         if isinstance(candidate.guidance, TrainedGuidance):
             with watched(f"{format_component(candidate.guidance)}, while its companion is built,"):
                 self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
-        trained = [self.network] if self.uncertainty is None else [self.network, self.uncertainty]
-        self.parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
+        self.parameters = trained_parameters(self.network, self.uncertainty)
         with watched(f"{format_component(candidate.optimizer)}, while it is built,"):
             self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
@@ -157,7 +158,7 @@ class Learner:
         loss = self.gradients(noised, labels)
         rate = self.candidate.optimizer.rate(self.images_seen + batch, budget)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(RATE_SHARE, 1.0)
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)

@@ -19,13 +19,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
 from ablate.runtime.meta_device import operation_key
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
 
 META = torch.device("meta")
-Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+Build = Callable[[Parameters], torch.optim.Optimizer]
 WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
@@ -138,7 +139,7 @@ def _state_of_one(build: Build, shape: torch.Size) -> int:
     parameter = nn.Parameter(torch.empty(shape, device=META))
     parameter.grad = torch.empty_like(parameter)
     try:
-        optimizer = build([parameter])
+        optimizer = build(Parameters.of([parameter]))
         optimizer.step()
     except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
         return COPIES * _bytes([parameter])

@@ -23,6 +23,7 @@ from ablate.kinds.data import Data, Dataset
 from ablate.runtime.machine import cache_folder, choose_device
 from ablate.spec.slots import fill
 from ablate.training.learner import Learner
+from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
 from ablate.worker.exclusive import alone_in_process
 from ablate.worker.loading import data_of
@@ -41,6 +42,7 @@ class _Trained:
     dataset: Dataset
     learner: Learner
     weights: Mapping[str, Tensor]  # the average that was asked for; parameters alone
+    snapshots: Snapshots
 
 
 def network(
@@ -79,6 +81,8 @@ def sample(
             trained.job["seed"],
             learner.device,
             learner.companion_network,
+            trained.snapshots,
+            learner.images_seen,
         )
         measured = evaluation.drawn
         count = measured if n is None else n
@@ -118,7 +122,7 @@ def _trained(
             sources.check({key: value for key, value in trained_job.items() if value is not None}, catalog)
             learner, dataset, snapshots = restored(job, trial_folder, candidate, data)
             weights = next(iter(averages_of(learner, snapshots, None if average is None else [average]).values()))
-            yield _Trained(job, candidate, evaluation, data, dataset, learner, weights)
+            yield _Trained(job, candidate, evaluation, data, dataset, learner, weights, snapshots)
     except sources.OtherSourceError as error:
         lines = [
             f"{change['component']} "

@@ -22,7 +22,7 @@ from ablate.evaluation.preview import contact_sheet
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import write_atomic
 from ablate.kinds.data import Dataset
-from ablate.kinds.ema import Weights
+from ablate.kinds.ema import Kept, Weights
 from ablate.runtime.isolation import watched
 from ablate.spec.component import InputSpec
 from ablate.training.loop import Training
@@ -60,7 +60,7 @@ class TrialEvaluation:
         """
         training.tell("measure")
         averages = self._candidate.ema.measured(training.learner.average, training.snapshots)
-        rows, samples = self._measure(training, averages, self._evaluation)
+        rows, samples = self._measure(training, averages, self._evaluation, training.snapshots)
         reference = self._dataset.reference_images
         looks = {"noise": noise(samples, reference), "variety": variety(samples, reference)}
         self.looks = {name: value for name, value in looks.items() if value is not None}
@@ -73,7 +73,7 @@ class TrialEvaluation:
         during = self._evaluation.during
         if during is not None and during.samples < self._evaluation.samples:
             first = dict(list(averages.items())[:1])  # the one that counts
-            rows += self._measure(training, first, during)[0]
+            rows += self._measure(training, first, during, training.snapshots)[0]
         return rows
 
     @measuring()
@@ -84,12 +84,12 @@ class TrialEvaluation:
         snapshots = SnapshotsUntilNow(training.snapshots, learner.average, learner.images_seen)
         try:
             averages = self._candidate.ema.measured_during(learner.average, snapshots)
-            training.quality.rows += self._measure(training, averages, during)[0]
+            training.quality.rows += self._measure(training, averages, during, snapshots)[0]
         except (InputError, NotFiniteError) as error:
             training.quality.unmeasured[str(learner.images_seen)] = str(error)
 
     def _measure(
-        self, training: Training, averages: Mapping[str, Weights], evaluation: Evaluation
+        self, training: Training, averages: Mapping[str, Weights], evaluation: Evaluation, snapshots: Kept
     ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
         """Return rows of the metrics table, of the network as it is now, and samples as previews."""
         learner = training.learner
@@ -108,6 +108,7 @@ class TrialEvaluation:
                 torch.device(self._job["device"]),
                 training.pause,
                 learner.companion_network,
+                snapshots,
             )
         cost = sample_gflops(self._candidate, self._setting, self._job["gflops"])
         return [{**row, "sample_gflops": cost} for row in rows], samples

@@ -229,7 +229,7 @@ class TrialRun:
         t = torch.linspace(0, 1, WEIGHT_POINTS + 2, dtype=torch.float64, device=self.device)[1:-1]
         with torch.no_grad():
             weights = learner.process.x0_weight(learner.process.level(t)).tolist()
-        pairs = zip(self.candidate.schedule.log_snr(t).tolist(), weights, strict=True)
+        pairs = zip(learner.candidate.schedule.log_snr(t).tolist(), weights, strict=True)
         return [{"log_snr": snr, "x0_weight": weight} for snr, weight in pairs if np.isfinite([snr, weight]).all()]
 
 

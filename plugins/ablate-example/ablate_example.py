@@ -8,6 +8,8 @@ from torch import nn
 
 from ablate.api import Choice, Conditioning, Context, Modulation, Site
 
+api_version = 1  # of ablate's plugin API, for which this was written
+
 
 class LowRankModulation(nn.Module):
     """Shift, scale and gate of each branch by E -> rank -> 3·width·branches; zero at the start."""

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.evaluation.sampling import sample_labels
+from ablate.evaluation.sampling import random_labels, sample_labels
 from ablate.kinds.solver import noise_like
 from ablate.runtime.randomness import RandomStreams, SampleGenerator, block_size, mix, seed_everything
 
@@ -131,3 +131,14 @@ def test_samples_have_the_training_images_shares_of_the_classes(counts: list[int
 def test_classes_of_one_size_take_turns() -> None:
     assert sample_labels(np.full(10, 450), 1000).tolist() == [i % 10 for i in range(1000)]
     assert len(set(np.diff(sample_labels(np.full(10, 450), 5)))) == 1  # not the first five
+
+
+def test_random_labels_follow_the_shares_and_are_the_same_however_many_are_drawn():
+    counts = np.array([1, 0, 3, 6])
+    many = random_labels(counts, 20_000, seed=3)
+    found = np.bincount(many, minlength=4) / 20_000
+    assert np.abs(found - counts / 10).max() < 4 * 0.5 / np.sqrt(20_000) and found[1] == 0
+    assert (random_labels(counts, 500, seed=3) == many[:500]).all()
+    assert (random_labels(counts, 500, seed=4) != many[:500]).any()
+    spread = [np.bincount(random_labels(np.ones(4), 400, seed), minlength=4).std() for seed in range(20)]
+    assert 6 < np.mean(spread) < 11, "as of independent draws, sqrt(400·3/16) = 8.7"

@@ -29,6 +29,8 @@ MAY_SKIP = {
     "works_on_some_of_the_patches",
     "adds_to_each_image_alone",
     "turns_by_angles",
+    "keeps_image_and_noise_together",
+    "weakens_a_copy_of_the_network",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.

@@ -8,10 +8,12 @@ from torch import nn
 
 from ablate.api import (
     Choice,
+    DenoisedGuidance,
     Guidance,
     Solver,
     State,
     TrainedGuidance,
+    WeakerGuidance,
 )
 
 
@@ -113,3 +115,45 @@ class Huddling(Guidance):
 
     def describe(self):
         return "huddling"
+
+
+class Tearing(DenoisedGuidance):
+    """Moves the image without its noise, and more with every batch."""
+
+    name = "tearing"
+    _calls: int = 0
+    fails: ClassVar = ("keeps_shape_and_batch", "keeps_image_and_noise_together")
+
+    def drop_rate(self):
+        return 0.0
+
+    def begin(self):
+        def guide(ask, x, labels, null, level):
+            self._calls += 1
+            own = ask.own(x, labels)
+            return own._replace(x0=own.x0 * (1 + self._calls))
+
+        return guide
+
+    def describe(self):
+        return "tearing"
+
+
+class Crippling(WeakerGuidance):
+    """Leaves of the network what does not give an image."""
+
+    name = "crippling"
+    fails: ClassVar = ("weakens_a_copy_of_the_network",)
+
+    def drop_rate(self):
+        return 0.0
+
+    def begin(self):
+        return lambda ask, x, labels, null, level: ask.own(x, labels)
+
+    def weaken(self, network):
+        network.forward = lambda x, noise, labels: x.mean((2, 3))
+        return network
+
+    def describe(self):
+        return "crippling"

@@ -20,7 +20,12 @@ class Ascent(Optimizer):
     """Goes uphill with the first parameter alone, at twice the rate that was asked for."""
 
     name = "ascent"
-    fails: ClassVar = ("descends_a_quadratic", "moves_at_its_own_rate", "keeps_its_rate_within_bounds")
+    fails: ClassVar = (
+        "descends_a_quadratic",
+        "moves_at_its_own_rate",
+        "keeps_its_rate_within_bounds",
+        "trains_every_parameter_once",
+    )
 
     def build(self, parameters):
         return torch.optim.SGD(list(parameters)[:1], lr=self.lr, maximize=True)
@@ -49,6 +54,19 @@ class Forgetting(Optimizer):
 
     def build(self, parameters):
         return Tired(parameters, lr=self.lr)
+
+
+class Choosy(Optimizer):
+    """Leaves the norms out, and goes uphill with the first layer."""
+
+    name = "choosy"
+    fails: ClassVar = ("trains_every_parameter_once",)
+
+    def build(self, parameters):
+        first = [one.parameter for one in parameters.named if one.layer == 0]
+        rest = [one.parameter for one in parameters.named if one.layer > 0 and one.role != "norm"]
+        groups = [{"params": first, "rate_share": -1.0}, {"params": rest}]
+        return torch.optim.SGD([group for group in groups if group["params"]], lr=self.lr)
 
 
 class Lengthening(Clip):

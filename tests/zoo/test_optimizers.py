@@ -5,10 +5,14 @@ import math
 
 import pytest
 import torch
+from learners import learner, same, train
 from torch import nn
 
+from ablate.api import InputSpec
+from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
+from ablate.kinds.parameters import trained_parameters
 from ablate_zoo.optimizer.adam import Adam
 from ablate_zoo.optimizer.adamw import AdamW
 from ablate_zoo.optimizer.muon import Muon
@@ -193,3 +197,55 @@ def test_what_wsd_reads_is_in_no_other_identity():
 def test_what_cannot_be_is_refused(spec, told):
     with pytest.raises(SpecError, match=told):
         catalog().create("optimizer", {"type": "adamw", **spec})
+
+
+def small_dit():
+    backbone = {"type": "uvit", "patch": 4, "depth": 3, "width": 16, "heads": 2}
+    return compose({"backbone": backbone}, catalog()).backbone.build(InputSpec((1, 8, 8), 3))
+
+
+def test_a_parameter_is_known_by_its_role_and_its_layer():
+    named = {one.name: one for one in trained_parameters(small_dit(), nn.Linear(2, 1)).named}
+    assert {one.blocks for one in named.values()} == {4}
+    place = {name: (one.role, one.layer) for name, one in named.items()}
+    assert place["condition.label.weight"] == ("embedding", 0)
+    assert place["tokens.positions.table"] == ("embedding", 0)
+    assert place["tokens.embed.weight"] == ("weight", 0)
+    assert place["encoder.0.attention.before.weight"] == ("norm", 1)
+    assert place["middle.0.mlp.branch.up.bias"] == ("bias", 2)
+    assert place["decoder.0.mlp.branch.up.weight"] == ("weight", 4)
+    assert place["head.linear.weight"] == ("weight", 5)
+    assert place["uncertainty.weight"] == ("weight", 5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_rates_fall_by_layer_and_tables_need_not_decay(name):
+    spec = {"type": name, "weight_decay": 0.1, "decay_embeddings": False, "layer_decay": 0.5}
+    parameters = trained_parameters(small_dit())
+    groups = catalog().create("optimizer", spec).build(parameters).param_groups
+    group_of = {id(p): group for group in groups for p in group["params"]}
+    for one in parameters.named:
+        group = group_of[id(one.parameter)]
+        assert group["rate_share"] == 0.5 ** (5 - one.layer)
+        assert group["weight_decay"] == (0.1 if one.role == "weight" else 0.0), one.name
+
+
+def test_the_learner_follows_the_shares_of_the_rate_and_resumes_with_them():
+    spec = {"type": "adamw", "lr": 1e-2, "layer_decay": 0.5, "warmup": 16}
+    trained = train(learner(optimizer=spec), 3)
+    rates = {round(group["lr"] / 1e-2, 9) for group in trained.optimizer.param_groups}
+    assert rates == {1.0, 0.5, 0.25}
+    resumed = learner(optimizer=spec)
+    resumed.load(copy.deepcopy(trained.state({})))
+    assert same(train(resumed, 2).network.state_dict(), train(trained, 2).network.state_dict())
+
+
+def test_with_the_old_options_the_groups_are_the_old_ones():
+    parameters = trained_parameters(small_dit())
+    (all_in_one,) = AdamW().build(parameters).param_groups
+    assert all_in_one["params"] == list(parameters) and "rate_share" not in all_in_one
+    matrices, vectors = AdamW(weight_decay=0.1).build(parameters).param_groups
+    assert matrices["params"] == [p for p in parameters if p.ndim >= 2] and matrices["weight_decay"] == 0.1
+    assert vectors["params"] == [p for p in parameters if p.ndim < 2] and vectors["weight_decay"] == 0.0
+    assert AdamW(weight_decay=0.1).active().keys() == AdamW().active().keys()
+    assert not {"layer_decay", "decay_embeddings"} & AdamW().active().keys()

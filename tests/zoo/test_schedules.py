@@ -1,15 +1,19 @@
 """Schedules: equality with diffusers' tables, and what must hold of any schedule."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ablate.api import InputSpec
 from ablate_zoo.schedule.beta import Exponential, Linear, ScaledLinear, Sigmoid
 from ablate_zoo.schedule.cosine import Cosine
 from ablate_zoo.schedule.edm import Edm
 from ablate_zoo.schedule.rectified_flow import RectifiedFlow
+from ablate_zoo.schedule.shifted import Shifted
 
 KINDS = [Linear, ScaledLinear, Exponential, Sigmoid, Cosine]
 DISCRETE = [
@@ -18,7 +22,14 @@ DISCRETE = [
     Linear(zero_terminal_snr=True, rescale="beta"),
     Linear(steps=50),
 ]
-SCHEDULES = [*DISCRETE, Edm(), Edm(sigma_min=0.01, sigma_max=10, rho=1), RectifiedFlow()]
+SCHEDULES = [
+    *(*DISCRETE, Edm(), Edm(sigma_min=0.01, sigma_max=10, rho=1), RectifiedFlow()),
+    *(
+        Shifted(schedule=of, by=by, factor=3.0)
+        for of in (Cosine(), Edm(), RectifiedFlow())
+        for by in ("log_snr", "time")
+    ),
+]
 
 
 def diffusers_betas(schedule: str, **options):
@@ -181,3 +192,35 @@ def test_the_documented_ends_of_the_tables(kind, last, cheap):
     assert float(kind().alphas_bar(1000)[-1]) == pytest.approx(last, rel=3e-3)
     assert float(kind(zero_terminal_snr=True).alphas_bar(1000)[-1]) == 0
     assert float(kind(zero_terminal_snr=True, rescale="beta").alphas_bar(1000)[-1]) == pytest.approx(cheap, abs=1e-4)
+
+
+@pytest.mark.parametrize("of", [Cosine(), Edm(), RectifiedFlow()], ids=lambda schedule: schedule.name)
+@pytest.mark.parametrize("shape", [(3, 256, 256), (3, 128, 512), (1, 16, 16)])
+def test_a_shift_by_log_snr_is_that_of_simple_diffusion(of, shape):
+    """Hoogeboom et al. 2023: log SNR + 2·ln(base / side), and the variance is kept."""
+    t = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    shifted = Shifted(schedule=of).for_setting(InputSpec(shape, None))
+    side = math.sqrt(shape[1] * shape[2])
+    assert torch.allclose(shifted.log_snr(t), of.log_snr(t) + 2 * math.log(64 / side), atol=1e-9)
+    assert torch.allclose(2 * (shifted.alpha(t) / shifted.sigma(t)).log(), shifted.log_snr(t), atol=1e-7)
+    assert torch.allclose(shifted.alpha(t) ** 2 + shifted.sigma(t) ** 2, torch.ones_like(t), atol=1e-12)
+
+
+def test_a_shift_of_time_is_that_of_stable_diffusion_3():
+    """Esser et al. 2024, eq. 23: √(m/n)·t / (1 + (√(m/n) − 1)·t); on the straight path its SNR is that of the other."""
+    t = torch.linspace(0, 1, 101, dtype=torch.float64)
+    data = InputSpec((4, 96, 96), None)
+    shifted = Shifted(schedule=RectifiedFlow(), by="time", base=32).for_setting(data)
+    there = math.sqrt(96 * 96 / 32**2) * t / (1 + (math.sqrt(96 * 96 / 32**2) - 1) * t)
+    assert torch.allclose(shifted.sigma(t), there, atol=1e-14)
+    assert torch.allclose(shifted.alpha(t), 1 - there, atol=1e-14)
+    by_snr = Shifted(schedule=RectifiedFlow(), by="log_snr", base=32).for_setting(data)
+    assert torch.allclose(by_snr.log_snr(t[1:-1]), shifted.log_snr(t[1:-1]), atol=1e-9)
+
+
+def test_a_shift_that_does_not_know_the_data_gives_no_numbers():
+    with pytest.raises(ValueError, match="for_setting"):
+        Shifted(schedule=Cosine()).alpha(torch.tensor(0.5))
+    own = Shifted(schedule=Shifted(schedule=Cosine(), base=32), base=16)
+    inner = own.for_setting(InputSpec((1, 64, 64), None)).schedule
+    assert (inner.factor, own.schedule.factor) == (2.0, None), "the one within follows from the data too"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ablate.api import Denoised, Process
+from ablate.api import Denoised, Process, posterior
 from ablate.kinds.solver import CLEAN, Point
 from ablate_zoo.guidance.cfg import Cfg
 from ablate_zoo.precondition.edm import EdmPrecondition
@@ -20,13 +20,14 @@ from ablate_zoo.solver.ddim import Ddim
 from ablate_zoo.solver.ddpm import Ddpm
 from ablate_zoo.solver.dpmpp_2m import Dpmpp2m
 from ablate_zoo.solver.edm import Euler, Heun
+from ablate_zoo.solver.sde import Sde
 from ablate_zoo.target.v import Velocity
 from ablate_zoo.weighting.min_snr import MinSnr
 
 MEAN, DEVIATION = 0.4, 0.5
 SOLVERS = [
     *(Ddim(), Ddim(eta=1.0), Ddim(grid="uniform"), Heun(), Heun(churn=40.0), Euler(), Euler(churn=10.0)),
-    *(Euler(grid="karras"), Ddpm(), Ddpm(variance="large"), Dpmpp2m(grid="karras"), Dpmpp2m()),
+    *(Euler(grid="karras"), Ddpm(), Ddpm(variance="large"), Dpmpp2m(grid="karras"), Dpmpp2m(), Sde(scale=2.0)),
 ]
 SCHEDULES = [Linear(), Cosine(), Linear(zero_terminal_snr=True), Edm(), RectifiedFlow()]
 
@@ -321,3 +322,28 @@ def test_the_documented_table_of_solvers_and_schedules(kind):
         own, trailing = ENDS[kind.name] if silent else (True, True)
         assert fits(kind(), schedule) == own
         assert fits(kind(grid="trailing"), schedule) == trailing
+
+
+@pytest.mark.parametrize("diffusion", ["sigma", "linear", "cosine", "sine", "forward"])
+def test_a_step_of_the_sde_is_that_of_euler_and_maruyama(diffusion):
+    """On the straight path: x − h·(v + w/2·ε/σ) + √(w·h)·z, up to second order in the step h; w as SiT has it."""
+    t, x = 0.6, torch.linspace(-2, 2, 5, dtype=torch.float64)
+    w = {"sigma": t, "linear": t, "cosine": (1 - math.cos(math.pi * t)) ** 2 / 4, "sine": math.sin(math.pi * t) ** 2}
+    w["forward"] = 2 * t / (1 - t)  # −σ²·d(log SNR)/dt, with log SNR = 2·ln((1 − t)/t)
+    solver, found = Sde(diffusion=diffusion), optimal(RectifiedFlow())(x, t)
+    for h in (1e-2, 1e-3):
+        now, then = (Point(*values) for values in ((t, 1 - t, t), (t - h, 1 - t + h, t - h)))
+        assert solver.fresh_variance(now, then) == pytest.approx(w[diffusion] * h, rel=4 * h)
+        fresh = solver.fresh_variance(now, then)
+        mean = then.alpha * found.x0 + math.sqrt(then.sigma**2 - fresh) * found.noise
+        velocity = found.noise - found.x0
+        expected = x - h * (velocity + w[diffusion] / 2 * found.noise / t)
+        assert (mean - expected).abs().max() <= 30 * h**2
+
+
+def test_forward_diffusion_is_ancestral_sampling_in_the_limit():
+    """The reverse SDE of the forward process, of which ancestral sampling is a discretisation (Song et al. 2021)."""
+    for t in (0.2, 0.5, 0.9):
+        now, then = (Point(at, *coefficients(Cosine(), at)) for at in (t, t - 1e-4))
+        back = posterior(now.alpha, now.sigma, then.alpha, then.sigma)
+        assert Sde(diffusion="forward").fresh_variance(now, then) == pytest.approx(back.small, rel=1e-2)

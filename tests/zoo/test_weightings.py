@@ -1,5 +1,7 @@
 """Weightings and the loss: the weight means the same error of x0 whatever the target is."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,15 +21,17 @@ from ablate_zoo.target.flow import Flow
 from ablate_zoo.target.score import Score
 from ablate_zoo.target.v import Velocity
 from ablate_zoo.target.x0 import Image
+from ablate_zoo.weighting.by_target import ByTarget
 from ablate_zoo.weighting.edm import EdmWeighting
 from ablate_zoo.weighting.min_snr import MinSnr
+from ablate_zoo.weighting.sigmoid import SigmoidWeighting
 from ablate_zoo.weighting.snr import P2, ClippedSnr, LogSnr, MaxSnr, Snr
 from ablate_zoo.weighting.uniform import UniformWeighting
 
 TARGETS = [Epsilon(), Velocity(), Image(), Flow(), Score()]
 WEIGHTINGS = [
     *(UniformWeighting(), MinSnr(), MinSnr(tau=1.0), Snr(), Snr(gamma=0.5), LogSnr()),
-    *(MaxSnr(), ClippedSnr(), P2(), EdmWeighting()),
+    *(MaxSnr(), ClippedSnr(), P2(), EdmWeighting(), SigmoidWeighting(bias=-3.0)),
 ]
 SCHEDULES = [Linear(), Cosine(), Cosine(zero_terminal_snr=True), Edm(), RectifiedFlow()]
 
@@ -153,3 +157,37 @@ def test_weights_that_would_be_negative_or_empty_are_refused():
         LogSnr(floor=0.0)
     with pytest.raises(ValidationError, match="must lie below"):
         ClippedSnr(low=5.0, high=1.0)
+
+
+@pytest.mark.parametrize("bias", [-3.0, 0.0, 2.0])
+def test_sigmoid_is_the_sigmoid_of_the_bias_less_log_snr_on_the_noise(bias):
+    """Kingma & Gao 2023: sigmoid(b − log SNR) on the ε-error; Hoogeboom et al. 2024: e^b·sigmoid(log SNR − b) on x0."""
+    for schedule in SCHEDULES:
+        process = make(SigmoidWeighting(bias=bias), Epsilon(), schedule)
+        level = process.level(torch.linspace(0.01, 0.99, 99, dtype=torch.float64))
+        assert torch.allclose(process.target_weight(level), (bias - level.log_snr).sigmoid(), rtol=1e-9)
+        on_x0 = math.exp(bias) * (level.log_snr - bias).sigmoid()
+        assert torch.allclose(process.x0_weight(level), on_x0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("judged", TARGETS, ids=lambda target: target.name)
+@pytest.mark.parametrize("predicted", TARGETS, ids=lambda target: target.name)
+def test_by_target_is_the_mean_squared_error_of_the_other_target(predicted, judged):
+    """What the network says is turned into the other target, and compared there."""
+    for schedule in (Cosine(), RectifiedFlow()):
+        process = make(ByTarget(target=judged, most=1e12), predicted, schedule)
+        level = process.level(torch.linspace(0.1, 0.9, 9, dtype=torch.float64))
+        x0, noise, error = draw(9, 1, 2, 2), draw(9, 1, 2, 2, seed=1), draw(9, 1, 2, 2, seed=2)
+        noised = process.diffuse(x0, noise, level)
+        prediction = predicted.value(x0, noise, level) + error
+        found = process.denoised(prediction, noised.x, level)
+        wanted = (judged.value(found.x0, found.noise, level) - judged.value(x0, noise, level)).square().mean((1, 2, 3))
+        assert torch.allclose(Mse().compute(prediction, noised, process).double(), wanted, rtol=1e-4)
+
+
+def test_x_prediction_with_the_v_loss_weighs_by_the_noise_and_not_without_bound():
+    process = make(ByTarget(target=Flow()), Image(), RectifiedFlow())
+    t = torch.tensor([0.0, 0.01, 0.05, 0.1, 0.5, 1.0], dtype=torch.float64)
+    assert torch.allclose(process.x0_weight(process.level(t)), 1 / t.clamp(min=0.05) ** 2)
+    with pytest.raises(ValidationError, match="leave 'apply' out"):
+        ByTarget(target=Flow(), apply="native")

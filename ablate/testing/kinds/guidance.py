@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ablate.kinds.guidance import Guidance
-from ablate.kinds.noised import Level
+from ablate.kinds.guidance import Guidance, Predictor
+from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
+from ablate.kinds.noised import Denoised, Level, over
 from ablate.kinds.process import Process
 from ablate.testing import companions
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.processes import processes
 
 NULL = 10
-PLAIN = {"null_class", "labels"}  # what a guidance may need and still be an average of predictions
+# What a guidance may need and still be an average of predictions.
+PLAIN = {"null_class", "labels", "snapshots", "tokens"}
 
 
 def asks_for_a_share_of_labels(case: Case) -> None:
@@ -36,12 +38,12 @@ def keeps_shape_and_batch(case: Case) -> None:
     for part in _variants(case):
         for level in _levels(case):
             x, labels = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
-            y = part.predict(_network, x, labels, NULL, level)
-            alone = part.predict(_network, x[1:2], labels[1:2], NULL, level)
+            y = _answer(part, _network, x, labels, level)
+            alone = _answer(part, _network, x[1:2], labels[1:2], level)
             assert y.shape == x.shape and y.dtype == torch.float32, f"{part!r}: {tuple(y.shape)} {y.dtype}"
             assert y.isfinite().all(), f"{part!r}: not finite"
             assert torch.allclose(alone, y[1:2], atol=1e-6), f"{part!r}: depends on the rest of the batch"
-            assert torch.equal(part.predict(_network, x, labels, NULL, level), y), f"{part!r}: is not repeatable"
+            assert torch.equal(_answer(part, _network, x, labels, level), y), f"{part!r}: is not repeatable"
 
 
 def works_without_labels(case: Case) -> None:
@@ -51,7 +53,7 @@ def works_without_labels(case: Case) -> None:
     for part in _variants(case):
         for level in _levels(case):
             x = torch.randn(3, 2, 4, 4)
-            assert part.predict(_network, x, None, NULL, level).shape == x.shape
+            assert _answer(part, _network, x, None, level).shape == x.shape
 
 
 def leaves_alone_what_the_class_does_not_change(case: Case) -> None:
@@ -60,7 +62,7 @@ def leaves_alone_what_the_class_does_not_change(case: Case) -> None:
     for part in _variants(case):
         for level in _levels(case):
             x, labels = torch.randn(3, 4, 2, 2), torch.tensor([1, 2, 3])
-            y = part.predict(lambda x, labels: 2 * x, x, labels, NULL, level)
+            y = _answer(part, lambda x, labels: 2 * x, x, labels, level)
             assert torch.allclose(y, 2 * x, atol=1e-5), f"{part!r}: changes a prediction on which all classes agree"
 
 
@@ -72,6 +74,66 @@ def means_the_same_for_every_target(case: Case) -> None:
         for process, image in images:
             first = next(one for other, one in images if other.schedule == process.schedule)
             assert torch.allclose(image, first, atol=1e-4), f"{part!r}: another image for {process.target!r}"
+
+
+def keeps_image_and_noise_together(case: Case) -> None:
+    """A guidance of denoised images leaves a reading of x, α·x0 + σ·ε = x, at each call of a batch of samples."""
+    for part in _variants(case):
+        if not isinstance(part, DenoisedGuidance):
+            raise NotApplicable("it combines predictions")
+        guide = part.begin()
+        for level in reversed(_levels(case)):
+            x, labels = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
+            found = guide(_denoisers(_network, level), x, labels, NULL, level)
+            again = over(level.alpha, x) * found.x0 + over(level.sigma, x) * found.noise
+            off = float((again - x).abs().max())
+            assert off <= 1e-3 * max(1.0, float(found.x0.abs().max())), f"{part!r}: α·x0 + σ·ε is {off:.2g} off x"
+
+
+def weakens_a_copy_of_the_network(case: Case) -> None:
+    """The weaker network gives what the network gives in shape, on the CPU and on the meta device."""
+    part = case.component
+    if not isinstance(part, WeakerGuidance):
+        raise NotApplicable("it has no weaker network")
+    x, noise, labels = torch.randn(2, 2, 4, 4), torch.zeros(2), torch.tensor([0, 1])
+    with torch.no_grad():
+        output = part.weaken(_Blocks())(x, noise, labels)
+        with torch.device("meta"):
+            shape = part.weaken(_Blocks())(x.to("meta"), noise.to("meta"), labels.to("meta")).shape
+    assert output.shape == shape == x.shape, f"{tuple(output.shape)} for images {tuple(x.shape)}"
+    assert output.isfinite().all(), "the weaker network gives numbers that are not finite"
+
+
+class _Blocks(nn.Module):
+    """A network of three blocks, each of which gives what it reads in shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv2d(2, 2, 1) for _ in range(3))
+
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+def _answer(part: Guidance, network: Predictor, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
+    """Return what it makes of predictions; of denoised images the image, where the network predicts images."""
+    if not isinstance(part, DenoisedGuidance):
+        return part.predict(network, x, labels, NULL, level)
+    return part.begin()(_denoisers(network, level), x, labels, NULL, level).x0
+
+
+def _denoisers(network: Predictor, level: Level) -> Denoisers:
+    """Return denoisers whose image is what the network says, the same for both networks."""
+
+    def denoise(x: Tensor, labels: Tensor | None) -> Denoised:
+        x0 = network(x, labels)[:, : x.shape[1]]
+        _, alpha, sigma = level.guarded
+        return Denoised(x0, (x - over(alpha, x) * x0) / over(sigma, x))
+
+    return Denoisers(denoise, denoise)
 
 
 def _guided(part: Guidance, process: Process) -> Tensor:
@@ -92,7 +154,7 @@ def _guided(part: Guidance, process: Process) -> Tensor:
         return x / c.input
 
     labels = torch.tensor([1, 2])
-    return process.denoiser(network, part, labels, NULL)(x, 0.4).x0.float()
+    return process.denoiser(network, part, labels, NULL, weaker=network)(x, 0.4).x0.float()
 
 
 def _only_averages(case: Case) -> None:
@@ -121,5 +183,7 @@ CHECKS: tuple[Check, ...] = (
     works_without_labels,
     leaves_alone_what_the_class_does_not_change,
     means_the_same_for_every_target,
+    keeps_image_and_noise_together,
+    weakens_a_copy_of_the_network,
     *companions.CHECKS,
 )

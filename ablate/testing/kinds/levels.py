@@ -8,7 +8,8 @@ import torch
 
 from ablate.kinds.levels import Levels
 from ablate.kinds.schedule import Schedule
-from ablate.testing.case import Case, Check, fitting
+from ablate.testing import fitted as following
+from ablate.testing.case import Case, Check, fitted, fitting
 from ablate.testing.processes import times
 
 PARTS = 20_000  # of the midpoint rule
@@ -43,7 +44,7 @@ def draws_from_its_density(case: Case) -> None:
 
 
 def _pairs(case: Case) -> Iterator[tuple[Levels, Schedule]]:
-    for part in case.variants(numbers=True):
+    for part in map(fitted, case.variants(numbers=True)):
         assert isinstance(part, Levels)
         for schedule in fitting(case.partners("schedule"), part):
             yield part, schedule
@@ -56,4 +57,9 @@ def _cumulated(part: Levels, schedule: Schedule) -> torch.Tensor:
     return torch.cat([density.new_zeros(1), density.cumsum(0) / PARTS])
 
 
-CHECKS: tuple[Check, ...] = (stays_within_time, has_a_density_of_one, draws_from_its_density)
+CHECKS: tuple[Check, ...] = (
+    stays_within_time,
+    has_a_density_of_one,
+    draws_from_its_density,
+    *following.CHECKS,
+)

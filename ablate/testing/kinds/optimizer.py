@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections import Counter
 
 import torch
 from torch import Tensor, nn
 
-from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.optimizer import RATE_SHARE, Optimizer
+from ablate.kinds.parameters import Parameters, trained_parameters
 from ablate.testing.case import Case, Check
 
 STEPS = 60
@@ -19,7 +22,7 @@ def descends_a_quadratic(case: Case) -> None:
     """At a rate of 0.03 it takes at least half of a well-conditioned quadratic's value away in 60 steps."""
     for part in _variants(case):
         parameters = _parameters()
-        optimizer = _with(part, lr=0.03).build(parameters)
+        optimizer = _with(part, lr=0.03).build(Parameters.of(parameters))
         first = float(_value(parameters).detach())
         for _ in range(STEPS):
             _step(optimizer, parameters)
@@ -32,7 +35,7 @@ def moves_at_its_own_rate(case: Case) -> None:
     parameters = _parameters()
     still = nn.Parameter(torch.zeros(3))
     before = [p.detach().clone() for p in parameters]
-    _step(_part(case).build([*parameters, still]), parameters)
+    _step(_part(case).build(Parameters.of([*parameters, still])), parameters)
     for p, b in zip(parameters, before, strict=True):
         assert p.isfinite().all() and not torch.equal(p, b), f"a parameter of shape {tuple(p.shape)} does not move"
     assert not still.any(), "a parameter without a gradient moves"
@@ -42,11 +45,11 @@ def resumes_where_it_stopped(case: Case) -> None:
     """With its state loaded, a new optimizer takes the same step."""
     for part in _variants(case):
         parameters = _parameters()
-        optimizer = part.build(parameters)
+        optimizer = part.build(Parameters.of(parameters))
         for _ in range(3):
             _step(optimizer, parameters)
         others = [nn.Parameter(p.detach().clone()) for p in parameters]
-        resumed = part.build(others)
+        resumed = part.build(Parameters.of(others))
         resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         _step(optimizer, parameters)
         _step(resumed, others)
@@ -64,6 +67,22 @@ def keeps_its_rate_within_bounds(case: Case) -> None:
             )
             warm = rates[: warmup // 100]
             assert warm == sorted(warm), f"{warming!r}: falls while it warms up"
+
+
+def trains_every_parameter_once(case: Case) -> None:
+    """Every parameter of a network lies in one group, whose share of the rate is at least 0 and finite."""
+    network = nn.Module()
+    network.blocks = nn.ModuleList(nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 3)) for _ in range(2))
+    network.classes, network.head = nn.Embedding(4, 3), nn.Linear(3, 2)
+    parameters = trained_parameters(network)
+    for part in case.variants(numbers=True):
+        assert isinstance(part, Optimizer)
+        groups = part.build(parameters).param_groups
+        grouped = Counter(id(p) for group in groups for p in group["params"])
+        wrong = [one.name for one in parameters.named if grouped[id(one.parameter)] != 1]
+        assert not wrong, f"{part!r}: {', '.join(wrong)} lie in no group, or in several"
+        shares = [group.get(RATE_SHARE, 1.0) for group in groups]
+        assert all(isinstance(share, float) and 0 <= share < math.inf for share in shares), f"{part!r}: shares {shares}"
 
 
 def _part(case: Case) -> Optimizer:
@@ -102,4 +121,5 @@ CHECKS: tuple[Check, ...] = (
     moves_at_its_own_rate,
     resumes_where_it_stopped,
     keeps_its_rate_within_bounds,
+    trains_every_parameter_once,
 )

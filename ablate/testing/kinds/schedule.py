@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
-from ablate.testing.case import Case, Check, NotApplicable
+from ablate.testing import fitted as following
+from ablate.testing.case import Case, Check, NotApplicable, fitted
 from ablate.testing.processes import times
 
 INSIDE = (0.11111, 0.34567, 0.55555, 0.9)  # between the entries of a table
@@ -78,7 +79,7 @@ def goes_through_its_table(case: Case) -> None:
 
 
 def _variants(case: Case) -> Iterator[Schedule]:
-    for part in case.variants(numbers=True):
+    for part in map(fitted, case.variants(numbers=True)):
         assert isinstance(part, Schedule)
         yield part
 
@@ -90,4 +91,5 @@ CHECKS: tuple[Check, ...] = (
     has_its_slope,
     keeps_its_promises,
     goes_through_its_table,
+    *following.CHECKS,
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from ablate.kinds.weighting import Weighting
-from ablate.testing.case import Case, Check
+from ablate.testing import fitted as following
+from ablate.testing.case import Case, Check, fitted
 from ablate.testing.processes import SIGMA_DATA, processes, times
 
 
 def is_finite_and_not_negative(case: Case) -> None:
     """The weight is float64 shaped like the level, finite, at least 0, and not 0 everywhere."""
-    for part in case.variants(numbers=True):
+    for part in map(fitted, case.variants(numbers=True)):
         assert isinstance(part, Weighting)
         for process in processes(case, part):
             level = process.level(times(501))
@@ -24,4 +25,4 @@ def is_finite_and_not_negative(case: Case) -> None:
                 assert effective.max() > 0, f"{subject} is zero everywhere"
 
 
-CHECKS: tuple[Check, ...] = (is_finite_and_not_negative,)
+CHECKS: tuple[Check, ...] = (is_finite_and_not_negative, *following.CHECKS)

@@ -48,6 +48,14 @@ class SnapshotEma(Ema):
                 raise ValueError(self._refusal(length, reason, planned))
         return self
 
+    def provides(self) -> frozenset[str]:
+        """Snapshots, of which an earlier state of the weights can be had."""
+        return frozenset({"snapshots"})
+
+    def earlier(self, images: int, kept: Kept) -> Weights:
+        """Those of place 0: of `post_hoc` the shorter average, of `checkpoints` the weights."""
+        return {name.removeprefix("0."): value for name, value in kept.load(images).items() if name.startswith("0.")}
+
     def measured(self, average: Average, kept: Kept) -> dict[str, Weights]:
         """`length` and then `also`: tracked all along where they are, else rebuilt."""
         lengths = list(dict.fromkeys((self.length, *self.also)))

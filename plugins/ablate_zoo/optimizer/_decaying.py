@@ -1,13 +1,13 @@
-"""What optimizers with weight decay share: the decay, whom it spares, and whether torch has one kernel for a step."""
+"""What optimizers with weight decay share: whom the decay spares, rates by layer, whether torch has one kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ablate.api import Optimizer, Range
+from ablate.api import Added, Course, Optimizer, Parameters, Range, Trained
 
 if TYPE_CHECKING:
     import torch
@@ -16,21 +16,50 @@ _FUSED = {"cpu", "cuda", "mps", "xpu"}  # devices for which torch has one kernel
 
 
 class Decaying(Optimizer):
-    """An optimizer that also pulls weights towards zero."""
+    """An optimizer that also pulls weights towards zero, and may train the first layers more slowly than the last.
+
+    `layer_decay` is layer-wise learning-rate decay (Clark et al. 2020, "ELECTRA", appendix A; Bao et al. 2022, "BEiT"):
+    the rate of a layer is `layer_decay` to the number of layers behind it, as `Trained` counts them. What stands before
+    the first block is the first layer, and what stands behind the last block trains at the full rate. A network
+    without blocks has one layer.
+    """
 
     weight_decay: Annotated[float, Field(ge=0, le=10), Range(1e-4, 0.3, log=True)] = 0.0
     decay_vectors: bool = False  # biases, gains of norms and the like decay too
+    decay_embeddings: Annotated[bool, Added(before=True)] = True  # tables of classes and positions decay too
+    layer_decay: Annotated[float, Field(gt=0, le=1), Range(0.5, 1.0), Added(before=1.0)] = 1.0
+    """rate of a layer over that of the next one"""
+
+    def idle(self, course: Course) -> Iterator[str]:
+        """Nothing decays, and some are spared."""
+        yield from super().idle(course)
+        if not self.weight_decay and not self.decay_embeddings:
+            yield "decay_embeddings: nothing decays, as weight_decay is 0"
 
     def groups(self, parameters: Iterable[torch.nn.Parameter]) -> list[dict[str, Any]]:
-        """The parameters as torch's groups: all of them, or the vectors apart, without decay."""
-        parameters = list(parameters)
-        if not self.weight_decay or self.decay_vectors:
-            return [{"params": parameters, "weight_decay": self.weight_decay}]
-        split = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        """The parameters as torch's groups, of one weight decay and one share of the rate each; without empty ones."""
+        groups: dict[tuple[bool, float], list[torch.nn.Parameter]] = {}
+        for one in Parameters.of(parameters).named:
+            groups.setdefault((self._decays(one), self._rate_share(one)), []).append(one.parameter)
+        by_decay = sorted(groups.items(), key=lambda group: not group[0][0])  # those that decay come first
+        return [
+            {
+                "params": members,
+                "weight_decay": self.weight_decay if decays else 0.0,
+                **({} if self.layer_decay == 1 else {"rate_share": share}),
+            }
+            for (decays, share), members in by_decay
         ]
-        return [group for group in split if group["params"]]
+
+    def _decays(self, one: Trained) -> bool:
+        if not self.weight_decay:
+            return True
+        if one.role == "embedding" and not self.decay_embeddings:
+            return False
+        return self.decay_vectors or one.parameter.ndim >= 2
+
+    def _rate_share(self, one: Trained) -> float:
+        return self.layer_decay ** (one.blocks + 1 - one.layer) if one.blocks else 1.0
 
 
 def fused(groups: Sequence[dict[str, Any]]) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Range
+from ablate.api import Parameters, Range
 from ablate_zoo.optimizer._decaying import Decaying
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ class Adafactor(Decaying):
 
     beta2_decay: Annotated[float, Field(ge=-1, lt=0), Range(-0.9, -0.5)] = -0.8  # beta2 = 1 − step^this
     least: Annotated[float, Field(gt=0, le=1), Range(1e-4, 1e-2, log=True)] = 1e-3  # root mean square of a tensor
-    threshold: Annotated[float, Field(gt=0, le=100), Range(0.5, 2)] = 1.0  # root mean square of u, at the most
+    threshold: Annotated[float, Field(ge=1, le=100), Range(1, 2)] = 1.0  # root mean square of u, at the most
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own Adafactor, foreach: it has no fused kernel. The weight decay is decoupled."""
         import torch
 

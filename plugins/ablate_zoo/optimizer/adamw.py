@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ablate.api import Parameters
 from ablate_zoo.optimizer._decaying import AdamLike, fused
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class AdamW(AdamLike):
     name = "adamw"
     default = True
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """The decay of a step is lr · weight_decay · w."""
         import torch
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import InputSpec, Range
+from ablate.api import InputSpec, Parameters, Range
 from ablate_zoo.optimizer._decaying import Decaying, fused
 
 if TYPE_CHECKING:
@@ -37,14 +36,15 @@ class Muon(Decaying):
             return f"needs torch 2.9 or newer, and this is {installed}: update torch, or take adamw"
         return None
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own Muon and AdamW as one optimizer."""
         import torch
 
         from ablate_zoo.optimizer._joint import JointOptimizer
 
-        parameters = list(parameters)
-        matrices, others = [p for p in parameters if p.ndim == 2], self.groups(p for p in parameters if p.ndim != 2)
+        parameters = Parameters.of(parameters)
+        matrices = self.groups(parameters.where(lambda one: one.parameter.ndim == 2))
+        others = self.groups(parameters.where(lambda one: one.parameter.ndim != 2))
         parts: list[torch.optim.Optimizer] = []
         if matrices:
             parts.append(
@@ -56,7 +56,7 @@ class Muon(Decaying):
                     adjust_lr_fn="match_rms_adamw",
                 )
             )
-        if any(group["params"] for group in others):
+        if others:
             betas = (self.beta1, self.beta2)
             parts.append(torch.optim.AdamW(others, lr=self.lr, betas=betas, eps=self.eps, fused=fused(others)))
         return JointOptimizer(parts)

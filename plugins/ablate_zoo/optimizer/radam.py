@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ablate.api import Parameters
 from ablate_zoo.optimizer._decaying import AdamLike
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class RAdam(AdamLike):
 
     name = "radam"
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own RAdam, foreach: it has no fused kernel."""
         import torch
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from ablate.api import Range
+from ablate.api import Parameters, Range
 from ablate_zoo.optimizer._decaying import Decaying, fused
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Sgd(Decaying):
             raise ValueError("nesterov looks ahead along the momentum, which is 0: give a momentum such as 0.9")
         return self
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own SGD."""
         import torch
 
