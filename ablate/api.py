@@ -4,10 +4,13 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
+from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
+from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
+from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
@@ -21,7 +24,8 @@ from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
-from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
+from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
+from ablate.kinds.objective import Host, Model, Objective, Pictures, Terms
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
@@ -39,7 +43,10 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 __all__ = [
     "Added",
     "Assignment",
+    "Augmentation",
+    "Augmented",
     "Autoencoder",
+    "Auxiliary",
     "Average",
     "Backbone",
     "Choice",
@@ -50,6 +57,7 @@ __all__ = [
     "Component",
     "Conditioning",
     "Context",
+    "Coupling",
     "Course",
     "Data",
     "Dataset",
@@ -73,6 +81,7 @@ __all__ = [
     "Guidance",
     "HeadsExtractor",
     "HistoryObserver",
+    "Host",
     "InputError",
     "InputSpec",
     "Job",
@@ -83,12 +92,16 @@ __all__ = [
     "Loss",
     "Measurement",
     "Metric",
+    "Model",
     "Modulation",
     "Noised",
     "Norms",
+    "Objective",
     "Observer",
     "Optimizer",
+    "Origin",
     "PassObserver",
+    "Pictures",
     "Point",
     "Pool",
     "Posterior",
@@ -107,12 +120,15 @@ __all__ = [
     "Seen",
     "Setting",
     "Site",
+    "SiteAuxiliary",
     "Solver",
     "Spec",
     "State",
     "StepObserver",
     "Target",
+    "Terms",
     "TrainedGuidance",
+    "Uniform",
     "Vectors",
     "Weighting",
     "Weights",

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ablate.kinds.target import Target
     from ablate.kinds.weighting import Weighting
 
-Network = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]  # (x, c_noise, labels) -> output
+# (x, c_noise, labels) -> output; with a second noise label: (x, c_noise, labels, second c_noise)
+Network = Callable[..., "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,18 @@ class Process:
         """Return x at the time t where the solver starts sampling, from standard normal noise: σ(t)·ε."""
         return noise * float(_level_at(self.schedule, t).sigma)
 
-    def predict(self, network: Network, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
+    def predict(
+        self, network: Network, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None
+    ) -> Tensor:
         """Compute the network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
 
-        Channels beyond those of x (a learned variance) pass through as they are.
+        Channels beyond those of x (a learned variance) pass through as they are. towards: the level whose c_noise is
+        the network's second noise label; None: it is given none.
         """
         c = self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
+        further = () if towards is None else (self._label(x, towards),)
         label = x.new_ones(len(x)) * (c.noise if c.noise.ndim == 0 else c.noise.to(x.device)).to(x.dtype)
-        output = network(over(c.input, x) * x, label, labels).to(x.dtype)
+        output = network(over(c.input, x) * x, label, labels, *further).to(x.dtype)
         channels = x.shape[1]
         mean = over(c.skip, x) * x + over(c.output, x) * output[:, :channels]
         if output.shape[1] == channels:
@@ -63,6 +68,11 @@ class Process:
         import torch
 
         return torch.cat([mean, output[:, channels:]], dim=1)
+
+    def _label(self, x: Tensor, level: Level) -> Tensor:
+        """Return c_noise at a level in the type of x, (B,)."""
+        noise = self.precondition.coefficients(level.guarded, self.target, self.sigma_data).noise
+        return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(x.device)).to(x.dtype)
 
     def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return the input of a further network: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
