@@ -100,7 +100,7 @@ class Candidate(Config):
         if whole is not None and self.micro is not None and self.micro < self.batch:
             raise ValueError(
                 f"micro {self.micro} cuts the batch of {self.batch} into parts, and {whole} compares the images of a "
-                "whole batch; leave micro out, and give a smaller batch or recompute: true where memory does not suffice"
+                "whole batch; leave micro out, and give a smaller batch, or recompute: true, where memory is short"
             )
         return self
 

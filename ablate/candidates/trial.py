@@ -120,6 +120,7 @@ class TrialSettings:
             "macs": None if cost is None else cost.macs,
             "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
             **({"matched": self.size(candidate)} if self.matched else {}),
+            **({"whole_batch": True} if candidate.needs_whole_batches() else {}),
         }
         names = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
         return [

@@ -45,7 +45,7 @@ class Origin(NamedTuple):
     """Where the images of a training batch come from."""
 
     first: int  # number of the first image in the training; the others follow it
-    index: Tensor  # (B,) int64, in the training set
+    indices: Tensor  # (B,) int64, in the training set
     mirrored: Tensor | None = None  # (B,) bool, left to right; None: none is
 
 

@@ -79,7 +79,9 @@ class Learner:
                 self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
         whole = candidate.needs_whole_batches()
         if whole is not None and self.micro < candidate.batch:
-            raise InputError(f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each")
+            raise InputError(
+                f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each"
+            )
         seed_everything(seed, "objective", 0)
         self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device))
         trained = [*([self.network] if self.uncertainty is None else [self.network, self.uncertainty]), self.terms]
@@ -96,16 +98,7 @@ class Learner:
             self.scaler = candidate.precision.scaler(device)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
-        self.model = StepModel(
-            candidate,
-            self.process,
-            self.network,
-            self.predict,
-            self._autocast,
-            lambda: next(iter(self.average.weights().values())),
-            self.draws,
-            self.terms.sites,
-        )
+        self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
 
@@ -157,8 +150,18 @@ class Learner:
         return self._losses(noised, labels)[0]
 
     def _losses(self, noised: Noised, labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        self.model.progress = min(1.0, self.images_seen / self.horizon)
-        losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, self.model)
+        model = StepModel(
+            self.candidate,
+            self.process,
+            self.network,
+            self.predict,
+            self._autocast,
+            lambda: next(iter(self.average.weights().values())),
+            self.draws,
+            self._read_blocks,
+            min(1.0, self.images_seen / self.horizon),
+        )
+        losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses
 
     def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
@@ -182,8 +185,10 @@ class Learner:
             losses, terms = self._losses(part, part_labels)
             if image_losses is not None:
                 image_losses.append(losses.detach())
-            for name, values in terms.items() if term_means is not None else ():
-                term_means[name] = term_means.get(name, 0) + values.detach().sum() / self.candidate.batch
+            if term_means is not None:
+                for name, values in terms.items():
+                    mean = values.detach().sum() / self.candidate.batch
+                    term_means[name] = term_means[name] + mean if name in term_means else mean
             loss = losses.sum() / self.candidate.batch
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -288,4 +293,4 @@ def _origin(origin: Origin | None, cut: slice) -> Origin | None:
     if origin is None:
         return None
     mirrored = None if origin.mirrored is None else origin.mirrored[cut]
-    return Origin(origin.first + cut.start, origin.index[cut], mirrored)
+    return Origin(origin.first + cut.start, origin.indices[cut], mirrored)

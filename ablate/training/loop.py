@@ -234,7 +234,10 @@ class Training:
             torch.stack([step.gradient_norm for step in waiting]),
             torch.stack([step.clipped_norm for step in waiting]),
             torch.stack([step.loss if step.companion_loss is None else step.companion_loss for step in waiting]),
-            *(torch.stack([step.terms.get(name, torch.full_like(step.loss, math.nan)) for step in waiting]) for name in names),
+            *(
+                torch.stack([step.terms.get(name, torch.full_like(step.loss, math.nan)) for step in waiting])
+                for name in names
+            ),
         ]
         values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
         for step, (loss, norm, after, companion_loss, *terms) in zip(waiting, values, strict=True):

@@ -25,9 +25,10 @@ STREAM = "objective"  # what terms draw has names of its own
 
 
 class StepModel:
-    """The model within a training step (`ablate.kinds.objective.Model`): what terms call, and what they share.
+    """The model within one part of a training step (`ablate.kinds.objective.Model`): what terms call, and share.
 
-    predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average.
+    predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
+    the blocks whose activations are kept of the first pass. It is made anew for each part, and holds what they share.
     """
 
     def __init__(
@@ -39,25 +40,21 @@ class StepModel:
         precision: Callable[[], AbstractContextManager[Any]],
         averaged: Callable[[], Mapping[str, Tensor]],
         draws: RandomStreams,
-        sites: Iterable[str] = (),
+        sites: Mapping[str, nn.Module],
+        progress: float = 0.0,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
-        self.progress = 0.0
+        self.progress = progress
         self.precision = precision
         self._candidate = candidate
         self._network = network
         self._predict = predict
         self._averaged = averaged
         self._draws = draws
-        wanted = set(sites)
-        self._sites = {name: block for name, block in network_blocks(network).items() if name in wanted}
+        self._sites = sites
         self._prediction: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
-
-    def begin(self) -> None:
-        """Forget the shared pass of the last batch: what it holds is large."""
-        self._prediction, self._activations = None, {}
 
     def predict(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
         """The prediction; of the first call of a step the activations are kept."""
@@ -88,13 +85,13 @@ class StepModel:
     def derivative(
         self, x: Tensor, t: Tensor, labels: Tensor | None, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Prediction and derivative, by `torch.func.jvp`; fused attention has no such derivative, so it is spelt out."""
+        """Prediction and derivative, by `torch.func.jvp`; fused attention has none, so it is not fused here."""
 
         def predicted(x: Tensor, t: Tensor) -> Tensor:
             return self.process.predict(self._network, x, self.process.level(t), labels, towards)
 
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            value, slope = torch.func.jvp(predicted, (x, t), (along, torch.ones_like(t)))
+            value, slope, *_ = torch.func.jvp(predicted, (x, t), (along, torch.ones_like(t)))
         return value, slope
 
     def level(self, uniform: Tensor) -> Level:
@@ -130,6 +127,7 @@ class Terms(nn.Module):
         parts: tuple[Auxiliary, ...] = candidate.auxiliary
         plain = candidate.objective.one_pass and not parts
         host = Host(setting, {}) if plain else host_of(candidate.backbone, setting)
+        self.is_one_pass = plain  # of the network alone: what it costs is known without a simulation of the terms
         self.parts = parts
         self.names = _unlike(part.name for part in parts)
         self.sites = {*candidate.objective.sites(host), *(site for part in parts for site in part.sites(host))}
@@ -138,16 +136,19 @@ class Terms(nn.Module):
 
     def forward(self, noised: Noised, labels: Tensor | None, model: StepModel) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of each image, (B,), and each term by name; no term where the loss is a single one."""
-        model.begin()
         terms = dict(self.objective(noised, labels, model))
-        first, *others = terms.values()
-        loss = sum(others, first)
+        loss = _sum(terms.values())
         for part, name, module in zip(self.parts, self.names, self.auxiliary, strict=True):
             if part.weight > 0 and model.progress < part.until:
                 terms[name] = module(noised, labels, model)
                 loss = loss + part.weight * terms[name]
-        model.begin()
         return loss, terms if len(terms) > 1 else {}
+
+    def blocks(self, network: nn.Module) -> dict[str, nn.Module]:
+        """Return the blocks of a network whose activations are read, {name: block}."""
+        if not self.sites:
+            return {}
+        return {name: block for name, block in network_blocks(network).items() if name in self.sites}
 
     def prepare(self, pictures: Pictures) -> None:
         """Let each auxiliary compute what it needs of the training images."""
@@ -159,6 +160,13 @@ def _built(part: Auxiliary, host: Host, build: Build) -> nn.Module:
     return build(part, lambda: part.build(host))
 
 
+def _sum(values: Iterable[Tensor]) -> Tensor:
+    first, *others = values
+    for value in others:
+        first = first + value
+    return first
+
+
 def _unlike(names: Iterable[str]) -> list[str]:
     """Return names that differ: `repa`, `repa_2`."""
     seen: dict[str, int] = {}
@@ -167,6 +175,29 @@ def _unlike(names: Iterable[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         unlike.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
     return unlike
+
+
+def simulated_loss(
+    candidate: Candidate,
+    setting: InputSpec,
+    network: nn.Module,
+    terms: Terms,
+    count: int,
+    predict: Network,
+    precision: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> Tensor:
+    """Compute the loss of a batch of `count` images on the meta device: shapes without numbers."""
+    meta = torch.device("meta")
+    x0, noise = torch.empty(2, count, *setting.shape, device=meta)
+    labels = None if setting.classes is None else torch.empty(count, dtype=torch.long, device=meta)
+    process = candidate.process(1.0)
+    noised = process.diffuse(x0, noise, process.level(torch.empty(count, dtype=torch.float64, device=meta)))
+    draws = RandomStreams(0, meta)
+    averaged = dict(network.named_parameters())
+    blocks = terms.blocks(network)
+    model = StepModel(candidate, process, network, predict, precision, lambda: averaged, draws, blocks)
+    loss: Tensor = terms(noised, labels, model)[0].mean()
+    return loss
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""auxiliary `contrastive`: contrastive flow matching, which pushes a prediction from another image's (Stoica et al.)."""
+"""auxiliary `contrastive`: contrastive flow matching, a prediction is pushed from another image's target."""
 
 from __future__ import annotations
 
