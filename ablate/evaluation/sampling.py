@@ -70,9 +70,9 @@ class Sampler:
         Raises NotFiniteError where an image is not finite.
         """
 
-        def predict(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        def predict(x: Tensor, c_noise: Tensor, labels: Tensor | None, *second: Tensor) -> Tensor:
             with self.candidate.precision.forward(self.device):
-                output: Tensor = averaged(x, c_noise, labels)
+                output: Tensor = averaged(x, c_noise, labels, *second)
             return output
 
         averaged = deepcopy(network).eval()

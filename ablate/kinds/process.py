@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ablate.kinds.guidance import Companion, Guidance
     from ablate.kinds.precondition import Precondition
     from ablate.kinds.schedule import Schedule
+    from ablate.kinds.solver import Denoiser
     from ablate.kinds.target import Target
     from ablate.kinds.weighting import Weighting
 
@@ -103,17 +104,18 @@ class Process:
         labels: Tensor | None,
         null: int,
         companion: Companion | None = None,
-    ) -> Callable[[Tensor, float], Denoised]:
+    ) -> Denoiser:
         """Return the function that a solver calls: (x, t) -> x0 and ε, under guidance; `null` is the null class.
 
         `companion` is the network that the guidance has trained for itself, if it has one.
         """
 
-        def denoise(x: Tensor, t: float) -> Denoised:
+        def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
             level = _level_at(self.schedule, t)
+            towards = None if to is None else _level_at(self.schedule, to)
 
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-                return self.predict(network, x, level, labels)
+                return self.predict(network, x, level, labels, towards)
 
             denoised = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
             if companion is None:

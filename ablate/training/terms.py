@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ablate.candidates.candidate import Candidate, host_of
 from ablate.kinds.auxiliary import Auxiliary
@@ -85,13 +88,16 @@ class StepModel:
     def derivative(
         self, x: Tensor, t: Tensor, labels: Tensor | None, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Prediction and derivative, by `torch.func.jvp`; fused attention has none, so it is not fused here."""
-
-        def predicted(x: Tensor, t: Tensor) -> Tensor:
-            return self.process.predict(self._network, x, self.process.level(t), labels, towards)
-
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            value, slope, *_ = torch.func.jvp(predicted, (x, t), (along, torch.ones_like(t)))
+        """Prediction and derivative, by dual numbers; fused attention has no such derivative, so it is not fused."""
+        if x.is_meta:  # no dual numbers there: a derivative costs about what its value does
+            passes = (self.process.predict(self._network, x, self.process.level(t), labels, towards) for _ in range(2))
+            return next(passes), next(passes)
+        with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            at, time = _dual(x, along), _dual(t, torch.ones_like(t))
+            predicted = self.process.predict(self._network, at, self.process.level(time), labels, towards)
+            value, slope = forward_ad.unpack_dual(predicted)  # type: ignore[no-untyped-call]
+        if slope is None:
+            raise RuntimeError("the network's output does not depend on its input in a way that can be differentiated")
         return value, slope
 
     def level(self, uniform: Tensor) -> Level:
@@ -154,6 +160,14 @@ class Terms(nn.Module):
         """Let each auxiliary compute what it needs of the training images."""
         for part, module in zip(self.parts, self.auxiliary, strict=True):
             part.prepare(module, pictures)
+
+
+def _dual(value: Tensor, slope: Tensor) -> Tensor:
+    """Return a dual number. The first one in a process loads torch's own derivatives, which warn of their age."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        dual: Tensor = forward_ad.make_dual(value, slope)  # type: ignore[no-untyped-call]
+    return dual
 
 
 def _built(part: Auxiliary, host: Host, build: Build) -> nn.Module:
