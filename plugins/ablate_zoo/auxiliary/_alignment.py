@@ -43,6 +43,7 @@ class Alignment(nn.Module):
     """−mean over all places of cos(projector(h), teacher's features), of activations h at a block."""
 
     table: TeacherTable | None = None
+    teacher: Tensor  # (32,) uint8
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Alignment(nn.Module):
         self.kept = (outputs, min(rows, grid[0]), min(columns, grid[1]))  # of the teacher, an image
         width = shape[0] if len(shape) == 3 else shape[1]
         hidden = width if hidden is None else hidden
+        self.register_buffer("teacher", torch.zeros(32, dtype=torch.uint8))  # SHA-256 of the one that it began with
         self.projector = nn.Sequential(
             nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
@@ -76,6 +78,15 @@ class Alignment(nn.Module):
         if wanted.shape[2:] != self.grid:
             wanted = F.interpolate(wanted, self.grid, mode="bilinear", align_corners=False)
         return -F.cosine_similarity(projected.float(), wanted.flatten(2).transpose(1, 2), dim=-1).mean(1)
+
+    def attach(self, table: TeacherTable) -> None:
+        """Take the teacher's features. Raises InputError where a training began with another teacher."""
+        identity = torch.frombuffer(bytearray.fromhex(table.teacher.identity()), dtype=torch.uint8)
+        if self.teacher.any() and not torch.equal(self.teacher.cpu(), identity):
+            name = table.teacher.name
+            raise InputError(f"the teacher {name!r} has other weights than when this training began; bring those back")
+        self.teacher.copy_(identity)
+        self.table = table
 
     def _wanted(self, noised: Noised) -> Tensor:
         if noised.x.is_meta:

@@ -78,4 +78,4 @@ class Repa(SiteAuxiliary):
         from ablate_zoo.auxiliary._alignment import TeacherTable
 
         teacher = self.teacher.prepare(pictures.dataset, pictures.cache, pictures.device, pictures.pause)
-        term.table = TeacherTable(teacher, pictures, term.kept)
+        term.attach(TeacherTable(teacher, pictures, term.kept))
