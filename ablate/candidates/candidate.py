@@ -118,7 +118,21 @@ class Candidate(Config):
         `uncertainty` is what the weighting built to be trained, if it builds something.
         """
         sigma_data = measured if self.sigma_data is None else self.sigma_data
-        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data, uncertainty)
+        parts = (self.schedule, self.target, self.precondition, self.weighting)
+        return Process(*parts, sigma_data, uncertainty, "flow_map" in self.objective.provides())
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether a step of training is one pass of the network, and nothing else that costs."""
+        return self.objective.one_pass and not self.auxiliary
+
+    @property
+    def jumps(self) -> bool:
+        """Whether its network is trained to lead over a long way at once.
+
+        Then what a solver does with a denoiser (`ablate.evaluation.solver_bias`) says nothing of its samples.
+        """
+        return not self.objective.provides().isdisjoint({"flow_map", "consistency"})
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:

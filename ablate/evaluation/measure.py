@@ -78,6 +78,8 @@ def _solver_error(sampler: Sampler, candidate: Candidate, process: Process, late
 
     Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
     """
+    if candidate.jumps:
+        return None
     deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
     try:
         return deviation_error(sampler.solver, candidate.schedule, deviation)

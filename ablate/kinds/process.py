@@ -37,6 +37,7 @@ class Process:
     weighting: Weighting
     sigma_data: float  # root mean square of the data in [-1, 1]
     uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
+    flow_map: bool = False  # the network was trained for the way between two levels, and is told both in sampling
 
     def level(self, t: Tensor) -> Level:
         """Return the noise level at t in [0, 1]."""
@@ -112,7 +113,7 @@ class Process:
 
         def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
             level = _level_at(self.schedule, t)
-            towards = None if to is None else _level_at(self.schedule, to)
+            towards = _level_at(self.schedule, to) if to is not None and self.flow_map else None
 
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
                 return self.predict(network, x, level, labels, towards)

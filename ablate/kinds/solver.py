@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Denoiser(Protocol):
     """What a solver calls: (x, t) -> x0 and ε; one call is one evaluation.
 
-    With a third time, which a network with a second noise label is told, x0 and ε are such that α'·x0 + σ'·ε is where
-    the path from (x, t) leads at that time: for objectives that provide "flow_map".
+    A third time says where the step leads. A network that was trained for the way between two times (an objective
+    that provides "flow_map") is told it: then x0 and ε are such that α'·x0 + σ'·ε is where the path from (x, t) is at
+    that time. Any other one is asked at t, as without it.
     """
 
     def __call__(self, x: Tensor, t: float, to: float | None = None, /) -> Denoised:

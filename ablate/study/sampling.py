@@ -34,7 +34,7 @@ def solver_bias_warnings(candidates: Iterable[Candidate], data: Data) -> list[st
     latents = "latents" in data.provides()
     default = data.deviation() or DEVIATION
     warnings: dict[str, None] = {}
-    ways = dict.fromkeys((c.solver, c.schedule, c.sigma_data or default) for c in candidates)
+    ways = dict.fromkeys((c.solver, c.schedule, c.sigma_data or default) for c in candidates if not c.jumps)
     for solver, schedule, deviation in ways:
         task = f"looking at what {_describe(solver, schedule)} does to Gaussian samples"
         # A plugin's own code: its trials report what is wrong.

@@ -130,7 +130,7 @@ def _simulate_pass(
     inputs = _inputs(setting, micro)
     before = live.now
     with live:
-        if terms.is_one_pass:
+        if candidate.one_pass:
             loss = predict(*inputs).float().square().mean()
         else:
             loss = simulated_loss(candidate, setting, network, terms, micro, predict, scope)

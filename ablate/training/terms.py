@@ -131,9 +131,7 @@ class Terms(nn.Module):
     def __init__(self, candidate: Candidate, setting: InputSpec, build: Build) -> None:
         super().__init__()
         parts: tuple[Auxiliary, ...] = candidate.auxiliary
-        plain = candidate.objective.one_pass and not parts
-        host = Host(setting, {}) if plain else host_of(candidate.backbone, setting)
-        self.is_one_pass = plain  # of the network alone: what it costs is known without a simulation of the terms
+        host = Host(setting, {}) if candidate.one_pass else host_of(candidate.backbone, setting)
         self.parts = parts
         self.names = _unlike(part.name for part in parts)
         self.sites = {*candidate.objective.sites(host), *(site for part in parts for site in part.sites(host))}

@@ -37,7 +37,7 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
         blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
         labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
         terms = Terms(candidate, setting, lambda _, build: build())
-        if terms.is_one_pass:
+        if candidate.one_pass:
             macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
         else:
             macs = _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network))

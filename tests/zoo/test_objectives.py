@@ -205,6 +205,17 @@ def test_a_solver_jumps_along_the_exact_path(steps: int) -> None:
     assert states[-1].nfe == steps
 
 
+def test_other_networks_are_sampled_as_by_ddim() -> None:
+    """They know one level alone, and are not told where a step leads, though they could hear it."""
+    samples = {}
+    for solver in ({"type": "flow_map", "steps": 4}, {"type": "ddim", "steps": 4}):
+        who = train(learner(schedule="cosine", target="v", backbone=SECOND, solver=solver), 2)
+        ((samples[solver["type"]], _),) = Sampler(who.candidate, who.process, SETTING, 0, CPU).batches(
+            who.network, {}, 4, 4
+        )
+    assert torch.equal(samples["flow_map"], samples["ddim"])
+
+
 def test_trained_networks_are_sampled_with_their_second_label() -> None:
     """Through the sampler, with guidance."""
     guidance = {"type": "cfg", "scale": 1.5, "drop": 0.2}

@@ -1,8 +1,8 @@
-"""solver `flow_map`: jumps along the path, by a network that was trained for the way between two times."""
+"""solver `flow_map`: steps along the path, each by what the network says of the way to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -17,17 +17,14 @@ if TYPE_CHECKING:
 class FlowMap(Solver):
     """Steps x' = α'·x0 + σ'·ε, where x0 and ε are what the network says of the way from t to t'.
 
-    Under `rectified_flow` that is x' = x − (t − t')·u, u the mean velocity (Geng et al. 2025, eq. 12): exact in any
-    number of steps, where the network is.
+    Of a network that was trained for such ways (objective `mean_flow`) they are x' = x − (t − t')·u, u the mean velocity
+    (Geng et al. 2025, eq. 12): exact in any number of steps, where the network is. Any other network speaks of t alone,
+    and the steps are those of DDIM with η = 0: so both can be compared in one study.
     """
 
     name = "flow_map"
 
     steps: Annotated[int, Field(ge=1, le=10_000), Choice(1, 2, 4, 8)] = 1
-
-    def requires(self) -> Mapping[str, str]:
-        """A network that knows where it is to go."""
-        return {"flow_map": "it jumps between two times; use objective 'mean_flow', or another solver"}
 
     def nfe(self) -> int:
         """One call a step."""
