@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class FlowMap(Solver):
     """Steps x' = α'·x0 + σ'·ε, where x0 and ε are what the network says of the way from t to t'.
 
-    Of a network that was trained for such ways (objective `mean_flow`) they are x' = x − (t − t')·u, u the mean velocity
-    (Geng et al. 2025, eq. 12): exact in any number of steps, where the network is. Any other network speaks of t alone,
-    and the steps are those of DDIM with η = 0: so both can be compared in one study.
+    Of a network that was trained for such ways (objective `mean_flow`) they are x' = x − (t − t')·u, u the mean
+    velocity (Geng et al. 2025, eq. 12): exact in any number of steps, where the network is. Any other network speaks of
+    t alone, and the steps are those of DDIM with η = 0: so both can be compared in one study.
     """
 
     name = "flow_map"
