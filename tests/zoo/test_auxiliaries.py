@@ -48,7 +48,7 @@ def detached(who: Learner, noised: Any, labels: Any) -> tuple[torch.Tensor, dict
 
 @pytest.mark.parametrize("distance", ["l2", "cosine"])
 def test_dispersive_is_its_equation(distance: str) -> None:
-    """log of the mean over all B² pairs of exp(−D/τ) (Wang & He 2025, eq. 6), one pair at a time."""
+    """log of the mean over all B² pairs of exp(−D/τ) (Wang & He 2025), one pair at a time."""
     who = train(learner(auxiliary=[{"type": "dispersive", "distance": distance, "temperature": 0.7}]), 2)
     noised, labels = who.batch()
     z = activation(who, noised, labels).flatten(1).double()
@@ -64,7 +64,7 @@ def test_dispersive_is_its_equation(distance: str) -> None:
 
 @pytest.mark.parametrize("target", ["flow", "v"])
 def test_contrastive_is_its_equation(target: str) -> None:
-    """−|ŷ − ỹ|² to the target of the next image and noise (Stoica et al. 2025, eq. 6), with the weighting's factor."""
+    """−|ŷ − ỹ|² to the target of the next image and noise (Stoica et al. 2025), with the weighting's factor."""
     more = {"target": target, "schedule": "rectified_flow", "weighting": "min_snr"}
     who = train(learner(auxiliary=[{"type": "contrastive", "weight": 0.1}], **more), 2)
     noised, labels = who.batch()

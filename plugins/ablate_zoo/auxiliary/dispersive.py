@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Dispersive(SiteAuxiliary):
     """Dispersive loss: log of the mean over all pairs of exp(−D(z_i, z_j)/τ), of the activations z at a block.
 
-    Wang & He 2025, "Diffuse and Disperse: Image Generation with Representation Regularization", eq. 6, a contrastive
-    loss without positive pairs; a pair of an image with itself counts, with D = 0. `l2` is the squared distance,
-    divided by the numbers of an activation, so that τ means the same at every width; `cosine` is minus the cosine,
-    its form in eq. 3. It lies between −log B, roughly, and 0 with `l2`.
+    Wang & He 2025, "Diffuse and Disperse: Image Generation with Representation Regularization", the InfoNCE form: a
+    contrastive loss without positive pairs. A pair of an image with itself counts too, as in the authors' code. `l2` is
+    the squared distance, divided by the numbers of an activation, so that τ means the same at every width; then the
+    term lies between −log B and 0. `cosine` is minus the cosine.
     """
 
     name = "dispersive"
