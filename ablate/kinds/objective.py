@@ -115,6 +115,7 @@ class Objective(Component):
     # Whether a step is one pass of the network at the batch, and nothing else that costs: then cost and memory of the
     # training are counted of the network alone.
     one_pass: ClassVar[bool] = False
+    unread: ClassVar[tuple[str, ...]] = ()  # fields of the candidate that have no effect with it: "loss", "weighting"
 
     @abstractmethod
     def build(self, host: Host) -> nn.Module:

@@ -13,6 +13,7 @@ from ablate.candidates.candidate import cost_of
 from ablate.errors import InputError, SpecError
 from ablate.kinds.executor import Stopped
 from ablate.results.frames import curves
+from ablate.study.ineffective import ineffective_settings
 from ablate.study.load import load_study
 from ablate.training.learner import Learner
 from ablate.training.memory_estimate import footprint
@@ -164,6 +165,26 @@ def test_what_does_not_go_together_is_refused_when_the_study_is_read() -> None:
     second = {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2, "second_label": True}
     assert "objective 'denoise'" in refused(**rectified, backbone=second, auxiliary=["contrastive"])
     assert "recompute: true" in refused(auxiliary=["dispersive"], micro=4)
+
+
+def test_choices_that_an_objective_does_not_read_are_told() -> None:
+    dit = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2}
+    study = {
+        "study": "x",
+        "data": "digits",
+        "base": {"backbone": dit},
+        "vary": {"weighting": ["uniform", "min_snr"]},
+        "budget": {"images": 500},
+        "evaluate": {"metrics": ["fd"], "samples": 16},
+    }
+    told = {}
+    for objective in ("denoise", "consistency"):
+        study["base"] = {"backbone": dit, "objective": objective}
+        told[objective] = [line for line in ineffective_settings(load_study(study)) if "does not read" in line]
+    assert told["denoise"] == []
+    assert told["consistency"] == [
+        "vary.weighting: objective 'consistency' does not read 'weighting': its candidates are trained alike"
+    ]
 
 
 def test_auxiliaries_are_choices_of_a_study() -> None:

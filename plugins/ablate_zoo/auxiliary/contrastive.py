@@ -20,8 +20,8 @@ class Contrastive(Auxiliary):
     Stoica et al. 2025, "Contrastive Flow Matching", ΔFM, with λ the weight: L = |ŷ − y|² − λ·|ŷ − ỹ|². ỹ is the
     target that another image and its noise would have at this image's level; for `flow` it is ε̃ − x̃0, as in the
     paper, other targets take their own. The other one is the next of the batch, whose order is random. Both errors
-    have the weighting's factor, so that λ means the same at every level. What the network is led to is no longer the mean
-    of the targets, but (E[y] − λ·E[ỹ])/(1 − λ): larger by 1/(1 − λ) and shifted. At λ >= 1 there is no minimum.
+    have the weighting's factor, so that λ means the same at every level. What the network is led to is no longer the
+    mean of the targets, but (E[y] − λ·E[ỹ])/(1 − λ): larger by 1/(1 − λ), and shifted. At λ >= 1 there is no minimum.
     """
 
     name = "contrastive"

@@ -27,6 +27,7 @@ class Consistency(Objective):
     """
 
     name = "consistency"
+    unread = ("loss", "weighting")
 
     first: Annotated[int, Field(ge=1, le=100_000), Choice(2, 10)] = 10  # times of the grid at the beginning
     last: Annotated[int, Field(ge=1, le=100_000), Choice(80, 320, 1280)] = 1280  # and at the end

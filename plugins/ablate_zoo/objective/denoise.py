@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Denoise(Objective):
-    """The denoising loss: the candidate's `loss` of one prediction, and log u where its weighting learns one."""
+    """The denoising loss: the candidate's `loss` of one prediction, and the log-variance that its weighting may learn."""
 
     name = "denoise"
     default = True

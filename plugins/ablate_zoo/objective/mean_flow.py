@@ -27,6 +27,7 @@ class MeanFlow(Objective):
     """
 
     name = "mean_flow"
+    unread = ("loss", "weighting")
 
     apart: Annotated[float, Field(ge=0, le=1), Choice(0.25, 0.5, 0.75)] = 0.25  # share of images with r < t
     power: Annotated[float, Field(ge=0, le=2), Choice(0.0, 0.5, 1.0)] = 1.0  # 0: the squared error
