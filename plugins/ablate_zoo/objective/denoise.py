@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Denoise(Objective):
-    """The denoising loss: the candidate's `loss` of one prediction, and the log-variance that its weighting may learn."""
+    """The denoising loss: the candidate's `loss` of one prediction, plus the log-variance that a weighting learns."""
 
     name = "denoise"
     default = True

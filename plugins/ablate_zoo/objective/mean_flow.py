@@ -20,7 +20,7 @@ class MeanFlow(Objective):
     Geng et al. 2025, "Mean Flows for One-step Generative Modeling", eq. 6: u = v − (t − r)·du/dt, whose right side is
     computed with the network as it is, du/dt along (v, 1) by forward differentiation, and v = ε − x0 of the image
     itself. t and r are two draws of the candidate's levels, and equal for all images but a share `apart`; the paper's
-    levels are `{type: logit_normal, mean: -0.4, deviation: 1.0}`. The error is divided by (error + floor)^power
+    levels are `{type: logit_normal, mean: -0.4, std: 1.0}`. The error is divided by (error + floor)^power
     (adaptive weighting, section 4.3): at power 1 the loss is near 1 whatever the error. Neither `loss` nor `weighting`
     is read. Sample with solver `flow_map`; with another one r = t, as in flow matching. A guidance combines mean
     velocities as it does velocities, in sampling; the paper's guidance within the training is not here.
