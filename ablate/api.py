@@ -4,10 +4,13 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
+from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
+from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
+from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
@@ -24,8 +27,9 @@ from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
 from ablate.kinds.mixer import Layout, Mixer, MixerSite
 from ablate.kinds.mlp import Mlp
-from ablate.kinds.noised import Denoised, Level, Noised, Posterior, over, posterior
+from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
 from ablate.kinds.norm import Norm
+from ablate.kinds.objective import Host, Model, Objective, Pictures, Terms
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.parameters import Parameters, Role, Trained
 from ablate.kinds.positions import Positions
@@ -48,7 +52,10 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 __all__ = [
     "Added",
     "Assignment",
+    "Augmentation",
+    "Augmented",
     "Autoencoder",
+    "Auxiliary",
     "Average",
     "Backbone",
     "Choice",
@@ -59,6 +66,7 @@ __all__ = [
     "Component",
     "Conditioning",
     "Context",
+    "Coupling",
     "Course",
     "Data",
     "Dataset",
@@ -86,6 +94,7 @@ __all__ = [
     "Guide",
     "HeadsExtractor",
     "HistoryObserver",
+    "Host",
     "InputError",
     "InputSpec",
     "Job",
@@ -100,15 +109,19 @@ __all__ = [
     "Mixer",
     "MixerSite",
     "Mlp",
+    "Model",
     "Modulation",
     "Noised",
     "Norm",
     "Norms",
+    "Objective",
     "Observer",
     "Opened",
     "Optimizer",
+    "Origin",
     "Parameters",
     "PassObserver",
+    "Pictures",
     "Point",
     "Pool",
     "Positions",
@@ -131,13 +144,16 @@ __all__ = [
     "Seen",
     "Setting",
     "Site",
+    "SiteAuxiliary",
     "Solver",
     "Spec",
     "State",
     "StepObserver",
     "Target",
+    "Terms",
     "Trained",
     "TrainedGuidance",
+    "Uniform",
     "Vectors",
     "WeakerGuidance",
     "Weighting",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import ablate
 from ablate.discovery.catalog import catalog
+from ablate.execute.ray import Ray
 
 DOCS = Path(__file__).parents[1] / "docs"
 STRANGERS = {entry.distribution for entry in catalog().entries()} - {"ablate"}
@@ -46,14 +48,51 @@ def test_links_of_the_docs_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.relative_to(DOCS)}: {link}"
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(encoding="utf-8"), re.DOTALL)
+def plugins_of_the_guide(folder):
+    """Every plugin that the guide shows, as a file."""
+    codes = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(encoding="utf-8"), re.DOTALL)
+    files = [folder / f"guide_{i}.py" for i in range(len(codes))]
+    for file, code in zip(files, codes, strict=True):
+        file.write_text(code)
+    return files
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=[re.search(r"`(\w+)`", code).group(1) for code in BLOCKS])
-def test_the_plugins_of_the_guide_conform(tmp_path, code):
+def test_the_plugins_of_the_guide_conform(tmp_path):
     from ablate.testing import check_component, find
 
-    (tmp_path / "of_the_guide.py").write_text(code)
-    target = find(str(tmp_path / "of_the_guide.py"))
-    (entry,) = target.entries
-    check_component(entry, target.catalog)
+    kinds = []
+    for file in plugins_of_the_guide(tmp_path):
+        target = find(str(file))
+        kinds += [entry.kind for entry in target.entries]
+        for entry in target.entries:
+            check_component(entry, target.catalog)
+    assert {"weighting", "objective", "auxiliary", "coupling", "augmentation"} <= set(kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+def test_the_terms_of_the_guide_are_trained_on_both_executors(tmp_path):
+    """One file by a stranger, in a study; the two executors train to the same numbers."""
+    (file,) = (f for f in plugins_of_the_guide(tmp_path) if "Objective" in f.read_text())
+    study = {
+        "study": "guide",
+        "data": "digits",
+        "base": {
+            "backbone": {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2},
+            "solver": {"type": "ddim", "steps": 2},
+            "objective": "l1",
+            "auxiliary": [{"type": "read_level", "depth": 0.5, "weight": 0.1, "until": 0.5}],
+            "coupling": "by_brightness",
+            "augmentation": "negative",
+            "batch": 16,
+        },
+        "vary": {"objective": ["l1"]},
+        "budget": {"images": 64},
+        "evaluate": {"metrics": ["fd"], "samples": 16},
+    }
+    curves = []
+    for executor in ("local", "ray"):
+        results = ablate.run(study, tmp_path / executor, plugins=str(file), executor=executor, workers=1, figures=False)
+        assert results.trials["state"].tolist() == ["complete"]
+        curves.append(results.curves[["loss", "term.l1", "term.read_level"]])
+    assert curves[0].equals(curves[1]) and curves[0]["term.read_level"].notna().any()

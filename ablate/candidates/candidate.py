@@ -10,14 +10,18 @@ from pydantic import Field, model_validator
 
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
-from ablate.kinds.backbone import Backbone
+from ablate.kinds.augmentation import Augmentation
+from ablate.kinds.auxiliary import Auxiliary
+from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip
+from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
 from ablate.kinds.fitted import Fitted
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
+from ablate.kinds.objective import Host, Objective
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Precondition
@@ -28,7 +32,7 @@ from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
-from ablate.spec.component import Choice, Component, Config, Extent, InputSpec, slot
+from ablate.spec.component import Added, Choice, Component, Config, Extent, InputSpec, slot
 from ablate.spec.explain import exception_summary
 from ablate.spec.slots import fill
 
@@ -61,6 +65,10 @@ class Candidate(Config):
     precondition: Precondition = slot()
     weighting: Weighting = slot()
     loss: Loss = slot()
+    objective: Annotated[Objective, Added({"type": "denoise"})] = slot()
+    auxiliary: Annotated[tuple[Auxiliary, ...], Added([])] = ()  # weighted terms that are added to the objective
+    coupling: Annotated[Coupling, Added({"type": "independent"})] = slot()
+    augmentation: Annotated[Augmentation, Added({"type": "none"})] = slot()
     optimizer: Optimizer = slot()
     clip: Clip = slot()
     ema: Ema = slot()
@@ -98,13 +106,45 @@ class Candidate(Config):
         changed = {field: part for field, part in fitted.items() if part is not parts[field]}
         return self.model_copy(update=changed) if changed else self
 
+    @model_validator(mode="after")
+    def _micro_keeps_batches_whole(self) -> Self:
+        whole = self.needs_whole_batches()
+        if whole is not None and self.micro is not None and self.micro < self.batch:
+            raise ValueError(
+                f"micro {self.micro} cuts the batch of {self.batch} into parts, and {whole} compares the images of a "
+                "whole batch; leave micro out, and give a smaller batch, or recompute: true, where memory is short"
+            )
+        return self
+
+    def needs_whole_batches(self) -> str | None:
+        """Return which part of it couples the images of a batch, such as `auxiliary 'dispersive'`; None if none does.
+
+        Then gradient accumulation would train something else, and is refused.
+        """
+        parts: tuple[Objective | Auxiliary, ...] = (self.objective, *self.auxiliary)
+        return next((f"{part.kind} {part.name!r}" for part in parts if part.couples()), None)
+
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
         `uncertainty` is what the weighting built to be trained, if it builds something.
         """
         sigma_data = measured if self.sigma_data is None else self.sigma_data
-        return Process(self.schedule, self.target, self.precondition, self.weighting, sigma_data, uncertainty)
+        parts = (self.schedule, self.target, self.precondition, self.weighting)
+        return Process(*parts, sigma_data, uncertainty, "flow_map" in self.objective.provides())
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether a step of training is one pass of the network, and nothing else that costs."""
+        return self.objective.one_pass and not self.auxiliary
+
+    @property
+    def jumps(self) -> bool:
+        """Whether its network is trained to lead over a long way at once.
+
+        Then what a solver does with a denoiser (`ablate.evaluation.solver_bias`) says nothing of its samples.
+        """
+        return not self.objective.provides().isdisjoint({"flow_map", "consistency"})
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
@@ -143,6 +183,23 @@ def misfits(
         reason = part.refuse(setting)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
+    return problems or _misplaced(candidate, setting, path)
+
+
+def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
+    """Return which auxiliary terms read activations that the network does not have, or that do not suit them."""
+    if not candidate.auxiliary:
+        return []
+    try:
+        host = host_of(candidate.backbone, setting)
+    except Exception:  # noqa: BLE001 - a network that cannot be built is reported where it is counted
+        return []
+    problems = []
+    for i, part in enumerate(candidate.auxiliary):
+        try:
+            part.sites(host)
+        except InputError as error:
+            problems.append(Problem((*path, "auxiliary", i), f"{part.kind} {part.name!r}: {error.message}"))
     return problems
 
 
@@ -158,6 +215,34 @@ def meta_network(backbone: Backbone, setting: InputSpec) -> nn.Module:
 
     with torch.device("meta"):
         return backbone.build(setting)
+
+
+@lru_cache(maxsize=256)
+def host_of(backbone: Backbone, setting: InputSpec) -> Host:
+    """Return what the terms of an objective may know of a backbone's network: its blocks, and the shapes they give.
+
+    Of a forward pass on the meta device. A block that gives no tensor, or none for each image, is left out.
+    """
+    import torch
+    from torch import Tensor
+
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim > 1 and len(output) == 1:
+                shapes.setdefault(name, tuple(output.shape[1:]))
+
+        return hook
+
+    with isolated():
+        network = meta_network(backbone, setting)
+        for name, block in network_blocks(network).items():
+            block.register_forward_hook(note(name))
+        with torch.device("meta"), torch.no_grad():
+            labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
+            network(torch.empty(1, *setting.shape), torch.empty(1), labels)
+    return Host(setting, shapes)
 
 
 @lru_cache(maxsize=4096)

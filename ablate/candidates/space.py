@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -176,6 +176,8 @@ def label_of(option: Any) -> Label:
         return f"{name}({fields})" if fields else name
     if isinstance(option, bool | int | float | str):
         return option
+    if isinstance(option, list | tuple) and option and all(isinstance(o, Mapping) and "type" in o for o in option):
+        return " + ".join(str(label_of(part)) for part in option)
     return json.dumps(option)
 
 
@@ -203,7 +205,7 @@ def baseline_label(space: Space, path: str, info: FieldInfo, labels: Mapping[Lab
     """
     spec = get(space.base, path.split("."))
     kind = slot_kind(info)
-    if kind is None:
+    if kind is None or get_origin(info.annotation) is tuple:
         return label_of(info.get_default(call_default_factory=True) if spec is None else spec)
     if spec is None:
         spec = default_name(info, space.resolver)

@@ -123,6 +123,7 @@ class TrialSettings:
             "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
             **({} if cost is None or cost.train_pass_gflops is None else {TRAIN_PASS: cost.train_pass_gflops}),
             **({"matched": self.size(candidate)} if self.matched else {}),
+            **({"whole_batch": True} if candidate.needs_whole_batches() else {}),
         }
         names = {seed: trial_id(config_hash, seed) for seed in range(first_seed, first_seed + seeds)}
         return [

@@ -89,7 +89,10 @@ def _dimension(
     kind = slot_kind(info)
     left_out: Mapping[str, str] = {}
     if choices == "all" and kind is not None:
-        choices, left_out = _admitted(space, path, kind.kind, context, admit)
+        several = get_origin(info.annotation) is tuple
+        choices, left_out = _admitted(space, path, kind.kind, several, context, admit)
+        if several:  # each by itself
+            choices = [[{"type": name}] for name in choices]
     elif choices == "all":
         choices = _default_range(path, info)
     if isinstance(choices, Mapping) and "type" not in choices:
@@ -106,17 +109,20 @@ def _dimension(
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
         return Dimension(path, tuple(labels)), labels, left_out
     baseline = baseline_label(space, path, info, labels)
+    default = info.get_default(call_default_factory=True) if base_value is None else None
+    if isinstance(default, tuple):  # its label is a text, which no field of a list takes
+        base_value = [part.spec() if isinstance(part, Config) else part for part in default]
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
     options = labels if base_value is None else {**labels, baseline: base_value}
     return Dimension(path, tuple(labels), baseline=baseline), options, left_out
 
 
 def _admitted(
-    space: Space, path: str, kind: str, context: Assignment, admit: Admit
+    space: Space, path: str, kind: str, several: bool, context: Assignment, admit: Admit
 ) -> tuple[list[str], dict[str, str]]:
     """Return the components of the kind that work at this path in the base, or under some choice above.
 
-    And the others, each with the first reason.
+    And the others, each with the first reason. several: the field holds a list of components.
     """
     names: list[str] = space.resolver.names(kind)
     contexts = [context, *(other for other in space.contexts(path) if space.present(other, path) and other != context)]
@@ -124,7 +130,7 @@ def _admitted(
     for name in names:
         for above in contexts:  # what fits under one of the choices above is a choice; the first reason is told
             spec = space.apply(above)
-            put(spec, path.split("."), name)
+            put(spec, path.split("."), [{"type": name}] if several else name)
             reason = admit(spec)
             reasons[name] = None if reason is None else reasons.get(name) or reason
             if reason is None:

@@ -83,6 +83,8 @@ def _solver_error(sampler: Sampler, process: Process, latents: bool) -> float | 
     Of the deviation that `ablate plan` warns by: the candidate's `sigma_data`, else that of latents, or 0.5 of pixels.
     """
     candidate = sampler.candidate
+    if candidate.jumps:
+        return None
     deviation = candidate.sigma_data or (process.sigma_data if latents else DEVIATION)
     try:
         return deviation_error(sampler.solver, candidate.schedule, deviation)

@@ -103,9 +103,9 @@ class Sampler:
     def _network(self, module: nn.Module) -> Network:
         """Return a module as the process calls it, in the candidate's precision."""
 
-        def network(x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+        def network(x: Tensor, c_noise: Tensor, labels: Tensor | None, *second: Tensor) -> Tensor:
             with self.candidate.precision.forward(self.device):
-                output: Tensor = module(x, c_noise, labels)
+                output: Tensor = module(x, c_noise, labels, *second)
             return output
 
         return network

@@ -73,7 +73,7 @@ class _Independent(TorchFunctionMode):
 def _exact(schedule: Schedule, deviation: float) -> Denoiser:
     """Return the denoiser of a perfect network."""
 
-    def denoise(x: Tensor, t: float) -> Denoised:
+    def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
         at = torch.tensor(t, dtype=torch.float64)
         alpha, sigma = float(schedule.alpha(at)), float(schedule.sigma(at))
         rest = x / ((alpha * deviation) ** 2 + sigma**2)

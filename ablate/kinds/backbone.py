@@ -16,8 +16,9 @@ class Backbone(Component):
     """Builds the denoising network of a candidate.
 
     Capabilities that other components look for: "null_class" (takes the label `classes` as "no
-    class"), "learned_variance" (gives 2·C channels, the second half for Σ), and whatever its own
-    slots need of it, such as "tokens" or "feature_maps" for a conditioning.
+    class"), "learned_variance" (gives 2·C channels, the second half for Σ), "second_label" (takes a
+    second noise label), and whatever its own slots need of it, such as "tokens" or "feature_maps" for a
+    conditioning.
     """
 
     kind: ClassVar[str] = "backbone"
@@ -28,9 +29,11 @@ class Backbone(Component):
 
         x: (B, C, H, W) float; noise: (B,) float, the label c_noise of the noise level; labels:
         (B,) int64 in [0, classes], where `classes` is the null class, or None for data without
-        labels. Returns (B, C, H, W), or (B, 2·C, H, W) with "learned_variance". It draws its
-        initial weights from torch's global generator, and can be built on the meta device. What its
-        blocks are, it may say itself: see `network_blocks`.
+        labels. With "second_label" a fourth argument may follow, (B,) float, the label of the level
+        towards which it predicts; without it, that is the first label itself. Returns (B, C, H, W), or
+        (B, 2·C, H, W) with "learned_variance". It draws its initial weights from torch's global
+        generator, and can be built on the meta device. What its blocks are, it may say itself: see
+        `network_blocks`.
         """
 
 

@@ -63,6 +63,19 @@ class Features(Component):
         extract = self.build(device)
         return lambda images: {POOLED: extract(images)}
 
+    def patches(self) -> tuple[int, int, int] | None:
+        """Return (D, rows, columns) of the spatial features; None where D is not known before the network is built.
+
+        Known before `prepare`. Here, of features that have no others, the pooled vector as a map of one place.
+        """
+        size = self.heads().get(POOLED)
+        return None if size is None else (size, 1, 1)
+
+    def build_patches(self, device: torch.device) -> Extractor:
+        """Build the extractor of the spatial features: images -> (B, D, rows, columns) fp32, as `patches` says."""
+        extract = self.build(device)
+        return lambda images: extract(images)[:, :, None, None]
+
     @abstractmethod
     def weights_hash(self) -> str:
         """Return the SHA-256 of the weights, without loading them. Raises InputError if `prepare` must come first."""

@@ -41,6 +41,14 @@ class Level(NamedTuple):
         return 2 * (alpha.log() - sigma.log())
 
 
+class Origin(NamedTuple):
+    """Where the images of a training batch come from."""
+
+    first: int  # number of the first image in the training; the others follow it
+    indices: Tensor  # (B,) int64, in the training set
+    mirrored: Tensor | None = None  # (B,) bool, left to right; None: none is
+
+
 class Noised(NamedTuple):
     """A training batch after diffusion."""
 
@@ -48,6 +56,7 @@ class Noised(NamedTuple):
     noise: Tensor  # ε, like x0
     x: Tensor  # α·x0 + σ·ε
     level: Level  # (B,)
+    origin: Origin | None = None  # None: a batch that was made by hand
 
 
 class Denoised(NamedTuple):

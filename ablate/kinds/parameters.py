@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 from ablate.kinds.backbone import network_blocks
@@ -22,7 +22,7 @@ class Trained(NamedTuple):
     """
 
     parameter: nn.Parameter
-    name: str = ""  # as in the network's state dict; `uncertainty.…` of a learned weighting
+    name: str = ""  # as in the network's state dict; `uncertainty.…` of a learned weighting, `objective.…`
     role: Role = "weight"
     layer: int = 0
     blocks: int = 0
@@ -60,10 +60,11 @@ class Parameters(Sequence["nn.Parameter"]):
         return len(self.named)
 
 
-def trained_parameters(network: nn.Module, uncertainty: nn.Module | None = None) -> Parameters:
-    """Return what is trained of a network, and of what a weighting has built: each once, in the order of registration.
+def trained_parameters(network: nn.Module, beside: Mapping[str, nn.Module | None] | None = None) -> Parameters:
+    """Return what is trained of a network, and of modules beside it: each once, in the order of registration.
 
-    A parameter between two blocks counts to the block before it.
+    beside: {prefix of its names: module or None}, such as what a weighting or an objective has built. A parameter between
+    two blocks counts to the block before it.
     """
     blocks = list(network_blocks(network).values())
     block_of = {id(p): place for place, block in enumerate(blocks, 1) for p in block.parameters()}
@@ -75,9 +76,10 @@ def trained_parameters(network: nn.Module, uncertainty: nn.Module | None = None)
         for i, (name, p) in enumerate(parameters):
             layer = block_of.get(id(p), layer if i < last else len(blocks) + 1)
             yield Trained(p, name, _role(network, name, p), layer, len(blocks))
-        for name, p in uncertainty.named_parameters(prefix="uncertainty") if uncertainty is not None else ():
-            if p.requires_grad:
-                yield Trained(p, name, "bias" if p.ndim < 2 else "weight", len(blocks) + 1, len(blocks))
+        for prefix, module in (beside or {}).items():
+            for name, p in module.named_parameters(prefix=prefix) if module is not None else ():
+                if p.requires_grad:
+                    yield Trained(p, name, "bias" if p.ndim < 2 else "weight", len(blocks) + 1, len(blocks))
 
     return Parameters(entries())
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from ablate.kinds.guidance import Companion, Guidance
     from ablate.kinds.precondition import Precondition
     from ablate.kinds.schedule import Schedule
+    from ablate.kinds.solver import Denoiser
     from ablate.kinds.target import Target
     from ablate.kinds.weighting import Weighting
 
-Network = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]  # (x, c_noise, labels) -> output
+# (x, c_noise, labels) -> output; with a second noise label: (x, c_noise, labels, second c_noise)
+Network = Callable[..., "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Process:
     weighting: Weighting
     sigma_data: float  # root mean square of the data in [-1, 1]
     uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
+    flow_map: bool = False  # the network was trained for the way between two levels, and is told both in sampling
 
     def level(self, t: Tensor) -> Level:
         """Return the noise level at t in [0, 1]."""
@@ -49,14 +52,18 @@ class Process:
         """Return x at the time t where the solver starts sampling, from standard normal noise: σ(t)·ε."""
         return noise * float(_level_at(self.schedule, t).sigma)
 
-    def predict(self, network: Network, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
+    def predict(
+        self, network: Network, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None
+    ) -> Tensor:
         """Compute the network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
 
-        Channels beyond those of x (a learned variance) pass through as they are.
+        Channels beyond those of x (a learned variance) pass through as they are. towards: the level whose c_noise is
+        the network's second noise label; None: it is given none.
         """
         c = self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
+        further = () if towards is None else (self._label(x, towards),)
         label = x.new_ones(len(x)) * (c.noise if c.noise.ndim == 0 else c.noise.to(x.device)).to(x.dtype)
-        output = network(over(c.input, x) * x, label, labels).to(x.dtype)
+        output = network(over(c.input, x) * x, label, labels, *further).to(x.dtype)
         channels = x.shape[1]
         mean = over(c.skip, x) * x + over(c.output, x) * output[:, :channels]
         if output.shape[1] == channels:
@@ -64,6 +71,11 @@ class Process:
         import torch
 
         return torch.cat([mean, output[:, channels:]], dim=1)
+
+    def _label(self, x: Tensor, level: Level) -> Tensor:
+        """Return c_noise at a level in the type of x, (B,)."""
+        noise = self.precondition.coefficients(level.guarded, self.target, self.sigma_data).noise
+        return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(x.device)).to(x.dtype)
 
     def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return the input of a further network: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
@@ -95,7 +107,7 @@ class Process:
         null: int,
         companion: Companion | None = None,
         weaker: Network | None = None,
-    ) -> Callable[[Tensor, float], Denoised]:
+    ) -> Denoiser:
         """Return the function that a solver calls for one batch: (x, t) -> x0 and ε, under guidance.
 
         `null` is the null class. `companion` is the network that the guidance has trained for itself, `weaker` the
@@ -103,15 +115,16 @@ class Process:
         """
         guide = guidance.begin() if isinstance(guidance, DenoisedGuidance) else None
 
-        def denoise(x: Tensor, t: float) -> Denoised:
+        def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
             level = _level_at(self.schedule, t)
+            towards = _level_at(self.schedule, to) if to is not None and self.flow_map else None
 
             def predict(x: Tensor, labels: Tensor | None) -> Tensor:
-                return self.predict(network, x, level, labels)
+                return self.predict(network, x, level, labels, towards)
 
             if guide is not None:
-                other = None if weaker is None else partial(self._image, weaker, level)
-                return guide(Denoisers(partial(self._image, network, level), other), x, labels, null, level)
+                other = None if weaker is None else partial(self._image, weaker, level, towards)
+                return guide(Denoisers(partial(self._image, network, level, towards), other), x, labels, null, level)
             denoised = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
             if companion is None:
                 return denoised
@@ -119,9 +132,11 @@ class Process:
 
         return denoise
 
-    def _image(self, network: Network, level: Level, x: Tensor, labels: Tensor | None) -> Denoised:
+    def _image(
+        self, network: Network, level: Level, towards: Level | None, x: Tensor, labels: Tensor | None
+    ) -> Denoised:
         """Compute x0 and ε as a network sees them, in fp32."""
-        return self.denoised(self.predict(network, x, level, labels), x, level)
+        return self.denoised(self.predict(network, x, level, labels, towards), x, level)
 
     def x0_weight(self, level: Level) -> Tensor:
         """Compute the effective weight on the squared x0-error, whatever the target is. (B,) float64."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field
 
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
 
     from ablate.kinds.schedule import Schedule
 
-Denoiser = Callable[["Tensor", float], Denoised]  # (x, t) -> x0 and ε; one call is one evaluation
+
+class Denoiser(Protocol):
+    """What a solver calls: (x, t) -> x0 and ε; one call is one evaluation.
+
+    A third time says where the step leads. A network that was trained for the way between two times (an objective
+    that provides "flow_map") is told it: then x0 and ε are such that α'·x0 + σ'·ε is where the path from (x, t) is at
+    that time. Any other one is asked at t, as without it.
+    """
+
+    def __call__(self, x: Tensor, t: float, to: float | None = None, /) -> Denoised:
+        """Return what the network says of x at t, on the way to `to`."""
+        ...
+
+
 Grid = Literal["trailing", "uniform", "karras"]
 
 
@@ -135,9 +148,9 @@ class Solver(Component):
         targets = torch.tensor(ratios, dtype=torch.float64, device="cpu")
         return levels(schedule, schedule.time(-2 * targets.log()).tolist())
 
-    def denoised(self, denoise: Denoiser, x: Tensor, at: Point) -> Denoised:
-        """Call the denoiser once, with x0 kept within [-1, 1] unless `clip` forbids it."""
-        denoised = denoise(x, at.t)
+    def denoised(self, denoise: Denoiser, x: Tensor, at: Point, to: Point | None = None) -> Denoised:
+        """Call the denoiser once, with x0 kept within [-1, 1] unless `clip` forbids it. to: on the way to there."""
+        denoised = denoise(x, at.t) if to is None else denoise(x, at.t, to.t)
         if self.clip is False:
             return denoised
         x0 = denoised.x0.clamp(-1, 1)

@@ -33,7 +33,7 @@ TABLES = {
     "race": "A row a candidate, where a `seeding` added seeds: what is shown of it, however often one looked.",
 }
 # Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
-OPEN = {"c.": "c.<path>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
+OPEN = {"c.": "c.<path>", "term.": "term.<name>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
 
 _CANDIDATE = ColumnDoc("the candidate's name: what it chooses, as short as the study's other candidates allow")
 _HASH = ColumnDoc("SHA-256 of everything that decides the result, except the seed: equal for all trials of a candidate")
@@ -170,6 +170,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "train_gflops": ColumnDoc(
             "compute of training so far, forward and backward: 3 · gflops · images (with routing, train_pass_gflops)",
             "Gflops",
+        ),
+        "term.<name>": ColumnDoc(
+            "a term of the loss, before its weight, mean since the previous point; where the loss has several"
         ),
         "m.<metric>": ColumnDoc(
             "the metric at that point of the training (`evaluate.at`), all points on one number of samples",

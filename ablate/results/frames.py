@@ -33,6 +33,7 @@ METRIC = (
     *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
     *("solver_error", "train_seconds", "labels"),
 )
+TERM = "term_"  # before the name of a term of the loss, in a curve's rows
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -63,8 +64,16 @@ def metrics(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def curves(rows: Iterable[Row]) -> pd.DataFrame:
-    """Make the table of training curves: one row a logged point of a trial's training."""
-    return _frame(rows, CURVE)
+    """Make the table of training curves: one row a logged point of a trial's training.
+
+    `term.<name>` is a term of a loss that has several, as a row's `term_<name>`.
+    """
+    listed = list(rows)
+    table = _frame(listed, CURVE)
+    terms = dict.fromkeys(key for row in listed for key in row if key.startswith(TERM))
+    for key in terms:
+        table[f"term.{key.removeprefix(TERM)}"] = pd.Series([row.get(key) for row in listed], dtype="float64")
+    return table
 
 
 def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:

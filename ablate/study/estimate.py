@@ -48,11 +48,23 @@ def seconds(
 def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int) -> float:
     """Return a trial's floating-point operations: of training on `images`, and of sampling `samples` images.
 
-    A training image takes three forward passes of 2·macs flops, a sample takes one for each call of
-    the network.
+    A training image takes three forward passes of 2·macs flops, or what an objective of several passes
+    really computes; a sample takes one for each call of the network.
     """
     calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
-    return 2 * macs * (TRAIN_PASSES * images + samples * calls)
+    return 2 * (_macs_of_training(candidate, setting, macs) * images + macs * samples * calls)
+
+
+def _macs_of_training(candidate: Candidate, setting: InputSpec, macs: float) -> float:
+    """Return the multiply-accumulates of training on one image."""
+    from ablate.training.training_cost import train_gflops
+
+    if not candidate.one_pass:
+        try:
+            return 1e9 * train_gflops(candidate, setting)
+        except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
+            pass
+    return TRAIN_PASSES * macs
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:

@@ -38,6 +38,7 @@ def ineffective_settings(loaded: LoadedStudy) -> list[str]:
             ),
             *(line for candidate in candidates for line in _idle(loaded, candidate)),
             *_unread(loaded, candidates),
+            *_passed_over(loaded, candidates),
             *_without_effect(loaded, pairs),
         ]
     )
@@ -151,6 +152,15 @@ def _unread(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[st
     for (component, field), reason in unread.items():
         if (component, field) not in read:
             yield f"{component}: {field!r} is given and not read, since {reason}"
+
+
+def _passed_over(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[str]:
+    """Warn about paths of `vary` below fields that no candidate's objective reads."""
+    for d in loaded.space.dimensions:
+        field = d.path.partition(".")[0]
+        if candidates and all(field in candidate.objective.unread for candidate in candidates):
+            names = " or ".join(dict.fromkeys(repr(candidate.objective.name) for candidate in candidates))
+            yield f"vary.{d.path}: objective {names} does not read {field!r}: its candidates are trained alike"
 
 
 def _without_effect(loaded: LoadedStudy, pairs: Sequence[tuple[Assignment, Candidate]]) -> Iterator[str]:

@@ -35,7 +35,9 @@ def solver_bias_warnings(candidates: Iterable[Candidate], data: Data) -> list[st
     default = data.deviation() or DEVIATION
     warnings: dict[str, None] = {}
     setting = image_setting(data)
-    ways = dict.fromkeys((c.solver, c.schedule.for_setting(setting), c.sigma_data or default) for c in candidates)
+    ways = dict.fromkeys(
+        (c.solver, c.schedule.for_setting(setting), c.sigma_data or default) for c in candidates if not c.jumps
+    )
     for solver, schedule, deviation in ways:
         task = f"looking at what {_describe(solver, schedule)} does to Gaussian samples"
         # A plugin's own code: its trials report what is wrong.

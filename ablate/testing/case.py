@@ -48,13 +48,17 @@ class Case:
     @cached_property
     def component(self) -> Component:
         """The component, with its defaults and what the case's spec says."""
-        required = [f for f in self.entry.cls.model_fields if self._needs(f)]
+        required = self.lacks()
         if required and self.spec is None:
             raise NotApplicable(f"no default for {', '.join(required)}: give the check an example as its spec")
         try:
             return self.catalog.create(self.kind, self.given)
         except SpecError as error:
             raise AssertionError(f"cannot be made from {self.given}: {error}") from None
+
+    def lacks(self) -> list[str]:
+        """Return the fields that have no default."""
+        return [field for field in self.entry.cls.model_fields if self._needs(field)]
 
     def make(self, **changes: Any) -> Component:
         """Return the component with other values; raises SpecError where they are refused."""

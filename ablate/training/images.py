@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.kinds.data import Dataset
+from ablate.runtime.machine import cache_folder
 from ablate.runtime.randomness import RandomStreams
 
 RESIDENT = 2 * 2**30  # bytes of images that are kept on the device; more stay in their memory-mapped file
@@ -18,9 +21,14 @@ class Images:
     """The training images (uint8 or latents), normalised and augmented as they are drawn.
 
     resident: bytes up to which the images live on the device. What it draws does not depend on that.
+    cache: a folder for what is computed of the images; None: a user's own (`cache_folder`).
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, resident: int = RESIDENT) -> None:
+    def __init__(
+        self, dataset: Dataset, device: torch.device, resident: int = RESIDENT, cache: Path | None = None
+    ) -> None:
+        self.dataset = dataset
+        self.cache = cache_folder() if cache is None else cache
         total = sum(part.nbytes for part in (dataset.images, dataset.mirrored) if part is not None)
         self.device = device
         self.encoding = dataset.encoding
@@ -44,9 +52,21 @@ class Images:
         What is random (which ones are mirrored, latents drawn from mean and deviation) follows from
         the draws of the images number `first` and on. Without draws nothing is mirrored, and latents are the mean.
         """
+        mirrored = None if draws is None else self.mirrors(draws, first, len(index))
+        return self.pick(index, mirrored, draws, first)
+
+    def mirrors(self, draws: RandomStreams, first: int, count: int) -> Tensor | None:
+        """Draw which of the images number first and on are mirrored, (count,) bool; None where these data never are."""
+        if not self.flip and self.mirrored is None:
+            return None
+        return draws.uniform("flip", first, count) < 0.5
+
+    def pick(
+        self, index: Tensor, mirrored: Tensor | None, draws: RandomStreams | None = None, first: int = 0
+    ) -> Tensor:
+        """Do the same, where it is known which ones are mirrored."""
         x = _take_rows(self.stored, index, self.device)
-        if draws is not None and (self.flip or self.mirrored is not None):
-            mirrored = draws.uniform("flip", first, len(x)) < 0.5
+        if mirrored is not None:
             other = x.flip(-1) if self.mirrored is None else _take_rows(self.mirrored, index, self.device)
             x = torch.where(mirrored[:, None, None, None], other, x)
         if self.encoding is None:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate, format_component
+from ablate.errors import InputError
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.guidance import TrainedGuidance
-from ablate.kinds.noised import Noised
+from ablate.kinds.noised import Noised, Origin
+from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
 from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
@@ -24,6 +26,7 @@ from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
+from ablate.training.terms import StepModel, Terms
 
 
 class TrainingStep(NamedTuple):
@@ -36,6 +39,7 @@ class TrainingStep(NamedTuple):
     clipped_norm: Tensor  # after it
     rate: float
     companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
+    terms: Mapping[str, Tensor] = {}  # the loss in parts, by name, where it has several
 
 
 def new_network(candidate: Candidate, setting: InputSpec, seed: int, device: torch.device) -> nn.Module:
@@ -75,10 +79,19 @@ class Learner:
         if isinstance(candidate.guidance, TrainedGuidance):
             with watched(f"{format_component(candidate.guidance)}, while its companion is built,"):
                 self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
-        self.parameters = trained_parameters(self.network, self.uncertainty)
+        whole = candidate.needs_whole_batches()
+        if whole is not None and self.micro < candidate.batch:
+            raise InputError(
+                f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each"
+            )
+        seed_everything(seed, "objective", 0)
+        self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device))
+        beside = {"uncertainty": self.uncertainty, "objective": self.terms}
+        self.parameters = trained_parameters(self.network, beside)
         with watched(f"{format_component(candidate.optimizer)}, while it is built,"):
             self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
+        inner |= dict(self.terms.named_parameters(prefix="objective"))
         by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
         self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
         with watched(f"{format_component(candidate.ema)}, while it is built,"):
@@ -87,6 +100,8 @@ class Learner:
             self.scaler = candidate.precision.scaler(device)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
+        self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
+        self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
 
     @property
@@ -94,11 +109,16 @@ class Learner:
         """Return the number of training images so far, repeats included."""
         return self.steps_done * self.candidate.batch
 
-    def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None) -> Tensor:
+    def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None, *second: Tensor) -> Tensor:
         """Evaluate the network in mixed precision, with activation checkpointing, as the candidate says."""
         with self._autocast(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._autocast):
-            output: Tensor = self.network(x, c_noise, labels)
+            output: Tensor = self.network(x, c_noise, labels, *second)
         return output
+
+    def prepare(self, pause: Callable[[], None]) -> None:
+        """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
+        with watched("the terms of this candidate, while they look at the training images,"):
+            self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return self.candidate.precision.forward(self.device)
@@ -110,39 +130,68 @@ class Learner:
         """
         size, first = self.candidate.batch, self.images_seen
         index = self.draws.order(first, size, len(self.data))
-        x0 = self.data.take(index, self.draws, first)
+        mirrored = self.data.mirrors(self.draws, first, size)
+        x0 = self.data.pick(index, mirrored, self.draws, first)
+        altered = self.candidate.augmentation.apply(x0, lambda s: self.draws.uniform(f"augmentation/{s}", first, size))
+        if altered.mirrored is not None:
+            mirrored = altered.mirrored if mirrored is None else mirrored ^ altered.mirrored
         uniform = self.draws.uniform("levels", first, size, torch.float64)
         level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
         noise = self.draws.normal("noise", first, x0.shape)
         labels = None if self.data.labels is None else self.data.labels[index]
+        order = self.candidate.coupling.order(altered.images, noise, labels)
+        noise = noise if order is None else noise[order]
         rate = self.candidate.guidance.drop_rate()
         if labels is not None and rate > 0:
             dropped = self.draws.uniform("drop", first, size) < rate
             labels = labels.masked_fill(dropped, self.setting.classes or 0)
-        return self.process.diffuse(x0, noise, level), labels
+        noised = self.process.diffuse(altered.images, noise, level)
+        return noised._replace(origin=Origin(first, index, mirrored)), labels
 
     def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
-        """Compute the loss of each image of a batch, (B,) fp32."""
-        prediction = self.process.predict(self.predict, noised.x, noised.level, labels)
-        loss = self.candidate.loss.compute(prediction, noised, self.process)
-        learned = self.process.log_variance(noised.level)
-        return loss if learned is None else loss + learned
+        """Compute the loss of each image of a batch, (B,) fp32: the objective with its auxiliary terms."""
+        return self._losses(noised, labels)[0]
+
+    def _losses(self, noised: Noised, labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        model = StepModel(
+            self.candidate,
+            self.process,
+            self.network,
+            self.predict,
+            self._autocast,
+            lambda: next(iter(self.average.weights().values())),
+            self.draws,
+            self._read_blocks,
+            min(1.0, self.images_seen / self.horizon),
+        )
+        losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
+        return losses
 
     def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
         """Split the batch into micro-batches of at most `micro` images."""
         return _split_batch(noised, labels, self.micro)
 
-    def gradients(self, noised: Noised, labels: Tensor | None, image_losses: list[Tensor] | None = None) -> Tensor:
+    def gradients(
+        self,
+        noised: Noised,
+        labels: Tensor | None,
+        image_losses: list[Tensor] | None = None,
+        term_means: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """Accumulate the gradients of a batch over its micro-batches in the parameters; return its mean loss.
 
-        The loss of each image is added to `image_losses`, (B,) a part.
+        The loss of each image is added to `image_losses`, (B,) a part; the mean of each term to `term_means`.
         """
         seed_everything(self.seed, "dropout", self.steps_done)
         total = torch.zeros((), device=self.device)
         for part, part_labels in self.parts(noised, labels):
-            losses = self.loss(part, part_labels)
+            losses, terms = self._losses(part, part_labels)
             if image_losses is not None:
                 image_losses.append(losses.detach())
+            if term_means is not None:
+                for name, values in terms.items():
+                    mean = values.detach().sum() / self.candidate.batch
+                    term_means[name] = term_means[name] + mean if name in term_means else mean
             loss = losses.sum() / self.candidate.batch
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -154,8 +203,10 @@ class Learner:
         `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
         """
         batch = self.candidate.batch
+        self.horizon = budget
         noised, labels = self.batch()
-        loss = self.gradients(noised, labels)
+        terms: dict[str, Tensor] = {}
+        loss = self.gradients(noised, labels, term_means=terms)
         rate = self.candidate.optimizer.rate(self.images_seen + batch, budget)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get(RATE_SHARE, 1.0)
@@ -171,7 +222,8 @@ class Learner:
         companion_loss = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
         self.steps_done += 1
         self.average.update(self.images_seen, batch)
-        return TrainingStep(self.steps_done, self.images_seen, loss, norms.before, norms.after, rate, companion_loss)
+        numbers = (loss, norms.before, norms.after, rate, companion_loss, terms)
+        return TrainingStep(self.steps_done, self.images_seen, *numbers)
 
     @property
     def companion_network(self) -> nn.Module | None:
@@ -193,6 +245,7 @@ class Learner:
         own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
         if self.uncertainty is not None:
             tensors |= with_prefix("uncertainty", self.uncertainty.state_dict())
+        tensors |= with_prefix("objective", self.terms.state_dict())  # nothing, where no term keeps anything
         if self.companion is not None:
             companion_tensors, own["companion"] = self.companion.state()
             tensors |= with_prefix("companion", companion_tensors)
@@ -209,6 +262,7 @@ class Learner:
             self.scaler.load_state_dict(checkpoint.facts["scaler"])
         if self.uncertainty is not None:
             self.uncertainty.load_state_dict(parts["uncertainty"])
+        self.terms.load_state_dict(parts["objective"])
         if self.companion is not None:
             self.companion.load(parts["companion"], checkpoint.facts["companion"])
         self.steps_done = checkpoint.facts["steps"]
@@ -234,5 +288,12 @@ def _split_batch(noised: Noised, labels: Tensor | None, size: int) -> Iterator[t
     for begin in range(0, total, size):
         cut = slice(begin, begin + size)
         level = type(noised.level)(*(value[cut] for value in noised.level))
-        part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level)
+        part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level, _origin(noised.origin, cut))
         yield part, None if labels is None else labels[cut]
+
+
+def _origin(origin: Origin | None, cut: slice) -> Origin | None:
+    if origin is None:
+        return None
+    mirrored = None if origin.mirrored is None else origin.mirrored[cut]
+    return Origin(origin.first + cut.start, origin.indices[cut], mirrored)

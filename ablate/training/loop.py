@@ -96,6 +96,7 @@ class Training:
         Return None, or why the training diverged (a record's `divergence`).
         """
         self.learner.network.train()
+        self.learner.prepare(self.pause)
         state, first = Before(restored_outside=True), True
         self._measure_if_due()  # where an earlier run was stopped before
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
@@ -227,19 +228,25 @@ class Training:
 
         A norm that is not finite is no harm where the loss is scaled: that step was skipped, and is counted.
         """
+        names = list(dict.fromkeys(name for step in waiting for name in step.terms))
         columns = [
             torch.stack([step.loss for step in waiting]),
             torch.stack([step.gradient_norm for step in waiting]),
             torch.stack([step.clipped_norm for step in waiting]),
             torch.stack([step.loss if step.companion_loss is None else step.companion_loss for step in waiting]),
+            *(
+                torch.stack([step.terms.get(name, torch.full_like(step.loss, math.nan)) for step in waiting])
+                for name in names
+            ),
         ]
         values = torch.stack(columns, dim=1).tolist()  # the one place that waits for the device
-        for step, (loss, norm, after, companion_loss) in zip(waiting, values, strict=True):
+        for step, (loss, norm, after, companion_loss, *terms) in zip(waiting, values, strict=True):
             can_go_on = self.health.take(step.number, loss, norm, self.learner.scaler.is_enabled())
             if not (can_go_on and math.isfinite(companion_loss)):
                 self.probing.settle(step.images - self.learner.candidate.batch)
                 return step
-            self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after})
+            parts = {f"term_{name}": value for name, value in zip(names, terms, strict=True)}
+            self.curve.add({"loss": loss, "grad_norm": norm, "grad_norm_clipped": after, **parts})
             self.probing.step(step.images, loss, norm)
         self.probing.settle()
         return None
@@ -250,6 +257,8 @@ class Training:
         del self.learner  # there may not be room for two
         self.learner, _ = self._resume()
         self.learner.network.train()
+        self.learner.prepare(self.pause)
+        self.learner.horizon = self._horizon()
         while self.learner.steps_done < bad.number - 1:
             self.learner.step(self._horizon())
             self.pause()

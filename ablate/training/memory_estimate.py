@@ -24,6 +24,7 @@ from ablate.runtime.isolation import isolated
 from ablate.runtime.meta_device import operation_key
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
+from ablate.training.terms import Terms, simulated_loss
 
 META = torch.device("meta")
 Build = Callable[[Parameters], torch.optim.Optimizer]
@@ -80,7 +81,8 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()
         images = [torch.empty(candidate.batch, *setting.shape) for _ in range(3)]  # x0, noise, x
-    trained = [network] if learned is None else [network, learned]
+        terms = Terms(candidate, setting, lambda _, build: build())
+    trained = [*([network] if learned is None else [network, learned]), terms]
     parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
     live = Live()
     live.take(tensor for module in trained for tensor in (*module.parameters(), *module.buffers()))
@@ -88,7 +90,7 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
     live.take(images)
     saved = 0
     for _ in range(1 if micro == candidate.batch else 2):  # the second part finds gradients already
-        saved = max(saved, _simulate_pass(candidate, network, _inputs(setting, micro), torch.device(device), live))
+        saved = max(saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live))
     gradients = _bytes(p.grad for p in parameters if p.grad is not None)
     optimizer = _state(candidate.optimizer.build, parameters)
     averages = _averages(candidate, network)
@@ -104,22 +106,37 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
     )
 
 
-def _simulate_pass(candidate: Candidate, network: nn.Module, inputs: Any, device: torch.device, live: Live) -> int:
+def _simulate_pass(
+    candidate: Candidate,
+    setting: InputSpec,
+    network: nn.Module,
+    terms: Terms,
+    micro: int,
+    device: torch.device,
+    live: Live,
+) -> int:
     """Simulate a forward and a backward pass; return the bytes of the activations that were kept between the two."""
+    blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
 
     @contextlib.contextmanager
     def scope() -> Iterator[None]:
         with Formats(device.type), candidate.precision.forward(device):
             yield
 
+    def predict(*inputs: Tensor | None) -> Tensor:
+        with scope(), recomputed(blocks if torch.is_grad_enabled() else [], scope):
+            output: Tensor = network(*inputs)
+        return output
+
+    inputs = _inputs(setting, micro)
     before = live.now
     with live:
-        with scope(), recomputed(outermost(network_blocks(network).values()) if candidate.recompute else [], scope):
-            output = network(*inputs)
-        loss = output.float().square().mean()
-        del output
+        if candidate.one_pass:
+            loss = predict(*inputs).float().square().mean()
+        else:
+            loss = simulated_loss(candidate, setting, network, terms, micro, predict, scope)
         saved = live.now - before
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     return saved
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
+from ablate.training.terms import Terms, simulated_loss
 
 META = torch.device("meta")
 
@@ -26,16 +27,20 @@ META = torch.device("meta")
 def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
     """Return the Gflops (1e9 multiply-accumulates) of training on one image.
 
-    The matrix work of the forward and the backward pass, of what activation checkpointing computes again, and of the
-    network that guidance trains beside. It is near three forward passes, less where the input needs no gradient. The
-    optimizer's step, noise and loss are elementwise, and not counted. Raises what a plugin's code raises on the meta
-    device.
+    The matrix work of the forward and the backward pass, of what activation checkpointing computes again, of what the
+    objective and its auxiliary terms add, and of the network that guidance trains beside. It is near three forward
+    passes, less where the input needs no gradient. The optimizer's step, noise and loss are elementwise, and not
+    counted. Raises what a plugin's code raises on the meta device.
     """
     with isolated(), META:
         network = candidate.backbone.build(setting).train()
         blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
         labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
-        macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
+        terms = Terms(candidate, setting, lambda _, build: build())
+        if candidate.one_pass:
+            macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
+        else:
+            macs = _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network))
         if isinstance(candidate.guidance, TrainedGuidance):
             companion = candidate.guidance.companion(setting).train()
             macs += _macs(companion, [], torch.empty(1, *setting.shape), torch.empty(1))
@@ -44,8 +49,13 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
 
 def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Tensor | None) -> int:
     """Return the multiply-accumulates of a forward and a backward pass. blocks: are computed again in the second."""
+    return _counted(blocks, lambda: network(*inputs).float().square().mean())
+
+
+def _counted(blocks: Sequence[nn.Module], loss: Callable[[], Tensor]) -> int:
+    """Return the multiply-accumulates of computing a loss, and of its backward pass."""
     with MatrixWork() as counter, recomputed(blocks, nullcontext):
-        network(*inputs).float().square().mean().backward()
+        loss().backward()  # type: ignore[no-untyped-call]
     return int(counter.flops) // 2
 
 

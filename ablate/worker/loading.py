@@ -29,7 +29,7 @@ def dataset_of(data: Data, cache: str) -> Dataset:
 @lru_cache(maxsize=2)
 def images_of(data: Data, cache: str, device: torch.device) -> Images:
     """Copy the training images to their device, once a process."""
-    return Images(dataset_of(data, cache), device)
+    return Images(dataset_of(data, cache), device, cache=Path(cache))
 
 
 def dataset_for(job: Job, data: Data) -> Dataset:

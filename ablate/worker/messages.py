@@ -49,6 +49,7 @@ class TrialJob(TypedDict):
     device: NotRequired[str]  # "cpu" or "cuda"
     cache: NotRequired[str]
     estimated_memory_bytes: NotRequired[int | None]
+    whole_batch: NotRequired[bool]  # a term couples the images of a batch: it cannot be cut into micro-batches
     micro: NotRequired[int | None]  # micro-batch, after out of memory (gradient accumulation)
     sampling_batch: NotRequired[int | None]  # samples drawn at a time, after out of memory
     threads: NotRequired[int | None]

@@ -41,7 +41,12 @@ def measuring() -> Iterator[None]:
 
 
 def half_micro_batch(job: TrialJob) -> TrialJob | None:
-    """Return the job with half its micro-batch (gradient accumulation); None where it is one image already."""
+    """Return the job with half its micro-batch (gradient accumulation).
+
+    None where that is one image already, and where the batch has to stay whole.
+    """
+    if job.get("whole_batch"):
+        return None
     candidate = job["candidate"]
     micro = int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
     return {**job, "micro": micro} if micro >= 1 else None

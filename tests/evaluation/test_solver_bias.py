@@ -74,7 +74,8 @@ def test_default_solvers_are_within_two_percent_on_every_schedule_that_they_run(
         solver = create(Solver, name, components)
         for other in components.names("schedule"):
             schedule = create(Schedule, other, components).for_setting(InputSpec((3, 64, 64), None))
-            if other != "scaled_linear" and not set(solver.excludes()) & schedule.provides():
+            runs = not set(solver.excludes()) & schedule.provides()
+            if other != "scaled_linear" and runs and not solver.requires():
                 assert abs(deviation_error(solver, schedule)) <= TOLERATED, (name, other)
 
 
@@ -127,7 +128,13 @@ def test_samples_start_from_the_noise_of_the_level_at_which_the_grid_begins(sigm
     ],
 )
 def test_no_ready_study_has_metrics_that_are_partly_its_solvers(file, profile):
-    assert check_sampling(load_study(file, profile=profile)) == []
+    """But for the one that asks what a single step does: there it is told, of the candidate that needs many."""
+    warnings = check_sampling(load_study(file, profile=profile))
+    if file.stem == "few_steps":
+        (warning,) = warnings
+        assert "'flow_map' with 1 step " in warning
+    else:
+        assert warnings == []
 
 
 def test_a_solver_that_puts_samples_off_is_named_once_with_a_way_out():

@@ -62,7 +62,7 @@ class Hydra(Features):
     """Says that it has another head, and more dimensions, than it gives."""
 
     name = "hydra"
-    fails: ClassVar = ("has_the_heads_that_it_says",)
+    fails: ClassVar = ("has_the_heads_that_it_says", "has_the_patches_that_it_says")
 
     def heads(self):
         return {"pooled": 5, "logits": 10}

@@ -38,7 +38,7 @@ class Network(nn.Module):
         if way == "placed":
             self.place = nn.Parameter(torch.zeros(1, device="cpu"))
 
-    def forward(self, x, noise, labels):
+    def forward(self, x, noise, labels, second=None):
         condition = self.level(noise[:, None] / 1000)
         if labels is not None:
             condition = condition + self.label(labels)
@@ -134,6 +134,16 @@ class Deaf(Net):
 
     name = way = "deaf"
     fails: ClassVar = ("listens_to_its_condition", "knows_no_class")
+
+
+class HardOfHearing(Net):
+    """Says that it takes a second noise label, and does not listen."""
+
+    name = "hard_of_hearing"
+    fails: ClassVar = ("hears_its_second_label",)
+
+    def provides(self) -> frozenset[str]:
+        return frozenset({"null_class", "feature_maps", "second_label"})
 
 
 class Mixing(Net):

@@ -22,7 +22,7 @@ POINTS = 200  # more than so many are averaged in bins: a finer line shows only 
 NAMED = 16
 OTHERS = 200  # grey lines at the most: more are a grey area
 # Varying one of these changes what the loss is, not only how small it gets.
-REDEFINES = ("target", "weighting", "loss", "precondition", "levels", "schedule", "data")
+REDEFINES = ("target", "weighting", "loss", "objective", "auxiliary", "precondition", "levels", "schedule", "data")
 
 
 def draw(results: StudyAnalysis) -> Figure | None:

@@ -67,6 +67,19 @@ def has_the_heads_that_it_says(case: Case) -> None:
     assert close(outputs["pooled"], _extractor(part)(images), 1e-5), "'pooled' is not what build gives"
 
 
+def has_the_patches_that_it_says(case: Case) -> None:
+    """`build_patches` gives (B, D, rows, columns) fp32 as `patches` says before `prepare`, one image at a time."""
+    assert isinstance(case.component, Features)
+    said, part, images = case.component.patches(), _prepared_features(case), _images(SHAPES[1])
+    if said is None:
+        return
+    look = part.build_patches(torch.device("cpu"))
+    maps = look(images)
+    assert tuple(maps.shape) == (4, *said), f"gives {tuple(maps.shape[1:])}, and says {said}"
+    assert maps.dtype == torch.float32 and maps.isfinite().all(), f"{maps.dtype}, or not finite"
+    assert close(look(images[1:2]), maps[1:2], 1e-3), "an image alone is seen differently than in a batch"
+
+
 def names_its_weights(case: Case) -> None:
     """`weights_hash` is a SHA-256 that does not change."""
     part = _prepared_features(case)
@@ -127,5 +140,6 @@ CHECKS: tuple[Check, ...] = (
     is_deterministic,
     looks_at_each_image_alone,
     has_the_heads_that_it_says,
+    has_the_patches_that_it_says,
     names_its_weights,
 )

@@ -7,17 +7,15 @@ import math
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from ablate.candidates.candidate import Candidate, compose
 from ablate.kinds.backbone import Backbone
-from ablate.kinds.data import Dataset
 from ablate.kinds.probe import HistoryObserver, Probe
 from ablate.spec.component import InputSpec
 from ablate.testing.case import Case, Check
 from ablate.testing.small import settle, shrink
-from ablate.training.images import Images
+from ablate.testing.trained import images_of_noise, optimizer_of
 from ablate.training.learner import Learner
 from ablate.training.probing import LEVELS, Probing
 
@@ -89,17 +87,9 @@ def _candidates(case: Case) -> list[tuple[Candidate, InputSpec]]:
         if isinstance(part, Backbone) and not part.requires():
             setting = settle(part)
             spec: dict[str, Any] = {"backbone": shrink(part, setting).spec(), "batch": BATCH}
-            candidates.append(
-                (compose({**spec, "optimizer": {"type": _optimizer(case), "lr": 1e-3}}, case.catalog), setting)
-            )
+            candidates.append((compose({**spec, "optimizer": optimizer_of(case)}, case.catalog), setting))
     assert candidates, "there is no backbone to train"
     return candidates[:BACKBONES]
-
-
-def _optimizer(case: Case) -> str:
-    name = case.catalog.default("optimizer")
-    assert name is not None
-    return name
 
 
 @lru_cache(maxsize=8)
@@ -107,7 +97,7 @@ def _trained(
     candidate: Candidate, setting: InputSpec, *probes: Probe, stop: int | None = None
 ) -> tuple[Learner, Probing]:
     """Train a few steps, with an observation before each; at step `stop` the probes resume from their state."""
-    learner = Learner(candidate, setting, _images(setting), 0, CPU, None)
+    learner = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None)
     learner.network.train()
     often = [probe.model_copy(update={"every": BATCH}) for probe in probes]
     probing = Probing(often, 0, LEVELS)
@@ -123,13 +113,6 @@ def _trained(
     probing.settle()
     probing.finish(learner)
     return learner, probing
-
-
-def _images(setting: InputSpec) -> Images:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (16, *setting.shape), dtype=np.uint8)
-    labels = None if setting.classes is None else np.arange(16) % setting.classes
-    return Images(Dataset(pixels, labels, pixels[:0], None, setting.classes, "0" * 64), CPU)
 
 
 CHECKS: tuple[Check, ...] = (changes_nothing, tells_plain_numbers, resumes_where_it_stopped)

@@ -75,7 +75,7 @@ def is_decided_by_its_generator(case: Case) -> None:
 def clips_if_told_to(case: Case) -> None:
     """With `clip`, every predicted image lies in [-1, 1], whatever the network says."""
 
-    def wild(x: Tensor, t: float) -> Denoised:
+    def wild(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
         return Denoised(x0=5 * x, noise=x, variance=-torch.ones_like(x))
 
     for part, schedule in _pairs(case):
@@ -110,17 +110,28 @@ def _run(solver: Solver, schedule: Schedule, z: Tensor, calls: list[float]) -> l
     alpha, sigma = _coefficients(schedule)(solver.start(schedule).t)
     x = alpha * MEAN + math.hypot(alpha * DEVIATION, sigma) * z
     generator = torch.Generator().manual_seed(2)
-    return list(_with(solver, clip=False).sample(_optimal(schedule, calls), x, schedule, generator))
+    jumps = "consistency" in solver.requires()
+    return list(_with(solver, clip=False).sample(_optimal(schedule, calls, jumps), x, schedule, generator))
 
 
-def _optimal(schedule: Schedule, calls: list[float]) -> Denoiser:
-    """Compute E[x0 | x] for x0 of that mean and deviation: what a perfect network predicts."""
+def _optimal(schedule: Schedule, calls: list[float], jumps: bool) -> Denoiser:
+    """Compute E[x0 | x] for x0 of that mean and deviation: what a perfect network predicts.
+
+    On the way to another time it is the mean over the path, which leads there exactly; jumps: that to the image, for a
+    solver that needs a consistency function. The path of a Gaussian keeps (x − α·mean)/√variance.
+    """
     at = _coefficients(schedule)
 
-    def denoise(x: Tensor, t: float) -> Denoised:
+    def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
         calls.append(t)
         alpha, sigma = at(t)
         variance = (alpha * DEVIATION) ** 2 + sigma**2
+        if jumps or to is not None:
+            further = at(to) if to else (1.0, 0.0)  # the image
+            scale = math.sqrt(((further[0] * DEVIATION) ** 2 + further[1] ** 2) / variance)
+            there = further[0] * MEAN + scale * (x - alpha * MEAN)
+            det = alpha * further[1] - sigma * further[0]
+            return Denoised((x * further[1] - sigma * there) / det, (alpha * there - further[0] * x) / det)
         rest = (x - alpha * MEAN) / variance
         return Denoised(MEAN + alpha * DEVIATION**2 * rest, sigma * rest, -torch.ones_like(x))
 

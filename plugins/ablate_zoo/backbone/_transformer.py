@@ -47,6 +47,7 @@ class Transformer(Backbone):
     heads: Annotated[int, Field(ge=1, le=65_536)] = 6
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0  # hidden width of the MLP / width
     conditioning: Conditioning = slot("adaln_zero")
+    second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
 
     # pre: the branch reads Norm(x); post: Norm(x + branch); sandwich: x + Norm(branch(Norm(x)))
@@ -97,8 +98,9 @@ class Transformer(Backbone):
         return self
 
     def provides(self) -> frozenset[str]:
-        """Tokens to condition, a null class, and the variance where it is learned."""
-        return frozenset({"tokens", "null_class"} | ({"learned_variance"} if self.learned_sigma else set()))
+        """Tokens to condition, a null class, the variance where it is learned, and a second noise label."""
+        options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
+        return frozenset({"tokens", "null_class", *(word for word, on in options.items() if on)})
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of the variance, where it is learned."""
@@ -145,7 +147,7 @@ class Transformer(Backbone):
 
         level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
         label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
-        return LevelAndClass(level, label)
+        return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None)
 
     def _blocks(self, setting: InputSpec) -> list[Block]:
         return [self._block(i, setting) for i in range(self.depth)]

@@ -214,9 +214,9 @@ class DiT(nn.Module):
         self.head = head
         self.routing = routing
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
-        context = self.condition(noise, labels)
+        context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)
         if self.routing is None:
             for block in self.blocks:
@@ -295,9 +295,9 @@ class UViT(nn.Module):
         self.head = head
         self.refine = refine
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
         """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
-        context = self.condition(noise, labels)
+        context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)
         encoded: list[Tensor] = []  # the output of each encoder block
         for block in self.encoder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from ablate.api import Context, InputSpec, Layout, MixerSite, Modulation, Site
@@ -235,14 +236,15 @@ class UNet(nn.Module):
         self.norm = norm
         self.head = nn.Conv2d(last, prediction, 3, padding=1)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W)."""
-        context = self.condition(noise, labels)
+        context = self.condition(noise, labels, second)
         if self.low_resolution:
             x = torch.cat([x, torch.zeros_like(x)], dim=1)
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and forward_ad.unpack_dual(x).tangent is None:
             # Convolutions are faster so, and the places of a map are tokens without a copy. Elsewhere group norm
-            # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy.
+            # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy. Nor can
+            # it differentiate such maps forwards (dual numbers).
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         skips = [x]
@@ -275,7 +277,8 @@ class UNetBuilder:
         for layer in (level.first, level.second, label):
             if layer is not None:
                 layer.reset_parameters()
-        return LevelAndClass(level, label)
+        way = LevelEmbedding(self.embedding, size=width + width % 2) if self.config.second_label else None
+        return LevelAndClass(level, label, way)
 
     def cell(self, step: UNetStep) -> nn.Module:
         """Build one step of encoder or decoder."""

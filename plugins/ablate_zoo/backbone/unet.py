@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Mixer, Opened, Range, When, slot
+from ablate.api import Added, Backbone, Choice, Conditioning, Fusion, InputSpec, Mixer, Opened, Range, When, slot
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,6 +124,7 @@ class UNet(Backbone):
     drop_path: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = (
         0.0  # stochastic depth: of an image's whole branch
     )
+    second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
     low_resolution: bool = False  # twice the channels in: an upsampler, which sees a small image, enlarged
 
@@ -178,8 +179,9 @@ class UNet(Backbone):
         return self
 
     def provides(self) -> frozenset[str]:
-        """Feature maps to condition; a null class, and the variance where it is learned."""
+        """Feature maps to condition; a null class, the variance where it is learned, and a second noise label."""
         offers = {"null_class": self.class_condition, "learned_variance": self.learned_sigma}
+        offers["second_label"] = self.second_label
         return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
 
     def requires(self) -> Mapping[str, str]:

@@ -57,12 +57,13 @@ class PictureData(Data):
         return active
 
     def provides(self) -> frozenset[str]:
-        """Whether the pictures are labelled, if they are there to tell."""
+        """Whether the pictures are labelled, if they are there to tell; whether they are mirrored."""
+        mirrored = {"mirrored_pictures"} if self.flip else set()
         try:
             labelled = self.setting().classes is not None
         except (InputError, OSError):
-            return frozenset()
-        return frozenset({"labels"}) if labelled else frozenset()
+            return frozenset(mirrored)
+        return frozenset({"labels", *mirrored} if labelled else mirrored)
 
     def setting(self) -> InputSpec:
         """Shape of the first picture, and the classes. Raises InputError where they cannot be read so."""

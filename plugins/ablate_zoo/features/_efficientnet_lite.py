@@ -73,8 +73,12 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images that are at least 1×1."""
+        return self.maps(x).mean((2, 3))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The same before they are pooled, (B, 1280, ⌈H/32⌉, ⌈W/32⌉)."""
         x = F.relu6(self.stem(x), inplace=True)
-        return F.relu6(self.head(self.blocks(x)), inplace=True).mean((2, 3))
+        return F.relu6(self.head(self.blocks(x)), inplace=True)
 
     def load_checkpoint(self, checkpoint: Mapping[str, Tensor]) -> None:
         """Take the weights of any port of this network: convolutions with their normalisation, in forward order.

@@ -31,9 +31,10 @@ class SmallClassifier(nn.Module):
         self.last = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor, heads: Set[str]) -> dict[str, Tensor]:
-        """`pooled` (B, 4·width), the mean over the last stage; `logits` (B, classes)."""
-        pooled = self.stages(x).mean((2, 3))
-        outputs = {"pooled": pooled}
+        """`maps` (B, 4·width, side/4, side/4), the last stage; `pooled`, their mean; `logits` (B, classes)."""
+        maps = self.stages(x)
+        pooled = maps.mean((2, 3))
+        outputs = {"pooled": pooled, "maps": maps}
         if "logits" in heads:
             outputs["logits"] = self.last(pooled)
         return {head: outputs[head] for head in heads}

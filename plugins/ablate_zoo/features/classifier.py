@@ -78,6 +78,16 @@ class ClassifierFeatures(Features):
         look = self.build_heads(device, {"pooled"})
         return lambda images: look(images)["pooled"]
 
+    def patches(self) -> tuple[int, int, int]:
+        """The last stage, at a quarter of the size."""
+        side = -(-self.size // 4)
+        return 4 * self.width, side, side
+
+    def build_patches(self, device: torch.device) -> Extractor:
+        """The last stage before it is pooled."""
+        look = self.build_heads(device, {"maps"})
+        return lambda images: look(images)["maps"]
+
     def build_heads(self, device: torch.device, heads: Set[str]) -> HeadsExtractor:
         """The heads, in one pass. Raises InputError before `prepare`."""
         import torch

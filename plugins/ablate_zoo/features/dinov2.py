@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from ablate.api import Dataset, Extent, Extractor, Features, InputError, InputSpec, When
+from ablate.io.files import read_json
 from ablate.io.weights import sha256_of
 from ablate_zoo.features._precision import full_precision
 
@@ -21,6 +22,7 @@ _WIDTHS = {"small": 384, "base": 768, "large": 1024, "giant": 1536}
 _MEGABYTES = {"small": 88, "base": 346, "large": 1218, "giant": 4546}  # of model.safetensors
 _FILES = ("config.json", "model.safetensors")
 _INSTALL = 'pip install "ablate[dinov2]"'
+_GRID = 224 // 14  # patches a side
 
 
 class Dinov2Features(Features):
@@ -72,8 +74,23 @@ class Dinov2Features(Features):
         cached = all(isinstance(try_to_load_from_cache(self._repository, file), str) for file in _FILES)
         return None if cached else f"about {_MEGABYTES[self.size]} MB come from the Hugging Face hub when first used"
 
+    def patches(self) -> tuple[int, int, int]:
+        """The tokens of the patches after the last norm, 14×14 pixels of the resized image each."""
+        folder = self._given()
+        width = _WIDTHS[self.size] if folder is None else int(read_json(folder / _FILES[0])["hidden_size"])
+        return width, _GRID, _GRID
+
+    def build_patches(self, device: torch.device) -> Extractor:
+        """The tokens of the patches as maps. Raises InputError before `prepare`."""
+        extract = self._tokens(device)
+        return lambda images: extract(images)[:, 1:].transpose(1, 2).unflatten(2, self.patches()[1:]).contiguous()
+
     def build(self, device: torch.device) -> Extractor:
         """Raises InputError before `prepare`."""
+        extract = self._tokens(device)
+        return lambda images: extract(images)[:, 0]
+
+    def _tokens(self, device: torch.device) -> Extractor:
         import torch
 
         from ablate_zoo.features._dinov2 import load, prepare
@@ -85,7 +102,7 @@ class Dinov2Features(Features):
         def extract(images: Tensor) -> Tensor:
             with full_precision(device):
                 parts = images.split(most)
-                return torch.cat([network(prepare(part.to(device))).last_hidden_state[:, 0] for part in parts])
+                return torch.cat([network(prepare(part.to(device))).last_hidden_state for part in parts])
 
         return extract
 

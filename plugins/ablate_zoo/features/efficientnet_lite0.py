@@ -49,8 +49,20 @@ class EfficientNetLite0Features(Features):
             return error.message
         return None
 
+    def patches(self) -> tuple[int, int, int]:
+        """The last convolution's maps, at a 32nd of the size."""
+        side = -(-self.size // 32)
+        return 1280, side, side
+
     def build(self, device: torch.device) -> Extractor:
         """Raises InputError where the weights are missing or are others."""
+        return self._extractor(device, pooled=True)
+
+    def build_patches(self, device: torch.device) -> Extractor:
+        """The last convolution before it is pooled."""
+        return self._extractor(device, pooled=False)
+
+    def _extractor(self, device: torch.device, pooled: bool) -> Extractor:
         import torch
         from torch.nn import functional as F
         from torch.nn.utils import convert_conv2d_weight_memory_format
@@ -65,6 +77,7 @@ class EfficientNetLite0Features(Features):
         network.load_checkpoint(torch.load(path, map_location="cpu", weights_only=True))
         network = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
         side = (self.size, self.size)
+        look = network if pooled else network.maps
         most = 32 if device.type == "cpu" else 512  # what is fastest on a core, whatever batch the caller has
 
         @torch.inference_mode()
@@ -75,9 +88,7 @@ class EfficientNetLite0Features(Features):
                 x = F.interpolate(x, side, mode="bilinear", align_corners=False, antialias=shrinks)
             x = ((x - 127) / 128).expand(-1, 3, -1, -1)
             with full_precision(device):
-                return torch.cat(
-                    [network(part.contiguous(memory_format=torch.channels_last)) for part in x.split(most)]
-                )
+                return torch.cat([look(part.contiguous(memory_format=torch.channels_last)) for part in x.split(most)])
 
         return extract
 

@@ -65,17 +65,23 @@ class ClassEmbedding(nn.Embedding):
 class LevelAndClass(nn.Module):
     """Condition of the network: timestep embedding and class embedding, as their sum and as a sequence of tokens.
 
-    level(noise) -> (B, D) and label(classes) -> (B, D) embed them; label is None for data without classes.
+    level(noise) -> (B, D) and label(classes) -> (B, D) embed them; label is None for data without classes. way(noise −
+    second) -> (B, D) embeds how far a second noise label is, and is added to the timestep; None: there is none.
     """
 
-    def __init__(self, level: nn.Module, label: nn.Module | None) -> None:
+    def __init__(self, level: nn.Module, label: nn.Module | None, way: nn.Module | None = None) -> None:
         super().__init__()
         self.level = level
         self.label = label
+        self.way = way
 
-    def forward(self, noise: Tensor, labels: Tensor | None) -> Context:
-        """(B,), (B,) or None -> a Context with 1 or 2 tokens."""
+    def forward(self, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Context:
+        """(B,), (B,) or None, (B,) or None -> a Context with 1 or 2 tokens. second: None is the first label itself."""
         embedding = timestep = self.level(noise)
+        if self.way is not None:
+            embedding = timestep = timestep + self.way(torch.zeros_like(noise) if second is None else noise - second)
+        elif second is not None:
+            raise TypeError("this network takes no second noise label; build it with second_label: true")
         tokens = timestep[:, None]
         if self.label is not None and labels is not None:
             label = self.label(labels).to(timestep.dtype)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -32,8 +33,9 @@ def gelu(x: Tensor, out: Tensor, gate: Tensor, slope: bool) -> None:
 
 
 def fast_path_applies(x: Tensor, weight: Tensor) -> bool:
-    """Return whether x and the weights are in fp32 on the CPU, and are meant to stay so."""
+    """Return whether x and the weights are in fp32 on the CPU, and are meant to stay so; and x is no dual number."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    plain = plain and forward_ad.unpack_dual(x).tangent is None
     return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 

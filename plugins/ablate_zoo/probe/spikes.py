@@ -21,7 +21,8 @@ class Spikes(Probe):
     The median is over the last `window` steps before, and there have to be a fifth of them. Every step is
     looked at, whatever `every` says. Steps in a row above it are one spike, told at its first step: the site is
     `loss` or `gradient_norm`, the value how many times the median it is. A norm that is not finite, as loss
-    scaling skips it, does not count. Its summary is the number of spikes in both.
+    scaling skips it, does not count; nor does a loss whose median is not above zero, as terms below zero make it. Its
+    summary is the number of spikes in both.
     """
 
     name = "spikes"

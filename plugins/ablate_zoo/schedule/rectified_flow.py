@@ -19,8 +19,8 @@ class RectifiedFlow(Schedule):
     name = "rectified_flow"
 
     def provides(self) -> frozenset[str]:
-        """Zero terminal SNR."""
-        return frozenset({"zero_terminal_snr"})
+        """Zero terminal SNR; straight paths."""
+        return frozenset({"zero_terminal_snr", "straight_paths"})
 
     def alpha(self, t: Tensor) -> Tensor:
         """1 − t."""

@@ -15,6 +15,10 @@ class Flow(Target):
 
     name = "flow"
 
+    def provides(self) -> frozenset[str]:
+        """The velocity of straight paths."""
+        return frozenset({"straight_velocity"})
+
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor]:
         """(−1, 1)."""
         one = level.alpha * 0 + 1

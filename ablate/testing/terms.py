@@ -1,0 +1,128 @@
+"""Checks of what training minimises: objectives, and the auxiliary terms beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from ablate.candidates.candidate import Candidate
+from ablate.kinds.auxiliary import Auxiliary
+from ablate.kinds.objective import Objective
+from ablate.runtime.randomness import seed_everything
+from ablate.spec.component import InputSpec
+from ablate.testing.case import Case, Check
+from ablate.testing.networks import close
+from ablate.testing.trained import BATCH, HORIZON, candidates, learner
+from ablate.training.learner import Learner
+from ablate.training.terms import Terms, simulated_loss
+
+META = torch.device("meta")
+
+
+def gives_a_number_an_image(case: Case) -> None:
+    """Each term is (B,) fp32 and finite, and the loss reaches the network and all that the term has to train."""
+    for part, candidate, setting in _placed(case):
+        made = _moved(candidate, setting)
+        loss, terms = _losses(made)
+        for name, values in {"the loss": loss, **terms}.items():
+            assert values.shape == (BATCH,), f"{part!r}: {name} is {tuple(values.shape)} for {BATCH} images"
+            assert values.dtype == torch.float32, f"{part!r}: {name} is {values.dtype}, not fp32"
+            assert values.isfinite().all(), f"{part!r}: {name} is not finite"
+        of_the_part = loss if isinstance(part, Objective) else terms[part.name]
+        of_the_part.sum().backward()  # type: ignore[no-untyped-call]
+        assert _reached(made.network), f"{part!r}: no gradient of it reaches the network"
+        unused = [
+            n for n, p in made.terms.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
+        ]
+        assert not unused, f"{part!r}: no gradient reaches {', '.join(unused[:5])}, which it wants to train"
+
+
+def is_repeatable(case: Case) -> None:
+    """One batch and one seed give one loss; network, images and hooks stay as they are."""
+    for part, candidate, setting in _placed(case):
+        made = _moved(candidate, setting)
+        before = {name: value.clone() for name, value in made.network.state_dict().items()}
+        first, second = _losses(made)[0], _losses(made)[0]
+        assert torch.equal(first, second), f"{part!r}: two losses of one batch; draw by `model.uniform`"
+        moved = [name for name, value in made.network.state_dict().items() if not torch.equal(value, before[name])]
+        assert not moved, f"{part!r}: changes the network: {', '.join(moved[:5])}"
+        hooked = [name for name, module in made.network.named_modules() if module._forward_hooks]
+        assert not hooked, f"{part!r}: leaves hooks on {', '.join(hooked[:5])}"
+
+
+def couples_images_only_if_it_says_so(case: Case) -> None:
+    """Unless `couples()` says so, the loss of an image does not depend on the rest of its batch."""
+    for part, candidate, setting in _placed(case):
+        if part.couples():
+            continue
+        made = _moved(candidate, setting)
+        whole = _losses(made)[0]
+        noised, labels = made.batch()
+        made.micro = 1
+        seed_everything(0, "check", 0)
+        alone = torch.cat([made.loss(*one).detach() for one in made.parts(noised, labels)])
+        assert close(alone, whole.detach()), f"{part!r}: an image alone has another loss; say so in `couples`"
+
+
+def goes_on_from_a_checkpoint(case: Case) -> None:
+    """After two steps, a new learner that loads the checkpoint takes the same third one."""
+    for part, candidate, setting in _placed(case):
+        made = learner(candidate, setting)
+        for _ in range(2):
+            made.step(HORIZON)
+        again = learner(candidate, setting)
+        again.load(made.state({}))
+        one, other = made.step(HORIZON), again.step(HORIZON)
+        assert torch.equal(one.loss, other.loss), f"{part!r}: goes on otherwise than it would have: keep it in buffers"
+        assert torch.equal(one.gradient_norm, other.gradient_norm), f"{part!r}: goes on with other gradients"
+
+
+def can_be_counted(case: Case) -> None:
+    """It is built and computed on the meta device, where its memory and its operations are counted."""
+    for part, candidate, setting in _placed(case):
+        with META:
+            network = candidate.backbone.build(setting)
+            terms = Terms(candidate, setting, lambda _, build: build())
+            loss = simulated_loss(candidate, setting, network, terms, BATCH, network, nullcontext)
+        assert loss.is_meta and loss.shape == (), f"{part!r}: gives a loss on {loss.device}"
+
+
+def _placed(case: Case) -> Iterator[tuple[Objective | Auxiliary, Candidate, InputSpec]]:
+    """Yield the part, and with each of its switches turned, in small candidates."""
+    for i, part in enumerate(case.variants()):
+        assert isinstance(part, Objective | Auxiliary)
+        for candidate, setting in candidates(case, part):
+            yield part, candidate, setting
+            if i:
+                break  # the variants in one network
+
+
+def _moved(candidate: Candidate, setting: InputSpec) -> Learner:
+    """Return a learner whose weights are no longer where they began: a layer that starts at zero hides the others."""
+    made = learner(candidate, setting)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in made.network.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=generator))
+    return made
+
+
+def _losses(made: Learner) -> tuple[Tensor, dict[str, Tensor]]:
+    seed_everything(0, "check", 0)
+    return made._losses(*made.batch())
+
+
+def _reached(network: torch.nn.Module) -> bool:
+    return any(p.grad is not None and bool(p.grad.any()) for p in network.parameters())
+
+
+CHECKS: tuple[Check, ...] = (
+    gives_a_number_an_image,
+    is_repeatable,
+    couples_images_only_if_it_says_so,
+    goes_on_from_a_checkpoint,
+    can_be_counted,
+)

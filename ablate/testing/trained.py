@@ -1,0 +1,107 @@
+"""Small candidates with a part under test in its place, and learners of them, for checks of what is trained."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablate.candidates.candidate import Candidate, compose, misfits
+from ablate.errors import InputError
+from ablate.kinds.auxiliary import Auxiliary
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.data import Dataset
+from ablate.kinds.objective import Objective
+from ablate.spec.component import InputSpec
+from ablate.testing.case import OURS, Case, NotApplicable
+from ablate.testing.small import settle, shrink
+from ablate.training.images import Images
+from ablate.training.learner import Learner
+
+CPU = torch.device("cpu")
+BATCH = 4
+BACKBONES = 2  # with so many networks a part is tried, at the most
+HORIZON = 1000.0  # images of the training whose first steps are taken
+
+
+def images_of_noise(setting: InputSpec) -> Images:
+    """Return 16 training images of noise, with labels in turn."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (16, *setting.shape), dtype=np.uint8)
+    labels = None if setting.classes is None else np.arange(16) % setting.classes
+    return Images(Dataset(pixels, labels, pixels[:0], None, setting.classes, "0" * 64), CPU, cache=_cache())
+
+
+def optimizer_of(case: Case) -> dict[str, Any]:
+    """Return the spec of the default optimizer at a rate that is right for small networks."""
+    return {"type": case.catalog.default("optimizer"), "lr": 1e-3}
+
+
+def learner(candidate: Candidate, setting: InputSpec) -> Learner:
+    """Return a learner before its first step, whose terms have seen the training images."""
+    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None)
+    made.network.train()
+    made.horizon = HORIZON
+    try:
+        made.prepare(lambda: None)
+    except InputError as error:
+        raise NotApplicable(f"not to be had here: {error}") from None
+    return made
+
+
+def candidates(case: Case, part: Objective | Auxiliary) -> Iterator[tuple[Candidate, InputSpec]]:
+    """Yield small candidates with an objective or an auxiliary in its place, each with data for it.
+
+    The other parts are the first that provide what it requires. Raises NotApplicable where there are none.
+    """
+    found = 0
+    for entry in case.catalog.entries("backbone"):
+        plain = Case(entry, case.catalog)
+        if entry.distribution not in (OURS, case.entry.distribution) or plain.lacks():
+            continue
+        made = _first(case, part, plain)
+        if made is not None:
+            found += 1
+            yield made
+        if found == BACKBONES:
+            return
+    if not found:
+        needs = ", ".join(map(repr, part.requires()))
+        raise NotApplicable(f"no candidate here provides what it needs: {needs}")
+
+
+def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candidate, InputSpec] | None:
+    """Return the first candidate with a backbone, or with one of its switches turned, in which the part fits."""
+    needed = part.requires().keys()
+    for backbone in plain.variants():
+        helps = backbone.provides() & needed - plain.component.provides()
+        if not isinstance(backbone, Backbone) or backbone.requires() or not (helps or backbone == plain.component):
+            continue
+        try:
+            setting = settle(backbone)
+        except NotApplicable:
+            continue
+        place = {"objective": part} if isinstance(part, Objective) else {"auxiliary": [part]}
+        spec = {"backbone": backbone, "batch": BATCH, "optimizer": optimizer_of(case), **place}
+        for schedule in case.partners("schedule"):
+            for target in case.partners("target"):
+                candidate = compose({**spec, "schedule": schedule, "target": target}, case.catalog)
+                if not misfits(candidate, None, setting, provided={"labels"}):
+                    small = {**spec, "schedule": schedule, "target": target, "backbone": shrink(backbone, setting)}
+                    return compose(small, case.catalog), setting
+    return None
+
+
+@lru_cache(maxsize=1)
+def _cache() -> Path:
+    """Return an empty folder that is gone with this process."""
+    folder = tempfile.mkdtemp(prefix="ablate-terms-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
