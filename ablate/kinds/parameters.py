@@ -63,8 +63,8 @@ class Parameters(Sequence["nn.Parameter"]):
 def trained_parameters(network: nn.Module, beside: Mapping[str, nn.Module | None] | None = None) -> Parameters:
     """Return what is trained of a network, and of modules beside it: each once, in the order of registration.
 
-    beside: {prefix of its names: module or None}, such as what a weighting or an objective has built. A parameter between
-    two blocks counts to the block before it.
+    beside: {prefix of its names: module or None}, such as what a weighting or an objective has built. A
+    parameter between two blocks counts to the block before it.
     """
     blocks = list(network_blocks(network).values())
     block_of = {id(p): place for place, block in enumerate(blocks, 1) for p in block.parameters()}
