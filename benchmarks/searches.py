@@ -252,15 +252,15 @@ def main() -> None:
     print(f"{len(table.records)} candidates of {len(table.hashes)} combinations")
     trials = arguments.trials or len(table.records) * 2 // 3
     covers = [Cover(table, np.log), Cover(table, np.asarray)]
-    names = [name for name in METHODS if not arguments.only or name in arguments.only.split(",")]
+    names = arguments.only.split(",") if arguments.only else list(METHODS)
     rows = []
     for name in names:
         rounds = min(arguments.rounds, FEW) if name.startswith("gp") else arguments.rounds
         own = [repeat(table, name, seed, trials, covers) for seed in range(rounds)]
+        bench.keep(own, COLUMNS, arguments.csv, add=arguments.add or bool(rows))
         rows += own
         print(f"{name:28} {_told(own, 'compute')}   linear {_told(own, 'compute_linear')}", end="   ")
         print(f"{statistics.median(row['cpu_seconds'] for row in own):.2f} CPU s, {own[0]['asked']} steps", flush=True)
-    bench.keep(rows, COLUMNS, arguments.csv, add=arguments.add)
     if arguments.figure is not None:
         draw(pd.read_csv(arguments.csv) if arguments.csv else pd.DataFrame(rows), arguments.figure)
 

@@ -7,6 +7,7 @@ from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
 from ablate.study.points import check_points
 from ablate.study.sampling import check_sampling
+from ablate.study.satisfiable import check_constraints
 from ablate.study.total import check_total
 
 
@@ -18,4 +19,5 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
         *ineffective_settings(loaded),
         *check_points(loaded),
         *check_total(loaded),
+        *check_constraints(loaded),
     ]
