@@ -15,6 +15,7 @@ from ablate.results.candidates import find
 from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
+from ablate.results.factorial import Pairs, main_effects
 from ablate.results.front import front
 from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
@@ -162,6 +163,28 @@ class StudyAnalysis(StudyContents):
 
         return self.once(("race", goals), compute)
 
+    def main_effects(
+        self, metric: str | None = None, pairs: Pairs = (), where: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Estimate the main effects of a factorial design, and the interactions of `pairs` of paths, or of "all".
+
+        For designs whose candidates differ in several choices at once, such as `grid` and `fractional`. metric: the
+        study's own first one by default. See `ablate.results.factorial.main_effects` for the model and the columns.
+        Raises InputError where these candidates cannot tell an effect from others, where a choice does not exist for
+        every candidate, and as `effects` does.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        origins.check(self._stored.trials)
+        check_where(self._stored.metrics, [objective], where)
+
+        def compute() -> pd.DataFrame:
+            stored, base = self._stored, self._baseline_labels or {}
+            return main_effects(stored.trials, stored.metrics, objective, base, pairs, where)
+
+        return self.once(("main effects", objective, pairs, dict(where or {})), compute)
+
     def time_to_quality(
         self, value: float | None = None, metric: str | None = None, of: Compute = "train_gflops"
     ) -> pd.DataFrame:
@@ -220,7 +243,8 @@ class StudyAnalysis(StudyContents):
         """
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
         computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
-            *(("front", self.front), ("effects", self.effects), ("race", self.race)),
+            *(("front", self.front), ("effects", self.effects), ("main_effects", self.main_effects)),
+            ("race", self.race),
             ("time_to_quality", self.time_to_quality),
         )
         for name, compute in computed:
