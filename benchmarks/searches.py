@@ -50,8 +50,8 @@ COLUMNS = (
     *(f"at_{level:g}" for level in LEVELS),
 )
 SHOWN = (  # in the figure
-    *("random", "nsga2", "tpe", "nsga2 + pareto_asha 1/3"),
-    *("tpe + pareto_asha 1/3", "random + mo_asha 1/3", "random + freeze_thaw", "tpe + freeze_thaw"),
+    *("random", "nsga2 + pareto_asha 1/3", "random + contribution 1/3", "random + mo_asha 1/3"),
+    *("random + weighted sum", "random + freeze_thaw", "nsga2 + freeze_thaw"),
 )
 TPE = {"type": "search", "algorithm": "tpe", "joint": True}
 SAMPLERS: dict[str, dict[str, Any]] = {
