@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ablate
-from ablate.io.files import file_hash, read_json, write_atomic
+from ablate.io.files import digest, file_hash, read_json, write_atomic
 
 FILE = ".index.json"  # in a study's folder; who removes it loses nothing
 FEWEST = 200  # trials below which all are read each time
@@ -76,9 +75,9 @@ def write(folder: Path, trials: Mapping[str, Trial], reader: str) -> None:
         write_atomic(folder / FILE, json.dumps({"reader": reader, "trials": entries}), durable=False)
 
 
-def reader_of(source: str) -> str:
-    """Return what tells one version of the reading code from another: that of ablate, and of the file itself."""
-    return f"{ablate.__version__} {file_hash(Path(source))}"
+def reader_of(sources: Iterable[str]) -> str:
+    """Return what tells one version of the reading code from another: the hashes of its files."""
+    return digest([file_hash(Path(source)) for source in sources])
 
 
 def now() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import pandas as pd
 
 from ablate.io.files import file_hash, write_json, write_with
 from ablate.io.sealed import DamagedError, read_sealed, sealed
-from ablate.results import frames, index, probes
+from ablate.results import frames, index, probes, readable
 from ablate.results.identity import distinct
 from ablate.results.measurements import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
@@ -28,6 +29,7 @@ from ablate.worker import records
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
 ORIGIN = "origin.json"  # in a trial's folder: the study's folder from which it was taken
 _FILES = (records.RECORD, records.PAUSE, "failure.json", "job.json", "curve.json", ORIGIN, "measured")  # that are read
+_READING = (sys.modules[__name__], records, readable, frames)  # the code that makes rows of files
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -137,7 +139,7 @@ def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> bool:
 
     Returns whether any was taken, so that its curve was not read. The index is written anew where a trial was read.
     """
-    reader = index.reader_of(__file__)
+    reader = index.reader_of(str(module.__file__) for module in _READING)
     before, after, taken = index.read(folder, reader), dict[str, index.Trial](), False
     for trial in trials:
         one = before.get(trial.name)
