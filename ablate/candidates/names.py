@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ablate.io import text
@@ -90,6 +91,13 @@ class Names:
 
 def show(label: Any) -> str:
     """Format a choice's label: a name, a number, or `type(field=value)` for a spec."""
+    try:
+        return _known_word(label)
+    except TypeError:  # a spec, which has no hash
+        return _word(label)
+
+
+def _word(label: Any) -> str:
     if isinstance(label, str) and label.startswith("{"):
         try:
             label = json.loads(label)
@@ -109,6 +117,9 @@ def show(label: Any) -> str:
     return f"{label:g}" if float(label) != int(label) else str(int(label))
 
 
+_known_word = lru_cache(maxsize=4096, typed=True)(_word)  # 1, 1.0 and True are three labels
+
+
 def _differs(choices: Choices, baseline: Choices, path: str) -> bool:
     return path in choices and show(choices[path]) != show(baseline.get(path))
 
@@ -123,9 +134,9 @@ def _clear(labels: Mapping[str, set[str]]) -> tuple[str, ...]:
     )
 
 
-def _unique_endings(paths: Iterable[str]) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _unique_endings(paths: tuple[str, ...]) -> Mapping[str, str]:
     """Return the shortest ending of each dotted path that no other path shares."""
-    paths = list(paths)
     names = {}
     for path in paths:
         parts = path.split(".")

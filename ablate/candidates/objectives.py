@@ -62,10 +62,13 @@ class Objective:
     def value_at(self, record: Mapping[str, Any], share: float) -> float | None:
         """Return the value in a trial's record at a point of the training, a share of its budget; None without one.
 
-        Of the training loss, the training time, what was measured, and what is known before training.
+        Of the training loss, the training time, what was measured, and what is known before training. At share 1, the
+        end, a metric's value on as many samples as at the other points.
         """
         if self.column in KNOWN_BEFOREHAND:
             return self.value(record)
+        if share == 1:
+            return self._value_at_end(record)
         point = record.get("shares", {}).get(share_key(share))
         if point is None:
             return None
@@ -74,6 +77,15 @@ class Objective:
             return None if value is None else float(value)
         rows = [row for row in record["metrics"] if row.get("images") == point["images"]]
         return self.value({"metrics": rows})
+
+    def _value_at_end(self, record: Mapping[str, Any]) -> float | None:
+        if record.get("state") != "complete":
+            return None
+        if self.column in POINT:
+            return self.value(record)
+        rows = [row for row in record["metrics"] if row.get("images") == record["images"]]
+        fewest = min((row.get("samples") or 0 for row in rows), default=0)
+        return self.value({"metrics": [row for row in rows if (row.get("samples") or 0) == fewest]})
 
     def value(self, record: Mapping[str, Any]) -> float | None:
         """Return the value in a trial's record; None where it was not measured, or is not finite."""

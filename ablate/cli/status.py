@@ -41,7 +41,6 @@ def status_of(results: Results) -> dict[str, Any]:
     """Return all that `ablate status` prints, as plain data."""
     from ablate.cli.signs import driven, unfinished
     from ablate.results.tables import grouped
-    from ablate.study.ineffective import left_out
 
     trials = results.trials.astype(object).where(results.trials.notna(), None)
     rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
@@ -57,10 +56,9 @@ def status_of(results: Results) -> dict[str, Any]:
         states[row["state"]] = states.get(row["state"], 0) + 1
         if row["state"] not in ("complete", "paused"):
             failures.append({**who, "state": row["state"], "class": row["failure"], "message": row["message"]})
-    curves = results.curves
     spent = {row["trial"]: row["seconds"] for row in rows if row["seconds"] is not None}
     for one in open_:
-        curve = curves[curves["trial"] == one["trial"]]
+        curve = results.curves[results.curves["trial"] == one["trial"]]
         if len(curve):
             spent[one["trial"]] = float(curve["seconds"].max())
     table = grouped(results)
@@ -74,9 +72,17 @@ def status_of(results: Results) -> dict[str, Any]:
         "failures": failures,
         "trial_seconds": sum(spent.values()),
         "candidates": table.astype(object).where(table.notna(), None).to_dict("records"),
-        "left_out": list(left_out(results.lock.get("left_out") or {})),
+        "left_out": _left_out(results),
         "warnings": [*table.attrs["problems"], *results.warnings],
     }
+
+
+def _left_out(results: Results) -> list[str]:
+    if not (names := results.lock.get("left_out")):
+        return []
+    from ablate.study.ineffective import left_out
+
+    return list(left_out(names))
 
 
 def _planned(results: Results, trials: int) -> int | None:

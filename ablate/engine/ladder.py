@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.candidates.objectives import KNOWN_BEFOREHAND, Constraint, Objective, share_key
 from ablate.engine.score import Group
@@ -76,6 +77,8 @@ class Ladder:
             if _place(self._standings[i], number) is None and (scores := self.scores(group, i)) is not None:
                 self._standings[i] = self._with(self._standings[i], number, scores)
         self.went_on(group)
+        if group.complete:
+            self._note_end(group)
 
     def promote(self, closing: bool) -> Group | None:
         """Return a paused candidate that goes on to its next rung, as the fidelity decides; None where none does.
@@ -94,23 +97,38 @@ class Ladder:
         self.went_on(group)
         return group
 
+    def _note_end(self, group: Group) -> None:
+        """Note at all rungs what a candidate has come to at the end of its budget."""
+        scores = None if group.diverged else group.scores(self._objectives, 1.0)
+        end = np.full(len(self._quality), np.inf) if scores is None else self._signed(scores)[self._quality]
+        for i, rung in enumerate(self._standings):
+            if (at := _place(rung, group.entry.number)) is not None and rung.end is not None:
+                ends = rung.end.copy()
+                ends[at] = end
+                self._standings[i] = replace(rung, end=ends)
+
+    def _signed(self, scores: Sequence[float]) -> NDArray[np.float64]:
+        """Return scores such that less is better."""
+        return np.array([o.sign * score for o, score in zip(self._objectives, scores, strict=True)])
+
     def _with(self, rung: Rung, number: int, scores: Sequence[float]) -> Rung:
         """Return the rung with one more candidate."""
-        signed = [o.sign * score for o, score in zip(self._objectives, scores, strict=True)]
+        assert rung.end is not None
+        signed = self._signed(scores)
         at = int(np.searchsorted(rung.numbers, number))
         return replace(
             rung,
             numbers=np.insert(rung.numbers, at, number),
-            quality=np.insert(rung.quality, at, [signed[i] for i in self._quality], axis=0),
-            cost=np.insert(rung.cost, at, [signed[i] for i in self._cost], axis=0),
+            quality=np.insert(rung.quality, at, signed[self._quality], axis=0),
+            cost=np.insert(rung.cost, at, signed[self._cost], axis=0),
             promoted=np.insert(rung.promoted, at, False),
+            end=np.insert(rung.end, at, np.nan, axis=0),
         )
 
 
 def _empty(share: float, quality: int, cost: int) -> Rung:
-    return Rung(
-        share, np.empty(0, dtype=np.int64), np.empty((0, quality)), np.empty((0, cost)), np.empty(0, dtype=bool)
-    )
+    none, measured = np.empty(0, dtype=np.int64), np.empty((0, quality))
+    return Rung(share, none, measured, np.empty((0, cost)), np.empty(0, dtype=bool), measured)
 
 
 def _place(rung: Rung, number: int) -> int | None:

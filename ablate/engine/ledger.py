@@ -18,7 +18,7 @@ from ablate.candidates.objectives import KNOWN_BEFOREHAND, Objective
 from ablate.candidates.space import Space
 from ablate.engine.proposals import Entry, plan_candidates
 from ablate.engine.sound import has_values, is_complete, key, problem_of, with_values
-from ablate.engine.storage import ANEW, StudyFile, reading, refusals
+from ablate.engine.storage import ANEW, Store, StudyFile, reading, refusals
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.kinds.design import Assignment, Design
@@ -43,8 +43,9 @@ class Ledger:
         seed: int,
         constraints: Sequence[str] = (),
         share: float | None = None,
+        store: Store | None = None,
     ) -> None:
-        """Open the ledger. share: of the budget, at which scores are taken; None: at its end."""
+        """Open the ledger. share: of the budget, at which scores are taken; None: at its end. store: None: the file."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._file = file
         self._space = space
@@ -68,7 +69,8 @@ class Ledger:
         if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
             message = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
             raise InputError(f"{message}; pip install -U optuna, or take the constraints away", "constraints")
-        self._store = StudyFile(file, name, objectives, [_score_name(objective, share) for objective in objectives])
+        labels = [_score_name(objective, share) for objective in objectives]
+        self._store: Store = store or StudyFile(file, name, objectives, labels)
 
     @property
     def _study(self) -> optuna.Study:

@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -45,6 +45,23 @@ def reading(file: Path) -> Iterator[None]:
         raise InputError(f"is no ledger of this study ({error}); {ANEW}", str(file)) from error
 
 
+class Store(Protocol):
+    """Where the ledger keeps its Optuna study."""
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study."""
+
+    def trial(self, number: int) -> optuna.trial.Trial:
+        """Return a trial of the study, to write on."""
+
+    def replace(self, trials: Sequence[FrozenTrial]) -> None:
+        """Put these trials in place of its own."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class StudyFile:
     """One Optuna study in one SQLite file, which is created where it does not exist.
 
@@ -62,9 +79,14 @@ class StudyFile:
             if not file.exists():
                 write_with(file, self._create)
         with reading(file):
-            self._open()
+            self._load()
             if [direction.name.lower() for direction in self.study.directions] != self._directions:
                 raise ValueError("it has other objectives")
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study; who writes to it is the only one."""
+        return self._study
 
     def trial(self, number: int) -> optuna.trial.Trial:
         """Return a trial of the study, to write on."""
@@ -77,18 +99,18 @@ class StudyFile:
         attributes = self.study.user_attrs
         self.close()
         write_with(self.file, lambda path: self._create(path, trials, attributes))
-        self._open()
+        self._load()
 
     def close(self) -> None:
         """Close the database."""
         _close(self._storage)
 
-    def _open(self) -> None:
+    def _load(self) -> None:
         self._storage = _open_storage(self.file)
         study = self._study_in(self._storage)
         behind = optuna.storages.get_storage(self._storage)
         kept = SoleWriter(behind, behind.get_study_id_from_name(study.study_name))  # a folder has one driver
-        self.study = optuna.load_study(study_name=study.study_name, storage=kept)
+        self._study = optuna.load_study(study_name=study.study_name, storage=kept)
         if self.study.metric_names not in (None, self._labels):
             self._name_values(self.study)  # they are taken at another share of the budget than before
 

@@ -25,6 +25,9 @@ class Rung:
     quality: NDArray[np.float64]  # (n, q) what the study minimises and measured here; of what it maximises the negative
     cost: NDArray[np.float64]  # (n, c) what it minimises and knows before training, such as Gflops; c may be 0
     promoted: NDArray[np.bool_]  # (n,) whether it was chosen to go on from here
+    end: NDArray[np.float64] | None = None
+    """(n, q) quality at the end of the budget, on as many samples as at the rungs: NaN of who has not come there, inf
+    of who diverged or failed on the way; None where it is not known"""
 
 
 class Fidelity(Component):

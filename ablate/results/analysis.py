@@ -15,6 +15,7 @@ from ablate.results.candidates import find
 from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
+from ablate.results.factorial import Pairs, main_effects
 from ablate.results.front import front
 from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
@@ -31,7 +32,7 @@ class StudyAnalysis(StudyContents):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._computed: dict[str, pd.DataFrame] = {}  # fronts and effects, by their arguments
+        self._computed: dict[str, tuple[pd.DataFrame, dict[Any, Any]]] = {}  # tables and their attrs, by what was asked
 
     def objective(self, name: str) -> Objective:
         """Return the objective with this short name, column or cost; InputError where there is none."""
@@ -95,14 +96,19 @@ class StudyAnalysis(StudyContents):
             stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
             return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
 
-        return self._once(("front", goals, dict(where or {}), list(along), reference), compute)
+        return self.once(("front", goals, dict(where or {}), list(along), reference), compute)
 
-    def _once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
         key = repr(question)
         if key not in self._computed:
-            self._computed[key] = compute()
-        return self._computed[key].copy()
+            table = compute()
+            attrs, table.attrs = table.attrs, {}
+            self._computed[key] = (table, attrs)
+        table, attrs = self._computed[key]
+        copied = table.copy()
+        copied.attrs = dict(attrs)  # pandas would copy what is in them, for thousands of candidates
+        return copied
 
     def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
         """Return {config_hash: what it breaks} of candidates that break a constraint; None where the study has none.
@@ -138,7 +144,7 @@ class StudyAnalysis(StudyContents):
             stored, looks = self._stored, looked(self.lock)
             return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks)
 
-        return self._once(("effects", objective, against.config_hash, dict(where or {})), compute)
+        return self.once(("effects", objective, against.config_hash, dict(where or {})), compute)
 
     def race(self) -> pd.DataFrame:
         """Return what is shown of each candidate where the study's seeding added seeds: its verdict and membership.
@@ -155,7 +161,29 @@ class StudyAnalysis(StudyContents):
             stored = self._stored
             return race(stored.trials, stored.metrics, self.candidates, goals, looks, self.violations())
 
-        return self._once(("race", goals), compute)
+        return self.once(("race", goals), compute)
+
+    def main_effects(
+        self, metric: str | None = None, pairs: Pairs = (), where: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Estimate the main effects of a factorial design, and the interactions of `pairs` of paths, or of "all".
+
+        For designs whose candidates differ in several choices at once, such as `grid` and `fractional`. metric: the
+        study's own first one by default. See `ablate.results.factorial.main_effects` for the model and the columns.
+        Raises InputError where these candidates cannot tell an effect from others, where a choice does not exist for
+        every candidate, and as `effects` does.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        origins.check(self._stored.trials)
+        check_where(self._stored.metrics, [objective], where)
+
+        def compute() -> pd.DataFrame:
+            stored, base = self._stored, self._baseline_labels or {}
+            return main_effects(stored.trials, stored.metrics, objective, base, pairs, where)
+
+        return self.once(("main effects", objective, pairs, dict(where or {})), compute)
 
     def time_to_quality(
         self, value: float | None = None, metric: str | None = None, of: Compute = "train_gflops"
@@ -199,8 +227,8 @@ class StudyAnalysis(StudyContents):
         if objective is None:
             raise InputError("no metric was measured", "metric")
         table = self.front([objective.column, "gflops", "params"], where)
-        costs = table.set_index("config_hash")[["gflops", "params"]]
-        sizes = {str(name): (float(row["gflops"]), float(row["params"])) for name, row in costs.iterrows()}
+        costs = zip(table["gflops"].astype(float), table["params"].astype(float), strict=True)
+        sizes = dict(zip(table["config_hash"].astype(str), costs, strict=True))
         if why := not_of_size(self.candidates, sizes):
             raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
         table = table[table["diverged"] == 0]  # what the other seeds gave is too good
@@ -215,7 +243,8 @@ class StudyAnalysis(StudyContents):
         """
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
         computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
-            *(("front", self.front), ("effects", self.effects), ("race", self.race)),
+            *(("front", self.front), ("effects", self.effects), ("main_effects", self.main_effects)),
+            ("race", self.race),
             ("time_to_quality", self.time_to_quality),
         )
         for name, compute in computed:

@@ -35,15 +35,19 @@ def candidates(
     names: the study's own; those that tell the table's candidates apart where there are none.
     """
     paths = [c for c in trials.columns if c.startswith("c.")]
+    first = trials[trials["config_hash"].notna()].drop_duplicates("config_hash")
+    chosen = {path[2:]: list(zip(first[path], first[path].notna(), strict=True)) for path in paths}
     rows = [
-        CandidateRow(str(row["config_hash"]), {p[2:]: row[p] for p in paths if not pd.isna(row[p])}, "")
-        for _, row in trials.drop_duplicates("config_hash").iterrows()
-        if not pd.isna(row["config_hash"])
+        CandidateRow(str(name), {path: labels[i][0] for path, labels in chosen.items() if labels[i][1]}, "")
+        for i, name in enumerate(first["config_hash"])
     ]
     matching = match(rows, baseline) if baseline else []
     base = matching[0].config_hash if len(matching) == 1 else None
     rows = [replace(c, baseline=c.config_hash == base) for c in rows]
-    rows.sort(key=lambda c: (not c.baseline, _place(c.choices, vary or {}), c.config_hash))
+    orders = {
+        path: [show(label) for label in listed] for path, listed in (vary or {}).items() if isinstance(listed, list)
+    }
+    rows.sort(key=lambda c: (not c.baseline, _place(c.choices, vary or {}, orders), c.config_hash))
     names = names or Names.among([c.choices for c in rows], baseline)
     labels = _unique([names(c.choices) for c in rows], rows)
     return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(rows, labels, strict=True)))
@@ -85,12 +89,13 @@ def _unique(labels: list[str], rows: Sequence[CandidateRow]) -> list[str]:
     ]
 
 
-def _place(choices: Mapping[str, Any], vary: Mapping[str, Any]) -> list[tuple[int, int, float, str]]:
+def _place(
+    choices: Mapping[str, Any], vary: Mapping[str, Any], orders: Mapping[str, Sequence[str]]
+) -> list[tuple[int, int, float, str]]:
     """Return the sort key of a candidate: its choices in the study's order; numbers by size, all else by name."""
     key = []
     for path in [*(p for p in vary if p in choices), *sorted(set(choices) - set(vary))]:
-        listed = vary.get(path)
-        order = [show(v) for v in listed] if isinstance(listed, list) else []
+        order = orders.get(path, ())
         label = choices[path]
         number = float(label) if not isinstance(label, str) else 0.0
         text = show(label)

@@ -80,7 +80,9 @@ class StudyContents:
         stands in columns `m.<metric>`, all on one number of samples; such points are rows of their own, without a
         loss. These alone are there where only the tables were committed.
         """
-        return self._with_choices(with_quality(self._stored.curves, self._stored.trials, self._stored.metrics))
+        return self._with_choices(
+            with_quality(store.curves_of(self._stored), self._stored.trials, self._stored.metrics)
+        )
 
     @cached_property
     def probes(self) -> pd.DataFrame:

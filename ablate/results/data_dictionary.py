@@ -30,6 +30,8 @@ TABLES = {
     "front.",
     "effects": "A row a candidate: its difference from the baseline, paired by seed, with confidence interval and "
     "p-value.",
+    "main_effects": "A row a change of one factor, or of two at once: what it does in a factorial design, over all "
+    "trials.",
     "race": "A row a candidate, where a `seeding` added seeds: what is shown of it, however often one looked.",
 }
 # Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
@@ -239,6 +241,23 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "diverged": _DIVERGED,
         "note": ColumnDoc("what to know of this comparison: lost seeds, too few pairs"),
     },
+    "main_effects": {
+        "effect": ColumnDoc(
+            "the change from the baseline's level, as path=level; two of them with × for an interaction"
+        ),
+        "factor": ColumnDoc("the path that changes, or the two"),
+        "difference": ColumnDoc(
+            "what the change does to the metric, averaged over the levels of the factors that it is paired with; of an "
+            "interaction, by how much the change of one differs under the other's",
+            "the metric's own",
+            "as the metric",
+        ),
+        "low": ColumnDoc("lower end of its 95 % confidence interval (Student's t)", "the metric's own"),
+        "high": ColumnDoc("upper end of that interval", "the metric's own"),
+        "p": ColumnDoc("two-sided p-value of the t-test that it is 0; missing where no trial is left to tell noise by"),
+        "p_holm": ColumnDoc("the same after Holm's correction over all rows: below 0.05 is significant"),
+        "n": ColumnDoc("complete trials with the level, or with both levels", "trials"),
+    },
     "race": {
         "candidate": _CANDIDATE,
         "config_hash": _HASH,
@@ -303,7 +322,9 @@ def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, 
         for column in map(str, frame.columns):
             doc = lookup(table, column, frame.attrs.get("objectives", ())) or ColumnDoc("")
             judged = (
-                frame.attrs.get("metric", "") if table == "effects" else column.removeprefix("m.").removeprefix("p.")
+                frame.attrs.get("metric", "")
+                if table in ("effects", "main_effects")
+                else column.removeprefix("m.").removeprefix("p.")
             )
             better: str = doc.better
             if judged in larger_is_better and better.startswith("as "):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,8 @@ EXTRA = (
     *("failure", "message", "data_hash", "sources"),
 )
 ROUTED = ("train_pass_gflops",)  # of trials whose forward pass in training is another
+# What else of a record, a failure or a job a row of `trials` is made of.
+MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
 ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
@@ -34,6 +37,7 @@ METRIC = (
     *("solver_error", "train_seconds", "labels"),
 )
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
+OF_TRIAL = frozenset((*TRIAL, *EXTRA, *ROUTED, *MADE_OF, *ELSEWHERE))
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -177,7 +181,10 @@ def _frame(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
 
 def _typed(name: str, values: list[Any]) -> pd.Series[Any]:
     if name not in _NUMBERS:
-        return _text([None if v is None else str(v) for v in values])
+        return _text([v if v is None or type(v) is str else str(v) for v in values])
+    if set(map(type, values)) <= {int, float, NoneType}:  # as a rule
+        integers = bool(values) and set(map(type, values)) == {int}
+        return pd.Series(values, dtype="int64" if integers else "float64")
     numbers = [float("nan") if isinstance(v, bool) or not isinstance(v, int | float) else v for v in values]
     integers = bool(numbers) and all(isinstance(v, int) for v in numbers)
     return pd.Series(numbers, dtype="int64" if integers else "float64")
@@ -196,7 +203,8 @@ def _column(values: list[Any]) -> pd.Series[Any]:
 
 def _text(values: list[str | None]) -> pd.Series[Any]:
     """Make a column of text with None where it is missing; never the word 'None', whatever the version of pandas."""
-    values = [_sound(v) for v in values]
+    sound = {v: _sound(v) for v in set(values)}
+    values = [sound[v] for v in values]
     return pd.Series(values) if any(v is not None for v in values) else pd.Series(values, dtype=object)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,13 @@ from ablate.results.measurements import DECIDES, explain
 
 Compute = Literal["images", "train_gflops", "train_seconds"]
 COMPUTE: tuple[Compute, ...] = ("images", "train_gflops", "train_seconds")
+
+
+class Curve(NamedTuple):
+    """The points of one trial: (n,) compute, ascending, and (n,) values."""
+
+    compute: NDArray[np.float64]
+    value: NDArray[np.float64]
 
 
 class NoPointsError(InputError):
@@ -108,12 +115,15 @@ def time_to_quality(
     if curves.empty:
         message = f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]"
         raise NoPointsError(message, "metric")
-    by_trial = {str(trial): rows for trial, rows in curves.groupby("trial", sort=False)}
-    names = {c.config_hash: list(complete.loc[complete["config_hash"] == c.config_hash, "trial"]) for c in candidates}
+    compute, values = curves[of].to_numpy(dtype=float), curves["value"].to_numpy(dtype=float)
+    places = curves.groupby("trial", sort=False).indices
+    by_trial = {str(trial): Curve(compute[rows], values[rows]) for trial, rows in places.items()}
+    seeds = complete.groupby("config_hash")["trial"].agg(list)
+    names: dict[str, list[Any]] = {c.config_hash: seeds.get(c.config_hash, []) for c in candidates}
     if value is None:
         value = _reachable(names, candidates, by_trial, objective)
     logs = {
-        config_hash: np.log([_time(by_trial[t], objective.sign, value, of) if t in by_trial else math.nan for t in own])
+        config_hash: np.log([_time(by_trial[t], objective.sign, value) if t in by_trial else math.nan for t in own])
         for config_hash, own in names.items()
     }
     half_width = interval_half_widths(times for times in logs.values() if len(times) and np.isfinite(times).all())
@@ -160,23 +170,22 @@ def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int
 def _reachable(
     names: dict[str, list[Any]],
     candidates: Sequence[CandidateRow],
-    by_trial: dict[str, pd.DataFrame],
+    by_trial: dict[str, Curve],
     objective: Objective,
 ) -> float:
     """Return the value that every seed of the baseline reaches in the end; without one, that every trial reaches."""
     baseline = [trial for c in candidates if c.baseline for trial in names[c.config_hash] if trial in by_trial]
-    ends = [float(by_trial[trial]["value"].iloc[-1]) for trial in baseline or by_trial]
+    ends = [float(by_trial[trial].value[-1]) for trial in baseline or by_trial]
     return objective.sign * max(objective.sign * end for end in ends)
 
 
-def _time(curve: pd.DataFrame, sign: int, value: float, of: Compute) -> float:
+def _time(curve: Curve, sign: int, value: float) -> float:
     """Return the compute at which a curve first reaches a value; NaN where it does not.
 
     Between two points it is interpolated: the logarithm of compute is linear in the logarithm of the value, or in the
     value where one of the two is not positive. What the first point reaches is put there: it took no longer.
     """
-    x = curve[of].to_numpy(dtype=float)
-    y = curve["value"].to_numpy(dtype=float)
+    x, y = curve
     reached = np.flatnonzero(sign * y <= sign * value)
     if not len(reached) or not np.isfinite(x).all():
         return math.nan

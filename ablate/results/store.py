@@ -6,8 +6,12 @@ committed: all are read as far as they go, and what could not be read is named, 
 
 from __future__ import annotations
 
+import gc
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ import pandas as pd
 
 from ablate.io.files import file_hash, write_json, write_with
 from ablate.io.sealed import DamagedError, read_sealed, sealed
-from ablate.results import frames, probes
+from ablate.results import frames, index, probes, readable
 from ablate.results.identity import distinct
 from ablate.results.measurements import DECIDES
 from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
@@ -24,6 +28,8 @@ from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
 ORIGIN = "origin.json"  # in a trial's folder: the study's folder from which it was taken
+_FILES = (records.RECORD, records.PAUSE, "failure.json", "job.json", "curve.json", ORIGIN, "measured")  # that are read
+_READING = (sys.modules[__name__], records, readable, frames)  # the code that makes rows of files
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -35,6 +41,7 @@ class Stored:
     metrics: pd.DataFrame  # long: a row a measurement
     curves: pd.DataFrame  # long: a row a logged point of training
     warnings: tuple[str, ...] = ()
+    unread: tuple[Path, ...] = ()  # folders of trials whose curves are not in `curves` yet: `curves_of` reads them
 
 
 @dataclass
@@ -43,6 +50,12 @@ class _Rows:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def add(self, row: Mapping[str, Any] | None, metrics: Iterable[Mapping[str, Any]]) -> None:
+        """Add a trial that was read earlier or elsewhere."""
+        if row is not None:
+            self.trials.append(dict(row))
+        self.metrics.extend(map(dict, metrics))
 
 
 def is_study(folder: Path) -> bool:
@@ -56,14 +69,45 @@ def read(folder: Path) -> Stored:
     The trials come in the order of their ids. Nothing is raised for a damaged file: it is named in
     `warnings`, and its trial is kept with what else is known of it.
     """
-    rows = _Rows()
-    for trial in _trial_folders(folder):
-        _read_trial(trial, rows)
+    with _without_collection():
+        return _read(folder)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Hold Python's search for cycles: among the millions of rows that are built there are none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _read(folder: Path) -> Stored:
+    rows, folders = _Rows(), _trial_folders(folder)
+    known = len(folders) >= index.FEWEST and _read_known(folder, folders, rows)
+    if len(folders) < index.FEWEST:
+        for trial in folders:
+            _read_trial(trial, rows)
     if not rows.trials and (folder / "trials.parquet").exists():
         return _read_tables(folder, rows.warnings)
     metrics, doubtful = distinct(frames.metrics(rows.metrics), DECIDES)
     rows.warnings.extend(doubtful)
-    return Stored(frames.trials(rows.trials, metrics), metrics, frames.curves(rows.curves), tuple(rows.warnings))
+    curves, unread = frames.curves([] if known else rows.curves), tuple(folders) if known else ()
+    return Stored(frames.trials(rows.trials, metrics), metrics, curves, tuple(rows.warnings), unread)
+
+
+def curves_of(stored: Stored) -> pd.DataFrame:
+    """Return the training curves, and read those that were left aside because their trials were known."""
+    if not stored.unread:
+        return stored.curves
+    rows = _Rows()
+    for folder in stored.unread:
+        record = _record(folder, []) or _record(folder, [], records.PAUSE)
+        rows.curves += _curve(folder, record, rows)
+    return frames.curves(rows.curves)
 
 
 def write_tables(folder: Path | str) -> None:
@@ -84,7 +128,35 @@ def write_tables(folder: Path | str) -> None:
 
 def _trial_folders(folder: Path) -> list[Path]:
     trials = folder / "trials"
-    return sorted(p for p in trials.iterdir() if p.is_dir()) if trials.is_dir() else []
+    if not trials.is_dir():
+        return []
+    with os.scandir(trials) as entries:
+        return [trials / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+
+
+def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> bool:
+    """Take the trials that the folder's index knows and whose files are unchanged, and read the others.
+
+    Returns whether any was taken, so that its curve was not read. The index is written anew where a trial was read.
+    """
+    reader = index.reader_of(str(module.__file__) for module in _READING)
+    before, after, taken = index.read(folder, reader), dict[str, index.Trial](), False
+    for trial in trials:
+        one = before.get(trial.name)
+        if one is not None and index.unchanged(trial, one.state):
+            after[trial.name], taken = one, True
+            rows.add(one.row, one.metrics)
+            continue
+        now, state, own = index.now(), index.state_of(trial, _FILES), _Rows()
+        _read_trial(trial, own)
+        rows.warnings += own.warnings
+        rows.add(own.trials[0] if own.trials else None, own.metrics)
+        rows.curves += own.curves
+        if not own.warnings and index.settled(state, now):
+            after[trial.name] = index.Trial(state, own.trials[0] if own.trials else None, own.metrics)
+    if after.keys() != before.keys() or any(after[name] is not before[name] for name in after):
+        index.write(folder, after, reader)
+    return taken
 
 
 def _read_trial(folder: Path, rows: _Rows) -> None:
@@ -95,11 +167,15 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     pause = {} if record or unreadable or failure else _record(folder, rows.warnings, records.PAUSE)
     record = record or pause
     job = {} if record else _read_own(folder / "job.json", rows.warnings)
-    curve = read_rows(folder / "curve.json", rows.warnings) if _as_recorded(folder, "curve.json", record, rows) else []
+    curve = _curve(folder, record, rows)
     entry = record or failure or job
     if not entry and not curve and len(rows.warnings) == n_warnings:
         return  # an empty folder: nothing was asked for yet
-    row = {**entry, **{k: v for k, v in job.items() if k in frames.IDENTITY}, **_identity(folder.name)}
+    row = {
+        **{k: v for k, v in entry.items() if k in frames.OF_TRIAL},
+        **{k: v for k, v in job.items() if k in frames.IDENTITY},
+        **_identity(folder.name),
+    }
     if str(entry.get("config_hash")).startswith(str(row.get("config_hash"))):
         row["config_hash"] = entry["config_hash"]  # the whole of it
     row["trial"] = folder.name
@@ -116,7 +192,7 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     if (folder / ORIGIN).is_file():
         row["origin"] = _read_own(folder / ORIGIN, rows.warnings).get("from")
     rows.trials.append(row)
-    rows.curves.extend({**point, "trial": folder.name} for point in curve)
+    rows.curves += curve
     times = {**_mapping_at(record, "train_seconds_at"), str(record.get("images")): record.get("train_seconds")}
     _read_metrics(folder / (records.PAUSE if pause else records.RECORD), record, folder.name, rows, times)
     rows.warnings.extend(
@@ -129,6 +205,13 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
         measured = _measured(file, folder.name, rows.warnings)
         rows.warnings.extend(_other_origin(file, measured, record))
         _read_metrics(file, measured, folder.name, rows, times)
+
+
+def _curve(folder: Path, record: Mapping[str, Any], rows: _Rows) -> list[dict[str, Any]]:
+    """Read the curve of a trial, where it is the recorded one."""
+    if not _as_recorded(folder, "curve.json", record, rows):
+        return []
+    return [{**point, "trial": folder.name} for point in read_rows(folder / "curve.json", rows.warnings)]
 
 
 def _record(folder: Path, warnings: list[str], name: str = records.RECORD) -> dict[str, Any]:
@@ -197,7 +280,8 @@ def _read_metrics(
     measured = document.get("metrics")
     for point in measured if isinstance(measured, list) else []:
         if isinstance(point, Mapping) and "metric" in point:
-            rows.metrics.append({**point, "trial": trial, "train_seconds": train_seconds.get(str(point.get("images")))})
+            own = {key: value for key, value in point.items() if key in frames.METRIC}
+            rows.metrics.append({**own, "trial": trial, "train_seconds": train_seconds.get(str(point.get("images")))})
         else:
             rows.warnings.append(f"{file}: a row of 'metrics' names no metric")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ablate.results.analysis import StudyAnalysis
+
+
+MOST = 200  # candidates that a table is shown of; of more, the best and the front
 
 
 class Summary:
@@ -35,13 +40,13 @@ class Summary:
     def _repr_html_(self) -> str:
         """For a notebook."""
         results = self.results
-        numbers = grouped(results)
+        numbers, rest = _shown(grouped(results))
         cells = formatted(results, numbers)
         head = "".join(f"<th>{_html(name)}</th>" for name in cells.columns)
         body = "".join(
             f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in cells.itertuples(index=False)
         )
-        lines = [verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
+        lines = [*rest, verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
         below = "".join(f"<p>{_html(line)}</p>" for line in lines)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         # The class keeps a notebook from taking what stands between two dollars for a formula.
@@ -54,14 +59,14 @@ def renderable(results: StudyAnalysis) -> RenderableType:
     from rich.padding import Padding
     from rich.text import Text
 
-    numbers = grouped(results)
+    numbers, rest = _shown(grouped(results))
 
     def style(row: int) -> str | None:
         return "green" if numbers["on_front"].iloc[row] else None if numbers["n"].iloc[row] else "dim"
 
     table = drawn(_columns(formatted(results, numbers)), results.name, style)
     parts: list[Any] = [Text(""), table, Padding(Text(message(verdict(results))), (1, 0, 0, 0))]
-    if notes := _notes(results, numbers):
+    if notes := [*rest, *_notes(results, numbers)]:
         parts.append(Text(message("\n".join(notes)), style="dim"))
     if warnings := _warnings(results, numbers):
         parts.append(Text(message("\n".join(warnings)), style="yellow"))
@@ -71,10 +76,21 @@ def renderable(results: StudyAnalysis) -> RenderableType:
 
 def plain(results: StudyAnalysis) -> str:
     """Format the summary as text without markup: columns by spaces, for logs and pipes."""
-    numbers = grouped(results)
+    numbers, rest = _shown(grouped(results))
     lines = [line.text for line in layout(_columns(formatted(results, numbers)), None, rule=False)]
-    notes = [verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
+    notes = [*rest, verdict(results), *_notes(results, numbers), *_warnings(results, numbers), _files(results)]
     return "\n".join([results.name, *lines, "", *map(message, notes)]) + "\n"
+
+
+def _shown(numbers: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows that are shown, and a line on the others, where they are too many to be read."""
+    if len(numbers) <= MOST:
+        return numbers, []
+    front = numbers["on_front"].to_numpy(dtype=bool)
+    rows = numbers[(np.arange(len(numbers)) < MOST) | front]
+    rows.attrs = numbers.attrs
+    where = "`ablate export` has them all"
+    return rows, [f"the best {MOST} of {len(numbers):,} candidates, and those on the front; {where}"]
 
 
 def _columns(cells: pd.DataFrame) -> list[Column]:

@@ -38,6 +38,10 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     cannot be computed, because values were taken in different ways, is left missing and named in
     `attrs["problems"]`. `attrs["pairs"]`: the most seeds that a candidate shares with the baseline.
     """
+    return results.once("the table of results", lambda: _grouped(results))
+
+
+def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     problems: list[str] = []
     pairs = 0
     costs = front(
@@ -66,11 +70,13 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     quality = results.quality
     if quality and results.baseline and quality.column in table:
         try:
-            effects = results.effects(quality.column).set_index("config_hash")
+            effects = results.effects(quality.column)
         except InputError as error:  # looks at seeds that the lock does not say rightly
             problems += [str(error)] if str(error) not in problems else []
         else:
             pairs = int(effects["n"].max()) if len(effects) else 0
+            effects.attrs = {}  # a difference for each seed of each candidate, which pandas would copy each time
+            effects = effects.set_index("config_hash")
             for name in EFFECT:
                 table[name] = table["config_hash"].map(effects[name]).astype(float)
     times = None
@@ -81,8 +87,9 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
     except InputError as error:
         problems += [str(error)] if str(error) not in problems else []
     if times is not None:
+        by_hash = times.set_index("config_hash")
         for name in TIMES:
-            table[name] = table["config_hash"].map(times.set_index("config_hash")[TIMES[name]])
+            table[name] = table["config_hash"].map(by_hash[TIMES[name]])
     if quality and quality.column in table:
         signed = (table[quality.column] * quality.sign).to_numpy(dtype=float)
         trained = results.trials.groupby("config_hash")["images"].max().reindex(table["config_hash"])

@@ -129,7 +129,8 @@ def _unmeasured(results: StudyAnalysis) -> str:
 
 def _collapse(results: StudyAnalysis) -> str:
     """Name the candidates whose samples are nearly all alike: their metrics say little."""
-    names = [c.label for c in results.candidates if c.label in collapsed(results.trials)]
+    alike = collapsed(results.trials)
+    names = [c.label for c in results.candidates if c.label in alike]
     return f"Samples of {_listing(names)} are nearly all alike: they collapsed." if names else ""
 
 

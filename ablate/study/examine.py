@@ -8,6 +8,7 @@ from ablate.study.loaded import LoadedStudy
 from ablate.study.points import check_points
 from ablate.study.renamed import old_names
 from ablate.study.sampling import check_sampling
+from ablate.study.satisfiable import check_constraints
 from ablate.study.total import check_total
 
 
@@ -20,4 +21,5 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
         *ineffective_settings(loaded),
         *check_points(loaded),
         *check_total(loaded),
+        *check_constraints(loaded),
     ]

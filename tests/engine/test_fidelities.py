@@ -22,6 +22,7 @@ from ablate.kinds.executor import Pool
 from ablate.results import load, write_tables
 from ablate.study import lock
 from ablate.study.load import load_study
+from ablate_zoo.fidelity.pareto_asha import ParetoAsha
 
 HALVING = {"type": "pareto_asha", "first": 0.25, "factor": 2, "bands": 1}
 
@@ -182,6 +183,22 @@ def test_stopped_after_a_promotion_it_goes_on_with_it(tmp_path: Path, whole: Pat
     assert results(tmp_path) == results(whole) and paused(tmp_path) == paused(whole)
 
 
+def test_freeze_thaw_continues_exactly_and_decides_alike_after_a_stop(tmp_path: Path, full: Path) -> None:
+    spec = halved(fidelity={"type": "freeze_thaw", "at": [0.25, 0.5]})
+    Driver(tmp_path / "whole", spec).run()
+    ended = trials(tmp_path / "whole")
+    assert len(ended) > 1 and pauses(tmp_path / "whole")
+    for trial, record in ended.items():
+        assert timeless(record) == timeless(trials(full)[trial])
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool, pytest.raises(StopError):
+        Driver(tmp_path / "cut", spec, StoppingPool(pool)).run()
+    gc.collect()
+    assert len(trials(tmp_path / "cut")) < len(ended)
+    Driver(tmp_path / "cut", spec).run()
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+    assert paused(tmp_path / "cut") == paused(tmp_path / "whole")
+
+
 def test_with_several_workers_and_seeds_every_measurement_is_the_same(tmp_path: Path, full: Path) -> None:
     """Who goes on may differ, since nobody waits for anybody; what is measured does not."""
     with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
@@ -260,6 +277,27 @@ def test_a_rung_shorter_than_a_step_is_refused_before_any_training(tmp_path: Pat
     with pytest.raises(InputError, match=r"its first rung, 0.25 of 32 images, is less than one step of 16"):
         ablate.run(halved(budget={"steps": 2}), out=tmp_path / "out", executor="local")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_fidelity_is_told_what_candidates_come_to_at_the_end(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On as many samples as at the rungs; nothing of those that are still on the way."""
+    given: list[Any] = []
+    promote = ParetoAsha.promote
+    monkeypatch.setattr(
+        ParetoAsha, "promote", lambda self, rungs, closing: (given.append(rungs), promote(self, rungs, closing))[1]
+    )
+    Driver(tmp_path, halved()).run()
+    ended = [record for record in trials(tmp_path).values() if record["choices"] != {"backbone.width": 4}]
+    ends = [[r for r in record["metrics"] if r["images"] == record["images"]] for record in ended]
+    expected = [row["value"] for rows in ends for row in rows if row["samples"] == 20]
+    assert len(expected) == len(ended) > 0
+    for rung in given[-1]:
+        found = rung.end[:, 0]
+        assert sorted(found[np.isfinite(found)]) == sorted(expected)
+        assert np.isnan(found).sum() == len(rung.numbers) - len(ended)
+    assert np.isnan(given[0][0].end).all()
 
 
 def test_an_objective_at_a_share_of_the_budget() -> None:

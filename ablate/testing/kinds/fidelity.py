@@ -108,7 +108,9 @@ def _decisions(
         for i, share in enumerate(shares):
             numbers = np.array([n for n in range(count) if reached[n] > i], dtype=np.int64)
             gone = np.array([wanted[n] > i for n in numbers], dtype=bool)
-            made.append(Rung(share, numbers, values[i][numbers], costs[numbers], gone))
+            ended = np.array([wanted[n] == len(shares) for n in numbers], dtype=bool)[:, None]
+            end = np.where(ended, values[-1][numbers], np.nan)
+            made.append(Rung(share, numbers, values[i][numbers], costs[numbers], gone, end))
         return tuple(made)
 
     wanted = [0] * CANDIDATES  # rungs to which a candidate was let go on

@@ -1,0 +1,136 @@
+"""The index of a folder's trials: what it saves is not read again, and what has changed on disk is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from results_folders import METRIC, Study
+
+from ablate.results import index, load, store
+from ablate.worker import records
+
+
+@pytest.fixture
+def indexed(conditioning: Study, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study whose trials were read once, each with an index, though they are few and new."""
+    monkeypatch.setattr(index, "FEWEST", 1)
+    monkeypatch.setattr(index, "SETTLED", 0)
+    load(conditioning.path).trials  # noqa: B018 - read for the index
+    assert (conditioning.path / index.FILE).exists()
+    return conditioning.path
+
+
+def tables(folder: Path) -> list[pd.DataFrame]:
+    """All that is read of trials."""
+    results = load(folder)
+    return [results.trials, results.metrics, results.curves]
+
+
+def anew(folder: Path) -> list[pd.DataFrame]:
+    """The same without an index."""
+    (folder / index.FILE).unlink(missing_ok=True)
+    return tables(folder)
+
+
+def assert_alike(found: list[pd.DataFrame], expected: list[pd.DataFrame]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trials that are read from their own files."""
+    names: list[str] = []
+    read = store._read_trial
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_read_trial", lambda trial, rows: (names.append(trial.name), read(trial, rows))[1])
+        load(folder).trials  # noqa: B018
+    return names
+
+
+def test_what_is_known_is_not_read_and_is_the_same(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_again(indexed, monkeypatch) == []
+    known = tables(indexed)
+    assert len(known[2]) and len(known[0]) == 12
+    assert_alike(known, anew(indexed))
+
+
+def other_value(folder: Path) -> None:
+    """Another value of as many signs, and the file's own time, as a program can set it."""
+    file = folder / records.RECORD
+    before, record = file.stat(), json.loads(file.read_text())
+    record["metrics"][0]["value"] = round(record["metrics"][0]["value"] + 1, 3)
+    records.write(folder, record)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def in_place(folder: Path) -> None:
+    """A file that is changed as an editor may do it: the folder's own time stays."""
+    file = folder / records.RECORD
+    with file.open("r+") as stream:
+        stream.seek(10)
+        stream.write("#")
+
+
+def evaluated(folder: Path) -> None:
+    (folder / "measured").mkdir()
+    row = {"images": 1, "metric": "other", "value": 2.0, "samples": 3}
+    (folder / "measured" / "a.json").write_text(json.dumps({"trial": folder.name, "metrics": [row]}))
+
+
+CHANGES: list[Callable[[Path], None]] = [
+    *(other_value, in_place, evaluated, shutil.rmtree),
+    lambda folder: (folder / records.RECORD).unlink(),
+    lambda folder: (folder / "curve.json").write_text("[]"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_is_seen(indexed: Path, change: Callable[[Path], None]) -> None:
+    before = tables(indexed)
+    change(sorted((indexed / "trials").iterdir())[3])
+    found, warnings = tables(indexed), load(indexed).warnings
+    assert any(not one.equals(other) for one, other in zip(found, before, strict=True))
+    assert load(indexed).warnings == warnings  # of what is damaged, each time
+    assert_alike(found, anew(indexed))
+    assert load(indexed).warnings == warnings
+
+
+def test_a_second_measurement_is_seen(indexed: Path) -> None:
+    folder = sorted((indexed / "trials").iterdir())[0]
+    evaluated(folder)
+    assert (load(indexed).metrics["value"] == 2.0).sum() == 1
+    file = folder / "measured" / "a.json"
+    file.write_text(file.read_text().replace("2.0", "4.0"))
+    assert (load(indexed).metrics["value"] == 4.0).sum() == 1
+
+
+def test_what_was_just_written_is_not_kept(conditioning: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change in the same moment could have the same times."""
+    monkeypatch.setattr(index, "FEWEST", 1)
+    load(conditioning.path).trials  # noqa: B018
+    assert len(read_again(conditioning.path, monkeypatch)) == 12
+    for file in conditioning.path.glob("trials/*/*"):
+        assert not index.settled(index.state_of(file.parent, [file.name]), index.now())
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"reader": "another", "trials": {}}', '{"trials": {}}'])
+def test_an_index_that_is_none_is_made_anew(indexed: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (indexed / index.FILE).write_text(content)
+    assert len(read_again(indexed, monkeypatch)) == 12
+    assert read_again(indexed, monkeypatch) == []
+
+
+def test_small_studies_and_folders_that_cannot_be_written_have_none(
+    conditioning: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(conditioning.path).trials  # noqa: B018
+    assert not (conditioning.path / index.FILE).exists()
+    monkeypatch.setattr(index, "FEWEST", 1)
+    monkeypatch.setattr(index, "write_atomic", lambda *a, **more: (_ for _ in ()).throw(PermissionError("read only")))
+    assert len(load(conditioning.path).trials) == 12 and METRIC
