@@ -175,8 +175,13 @@ def _set_filters(saved: list[Any]) -> None:
     _replace_items(warnings.filters, saved)  # type: ignore[arg-type]  # a list, which typeshed calls a sequence
 
 
+@cache
+def _signals() -> tuple[int, ...]:
+    return tuple(map(int, signal.valid_signals()))
+
+
 def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: signal.getsignal(number) for number in _signals()}
 
 
 def _set_handlers(saved: dict[int, Any]) -> None:
