@@ -114,9 +114,8 @@ class TrialRun:
         parts = _training_parts(self.candidate, data, probes)
         trained_on = sources.hashes_of(parts, catalog) if "sources" in job else {}
         trained_on["data"] = self.dataset.hash
-        gflops = cast(
-            float, job.get("train_pass_gflops", job["gflops"])
-        )  # the driver has built the network, and counted it
+        # Of a forward pass in training; the driver has built the network, and counted it.
+        gflops = cast(float, job.get("train_pass_gflops", job["gflops"]))
         self.memory.begin_training()
         try:
             self.training = Training(
@@ -186,9 +185,7 @@ class TrialRun:
         record = {
             "schema": 1,
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
-            **({"matched": self.job["matched"]} if "matched" in self.job else {}),
-            **({"sample_gflops": self.job["sample_gflops"]} if "sample_gflops" in self.job else {}),
-            **({"train_pass_gflops": self.job["train_pass_gflops"]} if "train_pass_gflops" in self.job else {}),
+            **{key: job[key] for key in ("matched", "sample_gflops", "train_pass_gflops") if key in job},
             "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,
