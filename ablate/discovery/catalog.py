@@ -64,9 +64,11 @@ class Entry:
         """The names that it had before, which go on to be read."""
         return tuple(vars(self.cls).get("formerly", ()))
 
-    def answers_to(self, name: str) -> bool:
-        """Return whether a name means it: its own or a former one, with its distribution or without."""
-        return any(name in (one, f"{self.distribution}:{one}") for one in (self.name, *self.former_names))
+    @cached_property
+    def all_names(self) -> frozenset[str]:
+        """The names that mean it: its own and former ones, with its distribution or without."""
+        names = (self.name, *self.former_names)
+        return frozenset((*names, *(f"{self.distribution}:{name}" for name in names)))
 
     @cached_property
     def source_hash(self) -> str:
@@ -161,7 +163,7 @@ class Catalog:
 
     def entry(self, kind: str, name: str) -> Entry:
         """Return the one component of that name, or formerly of it. Raises SpecError where there is none, or more."""
-        matches = [e for e in self.entries(kind) if e.answers_to(name)]
+        matches = [e for e in self.entries(kind) if name in e.all_names]
         if len(matches) == 1:
             return matches[0]
         if matches:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
@@ -129,19 +130,29 @@ def isolated() -> Iterator[Before]:
         before.restore()
 
 
-@contextlib.contextmanager
-def watched(doing: str, again: Callable[[], object] | None = None) -> Iterator[None]:
-    """Raise GlobalStateError where the code inside changes what is global; also where it fails on that.
+class Watch:
+    """Looks after pieces of work one after another; one snapshot serves all, as each leaves everything as it was.
 
-    It is part of a job, which runs in `isolated()`.
+    They are parts of a job, which runs in `isolated()`.
     """
-    before = Before(restored_outside=True)
-    try:
-        yield
-    except Exception as error:
-        before.check_failed(doing, error)
-        raise
-    before.check(doing, again)
+
+    def __init__(self) -> None:
+        self._before = Before(restored_outside=True)
+
+    @contextlib.contextmanager
+    def over(self, doing: str, again: Callable[[], object] | None = None) -> Iterator[None]:
+        """Raise GlobalStateError where the code inside changes what is global; also where it fails on that."""
+        try:
+            yield
+        except Exception as error:
+            self._before.check_failed(doing, error)
+            raise
+        self._before.check(doing, again)
+
+
+def watched(doing: str, again: Callable[[], object] | None = None) -> AbstractContextManager[None]:
+    """Look after one piece of work of a job; see `Watch.over`."""
+    return Watch().over(doing, again)
 
 
 def message(doing: str, changes: list[Change], place: str | None) -> str:

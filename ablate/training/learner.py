@@ -19,7 +19,7 @@ from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
 from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
-from ablate.runtime.isolation import watched
+from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
@@ -42,10 +42,12 @@ class TrainingStep(NamedTuple):
     terms: Mapping[str, Tensor] = {}  # the loss in parts, by name, where it has several
 
 
-def new_network(candidate: Candidate, setting: InputSpec, seed: int, device: torch.device) -> nn.Module:
+def new_network(
+    candidate: Candidate, setting: InputSpec, seed: int, device: torch.device, watch: Watch | None = None
+) -> nn.Module:
     """Build the network of a candidate with the initial weights of the trial of that seed."""
     seed_everything(seed, "weights", 0)
-    network: nn.Module = _build(candidate.backbone, lambda: candidate.backbone.build(setting), device)
+    network: nn.Module = _build(candidate.backbone, lambda: candidate.backbone.build(setting), device, watch or Watch())
     return network
 
 
@@ -71,13 +73,14 @@ class Learner:
         self.device = device
         self.seed = seed
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
-        self.network: nn.Module = new_network(candidate, setting, seed, device)
+        watch = Watch()
+        self.network: nn.Module = new_network(candidate, setting, seed, device, watch)
         seed_everything(seed, "uncertainty", 0)
-        self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device)
+        self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
         if isinstance(candidate.guidance, TrainedGuidance):
-            with watched(f"{format_component(candidate.guidance)}, while its companion is built,"):
+            with watch.over(f"{format_component(candidate.guidance)}, while its companion is built,"):
                 self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
         whole = candidate.needs_whole_batches()
         if whole is not None and self.micro < candidate.batch:
@@ -85,18 +88,18 @@ class Learner:
                 f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each"
             )
         seed_everything(seed, "objective", 0)
-        self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device))
+        self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device, watch))
         beside = {"uncertainty": self.uncertainty, "objective": self.terms}
         self.parameters = trained_parameters(self.network, beside)
-        with watched(f"{format_component(candidate.optimizer)}, while it is built,"):
+        with watch.over(f"{format_component(candidate.optimizer)}, while it is built,"):
             self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
         inner |= dict(self.terms.named_parameters(prefix="objective"))
         by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
         self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
-        with watched(f"{format_component(candidate.ema)}, while it is built,"):
+        with watch.over(f"{format_component(candidate.ema)}, while it is built,"):
             self.average = candidate.ema.build(dict(self.network.named_parameters()))
-        with watched(f"{format_component(candidate.precision)}, while its scaler is built,"):
+        with watch.over(f"{format_component(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
@@ -117,6 +120,8 @@ class Learner:
 
     def prepare(self, pause: Callable[[], None]) -> None:
         """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
+        if not self.terms.parts:
+            return
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
 
@@ -268,14 +273,14 @@ class Learner:
         self.steps_done = checkpoint.facts["steps"]
 
 
-def _build(part: Component, build: Callable[[], Any], device: torch.device) -> Any:
+def _build(part: Component, build: Callable[[], Any], device: torch.device, watch: Watch) -> Any:
     """Build what a component describes on the device. Raises GlobalStateError where that changes what is global."""
 
     def make() -> Any:
         with device:
             return build()
 
-    with watched(f"{format_component(part)}, while it is built,", make):
+    with watch.over(f"{format_component(part)}, while it is built,", make):
         return make()
 
 

@@ -30,7 +30,7 @@ from ablate.io.sealed import sealed
 from ablate.kinds.data import Data
 from ablate.kinds.executor import Job, Stop
 from ablate.kinds.probe import Probe
-from ablate.runtime.isolation import watched
+from ablate.runtime.isolation import Watch
 from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
@@ -97,12 +97,13 @@ class TrialRun:
         self.device = torch.device(job["device"])
         self.memory = Gauge(self.device)
         catalog = sources.checked_catalog(job)
-        with watched("this candidate, while it is put together,"):
+        watch = Watch()
+        with watch.over("this candidate, while it is put together,"):
             self.candidate: Candidate = compose(job["candidate"], catalog)
             evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
             data = data_of(job, catalog)
             self.setting = data.setting()
-        with watched(f"{format_component(data)}, while it is loaded,"):
+        with watch.over(f"{format_component(data)}, while it is loaded,"):
             self.dataset = dataset_for(job, data)
             images = images_of(data, job["cache"], self.device)
         self.evaluation = TrialEvaluation(job, folder, self.candidate, self.setting, self.dataset, evaluation)
