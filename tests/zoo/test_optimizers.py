@@ -205,7 +205,7 @@ def small_dit():
 
 
 def test_a_parameter_is_known_by_its_role_and_its_layer():
-    named = {one.name: one for one in trained_parameters(small_dit(), nn.Linear(2, 1)).named}
+    named = {one.name: one for one in trained_parameters(small_dit(), {"uncertainty": nn.Linear(2, 1)}).named}
     assert {one.blocks for one in named.values()} == {4}
     place = {name: (one.role, one.layer) for name, one in named.items()}
     assert place["condition.label.weight"] == ("embedding", 0)
