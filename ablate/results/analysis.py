@@ -96,7 +96,8 @@ class StudyAnalysis(StudyContents):
             stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
             return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
 
-        return self.once(("front", goals, dict(where or {}), list(along), reference), compute)
+        asked = [(goal.source, goal.sign) for goal in goals]  # one metric may have two names
+        return self.once(("front", asked, dict(where or {}), list(along), reference), compute)
 
     def once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,17 @@ def candidates(
     names = names or Names.among([c.choices for c in rows], baseline)
     labels = _unique([names(c.choices) for c in rows], rows)
     return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(rows, labels, strict=True)))
+
+
+def labelled(rows: Sequence[CandidateRow]) -> pd.DataFrame:
+    """Begin a table of candidates, a row each: candidate, config_hash, and `c.*`, its choices."""
+    columns: dict[str, list[Any]] = {
+        "candidate": [c.label for c in rows],
+        "config_hash": [c.config_hash for c in rows],
+    }
+    for path in dict.fromkeys(path for c in rows for path in c.choices):
+        columns[f"c.{path}"] = [c.choices.get(path, math.nan) for c in rows]
+    return pd.DataFrame(columns)
 
 
 def match(rows: Sequence[CandidateRow], labels: Mapping[str, Any]) -> list[CandidateRow]:

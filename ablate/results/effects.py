@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.candidates.objectives import Objective
-from ablate.results.candidates import CandidateRow
+from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.looks import Looked, describe_looks
 from ablate.results.measurements import values
 
@@ -90,12 +91,9 @@ def effects(
         n_diverged = int(diverged.get(name, 0))
         rows.append(
             {
-                "candidate": candidate.label,
-                "config_hash": candidate.config_hash,
-                **{f"c.{path}": label for path, label in candidate.choices.items()},
-                "mean": ours.mean() if len(ours) else math.nan,
-                "baseline_mean": theirs.mean() if len(ours) else math.nan,
-                "difference": delta.mean() if len(delta) else math.nan,
+                "mean": _mean(ours),
+                "baseline_mean": _mean(theirs),
+                "difference": _mean(delta),
                 "low": low,
                 "high": high,
                 "p": p,
@@ -105,12 +103,9 @@ def effects(
                 "note": _note(len(delta), (n_diverged, int(seeds.get(name, 0))), base_lost, few),
             }
         )
-    table = pd.DataFrame(
-        rows, columns=None if rows else ["candidate", "config_hash", *_NUMBERS, "n", "diverged", "note"]
-    )
-    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    front = [c for c in table.columns if c not in (*_NUMBERS, "n", "diverged", "note")]
-    table = table[[*front, *_NUMBERS, "n", "diverged", "note"]]
+    compared = pd.DataFrame(rows, columns=[*_NUMBERS, "n", "diverged", "note"])
+    compared["p_holm"] = holm(compared["p"].to_numpy(dtype=float))
+    table = labelled(others).join(compared)
     unpaired, biased = table["n"].to_numpy() == 0, table["diverged"].to_numpy() > 0
     order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, biased, unpaired])
     table = table.iloc[order].reset_index(drop=True)
@@ -147,10 +142,10 @@ _NUMBERS = ("mean", "baseline_mean", "difference", "low", "high", "p", "p_holm",
 
 def t_interval(delta: NDArray[np.float64], confidence: float = 0.95) -> Interval:
     """Return Student's t interval of the mean of (n,) differences."""
-    from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
-
     if len(delta) < 2:
         return Interval(math.nan, math.nan)
+    from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
+
     half = float(stdtrit(len(delta) - 1, (1 + confidence) / 2)) * float(delta.std(ddof=1)) / math.sqrt(len(delta))
     return Interval(float(delta.mean()) - half, float(delta.mean()) + half)
 
@@ -161,8 +156,8 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
     The share of the 2ⁿ sign flips whose mean is at least as far from 0 as the observed one (Fisher's
     randomisation test); beyond 16 pairs a sample of them, with the same seed each time.
     """
-    if len(delta) == 0:
-        return math.nan
+    if len(delta) < 2:
+        return 1.0 if len(delta) else math.nan  # of one difference both signs are as far from 0
     if len(delta) > EXACT:
         from scipy import stats
 
@@ -176,6 +171,10 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
     sums = np.abs(sums)  # (2ⁿ⁻¹,)
     observed = abs(float(delta.sum()))
     return float(np.mean(sums >= observed - 1e-9 * float(np.abs(delta).sum())))  # equal but for rounding counts
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.sum()) / len(values) if len(values) else math.nan
 
 
 def smallest_p(n: int) -> float:
@@ -195,6 +194,7 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
+@cache
 def pairs_needed(tests: int, alpha: float = ALPHA) -> int:
     """Return how many pairs it takes until `tests` Holm-corrected comparisons can fall below `alpha`."""
     return next(n for n in range(1, 64) if max(tests, 1) * smallest_p(n) < alpha)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import STATIC, Objective
 from ablate.errors import InputError
-from ablate.results.candidates import CandidateRow
+from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.measurements import check_alike, settings, values
 from ablate.results.objectives import AXES
 
@@ -64,7 +64,7 @@ def front(
     measured_goals = [goal for goal in objectives if goal.column not in AXES]
     if axes and all(goal.is_recorded for goal in measured_goals):
         raise InputError(f"a front along {' and '.join(axes)} needs a metric among its objectives", "objectives")
-    rows: list[dict[str, Any]] = []
+    first, tables = labelled(candidates), list[pd.DataFrame]()
     explained: dict[str, list[str]] = {}
     points = settings(metrics, measured_goals, axes, where)
     if axes:
@@ -74,15 +74,11 @@ def front(
         frame = frame.assign(**{axis: point[axis] for axis in axes if axis in columns})
         explained.update(reasons)
         measured_columns = [goal.column for goal in measured_goals if adjusted and not goal.is_cost]
-        by_hash = _means(frame, columns, measured_columns).to_dict("index")
-        means = {str(key): {str(name): value for name, value in row.items()} for key, row in by_hash.items()}
-        candidate_rows = [_row(c, means, columns, point) for c in candidates]
+        setting = {axis: value for axis, value in point.items() if axis not in columns}
+        table = first.assign(**setting).join(_means(frame, columns, measured_columns), on="config_hash")
         # Along an axis not every candidate is measured at every value.
-        rows.extend(row for row in candidate_rows if row["n"] or not axes)
-    table = pd.DataFrame(rows)
-    if table.empty:
-        measured = [name for c in columns for name in (c, f"{c}.sd")]
-        table = pd.DataFrame(columns=["candidate", "config_hash", *measured, "n", *WITHOUT_VALUE])
+        tables.append(table[table["n"] > 0] if axes else table)
+    table = pd.concat(tables, ignore_index=True)
     signs = np.array(list({goal.column: goal.sign for goal in objectives}.values()), dtype=float)
     minimised = table[columns].to_numpy(dtype=float) * signs
     usable = np.isfinite(minimised).all(axis=1) & (table["n"].to_numpy(dtype=float) > 0)
@@ -186,12 +182,3 @@ def _means(frame: pd.DataFrame, columns: Sequence[str], adjusted: Sequence[str] 
     for name, flags in {"n": finite, **without}.items():
         means[name] = flags.groupby(hashes).sum().astype(int)
     return means
-
-
-def _row(
-    candidate: CandidateRow, means: Mapping[str, Mapping[str, Any]], columns: Sequence[str], setting: Mapping[str, Any]
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"candidate": candidate.label, "config_hash": candidate.config_hash}
-    row.update({f"c.{path}": label for path, label in candidate.choices.items()})
-    row.update({axis: value for axis, value in setting.items() if axis not in columns})
-    return {**row, **means[candidate.config_hash]}

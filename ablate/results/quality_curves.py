@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES, Objective
 from ablate.errors import InputError
-from ablate.results.candidates import CandidateRow
+from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.measurements import DECIDES, explain
 
 Compute = Literal["images", "train_gflops", "train_seconds"]
@@ -118,8 +118,10 @@ def time_to_quality(
     compute, values = curves[of].to_numpy(dtype=float), curves["value"].to_numpy(dtype=float)
     places = curves.groupby("trial", sort=False).indices
     by_trial = {str(trial): Curve(compute[rows], values[rows]) for trial, rows in places.items()}
-    seeds = complete.groupby("config_hash")["trial"].agg(list)
-    names: dict[str, list[Any]] = {c.config_hash: seeds.get(c.config_hash, []) for c in candidates}
+    names: dict[str, list[Any]] = {c.config_hash: [] for c in candidates}
+    for config_hash, trial in zip(complete["config_hash"].tolist(), complete["trial"].tolist(), strict=True):
+        if config_hash in names:
+            names[config_hash].append(trial)
     if value is None:
         value = _reachable(names, candidates, by_trial, objective)
     logs = {
@@ -135,9 +137,6 @@ def time_to_quality(
         half = half_width(len(times))
         rows.append(
             {
-                "candidate": candidate.label,
-                "config_hash": candidate.config_hash,
-                **{f"c.{path}": label for path, label in candidate.choices.items()},
                 "time_to_quality": math.exp(mean),
                 "low": math.exp(mean - half),
                 "high": math.exp(mean + half),
@@ -145,7 +144,8 @@ def time_to_quality(
                 "n": len(times),
             }
         )
-    table = pd.DataFrame(rows).sort_values("time_to_quality", kind="stable").reset_index(drop=True)
+    table = labelled(candidates).join(pd.DataFrame(rows))
+    table = table.sort_values("time_to_quality", kind="stable").reset_index(drop=True)
     table.attrs = {"metric": objective.column, "value": value, "of": of, "samples": int(curves["samples"].iloc[0])}
     return table
 
@@ -156,12 +156,12 @@ def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int
     groups: the values of each candidate over its seeds. Student's t, with one deviation for all candidates: two or
     three seeds alone say little about theirs. NaN where each has one seed.
     """
-    from scipy.special import stdtrit
-
     groups = list(groups)
     free = sum(len(values) - 1 for values in groups)
     if not free:
         return lambda n: math.nan
+    from scipy.special import stdtrit  # a tenth of a second, which one seed each need not wait for
+
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
     scale = float(stdtrit(free, 0.975)) * math.sqrt(squares / free)
     return lambda n: scale / math.sqrt(n) if n else math.nan
