@@ -24,11 +24,11 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from ablate.results import load
 
     results = load(folder)
-    facts = status_of(results)
     if as_json:
-        emit_json(facts)
+        emit_json(status_of(results))
         return
-    _print(facts, folder)
+    facts = _progress(results)
+    _print(facts, _left_out(results), folder)
     if any(facts["states"].get(state) for state in ("complete", "diverged", "failed", "paused")):
         print()
         if lively():
@@ -39,10 +39,23 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 def status_of(results: Results) -> dict[str, Any]:
     """Return all that `ablate status` prints, as plain data."""
-    from ablate.cli.signs import driven, unfinished
     from ablate.results.tables import grouped
 
-    trials = results.trials.astype(object).where(results.trials.notna(), None)
+    table = grouped(results)
+    return {
+        **_progress(results),
+        "candidates": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "left_out": _left_out(results),
+        "warnings": [*table.attrs["problems"], *results.warnings],
+    }
+
+
+def _progress(results: Results) -> dict[str, Any]:
+    """Return how far the study is, without its table of candidates."""
+    from ablate.cli.signs import driven, unfinished
+
+    trials = results.trials[["trial", "candidate", "seed", "state", "failure", "message", "seconds"]]
+    trials = trials.astype(object).where(trials.notna(), None)
     rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
     at_work = driven(results.path)
     open_, failures, states = [], [], dict.fromkeys(("complete", "diverged", "failed"), 0)
@@ -61,7 +74,6 @@ def status_of(results: Results) -> dict[str, Any]:
         curve = results.curves[results.curves["trial"] == one["trial"]]
         if len(curve):
             spent[one["trial"]] = float(curve["seconds"].max())
-    table = grouped(results)
     return {
         "study": results.name,
         "folder": str(results.path),
@@ -71,9 +83,6 @@ def status_of(results: Results) -> dict[str, Any]:
         "unfinished": open_,
         "failures": failures,
         "trial_seconds": sum(spent.values()),
-        "candidates": table.astype(object).where(table.notna(), None).to_dict("records"),
-        "left_out": _left_out(results),
-        "warnings": [*table.attrs["problems"], *results.warnings],
     }
 
 
@@ -87,16 +96,17 @@ def _left_out(results: Results) -> list[str]:
 
 def _planned(results: Results, trials: int) -> int | None:
     """Return how many trials the first launch meant to run; None where a later one means more, or it is not known."""
-    from ablate.discovery.catalog import catalog
+    from ablate.results.unequal import ended
+
+    if ended(results).get("trials") == trials:
+        return trials
+    from ablate.discovery.catalog import catalog  # half a second, which a study that is whole need not wait for
     from ablate.errors import InputError
     from ablate.kinds.design import Design, Dimension
-    from ablate.results.unequal import ended
 
     lock = results.lock
     try:
         design = catalog().create(Design, lock["spec"]["design"])
-        if ended(results).get("trials") == trials:
-            return trials
         base = lock["baseline"]
         listed = [Dimension(path, tuple(labels), baseline=base.get(path)) for path, labels in lock["choices"].items()]
         ranged = [Dimension(path, **bounds, baseline=base.get(path)) for path, bounds in lock["ranges"].items()]
@@ -106,7 +116,7 @@ def _planned(results: Results, trials: int) -> int | None:
     return planned if planned >= trials else None
 
 
-def _print(facts: dict[str, Any], folder: Path) -> None:
+def _print(facts: dict[str, Any], left_out: list[str], folder: Path) -> None:
     from ablate.cli.terminal import duration, echo, table
 
     if facts["at_work"]:
@@ -119,7 +129,7 @@ def _print(facts: dict[str, Any], folder: Path) -> None:
     counts = [f"{n} {state}" for state, n in facts["states"].items() if n]
     of = f" of {facts['planned']}" if facts["planned"] is not None else ""
     echo(f"trials{of}: {', '.join(counts) or 'none yet'}; {duration(facts['trial_seconds'])} of work")
-    for line in facts["left_out"]:
+    for line in left_out:
         echo(line)
     if facts["unfinished"]:
         print()

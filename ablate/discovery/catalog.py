@@ -296,7 +296,7 @@ class Catalog:
                 continue
             file = Path(inspect.getfile(cls)).resolve()
             entry = Entry(
-                cls.kind, cls.name, cls, source.distribution, source.version, file, inspect.getsourcelines(cls)[1]
+                cls.kind, cls.name, cls, source.distribution, source.version, file, inspect.findsource(cls)[1] + 1
             )
             if cls.kind not in self._kinds:
                 base = next(b for b in cls.__mro__ if is_kind(b))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -44,14 +44,16 @@ def candidates(
     ]
     matching = match(rows, baseline) if baseline else []
     base = matching[0].config_hash if len(matching) == 1 else None
-    rows = [replace(c, baseline=c.config_hash == base) for c in rows]
     orders = {
         path: [show(label) for label in listed] for path, listed in (vary or {}).items() if isinstance(listed, list)
     }
-    rows.sort(key=lambda c: (not c.baseline, _place(c.choices, vary or {}, orders), c.config_hash))
+    rows.sort(key=lambda c: (c.config_hash != base, _place(c.choices, vary or {}, orders), c.config_hash))
     names = names or Names.among([c.choices for c in rows], baseline)
     labels = _unique([names(c.choices) for c in rows], rows)
-    return tuple(replace(c, index=i, label=label) for i, (c, label) in enumerate(zip(rows, labels, strict=True)))
+    return tuple(
+        CandidateRow(c.config_hash, c.choices, label, i, c.config_hash == base)
+        for i, (c, label) in enumerate(zip(rows, labels, strict=True))
+    )
 
 
 def labelled(rows: Sequence[CandidateRow]) -> pd.DataFrame:

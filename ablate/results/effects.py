@@ -62,8 +62,8 @@ def effects(
     seed_values: dict[str, dict[int, float]] = {}  # {config_hash: {seed: value}}
     for config_hash, seed, value in zip(valued["config_hash"], valued["seed"], valued[column], strict=True):
         seed_values.setdefault(str(config_hash), {})[int(seed)] = float(value)
-    seeds = frame.groupby("config_hash").size()
-    diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum()
+    seeds = frame.groupby("config_hash").size().to_dict()
+    diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum().to_dict()
     base = seed_values.get(baseline.config_hash, {})
     others = [c for c in candidates if c.config_hash != baseline.config_hash]
     shared = {c.config_hash: sorted(base.keys() & seed_values.get(c.config_hash, {}).keys()) for c in others}

@@ -181,7 +181,8 @@ def _frame(rows: Iterable[Row], columns: Sequence[str]) -> pd.DataFrame:
 
 def _typed(name: str, values: list[Any]) -> pd.Series[Any]:
     if name not in _NUMBERS:
-        return _text([v if v is None or type(v) is str else str(v) for v in values])
+        plain = set(map(type, values)) <= {str, NoneType}  # as a rule
+        return _text(values if plain else [None if v is None else str(v) for v in values])
     if set(map(type, values)) <= {int, float, NoneType}:  # as a rule
         integers = bool(values) and set(map(type, values)) == {int}
         return pd.Series(values, dtype="int64" if integers else "float64")
@@ -203,9 +204,11 @@ def _column(values: list[Any]) -> pd.Series[Any]:
 
 def _text(values: list[str | None]) -> pd.Series[Any]:
     """Make a column of text with None where it is missing; never the word 'None', whatever the version of pandas."""
-    sound = {v: _sound(v) for v in set(values)}
-    values = [sound[v] for v in values]
-    return pd.Series(values) if any(v is not None for v in values) else pd.Series(values, dtype=object)
+    distinct = set(values)
+    sound = {v: _sound(v) for v in distinct}
+    if any(sound[v] != v for v in distinct):
+        values = [sound[v] for v in values]
+    return pd.Series(values) if distinct - {None} else pd.Series(values, dtype=object)
 
 
 def _sound(value: Any) -> Any:
