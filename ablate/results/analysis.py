@@ -147,7 +147,7 @@ class StudyAnalysis(StudyContents):
             stored, looks = self._stored, looked(self.lock)
             return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks)
 
-        return self.once(("effects", objective, against.config_hash, dict(where or {})), compute)
+        return self.once(("effects", objective.source, objective.sign, against.config_hash, dict(where or {})), compute)
 
     def race(self) -> pd.DataFrame:
         """Return what is shown of each candidate where the study's seeding added seeds: its verdict and membership.

@@ -96,8 +96,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"c.{path}"] = _column([row["choices"].get(path) for row in flat])
     for path in dict.fromkeys(path for row in flat for path in row.get("matched") or ()):
         frame[f"match.{path}"] = _column([(row.get("matched") or {}).get(path) for row in flat])
-    complete = set(frame.loc[frame["state"] == "complete", "trial"])
-    last = last_rows(measured[measured["trial"].isin(complete)])
+    last = last_rows(measured[of_trials(measured, frame.loc[frame["state"] == "complete", "trial"])])
     for name in sorted(measured["metric"].dropna().unique()):
         values = last[last["metric"] == name].set_index("trial")["value"]
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
@@ -132,6 +131,12 @@ def _means(trials: pd.DataFrame, column: str) -> dict[str, float]:
         return {}
     means = trials.groupby("candidate", sort=False)[column].mean().dropna()
     return {str(name): float(mean) for name, mean in means.items()}
+
+
+def of_trials(rows: pd.DataFrame, trials: Iterable[Any]) -> pd.Series[bool]:
+    """Return which rows are of these trials; `isin` takes ten times as long to look for thousands of words."""
+    names = set(trials)
+    return pd.Series([trial in names for trial in rows["trial"].tolist()], rows.index, dtype=bool)
 
 
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:

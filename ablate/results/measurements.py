@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.candidates.objectives import STATIC, Objective
 from ablate.errors import InputError, did_you_mean
-from ablate.results.frames import last_rows
+from ablate.results.frames import last_rows, of_trials
 
 # Two values of a metric that differ in one of these are values of different things (DESIGN 6).
 DECIDES = (
@@ -150,8 +150,8 @@ def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: M
 
     Raises InputError where there are several and none is: which of them counts would be chance.
     """
-    complete = set(trials.loc[trials["state"] == "complete", "trial"])
-    measured = metrics[(metrics["metric"] == goal.column) & metrics["trial"].isin(complete)]
+    measured = metrics[metrics["metric"] == goal.column]
+    measured = measured[of_trials(measured, trials.loc[trials["state"] == "complete", "trial"])]
     chosen = _restrict(measured, where)
     if not where or not chosen["trial"].duplicated().any():
         return last_rows(chosen)
@@ -161,7 +161,7 @@ def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: M
     alike = pd.Series(True, chosen.index)
     for name in names:
         alike &= (chosen[name] == default[name]) | (chosen[name].isna() & default[name].isna())
-    rest = chosen[~chosen["trial"].isin(set(chosen.loc[alike, "trial"]))]
+    rest = chosen[~of_trials(chosen, chosen.loc[alike, "trial"])]
     for name in names:
         if (rest.groupby("trial")[name].nunique(dropna=False) > 1).any():
             raise InputError(_refusal(goal, name, rest[name].astype(object).where(rest[name].notna(), None), rest))

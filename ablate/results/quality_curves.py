@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES, Objective
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow, labelled
+from ablate.results.frames import of_trials
 from ablate.results.measurements import DECIDES, explain
 
 Compute = Literal["images", "train_gflops", "train_seconds"]
@@ -20,10 +21,10 @@ COMPUTE: tuple[Compute, ...] = ("images", "train_gflops", "train_seconds")
 
 
 class Curve(NamedTuple):
-    """The points of one trial: (n,) compute, ascending, and (n,) values."""
+    """The points of one trial: compute, ascending, and as many values."""
 
-    compute: NDArray[np.float64]
-    value: NDArray[np.float64]
+    compute: list[float]
+    value: list[float]
 
 
 class NoPointsError(InputError):
@@ -36,7 +37,7 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     All points of a trial and metric were taken alike: where several kinds were (sample sizes, averages), it is the kind
     that has the most points, of equals the one that was recorded first. Ascending by images.
     """
-    begun = metrics["trial"].isin(trials.loc[trials["state"] == "paused", "trial"])  # one point of these is a curve
+    begun = of_trials(metrics, trials.loc[trials["state"] == "paused", "trial"])  # one point of these is a curve
     metrics = metrics[metrics.duplicated(["trial", "metric"], keep=False) | begun]  # none, as a rule: nothing to group
     keys = ["trial", "metric", *(name for name in DECIDES if name in metrics)]
     if metrics.empty:
@@ -61,7 +62,7 @@ def comparable_curves(
     Raises InputError where curves differ in what decides a value, and the study does not vary just that.
     """
     curves = quality_curves(trials, metrics[metrics["metric"] == objective.column])
-    curves = curves[curves["trial"].isin(trials.loc[trials["state"].isin(states), "trial"])]
+    curves = curves[of_trials(curves, trials.loc[trials["state"].isin(states), "trial"])]
     finite: pd.DataFrame = curves[np.isfinite(curves["value"].to_numpy(dtype=float))]
     explain(objective, finite.drop_duplicates("trial"), trials)
     return finite
@@ -115,9 +116,11 @@ def time_to_quality(
     if curves.empty:
         message = f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]"
         raise NoPointsError(message, "metric")
-    compute, values = curves[of].to_numpy(dtype=float), curves["value"].to_numpy(dtype=float)
-    places = curves.groupby("trial", sort=False).indices
-    by_trial = {str(trial): Curve(compute[rows], values[rows]) for trial, rows in places.items()}
+    by_trial: dict[str, Curve] = {}
+    for trial, *point in zip(*(curves[name].tolist() for name in ("trial", of, "value")), strict=True):
+        curve = by_trial.setdefault(trial, Curve([], []))
+        curve.compute.append(float(point[0]))
+        curve.value.append(float(point[1]))
     names: dict[str, list[Any]] = {c.config_hash: [] for c in candidates}
     for config_hash, trial in zip(complete["config_hash"].tolist(), complete["trial"].tolist(), strict=True):
         if config_hash in names:
@@ -175,7 +178,7 @@ def _reachable(
 ) -> float:
     """Return the value that every seed of the baseline reaches in the end; without one, that every trial reaches."""
     baseline = [trial for c in candidates if c.baseline for trial in names[c.config_hash] if trial in by_trial]
-    ends = [float(by_trial[trial].value[-1]) for trial in baseline or by_trial]
+    ends = [by_trial[trial].value[-1] for trial in baseline or by_trial]
     return objective.sign * max(objective.sign * end for end in ends)
 
 
@@ -186,15 +189,14 @@ def _time(curve: Curve, sign: int, value: float) -> float:
     value where one of the two is not positive. What the first point reaches is put there: it took no longer.
     """
     x, y = curve
-    reached = np.flatnonzero(sign * y <= sign * value)
-    if not len(reached) or not np.isfinite(x).all():
+    i = next((i for i, one in enumerate(y) if sign * one <= sign * value), None)
+    if i is None or not all(map(math.isfinite, x)):
         return math.nan
-    i = int(reached[0])
     if i == 0 or x[i - 1] <= 0:
-        return float(x[i])
-    before, after, target = _scaled(np.array([y[i - 1], y[i], value]))
-    share = float((target - before) / (after - before)) if after != before else 1.0
-    return float(math.exp(math.log(x[i - 1]) + share * math.log(x[i] / x[i - 1])))
+        return x[i]
+    before, after, target = _scaled(np.array([y[i - 1], y[i], value])).tolist()
+    share = (target - before) / (after - before) if after != before else 1.0
+    return math.exp(math.log(x[i - 1]) + share * math.log(x[i] / x[i - 1]))
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:

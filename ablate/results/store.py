@@ -46,16 +46,16 @@ class Stored:
 
 @dataclass
 class _Rows:
-    trials: list[dict[str, Any]] = field(default_factory=list)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[Mapping[str, Any]] = field(default_factory=list)
+    metrics: list[Mapping[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, row: Mapping[str, Any] | None, metrics: Iterable[Mapping[str, Any]]) -> None:
         """Add a trial that was read earlier or elsewhere."""
         if row is not None:
-            self.trials.append(dict(row))
-        self.metrics.extend(map(dict, metrics))
+            self.trials.append(row)
+        self.metrics.extend(metrics)
 
 
 def is_study(folder: Path) -> bool:
