@@ -75,7 +75,8 @@ def front(
         explained.update(reasons)
         measured_columns = [goal.column for goal in measured_goals if adjusted and not goal.is_cost]
         setting = {axis: value for axis, value in point.items() if axis not in columns}
-        table = first.assign(**setting).join(_means(frame, columns, measured_columns), on="config_hash")
+        means = _means(frame, columns, measured_columns).reindex(first["config_hash"]).set_axis(first.index)
+        table = first.assign(**setting).join(means)
         # Along an axis not every candidate is measured at every value.
         tables.append(table[table["n"] > 0] if axes else table)
     table = pd.concat(tables, ignore_index=True)

@@ -62,15 +62,16 @@ def _best(results: StudyAnalysis, quality: Objective) -> str:
 
 def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], table: pd.DataFrame) -> str:
     effects = results.effects(quality.column)
-    alpha = effects.attrs["alpha"]
-    note = "" if looked(results.lock) and effects["n"].any() else effects.attrs["note"]  # looks: see `_looks`
+    told, effects.attrs = effects.attrs, {}  # a difference for each seed, which pandas would copy each time
+    alpha = told["alpha"]
+    note = "" if looked(results.lock) and effects["n"].any() else told["note"]  # looks: see `_looks`
     because = f" {note[:1].upper()}{note[1:]}." if note else ""
     base = results.baseline
     assert base is not None
     unnamed = base.label == "baseline"  # it has no name of its own where several choices are moved
     name = "the baseline" if unnamed else f"the baseline {base.label}"
     if best["config_hash"] == base.config_hash:
-        significant = (effects["p_holm"] < alpha) & (effects.attrs["baseline_diverged"] == 0)  # else it is biased
+        significant = (effects["p_holm"] < alpha) & (told["baseline_diverged"] == 0)  # else it is biased
         worse = list(effects.loc[significant & (effects["difference"] * quality.sign > 0), "candidate"])
         if worse:
             return (
@@ -84,7 +85,7 @@ def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], t
     cost = _cost(float(best["gflops"]), base_gflops)
     interval = ""
     if math.isfinite(row["low"]):
-        tests = effects.attrs["comparisons"]
+        tests = told["comparisons"]
         over = f" over all {tests} comparisons" if tests > 1 else ""
         interval = f"{100 * (1 - alpha):g} % interval{over} {signed(row['low'])} to {signed(row['high'])}, "
     difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
