@@ -21,12 +21,10 @@ from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
 from ablate.results.quality_curves import Compute, NoPointsError, time_to_quality
-from ablate.results.scaling import Scaling, not_of_size, of_one_size, scaling
+from ablate.results.scaling import Scaling, not_of_size, scaling
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_LAW = "a law of size is told of candidates that differ in the size of one network alone"
 
 
 class StudyAnalysis(StudyContents):
@@ -229,13 +227,11 @@ class StudyAnalysis(StudyContents):
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise InputError("no metric was measured", "metric")
-        if why := not_of_size(self.candidates):
-            raise InputError(f"{_LAW}: {why}")
         table = self.front([objective.column, "gflops", "params"], where)
         costs = zip(table["gflops"].astype(float), table["params"].astype(float), strict=True)
         sizes = dict(zip(table["config_hash"].astype(str), costs, strict=True))
-        if why := of_one_size(self.candidates, sizes):
-            raise InputError(f"{_LAW}: {why}")
+        if why := not_of_size(self.candidates, sizes):
+            raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
         table = table[table["diverged"] == 0]  # what the other seeds gave is too good
         return scaling(table["candidate"], table["gflops"], table[objective.column])
 

@@ -117,10 +117,11 @@ def time_to_quality(
         message = f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]"
         raise NoPointsError(message, "metric")
     by_trial: dict[str, Curve] = {}
-    for trial, *point in zip(*(curves[name].tolist() for name in ("trial", of, "value")), strict=True):
+    points = (curves["trial"].tolist(), curves[of].astype(float).tolist(), curves["value"].astype(float).tolist())
+    for trial, compute, at in zip(*points, strict=True):
         curve = by_trial.setdefault(trial, Curve([], []))
-        curve.compute.append(float(point[0]))
-        curve.value.append(float(point[1]))
+        curve.compute.append(compute)
+        curve.value.append(at)
     names: dict[str, list[Any]] = {c.config_hash: [] for c in candidates}
     for config_hash, trial in zip(complete["config_hash"].tolist(), complete["trial"].tolist(), strict=True):
         if config_hash in names:

@@ -87,10 +87,11 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
     )
 
 
-def not_of_size(candidates: Sequence[CandidateRow]) -> str:
+def not_of_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[float, float]]) -> str:
     """Say in what candidates differ beside the size of one network, which rules out a scaling law; '' if in nothing.
 
-    A size is a number among the network's own fields.
+    A size is a number among the network's own fields, which makes it larger: two candidates that cost the same
+    (costs: {config_hash: (Gflops, parameters)}) differ in something else.
     """
     paths = list(dict.fromkeys(path for c in candidates for path in c.choices))
     for path in paths:
@@ -99,14 +100,6 @@ def not_of_size(candidates: Sequence[CandidateRow]) -> str:
             listed = sorted(label for label in labels if label)
             more = ", …" if len(listed) > 3 else ""
             return f"{path} varies too ({', '.join(listed[:3])}{more})"
-    return ""
-
-
-def of_one_size(candidates: Sequence[CandidateRow], costs: Mapping[str, tuple[float, float]]) -> str:
-    """Say which two candidates cost the same (costs: {config_hash: (Gflops, parameters)}); '' if none do.
-
-    A size makes a network larger, so these differ in something else.
-    """
     label_of: dict[tuple[float, float], str] = {}
     for candidate in candidates:
         cost = costs.get(candidate.config_hash)

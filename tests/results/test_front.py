@@ -56,6 +56,15 @@ def test_means_deviations_and_the_front(study: Study) -> None:
     assert front.attrs["hypervolume"] == pytest.approx((3.1 - 2) * (2.1 - 2) + (3.1 - 3) * (2 - 1))
 
 
+def test_a_choice_that_one_candidate_has_stands_with_the_choices(study: Study) -> None:
+    study.head()
+    study.trial({"backbone": "dit"}, 0, {METRIC: 1.0}, gflops=1)
+    study.trial({"backbone": "unet", "backbone.fusion": "concat"}, 0, {METRIC: 2.0}, gflops=2)
+    front = load(study.path).front()
+    assert list(front.columns[:5]) == ["candidate", "config_hash", "c.backbone", "c.backbone.fusion", METRIC]
+    assert list(front["c.backbone.fusion"].fillna("")) == ["", "concat"]
+
+
 def test_a_hypervolume_counts_up_to_the_point_that_is_given(study: Study) -> None:
     study.head()
     fill(study, {"adaln_zero": [2.0], "adaln": [3.0]}, {"adaln_zero": 2, "adaln": 1})

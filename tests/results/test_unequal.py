@@ -35,6 +35,8 @@ def test_a_search_that_found_fewer_says_so_and_status_counts_the_same(study: Stu
     (study.path / "ended.json").write_text(json.dumps({"schema": 1, "trials": 2, "short": short}))
     results = ablate.load(study.path)
     assert status_of(results)["planned"] == 2 and short in results.summary(plain=True)
+    study.head(lock={"spec": {"design": "of_a_plugin"}, "choices": {"width": [32, 64]}}, vary={"width": [32]})
+    assert status_of(ablate.load(study.path))["planned"] == 2  # a study that is whole needs no design to say so
 
 
 @pytest.mark.parametrize(("error", "bias"), [(2.23, "223.0 % too wide"), (-0.05, "5.0 % too narrow"), (0.01, None)])
