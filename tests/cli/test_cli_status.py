@@ -90,9 +90,7 @@ def test_status_without_the_plugins_still_tells(folder, within):
     lock["spec"]["design"] = {"type": "a_strangers", "seeds": 1}
     (folder / "lock.json").write_text(json.dumps(sealed(lock)))
     document = json.loads(within("status", folder, "--json").stdout)
-    assert (
-        document["states"]["complete"] == 2 and document["planned"] == 4
-    )  # it ran to its end, which counts its trials
+    assert document["states"]["complete"] == 2 and document["planned"] == 4  # it ran to its end
     (folder / "ended.json").unlink()
     assert json.loads(within("status", folder, "--json").stdout)["planned"] is None
 
