@@ -66,9 +66,6 @@ class Ledger:
         self._repeats_in_a_row = 0  # the last ones of these
         self._last_is_new = False  # whether the last candidate was no repeat
         self._unseen: list[Assignment] | None = None  # what a small space still has; None: not listed
-        if self.constraints and space.proposals(design) is None and not hasattr(optuna.trial.Trial, "set_constraint"):
-            message = f"a search under constraints needs Optuna 5 or later, here is {optuna.__version__}"
-            raise InputError(f"{message}; pip install -U optuna, or take the constraints away", "constraints")
         labels = [_score_name(objective, share) for objective in objectives]
         self._store: Store = store or StudyFile(file, name, objectives, labels)
 

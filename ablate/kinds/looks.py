@@ -133,6 +133,7 @@ def _crossing(level: float, first: int, most: int) -> float:
 
     Backward over the looks: at each, for values of the statistic below its boundary, the chance to reject later.
     """
+    from scipy.integrate import trapezoid
     from scipy.special import betainc, stdtrit
 
     n = np.arange(first, most + 1)
@@ -148,8 +149,8 @@ def _crossing(level: float, first: int, most: int) -> float:
     density = np.sin(angles) ** (first - 2)
     rejected = float(betainc((first - 1) / 2, 0.5, 1 - bounds[0] ** 2))
     chance = np.interp(np.cos(angles), grid[0], later)
-    weights = np.trapezoid(density, angles)
-    return rejected + (1 - rejected) * float(np.trapezoid(density * chance, angles) / weights)
+    weights = trapezoid(density, angles)
+    return rejected + (1 - rejected) * float(trapezoid(density * chance, angles) / weights)
 
 
 def _later(

@@ -147,7 +147,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
+        number = re.search(r"(?:os error |code: )(\d+)", str(error))  # the second before safetensors 0.6
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

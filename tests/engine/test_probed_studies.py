@@ -8,7 +8,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from studies_for_tests import Driver, ledger, study, trials
 
@@ -131,16 +130,6 @@ def test_a_diverged_candidate_keeps_no_constraint(tmp_path: Path) -> None:
     Driver(tmp_path, spec).run()
     (trial,) = ledger(tmp_path)
     assert trial.values == [WORST, WORST] and set(trial.constraints.values()) == {WORST}
-
-
-def test_an_optuna_that_cannot_search_under_constraints_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for cls in (optuna.trial.Trial, optuna.trial.BaseTrial):
-        monkeypatch.delattr(cls, "set_constraint")
-    spec = study(design={"type": "search", "trials": 2}, constraints={"params": {"at_most": 1}})
-    with pytest.raises(InputError, match="needs Optuna 5"):
-        Driver(tmp_path, spec).run()
 
 
 def test_the_results_hold_what_was_seen(run: Path, results: Results) -> None:

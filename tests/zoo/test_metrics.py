@@ -77,7 +77,7 @@ def naive_pairs(x, y):
         for row, (i, j) in enumerate(pairs):
             design[row, i] += 1
             design[row, j if a is b else len(a) + j] += 1
-        residual = kernel - design @ np.linalg.lstsq(design, kernel)[0]
+        residual = kernel - design @ np.linalg.lstsq(design, kernel, rcond=None)[0]
         rest.append((residual**2).sum() / (len(pairs) - np.linalg.matrix_rank(design)))
     return 2 * rest[0] / (n * (n - 1)) + 2 * rest[1] / (m * (m - 1)) + 4 * rest[2] / (n * m)
 
