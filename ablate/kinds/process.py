@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ablate.kinds.guidance import Companion, Guidance
-    from ablate.kinds.precondition import Precondition
+    from ablate.kinds.precondition import Coefficients, Precondition
     from ablate.kinds.schedule import Schedule
     from ablate.kinds.solver import Denoiser
     from ablate.kinds.target import Target
@@ -60,10 +60,9 @@ class Process:
         Channels beyond those of x (a learned variance) pass through as they are. towards: the level whose c_noise is
         the network's second noise label; None: it is given none.
         """
-        c = self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
-        further = () if towards is None else (self._label(x, towards),)
-        label = x.new_ones(len(x)) * (c.noise if c.noise.ndim == 0 else c.noise.to(x.device)).to(x.dtype)
-        output = network(over(c.input, x) * x, label, labels, *further).to(x.dtype)
+        c = self._coefficients(level)
+        further = () if towards is None else (_labels_of(x, self._coefficients(towards).noise),)
+        output = network(over(c.input, x) * x, _labels_of(x, c.noise), labels, *further).to(x.dtype)
         channels = x.shape[1]
         mean = over(c.skip, x) * x + over(c.output, x) * output[:, :channels]
         if output.shape[1] == channels:
@@ -72,10 +71,8 @@ class Process:
 
         return torch.cat([mean, output[:, channels:]], dim=1)
 
-    def _label(self, x: Tensor, level: Level) -> Tensor:
-        """Return c_noise at a level in the type of x, (B,)."""
-        noise = self.precondition.coefficients(level.guarded, self.target, self.sigma_data).noise
-        return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(x.device)).to(x.dtype)
+    def _coefficients(self, level: Level) -> Coefficients:
+        return self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
 
     def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return the input of a further network: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
@@ -165,6 +162,11 @@ class Process:
         level = level.guarded
         u, v = self.target.coefficients(level)
         return (level.sigma / (level.alpha * v - level.sigma * u)) ** 2
+
+
+def _labels_of(x: Tensor, noise: Tensor) -> Tensor:
+    """Return c_noise for each image of x, (B,), in the type of x."""
+    return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(x.device)).to(x.dtype)
 
 
 @lru_cache(maxsize=4096)

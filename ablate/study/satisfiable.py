@@ -81,15 +81,12 @@ def _costs(
     loaded: LoadedStudy, assignment: Assignment, bounds: Sequence[Constraint], seen: dict[Config, list[float]]
 ) -> list[float] | None:
     """Return a candidate's values of the constraints; None where it cannot be put together or built."""
-    with (
-        contextlib.suppress(Exception),
-        contained(),
-    ):  # a plugin's own code: its trial says it
-        backbone = loaded.candidate(assignment).backbone
-        if backbone not in seen:
-            cost = loaded.trial_settings.cost(loaded.candidate(assignment))
-            seen[backbone] = [float(getattr(cost, bound.of.column)) for bound in bounds]
-        return seen[backbone]
+    with contextlib.suppress(Exception), contained():  # a plugin's own code: its trial says it
+        candidate = loaded.candidate(assignment)
+        if candidate.backbone not in seen:
+            cost = loaded.trial_settings.cost(candidate)
+            seen[candidate.backbone] = [float(getattr(cost, bound.of.column)) for bound in bounds]
+        return seen[candidate.backbone]
     return None
 
 

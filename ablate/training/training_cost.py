@@ -36,10 +36,10 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
         network = candidate.backbone.build(setting).train()
         blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
         labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
-        terms = Terms(candidate, setting, lambda _, build: build())
         if candidate.one_pass:
             macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
         else:
+            terms = Terms(candidate, setting, lambda _, build: build())
             macs = _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network))
         if isinstance(candidate.guidance, TrainedGuidance):
             companion = candidate.guidance.companion(setting).train()
