@@ -54,10 +54,6 @@ class Cost:
         """Gflops of a forward pass in training."""
         return self.gflops if self.train_pass_gflops is None else self.train_pass_gflops
 
-    def worth(self, images: int) -> int:
-        """Return how many images without routing cost as much to train on as so many with it."""
-        return images if self.train_pass_gflops is None else round(images * self.train_pass_gflops / self.gflops)
-
     def __str__(self) -> str:
         return f"{self.params / 1e6:.1f} M parameters, {self.gflops:.4g} Gflops"
 

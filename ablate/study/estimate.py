@@ -19,6 +19,8 @@ from ablate.spec.component import InputSpec
 if TYPE_CHECKING:
     import torch
 
+    from ablate.candidates.flops import Cost
+
 EFFICIENCY = 0.4  # the share of a plain matrix product's rate that a whole training step reaches
 MEASURE_SECONDS = 0.15
 LEVELS = 20  # noise levels at which the calls of guidance are counted
@@ -36,26 +38,26 @@ def memory_bytes(candidate: Candidate, setting: InputSpec, device: str = "auto")
 
 
 def seconds(
-    candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int, device: str = "auto"
+    candidate: Candidate, setting: InputSpec, cost: Cost, images: int, samples: int, device: str = "auto"
 ) -> float:
     """Return the time of one trial: its `flops`, divided by 0.4 of the rate of a matrix product in this precision.
 
     Reading the data and looking at the samples come on top.
     """
-    return flops(candidate, setting, macs, images, samples) / (EFFICIENCY * matmul_rate(candidate.precision, device))
+    return flops(candidate, setting, cost, images, samples) / (EFFICIENCY * matmul_rate(candidate.precision, device))
 
 
-def flops(candidate: Candidate, setting: InputSpec, macs: float, images: int, samples: int) -> float:
+def flops(candidate: Candidate, setting: InputSpec, cost: Cost, images: int, samples: int) -> float:
     """Return a trial's floating-point operations: of training on `images`, and of sampling `samples` images.
 
-    A training image takes three forward passes of 2·macs flops, or what an objective of several passes
-    really computes; a sample takes one for each call of the network.
+    A training image takes three forward passes of 2·macs flops, or what routing leaves of them, or what an objective
+    of several passes really computes; a sample takes one for each call of the network.
     """
     calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
-    return 2 * (_macs_of_training(candidate, setting, macs) * images + macs * samples * calls)
+    return 2 * (_macs_of_training(candidate, setting, cost) * images + cost.macs * samples * calls)
 
 
-def _macs_of_training(candidate: Candidate, setting: InputSpec, macs: float) -> float:
+def _macs_of_training(candidate: Candidate, setting: InputSpec, cost: Cost) -> float:
     """Return the multiply-accumulates of training on one image."""
     from ablate.training.training_cost import train_gflops
 
@@ -64,7 +66,8 @@ def _macs_of_training(candidate: Candidate, setting: InputSpec, macs: float) -> 
             return 1e9 * train_gflops(candidate, setting)
         except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
             pass
-    return TRAIN_PASSES * macs
+    routed = 1.0 if cost.train_pass_gflops is None else cost.train_pass_gflops / cost.gflops
+    return TRAIN_PASSES * cost.macs * routed
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
@@ -72,7 +75,7 @@ def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
     cost = settings.cost(candidate)
     images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
     samples = settings.evaluation.drawn_in_all(candidate.batch, images)
-    return flops(candidate, settings.setting, cost.macs, cost.worth(images or 0), samples)
+    return flops(candidate, settings.setting, cost, images or 0, samples)
 
 
 @lru_cache(maxsize=64)

@@ -132,8 +132,8 @@ def _seconds(loaded: LoadedStudy, candidate: Candidate, cost: Cost, images: int 
     samples = settings.evaluation.drawn_in_all(candidate.batch, images)
     if images is None:
         assert settings.budget.minutes is not None
-        return 60 * settings.budget.minutes + seconds(candidate, settings.setting, cost.macs, 0, samples, device)
-    return seconds(candidate, settings.setting, cost.macs, cost.worth(images), samples, device)
+        return 60 * settings.budget.minutes + seconds(candidate, settings.setting, cost, 0, samples, device)
+    return seconds(candidate, settings.setting, cost, images, samples, device)
 
 
 def _space(loaded: LoadedStudy) -> Iterator[tuple[str, list[Any] | Mapping[str, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ablate.candidates.candidate import Candidate
 from ablate.engine.contained import contained
@@ -11,6 +12,9 @@ from ablate.errors import InputError
 from ablate.study.device import candidates
 from ablate.study.estimate import flops
 from ablate.study.loaded import LoadedStudy
+
+if TYPE_CHECKING:
+    from ablate.candidates.flops import Cost
 
 EXPENSIVE = 0.25  # share of a trial's operations from which the points are worth a warning
 
@@ -44,15 +48,15 @@ def points_cost(loaded: LoadedStudy) -> tuple[float, str]:
     if evaluation.during is None:
         return 0.0, ""
     shares, counts = [0.0], [len(evaluation.at)]
-    for candidate, macs, images in _costs(loaded):
+    for candidate, cost, images in _costs(loaded):
         _check_rungs(loaded, candidate, images)
         try:
             drawn = evaluation.drawn_in_all(candidate.batch, images)
         except InputError as error:
             raise InputError(error.message, loaded.document.where(("evaluate",))) from None
         counts.append((drawn - evaluation.drawn) // evaluation.samples_during)
-        whole = flops(candidate, settings.setting, macs, images or 0, drawn)
-        without = flops(candidate, settings.setting, macs, images or 0, evaluation.drawn)
+        whole = flops(candidate, settings.setting, cost, images or 0, drawn)
+        without = flops(candidate, settings.setting, cost, images or 0, evaluation.drawn)
         if images is not None and whole > 0:
             shares.append(1 - without / whole)
     what = f"{max(counts)} times {evaluation.samples_during:,} samples"
@@ -70,8 +74,8 @@ def _check_rungs(loaded: LoadedStudy, candidate: Candidate, images: int | None) 
         raise InputError(message, loaded.document.where(("fidelity",)))
 
 
-def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, float, int | None]]:
-    """Yield the candidates that are known beforehand with their macs and training images; once for each batch size."""
+def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Cost, int | None]]:
+    """Yield the candidates that are known beforehand with their cost and training images; once for each batch size."""
     settings = loaded.trial_settings
     seen: set[int] = set()
     for candidate, _ in candidates(loaded):
@@ -84,4 +88,4 @@ def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, float, int | None]]
         if cost is None:
             continue
         images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
-        yield candidate, cost.macs, images
+        yield candidate, cost, images

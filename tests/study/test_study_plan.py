@@ -8,6 +8,7 @@ import pytest
 from studies_for_tests import study
 from toy_study import TEXT, written
 
+from ablate.candidates.flops import Cost
 from ablate.errors import InputError
 from ablate.study import estimate
 from ablate.study.launch import launch
@@ -62,7 +63,8 @@ def test_time_follows_the_work(loaded: LoadedStudy) -> None:
     base, setting = loaded.study.base, loaded.trial_settings.setting
 
     def seconds(images: int, samples: int, **other: object) -> float:
-        return estimate.seconds(base.model_copy(update=other), setting, 10**6, images, samples, "cpu")
+        cost = Cost(params=0, gflops=1e-3, macs=10**6, activations=0)
+        return estimate.seconds(base.model_copy(update=other), setting, cost, images, samples, "cpu")
 
     assert seconds(2000, 0) == pytest.approx(2 * seconds(1000, 0))
     rate = estimate.matmul_rate(base.precision, "cpu")
