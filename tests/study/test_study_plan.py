@@ -116,3 +116,17 @@ def test_points_that_cannot_be_are_refused_before_any_training(tmp_path: Path, s
     with pytest.raises(InputError, match=message):
         launch(long, out=tmp_path / "out", overrides=(setting,), executor="local")
     assert not (tmp_path / "out").exists()
+
+
+def test_routing_is_counted_once_beside_terms_that_cost(tmp_path: Path) -> None:
+    """With them a step is counted as a whole, its routing included."""
+    vit = {"type": "dit", "patch": 2, "depth": 6, "width": 32, "heads": 2, "routing": "drop"}
+    routed = load_study({"study": "routed", "data": "digits", "base": {"backbone": vit}, "budget": {"images": 100}})
+    settings, plain = routed.trial_settings, routed.study.base
+    cost = settings.cost(plain)
+    assert cost.trained_gflops < cost.gflops
+    three = estimate.flops(plain, settings.setting, cost, 100, 0)
+    assert three == pytest.approx(2 * 3 * cost.macs * 100 * cost.trained_gflops / cost.gflops)
+    term = routed.catalog.create("auxiliary", {"type": "dispersive", "site": "blocks.0"})
+    counted = estimate.flops(plain.model_copy(update={"auxiliary": (term,)}), settings.setting, cost, 100, 0)
+    assert counted == pytest.approx(three, rel=0.02)
