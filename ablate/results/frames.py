@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.candidates.objectives import TRAIN_PASS
 from ablate.evaluation.collapse import THRESHOLD as COLLAPSED
 from ablate.evaluation.noisiness import THRESHOLD as NOISY
 from ablate.results.divergence import describe_divergence
@@ -27,7 +28,7 @@ EXTRA = (
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
     *("failure", "message", "data_hash", "sources"),
 )
-ROUTED = ("train_pass_gflops",)  # of trials whose forward pass in training is another
+ROUTED = (TRAIN_PASS,)  # of trials whose forward pass in training is another
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
 ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
@@ -45,17 +46,7 @@ ADDED = (
     *("train_seconds", "labels"),
 )
 _NUMBERS = {
-    *(
-        "seed",
-        "params",
-        "gflops",
-        "sample_gflops",
-        "train_pass_gflops",
-        "macs",
-        "images",
-        "seconds",
-        "peak_memory_bytes",
-    ),
+    *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes", TRAIN_PASS),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
