@@ -46,7 +46,7 @@ class Cost:
     gflops: float  # 1e9 multiply-accumulates, normalisation layers included
     macs: int  # multiply-accumulates of the raw matrix work
     activations: int  # elements that all operations put out: an upper bound of what training keeps
-    # Gflops of a forward pass in training, where routing computes another part of the network there; None: the same.
+    # Gflops of a pass in training, where routing or the objective computes something else there; None: the same.
     train_pass_gflops: float | None = None
 
     @property

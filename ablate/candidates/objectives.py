@@ -17,7 +17,7 @@ COSTS = (
     *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("peak_memory_bytes", "train_memory_bytes", "images"),
 )
-TRAIN_PASS = "train_pass_gflops"  # of a job and a record whose forward pass in training has other Gflops than `gflops`
+TRAIN_PASS = "train_pass_gflops"  # of a job and a record whose pass in training has other Gflops than `gflops`
 TRAIN_PASSES = 3  # forward passes that training on an image costs: one, and a backward pass that is worth two
 POINT = ("loss", "train_seconds")  # stand in a record for each point of the training too
 RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +78,9 @@ class TrialSettings:
     evaluation: Evaluation
     matched: str | None = None  # dotted path of the size by which candidates are brought to one cost
     probes: tuple[Probe, ...] = ()  # what looks on; it decides nothing
+    # Counts the Gflops of a pass in training, a third of a step, where an objective makes it another than the
+    # backbone's own (`ablate.study.estimate.training_pass`); None where it does not.
+    training_pass: Callable[[Candidate, InputSpec], float | None] = lambda candidate, setting: None
 
     def digest(self, candidate: Candidate) -> str:
         """Return the config_hash: SHA-256 over everything that decides a result, except the seed."""
@@ -85,8 +88,10 @@ class TrialSettings:
         return digest([part.active() for part in decides])
 
     def cost(self, candidate: Candidate) -> Cost:
-        """Count the parameters, multiply-accumulates and Gflops of the candidate's backbone on these data."""
-        return cost_of(candidate.backbone, self.setting)
+        """Count the parameters, multiply-accumulates and Gflops of the candidate on these data."""
+        cost = cost_of(candidate.backbone, self.setting)
+        in_training = self.training_pass(candidate, self.setting)
+        return cost if in_training is None else replace(cost, train_pass_gflops=in_training)
 
     def size(self, candidate: Candidate) -> dict[str, Any]:
         """Return {path: value} of the size that was adjusted to match the cost of the others; {} without matching."""

@@ -82,7 +82,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "macs": ColumnDoc("multiply-accumulates of that forward pass", "multiply-accumulates", "smaller"),
         "sample_gflops": _SAMPLE_GFLOPS,
         "train_pass_gflops": ColumnDoc(
-            "cost of one forward pass in training, where routing makes it another than `gflops`", "Gflops", "smaller"
+            "cost of one pass in training, a third of a step, where routing or the objective makes it another than "
+            "`gflops`",
+            "Gflops",
+            "smaller",
         ),
         "images": ColumnDoc(
             "training images that it has seen, repeats counted; of a diverged trial, until it diverged",
@@ -170,7 +173,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "images_per_second": ColumnDoc("training throughput since the previous point", "images/s", "larger"),
         "seconds": ColumnDoc("time of training so far", "s"),
         "train_gflops": ColumnDoc(
-            "compute of training so far, forward and backward: 3 · gflops · images (with routing, train_pass_gflops)",
+            "compute of training so far, forward and backward: 3 · gflops · images (or 3 · train_pass_gflops · images)",
             "Gflops",
         ),
         "term.<name>": ColumnDoc(

@@ -28,7 +28,7 @@ EXTRA = (
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
     *("failure", "message", "data_hash", "sources"),
 )
-ROUTED = (TRAIN_PASS,)  # of trials whose forward pass in training is another
+OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
 ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
@@ -38,7 +38,7 @@ METRIC = (
     *("solver_error", "train_seconds", "labels"),
 )
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
-OF_TRIAL = frozenset((*TRIAL, *EXTRA, *ROUTED, *MADE_OF, *ELSEWHERE))
+OF_TRIAL = frozenset((*TRIAL, *EXTRA, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -93,7 +93,8 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    for name in (*EXTRA, *(name for name in (*ROUTED, *ELSEWHERE) if any(row.get(name) is not None for row in flat))):
+    present = [name for name in (*OTHER_PASS, *ELSEWHERE) if any(row.get(name) is not None for row in flat)]
+    for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])
     return frame
 

@@ -54,20 +54,23 @@ def flops(candidate: Candidate, setting: InputSpec, cost: Cost, images: int, sam
     of several passes really computes; a sample takes one for each call of the network.
     """
     calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
-    return 2 * (_macs_of_training(candidate, setting, cost) * images + cost.macs * samples * calls)
+    other = 1.0 if cost.train_pass_gflops is None else cost.train_pass_gflops / cost.gflops
+    return 2 * cost.macs * (TRAIN_PASSES * other * images + samples * calls)
 
 
-def _macs_of_training(candidate: Candidate, setting: InputSpec, cost: Cost) -> float:
-    """Return the multiply-accumulates of training on one image."""
-    from ablate.training.training_cost import train_gflops
+def training_pass(candidate: Candidate, setting: InputSpec) -> float | None:
+    """Return the Gflops of a pass in training, a third of a step, where the objective takes several or adds terms.
 
-    if not candidate.one_pass:
-        try:
-            return 1e9 * train_gflops(candidate, setting)
-        except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
-            pass
-    routed = 1.0 if cost.train_pass_gflops is None else cost.train_pass_gflops / cost.gflops
-    return TRAIN_PASSES * cost.macs * routed
+    None where it does not, and where that cannot be counted.
+    """
+    if candidate.one_pass:
+        return None
+    from ablate.training.training_cost import pass_gflops
+
+    try:
+        return pass_gflops(candidate, setting)
+    except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
+        return None
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:

@@ -24,6 +24,7 @@ from ablate.runtime.patient import doing
 from ablate.spec.component import Extent
 from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
+from ablate.study.estimate import training_pass
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
 from ablate.study.models import is_model
@@ -108,7 +109,7 @@ def _load(
         raise refusal(document, problems)
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
-    settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes)
+    settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes, training_pass)
     return LoadedStudy(study, document, catalog, space, settings, root, baseline, objectives, constraints)
 
 

@@ -40,7 +40,7 @@ class TrialJob(TypedDict):
     gflops: float | None
     macs: float | None
     sample_gflops: NotRequired[float | None]
-    train_pass_gflops: NotRequired[float]  # of a forward pass in training, where it is another than `gflops`
+    train_pass_gflops: NotRequired[float]  # of a pass in training, where it is another than `gflops`
     matched: NotRequired[dict[str, Any]]  # {path: size} by which its cost was brought to the others'
     hashes: NotRequired[str]  # how source is hashed
     sources: NotRequired[dict[str, str]]  # {kind/name: hash of its source}

@@ -128,5 +128,24 @@ def test_routing_is_counted_once_beside_terms_that_cost(tmp_path: Path) -> None:
     three = estimate.flops(plain, settings.setting, cost, 100, 0)
     assert three == pytest.approx(2 * 3 * cost.macs * 100 * cost.trained_gflops / cost.gflops)
     term = routed.catalog.create("auxiliary", {"type": "dispersive", "site": "blocks.0"})
-    counted = estimate.flops(plain.model_copy(update={"auxiliary": (term,)}), settings.setting, cost, 100, 0)
+    with_term = plain.model_copy(update={"auxiliary": (term,)})
+    counted = estimate.flops(with_term, settings.setting, settings.cost(with_term), 100, 0)
     assert counted == pytest.approx(three, rel=0.02)
+
+
+def test_what_an_objective_computes_counts_in_the_cost_of_training() -> None:
+    """Mean flow differentiates the network along a direction: a step is more than three passes, also for a budget."""
+    vit = {"type": "dit", "patch": 2, "depth": 2, "width": 32, "heads": 2, "second_label": True}
+    base = {"backbone": vit, "objective": "mean_flow", "schedule": "rectified_flow", "target": "flow"}
+    loaded = load_study({"study": "flow", "data": "digits", "base": base, "budget": {"train_gflops": 10.0}})
+    settings, flow = loaded.trial_settings, loaded.study.base
+    plain = flow.model_copy(update={"objective": loaded.catalog.create("objective", "denoise")})
+    cost, before = settings.cost(flow), settings.cost(plain)
+    assert before.train_pass_gflops is None and cost.gflops == before.gflops
+    assert cost.trained_gflops > 1.3 * cost.gflops
+    (job,) = settings.jobs(flow, 1, {}, (), Path("trials"), cost)
+    assert job["train_pass_gflops"] == cost.trained_gflops
+    images = [settings.budget.images_for(flow.batch, one.trained_gflops) for one in (cost, before)]
+    assert images[0] < images[1]
+    times = [estimate.flops(one, settings.setting, of, 100, 0) for one, of in ((flow, cost), (plain, before))]
+    assert times[0] / times[1] == pytest.approx(cost.trained_gflops / cost.gflops)
