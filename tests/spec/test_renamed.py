@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from renamed_for_tests import NEW, OLD
 
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
@@ -13,22 +14,6 @@ from ablate.kinds.weighting import Weighting
 from ablate.spec import renamed
 from ablate.spec.fields import find_field
 from ablate.spec.renamed import listening
-
-OLD = '''
-from typing import Annotated
-from ablate.api import Weighting
-
-class Soft(Weighting):
-    """Soft."""
-    name = "soft"
-    gamma: float = 5.0
-
-    def weight(self, level, sigma_data):
-        return level.snr * self.gamma / (level.snr + self.gamma)
-'''
-NEW = OLD.replace('name = "soft"', 'name = "soft_min"\n    formerly = ("soft",)').replace("gamma: float", "tau: TAU")
-NEW = NEW.replace("self.gamma", "self.tau").replace("TAU", 'Annotated[float, Formerly("gamma")]')
-NEW = NEW.replace("import Weighting", "import Formerly, Weighting")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from renamed_for_tests import NEW, OLD
 from segments_for_tests import CACHE
 from studies_for_tests import study
 
@@ -16,22 +17,6 @@ from ablate.study import lock
 from ablate.study.launch import launch
 from ablate.study.load import load_study
 from ablate.study.renamed import old_names
-
-OLD = '''
-from typing import Annotated
-from ablate.api import Weighting
-
-class Soft(Weighting):
-    """Soft."""
-    name = "soft"
-    gamma: float = 5.0
-
-    def weight(self, level, sigma_data):
-        return level.snr * self.gamma / (level.snr + self.gamma)
-'''
-NEW = OLD.replace('name = "soft"', 'name = "soft_min"\n    formerly = ("soft",)')
-NEW = NEW.replace("gamma: float", 'tau: Annotated[float, Formerly("gamma")]').replace("self.gamma", "self.tau")
-NEW = NEW.replace("import Weighting", "import Formerly, Weighting")
 
 
 def weighted(weighting: dict[str, Any]) -> dict[str, Any]:

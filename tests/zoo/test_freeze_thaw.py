@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from ablate.api import Rung
-from ablate_zoo.fidelity._extrapolation import area, extrapolated, improvements
+from ablate_zoo.fidelity._extrapolation import extrapolated, improvements
 from ablate_zoo.fidelity.freeze_thaw import FreezeThaw
 
 SHARES = np.array([0.1, 0.2, 0.4, 1.0])
@@ -58,7 +58,6 @@ def test_the_expected_improvement_is_that_of_draws() -> None:
     front, reference = np.array([[0.0, 3.0], [1.0, 1.5], [2.5, 1.0], [2.0, 2.0]]), (4.0, 4.0)
     cost, mean, deviation = np.array([-0.5, 1.0, 3.0, 4.0]), np.array([3.5, 1.4, 2.0, 0.0]), np.array([0.5, 0.3, 1, 1])
     before = moocore.hypervolume(front, ref=reference)
-    assert area(front, reference) == pytest.approx(before)
     for one, found in enumerate(improvements(cost, mean, deviation, front, reference)):
         values = draws.normal(mean[one], deviation[one], 20_000)
         gains = [moocore.hypervolume(np.vstack([front, [cost[one], v]]), ref=reference) - before for v in values[:4000]]

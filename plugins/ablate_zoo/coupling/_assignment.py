@@ -37,9 +37,9 @@ class Assigned(Coupling):
         """The permutation of least cost, of all, or of the images of each class."""
         import torch
 
-        order = torch.arange(len(x0), device=x0.device)
         if not self.within_class or labels is None:
             return self._least(x0, noise)
+        order = torch.arange(len(x0), device=x0.device)
         for label in labels.unique():
             (members,) = torch.where(labels == label)
             order[members] = members[self._least(x0[members], noise[members])]

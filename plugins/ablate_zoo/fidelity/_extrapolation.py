@@ -73,14 +73,3 @@ def improvements(cost: Array, mean: Array, deviation: Array, front: Array, refer
     density = np.exp(-(beyond**2) / 2) / np.sqrt(2 * np.pi)
     gains = deviation[:, None] * (beyond * ndtr(beyond) + density)
     return np.asarray((widths * gains).sum(axis=1))
-
-
-def area(front: Array, reference: tuple[float, float]) -> float:
-    """Compute the hypervolume of a front (f, 2) of (cost, value) up to the reference; 0 without members."""
-    if not len(front):
-        return 0.0
-    order = np.argsort(front[:, 0], kind="stable")
-    begins = np.minimum(front[order, 0], reference[0])
-    widths = np.diff(np.concatenate([begins, [reference[0]]]))
-    heights = np.maximum(reference[1] - np.minimum.accumulate(front[order, 1]), 0.0)
-    return float((widths * heights).sum())

@@ -52,7 +52,9 @@ class FreezeThaw(Fidelity):
 
     def promote(self, rungs: Sequence[Rung], closing: bool) -> int | None:
         """Return the paused candidate with the largest expected improvement of the front."""
-        from ablate_zoo.fidelity._extrapolation import area, extrapolated, improvements
+        import moocore
+
+        from ablate_zoo.fidelity._extrapolation import extrapolated, improvements
 
         paused = _paused(rungs)
         if not paused.any() or (len(paused) < LEAST and not closing):
@@ -64,7 +66,7 @@ class FreezeThaw(Fidelity):
         expected = improvements(cost, ends.mean, ends.deviation, front, reference)
         best = int(np.argmax(np.where(paused, expected, -np.inf)))
         if closing:
-            enough = not len(front) or expected[best] >= self.gain * area(front, reference)
+            enough = not len(front) or expected[best] >= self.gain * moocore.hypervolume(front, ref=reference)
             return int(rungs[0].numbers[best]) if enough else None
         alike = np.ones(len(cost))
         new = improvements(cost, ends.new_mean * alike, ends.new_deviation * alike, front, reference)
