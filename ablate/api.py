@@ -9,17 +9,20 @@ from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip, Norms
+from ablate.kinds.condition import CLASS_COLUMN, Condition
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
+from ablate.kinds.conditions import Conditions, Labels, Told, absent, class_labels, joined, told_record, without
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
+from ablate.kinds.embedder import Embedded, Embedder, EmbedderSite
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.kinds.features import Extractor, Features, HeadsExtractor
 from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
-from ablate.kinds.guidance import Companion, Guidance, Predictor, TrainedGuidance
+from ablate.kinds.guidance import Companion, Drops, Guidance, Predictor, TrainedGuidance
 from ablate.kinds.guides import DenoisedGuidance, Denoisers, Guide, WeakerGuidance, earlier_weights, moved
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
@@ -45,11 +48,13 @@ from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.weighting import Weighting
 from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Opened, Range, Spec, When, slot
+from ablate.spec.inputs import ConditionSpec
 from ablate.spec.renamed import Formerly
 
 Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
 __all__ = [
+    "CLASS_COLUMN",
     "Added",
     "Assignment",
     "Augmentation",
@@ -64,7 +69,10 @@ __all__ = [
     "Collector",
     "Companion",
     "Component",
+    "Condition",
+    "ConditionSpec",
     "Conditioning",
+    "Conditions",
     "Context",
     "Coupling",
     "Course",
@@ -78,7 +86,11 @@ __all__ = [
     "Design",
     "Dimension",
     "DiscreteSchedule",
+    "Drops",
     "Ema",
+    "Embedded",
+    "Embedder",
+    "EmbedderSite",
     "Encoding",
     "Executor",
     "Extent",
@@ -99,6 +111,7 @@ __all__ = [
     "InputSpec",
     "Job",
     "Kept",
+    "Labels",
     "Layout",
     "Level",
     "Levels",
@@ -151,6 +164,7 @@ __all__ = [
     "StepObserver",
     "Target",
     "Terms",
+    "Told",
     "Trained",
     "TrainedGuidance",
     "Uniform",
@@ -160,13 +174,18 @@ __all__ = [
     "Weights",
     "WeightsFile",
     "When",
+    "absent",
+    "class_labels",
     "digest",
     "earlier_weights",
     "hookimpl",
+    "joined",
     "moved",
     "network_blocks",
     "noise_like",
     "over",
     "posterior",
     "slot",
+    "told_record",
+    "without",
 ]

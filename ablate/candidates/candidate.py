@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -14,6 +15,7 @@ from ablate.kinds.augmentation import Augmentation
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip
+from ablate.kinds.conditions import told_on_meta
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
@@ -106,6 +108,13 @@ class Candidate(Config):
         changed = {field: part for field, part in fitted.items() if part is not parts[field]}
         return self.model_copy(update=changed) if changed else self
 
+    def inputs(self, setting: InputSpec) -> InputSpec:
+        """Return what its network is given: the data's shape and conditions, and what its own parts tell beside."""
+        own = (*self.augmentation.conditions(setting), *self.objective.conditions(setting))
+        known = {spec.name for spec in setting.conditions}
+        further = tuple(spec for spec in own if spec.name not in known)
+        return replace(setting, conditions=(*setting.conditions, *further)) if further else setting
+
     @model_validator(mode="after")
     def _micro_keeps_batches_whole(self) -> Self:
         whole = self.needs_whole_batches()
@@ -131,7 +140,8 @@ class Candidate(Config):
         """
         sigma_data = measured if self.sigma_data is None else self.sigma_data
         parts = (self.schedule, self.target, self.precondition, self.weighting)
-        return Process(*parts, sigma_data, uncertainty, "flow_map" in self.objective.provides())
+        offers = self.objective.provides()
+        return Process(*parts, sigma_data, uncertainty, "flow_map" in offers, "self_conditioning" in offers)
 
     @property
     def one_pass(self) -> bool:
@@ -168,7 +178,10 @@ def misfits(
     provided: what else there is, where no data are named. withheld: {capability: why it is not to be had here}.
     """
     parts = list(candidate.parts(path))
+    setting = candidate.inputs(setting)
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
+    if "labels" in provided or setting.conditions:
+        provided |= {"conditions", *(spec.name for spec in setting.conditions)}
     problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
@@ -183,7 +196,20 @@ def misfits(
         reason = part.refuse(setting)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
+    problems += _unread(candidate, setting, path)
     return problems or _misplaced(candidate, setting, path)
+
+
+def _unread(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
+    """Return which conditions the network is told, and does not read."""
+    read = candidate.backbone.reads(setting)
+    problems = []
+    for spec in setting.conditions:
+        if spec.name not in read:
+            reason = f"backbone {candidate.backbone.name!r} does not read the condition {spec.name!r} ({spec.form})"
+            remedy = f"say backbone.embedders: [{{type: …, of: {spec.name}}}] with one that embeds this form"
+            problems.append(Problem((*path, "backbone"), f"{reason}; {remedy}, or leave the condition out"))
+    return problems
 
 
 def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
@@ -240,8 +266,7 @@ def host_of(backbone: Backbone, setting: InputSpec) -> Host:
         for name, block in network_blocks(network).items():
             block.register_forward_hook(note(name))
         with torch.device("meta"), torch.no_grad():
-            labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
-            network(torch.empty(1, *setting.shape), torch.empty(1), labels)
+            network(torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
     return Host(setting, shapes)
 
 

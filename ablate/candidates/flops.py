@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ablate.kinds.conditions import Labels, told_on_meta
 from ablate.runtime.meta_device import operation_key
 from ablate.spec.component import InputSpec
 
@@ -117,11 +118,10 @@ class Counter(TorchDispatchMode):
         return [flops, norms, sum(leaf.numel() for leaf in outputs if isinstance(leaf, Tensor))]
 
 
-def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return one image, its noise label and its class on the meta device, as a network is called with them."""
+def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Labels]:
+    """Return one image, its noise label and its conditions on the meta device, as a network is called with them."""
     x = torch.empty(1, *setting.shape, device="meta")
-    labels = None if setting.classes is None else torch.empty(1, dtype=torch.long, device="meta")
-    return x, torch.empty(1, device="meta"), labels
+    return x, torch.empty(1, device="meta"), told_on_meta(setting, 1)
 
 
 def measure(network: nn.Module, setting: InputSpec, is_routed: bool = False) -> Cost:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ablate.kinds.backbone import Backbone
+from ablate.kinds.conditions import Labels, class_labels, told_zeros
 from ablate.kinds.guidance import Guidance, TrainedGuidance
 from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
 from ablate.kinds.noised import Denoised, Level
@@ -35,6 +36,7 @@ def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None
     """
     if gflops is None:
         return None
+    setting = candidate.inputs(setting)
     guidance, solver = candidate.guidance, candidate.solver
     schedule = candidate.schedule.for_setting(setting)
     calls = calls_of(guidance, tuple(solver.points(schedule)[:-1]), setting)
@@ -58,10 +60,10 @@ def calls_of(guidance: Guidance, points: tuple[Point, ...], setting: InputSpec) 
         asked[who] += len(x)
         return torch.zeros_like(x)
 
-    def view(who: str) -> Callable[[Tensor, Tensor | None], Denoised]:
+    def view(who: str) -> Callable[[Tensor, Labels], Denoised]:
         return lambda x, labels: Denoised(count(who, x), x)
 
-    labels = None if setting.classes is None else torch.zeros(1, dtype=torch.int64)
+    labels = told_zeros(setting, 1, torch.device("cpu"))
     x, null = torch.zeros(1, *setting.shape), setting.classes or 0
     companion = None
     if isinstance(guidance, TrainedGuidance):
@@ -83,7 +85,7 @@ def calls_of(guidance: Guidance, points: tuple[Point, ...], setting: InputSpec) 
                 output: Tensor = module(seen, torch.zeros(len(seen)))
                 return output
 
-            guidance.shift(judge, Denoised(x, x), x, labels, level)
+            guidance.shift(judge, Denoised(x, x), x, class_labels(labels), level)
     return Calls(*(asked[who] / len(points) for who in Calls._fields))
 
 

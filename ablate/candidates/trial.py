@@ -89,7 +89,7 @@ class TrialSettings:
 
     def cost(self, candidate: Candidate) -> Cost:
         """Count the parameters, multiply-accumulates and Gflops of the candidate on these data."""
-        cost = cost_of(candidate.backbone, self.setting)
+        cost = cost_of(candidate.backbone, candidate.inputs(self.setting))
         in_training = self.training_pass(candidate, self.setting)
         return cost if in_training is None else replace(cost, train_pass_gflops=in_training)
 

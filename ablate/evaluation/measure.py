@@ -68,13 +68,20 @@ def measure(
             "solver_error": error,
             "nfe": nfe,
             "guidance": candidate.guidance.describe(),
-            **({} if evaluation.labels == "balanced" else {"labels": evaluation.labels}),
+            **_labels(sampler, evaluation),
             "quantisation": QUANTISATION if autoencoder is None else autoencoder.describe(QUANTISATION),
         }
         rows += [{**identity, **value} for value in evaluator.values(samples)]
     if not previews:
         return rows, np.zeros((0, *measured_spec(autoencoder, setting).shape), np.uint8)
     return rows, np.concatenate(previews)[: evaluation.previews]
+
+
+def _labels(sampler: Sampler, evaluation: Evaluation) -> dict[str, str]:
+    """Return how labels or conditions of the samples were drawn, where it is not the usual way."""
+    if sampler.setting.conditions:
+        return {"labels": "reference"}
+    return {} if evaluation.labels == "balanced" else {"labels": evaluation.labels}
 
 
 def _solver_error(sampler: Sampler, process: Process, latents: bool) -> float | None:

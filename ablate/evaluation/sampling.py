@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation, SampleLabels
 from ablate.evaluation.decoding import decoder
+from ablate.evaluation.drawn_for import DrawnFor
 from ablate.evaluation.metric_evaluator import Pause, go_on
 from ablate.kinds.autoencoder import Decoder
+from ablate.kinds.conditions import Labels
 from ablate.kinds.data import Dataset
 from ablate.kinds.ema import Kept, Weights
 from ablate.kinds.guides import WeakerGuidance
@@ -39,7 +41,8 @@ class Sampler:
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
     latents: what the network draws are latents, which `decode` makes pixels. weaker_weights: parameters of the weaker
-    network that the guidance goes away from; None: the network's own. labels: how classes are drawn.
+    network that the guidance goes away from; None: the network's own. labels: how classes are drawn. dataset: whose
+    reference has the conditions to draw for, where there are further ones.
     """
 
     def __init__(
@@ -55,13 +58,15 @@ class Sampler:
         latents: bool = False,
         weaker_weights: Weights | None = None,
         labels: SampleLabels = "balanced",
+        dataset: Dataset | None = None,
     ) -> None:
         self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate.for_setting(setting)
         self.process = process
-        self.setting = setting
+        self.setting = candidate.inputs(setting)
+        self.dataset = dataset
         self.device = device
         self.seed = seed
         self.weaker_weights = weaker_weights
@@ -80,12 +85,10 @@ class Sampler:
         averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
         weaker = self._weaker(averaged)
         solver, guidance, classes = self.solver, self.candidate.guidance, self.setting.classes
-        drawn_for = None
-        if classes is not None:
-            drawn_for = torch.from_numpy(self._drawn_labels(samples)).to(self.device)
+        drawn_for = self._drawn_for(samples)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
-            labels = None if drawn_for is None else drawn_for[first : first + count]
+            labels = drawn_for(first, count)
             denoise = self.process.denoiser(
                 self._network(averaged), guidance, labels, classes or 0, self.companion, weaker
             )
@@ -103,7 +106,7 @@ class Sampler:
     def _network(self, module: nn.Module) -> Network:
         """Return a module as the process calls it, in the candidate's precision."""
 
-        def network(x: Tensor, c_noise: Tensor, labels: Tensor | None, *second: Tensor) -> Tensor:
+        def network(x: Tensor, c_noise: Tensor, labels: Labels, *second: Tensor) -> Tensor:
             with self.candidate.precision.forward(self.device):
                 output: Tensor = module(x, c_noise, labels, *second)
             return output
@@ -119,6 +122,16 @@ class Sampler:
         if self.weaker_weights is not None:
             copied.load_state_dict(dict(self.weaker_weights), strict=False)
         return self._network(guidance.weaken(copied).eval())
+
+    def _drawn_for(self, samples: int) -> Callable[[int, int], Labels]:
+        """Return what gives the labels, or the conditions, of the samples from a first one on, so many."""
+        if self.setting.conditions:
+            assert self.dataset is not None, "conditions are drawn from the reference"
+            return DrawnFor(self.candidate, self.setting, self.dataset, samples, self.seed, self.device).rows
+        if self.setting.classes is None:
+            return lambda first, count: None
+        labels = torch.from_numpy(self._drawn_labels(samples)).to(self.device)
+        return lambda first, count: labels[first : first + count]
 
     def _drawn_labels(self, samples: int) -> NDArray[np.int64]:
         if self.labels == "random":
@@ -149,7 +162,18 @@ def make_sampler(
     if isinstance(candidate.guidance, WeakerGuidance) and snapshots is not None:
         weaker = candidate.guidance.weights(candidate.ema, snapshots, images)
     return Sampler(
-        candidate, process, setting, seed, device, companion, decode, counts, latents, weaker, evaluation.labels
+        candidate,
+        process,
+        setting,
+        seed,
+        device,
+        companion,
+        decode,
+        counts,
+        latents,
+        weaker,
+        evaluation.labels,
+        dataset,
     )
 
 

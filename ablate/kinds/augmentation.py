@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from ablate.spec.component import Component
+from ablate.spec.component import Component, InputSpec
+from ablate.spec.inputs import ConditionSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,7 @@ class Augmented(NamedTuple):
 
     images: Tensor  # (B, C, H, W)
     mirrored: Tensor | None = None  # (B,) bool: those that were mirrored left to right, where nothing else changed
+    told: Mapping[str, Tensor] = {}  # values of the conditions that it tells of, (B, ...)
 
 
 class Augmentation(Component):
@@ -29,6 +31,10 @@ class Augmentation(Component):
     """
 
     kind: ClassVar[str] = "augmentation"
+
+    def conditions(self, setting: InputSpec) -> tuple[ConditionSpec, ...]:
+        """Return what it tells the network of each training image. Samples are drawn for zeros of it."""
+        return ()
 
     @abstractmethod
     def apply(self, x0: Tensor, uniform: Uniform) -> Augmented:

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from ablate.kinds.embedder import Embedder
 from ablate.spec.component import Component, InputSpec
 
 if TYPE_CHECKING:
@@ -23,13 +24,19 @@ class Backbone(Component):
 
     kind: ClassVar[str] = "backbone"
 
+    def reads(self, setting: InputSpec) -> frozenset[str]:
+        """Return the names of the conditions that it reads: those of its embedders."""
+        embedders = (part for _, part in self.parts() if isinstance(part, Embedder))
+        return frozenset(part.condition(setting).name for part in embedders if part.refuse(setting) is None)
+
     @abstractmethod
     def build(self, setting: InputSpec) -> nn.Module:
         """Build a module `forward(x, noise, labels)`.
 
         x: (B, C, H, W) float; noise: (B,) float, the label c_noise of the noise level; labels:
         (B,) int64 in [0, classes], where `classes` is the null class, or None for data without
-        labels. With "second_label" a fourth argument may follow, (B,) float, the label of the level
+        labels; where the setting has further conditions, a record of them (`Conditions`), of which any may be missing.
+        With "second_label" a fourth argument may follow, (B,) float, the label of the level
         towards which it predicts; without it, that is the first label itself. Returns (B, C, H, W), or
         (B, 2·C, H, W) with "learned_variance". It draws its initial weights from torch's global
         generator, and can be built on the meta device. What its blocks are, it may say itself: see

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 class Context(NamedTuple):
     """The condition, as the modules of a network see it, once per forward pass."""
 
-    embedding: Tensor  # (B, E): time and class in one vector
-    tokens: Tensor  # (B, L, E): the same as a sequence: time and class
+    embedding: Tensor  # (B, E): time, class and further conditions in one vector
+    tokens: Tensor  # (B, L, E): the same as a sequence: time, class, and the tokens of further conditions
     noise: Tensor  # (B,): the label c_noise itself; it grows with the noise, on a scale of the precondition's
     mask: Tensor | None = None  # (B, L) bool, False where a token is padding; None: all count
+    channels: Tensor | None = None  # (B, C, H, W), images that are conditions; they join the noisy one's channels
 
 
 class Modulation(NamedTuple):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from ablate.errors import InputError
-from ablate.spec.component import Component, InputSpec
+from ablate.io.files import digest
+from ablate.kinds.condition import CLASS_COLUMN, Condition, Stored
+from ablate.spec.component import Added, Component, InputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +51,10 @@ class Dataset:
     flip: bool = False  # every second image drawn is mirrored, left to right
     mirrored: NDArray[np.floating] | None = None  # latents of the mirrored images: drawn every second time
     encoding: Encoding | None = None
+    # What else is known of each image, {name: (N,) of str or float}, and of each of the reference: captions, sizes.
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    reference_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    conditions: tuple[Stored, ...] = ()  # what `conditions` of the data made of it (`load_data`)
 
     def __post_init__(self) -> None:
         """Raise InputError for what is no set of images: points, sequences, videos, or labels of another number."""
@@ -58,6 +66,10 @@ class Dataset:
                 raise InputError(f"{name} are of shape {tuple(images.shape)}; images are (N, C, H, W)")
             if labels is not None and labels.shape != (len(images),):
                 raise InputError(f"{len(images)} {name} have labels of shape {labels.shape}; one each is needed")
+            columns = self.columns if images is self.images else self.reference_columns
+            for column, values in columns.items():
+                if values.shape != (len(images),):
+                    raise InputError(f"{len(images)} {name} have {values.shape} values in column {column!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,18 +80,70 @@ class Dataset:
 
 
 def image_setting(data: Data) -> InputSpec:
-    """Return the data's shape and classes. Raises InputError where they are no images (C, H, W)."""
+    """Return the data's shape, classes and conditions. Raises InputError where they are no images (C, H, W)."""
     setting = data.setting()
     if len(setting.shape) != 3 or not all(isinstance(side, int) and side > 0 for side in setting.shape):
         reason = f"data {data.name!r} are of shape {tuple(setting.shape)}"
         raise InputError(f"{reason}; a study is of images: (channels, height, width)")
-    return setting
+    if not data.conditions:
+        return setting
+    columns = data.columns()
+    specs = tuple(condition.spec_of(setting, columns) for condition in data.conditions)
+    names = [spec.name for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1 or name == CLASS_COLUMN), None)
+    if twice is not None:
+        raise InputError(f"two conditions are called {twice!r}; give one of them another name: called: …")
+    return replace(setting, conditions=specs)
+
+
+def load_data(data: Data, cache: Path) -> Dataset:
+    """Load the images, with what the data's conditions tell of them; the hash then covers both."""
+    dataset = data.load(cache)
+    if not data.conditions:
+        return dataset
+    setting = image_setting(data)
+    names = data.class_names()
+    training = _columns(dataset.columns, dataset.labels, names)
+    reference = _columns(dataset.reference_columns, dataset.reference_labels, names)
+    stored = tuple(
+        Stored(condition, spec, condition.store(training), condition.store(reference))
+        for condition, spec in zip(data.conditions, setting.conditions, strict=True)
+    )
+    content = [[s.condition.active(), _content(s.training), _content(s.reference)] for s in stored]
+    return replace(dataset, conditions=stored, hash=digest([dataset.hash, content]))
+
+
+def _columns(
+    columns: Mapping[str, NDArray[Any]], labels: NDArray[np.int64] | None, names: Sequence[str] | None
+) -> dict[str, NDArray[Any]]:
+    """Return the columns, and the names of the classes as one more where there are labels."""
+    import numpy as np
+
+    if labels is None:
+        return dict(columns)
+    known = np.array([str(i) for i in range(int(labels.max(initial=-1)) + 1)] if names is None else list(names))
+    return {CLASS_COLUMN: known[labels], **columns}
+
+
+def _content(array: NDArray[Any] | None) -> str | None:
+    """Return the SHA-256 of an array's shape and values."""
+    import hashlib
+
+    import numpy as np
+
+    if array is None:
+        return None
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 class Data(Component):
     """A source of images; it provides "labels" where they are labelled."""
 
     kind: ClassVar[str] = "data"
+
+    # What networks are told of each image, beside its class.
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Added(before=[])] = ()
 
     @abstractmethod
     def setting(self) -> InputSpec:
@@ -88,6 +152,17 @@ class Data(Component):
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
         """Load the images; what is slow to make is kept under `cache` (written atomically)."""
+
+    def columns(self) -> Mapping[str, type]:
+        """Return what is known of each image beside its class, {name: str, or float}, without reading the images.
+
+        `load` gives the values. The names of the classes are a column of every labelled data set, "class".
+        """
+        return {} if self.setting().classes is None else {CLASS_COLUMN: str}
+
+    def class_names(self) -> Sequence[str] | None:
+        """Return the names of the classes; None: they have none, and are called by their numbers."""
+        return None
 
     def deviation(self) -> float | None:
         """Estimate the root mean square of what the network will see, as far as it can be told without reading all.

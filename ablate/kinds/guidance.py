@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ablate.spec.component import Component, InputSpec
 
@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from ablate.kinds.conditions import Labels
     from ablate.kinds.noised import Denoised, Level
 
-Predictor = Callable[["Tensor", "Tensor | None"], "Tensor"]  # (x, labels) -> prediction y
+Predictor = Callable[["Tensor", "Labels"], "Tensor"]  # (x, labels) -> prediction y
 Companion = Callable[["Tensor", "Tensor"], "Tensor"]  # (x at unit variance, c_noise) -> its output
+
+
+class Drops(NamedTuple):
+    """How often training leaves out conditions, so that the network learns to do without."""
+
+    together: float  # share of the training images for which all of them are dropped
+    each: float = 0.0  # share for which each is dropped by itself, drawn apart
+    names: tuple[str, ...] | None = None  # of which conditions; None: of all
 
 
 class Guidance(Component):
@@ -27,9 +36,15 @@ class Guidance(Component):
     def drop_rate(self) -> float:
         """Return the share of training labels that the null class replaces, in [0, 1)."""
 
+    def drops(self) -> Drops:
+        """Return the same for conditions: which are dropped, together and each alone. The class is one of them."""
+        return Drops(self.drop_rate())
+
     @abstractmethod
-    def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
+    def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """Compute the guided prediction at x. `null` is the label of the null class; arithmetic in fp32.
+
+        labels: (B,) int64, None, or a record of conditions; `without` and `joined` treat them alike.
 
         `predict` takes any batch, also one that repeats x, at this one level; `level` is a single
         number () on the CPU, so that asking for its value waits for nothing.

@@ -18,9 +18,10 @@ from ablate.kinds.noised import Denoised, Level, over
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ablate.kinds.conditions import Labels
     from ablate.kinds.ema import Ema, Kept, Weights
 
-Denoise = Callable[["Tensor", "Tensor | None"], Denoised]  # (x, labels) -> x0 and ε, at one level
+Denoise = Callable[["Tensor", "Labels"], Denoised]  # (x, labels) -> x0 and ε, at one level
 
 
 class Denoisers(NamedTuple):
@@ -30,7 +31,7 @@ class Denoisers(NamedTuple):
     weaker: Denoise | None = None  # of the weaker network, where the guidance has one
 
 
-Guide = Callable[[Denoisers, "Tensor", "Tensor | None", int, Level], Denoised]
+Guide = Callable[[Denoisers, "Tensor", "Labels", int, Level], Denoised]
 """(denoisers, x, labels, null, level) -> x0 and ε under guidance, with α·x0 + σ·ε = x; `null` is the null class."""
 
 
@@ -45,7 +46,7 @@ class DenoisedGuidance(Guidance):
         depends on no other of the batch. `level` is a single number () on the CPU.
         """
 
-    def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
+    def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """Raise TypeError: it is not a combination of predictions."""
         raise TypeError(f"guidance {self.name!r} works on denoised images: use begin()")
 

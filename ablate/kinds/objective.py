@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ablate.spec.component import Component, InputSpec
+from ablate.spec.inputs import ConditionSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from ablate.kinds.conditions import Labels
     from ablate.kinds.data import Dataset
     from ablate.kinds.loss import Loss
     from ablate.kinds.noised import Level, Noised
@@ -53,23 +55,23 @@ class Model(Protocol):
     loss: Loss  # the candidate's
     progress: float  # share of the training that is done, in [0, 1]
 
-    def predict(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def predict(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """Compute the prediction at x, (B, C, H, W), with gradients; twice the channels with a learned variance.
 
         The first call within a step is its shared pass: `prediction` and `activation` are of it.
         """
         ...
 
-    def averaged(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def averaged(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """Compute the prediction of the averaged weights (the candidate's `ema`), without gradients."""
         ...
 
-    def detached(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def detached(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """Compute the prediction of the weights as they are, without gradients; it is never the shared pass."""
         ...
 
     def derivative(
-        self, x: Tensor, t: Tensor, labels: Tensor | None, along: Tensor, towards: Level | None = None
+        self, x: Tensor, t: Tensor, labels: Labels, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute the prediction at (x, t), and its derivative along the direction (`along`, 1) of (x, t).
 
@@ -121,9 +123,14 @@ class Objective(Component):
     def build(self, host: Host) -> nn.Module:
         """Build a module `forward(noised, labels, model)` -> {name: (B,) fp32}, the terms of each image.
 
-        noised: the batch, x = α·x0 + σ·ε with its levels; labels: (B,) int64, or None; model: a `Model`. A term of
+        noised: the batch, x = α·x0 + σ·ε with its levels; labels: (B,) int64, None, or a record of conditions; model: a
+        `Model`. A term of
         the whole batch gives each image the same number. It must run on the meta device.
         """
+
+    def conditions(self, setting: InputSpec) -> tuple[ConditionSpec, ...]:
+        """Return what it tells the network beside what data and augmentation do."""
+        return ()
 
     def couples(self) -> bool:
         """Return whether a term of an image depends on the others of its batch: then it is never cut into parts."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
+from ablate.kinds.conditions import PREDICTION, Told, class_labels, told_record
 from ablate.kinds.guides import DenoisedGuidance, Denoisers
 from ablate.kinds.noised import Denoised, Level, Noised, noise_label, over
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ablate.kinds.conditions import Labels
     from ablate.kinds.guidance import Companion, Guidance
     from ablate.kinds.precondition import Coefficients, Precondition
     from ablate.kinds.schedule import Schedule
@@ -39,6 +41,7 @@ class Process:
     sigma_data: float  # root mean square of the data in [-1, 1]
     uncertainty: Callable[[Tensor], Tensor] | None = None  # what the weighting built: c_noise -> u
     flow_map: bool = False  # the network was trained for the way between two levels, and is told both in sampling
+    self_conditioned: bool = False  # ... and is told, as PREDICTION, the image that it found at the step before
 
     def level(self, t: Tensor) -> Level:
         """Return the noise level at t in [0, 1]."""
@@ -53,7 +56,7 @@ class Process:
         return noise * float(_level_at(self.schedule, t).sigma)
 
     def predict(
-        self, network: Network, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None
+        self, network: Network, x: Tensor, level: Level, labels: Labels, towards: Level | None = None
     ) -> Tensor:
         """Compute the network's prediction in the target's own terms, y = c_skip·x + c_out·F(c_in·x, c_noise).
 
@@ -100,7 +103,7 @@ class Process:
         self,
         network: Network,
         guidance: Guidance,
-        labels: Tensor | None,
+        labels: Labels,
         null: int,
         companion: Companion | None = None,
         weaker: Network | None = None,
@@ -111,27 +114,33 @@ class Process:
         weaker version of the network that it goes away from, if it has one.
         """
         guide = guidance.begin() if isinstance(guidance, DenoisedGuidance) else None
+        told = labels
 
         def denoise(x: Tensor, t: float, to: float | None = None, /) -> Denoised:
+            found = answer(x, t, to)
+            if self.self_conditioned:
+                nonlocal told
+                told = told_record(labels).tell(PREDICTION, Told(found.x0), held=True)
+            return found
+
+        def answer(x: Tensor, t: float, to: float | None) -> Denoised:
             level = _level_at(self.schedule, t)
             towards = _level_at(self.schedule, to) if to is not None and self.flow_map else None
 
-            def predict(x: Tensor, labels: Tensor | None) -> Tensor:
+            def predict(x: Tensor, labels: Labels) -> Tensor:
                 return self.predict(network, x, level, labels, towards)
 
             if guide is not None:
                 other = None if weaker is None else partial(self._image, weaker, level, towards)
-                return guide(Denoisers(partial(self._image, network, level, towards), other), x, labels, null, level)
-            denoised = self.denoised(guidance.predict(predict, x, labels, null, level), x, level)
+                return guide(Denoisers(partial(self._image, network, level, towards), other), x, told, null, level)
+            denoised = self.denoised(guidance.predict(predict, x, told, null, level), x, level)
             if companion is None:
                 return denoised
-            return guidance.shift(lambda x: companion(*self.shown(x, level)), denoised, x, labels, level)
+            return guidance.shift(lambda x: companion(*self.shown(x, level)), denoised, x, class_labels(labels), level)
 
         return denoise
 
-    def _image(
-        self, network: Network, level: Level, towards: Level | None, x: Tensor, labels: Tensor | None
-    ) -> Denoised:
+    def _image(self, network: Network, level: Level, towards: Level | None, x: Tensor, labels: Labels) -> Denoised:
         """Compute x0 and ε as a network sees them, in fp32."""
         return self.denoised(self.predict(network, x, level, labels, towards), x, level)
 

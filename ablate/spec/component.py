@@ -30,6 +30,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from ablate.errors import InputError, Path
 from ablate.io.files import digest
+from ablate.spec.inputs import Course as Course
+from ablate.spec.inputs import InputSpec as InputSpec
 from ablate.spec.renamed import first_name, under_current_names
 
 Spec = str | Mapping[str, Any]
@@ -119,24 +121,6 @@ def slot(default: str | None = None) -> Any:
 
 
 # --- what surrounds a component ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """The input of a network, known before anything is built."""
-
-    shape: tuple[int, int, int]  # (C, H, W) of what the network sees
-    classes: int | None  # None: the data carry no labels
-
-
-@dataclass(frozen=True)
-class Course:
-    """The length of a candidate's training and evaluation, known before anything is trained."""
-
-    setting: InputSpec
-    batch: int  # images a step
-    images: int | None  # of the whole training; None: time decides
-    samples: int  # that are drawn at its end
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.candidates.names import Names
 from ablate.errors import InputError
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, load_data
 from ablate.worker import records
 from ablate.worker.datasets import DIGITS, describe
 
@@ -22,7 +22,7 @@ def hash_of(data: Data, cache: Path) -> str | None:
     Raises InputError for what is wrong with them.
     """
     try:
-        return data.load(cache).hash
+        return load_data(data, cache).hash
     except (InputError, OSError):
         raise
     except Exception:  # noqa: BLE001 - a plugin's own code; the worker that prepares the data reports it

@@ -11,7 +11,7 @@ from ablate.candidates.candidate import Candidate, compose, misfits
 from ablate.candidates.evaluation import Evaluation, Reference
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.errors import Argument, InputError, SpecError
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, image_setting
 from ablate.kinds.solver import Solver
 from ablate.spec.fields import find_field, put, why_not
 from ablate.spec.slots import create, fill
@@ -43,7 +43,7 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
     for spec in _specs(job["candidate"], request, catalog):
         try:
             candidate = compose(spec, catalog)
-            problems = misfits(candidate, data, data.setting())
+            problems = misfits(candidate, data, image_setting(data))
             if problems:
                 raise SpecError(problems)
         except SpecError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ablate.kinds.conditions import Labels, class_labels
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised
 from ablate.kinds.process import Process
@@ -32,11 +33,11 @@ class CompanionLearner:
             self.recent_loss = torch.full((), torch.nan)  # its running mean over about 100 steps, on the device
         self.optimizer = guidance.optimizer(self.network.parameters())
 
-    def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
+    def loss(self, noised: Noised, labels: Labels) -> Tensor:
         """Compute the auxiliary network's loss of each image of a batch, (B,)."""
-        return self.guidance.loss(self.network(*self.process.shown(noised.x, noised.level)), labels)
+        return self.guidance.loss(self.network(*self.process.shown(noised.x, noised.level)), class_labels(labels))
 
-    def gradients(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+    def gradients(self, parts: Iterable[tuple[Noised, Labels]], batch: int) -> Tensor:
         """Accumulate the gradients of a batch of `batch` images over its micro-batches; return its mean loss."""
         self.network.train()
         total = torch.zeros_like(self.recent_loss)
@@ -46,7 +47,7 @@ class CompanionLearner:
             total += loss.detach()
         return total
 
-    def step(self, parts: Iterable[tuple[Noised, Tensor | None]], batch: int) -> Tensor:
+    def step(self, parts: Iterable[tuple[Noised, Labels]], batch: int) -> Tensor:
         """Take one optimizer step over a batch in micro-batches; return its mean loss."""
         total = self.gradients(parts, batch)
         self.optimizer.step()

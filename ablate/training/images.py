@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.kinds.condition import Uniform, within
+from ablate.kinds.conditions import Conditions
 from ablate.kinds.data import Dataset
 from ablate.runtime.machine import cache_folder
 from ablate.runtime.randomness import RandomStreams
@@ -41,6 +43,9 @@ class Images:
                 torch.tensor(values, device=device)[:, None, None]
                 for values in (self.encoding.shift, self.encoding.scale)
             )
+        self._stored = [
+            None if c.training is None else torch.tensor(c.training, device=device) for c in dataset.conditions
+        ]
         self.sigma_data = self._root_mean_square()
 
     def __len__(self) -> int:
@@ -54,6 +59,17 @@ class Images:
         """
         mirrored = None if draws is None else self.mirrors(draws, first, len(index))
         return self.pick(index, mirrored, draws, first)
+
+    def told(self, index: Tensor, x0: Tensor, uniform: Uniform) -> Conditions:
+        """Return what the data's conditions tell of these images. x0: as the network sees them, without noise.
+
+        uniform: draws for these images from a stream of that name.
+        """
+        told = {
+            c.spec.name: c.condition.tell(None if kept is None else kept[index], x0, within(c.spec.name, uniform))
+            for c, kept in zip(self.dataset.conditions, self._stored, strict=True)
+        }
+        return Conditions(told, (c.spec.name for c in self.dataset.conditions if c.spec.held))
 
     def mirrors(self, draws: RandomStreams, first: int, count: int) -> Tensor | None:
         """Draw which of the images number first and on are mirrored, (count,) bool; None where these data never are."""

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate, format_component
 from ablate.errors import InputError
+from ablate.kinds.augmentation import Uniform
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, dropped, rows
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised, Origin
 from ablate.kinds.objective import Pictures
@@ -68,7 +70,7 @@ class Learner:
         micro: int | None,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
-        self.setting = setting
+        self.setting = setting = candidate.inputs(setting)
         self.data = images
         self.device = device
         self.seed = seed
@@ -112,7 +114,7 @@ class Learner:
         """Return the number of training images so far, repeats included."""
         return self.steps_done * self.candidate.batch
 
-    def predict(self, x: Tensor, c_noise: Tensor, labels: Tensor | None, *second: Tensor) -> Tensor:
+    def predict(self, x: Tensor, c_noise: Tensor, labels: Labels, *second: Tensor) -> Tensor:
         """Evaluate the network in mixed precision, with activation checkpointing, as the candidate says."""
         with self._autocast(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._autocast):
             output: Tensor = self.network(x, c_noise, labels, *second)
@@ -128,8 +130,8 @@ class Learner:
     def _autocast(self) -> AbstractContextManager[Any]:
         return self.candidate.precision.forward(self.device)
 
-    def batch(self) -> tuple[Noised, Tensor | None]:
-        """Draw the next batch: noisy images, and labels of which some are replaced by the null class (label dropout).
+    def batch(self) -> tuple[Noised, Labels]:
+        """Draw the next batch: noisy images, and labels or conditions, of which some are dropped (label dropout).
 
         What is drawn for an image follows from its number in the training, not from the batch it comes in.
         """
@@ -143,21 +145,45 @@ class Learner:
         uniform = self.draws.uniform("levels", first, size, torch.float64)
         level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
         noise = self.draws.normal("noise", first, x0.shape)
-        labels = None if self.data.labels is None else self.data.labels[index]
-        order = self.candidate.coupling.order(altered.images, noise, labels)
+        classes = None if self.data.labels is None else self.data.labels[index]
+        order = self.candidate.coupling.order(altered.images, noise, classes)
         noise = noise if order is None else noise[order]
-        rate = self.candidate.guidance.drop_rate()
-        if labels is not None and rate > 0:
-            dropped = self.draws.uniform("drop", first, size) < rate
-            labels = labels.masked_fill(dropped, self.setting.classes or 0)
+        told = self.told(index, altered.images, lambda s: self.draws.uniform(s, first, size), altered.told)
+        labels = self._dropped(told, first, size)
         noised = self.process.diffuse(altered.images, noise, level)
         return noised._replace(origin=Origin(first, index, mirrored)), labels
 
-    def loss(self, noised: Noised, labels: Tensor | None) -> Tensor:
+    def told(self, index: Tensor, x0: Tensor, uniform: Uniform, further: Mapping[str, Tensor] | None = None) -> Labels:
+        """Return what the network is told of training images, with nothing dropped: labels, or a record of conditions.
+
+        x0: the images after augmentation, `further` what that tells. uniform: draws for them, by the name of a stream.
+        """
+        classes = None if self.data.labels is None else self.data.labels[index]
+        if not self.setting.conditions:
+            return classes
+        told = self.data.told(index, x0, uniform)
+        for spec in self.setting.conditions:
+            if further and spec.name in further:
+                told = told.tell(spec.name, Told(further[spec.name]), spec.held)
+        return told if classes is None else told.tell(CLASS, Told(classes))
+
+    def _dropped(self, labels: Labels, first: int, size: int) -> Labels:
+        """Drop labels and conditions at random, as guidance wants it: all together, and each alone."""
+        drops, null = self.candidate.guidance.drops(), self.setting.classes or 0
+        if labels is not None and drops.together > 0:
+            which = self.draws.uniform("drop", first, size) < drops.together
+            labels = dropped(labels, which, null, drops.names)
+        if labels is not None and drops.each > 0:
+            for name in drops.names or (labels if isinstance(labels, Conditions) else (CLASS,)):
+                which = self.draws.uniform(f"drop/{name}", first, size) < drops.each
+                labels = dropped(labels, which, null, [name])
+        return labels
+
+    def loss(self, noised: Noised, labels: Labels) -> Tensor:
         """Compute the loss of each image of a batch, (B,) fp32: the objective with its auxiliary terms."""
         return self._losses(noised, labels)[0]
 
-    def _losses(self, noised: Noised, labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(self, noised: Noised, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         model = StepModel(
             self.candidate,
             self.process,
@@ -172,14 +198,14 @@ class Learner:
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses
 
-    def parts(self, noised: Noised, labels: Tensor | None) -> Iterator[tuple[Noised, Tensor | None]]:
+    def parts(self, noised: Noised, labels: Labels) -> Iterator[tuple[Noised, Labels]]:
         """Split the batch into micro-batches of at most `micro` images."""
         return _split_batch(noised, labels, self.micro)
 
     def gradients(
         self,
         noised: Noised,
-        labels: Tensor | None,
+        labels: Labels,
         image_losses: list[Tensor] | None = None,
         term_means: dict[str, Tensor] | None = None,
     ) -> Tensor:
@@ -284,7 +310,7 @@ def _build(part: Component, build: Callable[[], Any], device: torch.device, watc
         return make()
 
 
-def _split_batch(noised: Noised, labels: Tensor | None, size: int) -> Iterator[tuple[Noised, Tensor | None]]:
+def _split_batch(noised: Noised, labels: Labels, size: int) -> Iterator[tuple[Noised, Labels]]:
     """Split the batch into parts of at most `size` images."""
     total = len(noised.x)
     if size >= total:
@@ -294,7 +320,7 @@ def _split_batch(noised: Noised, labels: Tensor | None, size: int) -> Iterator[t
         cut = slice(begin, begin + size)
         level = type(noised.level)(*(value[cut] for value in noised.level))
         part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level, _origin(noised.origin, cut))
-        yield part, None if labels is None else labels[cut]
+        yield part, rows(labels, cut)
 
 
 def _origin(origin: Origin | None, cut: slice) -> Origin | None:

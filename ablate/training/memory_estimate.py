@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.conditions import Labels, told_on_meta
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
@@ -77,6 +78,7 @@ def _simulate(candidate: Candidate, setting: InputSpec, device: str, micro: int)
 
 
 def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
+    setting = candidate.inputs(setting)
     with META:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()
@@ -123,7 +125,7 @@ def _simulate_pass(
         with Formats(device.type), candidate.precision.forward(device):
             yield
 
-    def predict(*inputs: Tensor | None) -> Tensor:
+    def predict(*inputs: Any) -> Tensor:
         with scope(), recomputed(blocks if torch.is_grad_enabled() else [], scope):
             output: Tensor = network(*inputs)
         return output
@@ -140,9 +142,12 @@ def _simulate_pass(
     return saved
 
 
-def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    labels = None if setting.classes is None else torch.empty(count, dtype=torch.int64, device=META)
-    return torch.empty(count, *setting.shape, device=META), torch.empty(count, device=META), labels
+def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Labels]:
+    return (
+        torch.empty(count, *setting.shape, device=META),
+        torch.empty(count, device=META),
+        told_on_meta(setting, count),
+    )
 
 
 def _state(build: Build, parameters: Iterable[nn.Parameter]) -> int:

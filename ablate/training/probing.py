@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ablate.kinds.conditions import Labels
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.runtime.randomness import RandomStreams, mix
@@ -43,7 +44,7 @@ class Probing:
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[tuple[str, int, Readings]] = []  # not read yet
         self._watching: list[tuple[str, int, StepObserver]] = []  # looking at the step that is being taken
-        self._batch: tuple[Noised, torch.Tensor | None] | None = None
+        self._batch: tuple[Noised, Labels] | None = None
 
     def before(self, learner: Learner, horizon: float, last: bool) -> Sequence[StepObserver]:
         """Observe the network before its next step where that is due; return the observers of the step itself.
@@ -154,7 +155,7 @@ class Probing:
         self._waiting += [(name, seen, active.read()) for name, active in zip(names, observers, strict=True)]
 
 
-def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, torch.Tensor | None]:
+def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, Labels]:
     """Draw the fixed batch for the probes: training images at LEVELS timesteps, in the middle of equal parts of [0, 1].
 
     The same for all candidates of a seed, whatever levels they train on.
@@ -164,12 +165,12 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
     x0 = learner.data.take(index)
     t = (torch.arange(count, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS
     noise = torch.randn(x0.shape, device=learner.device, generator=draws.at("noise", 0))
-    labels = None if learner.data.labels is None else learner.data.labels[index]
+    labels = learner.told(index, x0, lambda s: draws.uniform(s, 0, count))
     return learner.process.diffuse(x0, noise, learner.process.level(t)), labels
 
 
 @torch.no_grad()
-def show(learner: Learner, batch: tuple[Noised, torch.Tensor | None], observers: Sequence[PassObserver]) -> None:
+def show(learner: Learner, batch: tuple[Noised, Labels], observers: Sequence[PassObserver]) -> None:
     """Run one forward pass in micro-batches with the observers' hooks; no weight, buffer or hook is left behind."""
     network, process, candidate = learner.network, learner.process, learner.candidate
     was_training = network.training

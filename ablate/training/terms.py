@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ablate.candidates.candidate import Candidate, host_of
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.conditions import Labels, told_on_meta
 from ablate.kinds.noised import Level, Noised
 from ablate.kinds.objective import Host, Pictures
 from ablate.kinds.process import Network, Process
@@ -59,7 +60,7 @@ class StepModel:
         self._prediction: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
-    def predict(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def predict(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """The prediction; of the first call of a step the activations are kept."""
         if self._prediction is not None:
             return self.process.predict(self._predict, x, level, labels, towards)
@@ -68,11 +69,11 @@ class StepModel:
         return self._prediction
 
     @torch.no_grad()
-    def averaged(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def averaged(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """The prediction of the averaged weights."""
         weights = self._averaged()
 
-        def network(*inputs: Tensor | None) -> Tensor:
+        def network(*inputs: Any) -> Tensor:
             with self.precision():
                 output: Tensor = functional_call(self._network, dict(weights), inputs)
             return output
@@ -80,13 +81,13 @@ class StepModel:
         return self.process.predict(network, x, level, labels, towards)
 
     @torch.no_grad()
-    def detached(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def detached(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """The prediction of the weights as they are."""
         return self.process.predict(self._predict, x, level, labels, towards)
 
     @torch.no_grad()
     def derivative(
-        self, x: Tensor, t: Tensor, labels: Tensor | None, along: Tensor, towards: Level | None = None
+        self, x: Tensor, t: Tensor, labels: Labels, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
         """Prediction and derivative, by dual numbers; fused attention has no such derivative, so it is not fused."""
         if x.is_meta:  # no dual numbers there: a derivative costs about what its value does
@@ -138,7 +139,7 @@ class Terms(nn.Module):
         self.objective = build(candidate.objective, lambda: candidate.objective.build(host))
         self.auxiliary = nn.ModuleList(_built(part, host, build) for part in parts)
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: StepModel) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, noised: Noised, labels: Labels, model: StepModel) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of each image, (B,), and each term by name; no term where the loss is a single one."""
         terms = dict(self.objective(noised, labels, model))
         loss = _sum(terms.values())
@@ -201,7 +202,7 @@ def simulated_loss(
     """Compute the loss of a batch of `count` images on the meta device: shapes without numbers."""
     meta = torch.device("meta")
     x0, noise = torch.empty(2, count, *setting.shape, device=meta)
-    labels = None if setting.classes is None else torch.empty(count, dtype=torch.long, device=meta)
+    labels = told_on_meta(setting, count)
     process = candidate.process(1.0)
     noised = process.diffuse(x0, noise, process.level(torch.empty(count, dtype=torch.float64, device=meta)))
     draws = RandomStreams(0, meta)

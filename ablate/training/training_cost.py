@@ -15,6 +15,7 @@ from torch.utils.flop_counter import flop_registry
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.conditions import told_on_meta
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
 from ablate.runtime.recompute import outermost, recomputed
@@ -34,11 +35,11 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
     counted. Raises what a plugin's code raises on the meta device.
     """
     with isolated(), META:
+        setting = candidate.inputs(setting)
         network = candidate.backbone.build(setting).train()
         blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
-        labels = None if setting.classes is None else torch.empty(1, dtype=torch.long)
         if candidate.one_pass:
-            macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), labels)
+            macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
         else:
             macs = _macs_of_terms(candidate, setting, network, blocks)
         if isinstance(candidate.guidance, TrainedGuidance):
@@ -55,6 +56,7 @@ def pass_gflops(candidate: Candidate, setting: InputSpec) -> float:
     beside it add is left out. Raises what a plugin's code raises on the meta device.
     """
     with isolated(), META:
+        setting = candidate.inputs(setting)
         macs = _macs_of_terms(candidate, setting, candidate.backbone.build(setting).train(), [])
     return macs / 1e9 / TRAIN_PASSES
 
@@ -65,7 +67,7 @@ def _macs_of_terms(candidate: Candidate, setting: InputSpec, network: nn.Module,
     return _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network))
 
 
-def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Tensor | None) -> int:
+def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Any) -> int:
     """Return the multiply-accumulates of a forward and a backward pass. blocks: are computed again in the second."""
     return _counted(blocks, lambda: network(*inputs).float().square().mean())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ablate.discovery.catalog import Catalog
-from ablate.kinds.data import Data, Dataset
+from ablate.kinds.data import Data, Dataset, load_data
 from ablate.kinds.executor import Job
 from ablate.spec.slots import create
 from ablate.training.learner import Images
@@ -23,7 +23,7 @@ def data_of(job: Job, catalog: Catalog) -> Data:
 @lru_cache(maxsize=2)
 def dataset_of(data: Data, cache: str) -> Dataset:
     """Load the images, once a process."""
-    return data.load(Path(cache))
+    return load_data(data, Path(cache))
 
 
 @lru_cache(maxsize=2)

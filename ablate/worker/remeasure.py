@@ -22,7 +22,7 @@ from ablate.evaluation.measure import measure
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import TEMPORARY, digest, sweep, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, set_aside
-from ablate.kinds.data import Data, Dataset
+from ablate.kinds.data import Data, Dataset, image_setting
 from ablate.kinds.executor import Job, Stop
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import release_memory
@@ -142,7 +142,7 @@ def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
     rows, _ = measure(
         candidate,
         learner.process,
-        data.setting(),
+        image_setting(data),
         learner.network,
         averages,
         dataset,
@@ -155,7 +155,7 @@ def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         learner.companion_network,
         snapshots,
     )
-    cost = sample_gflops(candidate, data.setting(), job["gflops"])
+    cost = sample_gflops(candidate, image_setting(data), job["gflops"])
     return [{**row, "sample_gflops": cost} for row in rows]
 
 
@@ -179,7 +179,7 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
     trained_on = checkpoint.facts.get("sources", {}).get("data", dataset.hash)
     if trained_on != dataset.hash:
         raise datasets.OtherDataError(f"{datasets.describe(data)}, of the checkpoint", trained_on, dataset.hash)
-    learner = Learner(candidate, data.setting(), images, job["seed"], device, None)
+    learner = Learner(candidate, image_setting(data), images, job["seed"], device, None)
     try:
         learner.load(checkpoint)
     except (RuntimeError, KeyError, ValueError):

@@ -19,7 +19,7 @@ from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError, did_you_mean
 from ablate.evaluation.sampling import NotFiniteError, make_sampler
 from ablate.io.sealed import DamagedError
-from ablate.kinds.data import Data, Dataset
+from ablate.kinds.data import Data, Dataset, image_setting
 from ablate.runtime.machine import cache_folder, choose_device
 from ablate.spec.slots import fill
 from ablate.training.learner import Learner
@@ -71,7 +71,7 @@ def sample(
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
         raise InputError(f"expected a number of images, at least 1, not {n!r}", "n")
     with _trained(folder, trial, average, device, plugins) as trained:
-        evaluation, learner, setting = trained.evaluation, trained.learner, trained.data.setting()
+        evaluation, learner, setting = trained.evaluation, trained.learner, image_setting(trained.data)
         sampler = make_sampler(
             trained.candidate,
             learner.process,

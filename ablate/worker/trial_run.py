@@ -27,7 +27,7 @@ from ablate.evaluation.metric_evaluator import prepare_references
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import sweep, write_json
 from ablate.io.sealed import sealed
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, image_setting
 from ablate.kinds.executor import Job, Stop
 from ablate.kinds.probe import Probe
 from ablate.runtime.isolation import Watch
@@ -102,7 +102,7 @@ class TrialRun:
             self.candidate: Candidate = compose(job["candidate"], catalog)
             evaluation = with_sampling_batch(job, fill(Evaluation, job["evaluation"], catalog))
             data = data_of(job, catalog)
-            self.setting = data.setting()
+            self.setting = image_setting(data)
         with watch.over(f"{format_component(data)}, while it is loaded,"):
             self.dataset = dataset_for(job, data)
             images = images_of(data, job["cache"], self.device)

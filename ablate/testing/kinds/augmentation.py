@@ -37,7 +37,7 @@ def tells_what_it_mirrors(case: Case) -> None:
     """Where it says which images are mirrored, these are, and nothing else changed; what else alters is said."""
     for part in _variants(case):
         x0 = _images()
-        images, mirrored = _applied(part, x0)
+        images, mirrored = _applied(part, x0)[:2]
         flags = torch.zeros(COUNT, dtype=torch.bool) if mirrored is None else mirrored
         assert flags.shape == (COUNT,) and flags.dtype == torch.bool, f"{part!r}: mirrored is {flags.dtype}"
         plain = torch.equal(images, torch.where(flags[:, None, None, None], x0.flip(-1), x0))

@@ -90,7 +90,7 @@ def _features(channels: int, skip: int) -> tuple[Tensor, Tensor, Context]:
 
 def _one(d: Tensor, s: Tensor, context: Context) -> tuple[Tensor, Tensor, Context]:
     """Return the second image alone."""
-    embedding, tokens, noise, _ = context
+    embedding, tokens, noise = context[:3]
     return d[1:2], s[1:2], Context(embedding[1:2], tokens[1:2], noise[1:2])
 
 

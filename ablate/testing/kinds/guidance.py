@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ablate.kinds.conditions import Labels, class_labels, told_record
 from ablate.kinds.guidance import Guidance, Predictor
 from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
 from ablate.kinds.noised import Denoised, Level, over
@@ -15,7 +16,7 @@ from ablate.testing.processes import processes
 
 NULL = 10
 # What a guidance may need and still be an average of predictions.
-PLAIN = {"null_class", "labels", "snapshots", "tokens"}
+PLAIN = {"null_class", "labels", "conditions", "snapshots", "tokens"}
 
 
 def asks_for_a_share_of_labels(case: Case) -> None:
@@ -48,8 +49,8 @@ def keeps_shape_and_batch(case: Case) -> None:
 
 def works_without_labels(case: Case) -> None:
     """A guidance that does not require labels takes None for them."""
-    if "labels" in case.component.requires():
-        raise NotApplicable("it requires labels")
+    if not case.component.requires().keys().isdisjoint({"labels", "conditions"}):
+        raise NotApplicable("it requires labels, or conditions")
     for part in _variants(case):
         for level in _levels(case):
             x = torch.randn(3, 2, 4, 4)
@@ -111,14 +112,14 @@ class _Blocks(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(nn.Conv2d(2, 2, 1) for _ in range(3))
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Labels) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         for block in self.blocks:
             x = x + block(x)
         return x
 
 
-def _answer(part: Guidance, network: Predictor, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
+def _answer(part: Guidance, network: Predictor, x: Tensor, labels: Labels, level: Level) -> Tensor:
     """Return what it makes of predictions; of denoised images the image, where the network predicts images."""
     if not isinstance(part, DenoisedGuidance):
         return part.predict(network, x, labels, NULL, level)
@@ -128,7 +129,7 @@ def _answer(part: Guidance, network: Predictor, x: Tensor, labels: Tensor | None
 def _denoisers(network: Predictor, level: Level) -> Denoisers:
     """Return denoisers whose image is what the network says, the same for both networks."""
 
-    def denoise(x: Tensor, labels: Tensor | None) -> Denoised:
+    def denoise(x: Tensor, labels: Labels) -> Denoised:
         x0 = network(x, labels)[:, : x.shape[1]]
         _, alpha, sigma = level.guarded
         return Denoised(x0, (x - over(alpha, x) * x0) / over(sigma, x))
@@ -141,9 +142,10 @@ def _guided(part: Guidance, process: Process) -> Tensor:
     level = process.level(torch.tensor(0.4, dtype=torch.float64))
     x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
-    def network(x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
-        assert labels is not None
-        x0 = (0.3 - 0.05 * labels.to(x.dtype)).reshape(-1, 1, 1, 1).expand_as(x)
+    def network(x: Tensor, noise: Tensor, labels: Labels) -> Tensor:
+        classes = class_labels(labels)
+        assert classes is not None
+        x0 = (0.3 - 0.05 * classes.to(x.dtype)).reshape(-1, 1, 1, 1).expand_as(x)
         seen = process.target.value(x0, (raw(x) - level.alpha * x0) / level.sigma, level)
         c = process.precondition.coefficients(level.guarded, process.target, process.sigma_data)
         return (seen - c.skip * raw(x)) / c.output
@@ -172,11 +174,28 @@ def _levels(case: Case) -> list[Level]:
     return [Level(t, schedule.alpha(t), schedule.sigma(t)) for t in times]
 
 
-def _network(x: Tensor, labels: Tensor | None) -> Tensor:
-    return x if labels is None else x * (1 + labels.to(x.dtype).reshape(-1, 1, 1, 1) / 10)
+def _network(x: Tensor, labels: Labels) -> Tensor:
+    classes = class_labels(labels)
+    return x if classes is None else x * (1 + classes.to(x.dtype).reshape(-1, 1, 1, 1) / 10)
+
+
+def guides_by_conditions(case: Case) -> None:
+    """Where it requires conditions, a record of them is guided as labels are: `without` and `joined` do both."""
+    if "conditions" not in case.component.requires():
+        raise NotApplicable("it does not require conditions")
+    for part in _variants(case):
+        for level in _levels(case):
+            torch.manual_seed(0)
+            x, labels = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
+            by_labels = _answer(part, _network, x, labels, level)
+            by_record = _answer(part, _network, x, told_record(labels), level)
+            assert torch.equal(by_labels, by_record), (
+                f"{part!r}: a record is guided otherwise than labels"
+            )
 
 
 CHECKS: tuple[Check, ...] = (
+    guides_by_conditions,
     asks_for_a_share_of_labels,
     names_itself,
     keeps_shape_and_batch,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Features, InputError, InputSpec, Model, Noised, Pictures
+from ablate.api import Features, InputError, InputSpec, Labels, Model, Noised, Pictures
 from ablate.io.files import write_with
 from ablate.io.locks import locked
 
@@ -64,7 +64,7 @@ class Alignment(nn.Module):
             nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> Tensor:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> Tensor:
         """(B,), between −1 and 1."""
         h = model.activation(self.site)
         if h.shape[1:] != self.shape:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.api import Model, Noised
+from ablate.api import Labels, Model, Noised
 
 
 class DispersiveLoss(nn.Module):
@@ -20,7 +20,7 @@ class DispersiveLoss(nn.Module):
         self.distance = distance
         self.temperature = temperature
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> Tensor:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> Tensor:
         """(B,)."""
         z = model.activation(self.site).flatten(1).float()
         if self.distance == "l2":
@@ -37,7 +37,7 @@ class DispersiveLoss(nn.Module):
 class ContrastiveLoss(nn.Module):
     """−w · mean((ŷ − ỹ)²), ỹ the target of the next image of the batch at this one's level."""
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> Tensor:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> Tensor:
         """(B,)."""
         prediction = model.prediction[:, : noised.x0.shape[1]].float()
         other = model.process.target.value(noised.x0.roll(1, 0), noised.noise.roll(1, 0), noised.level).float()

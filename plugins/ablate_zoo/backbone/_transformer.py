@@ -13,6 +13,7 @@ from ablate.api import (
     Backbone,
     Choice,
     Conditioning,
+    Embedder,
     InputSpec,
     Mixer,
     MixerSite,
@@ -47,6 +48,7 @@ class Transformer(Backbone):
     heads: Annotated[int, Field(ge=1, le=65_536)] = 6
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0  # hidden width of the MLP / width
     conditioning: Conditioning = slot("adaln_zero")
+    embedders: Annotated[tuple[Embedder, ...], Field(max_length=16), Added(before=[])] = ()  # of conditions
     second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
 
@@ -128,11 +130,12 @@ class Transformer(Backbone):
 
     def _tokens(self, setting: InputSpec) -> PatchTokens:
         from ablate_zoo.backbone._transformer_modules import PatchTokens
+        from ablate_zoo.layers.conditions import joined_channels
 
-        _, height, width = setting.shape
+        channels, height, width = setting.shape
         grid = height // self.patch, width // self.patch
         return PatchTokens(
-            setting.shape,
+            (channels + joined_channels(self.embedders, setting), height, width),
             self.patch,
             self.width,
             self._outputs(setting),
@@ -143,11 +146,14 @@ class Transformer(Backbone):
         )
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
+        from ablate_zoo.layers.conditions import embedders
         from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelAndClass, LevelEmbedding
 
         level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
-        label = None if setting.classes is None else ClassEmbedding(setting.classes, self.width)
-        return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None)
+        further = embedders(self.embedders, setting, self.width)
+        own = setting.classes if further is None or "class" not in further.parts else None
+        label = None if own is None else ClassEmbedding(own, self.width)
+        return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None, further)
 
     def _blocks(self, setting: InputSpec) -> list[Block]:
         return [self._block(i, setting) for i in range(self.depth)]

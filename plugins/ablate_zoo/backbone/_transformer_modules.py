@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Context, Layout, Modulation
+from ablate.api import Context, Labels, Layout, Modulation
 from ablate_zoo.layers.attention import xavier, zero
+from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass
 from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
 
@@ -126,6 +127,7 @@ class PatchTokens(nn.Module):
 
     (B, C, H, W) -> (B, L + N, D), N patches behind L others: registers, learned tokens that store what no patch says
     (Darcet et al. 2024), and tokens of the condition, which sequence(context) -> (B, _, D) makes; None: there are none.
+    Patches hold the channels of images that are conditions, too; shape: (C, H, W) of all of them.
     positions(tokens) and rotation() are those of the kind `positions`. outputs: channels of the image that `image` puts
     together again.
     """
@@ -157,7 +159,7 @@ class PatchTokens(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> tuple[Tensor, Layout]:
         """Return the tokens, and how they lie."""
-        tokens = self.embed(self.patches(x))
+        tokens = self.embed(self.patches(with_channels(x, context)))
         if self.positions is not None:
             tokens = self.positions(tokens)
         front = [] if self.registers is None else [self.registers.expand(len(x), -1, -1)]
@@ -214,7 +216,7 @@ class DiT(nn.Module):
         self.head = head
         self.routing = routing
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)
@@ -295,7 +297,7 @@ class UViT(nn.Module):
         self.head = head
         self.refine = refine
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)

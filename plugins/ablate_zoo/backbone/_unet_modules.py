@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from ablate.api import Context, InputSpec, Layout, MixerSite, Modulation, Site
+from ablate.api import Context, InputSpec, Labels, Layout, MixerSite, Modulation, Site
 from ablate_zoo.layers.attention import zero
+from ablate_zoo.layers.conditions import Embedders, with_channels
 from ablate_zoo.layers.embedding import ClassEmbedding, LevelAndClass, LevelEmbedding
 from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
 
@@ -211,8 +212,7 @@ class UNet(nn.Module):
     """U-Net: stem, encoder whose every output is a skip connection, middle, decoder that fuses them, head.
 
     channels: (of the image, after the first convolution, before the last, of the prediction).
-    low_resolution: with channels for a second image, a small one that was enlarged (ADM's upsampler). They stay empty,
-    as no data give pairs: it is there for the cost of published upsamplers (studies/models).
+    The image's channels are those of the noisy one, and of the images that are conditions.
     """
 
     def __init__(
@@ -223,24 +223,21 @@ class UNet(nn.Module):
         middle: Sequence[nn.Module],
         decoder: Sequence[nn.Module],
         norm: nn.Module,
-        low_resolution: bool = False,
     ) -> None:
         super().__init__()
         image, first, last, prediction = channels
-        self.low_resolution = low_resolution
         self.condition = condition
-        self.stem = nn.Conv2d(2 * image if low_resolution else image, first, 3, padding=1)
+        self.stem = nn.Conv2d(image, first, 3, padding=1)
         self.encoder = nn.ModuleList(encoder)
         self.middle = nn.ModuleList(middle)
         self.decoder = nn.ModuleList(decoder)
         self.norm = norm
         self.head = nn.Conv2d(last, prediction, 3, padding=1)
 
-    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W)."""
         context = self.condition(noise, labels, second)
-        if self.low_resolution:
-            x = torch.cat([x, torch.zeros_like(x)], dim=1)
+        x = with_channels(x, context)
         if x.device.type == "cpu" and forward_ad.unpack_dual(x).tangent is None:
             # Convolutions are faster so, and the places of a map are tokens without a copy. Elsewhere group norm
             # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy. Nor can
@@ -269,8 +266,8 @@ class UNetBuilder:
         self.blocks = 2 + sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)  # two in the middle
         self.built = 0  # blocks so far
 
-    def condition(self, classes: int | None) -> LevelAndClass:
-        """Timestep and class embedding, initialised as in ADM: by the layers' own initial weights."""
+    def condition(self, classes: int | None, further: Embedders | None = None) -> LevelAndClass:
+        """Timestep and class embedding, initialised as in ADM: by the layers' own initial weights; other conditions."""
         width = self.config.width
         level = LevelEmbedding(self.embedding, size=width + width % 2)  # as many cosines as sines
         label = None if classes is None else ClassEmbedding(classes, self.embedding)
@@ -278,7 +275,7 @@ class UNetBuilder:
             if layer is not None:
                 layer.reset_parameters()
         way = LevelEmbedding(self.embedding, size=width + width % 2) if self.config.second_label else None
-        return LevelAndClass(level, label, way)
+        return LevelAndClass(level, label, way, further)
 
     def cell(self, step: UNetStep) -> nn.Module:
         """Build one step of encoder or decoder."""

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Added, Backbone, Choice, Conditioning, Fusion, InputSpec, Mixer, Opened, Range, When, slot
+from ablate.api import (
+    Added,
+    Backbone,
+    Choice,
+    Conditioning,
+    ConditionSpec,
+    Embedder,
+    Fusion,
+    InputSpec,
+    Mixer,
+    Opened,
+    Range,
+    When,
+    slot,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,8 +97,8 @@ class UNet(Backbone):
 
     A level has width·multiplier channels and half the size of the level before it. In the encoder it has
     `blocks` residual blocks, in the decoder one more, each of which takes a skip. The networks of the papers are
-    files in `studies/models/`. `low_resolution` makes one of the published upsamplers, for its cost alone: no data give
-    the pairs of images that it would be trained on.
+    files in `studies/models/`. With `low_resolution` it is one of the published upsamplers, which see a small image,
+    enlarged: the condition `low_resolution` of the data.
     """
 
     name = "unet"
@@ -117,6 +131,7 @@ class UNet(Backbone):
     conditioning: Conditioning = slot("adagn")
     fusion: Fusion = slot("concat")
     class_condition: bool = True  # False: labels are not read
+    embedders: Annotated[tuple[Embedder, ...], Field(max_length=16), Added(before=[])] = ()  # of conditions
 
     rescale: Rescale = "none"  # of x + h: none; sqrt_half: by √½; learned: (x + a·h)/√(1 + a²)
     zero_init: bool = True  # each branch ends in a layer that starts at zero, as does the network
@@ -126,7 +141,8 @@ class UNet(Backbone):
     )
     second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
-    low_resolution: bool = False  # twice the channels in: an upsampler, which sees a small image, enlarged
+    # An upsampler, which sees a small image, enlarged: short for the embedder `channels` of the condition of that name.
+    low_resolution: bool = False
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -190,8 +206,12 @@ class UNet(Backbone):
         if self.learned_sigma:
             needs["variance_loss"] = "learned_sigma gives a variance that no loss trains; set it to false, or the loss"
         if self.low_resolution:
-            needs["low_resolution"] = "an upsampler learns from pairs of a small and a large image; set it to false"
+            needs["low_resolution"] = "an upsampler sees a small image too; say data.conditions: [low_resolution]"
         return needs
+
+    def reads(self, setting: InputSpec) -> frozenset[str]:
+        """Those of its embedders, and the small image of an upsampler."""
+        return super().reads(setting) | ({"low_resolution"} if self.low_resolution else set())
 
     def refuse(self, setting: InputSpec) -> str | None:
         """The levels must halve the image, attention act at the size of one, and heads divide its channels."""
@@ -231,19 +251,23 @@ class UNet(Backbone):
     def build(self, setting: InputSpec) -> nn.Module:
         """`UNet` of `ablate_zoo.backbone._unet_modules`, its parts made by `UNetBuilder`."""
         from ablate_zoo.backbone import _unet_modules as modules
+        from ablate_zoo.layers.conditions import ImageChannels, embedders, joined_channels
 
         image = setting.shape[0]
         builder = modules.UNetBuilder(self, setting)
         norm = builder.norm(self.channels[0])
         outputs = image * (2 if self.learned_sigma else 1)
+        upsampled = [(ConditionSpec("low_resolution", "image", setting.shape), ImageChannels())]
+        further = embedders(self.embedders, setting, builder.embedding, upsampled if self.low_resolution else ())
+        beside = joined_channels(self.embedders, setting) + (image if self.low_resolution else 0)
+        classes = setting.classes if further is None or "class" not in further.parts else None
         network = modules.UNet(
-            (image, self.stem, self.channels[0], outputs),
-            builder.condition(setting.classes if self.class_condition else None),
+            (image + beside, self.stem, self.channels[0], outputs),
+            builder.condition(classes if self.class_condition else None, further),
             [builder.cell(step) for step in self.encoder],
             builder.middle(),
             [builder.cell(step) for step in self.decoder],
             norm,
-            self.low_resolution,
         )
         if self.zero_init:
             modules.begin_at_zero(network.head)

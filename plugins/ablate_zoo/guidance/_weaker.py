@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Denoised, Denoisers, Guide, Level, Range, WeakerGuidance
+from ablate.api import Denoised, Denoisers, Guide, Labels, Level, Range, WeakerGuidance
 from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Extrapolated(IntervalGuidance, WeakerGuidance):
         """It remembers nothing."""
         return self._guide
 
-    def _guide(self, ask: Denoisers, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Denoised:
+    def _guide(self, ask: Denoisers, x: Tensor, labels: Labels, null: int, level: Level) -> Denoised:
         """Image and noise, each on the line through the two."""
         own = ask.own(x, labels)
         if ask.weaker is None:

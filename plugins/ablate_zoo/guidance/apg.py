@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Course, Denoised, DenoisedGuidance, Denoisers, Guide, Level, Range, moved
+from ablate.api import (
+    Course,
+    Denoised,
+    DenoisedGuidance,
+    Denoisers,
+    Guide,
+    Labels,
+    Level,
+    Range,
+    joined,
+    moved,
+    without,
+)
 from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
@@ -35,7 +47,7 @@ class Apg(IntervalGuidance, DenoisedGuidance):
         """Labels, and a network that knows how it is to have none."""
         return {
             "null_class": "apg compares the image with that for no class, which the backbone must know",
-            "labels": "apg guides towards a class, so the data must be labelled",
+            "conditions": "apg guides towards a class or another condition: the data need labels, or conditions",
         }
 
     def idle(self, course: Course) -> Iterable[str]:
@@ -51,15 +63,15 @@ class Apg(IntervalGuidance, DenoisedGuidance):
         """With no sum yet."""
         before: Tensor | None = None
 
-        def guide(ask: Denoisers, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Denoised:
+        def guide(ask: Denoisers, x: Tensor, labels: Labels, null: int, level: Level) -> Denoised:
             nonlocal before
             import torch
 
             if labels is None:
-                raise ValueError("apg needs labels to guide towards")
+                raise ValueError("apg needs labels or conditions to guide towards")
             if not self.guides(level):
                 return ask.own(x, labels)
-            both = ask.own(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
+            both = ask.own(torch.cat([x, x]), joined(labels, without(labels, null)))
             size = len(x)
             variance = None if both.variance is None else both.variance[:size]
             given = Denoised(both.x0[:size], both.noise[:size], variance)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Course, InputSpec, Level, Predictor, Range
+from ablate.api import Added, Course, Drops, InputSpec, Labels, Level, Predictor, Range, joined, without
 from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
@@ -29,18 +29,26 @@ class Cfg(IntervalGuidance):
     scale: Annotated[float, Field(ge=0, le=100), Range(1.0, 6.0)] = 1.5
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
     channels: Annotated[int | None, Field(ge=1, le=65_536)] = None  # None: all
+    # Names of the conditions that are dropped and guided towards; None: all of them.
+    of: Annotated[tuple[str, ...] | None, Field(min_length=1, max_length=16), Added(before=None)] = None
+    # Share of training images for which each condition is dropped by itself, beside `drop`.
+    drop_each: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
 
     def refuse(self, setting: InputSpec) -> str | None:
-        """More guided channels than there are."""
+        """More guided channels than there are, or conditions that are not there."""
         if self.channels is not None and self.channels > setting.shape[0]:
             return f"cannot guide {self.channels} channels of {setting.shape[0]}; leave 'channels' out to guide all"
+        known = {c.name for c in setting.conditions if not c.held} | (set() if setting.classes is None else {"class"})
+        unknown = [name for name in self.of or () if name not in known]
+        if unknown:
+            return f"there is no condition {unknown[0]!r} to guide by; there is {', '.join(sorted(known)) or 'none'}"
         return None
 
     def requires(self) -> Mapping[str, str]:
         """Labels, and a network that knows how it is to have none."""
         return {
             "null_class": "cfg compares the prediction with that for no class, which the backbone must know",
-            "labels": "cfg guides towards a class, so the data must be labelled",
+            "conditions": "cfg guides towards a class or another condition: the data need labels, or conditions",
         }
 
     def idle(self, course: Course) -> Iterator[str]:
@@ -54,15 +62,19 @@ class Cfg(IntervalGuidance):
         """`drop`."""
         return self.drop
 
-    def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
+    def drops(self) -> Drops:
+        """`drop` for those of `of` together, `drop_each` for each alone."""
+        return Drops(self.drop, self.drop_each, self.of)
+
+    def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """One call on a batch of twice the size; combined in fp32."""
         import torch
 
         if labels is None:
-            raise ValueError("cfg needs labels to guide towards")
+            raise ValueError("cfg needs labels or conditions to guide towards")
         if not self.guides(level):
             return predict(x, labels)
-        both = predict(torch.cat([x, x]), torch.cat([labels, torch.full_like(labels, null)]))
+        both = predict(torch.cat([x, x]), joined(labels, without(labels, null, self.of)))
         conditional, unconditional = (part.float() for part in both.chunk(2))
         channels = self.channels or x.shape[1]
         guided = unconditional[:, :channels] + self.scale * (conditional[:, :channels] - unconditional[:, :channels])
@@ -73,4 +85,6 @@ class Cfg(IntervalGuidance):
         settings = [f"{self.scale:g}"]
         if self.channels is not None:
             settings.append(f"channels={self.channels}")
+        if self.of is not None:
+            settings.append(f"of={'+'.join(self.of)}")
         return f"cfg({', '.join([*settings, *self.interval()])})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Choice, Course, Denoised, InputSpec, Level, Predictor, Range, TrainedGuidance, over
+from ablate.api import Choice, Course, Denoised, InputSpec, Labels, Level, Predictor, Range, TrainedGuidance, over
 from ablate_zoo.guidance._interval import IntervalGuidance
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Classifier(IntervalGuidance, TrainedGuidance):
         """Zero: no prediction without a label is needed."""
         return 0.0
 
-    def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
+    def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """The conditional prediction; what guides comes after it."""
         return predict(x, labels)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.api import Guidance, Level, Predictor
+from ablate.api import Guidance, Labels, Level, Predictor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class NoGuidance(Guidance):
         """Zero."""
         return 0.0
 
-    def predict(self, predict: Predictor, x: Tensor, labels: Tensor | None, null: int, level: Level) -> Tensor:
+    def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """The conditional prediction."""
         return predict(x, labels)
 

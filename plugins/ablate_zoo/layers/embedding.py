@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Context
+from ablate.api import Context, Labels, class_labels
+from ablate_zoo.layers.conditions import Embedders
 
 
 def frequencies(values: Tensor, size: int, period: float = 10_000.0) -> Tensor:
@@ -67,26 +68,35 @@ class LevelAndClass(nn.Module):
 
     level(noise) -> (B, D) and label(classes) -> (B, D) embed them; label is None for data without classes. way(noise −
     second) -> (B, D) embeds how far a second noise label is, and is added to the timestep; None: there is none.
+    further: embeds the other conditions.
     """
 
-    def __init__(self, level: nn.Module, label: nn.Module | None, way: nn.Module | None = None) -> None:
+    def __init__(
+        self, level: nn.Module, label: nn.Module | None, way: nn.Module | None = None, further: Embedders | None = None
+    ) -> None:
         super().__init__()
         self.level = level
         self.label = label
         self.way = way
+        self.further = further
 
-    def forward(self, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Context:
-        """(B,), (B,) or None, (B,) or None -> a Context with 1 or 2 tokens. second: None is the first label itself."""
+    def forward(self, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Context:
+        """Return the Context: tokens of timestep and class, and of what further conditions there are.
+
+        noise: (B,); second: (B,), or None, which is the first label itself.
+        """
         embedding = timestep = self.level(noise)
         if self.way is not None:
             embedding = timestep = timestep + self.way(torch.zeros_like(noise) if second is None else noise - second)
         elif second is not None:
             raise TypeError("this network takes no second noise label; build it with second_label: true")
         tokens = timestep[:, None]
-        if self.label is not None and labels is not None:
-            label = self.label(labels).to(timestep.dtype)
+        classes = class_labels(labels)
+        if self.label is not None and classes is not None:
+            label = self.label(classes).to(timestep.dtype)
             embedding, tokens = timestep + label, torch.stack([timestep, label], dim=1)
-        return Context(embedding, tokens, noise)
+        context = Context(embedding, tokens, noise)
+        return context if self.further is None else self.further(context, labels)
 
 
 class ContextTokens(nn.Module):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Level, Model, Noised, over
+from ablate.api import Labels, Level, Model, Noised, over
 
 
 class DenoisingLoss(nn.Module):
     """The candidate's loss at the noised batch."""
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> dict[str, Tensor]:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> dict[str, Tensor]:
         """One term, `denoise`."""
         prediction = model.predict(noised.x, noised.level, labels)
         loss = model.loss.compute(prediction, noised, model.process)
@@ -30,7 +30,7 @@ class MeanFlowLoss(nn.Module):
         super().__init__()
         self.apart, self.power, self.floor = apart, power, floor
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> dict[str, Tensor]:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> dict[str, Tensor]:
         """One term, `mean_flow`."""
         level, towards = self.times(noised, model)
         process, channels = model.process, noised.x0.shape[1]
@@ -61,7 +61,7 @@ class ConsistencyLoss(nn.Module):
         super().__init__()
         self.first, self.last, self.huber, self.averaged = first, last, huber, averaged
 
-    def forward(self, noised: Noised, labels: Tensor | None, model: Model) -> dict[str, Tensor]:
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> dict[str, Tensor]:
         """One term, `consistency`."""
         process, count = model.process, self.count(model.progress)
         place = (noised.level.t * count).ceil().clamp(1, count)

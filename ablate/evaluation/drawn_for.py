@@ -1,0 +1,76 @@
+"""The conditions that samples are drawn for: those of the reference, picture by picture."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ablate.candidates.candidate import Candidate
+from ablate.kinds.condition import within
+from ablate.kinds.conditions import CLASS, Conditions, Told, told_zeros
+from ablate.kinds.data import Dataset
+from ablate.runtime.randomness import mix
+from ablate.spec.component import InputSpec
+
+
+class DrawnFor:
+    """Gives the conditions of samples, the same for every candidate of a seed and for any size of batches.
+
+    A sample is drawn for all that is known of one picture of the reference. The pictures come in a random order, each
+    once before any comes again. What an augmentation tells is zero: samples are not augmented.
+    """
+
+    def __init__(
+        self, candidate: Candidate, setting: InputSpec, dataset: Dataset, samples: int, seed: int, device: torch.device
+    ) -> None:
+        self._dataset = dataset
+        self._samples = samples
+        self._seed = seed
+        self._device = device
+        self._augmentation = candidate.augmentation.conditions(setting)
+        self._setting = setting
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """The picture of the reference for each sample, (samples,)."""
+        total = len(self._dataset.reference_images)
+        rounds = [
+            np.random.Generator(np.random.PCG64(mix(self._seed, "conditions of samples", i))).permutation(total)
+            for i in range(-(-self._samples // total))
+        ]
+        return np.concatenate(rounds)[: self._samples] if rounds else np.zeros(0, np.int64)
+
+    def rows(self, first: int, count: int) -> Conditions:
+        """Return what is told of the samples number first … first + count − 1."""
+        index = self._order[first : first + count]
+        told: dict[str, Told] = {}
+        held = {spec.name for spec in self._augmentation}
+        x0 = None
+        for stored in self._dataset.conditions:
+            name = stored.spec.name
+            kept = None if stored.reference is None else self._tensor(stored.reference[index])
+            x0 = self._pixels(index) if x0 is None else x0
+            told[name] = stored.condition.tell(kept, x0, within(name, lambda s: self._uniform(s, first, count)))
+            held |= {name} if stored.spec.held else set()
+        if self._dataset.reference_labels is not None:
+            told[CLASS] = Told(self._tensor(self._dataset.reference_labels[index]))
+        for spec in self._augmentation:
+            zeros = InputSpec(self._setting.shape, None, (spec,))
+            example = told_zeros(zeros, count, self._device)
+            assert isinstance(example, Conditions)
+            told[spec.name] = example[spec.name]
+        return Conditions(told, held)
+
+    def _pixels(self, index: NDArray[np.int64]) -> Tensor:
+        return self._tensor(self._dataset.reference_images[index]).float().div_(127.5).sub_(1)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.tensor(np.asarray(array), device=self._device)
+
+    def _uniform(self, stream: str, first: int, count: int) -> Tensor:
+        generator = np.random.Generator(np.random.PCG64(mix(self._seed, f"samples/{stream}", 0)))
+        return self._tensor(generator.random(self._samples, dtype=np.float32)[first : first + count])

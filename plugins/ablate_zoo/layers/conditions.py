@@ -1,0 +1,90 @@
+"""The conditions of a network beside timestep and class: their embeddings, joined to its context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ablate.api import (
+    ConditionSpec,
+    Context,
+    Embedded,
+    Embedder,
+    EmbedderSite,
+    InputSpec,
+    Labels,
+    Told,
+    absent,
+    told_record,
+)
+
+
+class Embedders(nn.Module):
+    """Embeds conditions, each by a module of its own; vectors are added to the context's, tokens and channels join."""
+
+    def __init__(self, parts: Sequence[tuple[ConditionSpec, nn.Module]]) -> None:
+        super().__init__()
+        self.specs = [spec for spec, _ in parts]
+        self.parts = nn.ModuleDict({spec.name: module for spec, module in parts})
+
+    def forward(self, context: Context, labels: Labels) -> Context:
+        """Return the context with the conditions in it. What the record does not hold is dropped."""
+        record, noise = told_record(labels), context.noise
+        for spec in self.specs:
+            told = record[spec.name] if spec.name in record else absent(spec, len(noise), noise)
+            context = joined(context, self.parts[spec.name](told))
+        return context
+
+
+def joined(context: Context, embedded: Embedded) -> Context:
+    """Return a context with one condition more."""
+    embedding, tokens, mask, channels = context.embedding, context.tokens, context.mask, context.channels
+    if embedded.vector is not None:
+        embedding = embedding + embedded.vector.to(embedding.dtype)
+    if embedded.tokens is not None:
+        before = _everywhere(tokens) if mask is None else mask
+        after = _everywhere(embedded.tokens) if embedded.mask is None else embedded.mask
+        if mask is not None or embedded.mask is not None:
+            mask = torch.cat([before, after], dim=1)
+        tokens = torch.cat([tokens, embedded.tokens.to(tokens.dtype)], dim=1)
+    if embedded.channels is not None:
+        channels = embedded.channels if channels is None else torch.cat([channels, embedded.channels], dim=1)
+    return context._replace(embedding=embedding, tokens=tokens, mask=mask, channels=channels)
+
+
+class ImageChannels(nn.Module):
+    """A condition that is an image, as channels beside those of the noisy one; zero where it is dropped."""
+
+    def forward(self, told: Told) -> Embedded:
+        """(B, C, H, W), as it is."""
+        if told.present is None:
+            return Embedded(channels=told.value)
+        return Embedded(channels=torch.where(told.present[:, None, None, None], told.value, 0.0))
+
+
+def embedders(
+    parts: Iterable[Embedder],
+    setting: InputSpec,
+    width: int,
+    further: Iterable[tuple[ConditionSpec, nn.Module]] = (),
+) -> Embedders | None:
+    """Build the embedders of a network for vectors of `width` numbers; None where it has none."""
+    site = EmbedderSite(width, setting.shape)
+    made = [(spec, part.build(spec, site)) for part in parts for spec in [part.condition(setting)]]
+    return Embedders([*made, *further]) if made or further else None
+
+
+def joined_channels(parts: Iterable[Embedder], setting: InputSpec) -> int:
+    """Return how many channels a network's embedders join to those of the image."""
+    return sum(part.channels(part.condition(setting)) for part in parts)
+
+
+def with_channels(x: Tensor, context: Context) -> Tensor:
+    """Return the image with the channels of its conditions."""
+    return x if context.channels is None else torch.cat([x, context.channels.to(x.dtype)], dim=1)
+
+
+def _everywhere(tokens: Tensor) -> Tensor:
+    return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
