@@ -108,6 +108,7 @@ def _look(pictures: Pictures, sheet: Path) -> dict[str, Any]:
         "images_per_class": None
         if pictures.classes is None
         else {n: int(c) for n, c in zip(names, counts, strict=True)},
+        "columns": {name: "text" if kind is str else "number" for name, kind in pictures.columns().items()},
         "copies": len(hashes) - len(set(hashes)),
         "skipped": pictures.skipped,
         "notes": [*pictures.source.notes, *(f"{n} of the pictures {word}" for word, n in pictures.remarks.items())],
@@ -124,6 +125,7 @@ def _print(facts: dict[str, Any]) -> None:
         ("pictures", str(facts["count"])),
         ("size", f"{facts['width']}×{facts['height']}, {colour}"),
         ("classes", _classes(facts["images_per_class"])),
+        ("columns", ", ".join(f"{name} ({kind})" for name, kind in facts["columns"].items())),
         ("copies", f"{facts['copies']}" if facts["copies"] else "none: every picture is there once"),
         ("hash", facts["hash"]),
         ("sheet", facts["sheet"]),

@@ -51,7 +51,8 @@ class Dataset:
     flip: bool = False  # every second image drawn is mirrored, left to right
     mirrored: NDArray[np.floating] | None = None  # latents of the mirrored images: drawn every second time
     encoding: Encoding | None = None
-    # What else is known of each image, {name: (N,) of str or float}, and of each of the reference: captions, sizes.
+    # What else is known of each image, {name: (N,)}, and of each of the reference: captions, sizes. Text is an array of
+    # str, or of objects with None where it is missing; numbers are floats, NaN where they are missing.
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     reference_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     conditions: tuple[Stored, ...] = ()  # what `conditions` of the data made of it (`load_data`)
@@ -101,10 +102,12 @@ def load_data(data: Data, cache: Path) -> Dataset:
     dataset = data.load(cache)
     if not data.conditions:
         return dataset
-    setting = image_setting(data)
-    names = data.class_names()
+    setting, columns, names = image_setting(data), data.columns(), data.class_names()
     training = _columns(dataset.columns, dataset.labels, names)
     reference = _columns(dataset.reference_columns, dataset.reference_labels, names)
+    lacking = sorted(columns.keys() - (training.keys() & reference.keys()))
+    if lacking:
+        raise InputError(f"data {data.name!r} have no values in column {lacking[0]!r}: have they changed? Begin again")
     stored = tuple(
         Stored(condition, spec, condition.store(training), condition.store(reference))
         for condition, spec in zip(data.conditions, setting.conditions, strict=True)
@@ -151,7 +154,10 @@ class Data(Component):
 
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
-        """Load the images; what is slow to make is kept under `cache` (written atomically)."""
+        """Load the images; what is slow to make is kept under `cache` (written atomically).
+
+        Where it has conditions, the values of its `columns` come with them, as they are now: none of an earlier state.
+        """
 
     def columns(self) -> Mapping[str, type]:
         """Return what is known of each image beside its class, {name: str, or float}, without reading the images.

@@ -2,6 +2,7 @@
 
     pictures = open_pictures("faces.zip", size=64)
     for images, labels in pictures.batches(250):     # (B, 3, 64, 64) uint8, (B,) int64 or None
+    pictures.columns()                               # what else is known of each: {"caption": str, "width": float, ...}
 
 Nothing is unpacked, nothing is written, no code is run, and what is wrong is one InputError.
 """

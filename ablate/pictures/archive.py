@@ -5,10 +5,12 @@ from __future__ import annotations
 import stat
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import InputError
+from ablate.pictures.beside import Beside
 from ablate.pictures.decode import MOST_BYTES, SUFFIXES, Damaged, decode
 from ablate.pictures.folder import notes_of, table_of
 from ablate.pictures.labels import Labelling, from_folders, from_json
@@ -43,7 +45,9 @@ class Archive(Source):
             self.labels = from_json(self._read(table), names, f"{path}:{table}")
         hidden = [name for name in entries if not _visible(name)]
         others = [name for name in entries if _visible(name)]
-        self.notes = notes_of(others, self.names, table, hidden, self.labels is not None)
+        self._beside = Beside(path, set(others), self.names, self._read)
+        used = {*self.names, *self._beside.files, *([table] if table else [])}
+        self.notes = notes_of(others, self.names, used, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """Decode one image, (C, H, W); its checksum in the archive is verified."""
@@ -55,6 +59,14 @@ class Archive(Source):
     def stamp(self) -> str:
         """Return the size and time of the archive."""
         return stamp_of(self.path)
+
+    def columns(self) -> Mapping[str, type]:
+        """Return those of captions and tables: see `Beside`."""
+        return self._beside.kinds()
+
+    def values(self) -> Mapping[str, NDArray[Any]]:
+        """Read them."""
+        return self._beside.values()
 
     def _read(self, name: str) -> bytes:
         try:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import psutil
 
 from ablate.errors import InputError
 from ablate.pictures.archive import open_zip
+from ablate.pictures.beside import texts
 from ablate.pictures.labels import Labelling, checked
 from ablate.pictures.source import Source, stamp_of
 
@@ -23,12 +25,14 @@ PAIRS = (("images", "labels"), ("arr_0", "arr_1"))  # names of pixels and labels
 Names = tuple[str | None, str | None]  # of the arrays of pixels and labels; None: those of PAIRS
 PICKLED = "Python objects in dtype"  # as numpy says it of an npy
 LOCAL_HEADER = 30  # bytes of a zip entry's local header, before its name
+DAMAGE = (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class Arrays(Source):
     """Read uint8 images (N, H, W, C), (N, C, H, W) or (N, H, W), and labels (N,), if any, from the same npz.
 
-    What is stored plainly is memory-mapped; what is compressed is unpacked once, into memory.
+    What is stored plainly is memory-mapped; what is compressed is unpacked once, into memory. Further arrays (N,) of
+    numbers or strings are columns: what else is known of each image.
     """
 
     def __init__(self, path: Path, labelling: Labelling, names: Names = (None, None)) -> None:
@@ -36,7 +40,7 @@ class Arrays(Source):
         self.path = path
         if labelling == "folders":
             raise InputError("an array has no sub-folders; say labels: file, or none", str(path))
-        images, labels, ignored = _open(path, names)
+        images, labels, further = _open(path, names)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise InputError(_unfit(images), str(path))
         if images.ndim == 3:
@@ -49,6 +53,9 @@ class Arrays(Source):
             raise InputError(_unfit(images), str(path))
         self._images = images  # (N, C, H, W)
         self.names = [f"image {i}" for i in range(len(images))]
+        kinds = {name: _column(path, name, len(images)) for name in further}
+        self._columns = {name: kind for name, kind in kinds.items() if kind is not None}
+        ignored = [f"array {name}" for name, kind in kinds.items() if kind is None]
         if labels is not None and labelling == "file":
             self.labels = checked(labels, len(images), str(path))
         elif labels is not None:
@@ -63,9 +70,29 @@ class Arrays(Source):
         """Return the size and time of the file."""
         return stamp_of(self.path)
 
+    def columns(self) -> Mapping[str, type]:
+        """Return the further arrays of one number or string an image."""
+        return self._columns
+
+    def values(self) -> Mapping[str, NDArray[Any]]:
+        """Read them."""
+        values: dict[str, NDArray[Any]] = {}
+        for name, kind in self._columns.items():
+            array = np.asarray(open_npz(self.path, name))
+            if kind is float:
+                values[name] = array.astype(np.float64)
+                continue
+            try:
+                values[name] = texts(np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"array {name!r} holds text that is no UTF-8 ({error.reason})", str(self.path)
+                ) from None
+        return values
+
 
 def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
-    """Read an npz: pixels, labels or None, names of what is left out. Raises InputError for a missing name."""
+    """Read an npz: pixels, labels or None, names of the other arrays. Raises InputError for a missing name."""
     if path.suffix == ".npy":
         return open_npy(path), None, []
     arrays = list_npz(path)
@@ -77,9 +104,22 @@ def _open(path: Path, names: Names) -> tuple[NDArray[Any], NDArray[Any] | None, 
     labels = dict(PAIRS).get(pixels_name) if names[1] is None else names[1]
     if names[1] is not None and labels not in arrays:
         raise InputError(f"there is no array {labels!r} here, only {listing}", str(path))
-    ignored = [f"array {name}" for name in sorted(arrays - {pixels_name, labels})]
     pixels = open_npz(path, pixels_name)
-    return pixels, open_npz(path, labels) if labels is not None and labels in arrays else None, ignored
+    further = sorted(arrays - {pixels_name, labels})
+    return pixels, open_npz(path, labels) if labels is not None and labels in arrays else None, further
+
+
+def _column(path: Path, name: str, count: int) -> type | None:
+    """Return what an array has of each of so many images, by its header: str, float, or None, nothing that is taken."""
+    archive, entries = open_zip(path)
+    try:
+        with archive, archive.open(entries[f"{name}.npy"]) as file:
+            shape, _, dtype = _header(file)
+    except DAMAGE as error:
+        raise _damage(error, path) from None
+    if shape != (count,) or dtype.kind not in "iufbUS":
+        return None
+    return str if dtype.kind in "US" else float
 
 
 def open_npy(path: Path) -> NDArray[Any]:
@@ -108,9 +148,7 @@ def open_npz(path: Path, name: str) -> NDArray[Any]:
     entry = entries[f"{name}.npy"]
     try:
         with archive, archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = reader(file)
+            shape, fortran, dtype = _header(file)
             begin = file.tell()
             if dtype.hasobject:
                 raise InputError(
@@ -127,8 +165,16 @@ def open_npz(path: Path, name: str) -> NDArray[Any]:
                 raise InputError(f"array {name!r} has {entry.file_size >> 20} MiB; save it uncompressed", str(path))
             unpacked: NDArray[Any] = np.ndarray(shape, dtype, file.read(), order=order)
             return unpacked
-    except (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DAMAGE as error:
         raise _damage(error, path) from None
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an npy: shape, whether in Fortran's order, type of the values."""
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = reader(file)
+    return header
 
 
 def _data_offset(path: Path, entry: zipfile.ZipInfo) -> int:

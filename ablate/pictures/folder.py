@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import InputError
+from ablate.pictures.beside import Beside
 from ablate.pictures.decode import MOST_BYTES, SUFFIXES, Damaged, decode
 from ablate.pictures.labels import FILE, Labelling, from_folders, from_json, looks_like
 from ablate.pictures.source import Source, stamp_of
@@ -45,7 +46,9 @@ class PictureFolder(Source):
             above = self._table.relative_to(path).parent
             names = [Path(name).relative_to(above).as_posix() for name in self.names]
             self.labels = from_json(self._table.read_bytes(), names, str(self._table))
-        self.notes = notes_of(files, self.names, table, hidden, self.labels is not None)
+        self._beside = Beside(path, set(files), self.names, lambda name: (path / name).read_bytes())
+        used = {*self.names, *self._beside.files, *([table] if table else [])}
+        self.notes = notes_of(files, self.names, used, hidden, self.labels is not None)
 
     def pixels(self, i: int) -> NDArray[np.uint8]:
         """Decode one file, (C, H, W)."""
@@ -59,6 +62,14 @@ class PictureFolder(Source):
         files = [self.path / name for name in self.names] + ([self._table] if self._table else [])
         return "\n".join(f"{file.relative_to(self.path)} {stamp_of(file)}" for file in files)
 
+    def columns(self) -> Mapping[str, type]:
+        """Return those of captions and tables: see `Beside`."""
+        return self._beside.kinds()
+
+    def values(self) -> Mapping[str, NDArray[Any]]:
+        """Read them."""
+        return self._beside.values()
+
 
 def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
     """Find the dataset.json at the top, or in the one folder in which all pictures lie."""
@@ -69,10 +80,9 @@ def table_of(files: Collection[str], pictures: Sequence[str]) -> str | None:
 
 
 def notes_of(
-    files: Sequence[str], pictures: Sequence[str], table: str | None, hidden: Sequence[str], labelled: bool
+    files: Sequence[str], pictures: Sequence[str], used: Collection[str], hidden: Sequence[str], labelled: bool
 ) -> list[str]:
-    """Format notes for the user: what was left out, and what sub-folders might mean."""
-    used = {*pictures, *([table] if table else [])}
+    """Format notes for the user: what was left out, and what sub-folders might mean. used: names of files."""
     others = Counter(Path(name).suffix.lower() or "no suffix" for name in files if name not in used)
     counted = [f"{n} {ending}" for ending, n in others.most_common(4)]
     more = sum(others.values()) - sum(n for _, n in others.most_common(4))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ablate.pictures.arrays import Arrays, Names
 from ablate.pictures.decode import Damaged
 from ablate.pictures.folder import PictureFolder
 from ablate.pictures.labels import Labelling
-from ablate.pictures.resize import Colour, Resize, recolour, resize
+from ablate.pictures.resize import Colour, Resize, crop_offsets, recolour, resize
 from ablate.pictures.source import Source
 
 if TYPE_CHECKING:
@@ -73,6 +73,15 @@ def open_source(path: Path, labels: Labelling, arrays: Names = (None, None)) -> 
     raise InputError("pictures are read from a folder, a .zip, an .npz or an .npy", str(path))
 
 
+class Batch(NamedTuple):
+    """Some pictures of a set, in its order."""
+
+    images: NDArray[np.uint8]  # (B, C, H, W)
+    labels: NDArray[np.int64] | None  # (B,)
+    rows: NDArray[np.int64]  # (B,), their numbers in the source
+    sizes: NDArray[np.int32]  # (B, 2), height and width before resizing
+
+
 class Pictures:
     """An image data set: pictures of one shape, in a fixed order, read in batches on demand."""
 
@@ -110,7 +119,7 @@ class Pictures:
         for i in self.chosen:
             first = self._take(int(i))
             if not isinstance(first, Damaged):
-                channels, height, width = first.shape
+                channels, height, width = first[0].shape
                 return channels, height, width
             if not self.skip_corrupt:
                 break
@@ -121,6 +130,11 @@ class Pictures:
 
         Raises InputError where pictures are damaged (unless they are skipped) or of different shapes.
         """
+        for batch in self.read(count):
+            yield batch.images, batch.labels
+
+    def read(self, count: int = 250) -> Iterator[Batch]:
+        """Do the same, and tell which pictures of the source they are, and what size they had."""
         self.skipped = {}
         self.source.remarks.clear()
         first: tuple[str, tuple[int, ...]] | None = None
@@ -128,23 +142,57 @@ class Pictures:
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
             for begin in range(0, len(self.chosen), count):
                 part = self.chosen[begin : begin + count]
-                images, indices = [], []
-                for i, picture in zip(part, pool.map(self._take, map(int, part)), strict=True):
+                images, indices, sizes = [], [], []
+                for i, taken in zip(part, pool.map(self._take, map(int, part)), strict=True):
                     name = self.source.names[i]
-                    if isinstance(picture, Damaged):
+                    if isinstance(taken, Damaged):
                         if not self.skip_corrupt:
                             raise self._damage()
-                        self.skipped[name] = str(picture)
+                        self.skipped[name] = str(taken)
                         continue
+                    picture, size = taken
                     first = first or (name, picture.shape)
                     if picture.shape != first[1]:
                         raise self._mixture(*first, name, picture.shape)
                     images.append(picture)
                     indices.append(i)
+                    sizes.append(size)
                 if images:
-                    yield np.stack(images), None if labels is None else labels[indices]
+                    rows = np.array(indices, np.int64)
+                    yield Batch(
+                        np.stack(images), None if labels is None else labels[rows], rows, np.array(sizes, np.int32)
+                    )
         if len(self) - len(self.skipped) < 2:
             raise self._damage()
+
+    @property
+    def crops(self) -> bool:
+        """Whether a square is cut out of each."""
+        return self.size is not None and self.rule == "centre_crop"
+
+    def columns(self) -> dict[str, type]:
+        """Return what else is known of each picture, {name: str or float}.
+
+        Its file, the source's own columns, its width and height in pixels before resizing, and where the square was cut
+        out of it, in pixels after scaling (as SDXL is told: Podell et al. 2024, 2.2). A column of the source comes
+        before one of the same name here: its width may be that of a larger original.
+        """
+        numbers = ("width", "height", *(("crop_top", "crop_left") if self.crops else ()))
+        return {"file": str, **dict.fromkeys(numbers, float), **self.source.columns()}
+
+    def values(self, rows: NDArray[np.int64], sizes: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+        """Read the columns of some pictures, (n,) each: text as objects, or None; numbers as float64, or NaN.
+
+        rows, sizes: as `read` tells them, (n,) and (n, 2).
+        """
+        size, numbers = self.size, {"height": sizes[:, 0], "width": sizes[:, 1]}
+        if size is not None and self.crops:
+            known, which = np.unique(sizes, axis=0, return_inverse=True)
+            offsets = np.array([crop_offsets(height, width, size) for height, width in known.tolist()])[which]
+            numbers |= {"crop_top": offsets[:, 0], "crop_left": offsets[:, 1]}
+        files = np.array([self.source.names[row] for row in rows], dtype=object)
+        own = {name: values[rows] for name, values in self.source.values().items()}
+        return {"file": files, **{name: values.astype(np.float64) for name, values in numbers.items()}, **own}
 
     @property
     def remarks(self) -> dict[str, int]:
@@ -158,12 +206,14 @@ class Pictures:
         text = f"{self.source.path.resolve()}\n{options}\n{self.source.stamp()}".encode(errors="backslashreplace")
         return hashlib.sha256(text + labels).hexdigest()
 
-    def _take(self, i: int) -> NDArray[np.uint8] | Damaged:
+    def _take(self, i: int) -> tuple[NDArray[np.uint8], tuple[int, int]] | Damaged:
+        """Return a picture as it is to be, and its height and width before."""
         try:
             pixels = recolour(self.source.pixels(i), self.colour)
         except Damaged as reason:
             return reason
-        return pixels if self.size is None else resize(pixels, self.size, self.rule)
+        _, height, width = pixels.shape
+        return pixels if self.size is None else resize(pixels, self.size, self.rule), (height, width)
 
     def _damage(self) -> InputError:
         """Find all damaged pictures, and return the error that lists them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -32,16 +33,28 @@ def resize(pixels: NDArray[np.uint8], size: int, rule: Resize) -> NDArray[np.uin
     """
     from PIL import Image
 
-    height, width = pixels.shape[1:]
     if rule == "stretch":
         return _scaled(pixels, size, size, Image.Resampling.BICUBIC)
-    while min(height, width) >= 2 * size:
-        height, width = height // 2, width // 2
+    for height, width in _halvings(*pixels.shape[1:], size):
         pixels = _scaled(pixels, height, width, Image.Resampling.BOX)
-    scale = size / min(height, width)
-    pixels = _scaled(pixels, round(height * scale), round(width * scale), Image.Resampling.BICUBIC)
+    scale = size / min(pixels.shape[1:])
+    height, width = (round(side * scale) for side in pixels.shape[1:])
+    pixels = _scaled(pixels, height, width, Image.Resampling.BICUBIC)
     top, left = ((side - size) // 2 for side in pixels.shape[1:])
     return np.ascontiguousarray(pixels[:, top : top + size, left : left + size])
+
+
+def crop_offsets(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return (top, left) of the square that centre_crop cuts out of a picture, in pixels after scaling."""
+    height, width = [(height, width), *_halvings(height, width, size)][-1]
+    scale = size / min(height, width)
+    return (round(height * scale) - size) // 2, (round(width * scale) - size) // 2
+
+
+def _halvings(height: int, width: int, size: int) -> Iterator[tuple[int, int]]:
+    while min(height, width) >= 2 * size:
+        height, width = height // 2, width // 2
+        yield height, width
 
 
 def _scaled(pixels: NDArray[np.uint8], height: int, width: int, filter_: int) -> NDArray[np.uint8]:

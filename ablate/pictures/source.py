@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.io.files import stamp
 
@@ -34,6 +34,19 @@ class Source(ABC):
     @abstractmethod
     def stamp(self) -> str:
         """Return a text that changes when the source does, without reading its pictures: sizes and times of files."""
+
+    def columns(self) -> Mapping[str, type]:
+        """Return what else is known of each picture, {name: str or float}, without reading the pictures."""
+        return {}
+
+    def values(self) -> Mapping[str, NDArray[Any]]:
+        """Read the columns, (N,) each, anew: text as objects, None where it is missing; numbers as float64, or NaN."""
+        return {}
+
+
+def describe_columns(columns: Mapping[str, type]) -> str:
+    """Describe columns for people: `caption (text), score (number)`."""
+    return ", ".join(f"{name} ({'text' if kind is str else 'number'})" for name, kind in columns.items())
 
 
 def stamp_of(path: Path) -> str:

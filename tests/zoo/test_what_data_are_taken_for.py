@@ -101,14 +101,14 @@ def _sixteen_bits() -> bytes:
 
 def test_class_numbers_without_pictures_are_told(tmp_path):
     labels = np.array([100 * (i % 10) for i in range(COUNT)])
-    np.savez(tmp_path / "set.npz", pixels=noise(COUNT), kinds=labels, other=labels)
+    np.savez(tmp_path / "set.npz", pixels=noise(COUNT), kinds=labels, other=labels[:-1], score=labels)
     data = Npz(path=str(tmp_path / "set.npz"), reference=10, image_array="pixels", label_array="kinds")
     text = told(data, tmp_path / "cache")
     assert "10 classes (0: 4, 100: 4" in text and "891 class numbers have no picture" in text
-    assert "left out: array other" in text
-    with pytest.raises(InputError, match="only kinds, other, pixels; say image_array: NAME"):
+    assert "left out: array other" in text and "known of each picture: score (number)" in text
+    with pytest.raises(InputError, match="only kinds, other, pixels, score; say image_array: NAME"):
         Npz(path=str(tmp_path / "set.npz")).setting()
-    with pytest.raises(InputError, match="no array 'none' here, only kinds, other, pixels"):
+    with pytest.raises(InputError, match="no array 'none' here, only kinds, other, pixels, score"):
         Npz(path=str(tmp_path / "set.npz"), image_array="pixels", label_array="none").setting()
     assert "image_array" not in Npz(path="x.npz").active()  # a name that is not given changes no identity
 

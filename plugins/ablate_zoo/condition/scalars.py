@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ablate.api import Condition, ConditionSpec, InputError, InputSpec, Told, Uniform
+from ablate_zoo.condition._missing import missing, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,11 @@ class Scalars(Condition):
         return ConditionSpec(self.record_name, "scalars", (len(self.columns),))
 
     def store(self, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[Any]:
-        """(N, K) fp32."""
+        """(N, K) fp32. Raises InputError where a number is missing."""
         import numpy as np
 
+        for name in self.columns:
+            refuse(missing(columns[name]), name, columns, "give each one, or leave it out of the condition's columns")
         return np.stack([columns[name] for name in self.columns], axis=1).astype(np.float32) * np.float32(self.scale)
 
     def tell(self, stored: Tensor | None, x0: Tensor, uniform: Uniform) -> Told:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ablate.api import CLASS_COLUMN, Choice, Condition, ConditionSpec, InputError, InputSpec, Told, Uniform
+from ablate_zoo.condition._missing import missing, refuse
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+PADDING, MISSING = -1, -2  # in the place of token numbers
 
 
 class Text(Condition):
@@ -26,6 +29,9 @@ class Text(Condition):
 
     column: str = CLASS_COLUMN
     length: Annotated[int, Field(ge=1, le=4096), Choice(16, 32, 77)] = 32  # tokens
+    missing: Literal["refuse", "drop"] = (
+        "refuse"  # drop: an image without a text is trained on as if guidance dropped it
+    )
     tokenizer: str | None = None  # path of a tokenizer.json, relative to the study's file; None: bytes
 
     def refuse(self, setting: InputSpec) -> str | None:
@@ -44,21 +50,27 @@ class Text(Condition):
         return ConditionSpec(self.record_name, "text", (self.length,), self._count())
 
     def store(self, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[Any]:
-        """(N, L) int32 token numbers, -1 for padding."""
+        """(N, L) int32 token numbers, -1 for padding, -2 all along for a text that is missing."""
         import numpy as np
 
-        encode = self._encoder()
-        texts, index = np.unique(columns[self.column], return_inverse=True)  # many images may share one
-        tokens = np.full((len(texts), self.length), -1, np.int32)
+        values, encode = columns[self.column], self._encoder()
+        lacking = missing(values)
+        if self.missing == "refuse" or lacking.all():
+            refuse(lacking, self.column, columns, "give each one, or say missing: drop in the condition")
+        texts, index = np.unique(values[~lacking].astype(str), return_inverse=True)  # many images may share one
+        tokens = np.full((len(texts), self.length), PADDING, np.int32)
         for row, text in zip(tokens, texts.tolist(), strict=True):
             ids = encode(text)[: self.length]
             row[: len(ids)] = ids
-        return tokens[index]
+        stored = np.full((len(values), self.length), MISSING, np.int32)
+        stored[~lacking] = tokens[index]
+        return stored
 
     def tell(self, stored: Tensor | None, x0: Tensor, uniform: Uniform) -> Told:
-        """The numbers, and which are padding."""
+        """The numbers, which texts are there, and which tokens are padding."""
         assert stored is not None
-        return Told(stored.long().clamp(min=0), mask=stored >= 0)
+        present = None if self.missing == "refuse" else stored[:, 0] != MISSING
+        return Told(stored.long().clamp(min=0), present, stored >= 0)
 
     def _count(self) -> int:
         return 256 if self.tokenizer is None else self._loaded().get_vocab_size()

@@ -7,20 +7,22 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Choice, Data, Dataset, InputError, InputSpec, digest
+from ablate.api import CLASS_COLUMN, Choice, Data, Dataset, InputError, InputSpec, digest
 from ablate.io.files import stamp
 from ablate.pictures import Colour, Pictures, Resize
+from ablate.pictures.source import describe_columns
 from ablate_zoo.data._store import cached_arrays, cached_facts, content_hash, create_npy, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = 12  # that are described one by one
+ARRAYS = 2  # another number for other arrays in the cache
 
 
 class PictureData(Data):
@@ -77,6 +79,11 @@ class PictureData(Data):
         """Both parts, memory-mapped from `cache`."""
         pictures = self.pictures()
         arrays, facts = cached_arrays(cache / "data", self._key(pictures), lambda folder: self._make(pictures, folder))
+        columns, reference_columns = (
+            ({}, {})
+            if not self.conditions
+            else (pictures.values(arrays[f"{part}rows"], arrays[f"{part}sizes"]) for part in ("", "reference_"))
+        )
         return Dataset(
             arrays["images"],
             arrays.get("labels"),
@@ -85,7 +92,17 @@ class PictureData(Data):
             classes=pictures.classes,
             hash=facts["hash"],
             flip=self.flip,
+            columns=columns,
+            reference_columns=reference_columns,
         )
+
+    def columns(self) -> Mapping[str, type]:
+        """What the source has of each picture (captions, numbers), its file, its size, and the names of the classes."""
+        return _columns(self, self._freshness())
+
+    def class_names(self) -> Sequence[str] | None:
+        """Of sub-folders, or of a table that names them."""
+        return _class_names(self, self._freshness())
 
     def describe(self, cache: Path) -> list[str]:
         """Pictures, classes and what is left out; of their content what an earlier reading has found."""
@@ -94,7 +111,7 @@ class PictureData(Data):
         return describe_pictures(pictures, self.reference, facts)
 
     def _key(self, pictures: Pictures) -> str:
-        return digest([pictures.stamp(), self.reference])[:32]
+        return digest([pictures.stamp(), self.reference, ARRAYS])[:32]
 
     def _freshness(self) -> str:
         """Something that changes when the source does; what was found out before is then forgotten."""
@@ -108,7 +125,8 @@ class PictureData(Data):
 
     def _make(self, pictures: Pictures, folder: Path) -> dict[str, Any]:
         """Write the arrays; two passes over them, so that no more than a batch is ever in memory."""
-        everything, labels, hashes = read_into(folder / "all.npy", pictures)
+        everything = read_into(folder / "all.npy", pictures)
+        hashes = everything.hashes
         order = np.array(sorted(range(len(hashes)), key=lambda i: (hashes[i], i)))
         self._check_reference(len(order))
         held_out, rest = order[: self.reference], order[self.reference :]
@@ -116,12 +134,12 @@ class PictureData(Data):
         rest = rest[apart]
         if len(rest) < 2:
             raise InputError(f"nearly all of {len(order)} pictures are copies of one", str(pictures.source.path))
-        parts = {"images": gather(folder / "images.npy", everything, rest)}
-        parts["reference_images"] = gather(folder / "reference_images.npy", everything, held_out)
-        if labels is not None:
-            parts["labels"] = gather(folder / "labels.npy", labels, rest)
-            parts["reference_labels"] = gather(folder / "reference_labels.npy", labels, held_out)
-        del everything
+        parts = {}
+        for name in ("images", "labels", "rows", "sizes"):
+            values = getattr(everything, name)
+            for prefix, index in () if values is None else (("", rest), ("reference_", held_out)):
+                parts[prefix + name] = gather(folder / f"{prefix}{name}.npy", values, index)
+        del everything, values
         (folder / "all.npy").unlink()
         names = ("images", "labels", "reference_images", "reference_labels")
         return {
@@ -139,6 +157,8 @@ def describe_pictures(pictures: Pictures, reference: int, facts: Mapping[str, An
     size = f"{width}×{height}, {colour}, 8 bits a channel"
     lines = [f"{len(pictures)} pictures of {size}; {reference} of them are held out as the reference of metrics"]
     lines.append(describe_classes(pictures.labels, pictures.classes, pictures.source.classes))
+    if own := pictures.source.columns():
+        lines.append(f"known of each picture: {describe_columns(own)}")
     if len(pictures) < len(pictures.source.names):
         lines.append(
             f"left out: {len(pictures.source.names) - len(pictures)} of {len(pictures.source.names)} by the limit"
@@ -164,17 +184,27 @@ def describe_classes(labels: NDArray[np.int64] | None, classes: int | None, name
     return f"{len(lines)} classes ({listing}){without}"
 
 
-def read_into(path: Path, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, list[bytes]]:
-    """Read all sound pictures into one array on disk; return it, their labels, and the SHA-256 of each."""
-    array = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
-    labels: list[NDArray[np.int64]] = []
+class Everything(NamedTuple):
+    """All sound pictures of a set."""
+
+    images: NDArray[np.uint8]  # (N, C, H, W), on disk; where pictures were left out, the last ones are empty
+    labels: NDArray[np.int64] | None  # (N,)
+    hashes: list[bytes]  # SHA-256 of each
+    rows: NDArray[np.int64]  # (N,), which picture of the source each is
+    sizes: NDArray[np.int32]  # (N, 2), height and width before resizing
+
+
+def read_into(path: Path, pictures: Pictures) -> Everything:
+    """Read all sound pictures into one array on disk."""
+    images = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
     hashes: list[bytes] = []
-    for images, own in pictures.batches():
-        array[len(hashes) : len(hashes) + len(images)] = images
-        hashes += [hashlib.sha256(image.tobytes()).digest() for image in images]
-        if own is not None:
-            labels.append(own)
-    return array, np.concatenate(labels) if labels else None, hashes
+    rest = []
+    for batch in pictures.read():
+        images[len(hashes) : len(hashes) + len(batch.images)] = batch.images
+        hashes += [hashlib.sha256(image.tobytes()).digest() for image in batch.images]
+        rest.append((batch.labels, batch.rows, batch.sizes))
+    labels, rows, sizes = (None if part[0] is None else np.concatenate(part) for part in zip(*rest, strict=True))
+    return Everything(images, labels, hashes, rows, sizes)
 
 
 @lru_cache(maxsize=8)
@@ -182,6 +212,17 @@ def _setting(data: PictureData, freshness: str) -> InputSpec:
     pictures = data.pictures()
     data._check_reference(len(pictures))
     return InputSpec(pictures.shape(), pictures.classes)
+
+
+@lru_cache(maxsize=8)
+def _columns(data: PictureData, freshness: str) -> Mapping[str, type]:
+    pictures = data.pictures()
+    return {**({} if pictures.classes is None else {CLASS_COLUMN: str}), **pictures.columns()}
+
+
+@lru_cache(maxsize=8)
+def _class_names(data: PictureData, freshness: str) -> Sequence[str] | None:
+    return data.pictures().source.classes
 
 
 class FileData(PictureData):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from ablate.api import InputError
 from ablate.io.weights import sha256_of
 from ablate.pictures import Pictures, Source
+from ablate.pictures.beside import texts
 from ablate.pictures.decode import Damaged, decode
 from ablate.pictures.labels import checked
 from ablate_zoo.data._pictures import PictureData
@@ -27,7 +29,8 @@ class Hub(PictureData):
     """Images of a repository on the hub, such as ylecun/mnist, or of a folder that `save_to_disk` wrote.
 
     Read with the package `datasets` (optional), which keeps its own copy of what it downloads; scripts
-    in a repository are not run. Reading a study that names a repository downloads it.
+    in a repository are not run. Reading a study that names a repository downloads it. The table's other columns of
+    text, numbers or classes may be conditions.
     """
 
     name = "hub"
@@ -65,6 +68,7 @@ class _HubRows(Source):
         if not isinstance(table.features[data.image], Image):
             raise InputError(f"column {data.image!r} holds no images", data.path)
         self._rows = table.cast_column(data.image, Image(decode=False)).select_columns([data.image])
+        self._columns = _columns(table, (data.image, data.label))
         self._column = data.image
         self._fingerprint = f"{table._fingerprint} {content} {data.image} {data.label}"
         self.names = [f"row {i}" for i in range(len(table))]
@@ -85,6 +89,43 @@ class _HubRows(Source):
     def stamp(self) -> str:
         """What `datasets` tells tables apart by, and the content of files that lie here."""
         return hashlib.sha256(self._fingerprint.encode()).hexdigest()
+
+    def columns(self) -> Mapping[str, type]:
+        """The table's other columns of text or numbers; of a class, the name."""
+        return {name: kind for name, (kind, _) in self._columns.items()}
+
+    def values(self) -> Mapping[str, NDArray[Any]]:
+        """Read them."""
+        values: dict[str, NDArray[Any]] = {}
+        for name, (kind, column) in self._columns.items():
+            read = column()
+            values[name] = texts(read) if kind is str else np.array([np.nan if v is None else v for v in read], float)
+        return values
+
+
+def _columns(table: Any, taken: Collection[str | None]) -> dict[str, tuple[type, Callable[[], list[Any]]]]:
+    """Return {name: (str or float, what reads it)} of the columns that are one text or number a row."""
+    from datasets import ClassLabel, Value
+
+    columns: dict[str, tuple[type, Callable[[], list[Any]]]] = {}
+    for name, feature in table.features.items():
+        if name in taken:
+            continue
+        if isinstance(feature, ClassLabel):
+            columns[name] = str, partial(_named, table, name, feature.names)
+        elif isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+            columns[name] = str, partial(_listed, table, name)
+        elif isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float", "bool")):
+            columns[name] = float, partial(_listed, table, name)
+    return columns
+
+
+def _listed(table: Any, name: str) -> list[Any]:
+    return list(table[name])
+
+
+def _named(table: Any, name: str, names: Sequence[str]) -> list[Any]:
+    return [None if i is None or i < 0 else names[i] for i in table[name]]  # -1 stands for no class
 
 
 def _content(folder: Path) -> str:

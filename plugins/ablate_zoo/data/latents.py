@@ -107,7 +107,8 @@ class Latents(Data):
     def load(self, cache: Path) -> Dataset:
         """Latents and reference pictures, memory-mapped from `cache`."""
         files, pictures, setting = self._files(), self._reference(), self.setting()
-        key = digest([str(files.path.resolve()), files.stamp(), pictures.stamp(), self.active()])[:32]
+        own = {name: value for name, value in self.active().items() if name != "conditions"}
+        key = digest([str(files.path.resolve()), files.stamp(), pictures.stamp(), own])[:32]
         arrays, facts = cached_arrays(cache / "data", key, lambda folder: self._make(files, pictures, setting, folder))
         return Dataset(
             arrays["images"],
@@ -152,7 +153,7 @@ class Latents(Data):
             if labels.max() >= (setting.classes or 0):
                 raise InputError(f"a label is {labels.max()}, beyond the {setting.classes} classes", self.path)
             parts["labels"] = _written(folder / "labels.npy", labels)
-        parts["reference_images"], own, _ = read_into(folder / "reference_images.npy", pictures)
+        parts["reference_images"], own, *_ = read_into(folder / "reference_images.npy", pictures)
         if labels is not None and own is not None:
             parts["reference_labels"] = _written(folder / "reference_labels.npy", own)
         mean, deviation = sums.moments()
