@@ -11,7 +11,17 @@ from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.condition import CLASS_COLUMN, Condition
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
-from ablate.kinds.conditions import Conditions, Labels, Told, absent, class_labels, joined, told_record, without
+from ablate.kinds.conditions import (
+    PREDICTION,
+    Conditions,
+    Labels,
+    Told,
+    absent,
+    class_labels,
+    joined,
+    told_record,
+    without,
+)
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data, Dataset, Encoding
 from ablate.kinds.design import Assignment, Design, Dimension
@@ -55,6 +65,7 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
 __all__ = [
     "CLASS_COLUMN",
+    "PREDICTION",
     "Added",
     "Assignment",
     "Augmentation",

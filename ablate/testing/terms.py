@@ -83,6 +83,7 @@ def goes_on_from_a_checkpoint(case: Case) -> None:
 def can_be_counted(case: Case) -> None:
     """It is built and computed on the meta device, where its memory and its operations are counted."""
     for part, candidate, setting in _placed(case):
+        setting = candidate.inputs(setting)
         with META:
             network = candidate.backbone.build(setting)
             terms = Terms(candidate, setting, lambda _, build: build())

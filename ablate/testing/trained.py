@@ -18,6 +18,7 @@ from ablate.errors import InputError
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
+from ablate.kinds.embedder import Embedder
 from ablate.kinds.objective import Objective
 from ablate.spec.component import InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
@@ -89,14 +90,34 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
         except NotApplicable:
             continue
         place = {"objective": part} if isinstance(part, Objective) else {"auxiliary": [part]}
-        spec = {"backbone": backbone, "batch": BATCH, "optimizer": optimizer_of(case), **place}
+        spec = {
+            "backbone": reading(backbone, part, setting, case),
+            "batch": BATCH,
+            "optimizer": optimizer_of(case),
+            **place,
+        }
         for schedule in case.partners("schedule"):
             for target in case.partners("target"):
                 candidate = compose({**spec, "schedule": schedule, "target": target}, case.catalog)
                 if not misfits(candidate, None, setting, provided={"labels"}):
-                    small = {**spec, "schedule": schedule, "target": target, "backbone": shrink(backbone, setting)}
+                    small = {
+                        **spec,
+                        "schedule": schedule,
+                        "target": target,
+                        "backbone": reading(shrink(backbone, setting), part, setting, case),
+                    }
                     return compose(small, case.catalog), setting
     return None
+
+
+def reading(backbone: Backbone, part: Objective | Auxiliary, setting: InputSpec, case: Case) -> Backbone:
+    """Return the backbone with an embedder for each condition of which the part tells it, where it takes embedders."""
+    told = part.conditions(setting) if isinstance(part, Objective) else ()
+    if not told or "embedders" not in type(backbone).model_fields:
+        return backbone
+    fitting = [[e for e in case.partners("embedder") if isinstance(e, Embedder) and c.form in e.forms] for c in told]
+    named = [e[0].model_copy(update={"of": c.name}) for c, e in zip(told, fitting, strict=True) if e]
+    return backbone.model_copy(update={"embedders": tuple(named)})
 
 
 @lru_cache(maxsize=1)

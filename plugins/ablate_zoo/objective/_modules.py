@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Labels, Level, Model, Noised, over
+from ablate.api import PREDICTION, Labels, Level, Model, Noised, Told, over, told_record
 
 
 class DenoisingLoss(nn.Module):
@@ -82,3 +82,19 @@ class ConsistencyLoss(nn.Module):
         """Return N after a share of the training: it doubles as often, evenly, as lies between `first` and `last`."""
         doublings = (self.last // self.first).bit_length()  # stages, the first included
         return min(self.last, self.first << min(int(progress * doublings), doublings - 1))
+
+
+class SelfConditionedLoss(DenoisingLoss):
+    """The candidate's loss of a network that is told, for a share of the images, what it finds without being told."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, noised: Noised, labels: Labels, model: Model) -> dict[str, Tensor]:
+        """One term, `denoise`."""
+        before = model.detached(noised.x, noised.level, labels)
+        found = model.process.denoised(before, noised.x, noised.level).x0
+        which = model.uniform("self-conditioning", noised) < self.rate
+        told = told_record(labels).tell(PREDICTION, Told(found, which), held=True)
+        return super().forward(noised, told, model)
