@@ -180,8 +180,9 @@ def misfits(
     parts = list(candidate.parts(path))
     setting = candidate.inputs(setting)
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
-    if "labels" in provided or setting.conditions:
-        provided |= {"conditions", *(spec.name for spec in setting.conditions)}
+    provided |= {spec.name for spec in setting.conditions}
+    if "labels" in provided or not all(spec.held for spec in setting.conditions):
+        provided |= {"conditions"}
     problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def show_network(candidate: Candidate, setting: InputSpec, title: str, as_json: bool) -> None:
     """Print a row for each module: its path, class, shapes, parameters, Gflops, and file:line of its class.
 
-    Equal neighbours are one row. As JSON: every module, none folded, with full numbers. Raises InputError where
-    the network cannot be built.
+    setting: what the network is given, with what the candidate itself tells it. Equal neighbours are one row. As JSON:
+    every module, none folded, with full numbers. Raises InputError where the network cannot be built.
     """
     from ablate.candidates.candidate import cost_of, meta_network
     from ablate.candidates.network import fold, layers
@@ -30,6 +30,7 @@ def show_network(candidate: Candidate, setting: InputSpec, title: str, as_json: 
                 "candidate": title,
                 "shape": setting.shape,
                 "classes": setting.classes,
+                "conditions": {spec.name: asdict(spec) for spec in setting.conditions},
                 "params": cost.params,
                 "gflops": cost.gflops,
                 "layers": [{key: value for key, value in asdict(row).items() if key != "equal"} for row in rows],

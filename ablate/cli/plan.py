@@ -57,7 +57,7 @@ def plan(
         from ablate.study.plan import candidate_by_name
 
         label, chosen = candidate_by_name(loaded, candidate)
-        show_network(chosen, loaded.trial_settings.setting, f"{loaded.study.study}: {label}", as_json)
+        show_network(chosen, chosen.inputs(loaded.trial_settings.setting), f"{loaded.study.study}: {label}", as_json)
         return
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation, SampleLabels
 from ablate.evaluation.decoding import decoder
-from ablate.evaluation.drawn_for import DrawnFor
+from ablate.evaluation.drawn_for import DrawnFor, with_own
 from ablate.evaluation.metric_evaluator import Pause, go_on
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.conditions import Labels
@@ -65,7 +65,8 @@ class Sampler:
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate.for_setting(setting)
         self.process = process
-        self.setting = candidate.inputs(setting)
+        self.setting = setting
+        self.own = InputSpec(setting.shape, None, candidate.augmentation.conditions(setting))
         self.dataset = dataset
         self.device = device
         self.seed = seed
@@ -88,7 +89,7 @@ class Sampler:
         drawn_for = self._drawn_for(samples)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
-            labels = drawn_for(first, count)
+            labels = with_own(drawn_for(first, count), self.own, count, self.device)
             denoise = self.process.denoiser(
                 self._network(averaged), guidance, labels, classes or 0, self.companion, weaker
             )
@@ -127,7 +128,7 @@ class Sampler:
         """Return what gives the labels, or the conditions, of the samples from a first one on, so many."""
         if self.setting.conditions:
             assert self.dataset is not None, "conditions are drawn from the reference"
-            return DrawnFor(self.candidate, self.setting, self.dataset, samples, self.seed, self.device).rows
+            return DrawnFor(self.dataset, samples, self.seed, self.device).rows
         if self.setting.classes is None:
             return lambda first, count: None
         labels = torch.from_numpy(self._drawn_labels(samples)).to(self.device)

@@ -97,6 +97,14 @@ def image_setting(data: Data) -> InputSpec:
     return replace(setting, conditions=specs)
 
 
+def describe_data(data: Data, cache: Path) -> list[str]:
+    """Return what the data are taken for, a line each, with what their conditions tell; see `Data.describe`."""
+    lines = list(data.describe(cache))
+    if data.conditions:
+        lines.append(f"conditions: {', '.join(map(str, image_setting(data).conditions))}")
+    return lines
+
+
 def load_data(data: Data, cache: Path) -> Dataset:
     """Load the images, with what the data's conditions tell of them; the hash then covers both."""
     dataset = data.load(cache)

@@ -65,7 +65,7 @@ class Beside:
             captions = {name: self._caption(name) for name in self._captions if name}
             values[CAPTION] = texts([captions.get(name or "") for name in self._captions])
         if self._table is not None:
-            rows = self._table.reindex(self._pictures)
+            rows = self._table.reindex(list(self._pictures))
             for name, kind in kinds.items():
                 if name not in values:
                     values[name] = (
@@ -97,7 +97,7 @@ class Beside:
         try:
             if name.endswith(".csv"):
                 options: Mapping[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-                table = pd.read_csv(content, dtype={KEY: str}, **options)
+                table: pd.DataFrame = pd.read_csv(content, dtype={KEY: str}, **options)
             else:
                 table = pd.read_json(content, lines=True, dtype=False, convert_dates=False)
         except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors

@@ -22,6 +22,20 @@ class ConditionSpec:
     )
     held: bool = False  # guidance never drops it, such as the parameters of an augmentation
 
+    def __str__(self) -> str:
+        """Format it for people: `text (32 tokens of 256)`."""
+        sides = "×".join(map(str, self.shape))
+        match self.form:
+            case "text":
+                what = f"{sides} features" if self.count is None else f"{sides} tokens of {self.count}"
+            case "scalars":
+                what = f"{sides} number{'s' * (self.shape != (1,))}"
+            case "image":
+                what = f"image {sides}"
+            case "class":
+                what = f"{self.count} classes"
+        return f"{self.name} ({what})"
+
 
 @dataclass(frozen=True)
 class InputSpec:

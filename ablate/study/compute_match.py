@@ -59,9 +59,13 @@ class Match(Config):
 
         Counts on the meta device, so it imports torch. Raises SpecError where no size comes near enough.
         """
+
+        def gflops(candidate: Candidate) -> float:
+            return cost_of(candidate.backbone, candidate.inputs(setting)).gflops
+
         target = self.gflops
         if isinstance(target, str):
-            target = cost_of(compose(base).backbone, setting).gflops
+            target = gflops(compose(base))
         path = self.by.split(".")
         info = find_field(Candidate, spec, path, resolver)
         if info is None:
@@ -72,11 +76,11 @@ class Match(Config):
             put(resized, path, size)
             return compose(resized)
 
-        search = _Search(lambda size: cost_of(with_size(size).backbone, setting).gflops, *_limits(info))
+        search = _Search(lambda size: gflops(with_size(size)), *_limits(info))
         start = get(compose(spec).spec(), path)
-        size, gflops = search.nearest(int(start), target)
-        if abs(gflops / target - 1) > self.within:
-            nearest = f"{self.by} {size} gives {gflops:.4g}, {100 * (gflops / target - 1):+.1f} %"
+        size, found = search.nearest(int(start), target)
+        if abs(found / target - 1) > self.within:
+            nearest = f"{self.by} {size} gives {found:.4g}, {100 * (found / target - 1):+.1f} %"
             problem = f"nothing brings it within {100 * self.within:g} % of {target:.4g} Gflops: {nearest}; "
             advice = "let 'by' move in finer steps (fewer groups or heads), or say a larger 'within'"
             raise SpecError([Problem((), problem + advice)])

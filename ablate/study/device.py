@@ -33,10 +33,9 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         if warning is not None:
             times = plain_rate(device) / matmul_rate(precision, device)
             warnings.append(f"{warning}: a linear layer takes {times:.1f} times as long as in fp32")
-    recomputing = [candidate for candidate, _ in candidates_and_paths if candidate.recompute]
-    backbones = {candidate.backbone.name: candidate.backbone for candidate in recomputing}
-    for name, backbone in backbones.items():
-        if not _has_blocks(backbone, loaded.trial_settings.setting):
+    recomputing = {c.backbone.name: c for c, _ in candidates_and_paths if c.recompute}
+    for name, candidate in recomputing.items():
+        if not _has_blocks(candidate.backbone, candidate.inputs(loaded.trial_settings.setting)):
             reason = "no module of it in an nn.ModuleList has a forward pass of its own"
             warnings.append(f"recompute: true saves nothing with backbone {name!r}: {reason}")
     return warnings

@@ -68,6 +68,13 @@ class Fit:
                 if capability not in provided:
                     message = f"{part.kind} {part.name!r} needs {capability!r}, which nothing here provides: {why}"
                     problems.append(Problem(path, message))
+            for capability, why in part.excludes().items():
+                if capability in provided:
+                    message = f"{part.kind} {part.name!r} does not go with {capability!r}: {why}"
+                    problems.append(Problem(path, message))
+        if evaluation.labels != "balanced" and self.setting.conditions:
+            why = "samples are drawn for the conditions of pictures of the reference, and for their classes"
+            problems.append(Problem(("evaluate", "labels"), f"{why}; leave labels out"))
         return problems
 
     def _settings(self, evaluation: Evaluation) -> dict[str, InputSpec]:

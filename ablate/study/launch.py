@@ -17,6 +17,7 @@ from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
+from ablate.kinds.data import describe_data
 from ablate.kinds.executor import Executor
 from ablate.results import load as load_results
 from ablate.results import write_tables
@@ -120,7 +121,7 @@ def _launch(
             say(line)
         lock.write(folder, loaded, data_hash)
         with doing(reading, 6), contained():
-            description = list(loaded.study.data.describe(cache_folder()))
+            description = describe_data(loaded.study.data, cache_folder())
         for line in description:
             say(f"data: {line}")
         history.log(

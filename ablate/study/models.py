@@ -60,7 +60,7 @@ def composed(
     classes: int | None,
     plugins: tuple[str, ...],
 ) -> tuple[Candidate, InputSpec]:
-    """Compose a candidate, and return it with its input spec. Raises InputError for what a study would refuse."""
+    """Return a candidate with what its network is given. Raises InputError for what a study would refuse."""
     where = None
     if isinstance(candidate, str | Path):
         where = str(candidate)
@@ -81,4 +81,4 @@ def composed(
         problems = [p for p in problems if p.path != ("backbone",) or not any(need in p.message for need in needs)]
     if problems:
         raise SpecError(problems, where)
-    return network, setting
+    return network, network.inputs(setting)

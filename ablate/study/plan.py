@@ -13,6 +13,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError
+from ablate.kinds.data import describe_data
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder
@@ -66,7 +67,7 @@ def plan(
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["points"] += describe_seeding(loaded.study, count)
     frame.attrs["share"] = loaded.study.fidelity.share(count)  # of the training that all of them to the end would take
-    frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
+    frame.attrs["data"] = describe_data(loaded.study.data, cache_folder())
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
     return frame

@@ -12,7 +12,9 @@ from ablate.candidates.evaluation import Evaluation, Reference
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.errors import Argument, InputError, SpecError
 from ablate.kinds.data import Data, image_setting
+from ablate.kinds.guidance import Guidance
 from ablate.kinds.solver import Solver
+from ablate.spec.component import InputSpec
 from ablate.spec.fields import find_field, put, why_not
 from ablate.spec.slots import create, fill
 from ablate.study.yaml import value
@@ -39,19 +41,17 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
     catalog = catalog_of(job)
     evaluation = _evaluation(evaluate, request, catalog)
     data = create(Data, job["data"], catalog)
-    trained = compose(job["candidate"], catalog)
+    trained, setting = compose(job["candidate"], catalog), image_setting(data)
     for spec in _specs(job["candidate"], request, catalog):
         try:
             candidate = compose(spec, catalog)
-            problems = misfits(candidate, data, image_setting(data))
+            problems = misfits(candidate, data, setting)
             if problems:
                 raise SpecError(problems)
         except SpecError as error:
             raise InputError(f"{error.message} (trial {job['trial']})", Argument("settings")) from None
-        if candidate.guidance.drop_rate() != trained.guidance.drop_rate():
-            raise InputError(
-                "the share of labels that are dropped belongs to training, and cannot be changed", Argument("settings")
-            )
+        if (reason := _untrained(candidate.guidance, trained.guidance, setting)) is not None:
+            raise InputError(reason, Argument("settings"))
         for nfe in request.nfe or (None,):
             solver = candidate.solver if nfe is None else _with_nfe(candidate.solver, nfe, catalog)
             yield {
@@ -60,6 +60,19 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
                 "guidance": candidate.guidance.spec(),
                 "averages": list(request.averages) or None,
             }
+
+
+def _untrained(guidance: Guidance, trained: Guidance, setting: InputSpec) -> str | None:
+    """Return why a network that was trained for one guidance cannot be sampled with another; None where it can."""
+    asked, given = guidance.drops(), trained.drops()
+    if asked[:2] != given[:2]:
+        return "the share of labels that are dropped belongs to training, and cannot be changed"
+    every = {"class", *(spec.name for spec in setting.conditions)}
+    without, dropped = (every if drops.names is None else set(drops.names) for drops in (asked, given))
+    if without == dropped or not (given.together or given.each) or (given.each and without < dropped):
+        return None
+    names = ", ".join(sorted(without))
+    return f"the network was not trained to do without {names} alone; train it with drop_each above 0"
 
 
 def _evaluation(evaluate: Mapping[str, Any], request: Request, catalog: Catalog) -> Evaluation:

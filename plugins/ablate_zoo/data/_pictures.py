@@ -198,13 +198,17 @@ def read_into(path: Path, pictures: Pictures) -> Everything:
     """Read all sound pictures into one array on disk."""
     images = create_npy(path, (len(pictures), *pictures.shape()), np.uint8)
     hashes: list[bytes] = []
-    rest = []
+    labels: list[NDArray[np.int64]] = []
+    rows, sizes = [], []
     for batch in pictures.read():
         images[len(hashes) : len(hashes) + len(batch.images)] = batch.images
         hashes += [hashlib.sha256(image.tobytes()).digest() for image in batch.images]
-        rest.append((batch.labels, batch.rows, batch.sizes))
-    labels, rows, sizes = (None if part[0] is None else np.concatenate(part) for part in zip(*rest, strict=True))
-    return Everything(images, labels, hashes, rows, sizes)
+        labels += [] if batch.labels is None else [batch.labels]
+        rows.append(batch.rows)
+        sizes.append(batch.sizes)
+    return Everything(
+        images, np.concatenate(labels) if labels else None, hashes, np.concatenate(rows), np.concatenate(sizes)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -53,9 +53,9 @@ class Cfg(IntervalGuidance):
 
     def idle(self, course: Course) -> Iterator[str]:
         """A comparison with what was never trained; a null class that is trained and never asked."""
-        if self.drop == 0 and self.scale != 1:
+        if self.drop == self.drop_each == 0 and self.scale != 1:
             yield f"scale {self.scale:g} compares with the null class, which drop: 0 never trains; say a drop above 0"
-        elif course.images is not None and self.scale != 1 and self.drop * course.images < 1:
+        elif course.images is not None and self.scale != 1 and self._share(course.setting) * course.images < 1:
             yield f"drop: {self.drop:g} of {course.images:,} images never trains the null class, to which it compares"
 
     def drop_rate(self) -> float:
@@ -65,6 +65,11 @@ class Cfg(IntervalGuidance):
     def drops(self) -> Drops:
         """`drop` for those of `of` together, `drop_each` for each alone."""
         return Drops(self.drop, self.drop_each, self.of)
+
+    def _share(self, setting: InputSpec) -> float:
+        """Share of the training images for which all that it guides by is dropped."""
+        told = sum(not c.held for c in setting.conditions) + (setting.classes is not None)
+        return self.drop + (1 - self.drop) * self.drop_each ** (len(self.of) if self.of else max(told, 1))
 
     def predict(self, predict: Predictor, x: Tensor, labels: Labels, null: int, level: Level) -> Tensor:
         """One call on a batch of twice the size; combined in fp32."""
