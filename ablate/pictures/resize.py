@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -33,12 +32,14 @@ def resize(pixels: NDArray[np.uint8], size: int, rule: Resize) -> NDArray[np.uin
     """
     from PIL import Image
 
+    height, width = pixels.shape[1:]
     if rule == "stretch":
         return _scaled(pixels, size, size, Image.Resampling.BICUBIC)
-    for height, width in _halvings(*pixels.shape[1:], size):
-        pixels = _scaled(pixels, height, width, Image.Resampling.BOX)
-    scale = size / min(pixels.shape[1:])
-    height, width = (round(side * scale) for side in pixels.shape[1:])
+    halved = _halved(height, width, size)
+    for rows, columns in halved[1:]:
+        pixels = _scaled(pixels, rows, columns, Image.Resampling.BOX)
+    scale = size / min(halved[-1])
+    height, width = (round(side * scale) for side in halved[-1])
     pixels = _scaled(pixels, height, width, Image.Resampling.BICUBIC)
     top, left = ((side - size) // 2 for side in pixels.shape[1:])
     return np.ascontiguousarray(pixels[:, top : top + size, left : left + size])
@@ -46,15 +47,17 @@ def resize(pixels: NDArray[np.uint8], size: int, rule: Resize) -> NDArray[np.uin
 
 def crop_offsets(height: int, width: int, size: int) -> tuple[int, int]:
     """Return (top, left) of the square that centre_crop cuts out of a picture, in pixels after scaling."""
-    height, width = [(height, width), *_halvings(height, width, size)][-1]
+    height, width = _halved(height, width, size)[-1]
     scale = size / min(height, width)
     return (round(height * scale) - size) // 2, (round(width * scale) - size) // 2
 
 
-def _halvings(height: int, width: int, size: int) -> Iterator[tuple[int, int]]:
-    while min(height, width) >= 2 * size:
-        height, width = height // 2, width // 2
-        yield height, width
+def _halved(height: int, width: int, size: int) -> list[tuple[int, int]]:
+    """Return height and width, as they are and after each halving."""
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= 2 * size:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
 
 
 def _scaled(pixels: NDArray[np.uint8], height: int, width: int, filter_: int) -> NDArray[np.uint8]:
