@@ -1,4 +1,4 @@
-"""The conditions that samples are drawn for: those of the reference, picture by picture."""
+"""What samples are drawn for: conditions of the reference, picture by picture, and what an augmentation would tell."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ from torch import Tensor
 
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.condition import within
-from ablate.kinds.conditions import CLASS, Conditions, Told, told_zeros
+from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, told_record, told_zeros
 from ablate.kinds.data import Dataset
 from ablate.runtime.randomness import mix
 from ablate.spec.component import InputSpec
+
+
+def unaugmented(labels: Labels, candidate: Candidate, setting: InputSpec, count: int, device: torch.device) -> Labels:
+    """Return the same with zeros of what the augmentation tells in training: samples are not augmented."""
+    specs = candidate.augmentation.conditions(setting)
+    zeros = told_record(told_zeros(InputSpec(setting.shape, None, specs), count, device))
+    for spec in specs:
+        labels = told_record(labels).tell(spec.name, zeros[spec.name], spec.held)
+    return labels
 
 
 class DrawnFor:
     """Gives the conditions of samples, the same for every candidate of a seed and for any size of batches.
 
     A sample is drawn for all that is known of one picture of the reference. The pictures come in a random order, each
-    once before any comes again. What an augmentation tells is zero: samples are not augmented.
+    once before any comes again.
     """
 
-    def __init__(
-        self, candidate: Candidate, setting: InputSpec, dataset: Dataset, samples: int, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, dataset: Dataset, samples: int, seed: int, device: torch.device) -> None:
         self._dataset = dataset
         self._samples = samples
         self._seed = seed
         self._device = device
-        self._augmentation = candidate.augmentation.conditions(setting)
-        self._setting = setting
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
@@ -48,21 +53,15 @@ class DrawnFor:
         """Return what is told of the samples number first … first + count − 1."""
         index = self._order[first : first + count]
         told: dict[str, Told] = {}
-        held = {spec.name for spec in self._augmentation}
+        held = {stored.spec.name for stored in self._dataset.conditions if stored.spec.held}
         x0 = None
         for stored in self._dataset.conditions:
             name = stored.spec.name
             kept = None if stored.reference is None else self._tensor(stored.reference[index])
             x0 = self._pixels(index) if x0 is None else x0
             told[name] = stored.condition.tell(kept, x0, within(name, lambda s: self._uniform(s, first, count)))
-            held |= {name} if stored.spec.held else set()
         if self._dataset.reference_labels is not None:
             told[CLASS] = Told(self._tensor(self._dataset.reference_labels[index]))
-        for spec in self._augmentation:
-            zeros = InputSpec(self._setting.shape, None, (spec,))
-            example = told_zeros(zeros, count, self._device)
-            assert isinstance(example, Conditions)
-            told[spec.name] = example[spec.name]
         return Conditions(told, held)
 
     def _pixels(self, index: NDArray[np.int64]) -> Tensor:
