@@ -1,4 +1,4 @@
-"""The conditions that samples are drawn for: those of the reference, picture by picture."""
+"""What samples are drawn for: conditions of the reference, picture by picture, and what an augmentation would tell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablate.candidates.candidate import Candidate
 from ablate.kinds.condition import within
 from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, told_record, told_zeros
 from ablate.kinds.data import Dataset
@@ -16,11 +17,20 @@ from ablate.runtime.randomness import mix
 from ablate.spec.component import InputSpec
 
 
+def unaugmented(labels: Labels, candidate: Candidate, setting: InputSpec, count: int, device: torch.device) -> Labels:
+    """Return the same with zeros of what the augmentation tells in training: samples are not augmented."""
+    specs = candidate.augmentation.conditions(setting)
+    zeros = told_record(told_zeros(InputSpec(setting.shape, None, specs), count, device))
+    for spec in specs:
+        labels = told_record(labels).tell(spec.name, zeros[spec.name], spec.held)
+    return labels
+
+
 class DrawnFor:
     """Gives the conditions of samples, the same for every candidate of a seed and for any size of batches.
 
-    A sample is drawn for all that the data tell of one picture of the reference, its class too. The pictures come in a
-    random order, each once before any comes again.
+    A sample is drawn for all that is known of one picture of the reference. The pictures come in a random order, each
+    once before any comes again.
     """
 
     def __init__(self, dataset: Dataset, samples: int, seed: int, device: torch.device) -> None:
@@ -43,13 +53,14 @@ class DrawnFor:
         """Return what is told of the samples number first … first + count − 1."""
         index = self.order[first : first + count]
         x0, told = self._pictures(index), dict[str, Told]()
+        held = {stored.spec.name for stored in self._dataset.conditions if stored.spec.held}
         for stored in self._dataset.conditions:
             name = stored.spec.name
             kept = None if stored.reference is None else self._tensor(stored.reference[index])
             told[name] = stored.condition.tell(kept, x0, within(name, lambda s: self._uniform(s, first, count)))
         if self._dataset.reference_labels is not None:
             told[CLASS] = Told(self._tensor(self._dataset.reference_labels[index]))
-        return Conditions(told, (stored.spec.name for stored in self._dataset.conditions if stored.spec.held))
+        return Conditions(told, held)
 
     def _pictures(self, index: NDArray[np.int64]) -> Tensor:
         """Return the pictures as the network would see them; where it sees latents, a tensor without numbers.
@@ -66,16 +77,3 @@ class DrawnFor:
     def _uniform(self, stream: str, first: int, count: int) -> Tensor:
         generator = np.random.Generator(np.random.PCG64(mix(self._seed, f"samples/{stream}", 0)))
         return self._tensor(generator.random(self._samples, dtype=np.float32)[first : first + count])
-
-
-def with_own(labels: Labels, own: InputSpec, count: int, device: torch.device) -> Labels:
-    """Return what is told of so many samples with zeros for what the candidate itself tells of training images.
-
-    So samples are not augmented. own: its conditions that are told from the first evaluation on.
-    """
-    if not own.conditions:
-        return labels
-    told, zeros = told_record(labels), told_record(told_zeros(own, count, device))
-    for spec in own.conditions:
-        told = told.tell(spec.name, zeros[spec.name], spec.held)
-    return told

@@ -79,7 +79,7 @@ def measure(
 
 def _labels(sampler: Sampler, evaluation: Evaluation) -> dict[str, str]:
     """Return how labels or conditions of the samples were drawn, where it is not the usual way."""
-    if sampler.setting.conditions:
+    if sampler.of_the_reference:
         return {"labels": "reference"}
     return {} if evaluation.labels == "balanced" else {"labels": evaluation.labels}
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation, SampleLabels
 from ablate.evaluation.decoding import decoder
-from ablate.evaluation.drawn_for import DrawnFor, with_own
+from ablate.evaluation.drawn_for import DrawnFor, unaugmented
 from ablate.evaluation.metric_evaluator import Pause, go_on
 from ablate.kinds.autoencoder import Decoder
 from ablate.kinds.conditions import Labels
@@ -65,8 +65,7 @@ class Sampler:
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
         self.candidate = candidate.for_setting(setting)
         self.process = process
-        self.setting = setting
-        self.own = InputSpec(setting.shape, None, candidate.augmentation.conditions(setting))
+        self.setting = candidate.inputs(setting)
         self.dataset = dataset
         self.device = device
         self.seed = seed
@@ -89,7 +88,7 @@ class Sampler:
         drawn_for = self._drawn_for(samples)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
-            labels = with_own(drawn_for(first, count), self.own, count, self.device)
+            labels = unaugmented(drawn_for(first, count), self.candidate, self.setting, count, self.device)
             denoise = self.process.denoiser(
                 self._network(averaged), guidance, labels, classes or 0, self.companion, weaker
             )
@@ -103,6 +102,11 @@ class Sampler:
             if not bool(torch.isfinite(x).all()):
                 raise NotFiniteError(f"samples {first} to {first + count - 1} are not all finite")
             yield quantise(self.decode(x)), nfe
+
+    @property
+    def of_the_reference(self) -> bool:
+        """Whether samples are drawn for the conditions of the reference, as the data have further ones than a class."""
+        return self.dataset is not None and bool(self.dataset.conditions)
 
     def _network(self, module: nn.Module) -> Network:
         """Return a module as the process calls it, in the candidate's precision."""
@@ -126,8 +130,8 @@ class Sampler:
 
     def _drawn_for(self, samples: int) -> Callable[[int, int], Labels]:
         """Return what gives the labels, or the conditions, of the samples from a first one on, so many."""
-        if self.setting.conditions:
-            assert self.dataset is not None, "conditions are drawn from the reference"
+        if self.of_the_reference:
+            assert self.dataset is not None
             return DrawnFor(self.dataset, samples, self.seed, self.device).rows
         if self.setting.classes is None:
             return lambda first, count: None

@@ -89,7 +89,7 @@ def test_cfg_means_the_same_for_every_target(scale):
 
 
 def test_what_cfg_requires_and_says():
-    assert set(Cfg().requires()) == {"null_class", "labels"}
+    assert set(Cfg().requires()) == {"null_class", "conditions"}
     assert Cfg(drop=0.2).drop_rate() == 0.2
     assert Cfg(scale=1.5).describe() == "cfg(1.5)"
     with pytest.raises(ValueError, match="labels"):

@@ -65,7 +65,8 @@ def _resampled(x: Tensor, inverse: Tensor) -> Tensor:
     """Read each image at the places from which its pixels come; inverse: (B, 3, 3), output to input, in [−1, 1]²."""
     _, _, height, width = x.shape
     # Angles and lengths are those of pixels: an image that is not square is stretched to one and back.
-    sides = torch.tensor([width, height, 1.0], dtype=inverse.dtype, device=inverse.device) / max(height, width)
+    most = max(height, width)
+    sides = torch.tensor([width / most, height / most, 1.0], dtype=inverse.dtype, device=inverse.device)
     theta = (sides[None, :, None].reciprocal() * inverse * sides[None, None, :])[:, :2].to(x.dtype)
     grid = F.affine_grid(theta, [len(x), x.shape[1], 2 * height, 2 * width], align_corners=False)
     fine = F.grid_sample(x, grid, mode="bicubic", padding_mode="reflection", align_corners=False)

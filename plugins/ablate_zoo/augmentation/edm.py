@@ -23,7 +23,7 @@ class Edm(Augmentation):
     upside down, scaled by `scale`^n, turned by any angle, stretched by `stretch`^n along any direction, shifted by
     `shift`·n of the sides, n standard normal. What lies outside is the mirror image. The network is told nine
     parameters, zero where nothing was done, as the condition `augmentation`; samples are drawn for zeros, so they are
-    not augmented. Say `backbone.embedders: [{type: linear, of: augmentation}]`, as EDM does.
+    not augmented. A network without an embedder for it takes it in by a linear layer, as EDM does.
     The paper resamples by wavelets; here it is bicubic, of the image enlarged twice, and averaged down. Images that are
     mirrored alone stay exact.
     """

@@ -28,6 +28,7 @@ from ablate.api import (
     When,
     slot,
 )
+from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,6 +110,10 @@ class Transformer(Backbone):
         if not self.learned_sigma:
             return {}
         return {"variance_loss": "learned_sigma gives a variance that no loss trains; set it to false, or the loss"}
+
+    def reads(self, setting: InputSpec) -> frozenset[str]:
+        """Those of its embedders, and what the candidate's own parts tell."""
+        return super().reads(setting) | {spec.name for spec in unembedded(self.embedders, setting)}
 
     def refuse(self, setting: InputSpec) -> str | None:
         """Patches must tile the image, and its routing suit the patches and the blocks."""

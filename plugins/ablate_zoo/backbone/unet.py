@@ -26,6 +26,7 @@ from ablate.api import (
     When,
     slot,
 )
+from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -210,8 +211,9 @@ class UNet(Backbone):
         return needs
 
     def reads(self, setting: InputSpec) -> frozenset[str]:
-        """Those of its embedders, and the small image of an upsampler."""
-        return super().reads(setting) | ({"low_resolution"} if self.low_resolution else set())
+        """Those of its embedders, what the candidate's own parts tell, and the small image of an upsampler."""
+        own = {spec.name for spec in unembedded(self.embedders, setting)}
+        return super().reads(setting) | own | ({"low_resolution"} if self.low_resolution else set())
 
     def refuse(self, setting: InputSpec) -> str | None:
         """The levels must halve the image, attention act at the size of one, and heads divide its channels."""

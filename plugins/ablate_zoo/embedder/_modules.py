@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ablate.api import Embedded, Told
 from ablate_zoo.layers.embedding import frequencies
-
-
-class LinearEmbedding(nn.Module):
-    """A linear layer without bias over (B, K) numbers, or over classes as one-hot vectors times √K."""
-
-    def __init__(self, inputs: int, width: int, one_hot: bool) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.one_hot = one_hot
-        self.linear = nn.Linear(inputs, width, bias=False)
-        nn.init.normal_(self.linear.weight, std=1 / math.sqrt(inputs))
-
-    def forward(self, told: Told) -> Embedded:
-        """(B, width); zero where it is dropped. The null class is beyond the last one."""
-        weight = self.linear.weight
-        if self.one_hot:
-            hot = F.one_hot(told.value.clamp(max=self.inputs), self.inputs + 1)[:, : self.inputs]
-            values = hot.to(weight.dtype) * math.sqrt(self.inputs)
-        else:
-            values = told.value.to(weight.dtype)
-        if told.present is not None:
-            values = torch.where(told.present[:, None], values, 0.0)
-        return Embedded(vector=self.linear(values))
 
 
 class FourierEmbedding(nn.Module):

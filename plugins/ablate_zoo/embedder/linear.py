@@ -22,6 +22,6 @@ class Linear(Embedder):
 
     def build(self, spec: ConditionSpec, site: EmbedderSite) -> nn.Module:
         """One layer, initialised to keep the variance."""
-        from ablate_zoo.embedder._modules import LinearEmbedding
+        from ablate_zoo.layers.conditions import LinearEmbedding
 
         return LinearEmbedding(spec.count or spec.shape[0], site.embedding, one_hot=spec.form == "class")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ablate.api import (
     ConditionSpec,
@@ -19,6 +21,7 @@ from ablate.api import (
     absent,
     told_record,
 )
+from ablate_zoo.layers.inputs import unembedded
 
 
 class Embedders(nn.Module):
@@ -64,6 +67,29 @@ class ImageChannels(nn.Module):
         return Embedded(channels=torch.where(told.present[:, None, None, None], told.value, 0.0))
 
 
+class LinearEmbedding(nn.Module):
+    """A linear layer without bias over (B, K) numbers, or over classes as one-hot vectors times √K."""
+
+    def __init__(self, inputs: int, width: int, one_hot: bool) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.one_hot = one_hot
+        self.linear = nn.Linear(inputs, width, bias=False)
+        nn.init.normal_(self.linear.weight, std=1 / math.sqrt(inputs))
+
+    def forward(self, told: Told) -> Embedded:
+        """(B, width); zero where it is dropped. The null class is beyond the last one."""
+        weight = self.linear.weight
+        if self.one_hot:
+            hot = F.one_hot(told.value.clamp(max=self.inputs), self.inputs + 1)[:, : self.inputs]
+            values = hot.to(weight.dtype) * math.sqrt(self.inputs)
+        else:
+            values = told.value.to(weight.dtype)
+        if told.present is not None:
+            values = torch.where(told.present[:, None], values, 0.0)
+        return Embedded(vector=self.linear(values))
+
+
 def embedders(
     parts: Iterable[Embedder],
     setting: InputSpec,
@@ -71,14 +97,22 @@ def embedders(
     further: Iterable[tuple[ConditionSpec, nn.Module]] = (),
 ) -> Embedders | None:
     """Build the embedders of a network for vectors of `width` numbers; None where it has none."""
-    site = EmbedderSite(width, setting.shape)
+    parts, site = tuple(parts), EmbedderSite(width, setting.shape)
     made = [(spec, part.build(spec, site)) for part in parts for spec in [part.condition(setting)]]
-    return Embedders([*made, *further]) if made or further else None
+    made += [(spec, _plain(spec, width)) for spec in unembedded(parts, setting)]
+    made += further
+    return Embedders(made) if made else None
 
 
 def joined_channels(parts: Iterable[Embedder], setting: InputSpec) -> int:
-    """Return how many channels a network's embedders join to those of the image."""
-    return sum(part.channels(part.condition(setting)) for part in parts)
+    """Return how many channels a network's conditions join to those of the image."""
+    parts = tuple(parts)
+    own = sum(spec.shape[0] for spec in unembedded(parts, setting) if spec.form == "image")
+    return own + sum(part.channels(part.condition(setting)) for part in parts)
+
+
+def _plain(spec: ConditionSpec, width: int) -> nn.Module:
+    return ImageChannels() if spec.form == "image" else LinearEmbedding(spec.shape[0], width, one_hot=False)
 
 
 def with_channels(x: Tensor, context: Context) -> Tensor:

@@ -17,8 +17,8 @@ class SelfConditioning(Objective):
 
     For a share of the images the network is asked twice: first without, then with the image x̂0 that it found, which has
     no gradient. In sampling it is told the x̂0 of the evaluation before, which costs nothing more. The network reads it
-    as the condition `prediction`: say `backbone.embedders: [{type: channels, of: prediction}]`. Which images are asked
-    twice is drawn for each by itself, so the first pass is made of the whole batch.
+    as the condition `prediction`, as channels where it has no embedder for it. Which images are asked twice is drawn by
+    the image, so the first pass is made of the whole batch.
     """
 
     name = "self_conditioning"
