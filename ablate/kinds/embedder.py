@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Embedded(NamedTuple):
     """A condition after its embedding; what is None is not there."""
 
-    vector: Tensor | None = None  # (B, E), added to the embeddings of timestep and class
+    # (B, E), added to the embeddings of timestep and class; without tokens it joins their sequence as one, too.
+    vector: Tensor | None = None
     tokens: Tensor | None = None  # (B, L, E), which join the tokens of timestep and class
     mask: Tensor | None = None  # (B, L) bool, False where a token is padding; None: all count
     channels: Tensor | None = None  # (B, C', H, W), joined to the image's channels

@@ -13,6 +13,7 @@ EXAMPLES: dict[str, dict] = {
     **data_for_tests.SPECS,
     "features/classifier": {"steps": 2},  # trained here
     "executor/replay": {"table": "table.parquet"},
+    "condition/scalars": {"columns": ["width", "height", "crop_top"]},
 }
 
 # What may be skipped: a claim that is not made, and kinds of which the zoo has too few.

@@ -8,10 +8,15 @@ from torch import nn
 from ablate.api import (
     Backbone,
     Conditioning,
+    Embedder,
+    EmbedderSite,
     Fusion,
     InputSpec,
     Modulation,
+    absent,
+    class_labels,
     slot,
+    told_record,
 )
 
 
@@ -144,6 +149,57 @@ class HardOfHearing(Net):
 
     def provides(self) -> frozenset[str]:
         return frozenset({"null_class", "feature_maps", "second_label"})
+
+
+class Told(nn.Module):
+    """The network with conditions that are numbers, and one fault."""
+
+    def __init__(self, network, specs, parts, way):
+        super().__init__()
+        self.network, self.specs, self.parts, self.way = network, specs, nn.ModuleList(parts), way
+
+    def forward(self, x, noise, labels):
+        record = told_record(labels)
+        for spec, part in zip(self.specs, self.parts, strict=True):
+            told = record.get(spec.name, absent(spec, len(x), x))
+            if self.way == "peeping" and told.present is not None:
+                told = told._replace(value=told.value + 1, present=None)
+            added = part(told).vector
+            x = x + (0 if self.way == "deaf" else torch.tanh(added.mean(1))[:, None, None, None])
+        return self.network(x, noise, class_labels(labels))
+
+
+class Telling(Net):
+    """A backbone that takes conditions, without a fault."""
+
+    name = "telling"
+    told: ClassVar[str] = "right"
+    embedders: tuple[Embedder, ...] = ()
+
+    def refuse(self, setting):
+        other = [part.name for part in self.embedders if "scalars" not in part.forms]
+        return f"takes no {other[0]!r}: it adds one vector" if other else None
+
+    def build(self, setting: InputSpec) -> nn.Module:
+        specs, site = [part.condition(setting) for part in self.embedders], EmbedderSite(8, setting.shape)
+        parts = [part.build(spec, site) for part, spec in zip(self.embedders, specs, strict=True)]
+        return Told(super().build(setting), specs, parts, self.told)
+
+
+class HardOfReading(Telling):
+    """It embeds its conditions, and goes on without them."""
+
+    name = "hard_of_reading"
+    told = "deaf"
+    fails: ClassVar = ("reads_its_conditions",)
+
+
+class Peeping(Telling):
+    """It reads what is dropped."""
+
+    name = "peeping"
+    told = "peeping"
+    fails: ClassVar = ("reads_its_conditions",)
 
 
 class Mixing(Net):

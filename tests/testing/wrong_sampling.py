@@ -117,6 +117,27 @@ class Huddling(Guidance):
         return "huddling"
 
 
+class Forgetting(Guidance):
+    """Takes the class out of a record of conditions, and leaves the rest."""
+
+    name = "forgetting"
+    fails: ClassVar = ("guides_by_conditions",)
+
+    def requires(self):
+        return {"null_class": "it compares with it", "conditions": "it guides towards them"}
+
+    def drop_rate(self):
+        return 0.1
+
+    def predict(self, predict, x, labels, null, level):
+        given = predict(x, labels).float()
+        none = predict(x, torch.full_like(labels, null) if isinstance(labels, torch.Tensor) else labels).float()
+        return none + 2 * (given - none)
+
+    def describe(self):
+        return "forgetting"
+
+
 class Tearing(DenoisedGuidance):
     """Moves the image without its noise, and more with every batch."""
 

@@ -18,6 +18,10 @@ class CrossAttention(Conditioning):
 
     name = "cross_attention"
 
+    def provides(self) -> frozenset[str]:
+        """The network looks at every token of its condition."""
+        return frozenset({"condition_tokens"})
+
     def attention(self, site: Site) -> nn.Module:
         """Attention over the condition's tokens."""
         from ablate_zoo.layers.attention import LookAtCondition

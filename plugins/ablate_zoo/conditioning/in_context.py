@@ -16,6 +16,10 @@ class InContext(Conditioning):
 
     name = "in_context"
 
+    def provides(self) -> frozenset[str]:
+        """The network looks at every token of its condition."""
+        return frozenset({"condition_tokens"})
+
     def requires(self) -> Mapping[str, str]:
         """A sequence to join."""
         return {"tokens": "its tokens join a transformer's sequence"}

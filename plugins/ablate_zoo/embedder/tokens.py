@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -27,6 +28,14 @@ class Tokens(Embedder):
     depth: Annotated[int, Field(ge=0, le=48), Choice(0, 2)] = 0  # transformer blocks of its own
     heads: Annotated[int, Field(ge=1, le=1024)] = 4  # of its blocks; the most that divide the width, up to so many
     pooled: bool = True  # whether the mean is added to the timestep's embedding
+
+    def requires(self) -> Mapping[str, str]:
+        """A conditioning that looks at tokens, where there is no mean."""
+        if self.pooled:
+            return {}
+        return {
+            "condition_tokens": "no mean of the text is read; take a conditioning that looks at tokens, or pooled: true"
+        }
 
     def build(self, spec: ConditionSpec, site: EmbedderSite) -> nn.Module:
         """Table or linear layer, positions, blocks."""

@@ -42,16 +42,19 @@ class Embedders(nn.Module):
 
 
 def joined(context: Context, embedded: Embedded) -> Context:
-    """Return a context with one condition more."""
+    """Return a context with one condition more. A vector without tokens joins their sequence too, as a class does."""
     embedding, tokens, mask, channels = context.embedding, context.tokens, context.mask, context.channels
     if embedded.vector is not None:
         embedding = embedding + embedded.vector.to(embedding.dtype)
-    if embedded.tokens is not None:
+    further = embedded.tokens
+    if further is None and embedded.vector is not None:
+        further = embedded.vector[:, None]
+    if further is not None:
         before = _everywhere(tokens) if mask is None else mask
-        after = _everywhere(embedded.tokens) if embedded.mask is None else embedded.mask
+        after = _everywhere(further) if embedded.mask is None else embedded.mask
         if mask is not None or embedded.mask is not None:
             mask = torch.cat([before, after], dim=1)
-        tokens = torch.cat([tokens, embedded.tokens.to(tokens.dtype)], dim=1)
+        tokens = torch.cat([tokens, further.to(tokens.dtype)], dim=1)
     if embedded.channels is not None:
         channels = embedded.channels if channels is None else torch.cat([channels, embedded.channels], dim=1)
     return context._replace(embedding=embedding, tokens=tokens, mask=mask, channels=channels)
