@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -93,14 +94,15 @@ class Beside:
     def _parsed(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        where, content = self._where(name), io.BytesIO(self._read(name))
+        where, content = self._where(name), self._read(name)
         try:
             if name.endswith(".csv"):
                 options: Mapping[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-                table: pd.DataFrame = pd.read_csv(content, dtype={KEY: str}, **options)
+                table: pd.DataFrame = pd.read_csv(io.BytesIO(content), dtype={KEY: str}, **options)
             else:
-                table = pd.read_json(content, lines=True, dtype=False, convert_dates=False)
-        except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors
+                lines = content.decode("utf-8-sig").split("\n")
+                table = pd.DataFrame([_row(line) for line in lines if line.strip()])
+        except (ValueError, OverflowError, RecursionError) as error:  # pandas' and json's own are ValueErrors
             reason = str(error).strip().partition("\n")[0]
             raise InputError(f"no table can be read here ({reason})", where) from None
         if KEY not in table:
@@ -130,6 +132,13 @@ def texts(values: Collection[Any]) -> NDArray[Any]:
         if isinstance(value, str) and value.strip():
             array[i] = value.strip()
     return array
+
+
+def _row(line: str) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"a line is no object: {line[:40]}")
+    return row
 
 
 def _kinds(table: pd.DataFrame) -> dict[str, type]:

@@ -180,9 +180,9 @@ def _network(x: Tensor, labels: Labels) -> Tensor:
 
 
 def guides_by_conditions(case: Case) -> None:
-    """Where it requires conditions, a record of them is guided as labels are: `without` and `joined` do both."""
-    if "conditions" not in case.component.requires():
-        raise NotApplicable("it does not require conditions")
+    """Unless it asks for labels, a record of conditions is guided as labels are: `without` and `joined` do both."""
+    if "labels" in case.component.requires():
+        raise NotApplicable("it asks for labels")
     for part in _variants(case):
         for level in _levels(case):
             x, labels = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
