@@ -74,13 +74,17 @@ def write_idx(folder, images, labels, part="train"):
     return folder
 
 
-def write_hub(folder, images, labels, parquet=False):
-    """As `datasets` saves it, or a folder with a parquet file."""
+def write_hub(folder, images, labels, parquet=False, columns=None):
+    """As `datasets` saves it, or a folder with a parquet file. columns: {name: texts or numbers} beside it."""
     import datasets
 
     datasets.disable_progress_bars()
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=CLASSES)})
-    cells = {"image": [{"bytes": png(image), "path": None} for image in images], "label": labels}
+    features = datasets.Features({"image": datasets.Image()})
+    cells = {"image": [{"bytes": png(image), "path": None} for image in images], **(columns or {})}
+    for name, values in (columns or {}).items():
+        features[name] = datasets.Value("string" if isinstance(values[0], str) else "float32")
+    if labels is not None:
+        features["label"], cells["label"] = datasets.ClassLabel(num_classes=CLASSES), labels
     table = datasets.Dataset.from_dict(cells, features=features)
     if parquet:
         folder.mkdir(parents=True)

@@ -28,5 +28,5 @@ def refuse(lacking: NDArray[np.bool_], column: str, columns: Mapping[str, NDArra
         return
     first = int(lacking.argmax())
     name = str(columns["file"][first]) if "file" in columns else f"image {first}"
-    which = "image has" if count == 1 else "images have"
-    raise InputError(f"{count} of {len(lacking)} {which} no {column!r}, such as {name}; {remedy}")
+    have = "has" if count == 1 else "have"
+    raise InputError(f"{count} of {len(lacking)} images {have} no {column!r}, such as {name}; {remedy}")
