@@ -77,6 +77,14 @@ class Model(Protocol):
         """
         ...
 
+    def dropped(self, labels: Tensor | None) -> Tensor | None:
+        """Return the labels with every condition dropped (the null class), as guidance needs them; None for None."""
+        ...
+
+    def is_dropped(self, labels: Tensor) -> Tensor:
+        """Return of which images the condition is dropped already, (B,) bool."""
+        ...
+
     def level(self, uniform: Tensor) -> Level:
         """Return the levels that the candidate's density draws for numbers uniform in [0, 1). (B,)."""
         ...
@@ -128,6 +136,13 @@ class Objective(Component):
     def couples(self) -> bool:
         """Return whether a term of an image depends on the others of its batch: then it is never cut into parts."""
         return False
+
+    def drop_rate(self) -> float:
+        """Return the share of training labels that the null class is to replace, in [0, 1).
+
+        The larger one of this and the guidance's counts. One above 0 requires "null_class" and "labels".
+        """
+        return 0.0
 
     def sites(self, host: Host) -> Sequence[str]:
         """Return the blocks whose activations it reads."""

@@ -146,7 +146,7 @@ class Learner:
         labels = None if self.data.labels is None else self.data.labels[index]
         order = self.candidate.coupling.order(altered.images, noise, labels)
         noise = noise if order is None else noise[order]
-        rate = self.candidate.guidance.drop_rate()
+        rate = max(self.candidate.guidance.drop_rate(), self.candidate.objective.drop_rate())
         if labels is not None and rate > 0:
             dropped = self.draws.uniform("drop", first, size) < rate
             labels = labels.masked_fill(dropped, self.setting.classes or 0)
@@ -168,6 +168,7 @@ class Learner:
             self.draws,
             self._read_blocks,
             min(1.0, self.images_seen / self.horizon),
+            self.setting.classes or 0,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses

@@ -31,7 +31,8 @@ class StepModel:
     """The model within one part of a training step (`ablate.kinds.objective.Model`): what terms call, and share.
 
     predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
-    the blocks whose activations are kept of the first pass. It is made anew for each part, and holds what they share.
+    the blocks whose activations are kept of the first pass. null: the null class. It is made anew for each part, and
+    holds what they share.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class StepModel:
         draws: RandomStreams,
         sites: Mapping[str, nn.Module],
         progress: float = 0.0,
+        null: int = 0,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
@@ -56,6 +58,7 @@ class StepModel:
         self._averaged = averaged
         self._draws = draws
         self._sites = sites
+        self._null = null
         self._prediction: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
@@ -99,6 +102,14 @@ class StepModel:
         if slope is None:
             raise RuntimeError("the network's output does not depend on its input in a way that can be differentiated")
         return value, slope
+
+    def dropped(self, labels: Tensor | None) -> Tensor | None:
+        """The null class for each image."""
+        return None if labels is None else torch.full_like(labels, self._null)
+
+    def is_dropped(self, labels: Tensor) -> Tensor:
+        """Where it stands already."""
+        return labels == self._null
 
     def level(self, uniform: Tensor) -> Level:
         """Levels by the candidate's density."""
@@ -207,7 +218,9 @@ def simulated_loss(
     draws = RandomStreams(0, meta)
     averaged = dict(network.named_parameters())
     blocks = terms.blocks(network)
-    model = StepModel(candidate, process, network, predict, precision, lambda: averaged, draws, blocks)
+    model = StepModel(
+        candidate, process, network, predict, precision, lambda: averaged, draws, blocks, null=setting.classes or 0
+    )
     loss: Tensor = terms(noised, labels, model)[0].mean()
     return loss
 
