@@ -17,6 +17,7 @@ from ablate.kinds.clip import Clip
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
+from ablate.kinds.features import Features
 from ablate.kinds.fitted import Fitted
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.levels import Levels
@@ -169,6 +170,8 @@ def misfits(
     """
     parts = list(candidate.parts(path))
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
+    if "latents" not in provided:
+        provided |= {"pictures"}  # the images themselves
     problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
@@ -180,7 +183,10 @@ def misfits(
         for capability, why in part.excludes().items():
             if capability in provided:
                 problems.append(Problem(at, f"{me} does not go with {capability!r}: {why}"))
-        reason = part.refuse(setting)
+        seen: InputSpec | None = setting
+        if isinstance(part, Features):  # it sees pictures, whatever the network sees
+            seen = None if "pictures" not in provided else setting if data is None else data.pictures_setting()
+        reason = None if seen is None else part.refuse(seen)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
     return problems or _misplaced(candidate, setting, path)

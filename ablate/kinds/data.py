@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,7 +35,8 @@ class Dataset:
     """What is trained on and what is measured against; the two parts never overlap.
 
     images: uint8 (N, C, H, W), which the network sees in [-1, 1]; with an `encoding`, latents as
-    floats. The reference is pixels in any case. Arrays may be memory-mapped.
+    floats, and perhaps the pictures that they were made from. The reference is pixels in any case. Arrays may be
+    memory-mapped.
     """
 
     images: NDArray[np.uint8] | NDArray[np.floating]
@@ -47,6 +48,7 @@ class Dataset:
     flip: bool = False  # every second image drawn is mirrored, left to right
     mirrored: NDArray[np.floating] | None = None  # latents of the mirrored images: drawn every second time
     encoding: Encoding | None = None
+    pictures: NDArray[np.uint8] | None = None  # (N, C, H, W) behind the latents, one each; None: nobody knows them
 
     def __post_init__(self) -> None:
         """Raise InputError for what is no set of images: points, sequences, videos, or labels of another number."""
@@ -58,6 +60,8 @@ class Dataset:
                 raise InputError(f"{name} are of shape {tuple(images.shape)}; images are (N, C, H, W)")
             if labels is not None and labels.shape != (len(images),):
                 raise InputError(f"{len(images)} {name} have labels of shape {labels.shape}; one each is needed")
+        if self.pictures is not None and len(self.pictures) != len(self.images):
+            raise InputError(f"there are {len(self.pictures)} pictures behind {len(self.images)} latents")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,6 +69,19 @@ class Dataset:
         channels, height, width = self.images.shape[1:]
         halves = 2 if self.encoding is not None and self.encoding.sampled else 1
         return channels // halves, height, width
+
+    def behind(self) -> Dataset:
+        """Return the same images as pictures: of latents those that they were made from, of pictures themselves.
+
+        Raises InputError for latents of which nobody knows the pictures; components that look at them require
+        "pictures".
+        """
+        if self.encoding is None:
+            return self
+        if self.pictures is None:
+            raise InputError("of these latents the pictures are not known; name them in the data's `pictures`")
+        flip = self.flip or self.mirrored is not None
+        return replace(self, images=self.pictures, pictures=None, encoding=None, mirrored=None, flip=flip)
 
 
 def image_setting(data: Data) -> InputSpec:
@@ -77,7 +94,10 @@ def image_setting(data: Data) -> InputSpec:
 
 
 class Data(Component):
-    """A source of images; it provides "labels" where they are labelled."""
+    """A source of images; it provides "labels" where they are labelled, and "latents" where they are latents.
+
+    Latents provide "pictures" where those behind them are known; of other data everybody knows them.
+    """
 
     kind: ClassVar[str] = "data"
 
@@ -88,6 +108,10 @@ class Data(Component):
     @abstractmethod
     def load(self, cache: Path) -> Dataset:
         """Load the images; what is slow to make is kept under `cache` (written atomically)."""
+
+    def pictures_setting(self) -> InputSpec:
+        """Return shape and classes of the pictures: behind latents, where those are known, else of the images."""
+        return self.setting()
 
     def deviation(self) -> float | None:
         """Estimate the root mean square of what the network will see, as far as it can be told without reading all.

@@ -34,7 +34,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The training images, for what a term computes of them before the first step."""
+    """The training images, for what a term computes of them before the first step.
+
+    `dataset.behind()` has them as pictures where the network sees latents; who looks at pictures requires "pictures".
+    """
 
     dataset: Dataset
     cache: Path  # a folder for what is slow to compute; written atomically
@@ -147,3 +150,6 @@ class Objective(Component):
     def sites(self, host: Host) -> Sequence[str]:
         """Return the blocks whose activations it reads."""
         return ()
+
+    def prepare(self, term: Any, pictures: Pictures) -> None:
+        """Give the built module what it needs of the training images; called once in a process, before a step."""

@@ -120,8 +120,6 @@ class Learner:
 
     def prepare(self, pause: Callable[[], None]) -> None:
         """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
-        if not self.terms.parts:
-            return
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
 

@@ -143,6 +143,7 @@ class Terms(nn.Module):
         super().__init__()
         parts: tuple[Auxiliary, ...] = candidate.auxiliary
         host = Host(setting, {}) if candidate.one_pass else host_of(candidate.backbone, setting)
+        self.candidate = candidate
         self.parts = parts
         self.names = _unlike(part.name for part in parts)
         self.sites = {*candidate.objective.sites(host), *(site for part in parts for site in part.sites(host))}
@@ -166,7 +167,8 @@ class Terms(nn.Module):
         return {name: block for name, block in network_blocks(network).items() if name in self.sites}
 
     def prepare(self, pictures: Pictures) -> None:
-        """Let each auxiliary compute what it needs of the training images."""
+        """Let objective and auxiliaries compute what they need of the training images."""
+        self.candidate.objective.prepare(self.objective, pictures)
         for part, module in zip(self.parts, self.auxiliary, strict=True):
             part.prepare(module, pictures)
 
