@@ -31,6 +31,7 @@ from ablate.kinds.routing import ROUTED
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
+from ablate.kinds.teacher import TaughtObjective, TeacherTrial
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
 from ablate.spec.component import Added, Choice, Component, Config, Extent, InputSpec, slot
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 
 MOST_PARAMS = 10**12
+PIXELS = 0.5  # root mean square of pixels in [-1, 1], about: of data that nobody has read yet
 META = (
     "; networks are counted on torch's meta device, which has no numbers and no autocast: name no device, "
     "read no values, and leave the number format to the study's `precision`"
@@ -125,6 +127,10 @@ class Candidate(Config):
         parts: tuple[Objective | Auxiliary, ...] = (self.objective, *self.auxiliary)
         return next((f"{part.kind} {part.name!r}" for part in parts if part.couples()), None)
 
+    def drop_rate(self) -> float:
+        """Return the share of training labels that the null class replaces, for guidance or for the objective."""
+        return max(self.guidance.drop_rate(), self.objective.drop_rate())
+
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
@@ -145,7 +151,20 @@ class Candidate(Config):
 
         Then what a solver does with a denoiser (`ablate.evaluation.solver_bias`) says nothing of its samples.
         """
-        return not self.objective.provides().isdisjoint({"flow_map", "consistency"})
+        return not self.objective.provides().isdisjoint({"flow_map", "consistency", "distilled"})
+
+    def teacher(self, catalog: Catalog) -> Candidate | TeacherTrial | None:
+        """Return who its objective learns from: a candidate of the same study, or a trial of another one.
+
+        None where it has no teacher.
+        """
+        if not isinstance(self.objective, TaughtObjective):
+            return None
+        taught_by = self.objective.teacher()
+        if isinstance(taught_by, TeacherTrial):
+            return taught_by
+        objective = taught_by or catalog.create(Objective, catalog.default("objective"))
+        return self.model_copy(update={"objective": objective})
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
@@ -189,7 +208,15 @@ def misfits(
         reason = None if seen is None else part.refuse(seen)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
-    return problems or _misplaced(candidate, setting, path)
+    return problems or _untrainable(candidate, setting, path) or _misplaced(candidate, setting, path)
+
+
+def _untrainable(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
+    """Return why the objective cannot train the candidate's process."""
+    objective = candidate.objective
+    reason = objective.unfit(candidate.for_setting(setting).process(PIXELS))
+    where = (*path, "objective")
+    return [] if reason is None else [Problem(where, f"{objective.kind} {objective.name!r}: {reason}")]
 
 
 def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:

@@ -71,6 +71,13 @@ class Model(Protocol):
         """Compute the prediction of the weights as they are, without gradients; it is never the shared pass."""
         ...
 
+    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+        """Compute the prediction of the teacher (`TaughtObjective`), without gradients, in evaluation mode.
+
+        Raises RuntimeError where there is none.
+        """
+        ...
+
     def derivative(
         self, x: Tensor, t: Tensor, labels: Tensor | None, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -150,6 +157,13 @@ class Objective(Component):
     def sites(self, host: Host) -> Sequence[str]:
         """Return the blocks whose activations it reads."""
         return ()
+
+    def unfit(self, process: Process) -> str | None:
+        """Return why it cannot train such a process, and what to do; None where it can.
+
+        σ_data is 0.5 here unless the candidate says it. It may import torch.
+        """
+        return None
 
     def prepare(self, term: Any, pictures: Pictures) -> None:
         """Give the built module what it needs of the training images; called once in a process, before a step."""

@@ -48,7 +48,7 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
                 raise SpecError(problems)
         except SpecError as error:
             raise InputError(f"{error.message} (trial {job['trial']})", Argument("settings")) from None
-        if candidate.guidance.drop_rate() != trained.guidance.drop_rate():
+        if candidate.drop_rate() != trained.drop_rate():
             raise InputError(
                 "the share of labels that are dropped belongs to training, and cannot be changed", Argument("settings")
             )

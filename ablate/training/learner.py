@@ -26,7 +26,7 @@ from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
-from ablate.training.terms import StepModel, Terms
+from ablate.training.terms import StepModel, Terms, teacher_like
 
 
 class TrainingStep(NamedTuple):
@@ -55,7 +55,8 @@ class Learner:
     """The state of a training: network, optimizer, averages of the weights (EMA), loss scaler, steps done.
 
     It takes steps; what is logged, saved or stopped is up to the caller. micro: images a forward pass; a batch of more
-    is split, and its gradients are accumulated. None: as the candidate says.
+    is split, and its gradients are accumulated. None: as the candidate says. teacher: the weights of the network from
+    which the objective learns, and from which the training starts; None where there is none, or no step is taken.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Learner:
         seed: int,
         device: torch.device,
         micro: int | None,
+        teacher: Mapping[str, Tensor] | None = None,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting
@@ -75,6 +77,10 @@ class Learner:
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         watch = Watch()
         self.network: nn.Module = new_network(candidate, setting, seed, device, watch)
+        self.teacher: nn.Module | None = None
+        if teacher is not None:
+            self.network.load_state_dict(dict(teacher))
+            self.teacher = teacher_like(candidate, self.network)
         seed_everything(seed, "uncertainty", 0)
         self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
@@ -144,7 +150,7 @@ class Learner:
         labels = None if self.data.labels is None else self.data.labels[index]
         order = self.candidate.coupling.order(altered.images, noise, labels)
         noise = noise if order is None else noise[order]
-        rate = max(self.candidate.guidance.drop_rate(), self.candidate.objective.drop_rate())
+        rate = self.candidate.drop_rate()
         if labels is not None and rate > 0:
             dropped = self.draws.uniform("drop", first, size) < rate
             labels = labels.masked_fill(dropped, self.setting.classes or 0)
@@ -167,6 +173,7 @@ class Learner:
             self._read_blocks,
             min(1.0, self.images_seen / self.horizon),
             self.setting.classes or 0,
+            self.teacher,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from ablate.kinds.backbone import network_blocks
 from ablate.kinds.noised import Level, Noised
 from ablate.kinds.objective import Host, Pictures
 from ablate.kinds.process import Network, Process
+from ablate.kinds.teacher import TaughtObjective
 from ablate.runtime.randomness import RandomStreams
 from ablate.spec.component import Component, InputSpec
 
@@ -31,8 +33,8 @@ class StepModel:
     """The model within one part of a training step (`ablate.kinds.objective.Model`): what terms call, and share.
 
     predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
-    the blocks whose activations are kept of the first pass. null: the null class. It is made anew for each part, and
-    holds what they share.
+    the blocks whose activations are kept of the first pass. null: the null class. teacher: the frozen network that an
+    objective learns from, if there is one. It is made anew for each part, and holds what they share.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class StepModel:
         sites: Mapping[str, nn.Module],
         progress: float = 0.0,
         null: int = 0,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
@@ -59,6 +62,7 @@ class StepModel:
         self._draws = draws
         self._sites = sites
         self._null = null
+        self._teacher = teacher
         self._prediction: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
@@ -86,6 +90,20 @@ class StepModel:
     def detached(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
         """The prediction of the weights as they are."""
         return self.process.predict(self._predict, x, level, labels, towards)
+
+    @torch.no_grad()
+    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+        """The prediction of the teacher."""
+        teacher = self._teacher
+        if teacher is None:
+            raise RuntimeError("there is no teacher: it is the network that a `TaughtObjective` learns from")
+
+        def network(*inputs: Tensor | None) -> Tensor:
+            with self.precision():
+                output: Tensor = teacher(*inputs)
+            return output
+
+        return self.process.predict(network, x, level, labels, towards)
 
     @torch.no_grad()
     def derivative(
@@ -202,6 +220,13 @@ def _unlike(names: Iterable[str]) -> list[str]:
     return unlike
 
 
+def teacher_like(candidate: Candidate, network: nn.Module) -> nn.Module | None:
+    """Return a frozen copy of the network for a candidate whose objective has a teacher; None for another one."""
+    if not isinstance(candidate.objective, TaughtObjective):
+        return None
+    return copy.deepcopy(network).eval().requires_grad_(False)
+
+
 def simulated_loss(
     candidate: Candidate,
     setting: InputSpec,
@@ -210,6 +235,7 @@ def simulated_loss(
     count: int,
     predict: Network,
     precision: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    teacher: nn.Module | None = None,
 ) -> Tensor:
     """Compute the loss of a batch of `count` images on the meta device: shapes without numbers."""
     meta = torch.device("meta")
@@ -221,7 +247,16 @@ def simulated_loss(
     averaged = dict(network.named_parameters())
     blocks = terms.blocks(network)
     model = StepModel(
-        candidate, process, network, predict, precision, lambda: averaged, draws, blocks, null=setting.classes or 0
+        candidate,
+        process,
+        network,
+        predict,
+        precision,
+        lambda: averaged,
+        draws,
+        blocks,
+        null=setting.classes or 0,
+        teacher=teacher,
     )
     loss: Tensor = terms(noised, labels, model)[0].mean()
     return loss
