@@ -56,6 +56,7 @@ from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
+from ablate.kinds.teacher import TaughtObjective, TeacherTrial
 from ablate.kinds.weighting import Weighting
 from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Opened, Range, Spec, When, slot
 from ablate.spec.inputs import ConditionSpec
@@ -174,6 +175,8 @@ __all__ = [
     "State",
     "StepObserver",
     "Target",
+    "TaughtObjective",
+    "TeacherTrial",
     "Terms",
     "Told",
     "Trained",

@@ -19,8 +19,9 @@ from ablate.kinds.conditions import told_on_meta
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data
 from ablate.kinds.ema import Ema
+from ablate.kinds.features import Features
 from ablate.kinds.fitted import Fitted
-from ablate.kinds.guidance import Guidance
+from ablate.kinds.guidance import Drops, Guidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
 from ablate.kinds.objective import Host, Objective
@@ -32,6 +33,7 @@ from ablate.kinds.routing import ROUTED
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Solver
 from ablate.kinds.target import Target
+from ablate.kinds.teacher import TaughtObjective, TeacherTrial
 from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
 from ablate.spec.component import Added, Choice, Component, Config, Extent, InputSpec, slot
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 
 MOST_PARAMS = 10**12
+PIXELS = 0.5  # root mean square of pixels in [-1, 1], about: of data that nobody has read yet
 META = (
     "; networks are counted on torch's meta device, which has no numbers and no autocast: name no device, "
     "read no values, and leave the number format to the study's `precision`"
@@ -133,6 +136,11 @@ class Candidate(Config):
         parts: tuple[Objective | Auxiliary, ...] = (self.objective, *self.auxiliary)
         return next((f"{part.kind} {part.name!r}" for part in parts if part.couples()), None)
 
+    def drops(self) -> Drops:
+        """Return how often training leaves out labels and conditions, for guidance or for the objective."""
+        drops, rate = self.guidance.drops(), self.objective.drop_rate()
+        return drops if rate <= drops.together else Drops(rate, drops.each)
+
     def process(self, measured: float, uncertainty: Callable[[Tensor], Tensor] | None = None) -> Process:
         """Build the diffusion process of this candidate, for data of that root mean square unless it gives its own.
 
@@ -154,7 +162,20 @@ class Candidate(Config):
 
         Then what a solver does with a denoiser (`ablate.evaluation.solver_bias`) says nothing of its samples.
         """
-        return not self.objective.provides().isdisjoint({"flow_map", "consistency"})
+        return not self.objective.provides().isdisjoint({"flow_map", "consistency", "distilled"})
+
+    def teacher(self, catalog: Catalog) -> Candidate | TeacherTrial | None:
+        """Return who its objective learns from: a candidate of the same study, or a trial of another one.
+
+        None where it has no teacher.
+        """
+        if not isinstance(self.objective, TaughtObjective):
+            return None
+        taught_by = self.objective.teacher()
+        if isinstance(taught_by, TeacherTrial):
+            return taught_by
+        objective = taught_by or catalog.create(Objective, catalog.default("objective"))
+        return self.model_copy(update={"objective": objective})
 
 
 def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
@@ -183,6 +204,8 @@ def misfits(
     provided |= {spec.name for spec in setting.conditions}
     if "labels" in provided or not all(spec.held for spec in setting.conditions):
         provided |= {"conditions"}
+    if "latents" not in provided:
+        provided |= {"pictures"}  # the images themselves
     problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
@@ -194,11 +217,22 @@ def misfits(
         for capability, why in part.excludes().items():
             if capability in provided:
                 problems.append(Problem(at, f"{me} does not go with {capability!r}: {why}"))
-        reason = part.refuse(setting)
+        seen: InputSpec | None = setting
+        if isinstance(part, Features):  # it sees pictures, whatever the network sees
+            seen = None if "pictures" not in provided else setting if data is None else data.pictures_setting()
+        reason = None if seen is None else part.refuse(seen)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
     problems += _unread(candidate, setting, path)
-    return problems or _misplaced(candidate, setting, path)
+    return problems or _untrainable(candidate, setting, path) or _misplaced(candidate, setting, path)
+
+
+def _untrainable(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
+    """Return why the objective cannot train the candidate's process."""
+    objective = candidate.objective
+    reason = objective.unfit(candidate.for_setting(setting).process(PIXELS))
+    where = (*path, "objective")
+    return [] if reason is None else [Problem(where, f"{objective.kind} {objective.name!r}: {reason}")]
 
 
 def _unread(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:

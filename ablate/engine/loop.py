@@ -27,6 +27,7 @@ from ablate.engine.reporter import ProgressReporter
 from ablate.engine.score import Group
 from ablate.engine.seeding import Seeds
 from ablate.engine.spending import Spending
+from ablate.engine.students import Students
 from ablate.engine.unlisted import unlisted
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
@@ -91,6 +92,7 @@ class Engine:
         self._baseline = plan.space.complete({})
         self._records: dict[str, Record] = {}  # the same, without what failed
         self._seeds = Seeds(plan.seeding, plan.design, plan.objectives, plan.constraints, self._baseline)
+        self._students = Students(plan.folder / "trials")
         self._shared: dict[str, Any] | None = None  # keys of every job, by the preparation; None: it is still to come
 
     def run(self) -> Outcome:
@@ -190,10 +192,16 @@ class Engine:
         plan, trials = self.plan, self.plan.folder / "trials"
         specs = plan.trial_settings.jobs(candidate, seeds, entry.assignment, plan.plugins, trials, cost, first_seed)
         more = {**plan.source_keys(candidate), "device": plan.device, "cache": str(plan.cache)}
-        return [trial_job({**job, **more}) for job in specs]
+        jobs = []
+        for job in specs:
+            teacher = plan.teacher(candidate, job["seed"])
+            jobs.append(trial_job({**job, **more, **({} if teacher is None else {"teacher": teacher})}))
+        return jobs
 
     def _undone(self) -> str | None:
         """Return what the study's total budget left undone; None where there was enough."""
+        if waiting := len(self._students.waiting):
+            return f"{waiting} trials wait for others to learn from, which were not tried"
         why, candidates = self.spending.used_up(self.plan.design.seeds), self.ledger.remaining()
         if why is None or not (candidates or self.spending.exhausted()):
             return None
@@ -228,7 +236,20 @@ class Engine:
         gflops = job.get("train_pass_gflops", job["gflops"]) or 0.0
         images = self.plan.trial_settings.budget.images_for(candidate.batch, gflops) or 0
         self.spending.commit(job["trial"], self._groups[job["trial"]][0].train_gflops * images * (until or 1.0))
-        self.dispatcher.add([job if until is None else {**job, "until": until}])
+        self._submit(job if until is None else {**job, "until": until})
+
+    def _submit(self, job: TrialJob) -> None:
+        """Give a job to the workers, once the trial that it learns from, if it has one here, is complete."""
+        if self._students.keep(job, self._ended):
+            return
+        missing = self._students.why_not(job, self._ended)
+        if missing is None:
+            self.dispatcher.add([job])
+            return
+        teacher, why = missing
+        name = self.plan.names(self._groups[teacher][0].entry.assignment)
+        message = f"it learns from {name} of the same seed, which {why}: there are no weights to learn from"
+        self._fail(job, {"job": job["job"], "status": "failed", "message": message})
 
     def _begin(self, job: TrialJob) -> dict[str, Any]:
         """Return the job as it is sent to a worker, with the keys that the preparation gave."""
@@ -398,6 +419,8 @@ class Engine:
         for group in self._groups[trial]:
             group.records[trial] = record
             self._close(group)
+        for job in self._students.release(trial):
+            self._submit(job)
 
     def _close(self, group: Group) -> None:
         """Take in the scores of a candidate, once all its seeds have ended or are paused; tell the ledger the first."""
@@ -432,4 +455,5 @@ class Engine:
 
     def _report(self, final: bool = False) -> None:
         trials, paused = len(self._groups), len(self._paused)
-        self._reporter.report(self.ledger, self.dispatcher, trials, self._records, self.outcome, final, paused)
+        queued = [*(job["trial"] for job in self.dispatcher.queue), *self._students.waiting]
+        self._reporter.report(self.ledger, self.dispatcher, queued, trials, self._records, self.outcome, final, paused)

@@ -16,7 +16,7 @@ from ablate.candidates.trial import TrialSettings
 from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
 from ablate.kinds.seeding import Seeding
-from ablate.worker.messages import Record, TrialJob
+from ablate.worker.messages import Record, TeacherOfJob, TrialJob
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,6 @@ class Plan:
     borrow: Callable[[TrialJob], Record | None] = lambda job: None  # a trial that another folder has, brought here
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
+    # Of a candidate and a seed: the trial whose weights it learns from; None without a teacher.
+    teacher: Callable[[Candidate, int], TeacherOfJob | None] = lambda candidate, seed: None
     source_keys: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
@@ -42,6 +42,7 @@ class ProgressReporter:
         self,
         ledger: Ledger,
         dispatcher: Dispatcher[TrialJob],
+        queued: Sequence[str],
         trials: int,
         records: Mapping[str, Record],
         outcome: Outcome,
@@ -50,8 +51,8 @@ class ProgressReporter:
     ) -> None:
         """Give out a snapshot, where one is due or it is the final one.
 
-        trials: how many there are so far; paused: of them. How many of those go on is not known, so the time left is
-        not estimated where a fidelity pauses trials, nor where a seeding adds some.
+        queued: trials that wait. trials: how many there are so far; paused: of them. How many of those go on is not
+        known, so the time left is not estimated where a fidelity pauses trials, nor where a seeding adds some.
         """
         now = time.monotonic()
         if not final and now < self._due:
@@ -62,7 +63,7 @@ class ProgressReporter:
         self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         seconds_left = None
         if not final and not self._open_ended:
-            unasked, queued = ledger.unasked(), [job["trial"] for job in dispatcher.queue]
+            unasked = ledger.unasked()
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)
         self._watch(

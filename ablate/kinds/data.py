@@ -39,7 +39,8 @@ class Dataset:
     """What is trained on and what is measured against; the two parts never overlap.
 
     images: uint8 (N, C, H, W), which the network sees in [-1, 1]; with an `encoding`, latents as
-    floats. The reference is pixels in any case. Arrays may be memory-mapped.
+    floats, and perhaps the pictures that they were made from. The reference is pixels in any case. Arrays may be
+    memory-mapped.
     """
 
     images: NDArray[np.uint8] | NDArray[np.floating]
@@ -56,6 +57,7 @@ class Dataset:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     reference_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     conditions: tuple[Stored, ...] = ()  # what `conditions` of the data made of it (`load_data`)
+    pictures: NDArray[np.uint8] | None = None  # (N, C, H, W) behind the latents, one each; None: nobody knows them
 
     def __post_init__(self) -> None:
         """Raise InputError for what is no set of images: points, sequences, videos, or labels of another number."""
@@ -71,6 +73,8 @@ class Dataset:
             for column, values in columns.items():
                 if values.shape != (len(images),):
                     raise InputError(f"{len(images)} {name} have {values.shape} values in column {column!r}")
+        if self.pictures is not None and len(self.pictures) != len(self.images):
+            raise InputError(f"there are {len(self.pictures)} pictures behind {len(self.images)} latents")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,6 +82,19 @@ class Dataset:
         channels, height, width = self.images.shape[1:]
         halves = 2 if self.encoding is not None and self.encoding.sampled else 1
         return channels // halves, height, width
+
+    def behind(self) -> Dataset:
+        """Return the same images as pictures: of latents those that they were made from, of pictures themselves.
+
+        Raises InputError for latents of which nobody knows the pictures; components that look at them require
+        "pictures".
+        """
+        if self.encoding is None:
+            return self
+        if self.pictures is None:
+            raise InputError("of these latents the pictures are not known; name them in the data's `pictures`")
+        flip = self.flip or self.mirrored is not None
+        return replace(self, images=self.pictures, pictures=None, encoding=None, mirrored=None, flip=flip)
 
 
 def image_setting(data: Data) -> InputSpec:
@@ -149,7 +166,10 @@ def _content(array: NDArray[Any] | None) -> str | None:
 
 
 class Data(Component):
-    """A source of images; it provides "labels" where they are labelled."""
+    """A source of images; it provides "labels" where they are labelled, and "latents" where they are latents.
+
+    Latents provide "pictures" where those behind them are known; of other data everybody knows them.
+    """
 
     kind: ClassVar[str] = "data"
 
@@ -177,6 +197,10 @@ class Data(Component):
     def class_names(self) -> Sequence[str] | None:
         """Return the names of the classes; None: they have none, and are called by their numbers."""
         return None
+
+    def pictures_setting(self) -> InputSpec:
+        """Return shape and classes of the pictures: behind latents, where those are known, else of the images."""
+        return self.setting()
 
     def deviation(self) -> float | None:
         """Estimate the root mean square of what the network will see, as far as it can be told without reading all.

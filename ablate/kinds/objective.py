@@ -36,7 +36,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The training images, for what a term computes of them before the first step."""
+    """The training images, for what a term computes of them before the first step.
+
+    `dataset.behind()` has them as pictures where the network sees latents; who looks at pictures requires "pictures".
+    """
 
     dataset: Dataset
     cache: Path  # a folder for what is slow to compute; written atomically
@@ -70,6 +73,13 @@ class Model(Protocol):
         """Compute the prediction of the weights as they are, without gradients; it is never the shared pass."""
         ...
 
+    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+        """Compute the prediction of the teacher (`TaughtObjective`), without gradients, in evaluation mode.
+
+        Raises RuntimeError where there is none.
+        """
+        ...
+
     def derivative(
         self, x: Tensor, t: Tensor, labels: Labels, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -77,6 +87,14 @@ class Model(Protocol):
 
         Forward-mode differentiation in fp32, without gradients of the weights; t (B,) float64. `towards` stays.
         """
+        ...
+
+    def dropped(self, labels: Tensor | None) -> Tensor | None:
+        """Return the labels with every condition dropped (the null class), as guidance needs them; None for None."""
+        ...
+
+    def is_dropped(self, labels: Tensor) -> Tensor:
+        """Return of which images the condition is dropped already, (B,) bool."""
         ...
 
     def level(self, uniform: Tensor) -> Level:
@@ -136,6 +154,23 @@ class Objective(Component):
         """Return whether a term of an image depends on the others of its batch: then it is never cut into parts."""
         return False
 
+    def drop_rate(self) -> float:
+        """Return the share of training labels that the null class is to replace, in [0, 1).
+
+        The larger one of this and the guidance's counts. One above 0 requires "null_class" and "labels".
+        """
+        return 0.0
+
     def sites(self, host: Host) -> Sequence[str]:
         """Return the blocks whose activations it reads."""
         return ()
+
+    def unfit(self, process: Process) -> str | None:
+        """Return why it cannot train such a process, and what to do; None where it can.
+
+        σ_data is 0.5 here unless the candidate says it. It may import torch.
+        """
+        return None
+
+    def prepare(self, term: Any, pictures: Pictures) -> None:
+        """Give the built module what it needs of the training images; called once in a process, before a step."""

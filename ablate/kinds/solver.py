@@ -86,6 +86,10 @@ class Solver(Component):
     # auto: predictions of pixels are kept in [-1, 1], those of latents not
     clip: Annotated[Literal[True, False, "auto"], Choice(False, True)] = "auto"
 
+    def provides(self) -> frozenset[str]:
+        """Times that are even: 1, 1 − 1/n, …, 1/n."""
+        return frozenset({"even_times"} if self.grid == "trailing" else ())
+
     def excludes(self) -> Mapping[str, str]:
         """Zero terminal SNR where the grid is laid out in σ/α, which has no end there."""
         if self.grid != "karras":

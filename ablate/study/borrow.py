@@ -13,6 +13,7 @@ from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 from ablate.results.store import ORIGIN
 from ablate.study import lock
+from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
 from ablate.worker import records
 from ablate.worker.messages import Record, TrialJob
@@ -61,7 +62,7 @@ class Reuse:
         if locked is None:
             raise InputError(f"reuse: {name} is no study's folder: it holds no lock.json", where)
         then, now = locked["science"], loaded.study.active()
-        lines = [line for key in DECIDE for line in lock.differences(then.get(key), now.get(key), key)]
+        lines = [line for key in DECIDE for line in differences(then.get(key), now.get(key), key)]
         if lines:
             text = "\n".join(f"  {line}" for line in lines)
             message = f"reuse: no trial of {name} is one of this study; what differs (there -> here):\n{text}"

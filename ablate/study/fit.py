@@ -18,6 +18,7 @@ from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.probe import Probe
 from ablate.spec.component import InputSpec
+from ablate.study.finished import FinishedTrials
 
 MOST_PROBLEMS = 8  # of many candidates that fail, as in a large grid
 
@@ -30,14 +31,18 @@ class Fit:
     data: Data
     setting: InputSpec
     budget: Budget
+    finished: FinishedTrials  # of other studies, from which candidates learn
 
     def compose(self, spec: Mapping[str, Any], path: Path = ()) -> Candidate:
-        """Compose a candidate. Raises SpecError for wrong fields, and for components that do not go together."""
+        """Compose a candidate. Raises SpecError for wrong fields, and for components that do not go together.
+
+        Also where it learns from a trial of another study that cannot teach it.
+        """
         candidate = compose(spec, self.catalog, path)
         problems = misfits(candidate, self.data, self.setting, path, withheld=self._withheld())
         if problems:
             raise SpecError(problems)
-        return candidate
+        return self.finished.resolved(candidate, self, path)
 
     def _withheld(self) -> dict[str, str]:
         """Return what a training cannot have whose length in images is not known before it ends."""

@@ -24,7 +24,7 @@ from ablate.results import write_tables
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
-from ablate.study import dataset, history, lock
+from ablate.study import dataset, history, lock, taught
 from ablate.study.borrow import Reuse
 from ablate.study.estimate import flops_of
 from ablate.study.examine import examined
@@ -112,6 +112,7 @@ def _launch(
     with doing(reading, 6), contained():
         loaded.study.data.check(cache_folder())
         data_hash = dataset.hash_of(loaded.study.data, cache_folder())
+    taught.check_data(loaded, data_hash)
     if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
         raise InputError(problem, f"executor {chosen.name!r}")
     with driving(folder):
@@ -204,6 +205,7 @@ def plan_of(
         cache=cache_folder(),
         seed=loaded.study.seed,
         names=loaded.names,
+        teacher=partial(taught.teacher_of, loaded, folder),
         source_keys=partial(_source_keys, loaded, data_hash, measures),
     )
 

@@ -25,6 +25,7 @@ from ablate.spec.component import Extent
 from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
 from ablate.study.estimate import training_pass
+from ablate.study.finished import FinishedTrials
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
 from ablate.study.models import is_model
@@ -32,8 +33,9 @@ from ablate.study.override import applied
 from ablate.study.refusal import refusal
 from ablate.study.rungs import rung_problems
 from ablate.study.schema import Study, constraints_of, objectives_of
-from ablate.study.seeds import seeding_problems
+from ablate.study.seeds import all_seeds, seeding_problems
 from ablate.study.study_catalog import study_catalog
+from ablate.study.taught import taught_problems
 from ablate.study.yaml import Document, document_of, read
 
 
@@ -94,7 +96,7 @@ def _load(
         problems.append(_data_problem(study.data, error))
         raise refusal(document, problems) from None
     problems += rung_problems(study, objectives, constraints)
-    fit = Fit(catalog, study.data, setting, study.budget)
+    fit = Fit(catalog, study.data, setting, study.budget, FinishedTrials(root, all_seeds(study)))
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
         fit.compose(document.data["base"], ("base",))
@@ -110,7 +112,10 @@ def _load(
     baseline = {d.path: d.baseline for d in space.dimensions if d.baseline is not None}
     matched = None if study.match is None else study.match.by
     settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes, training_pass)
-    return LoadedStudy(study, document, catalog, space, settings, root, baseline, objectives, constraints)
+    loaded = LoadedStudy(study, document, catalog, space, settings, fit, root, baseline, objectives, constraints)
+    if problems := taught_problems(loaded):
+        raise refusal(document, problems)
+    return loaded
 
 
 def _is_study(document: Document) -> None:
@@ -186,7 +191,8 @@ def _vary_problems(document: Document, catalog: Catalog, problems: Sequence[Prob
         return []
     try:
         data = create(Data, document.data.get("data"), catalog)
-        _space(base, vary, Fit(catalog, data, image_setting(data), Budget(images=1)))
+        trials = FinishedTrials(catalog.root or Path.cwd(), range(1))
+        _space(base, vary, Fit(catalog, data, image_setting(data), Budget(images=1), trials))
     except SpecError as error:
         return list(error.problems)
     except InputError:

@@ -34,6 +34,7 @@ class LoadedStudy:
     catalog: Catalog
     space: Space
     trial_settings: TrialSettings
+    fit: Fit
     root: Path  # the folder to which paths in it are relative
     baseline: Assignment  # the base's own labels, at every dimension that it has
     objectives: tuple[Objective, ...]
@@ -42,9 +43,7 @@ class LoadedStudy:
 
     def candidate(self, assignment: Assignment) -> Candidate:
         """Compose the candidate of an assignment. Raises SpecError for what does not fit together."""
-        spec = self.space.apply(assignment)
-        settings = self.trial_settings
-        fit = Fit(self.catalog, settings.data, settings.setting, settings.budget)
+        spec, fit = self.space.apply(assignment), self.fit
         if self.study.match is None:
             return fit.compose(spec)
         try:

@@ -23,9 +23,11 @@ from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, grow, history, source_check
+from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
 from ablate.study.seeds import check_looks, is_looks, locked_looks
+from ablate.study.taught import check_identities, identities
 from ablate.worker.sources import short
 
 SCHEMA = 1
@@ -89,6 +91,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "during": columns_during(study.evaluation),
         "rungs": list(study.fidelity.rungs()),
         "seeding": locked_looks(study),
+        **_teachers(loaded),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
@@ -122,6 +125,7 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
         )
     _check_rungs(folder, lock, loaded)
     check_looks(folder, lock, loaded.study)
+    check_identities(folder, lock.get("teachers"), loaded)
     lines = [f"the study grows: {line}" for line in added]
     return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
@@ -172,25 +176,6 @@ def plugins(loaded: LoadedStudy) -> dict[str, dict[str, str]]:
     return {**components, FRAMEWORK: own}
 
 
-def differences(then: Any, now: Any, path: str = "") -> list[str]:
-    """Return `path: old -> new` for every place in which two JSON trees differ."""
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        keys = [*then, *(key for key in now if key not in then)]
-        return [
-            line
-            for key in keys
-            for line in differences(then.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}.{key}" if path else key)
-        ]
-    return [] if then == now else [f"{path}: {_show(then)} -> {_show(now)}"]
-
-
-_ABSENT = object()
-
-
-def _show(value: Any) -> str:
-    return "(not there)" if value is _ABSENT else json.dumps(value)
-
-
 def _is_complete(lock: Mapping[str, Any]) -> bool:
     """Return whether all keys that are relied on are there and of their types."""
 
@@ -218,7 +203,12 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     required |= {"plugins": hashed}
     optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
-    optional |= {"data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
+    optional |= {
+        "teachers": words,
+        "data": dict,
+        "root": dict,
+        "seeding": lambda looks: looks is None or is_looks(looks),
+    }
 
     def right(key: str, check: Any) -> bool:
         return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
@@ -265,6 +255,12 @@ def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) ->
     return lines
 
 
+def _teachers(loaded: LoadedStudy) -> dict[str, list[str]]:
+    """Return the lock's entry of the networks of other studies from which candidates learn, if they do."""
+    found = identities(loaded)
+    return {"teachers": found} if found else {}
+
+
 # What of a lock says which candidates there are; it follows a study that grows.
 _SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
 
@@ -285,6 +281,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         **lock,
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
+        **_teachers(loaded),
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,
         "plugins": {**then, **now},

@@ -25,6 +25,7 @@ from ablate.study.loaded import LoadedStudy
 from ablate.study.points import describe_points
 from ablate.study.rungs import describe_fidelity
 from ablate.study.seeds import describe_seeding
+from ablate.study.taught import describe_taught
 
 if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
@@ -65,7 +66,7 @@ def plan(
     frame.attrs = {"study": loaded.study.study, "trials": count * design.seeds, "space": dict(_space(loaded))}
     frame.attrs["warnings"] = warnings
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
-    frame.attrs["points"] += describe_seeding(loaded.study, count)
+    frame.attrs["points"] += [*describe_seeding(loaded.study, count), *describe_taught(loaded)]
     frame.attrs["share"] = loaded.study.fidelity.share(count)  # of the training that all of them to the end would take
     frame.attrs["data"] = describe_data(loaded.study.data, cache_folder())
     if proposals is None:

@@ -12,7 +12,7 @@ from ablate.candidates.evaluation import Evaluation, Reference
 from ablate.discovery.catalog import Catalog, catalog_of
 from ablate.errors import Argument, InputError, SpecError
 from ablate.kinds.data import Data, image_setting
-from ablate.kinds.guidance import Guidance
+from ablate.kinds.guidance import Drops
 from ablate.kinds.solver import Solver
 from ablate.spec.component import InputSpec
 from ablate.spec.fields import find_field, put, why_not
@@ -50,7 +50,7 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
                 raise SpecError(problems)
         except SpecError as error:
             raise InputError(f"{error.message} (trial {job['trial']})", Argument("settings")) from None
-        if (reason := _untrained(candidate.guidance, trained.guidance, setting)) is not None:
+        if (reason := _untrained(candidate.drops(), trained.drops(), setting)) is not None:
             raise InputError(reason, Argument("settings"))
         for nfe in request.nfe or (None,):
             solver = candidate.solver if nfe is None else _with_nfe(candidate.solver, nfe, catalog)
@@ -62,9 +62,8 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
             }
 
 
-def _untrained(guidance: Guidance, trained: Guidance, setting: InputSpec) -> str | None:
+def _untrained(asked: Drops, given: Drops, setting: InputSpec) -> str | None:
     """Return why a network that was trained for one guidance cannot be sampled with another; None where it can."""
-    asked, given = guidance.drops(), trained.drops()
     if asked[:2] != given[:2]:
         return "the share of labels that are dropped belongs to training, and cannot be changed"
     every = {"class", *(spec.name for spec in setting.conditions)}

@@ -18,6 +18,16 @@ def seeding_problems(study: Study, objectives: Sequence[Objective], space: Space
     return list(_problems(study, objectives, space))
 
 
+def all_seeds(study: Study) -> range:
+    """Return the seeds that candidates of a study may have: the design's, and those that its seeding may add."""
+    try:
+        looks = study.seeding.looks(study.design.seeds)
+    except ValueError:  # which is told as a problem of its own
+        looks = None
+    first = study.design.first_seed
+    return range(first, first + (study.design.seeds if looks is None else looks.most))
+
+
 def describe_seeding(study: Study, candidates: int) -> list[str]:
     """Return a line on how many trials may be added; none where every candidate has the design's seeds."""
     looks = study.seeding.looks(study.design.seeds)

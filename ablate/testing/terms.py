@@ -17,7 +17,7 @@ from ablate.testing.case import Case, Check
 from ablate.testing.networks import close
 from ablate.testing.trained import BATCH, HORIZON, candidates, learner
 from ablate.training.learner import Learner
-from ablate.training.terms import Terms, simulated_loss
+from ablate.training.terms import Terms, simulated_loss, teacher_like
 
 META = torch.device("meta")
 
@@ -87,7 +87,8 @@ def can_be_counted(case: Case) -> None:
         with META:
             network = candidate.backbone.build(setting)
             terms = Terms(candidate, setting, lambda _, build: build())
-            loss = simulated_loss(candidate, setting, network, terms, BATCH, network, nullcontext)
+            teacher = teacher_like(candidate, network)
+            loss = simulated_loss(candidate, setting, network, terms, BATCH, network, nullcontext, teacher)
         assert loss.is_meta and loss.shape == (), f"{part!r}: gives a loss on {loss.device}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ablate.candidates.candidate import Candidate, compose, misfits
 from ablate.errors import InputError
@@ -20,11 +22,12 @@ from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
 from ablate.kinds.embedder import Embedder
 from ablate.kinds.objective import Objective
+from ablate.kinds.teacher import TaughtObjective
 from ablate.spec.component import InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
 from ablate.training.images import Images
-from ablate.training.learner import Learner
+from ablate.training.learner import Learner, new_network
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -45,9 +48,14 @@ def optimizer_of(case: Case) -> dict[str, Any]:
     return {"type": case.catalog.default("optimizer"), "lr": 1e-3}
 
 
-def learner(candidate: Candidate, setting: InputSpec) -> Learner:
-    """Return a learner before its first step, whose terms have seen the training images."""
-    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None)
+def learner(candidate: Candidate, setting: InputSpec, teacher: int = 0) -> Learner:
+    """Return a learner before its first step, whose terms have seen the training images.
+
+    teacher: the seed of the weights of its teacher, if it has one.
+    """
+    taught = isinstance(candidate.objective, TaughtObjective)
+    weights = teacher_weights(candidate, setting, teacher) if taught else None
+    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None, weights)
     made.network.train()
     made.horizon = HORIZON
     try:
@@ -55,6 +63,16 @@ def learner(candidate: Candidate, setting: InputSpec) -> Learner:
     except InputError as error:
         raise NotApplicable(f"not to be had here: {error}") from None
     return made
+
+
+def teacher_weights(candidate: Candidate, setting: InputSpec, seed: int) -> dict[str, Tensor]:
+    """Return weights of a teacher: a network of the candidate, none of whose layers gives zero."""
+    network = new_network(candidate, setting, 1_000_003 + seed, CPU)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return network.state_dict()
 
 
 def candidates(case: Case, part: Objective | Auxiliary) -> Iterator[tuple[Candidate, InputSpec]]:
@@ -96,16 +114,12 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
             "optimizer": optimizer_of(case),
             **place,
         }
-        for schedule in case.partners("schedule"):
-            for target in case.partners("target"):
-                candidate = compose({**spec, "schedule": schedule, "target": target}, case.catalog)
-                if not misfits(candidate, None, setting, provided={"labels"}):
-                    small = {
-                        **spec,
-                        "schedule": schedule,
-                        "target": target,
-                        "backbone": reading(shrink(backbone, setting), part, setting, case),
-                    }
+        default = case.catalog.default("weighting")
+        for weighting in (default, *case.partners("weighting")):
+            for schedule, target in itertools.product(case.partners("schedule"), case.partners("target")):
+                placed = {**spec, "schedule": schedule, "target": target, "weighting": weighting}
+                if not misfits(compose(placed, case.catalog), None, setting, provided={"labels"}):
+                    small = {**placed, "backbone": reading(shrink(backbone, setting), part, setting, case)}
                     return compose(small, case.catalog), setting
     return None
 

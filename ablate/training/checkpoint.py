@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ablate.io.files import write_json, write_with
 from ablate.io.sealed import read_sealed, sealed
+from ablate.training.checkpoint_files import stem
 
 KEPT = 2  # the newest, and the one before it should the newest be damaged
 
@@ -41,7 +42,7 @@ def save(folder: Path, checkpoint: Checkpoint, kept: str | None = None) -> str:
     Return the hash of its tensors. kept: that hash, where these very tensors are in their file already: then the facts
     alone are written. Raises OSError where the disk refuses.
     """
-    name = f"{checkpoint.images:012d}"
+    name = stem(checkpoint.images)
     file = folder / f"{name}.safetensors"
     if kept is None:
         write_tensors(file, checkpoint.tensors)

@@ -28,7 +28,7 @@ from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
-from ablate.training.terms import StepModel, Terms
+from ablate.training.terms import StepModel, Terms, teacher_like
 
 
 class TrainingStep(NamedTuple):
@@ -57,7 +57,8 @@ class Learner:
     """The state of a training: network, optimizer, averages of the weights (EMA), loss scaler, steps done.
 
     It takes steps; what is logged, saved or stopped is up to the caller. micro: images a forward pass; a batch of more
-    is split, and its gradients are accumulated. None: as the candidate says.
+    is split, and its gradients are accumulated. None: as the candidate says. teacher: the weights of the network from
+    which the objective learns, and from which the training starts; None where there is none, or no step is taken.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Learner:
         seed: int,
         device: torch.device,
         micro: int | None,
+        teacher: Mapping[str, Tensor] | None = None,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting = candidate.inputs(setting)
@@ -77,6 +79,10 @@ class Learner:
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         watch = Watch()
         self.network: nn.Module = new_network(candidate, setting, seed, device, watch)
+        self.teacher: nn.Module | None = None
+        if teacher is not None:
+            self.network.load_state_dict(dict(teacher))
+            self.teacher = teacher_like(candidate, self.network)
         seed_everything(seed, "uncertainty", 0)
         self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
@@ -122,8 +128,6 @@ class Learner:
 
     def prepare(self, pause: Callable[[], None]) -> None:
         """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
-        if not self.terms.parts:
-            return
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
 
@@ -169,7 +173,7 @@ class Learner:
 
     def _dropped(self, labels: Labels, first: int, size: int) -> Labels:
         """Drop labels and conditions at random, as guidance wants it: all together, and each alone."""
-        drops, null = self.candidate.guidance.drops(), self.setting.classes or 0
+        drops, null = self.candidate.drops(), self.setting.classes or 0
         if labels is not None and drops.together > 0:
             which = self.draws.uniform("drop", first, size) < drops.together
             labels = dropped(labels, which, null, drops.names)
@@ -194,6 +198,8 @@ class Learner:
             self.draws,
             self._read_blocks,
             min(1.0, self.images_seen / self.horizon),
+            self.setting.classes or 0,
+            self.teacher,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses

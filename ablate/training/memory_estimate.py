@@ -25,7 +25,7 @@ from ablate.runtime.isolation import isolated
 from ablate.runtime.meta_device import operation_key
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
-from ablate.training.terms import Terms, simulated_loss
+from ablate.training.terms import Terms, simulated_loss, teacher_like
 
 META = torch.device("meta")
 Build = Callable[[Parameters], torch.optim.Optimizer]
@@ -84,15 +84,19 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
         learned = candidate.weighting.build()
         images = [torch.empty(candidate.batch, *setting.shape) for _ in range(3)]  # x0, noise, x
         terms = Terms(candidate, setting, lambda _, build: build())
+    teacher = teacher_like(candidate, network)
     trained = [*([network] if learned is None else [network, learned]), terms]
     parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
     live = Live()
-    live.take(tensor for module in trained for tensor in (*module.parameters(), *module.buffers()))
+    held = trained if teacher is None else [*trained, teacher]
+    live.take(tensor for module in held for tensor in (*module.parameters(), *module.buffers()))
     weights = live.now
     live.take(images)
     saved = 0
     for _ in range(1 if micro == candidate.batch else 2):  # the second part finds gradients already
-        saved = max(saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live))
+        saved = max(
+            saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live, teacher)
+        )
     gradients = _bytes(p.grad for p in parameters if p.grad is not None)
     optimizer = _state(candidate.optimizer.build, parameters)
     averages = _averages(candidate, network)
@@ -116,6 +120,7 @@ def _simulate_pass(
     micro: int,
     device: torch.device,
     live: Live,
+    teacher: nn.Module | None = None,
 ) -> int:
     """Simulate a forward and a backward pass; return the bytes of the activations that were kept between the two."""
     blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
@@ -136,7 +141,7 @@ def _simulate_pass(
         if candidate.one_pass:
             loss = predict(*inputs).float().square().mean()
         else:
-            loss = simulated_loss(candidate, setting, network, terms, micro, predict, scope)
+            loss = simulated_loss(candidate, setting, network, terms, micro, predict, scope, teacher)
         saved = live.now - before
         loss.backward()  # type: ignore[no-untyped-call]
     return saved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from ablate.kinds.conditions import Labels, told_on_meta
 from ablate.kinds.noised import Level, Noised
 from ablate.kinds.objective import Host, Pictures
 from ablate.kinds.process import Network, Process
+from ablate.kinds.teacher import TaughtObjective
 from ablate.runtime.randomness import RandomStreams
 from ablate.spec.component import Component, InputSpec
 
@@ -32,7 +34,8 @@ class StepModel:
     """The model within one part of a training step (`ablate.kinds.objective.Model`): what terms call, and share.
 
     predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
-    the blocks whose activations are kept of the first pass. It is made anew for each part, and holds what they share.
+    the blocks whose activations are kept of the first pass. null: the null class. teacher: the frozen network that an
+    objective learns from, if there is one. It is made anew for each part, and holds what they share.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class StepModel:
         draws: RandomStreams,
         sites: Mapping[str, nn.Module],
         progress: float = 0.0,
+        null: int = 0,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
@@ -57,6 +62,8 @@ class StepModel:
         self._averaged = averaged
         self._draws = draws
         self._sites = sites
+        self._null = null
+        self._teacher = teacher
         self._prediction: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
@@ -86,6 +93,20 @@ class StepModel:
         return self.process.predict(self._predict, x, level, labels, towards)
 
     @torch.no_grad()
+    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+        """The prediction of the teacher."""
+        teacher = self._teacher
+        if teacher is None:
+            raise RuntimeError("there is no teacher: it is the network that a `TaughtObjective` learns from")
+
+        def network(*inputs: Tensor | None) -> Tensor:
+            with self.precision():
+                output: Tensor = teacher(*inputs)
+            return output
+
+        return self.process.predict(network, x, level, labels, towards)
+
+    @torch.no_grad()
     def derivative(
         self, x: Tensor, t: Tensor, labels: Labels, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -100,6 +121,14 @@ class StepModel:
         if slope is None:
             raise RuntimeError("the network's output does not depend on its input in a way that can be differentiated")
         return value, slope
+
+    def dropped(self, labels: Tensor | None) -> Tensor | None:
+        """The null class for each image."""
+        return None if labels is None else torch.full_like(labels, self._null)
+
+    def is_dropped(self, labels: Tensor) -> Tensor:
+        """Where it stands already."""
+        return labels == self._null
 
     def level(self, uniform: Tensor) -> Level:
         """Levels by the candidate's density."""
@@ -133,6 +162,7 @@ class Terms(nn.Module):
         super().__init__()
         parts: tuple[Auxiliary, ...] = candidate.auxiliary
         host = Host(setting, {}) if candidate.one_pass else host_of(candidate.backbone, setting)
+        self.candidate = candidate
         self.parts = parts
         self.names = _unlike(part.name for part in parts)
         self.sites = {*candidate.objective.sites(host), *(site for part in parts for site in part.sites(host))}
@@ -156,7 +186,8 @@ class Terms(nn.Module):
         return {name: block for name, block in network_blocks(network).items() if name in self.sites}
 
     def prepare(self, pictures: Pictures) -> None:
-        """Let each auxiliary compute what it needs of the training images."""
+        """Let objective and auxiliaries compute what they need of the training images."""
+        self.candidate.objective.prepare(self.objective, pictures)
         for part, module in zip(self.parts, self.auxiliary, strict=True):
             part.prepare(module, pictures)
 
@@ -190,6 +221,13 @@ def _unlike(names: Iterable[str]) -> list[str]:
     return unlike
 
 
+def teacher_like(candidate: Candidate, network: nn.Module) -> nn.Module | None:
+    """Return a frozen copy of the network for a candidate whose objective has a teacher; None for another one."""
+    if not isinstance(candidate.objective, TaughtObjective):
+        return None
+    return copy.deepcopy(network).eval().requires_grad_(False)
+
+
 def simulated_loss(
     candidate: Candidate,
     setting: InputSpec,
@@ -198,6 +236,7 @@ def simulated_loss(
     count: int,
     predict: Network,
     precision: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    teacher: nn.Module | None = None,
 ) -> Tensor:
     """Compute the loss of a batch of `count` images on the meta device: shapes without numbers."""
     meta = torch.device("meta")
@@ -208,7 +247,18 @@ def simulated_loss(
     draws = RandomStreams(0, meta)
     averaged = dict(network.named_parameters())
     blocks = terms.blocks(network)
-    model = StepModel(candidate, process, network, predict, precision, lambda: averaged, draws, blocks)
+    model = StepModel(
+        candidate,
+        process,
+        network,
+        predict,
+        precision,
+        lambda: averaged,
+        draws,
+        blocks,
+        null=setting.classes or 0,
+        teacher=teacher,
+    )
     loss: Tensor = terms(noised, labels, model)[0].mean()
     return loss
 

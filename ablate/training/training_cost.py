@@ -20,7 +20,7 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
-from ablate.training.terms import Terms, simulated_loss
+from ablate.training.terms import Terms, simulated_loss, teacher_like
 
 META = torch.device("meta")
 
@@ -64,7 +64,8 @@ def pass_gflops(candidate: Candidate, setting: InputSpec) -> float:
 def _macs_of_terms(candidate: Candidate, setting: InputSpec, network: nn.Module, blocks: Sequence[nn.Module]) -> int:
     """Return the multiply-accumulates of the objective and its auxiliary terms, for one image."""
     terms = Terms(candidate, setting, lambda _, build: build())
-    return _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network))
+    teacher = teacher_like(candidate, network)
+    return _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network, teacher=teacher))
 
 
 def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Any) -> int:

@@ -19,6 +19,14 @@ from ablate.training.health import Divergence
 Phase = Literal["train", "measure"]  # of a trial
 
 
+class TeacherOfJob(TypedDict):
+    """The finished trial from whose weights a trial learns."""
+
+    trial: str
+    folder: str
+    weights: NotRequired[str | None]  # hash of what it has trained (`ablate.worker.teachers.weights_hash`), once known
+
+
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
     """The job of a trial run; `job.json` in the trial's folder."""
@@ -50,6 +58,7 @@ class TrialJob(TypedDict):
     cache: NotRequired[str]
     estimated_memory_bytes: NotRequired[int | None]
     whole_batch: NotRequired[bool]  # a term couples the images of a batch: it cannot be cut into micro-batches
+    teacher: NotRequired[TeacherOfJob]
     micro: NotRequired[int | None]  # micro-batch, after out of memory (gradient accumulation)
     sampling_batch: NotRequired[int | None]  # samples drawn at a time, after out of memory
     threads: NotRequired[int | None]
@@ -115,6 +124,7 @@ class Record(TypedDict):
     variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
+    teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated
     simulated_end: NotRequired[float]  # of a replayed trial: when it ended, in seconds since its study began
     checksum: NotRequired[str]

@@ -131,6 +131,9 @@ def fault(
     for key in ("trial", "config_hash", "seed"):
         if job is not None and record[key] != job[key]:
             return f"is the record of another trial: its {key} is {record[key]}, not {job[key]}"
+    then, now = (((one or {}).get("teacher") or {}).get("weights") for one in (record, job))
+    if then and now and then != now:
+        return f"is of another teacher: its weights were {then[:12]}, and are {now[:12]}"
     return None
 
 

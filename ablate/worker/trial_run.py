@@ -40,12 +40,13 @@ from ablate.training.health import Divergence
 from ablate.training.learner import Learner
 from ablate.training.loop import Training
 from ablate.training.probing import Probing
-from ablate.worker import records, sources
+from ablate.worker import records, sources, teachers
 from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.reports import report_of
+from ablate.worker.teacher_weights import teacher_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
@@ -108,13 +109,21 @@ class TrialRun:
             images = images_of(data, job["cache"], self.device)
         self.evaluation = TrialEvaluation(job, folder, self.candidate, self.setting, self.dataset, evaluation)
 
-        make = partial(Learner, self.candidate, self.setting, images, job["seed"], self.device, job.get("micro"))
+        weights = None
+        self.teacher: dict[str, str] | None = None  # of the record
+        if (teacher := job.get("teacher")) is not None:
+            weights = teacher_weights(teacher, self.candidate, self.setting, catalog, self.device)
+            self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
+        settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
+        make = partial(Learner, self.candidate, *settled)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]
         probing = Probing(probes, job["seed"])
         parts = _training_parts(self.candidate, data, probes)
         trained_on = sources.hashes_of(parts, catalog) if "sources" in job else {}
         trained_on["data"] = self.dataset.hash
+        if self.teacher is not None:
+            trained_on["teacher"] = self.teacher["weights"]
         # Of a forward pass in training; the driver has built the network, and counted it.
         gflops = cast(float, job.get("train_pass_gflops", job["gflops"]))
         self.memory.begin_training()
@@ -214,6 +223,7 @@ class TrialRun:
             **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
+            **({"teacher": self.teacher} if self.teacher is not None else {}),
         }
         return cast(Record, record)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from learners import SETTING, candidate, images, learner, train
+from safetensors.numpy import save_file
 from torch.nn import functional as F
 
 from ablate.api import InputSpec
@@ -144,6 +145,37 @@ def test_mirrored_images_have_the_features_of_mirrored_images(tmp_path: Path, au
     look = term.table.teacher.build_patches(CPU)
     wanted = F.adaptive_avg_pool2d(look(pixels), term.kept[1:])
     torch.testing.assert_close(term.table.rows(noised.origin.indices, mirrored), wanted, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("flip", ["none", "stored"])
+def test_the_teacher_sees_the_pictures_behind_latents(tmp_path: Path, flip: str) -> None:
+    """In their order, and mirrored where the latent of the mirrored picture was drawn."""
+    labels = np.arange(40) % 2
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 3, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "encoded.npz", images=pictures, labels=labels)
+    np.savez(tmp_path / "held_out.npz", images=pictures[:8])
+    pooled = F.avg_pool2d(torch.from_numpy(pictures).float(), 2).numpy() / 64  # an encoder of three channels
+    tensors = {"latents": pooled, "latents_flip": pooled[..., ::-1].copy(), "labels": labels}
+    save_file(tensors, tmp_path / "z.safetensors")
+    paths = {name: str(tmp_path / file) for name, file in (("path", "z.safetensors"), ("reference", "held_out.npz"))}
+    data = catalog().create(
+        "data", {"type": "latents", **paths, "flip": flip, "pictures": str(tmp_path / "encoded.npz")}
+    )
+    config = candidate(auxiliary=[REPA], batch=40)
+    alone = data.model_copy(update={"pictures": None})
+    assert misfits(config, data, data.setting()) == []
+    assert ["needs 'pictures'" in p.message for p in misfits(config, alone, alone.setting())] == [True]
+    who = Learner(config, data.setting(), Images(data.load(tmp_path), CPU, cache=tmp_path), 0, CPU, None)
+    who.prepare(lambda: None)
+    noised, _ = who.batch()
+    origin, term = noised.origin, who.terms.auxiliary[0]
+    mirrored = torch.zeros(40, dtype=torch.bool) if origin.mirrored is None else origin.mirrored
+    assert mirrored.any() == (flip == "stored")
+    seen = torch.from_numpy(pictures)[origin.indices]
+    seen = torch.where(mirrored[:, None, None, None], seen.flip(-1), seen)
+    wanted = F.adaptive_avg_pool2d(term.table.teacher.build_patches(CPU)(seen), term.kept[1:])
+    torch.testing.assert_close(term.table.rows(origin.indices, origin.mirrored), wanted, rtol=2e-3, atol=2e-3)
+    assert who.step(1000).terms["repa"].isfinite()
 
 
 def test_a_large_table_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

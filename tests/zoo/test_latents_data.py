@@ -177,3 +177,28 @@ def test_damaged_files_are_told(tmp_path, reference):
     save_file({"z": latents(2)}, shards / "shard001.safetensors")
     with pytest.raises(InputError, match="no tensor 'latents', only z"):
         Latents(path=str(shards), reference=reference).setting()
+
+
+def test_pictures_that_are_not_those_behind_the_latents_are_told(tmp_path, reference):
+    """Too many, in another order, of other classes, or of nothing that the latents show."""
+    pictures = noise(COUNT, size=16)
+    z = pictures.reshape(COUNT, 3, 4, 4, 4, 4).mean((3, 5)).astype(np.float32) / 64
+    path = str(write(tmp_path / "shards", z, form="shards"))
+    wrong = {
+        "holds 29 pictures": (pictures[1:], None),
+        "is of class 1 and its latent of class 0": (pictures, np.roll(LABELS, -1)),
+        "do not look like": (np.roll(pictures, 3, 0), LABELS),
+        "do not look like those": (noise(COUNT, size=16, seed=1), None),
+    }
+    for message, (shown, labels) in wrong.items():
+        np.savez(tmp_path / "shown.npz", images=shown, **({} if labels is None else {"labels": labels}))
+        data = Latents(path=path, reference=reference, pictures=str(tmp_path / "shown.npz"))
+        with pytest.raises(InputError, match=message):
+            data.load(tmp_path / "cache")
+    np.savez(tmp_path / "shown.npz", images=pictures, labels=LABELS)
+    plain, data = (Latents(path=path, reference=reference, pictures=p) for p in (None, str(tmp_path / "shown.npz")))
+    made = data.load(tmp_path / "cache")
+    assert np.array_equal(made.behind().images, pictures) and made.behind().shape == data.pictures_setting().shape
+    assert made.hash != plain.load(tmp_path / "cache").hash and "pictures" not in plain.active()
+    with pytest.raises(InputError, match="name them"):
+        plain.load(tmp_path / "cache").behind()

@@ -12,7 +12,8 @@ import torch
 from learners import SETTING, candidate, learner, train
 from torch import Tensor, nn
 
-from ablate.api import Level
+from ablate.api import InputSpec, Level
+from ablate.candidates.candidate import misfits
 from ablate.discovery.catalog import catalog
 from ablate.evaluation.sampling import Sampler
 from ablate.kinds.noised import Noised
@@ -22,6 +23,7 @@ from ablate.training.terms import StepModel
 
 MEAN, DEVIATION = 0.3, 0.5  # of the data
 CPU = torch.device("cpu")
+NULL = 2  # the null class of two
 FLOW = {"schedule": "rectified_flow", "target": "flow", "objective": "mean_flow"}
 SECOND = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "second_label": True}
 
@@ -65,7 +67,7 @@ def model_of(network: nn.Module, progress: float = 0.0, **parts: Any) -> StepMod
     process = who.process(1.0)
     averaged = {name: p.detach() + 1 for name, p in network.named_parameters()}
     draws = RandomStreams(0, CPU)
-    return StepModel(who, process, network, network, nullcontext, lambda: averaged, draws, {}, progress)
+    return StepModel(who, process, network, network, nullcontext, lambda: averaged, draws, {}, progress, null=NULL)
 
 
 def batch(model: StepModel, count: int) -> Noised:
@@ -128,6 +130,84 @@ def test_the_exact_mean_velocity_is_where_mean_flow_rests() -> None:
     assert abs(slope) < 5 * error
     moving, _ = gradient(objective, Exact(lambda x, t, r: mean_velocity(x, t, r) + 0.2))
     assert moving == pytest.approx(0.4, abs=0.1)
+
+
+CENTRES = torch.tensor([-0.8, 0.8], dtype=torch.float64)  # of two classes; without the class, of both alike
+OMEGA, KAPPA = 1.5, 0.4
+
+
+class OfClasses(nn.Module):
+    """The guided velocity of two classes of one deviation each, at the scale of `guidance`, plus an offset."""
+
+    def __init__(self, guidance: float) -> None:
+        super().__init__()
+        self.guidance = guidance
+        self.offset = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def forward(self, x: Tensor, noise: Tensor, labels: Tensor | None, second: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        t = (noise / 999).reshape(-1, 1, 1, 1)
+        of = [velocity(x - (1 - t) * (c - MEAN), t) - (c - MEAN) for c in CENTRES]  # x0 moved by c − MEAN
+        log = [-(((x - (1 - t) * c) / spread(t)) ** 2) / 2 for c in CENTRES]
+        first = torch.sigmoid(log[0] - log[1])  # p(class 0 | x)
+        null = first * of[0] + (1 - first) * of[1]
+        own = torch.where((labels == 0).reshape(-1, 1, 1, 1), of[0], of[1])
+        guided = null + self.guidance * (own - null)
+        return torch.where((labels == NULL).reshape(-1, 1, 1, 1), null, guided) + self.offset
+
+
+def guided(at: float, count: int, **objective: Any) -> tuple[OfClasses, Tensor, Tensor, Callable[[Tensor], Tensor]]:
+    """A network guided so, labels of a batch, the sign of each class, and the loss of the batch with some labels."""
+    parts = {"objective": {"type": "mean_flow", "apart": 0.0, "power": 0.0, **objective}}
+    term = candidate(**{**FLOW, "backbone": SECOND, **parts}).objective.build(Host(SETTING, {}))
+    network = OfClasses(at)
+    model = model_of(network, **parts)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (count,), generator=generator)
+    x0, noise = torch.randn(2, count, 1, 1, 1, generator=generator, dtype=torch.float64)
+    t = torch.rand(count, generator=generator, dtype=torch.float64)
+    images = CENTRES[labels].reshape(-1, 1, 1, 1) + DEVIATION * x0
+    noised = model.process.diffuse(images, noise, model.process.level(t))
+
+    def loss(seen: Tensor) -> Tensor:
+        torch.manual_seed(0)  # of the second times
+        values: Tensor = term(noised, seen, model)["mean_flow"]
+        return values
+
+    return network, labels, CENTRES[labels].sign(), loss
+
+
+def test_guided_velocities_are_where_guided_mean_flow_rests() -> None:
+    """Those of the scale ω/(1 − κ), at r = t (Geng et al. 2025, eq. 21)."""
+    slopes = []
+    for scale in (OMEGA / (1 - KAPPA), OMEGA):
+        network, labels, sign, loss = guided(scale, 80_000, scale=OMEGA, kappa=KAPPA)
+        (slope,) = torch.autograd.grad((sign * loss(labels)).mean(), network.offset)  # guidance lies along the classes
+        slopes.append(abs(float(slope)))
+    error = math.sqrt(4 / 80_000)
+    assert slopes[0] < 5 * error and slopes[1] > 20 * error
+
+
+def test_velocities_without_the_class_are_not_guided() -> None:
+    _, labels, _, loss = guided(OMEGA, 50, scale=OMEGA, kappa=KAPPA)
+    _, _, _, plain = guided(OMEGA, 50)
+    some = torch.where(torch.arange(50) % 2 == 0, NULL, labels)
+    equal = loss(some) == plain(some)
+    assert torch.equal(equal, some == NULL)
+
+
+def test_guidance_within_training_drops_labels_and_is_refused_without_any() -> None:
+    """The batch has dropped labels as with guidance in sampling; without guidance nothing is dropped or hashed."""
+    parts = {**FLOW, "backbone": SECOND, "batch": 64}
+    guided = {"type": "mean_flow", "scale": 2.0, "kappa": 0.5, "drop": 0.5}
+    assert 0.2 < float((learner(**{**parts, "objective": guided}).batch()[1] == NULL).double().mean()) < 0.8
+    plain = learner(**{**parts, "objective": {"type": "mean_flow", "drop": 0.5}})
+    assert not (plain.batch()[1] == NULL).any()
+    assert not {"scale", "kappa", "drop"} & candidate(**parts).objective.active().keys()
+    nobody = InputSpec(SETTING.shape, None)
+    problems = misfits(candidate(**{**parts, "objective": guided}), None, nobody)
+    assert ["must be labelled" in p.message for p in problems] == [True]
+    train(learner(**{**parts, "objective": guided}), 2)
 
 
 def test_adaptive_weights_divide_by_the_error_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -24,8 +25,9 @@ class Repa(SiteAuxiliary):
     patches (`dinov2`, `classifier`, `efficientnet_lite0`) they are laid over the grid of the block, averaged where
     they are finer and interpolated bilinearly where they are coarser; where it has a pooled vector alone, every place
     is compared with that. Its features of every training image are computed once, and of the mirrored ones where
-    images are mirrored, in half precision, and kept in the cache. `until` ends the term after a share of the training
-    (Wang et al. 2025, "REPA Works Until It Doesn't", HASTE).
+    images are mirrored, in half precision, and kept in the cache. Where the network sees latents, the teacher sees the
+    pictures behind them. `until` ends the term after a share of the training (Wang et al. 2025, "REPA Works Until It
+    Doesn't", HASTE).
     """
 
     name = "repa"
@@ -36,20 +38,23 @@ class Repa(SiteAuxiliary):
     )
 
     def requires(self) -> Mapping[str, str]:
-        """An objective with a shared pass."""
-        return {"activations": "it aligns the activations of a step's one pass; use objective 'denoise'"}
+        """An objective with a shared pass; pictures, also behind latents."""
+        return {
+            "activations": "it aligns the activations of a step's one pass; use objective 'denoise'",
+            "pictures": "the teacher sees pictures, and of these data only latents are known; name those that were "
+            "encoded in the data's `pictures`, or use data of pictures",
+        }
 
     def excludes(self) -> Mapping[str, str]:
-        """Latents, and augmentation beyond mirroring."""
+        """Augmentation beyond mirroring."""
         return {
-            "latents": "the teacher sees pictures, and of these data there are only latents; use data of pictures",
             "altered_pictures": "the teacher's features are computed once for each picture, as it is without "
             "augmentation; use augmentation 'flip' or 'none'",
         }
 
     def refuse(self, setting: InputSpec) -> str | None:
         """A teacher whose number of features is not known."""
-        if self.teacher.refuse(setting) is None and self.teacher.patches() is None:
+        if self.teacher.patches() is None:
             return f"features {self.teacher.name!r} do not say how many numbers they give (`patches`); choose others"
         return None
 
@@ -77,5 +82,6 @@ class Repa(SiteAuxiliary):
         """The teacher's features of the training images, as they are or from the cache."""
         from ablate_zoo.auxiliary._alignment import TeacherTable
 
-        teacher = self.teacher.prepare(pictures.dataset, pictures.cache, pictures.device, pictures.pause)
-        term.attach(TeacherTable(teacher, pictures, term.kept))
+        seen = replace(pictures, dataset=pictures.dataset.behind())
+        teacher = self.teacher.prepare(seen.dataset, seen.cache, seen.device, seen.pause)
+        term.attach(TeacherTable(teacher, seen, term.kept))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ablate.api import Data, Dataset, Encoding, InputError, InputSpec, When, digest
+from ablate.api import Added, Data, Dataset, Encoding, InputError, InputSpec, When, digest
 from ablate.io.files import stamp
 from ablate.pictures import Pictures, open_pictures
+from ablate_zoo.data._behind import check_behind
 from ablate_zoo.data._latents import StoredLatents, open_latents, read_statistics
 from ablate_zoo.data._pictures import describe_classes, read_into
 from ablate_zoo.data._store import cached_arrays, content_hash, create_npy
@@ -32,7 +33,8 @@ class Latents(Data):
     0.108, 0.135, 0.152]`); z is then drawn anew each time. safetensors hold `latents`, `latents_flip`
     and `labels`, in one file or several. What the network draws is measured in pixels: the study
     names the decoder (`evaluate: {autoencoder: {type: vae, path: ...}}`), which can be another one
-    later. The reference are pictures, which must not be among those that were encoded.
+    later. The reference are pictures, which must not be among those that were encoded. `pictures` are those
+    that were, in the order of the latents: for a teacher that sees pictures, such as that of auxiliary `repa`.
     """
 
     name = "latents"
@@ -51,14 +53,17 @@ class Latents(Data):
     labels: Literal["file", "none"] = "file"  # file: where there are any
     # None: as the labels say, all of which are then read at once.
     classes: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    pictures: Annotated[str | None, Added(None)] = None  # those that were encoded, in the order of the latents
+    pictures_size: Annotated[int | None, Field(ge=4, le=4096), Added(None)] = None  # their side; None: as they are
 
     def provides(self) -> frozenset[str]:
-        """Latents; labels where they are."""
+        """Latents; labels where they are; the pictures behind them, where they are named."""
         try:
             labelled = self.setting().classes is not None
         except (InputError, OSError):
             labelled = False
-        return frozenset({"latents", "labels"} if labelled else {"latents"})
+        known = {"labels": labelled, "pictures": self.pictures is not None}
+        return frozenset({"latents", *(word for word, there in known.items() if there)})
 
     def requires(self) -> Mapping[str, str]:
         """A decoder."""
@@ -69,6 +74,13 @@ class Latents(Data):
         """Shape of a latent, and the classes. Raises InputError where files or options do not fit."""
         path = self.located(self.path)
         return _setting(self, stamp(path) if path.exists() else "")
+
+    def pictures_setting(self) -> InputSpec:
+        """That of the pictures that were encoded, where they are named."""
+        if self.pictures is None:
+            return self.setting()
+        place = self.located(self.pictures)
+        return InputSpec(_shape_behind(self, stamp(place) if place.exists() else ""), self.setting().classes)
 
     def deviation(self) -> float | None:
         """Of the first latents: about 1 where an autoencoder's own scale makes them so, `scale` by statistics."""
@@ -94,6 +106,8 @@ class Latents(Data):
             f"measured against {len(reference)} pictures of {self.reference}, which must not be among those encoded"
         )
         notes = [f"reference: {note}" for note in reference.source.notes]
+        if (pictures := self._behind()) is not None:
+            notes.append(f"the pictures that were encoded are known: {len(pictures)} of {self.pictures}")
         return [
             f"{files.count} latents of {shape} ({kind}); {against}",
             describe_classes(labels, setting.classes, None),
@@ -106,10 +120,14 @@ class Latents(Data):
 
     def load(self, cache: Path) -> Dataset:
         """Latents and reference pictures, memory-mapped from `cache`."""
-        files, pictures, setting = self._files(), self._reference(), self.setting()
+        files, setting = self._files(), self.setting()
+        reference, behind = self._reference(), self._behind()
+        stamps = [pictures.stamp() for pictures in (reference, behind) if pictures is not None]
         own = {name: value for name, value in self.active().items() if name != "conditions"}
-        key = digest([str(files.path.resolve()), files.stamp(), pictures.stamp(), own])[:32]
-        arrays, facts = cached_arrays(cache / "data", key, lambda folder: self._make(files, pictures, setting, folder))
+        key = digest([str(files.path.resolve()), files.stamp(), *stamps, own])[:32]
+        arrays, facts = cached_arrays(
+            cache / "data", key, lambda folder: self._make(files, reference, behind, setting, folder)
+        )
         return Dataset(
             arrays["images"],
             arrays.get("labels"),
@@ -120,6 +138,7 @@ class Latents(Data):
             flip=self.flip == "mirror",
             mirrored=arrays.get("mirrored"),
             encoding=self._encoding(setting.shape[0], facts["mean"], facts["deviation"]),
+            pictures=arrays.get("pictures"),
         )
 
     def _files(self) -> StoredLatents:
@@ -127,6 +146,15 @@ class Latents(Data):
 
     def _reference(self) -> Pictures:
         return open_pictures(self.located(self.reference), size=self.reference_size)
+
+    def _behind(self) -> Pictures | None:
+        """Return the pictures that were encoded. Raises InputError where they are others."""
+        if self.pictures is None:
+            return None
+        pictures, count = open_pictures(self.located(self.pictures), size=self.pictures_size), self._files().count
+        if len(pictures) != count:
+            raise InputError(f"holds {len(pictures)} pictures, and there are {count} latents: one each", self.pictures)
+        return pictures
 
     def _encoding(self, channels: int, mean: list[float], deviation: list[float]) -> Encoding:
         scale = _channels(self.scale, channels, "scale")
@@ -138,7 +166,9 @@ class Latents(Data):
             scale = tuple(s / d for s, d in zip(scale, moments[1], strict=True))
         return Encoding(shift, scale, self.normalised, self.stored == "mean_std")
 
-    def _make(self, files: StoredLatents, pictures: Pictures, setting: InputSpec, folder: Path) -> dict[str, Any]:
+    def _make(
+        self, files: StoredLatents, reference: Pictures, behind: Pictures | None, setting: InputSpec, folder: Path
+    ) -> dict[str, Any]:
         """Write the arrays a batch at a time, and look at every number."""
         shape = (files.count, *files.shape)
         dtype = np.float16 if files.dtype == np.float16 else np.float32
@@ -153,7 +183,11 @@ class Latents(Data):
             if labels.max() >= (setting.classes or 0):
                 raise InputError(f"a label is {labels.max()}, beyond the {setting.classes} classes", self.path)
             parts["labels"] = _written(folder / "labels.npy", labels)
-        parts["reference_images"], own, *_ = read_into(folder / "reference_images.npy", pictures)
+        if behind is not None:
+            parts["pictures"], own, *_ = read_into(folder / "pictures.npy", behind)
+            z = parts["images"][:, : setting.shape[0]]
+            check_behind(parts["pictures"], own, z, labels, str(self.pictures))
+        parts["reference_images"], own, *_ = read_into(folder / "reference_images.npy", reference)
         if labels is not None and own is not None:
             parts["reference_labels"] = _written(folder / "reference_labels.npy", own)
         mean, deviation = sums.moments()
@@ -213,9 +247,17 @@ def _channels(value: float | tuple[float, ...], channels: int, what: str) -> tup
 
 
 @lru_cache(maxsize=8)
+def _shape_behind(data: Latents, freshness: str) -> tuple[int, int, int]:
+    pictures = data._behind()
+    assert pictures is not None
+    return pictures.shape()
+
+
+@lru_cache(maxsize=8)
 def _setting(data: Latents, freshness: str) -> InputSpec:
     files = data._files()
     data._reference()
+    data._behind()
     channels, height, width = files.shape
     if files.count < 2:
         raise InputError("there is one latent alone; a set has at least two", data.path)

@@ -1,0 +1,63 @@
+"""The weights of a teacher: those of a finished trial's average, by which its samples were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ablate.candidates.candidate import Candidate, meta_network
+from ablate.discovery.catalog import Catalog
+from ablate.errors import InputError, SpecError
+from ablate.io.sealed import DamagedError
+from ablate.kinds.ema import Ema
+from ablate.spec.component import InputSpec
+from ablate.spec.slots import create
+from ablate.training.checkpoint import Checkpoint, by_prefix, newest
+from ablate.training.snapshots import Snapshots
+from ablate.worker import records, teachers
+from ablate.worker.messages import TeacherOfJob
+
+
+def teacher_weights(
+    teacher: TeacherOfJob, student: Candidate, setting: InputSpec, catalog: Catalog, device: torch.device
+) -> dict[str, Tensor]:
+    """Return the teacher's averaged weights and its buffers, by their names in the student's network.
+
+    Raises InputError where they are gone, are others than the job was made for, or are those of another network.
+    """
+    folder, where = Path(teacher["folder"]), f"its teacher, trial {teacher['trial']}"
+    found = teachers.weights_hash(folder)
+    checkpoint = None if found is None else newest(folder / "checkpoint", str(device))
+    if checkpoint is None:
+        raise InputError(f"has no trained weights in {folder}: it is not complete, or its checkpoint is gone", where)
+    if teacher.get("weights") not in (None, found):
+        raise InputError(f"has other weights in {folder} than when this run began", where)
+    parts = by_prefix(checkpoint.tensors)
+    network = meta_network(student.backbone, setting)
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if wanted != {name: tensor.shape for name, tensor in parts["network"].items()}:
+        raise InputError("has weights of another network than this candidate's", where)
+    names = [name for name, _ in network.named_parameters()]
+    averaged = _average({name: parts["network"][name] for name in names}, checkpoint, folder, catalog, where)
+    return {**parts["network"], **averaged}
+
+
+def _average(
+    parameters: Mapping[str, Tensor], checkpoint: Checkpoint, folder: Path, catalog: Catalog, where: str
+) -> Mapping[str, Tensor]:
+    """Return the average that counts, by which the teacher was measured."""
+    try:
+        job = records.job_of(folder, records.read_valid(folder) or {})
+        ema = create(Ema, job["candidate"]["ema"], catalog)
+    except (FileNotFoundError, DamagedError) as error:
+        raise InputError(f"does not say how its weights were averaged: {error}", where) from None
+    except SpecError as error:
+        raise InputError(f"has an average that is not known here: {error.message}", where) from None
+    average = ema.build(parameters)
+    average.load(by_prefix(checkpoint.tensors)["average"])
+    snapshots = Snapshots(folder / "snapshots")
+    snapshots.expect(checkpoint.facts.get("snapshots", {}))
+    return next(iter(ema.measured(average, snapshots).values()))
