@@ -19,6 +19,23 @@ from ablate.training.health import Divergence
 Phase = Literal["train", "measure"]  # of a trial
 
 
+class Continues(TypedDict):
+    """The checkpoint of a shorter training of the same candidate and seed, from which a trial begins."""
+
+    trial: str  # its folder
+    images: int
+    study: str  # the folder of its study, as the record calls it
+
+
+class ContinuedFrom(TypedDict):
+    """What a record says of that checkpoint. `train_seconds`: that the shorter training took until there."""
+
+    folder: str
+    trial: str
+    images: int
+    train_seconds: float
+
+
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
     """The job of a trial run; `job.json` in the trial's folder."""
@@ -55,6 +72,8 @@ class TrialJob(TypedDict):
     threads: NotRequired[int | None]
     prepare: NotRequired[bool]  # only make what all trials share
     until: NotRequired[float | None]  # share of the budget, one of the evaluation's points, at which the trial pauses
+    continues: NotRequired[Continues]  # a shorter training from whose checkpoint it begins
+    checkpoints: NotRequired[list[float]]  # shares of the budget after which a checkpoint stays for good
 
 
 class Ways(TypedDict):
@@ -115,6 +134,7 @@ class Record(TypedDict):
     variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
+    continued_from: NotRequired[ContinuedFrom]  # where the training was not begun from nothing
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated
     simulated_end: NotRequired[float]  # of a replayed trial: when it ended, in seconds since its study began
     checksum: NotRequired[str]
