@@ -31,6 +31,21 @@ def check_points(loaded: LoadedStudy) -> list[str]:
     return [f"quality during training takes {share:.0%} of a trial's operations ({what}): {advice}".replace("%", " %")]
 
 
+def check_checkpoints(loaded: LoadedStudy) -> list[str]:
+    """Return no warning. Raises InputError where a checkpoint would stay before the first step, or time decides."""
+    shares = loaded.study.checkpoints
+    if not shares:
+        return []
+    where = loaded.document.where(("checkpoints",))
+    if loaded.study.budget.minutes is not None:
+        raise InputError("checkpoints: how far a training is, is not known where its budget is a time", where)
+    for candidate, _, images in _costs(loaded):
+        if images is not None and min(shares) * images < candidate.batch:
+            step = f"{min(shares):g} of {images:,} images is less than one step of {candidate.batch}"
+            raise InputError(f"checkpoints: {step}", where)
+    return []
+
+
 def describe_points(loaded: LoadedStudy) -> list[str]:
     """Return a line on what quality during training costs; none where it is not measured."""
     share, what = points_cost(loaded)
