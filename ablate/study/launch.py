@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -92,7 +93,9 @@ def _launch(
     locked = lock.read(folder)
     if locked is not None:
         frozen = lock.frozen_vary(locked)
-        loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=frozen)
+        fidelity = lock.frozen_fidelity(locked, loaded.document.data.get("fidelity"))
+        settled = [*overrides, *([] if fidelity is None else [f"fidelity={json.dumps(fidelity)}"])]
+        loaded = load_study(study, overrides=settled, plugins=plugins, profile=profile, frozen=frozen)
         for warning in lock.check(folder, loaded):
             say(warning)
     elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):

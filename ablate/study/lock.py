@@ -104,6 +104,19 @@ def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
     return {**lock["options"], **lock["ranges"]}
 
 
+def frozen_fidelity(lock: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
+    """Return a study's fidelity with what it leaves to a default as it was at the first launch.
+
+    given: as the study has it. None where there was another one, or nothing is left to a default: a default may be
+    another value in a later version, and the rungs of a folder do not change.
+    """
+    before = lock.get("spec", {}).get("fidelity")
+    said = {"type": given} if isinstance(given, str) else given
+    if not isinstance(before, Mapping) or not isinstance(said, Mapping) or said.get("type") != before.get("type"):
+        return None
+    return None if before.keys() <= said.keys() else {**before, **said}
+
+
 def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     """Check that a folder belongs to this study, and that today's source may join its results.
 
