@@ -70,16 +70,26 @@ def load(folder: str | Path) -> Results:
 
 
 def plan(
-    study: str | Path | Mapping[str, Any], *, plugins: str | Path | Sequence[str | Path] = (), **overrides: Any
+    study: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    plugins: str | Path | Sequence[str | Path] = (),
+    **overrides: Any,
 ) -> pd.DataFrame:
-    """Every candidate of a study: parameters, Gflops, memory, expected time. Trains nothing."""
+    """Every candidate of a study: parameters, Gflops, memory, expected time. Trains nothing.
+
+    out: the study's folder, results/<study> by default; a larger budget goes on from its trials, and `attrs["points"]`
+    says from which.
+    """
     from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
+    from ablate.study.launch import folder_for
     from ablate.study.load import load_study
     from ablate.study.plan import plan as plan_study
 
     with in_python():
-        return plan_study(load_study(study, overrides=_assignments(overrides), plugins=plugin_names(plugins)))
+        loaded = load_study(study, overrides=_assignments(overrides), plugins=plugin_names(plugins))
+        return plan_study(loaded, folder=folder_for(study, loaded, None if out is None else Path(out)))
 
 
 def catalog(plugins: str | Path | Sequence[str | Path] = ()) -> Catalog:

@@ -28,11 +28,11 @@ import torch
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
-from ablate.kinds.probe import Probe
+from ablate.kinds.probe import SPACING, SPACING_IMAGES, Probe
 from ablate.spec.component import InputSpec
 from ablate.training.images import Images
 from ablate.training.learner import Learner
-from ablate.training.probing import SPACING, SPACING_IMAGES, Probing
+from ablate.training.probing import Probing
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "small": ({"type": "dit", "patch": 4, "depth": 4, "width": 128, "heads": 4}, (1, 16, 16), 64),

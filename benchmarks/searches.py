@@ -61,17 +61,17 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "tpe": TPE,
     "gp": {"type": "search", "algorithm": "gp"},
 }
-THIRD = {"first": 0.3333}
+NINTH, THIRD = {"first": 0.1111}, {"first": 0.3333}  # where the first rung is
 FIDELITIES: dict[str, Any] = {
-    "pareto_asha": "pareto_asha",
+    "pareto_asha": {"type": "pareto_asha", **NINTH},
     "pareto_asha 1/3": {"type": "pareto_asha", **THIRD},
     "freeze_thaw": "freeze_thaw",
-    "asha": "asha",
-    "weighted sum": WeightedSum(),
+    "asha": {"type": "asha", **NINTH},
+    "weighted sum": WeightedSum(**NINTH),
     "weighted sum 1/3": WeightedSum(**THIRD),
-    "mo_asha": MoAsha(),
+    "mo_asha": MoAsha(**NINTH),
     "mo_asha 1/3": MoAsha(**THIRD),
-    "contribution": Contribution(),
+    "contribution": Contribution(**NINTH),
     "contribution 1/3": Contribution(**THIRD),
 }
 METHODS: dict[str, tuple[str, str]] = {

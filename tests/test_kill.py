@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 from kills_for_tests import (
@@ -29,6 +30,7 @@ from kills_for_tests import (
     run,
     short_folder,
     started,
+    tables,
     until,
 )
 from segments_for_tests import CACHE
@@ -297,3 +299,29 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
             f"error: cannot write to {out}: Permission denied",
         ]
         assert sorted(path.name for path in place.iterdir()) == ["killed.yaml", "probes.py"]
+
+
+@pytest.mark.slow
+def test_killed_while_a_larger_budget_is_trained_it_comes_to_the_same(
+    tmp_path: Path, file: Path, undisturbed: Path
+) -> None:
+    """In the middle of a trial that began with the checkpoint of a shorter one; what was longest stays."""
+    out, half = tmp_path / "out", tmp_path / "half"
+    smaller = lay_out(half, STUDY.replace("images: 640", "images: 320"))
+    assert run_here(smaller, out) == (0, "")
+
+    def trains() -> bool:
+        return (out / "budget-320-images/trials").is_dir() and bool(marks(out)) and bool(checkpoints(out))
+
+    with started(file, out, *OPTIONS["local"]) as driver:
+        driver.until(trains, "no trial went on")
+        driver.kill()
+    before = marks(out)
+    code, told = run_here(file, out)
+    assert code == 0 and " of 4 trials go on from their checkpoints in budget-320-images, after 320 images" in told
+    after = marks(out)
+    assert {trial: after[trial] for trial in before} == before
+    for ours, theirs in zip(tables(out), tables(undisturbed), strict=True):
+        begins = ours.pop("continued_images").tolist() if "continued_images" in ours else []
+        assert set(begins) <= {320.0}
+        pd.testing.assert_frame_equal(ours.drop(columns="continued_from", errors="ignore"), theirs)

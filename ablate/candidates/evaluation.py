@@ -154,6 +154,13 @@ class EvaluationPoints:
         self._images = None if images is None else evaluation.points(batch, images)
         self.shares = [share for share in evaluation.at if share < 1]
 
+    @property
+    def at(self) -> list[tuple[float | None, int]]:
+        """The points by images, each with its share of the budget where it is one; none where time decides."""
+        points = self._images or ()
+        shares = self.shares if self._every is None else [None] * len(points)
+        return list(zip(shares, points, strict=False))
+
     def passed(self, images: int, seconds: float) -> int:
         """Return how many points lie behind after so many images, and seconds of training."""
         if self._images is not None:

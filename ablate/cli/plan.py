@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 def plan(
     study: StudyFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The study's folder, results/<study> by default: a larger budget goes on from its trials.",
+        ),
+    ] = None,
     set_: Set = None,
     plugin: PluginFiles = None,
     profile: Profile = None,
@@ -62,10 +69,11 @@ def plan(
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
     from ablate.runtime.machine import choose_device
+    from ablate.study.launch import folder_for
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    frame = make(loaded, on)
+    frame = make(loaded, on, folder=folder_for(study, loaded, out))
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})

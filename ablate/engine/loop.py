@@ -28,7 +28,7 @@ from ablate.engine.score import Group
 from ablate.engine.seeding import Seeds
 from ablate.engine.spending import Spending
 from ablate.engine.students import Students
-from ablate.engine.unlisted import unlisted
+from ablate.engine.unlisted import smaller_budgets, unlisted
 from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
 from ablate.io.files import write_json
@@ -126,6 +126,11 @@ class Engine:
             return  # a finite design asks for all of its candidates, and finds their records then
         joined = 0
         for assignment in unlisted(self.plan, self._known):
+            self._open(self.ledger.enrol(assignment))
+            joined += 1
+        for assignment in smaller_budgets(self.plan, self._known):
+            if self.spending.used_up(self.plan.design.seeds) is not None:
+                break  # these are trained on
             self._open(self.ledger.enrol(assignment))
             joined += 1
         if joined:
@@ -332,7 +337,7 @@ class Engine:
             elif build_error is not None:
                 self._fail(job, failure_report(job, build_error))
             else:
-                waiting.append(job)
+                waiting.append(trial_job({**job, **self.plan.prolong(job, candidate)}))
         pauses = {job["trial"]: self._pause_of(job) for job in waiting}
         reached = [self.ladder.passed(pause) for pause in pauses.values() if pause is not None]
         group.rung = max([group.rung, *(rung for rung in reached if rung is not None)])

@@ -20,6 +20,14 @@ from ablate.worker.messages import Record, TeacherOfJob, TrialJob
 
 
 @dataclass(frozen=True)
+class Place:
+    """A folder with trials, and what all of them share."""
+
+    folder: Path  # of a study
+    trial_settings: TrialSettings
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that the engine needs to know of a study."""
 
@@ -41,6 +49,9 @@ class Plan:
     total: Total | None = None  # budget of the whole study
     during: Mapping[str, str] = field(default_factory=dict)  # {column of a metric: what it is called during training}
     borrow: Callable[[TrialJob], Record | None] = lambda job: None  # a trial that another folder has, brought here
+    # Keys of a job that begins with the checkpoint of a shorter training; {} where it begins with nothing.
+    prolong: Callable[[TrialJob, Candidate], Mapping[str, Any]] = lambda job, candidate: {}
+    earlier: tuple[Place, ...] = ()  # this study's trials of smaller budgets, whose candidates a search takes up again
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
     # Of a candidate and a seed: the trial whose weights it learns from; None without a teacher.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -45,6 +45,10 @@ class Auxiliary(Component):
         """Return the blocks whose activations it reads. Raises InputError where the network has none such."""
         return ()
 
+    def same_until(self, images: int) -> float:
+        """Until it is dropped, which a longer training does later."""
+        return math.inf if self.until == 1 or self.until == 0 or self.weight == 0 else self.until * images
+
     def prepare(self, term: Any, pictures: Pictures) -> None:
         """Give the built module what it needs of the training images; called once in a process, before a step."""
 
@@ -69,7 +73,7 @@ class SiteAuxiliary(Auxiliary):
         if not names:
             raise InputError("reads the activations of a block, and this network has no blocks that repeat")
         if self.site is None:
-            return names[ceil(self.depth * len(names)) - 1]
+            return names[math.ceil(self.depth * len(names)) - 1]
         if self.site not in names:
             shown = ", ".join(names if len(names) <= 12 else [*names[:6], "…", *names[-5:]])
             raise InputError(f"the network has no block {self.site!r}{did_you_mean(self.site, names)}; it has: {shown}")

@@ -118,6 +118,20 @@ def dropped(labels: Labels, which: Tensor, null: int, names: Iterable[str] | Non
     return None if labels is None else labels.masked_fill(which, null)
 
 
+def are_dropped(labels: Labels, null: int) -> Tensor:
+    """Return which images are told nothing, (B,) bool: all conditions are dropped, save those that are held."""
+    import torch
+
+    if labels is None:
+        raise ValueError("where nothing is told, nothing is dropped")
+    if not isinstance(labels, Conditions):
+        return labels == null
+    there = [told.there() for name, told in labels.items() if name not in labels.held]
+    if not there:
+        raise ValueError("where nothing is told, nothing is dropped")
+    return ~torch.stack(there).any(0)
+
+
 def joined(*labels: Labels) -> Labels:
     """Return what is told of several batches, one behind the other. All are labels, or records of the same names."""
     import torch

@@ -73,7 +73,7 @@ class Model(Protocol):
         """Compute the prediction of the weights as they are, without gradients; it is never the shared pass."""
         ...
 
-    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def teacher(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """Compute the prediction of the teacher (`TaughtObjective`), without gradients, in evaluation mode.
 
         Raises RuntimeError where there is none.
@@ -89,11 +89,11 @@ class Model(Protocol):
         """
         ...
 
-    def dropped(self, labels: Tensor | None) -> Tensor | None:
+    def dropped(self, labels: Labels) -> Labels:
         """Return the labels with every condition dropped (the null class), as guidance needs them; None for None."""
         ...
 
-    def is_dropped(self, labels: Tensor) -> Tensor:
+    def is_dropped(self, labels: Labels) -> Tensor:
         """Return of which images the condition is dropped already, (B,) bool."""
         ...
 

@@ -69,6 +69,12 @@ class Optimizer(Component):
         if stable < self.warmup < images:
             yield f"warmup of {self.warmup:,} images: the rate falls after {stable:,.0f}, before it is reached in full"
 
+    def same_until(self, images: int) -> float:
+        """Until the rate begins to fall towards the end of the training; it always does the same where it does not."""
+        if self.decay in ("constant", "inverse_sqrt"):
+            return math.inf
+        return images * (1 - self.cooldown) if self.decay == "wsd" else min(self.warmup, images)
+
     def rate(self, images: float, budget: float) -> float:
         """Return the learning rate after `images` of `budget` images."""
         warm = min(1.0, images / self.warmup) if self.warmup else 1.0

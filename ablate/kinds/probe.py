@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from ablate.kinds.noised import Noised
     from ablate.kinds.process import Process
+
+HELD = 128  # images of the held batch
+OBSERVATIONS = 20  # of a training at the most, where a probe does not say how often
+SPACING = 50  # steps between two of them, at the least: an observation takes at most about one step's time
+SPACING_IMAGES = 32 * HELD  # and images: a forward pass of the held batch is a third of training on it
 
 Row = Mapping[str, Any]  # {"probe", "images", "site", "x", "value"}; a value that is not finite is None
 
@@ -116,6 +122,13 @@ class Probe(Component):
     @abstractmethod
     def build(self) -> Observer:
         """Build an observer for one training; torch is imported no earlier than this."""
+
+    def interval(self, batch: int, images: float) -> float:
+        """Return the images between two observations of a training of so many; inf: it is not known how many."""
+        if self.every is not None:
+            return float(self.every)
+        planned = images / OBSERVATIONS if math.isfinite(images) else 0.0
+        return max(planned, SPACING * batch, SPACING_IMAGES)
 
     def idle(self, course: Course) -> Iterator[str]:
         """Warn of an interval that is longer than the training."""

@@ -128,6 +128,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "data_hash": ColumnDoc("SHA-256 of the data that it was trained on"),
         "sources": ColumnDoc("hash of the source code of each component that it used, as JSON"),
         "origin": ColumnDoc("the folder of another study that it was taken from (`reuse`); only where some were"),
+        "continued_from": ColumnDoc(
+            "the folder of the shorter training from whose checkpoint it went on; only where some did"
+        ),
+        "continued_images": ColumnDoc("images after which it went on from there, counted in `images`", "images"),
         "replayed": ColumnDoc("the recorded table from which it was replayed, without training; only where some were"),
         "simulated_end": ColumnDoc("when a replayed trial ended, on the simulated clock of its study", "s"),
     },

@@ -31,12 +31,14 @@ EXTRA = (
 OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
-ELSEWHERE = ("replayed", "simulated_end", "origin")  # columns of a folder with trials that were not run in it
+# Columns of a folder with trials that were not run in it from the beginning on.
+ELSEWHERE = ("replayed", "simulated_end", "origin", "continued_from", "continued_images")
 METRIC = (
     *("trial", "images", "ema", "solver", "nfe", "guidance", "metric", "features", "samples", "value", "error"),
     *("features_hash", "reference_hash", "quantisation", "solver_settings", "sample_gflops", "reference"),
     *("solver_error", "train_seconds", "labels"),
 )
+BEGUN = "continued_from"  # of a record: the checkpoint of a shorter training
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
 OF_TRIAL = frozenset((*TRIAL, *EXTRA, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
@@ -50,6 +52,7 @@ _NUMBERS = {
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
+    "continued_images",
 }
 
 
@@ -141,13 +144,14 @@ def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:
 
 def _extras(row: Row) -> dict[str, Any]:
     choices, versions, divergence = row.get("choices"), row.get("versions"), row.get("divergence")
-    message = row.get("message")
+    message, begun = row.get("message"), row.get(BEGUN)
     if isinstance(divergence, Mapping):
         message = describe_divergence(divergence)
     return {
         "choices": choices if isinstance(choices, Mapping) else {},
         "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,
         "sources": _sources(row),
+        **({BEGUN: begun.get("folder"), "continued_images": begun.get("images")} if isinstance(begun, Mapping) else {}),
         "failure": row.get("class"),
         "message": message,
     }

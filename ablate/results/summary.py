@@ -131,11 +131,14 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
 
 
 def _reused(results: StudyAnalysis) -> list[str]:
-    """Say how many trials were taken from which other folders."""
-    if "origin" not in results.trials:
-        return []
-    counts = results.trials["origin"].value_counts()
-    return [f"{count} trials were reused from {folder}" for folder, count in counts.items()]
+    """Say how many trials were taken from which other folders, and how many went on from trials there."""
+    lines = {"origin": "were reused from", "continued_from": "went on from shorter trainings in"}
+    return [
+        f"{count} trials {what} {folder}"
+        for column, what in lines.items()
+        if column in results.trials
+        for folder, count in results.trials[column].value_counts().items()
+    ]
 
 
 def _scaling(results: StudyAnalysis) -> list[str]:

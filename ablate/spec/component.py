@@ -8,6 +8,7 @@ kind that declares `name`.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -262,6 +263,15 @@ class Component(Config, ABC):
         They are told as warnings, after the component's name. What leaves no sensible result is refused elsewhere.
         """
         return ()
+
+    def same_until(self, images: int) -> float:
+        """Return until how many images it does the same in a training of `images` in all and in any longer one.
+
+        Infinite where it is not told how long the training is. What is told (a learning rate that falls to its end,
+        snapshots at shares of it) says so here: a training of a larger budget goes on from a checkpoint of a shorter
+        one no later than this, and must come to the same numbers as one that begins with nothing.
+        """
+        return math.inf
 
     @classmethod
     def instead(cls, name: str, resolver: Resolver) -> str | None:

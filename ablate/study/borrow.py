@@ -12,7 +12,7 @@ from ablate.errors import InputError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 from ablate.results.store import ORIGIN
-from ablate.study import lock
+from ablate.study import aside, grow, lock
 from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
 from ablate.worker import records
@@ -30,8 +30,9 @@ class Reuse:
     def __init__(self, loaded: LoadedStudy, own: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self._say = say
         self._told: set[tuple[str, str]] = set()
-        folders = {name: self._folder(loaded, name) for name in loaded.study.reuse}
-        self._folders = [folder for folder in dict.fromkeys(folders.values()) if folder != own.absolute()]
+        folders = {name: folder_of(loaded, name) for name in loaded.study.reuse}
+        asides = aside.folders(own)  # of smaller budgets: theirs are trials of this one only where a move was cut short
+        self._folders = [folder for folder in dict.fromkeys((*folders.values(), *asides)) if folder != own.absolute()]
         for name, folder in folders.items():
             self._check(loaded, name, folder)
 
@@ -50,18 +51,14 @@ class Reuse:
         return None
 
     @staticmethod
-    def _folder(loaded: LoadedStudy, name: str) -> Path:
-        """Return the folder of that name: below the study file's own, or below the working directory."""
-        places = [loaded.root / name, Path.cwd() / name]
-        return next((place for place in places if place.is_dir()), places[0]).absolute()
-
-    @staticmethod
     def _check(loaded: LoadedStudy, name: str, folder: Path) -> None:
         where = loaded.document.where(("reuse",))
         locked = lock.read(folder)
         if locked is None:
             raise InputError(f"reuse: {name} is no study's folder: it holds no lock.json", where)
         then, now = locked["science"], loaded.study.active()
+        if grow.is_larger(then.get("budget"), now["budget"]):  # its trials are none of these, but may be gone on with
+            then = {**then, "budget": now["budget"]}
         lines = [line for key in DECIDE for line in differences(then.get(key), now.get(key), key)]
         if lines:
             text = "\n".join(f"  {line}" for line in lines)
@@ -104,3 +101,9 @@ class Reuse:
         }
         write_json(target / ORIGIN, sealed(origin))
         shutil.copy2(source / records.RECORD, target / records.RECORD)
+
+
+def folder_of(loaded: LoadedStudy, name: str) -> Path:
+    """Return the folder that a study calls so: below the study file's own, or below the working directory."""
+    places = [loaded.root / name, Path.cwd() / name]
+    return next((place for place in places if place.is_dir()), places[0]).absolute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ablate.study.device import check_device
 from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
-from ablate.study.points import check_points
+from ablate.study.points import check_checkpoints, check_points
 from ablate.study.renamed import old_names
 from ablate.study.sampling import check_sampling
 from ablate.study.satisfiable import check_constraints
@@ -20,6 +20,7 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
         *check_sampling(loaded),
         *ineffective_settings(loaded),
         *check_points(loaded),
+        *check_checkpoints(loaded),
         *check_total(loaded),
         *check_constraints(loaded),
     ]

@@ -1,4 +1,4 @@
-"""Growth of a study in its folder: more choices, wider ranges, further lines of `vary`, another design.
+"""Growth of a study in its folder: more choices, wider ranges, further lines of `vary`, another design, more budget.
 
 What was measured stays what it is: a trial's identity is that of its candidate, its data, its budget and its
 evaluation, not that of the question that it was asked for.
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-GROWING = ("vary", "design")  # parts of a study that may differ from those of its first launch
+GROWING = ("vary", "design", "budget")  # parts of a study that may differ from those of its first launch
 LEDGER = "optuna.db"
 
 
@@ -27,15 +27,27 @@ def growth(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str] | None:
     before, after = then.get("vary") or {}, now.get("vary") or {}
     if not all(path in after and _contains(after[path], before[path]) for path in before):
         return None
+    budgets = then.get("budget"), now.get("budget")
+    if budgets[0] != budgets[1] and not is_larger(*budgets):
+        return None
     pairs = {f"vary.{path}": (before.get(path), after[path]) for path in after}
     pairs["design"] = (then.get("design"), now.get("design"))
+    pairs["budget"] = budgets
     return [f"{path}: {_show(a)} -> {_show(b)}" for path, (a, b) in pairs.items() if a != b]
 
 
-def grown(lock: Mapping[str, Any], lines: list[str]) -> list[dict[str, Any]]:
-    """Return the lock's list of what was added when, with one more entry."""
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    return [*lock.get("grown", []), {"date": date, "added": lines}]
+def is_larger(then: Any, now: Any) -> bool:
+    """Return whether a training budget, as `Budget.active` has it, is more than another one in the same unit."""
+    if not (isinstance(then, Mapping) and isinstance(now, Mapping)) or list(then) != list(now) or len(then) != 1:
+        return False
+    (before,), (after,) = then.values(), now.values()
+    return bool(after > before)
+
+
+def grown(lock: Mapping[str, Any], lines: list[str], aside: str | None = None) -> list[dict[str, Any]]:
+    """Return the lock's list of what was added when, with one more entry. aside: the folder of the smaller budget."""
+    entry = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "added": lines}
+    return [*lock.get("grown", []), entry if aside is None else {**entry, "set_aside": aside}]
 
 
 def set_ledger_aside(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from ablate.study.examine import examined
 from ablate.study.ineffective import left_out
 from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
+from ablate.study.prolong import Prolong
 from ablate.study.schema import columns_during
 from ablate.worker.datasets import describe
 
@@ -88,11 +90,13 @@ def _launch(
     figures: bool,
 ) -> Launched:
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
-    folder = (out or _own_folder(study) or Path("results") / loaded.study.study).absolute()
+    folder = folder_for(study, loaded, out)
     locked = lock.read(folder)
     if locked is not None:
         frozen = lock.frozen_vary(locked)
-        loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile, frozen=frozen)
+        fidelity = lock.frozen_fidelity(locked, loaded.document.data.get("fidelity"))
+        settled = [*overrides, *([] if fidelity is None else [f"fidelity={json.dumps(fidelity)}"])]
+        loaded = load_study(study, overrides=settled, plugins=plugins, profile=profile, frozen=frozen)
         for warning in lock.check(folder, loaded):
             say(warning)
     elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
@@ -140,10 +144,21 @@ def _launch(
         for swept in (folder, folder / "figures"):
             sweep(swept)
         plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
-        outcome = _run(replace(plan, say=say, borrow=reuse), chosen, watch, say)
+        plan = replace(plan, say=say, borrow=reuse)
+        if chosen.measures:
+            prolong = Prolong(loaded, folder, chosen_device)
+            for line in prolong.describe()[0]:
+                say(line)
+            plan = replace(plan, prolong=prolong, earlier=prolong.own)
+        outcome = _run(plan, chosen, watch, say)
         if figures:
             _draw(folder, say)
     return Launched(folder, outcome, loaded)
+
+
+def folder_for(study: str | Path | Mapping[str, Any], loaded: LoadedStudy, out: Path | None) -> Path:
+    """Return the folder of a study's results: `out`, or the one whose own `study.yaml` it is, or results/<study>."""
+    return (out or _own_folder(study) or Path("results") / loaded.study.study).absolute()
 
 
 def _own_folder(study: str | Path | Mapping[str, Any]) -> Path | None:
@@ -214,7 +229,8 @@ def _source_keys(loaded: LoadedStudy, data_hash: str | None, measures: bool, can
     """Return the keys of a candidate's jobs about the source and the data that they need."""
     data = {} if data_hash is None else {"data_hash": data_hash}
     memory = {} if measures else {"estimated_memory_bytes": None}  # nobody needs an estimate: it is not made
-    return {**loaded.sources(candidate), "root": str(loaded.root), **data, **memory}
+    keep = {"checkpoints": list(loaded.study.checkpoints)} if loaded.study.checkpoints else {}
+    return {**loaded.sources(candidate), "root": str(loaded.root), **data, **memory, **keep}
 
 
 def _example(loaded: LoadedStudy, folder: Path, data_hash: str | None) -> dict[str, Any]:

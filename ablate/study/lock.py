@@ -22,7 +22,7 @@ from ablate.discovery.provenance import FRAMEWORK
 from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
-from ablate.study import dataset, grow, history, source_check
+from ablate.study import aside, dataset, grow, history, source_check
 from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
@@ -56,7 +56,10 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     before = read(folder)
     lock = make(loaded) if before is None else _renewed(before, loaded)
     if before is not None and lock["identity"] != before["identity"]:
-        grow.set_ledger_aside(folder)
+        if _has_more_budget(before, loaded):
+            aside.set_aside(folder, before)
+        else:
+            grow.set_ledger_aside(folder)
     lock.update(dataset.locked(loaded.study.data, data_hash, before))
     if copies := {**lock.get("kept", {}), **history.keep_sources(folder, loaded)}:
         lock["kept"] = copies
@@ -104,6 +107,19 @@ def frozen_vary(lock: Mapping[str, Any]) -> dict[str, Any]:
     return {**lock["options"], **lock["ranges"]}
 
 
+def frozen_fidelity(lock: Mapping[str, Any], given: Any) -> dict[str, Any] | None:
+    """Return a study's fidelity with what it leaves to a default as it was at the first launch.
+
+    given: as the study has it. None where there was another one, or nothing is left to a default: a default may be
+    another value in a later version, and the rungs of a folder do not change.
+    """
+    before = lock.get("spec", {}).get("fidelity")
+    said = {"type": given} if isinstance(given, str) else given
+    if not isinstance(before, Mapping) or not isinstance(said, Mapping) or said.get("type") != before.get("type"):
+        return None
+    return None if before.keys() <= said.keys() else {**before, **said}
+
+
 def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     """Check that a folder belongs to this study, and that today's source may join its results.
 
@@ -127,6 +143,9 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     check_looks(folder, lock, loaded.study)
     check_identities(folder, lock.get("teachers"), loaded)
     lines = [f"the study grows: {line}" for line in added]
+    if _has_more_budget(lock, loaded):
+        name = aside.name_of(lock["science"]["budget"])
+        lines.append(f"trials of the smaller budget move to {folder / name}: they stand in no table of the larger one")
     return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
 
@@ -239,6 +258,10 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
     return {**ends, "log": dimension["log"], "step": dimension["step"]}
 
 
+def _has_more_budget(lock: Mapping[str, Any], loaded: LoadedStudy) -> bool:
+    return grow.is_larger(lock["science"]["budget"], loaded.study.budget.active())
+
+
 def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
     """Return lines about source that changed. Raises InputError where complete trials were measured with it."""
     now = {**{name: entry.source_hash for name, entry in loaded.used.items()}, FRAMEWORK: provenance.framework()}
@@ -275,7 +298,8 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
     added = grow.growth(lock["science"], loaded.study.active())
     if added:
         fresh = make(loaded)
-        lock = {**lock, **{key: fresh[key] for key in _SPACE}, "grown": grow.grown(lock, added)}
+        folder = aside.name_of(lock["science"]["budget"]) if _has_more_budget(lock, loaded) else None
+        lock = {**lock, **{key: fresh[key] for key in _SPACE}, "grown": grow.grown(lock, added, folder)}
     measured = {"during": columns_during(loaded.study.evaluation), "larger_is_better": larger_is_better(loaded.study)}
     return {
         **lock,

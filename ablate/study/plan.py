@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,13 +17,14 @@ from ablate.errors import Argument, InputError
 from ablate.kinds.data import describe_data
 from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
-from ablate.runtime.machine import cache_folder
+from ablate.runtime.machine import cache_folder, choose_device
 from ablate.runtime.patient import doing
 from ablate.spec.explain import exception_summary
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
 from ablate.study.points import describe_points
+from ablate.study.prolong import Prolong
 from ablate.study.rungs import describe_fidelity
 from ablate.study.seeds import describe_seeding
 from ablate.study.taught import describe_taught
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 
 def plan(
-    loaded: LoadedStudy, device: str = "auto", watch: Callable[[str], None] = lambda candidate: None
+    loaded: LoadedStudy,
+    device: str = "auto",
+    watch: Callable[[str], None] = lambda candidate: None,
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Return a table of one row a candidate, in the order in which they run; nothing is trained.
 
@@ -40,7 +45,8 @@ def plan(
     matched, params, gflops and macs (forward, an image), memory_bytes (of training) and seconds (of one
     trial), both estimates: see `ablate.study.estimate`; images (None where time decides), seeds, first_seed
     (where it is not 0), config_hash, failure (why the candidate cannot be built; then it has no numbers).
-    `watch` is told which candidate is looked at next.
+    `watch` is told which candidate is looked at next. folder: of the study's results, whose trials of smaller budgets
+    may be gone on with.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
     what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
@@ -67,7 +73,10 @@ def plan(
     frame.attrs["warnings"] = warnings
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["points"] += [*describe_seeding(loaded.study, count), *describe_taught(loaded)]
-    frame.attrs["share"] = loaded.study.fidelity.share(count)  # of the training that all of them to the end would take
+    lines, left = Prolong(loaded, folder, choose_device(device)).describe() if folder is not None else ([], 1.0)
+    frame.attrs["points"] += lines
+    # Of the training that all of them to the end would take.
+    frame.attrs["share"] = loaded.study.fidelity.share(count) * left
     frame.attrs["data"] = describe_data(loaded.study.data, cache_folder())
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"

@@ -20,15 +20,32 @@ EXPENSIVE = 0.25  # share of a trial's operations from which the points are wort
 
 
 def check_points(loaded: LoadedStudy) -> list[str]:
-    """Return a warning where the points of `evaluate.at` cost much beside the training.
+    """Return warnings where points of the training cost much beside it, or a rung lies within the warm-up.
 
     Raises InputError where two points fall into one step, for a candidate that is known beforehand.
     """
     share, what = points_cost(loaded)
-    if share <= EXPENSIVE:
+    warnings = _rungs_within_warmup(loaded)
+    if share > EXPENSIVE:
+        advice = "fewer points, or evaluate.at_samples, make it less"
+        taken = f"{share:.0%}".replace("%", " %")
+        warnings.append(f"quality during training takes {taken} of a trial's operations ({what}): {advice}")
+    return warnings
+
+
+def check_checkpoints(loaded: LoadedStudy) -> list[str]:
+    """Return no warning. Raises InputError where a checkpoint would stay before the first step, or time decides."""
+    shares = loaded.study.checkpoints
+    if not shares:
         return []
-    advice = "fewer points, or evaluate.at_samples, make it less"
-    return [f"quality during training takes {share:.0%} of a trial's operations ({what}): {advice}".replace("%", " %")]
+    where = loaded.document.where(("checkpoints",))
+    if loaded.study.budget.minutes is not None:
+        raise InputError("checkpoints: how far a training is, is not known where its budget is a time", where)
+    for candidate, _, images in _costs(loaded):
+        if images is not None and min(shares) * images < candidate.batch:
+            step = f"{min(shares):g} of {images:,} images is less than one step of {candidate.batch}"
+            raise InputError(f"checkpoints: {step}", where)
+    return []
 
 
 def describe_points(loaded: LoadedStudy) -> list[str]:
@@ -74,12 +91,26 @@ def _check_rungs(loaded: LoadedStudy, candidate: Candidate, images: int | None) 
         raise InputError(message, loaded.document.where(("fidelity",)))
 
 
-def _costs(loaded: LoadedStudy) -> Iterator[tuple[Candidate, Cost, int | None]]:
-    """Yield the candidates that are known beforehand with their cost and training images; once for each batch size."""
+def _rungs_within_warmup(loaded: LoadedStudy) -> list[str]:
+    """Return a warning where a fidelity ranks candidates before their learning rate has been reached; else []."""
+    fidelity = loaded.study.fidelity
+    for candidate, _, images in _costs(loaded, alike=True) if fidelity.rungs() else ():
+        first, warmup = fidelity.rungs()[0] * (images or 0), candidate.optimizer.warmup
+        if first < warmup and images is not None:
+            rung = f"its first rung, after {first:,.0f} of {images:,} images, lies within a warm-up of {warmup:,}"
+            return [f"fidelity {fidelity.name!r}: {rung}, where the order says little of that at the end"]
+    return []
+
+
+def _costs(loaded: LoadedStudy, alike: bool = False) -> Iterator[tuple[Candidate, Cost, int | None]]:
+    """Yield the candidates that are known beforehand with their cost and training images.
+
+    Once for each batch size, where that decides how many steps there are; alike: all of them.
+    """
     settings = loaded.trial_settings
     seen: set[int] = set()
     for candidate, _ in candidates(loaded):
-        if settings.budget.train_gflops is None and candidate.batch in seen:
+        if not alike and settings.budget.train_gflops is None and candidate.batch in seen:
             continue
         seen.add(candidate.batch)
         cost = None

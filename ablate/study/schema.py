@@ -60,6 +60,9 @@ class Study(Config):
     budget: Budget
     total: Annotated[Total | None, Extent()] = None  # of the whole study; none: all that the design asks for
     reuse: Annotated[tuple[str, ...], Extent()] = ()  # folders of other studies whose trials are taken, not run again
+    # Shares of each training's length after which a checkpoint stays for good, beside the last: a training of a larger
+    # budget goes on from it where it cannot go on from the end (`decay: wsd`: 1 - cooldown).
+    checkpoints: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Extent()] = ()
     evaluate: Evaluation = Evaluation()
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
     objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops

@@ -80,6 +80,24 @@ def goes_on_from_a_checkpoint(case: Case) -> None:
         assert torch.equal(one.gradient_norm, other.gradient_norm), f"{part!r}: goes on with other gradients"
 
 
+def does_the_same_until_it_says(case: Case) -> None:
+    """Until `same_until` of a training, its loss is that in longer ones, whose `progress` is less."""
+    for part, candidate, setting in _placed(case, switched_off=True):
+        made, until = _moved(candidate, setting), part.same_until(int(HORIZON))
+        for share in (0.0, 0.1, 0.3, 0.6, 0.9):
+            made.steps_done = int(share * HORIZON) // BATCH
+            if made.images_seen >= until:
+                break
+            losses = []
+            for longer in (HORIZON, 1.5 * HORIZON, 3 * HORIZON):
+                made.horizon = longer
+                losses.append(_losses(made)[0].detach())
+            assert all(torch.equal(loss, losses[0]) for loss in losses), (
+                f"{part!r}: says that it does the same until {until:g} of {HORIZON:g} images as in a longer training, "
+                f"and after {made.images_seen} its loss is another; say in `same_until` what follows `model.progress`"
+            )
+
+
 def can_be_counted(case: Case) -> None:
     """It is built and computed on the meta device, where its memory and its operations are counted."""
     for part, candidate, setting in _placed(case):
@@ -92,9 +110,15 @@ def can_be_counted(case: Case) -> None:
         assert loss.is_meta and loss.shape == (), f"{part!r}: gives a loss on {loss.device}"
 
 
-def _placed(case: Case) -> Iterator[tuple[Objective | Auxiliary, Candidate, InputSpec]]:
-    """Yield the part, and with each of its switches turned, in small candidates."""
-    for i, part in enumerate(case.variants()):
+def _placed(case: Case, switched_off: bool = False) -> Iterator[tuple[Objective | Auxiliary, Candidate, InputSpec]]:
+    """Yield the part, and with each of its switches turned, in small candidates.
+
+    switched_off: also a term that is dropped when half of the training is done.
+    """
+    parts = list(case.variants())
+    if switched_off:
+        parts += [part.model_copy(update={"until": 0.5}) for part in parts[:1] if isinstance(part, Auxiliary)]
+    for i, part in enumerate(parts):
         assert isinstance(part, Objective | Auxiliary)
         for candidate, setting in candidates(case, part):
             yield part, candidate, setting
@@ -126,5 +150,6 @@ CHECKS: tuple[Check, ...] = (
     is_repeatable,
     couples_images_only_if_it_says_so,
     goes_on_from_a_checkpoint,
+    does_the_same_until_it_says,
     can_be_counted,
 )

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ablate.io.files import write_json, write_with
+from ablate.io.files import TEMPORARY, write_json, write_with
 from ablate.io.sealed import read_sealed, sealed
 from ablate.training.checkpoint_files import stem
 
-KEPT = 2  # the newest, and the one before it should the newest be damaged
+CHECKPOINTS, KEPT = "checkpoint", "kept"  # folders of a trial: its newest checkpoints, and those that stay for good
+NEWEST = 2  # the newest, and the one before it should the newest be damaged
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def save(folder: Path, checkpoint: Checkpoint, kept: str | None = None) -> str:
     facts = json.loads(json.dumps({**header, **checkpoint.facts}, allow_nan=False))  # as they will be read
     write_json(folder / f"{name}.json", sealed(facts))
     # Removed are older ones, damaged ones from further on, and what a killed process left half written.
-    _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-KEPT:])
+    _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-NEWEST:])
     return kept
 
 
@@ -73,17 +75,52 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
         write_with(file, lambda temporary: save_file(separate, temporary))
 
 
+def retain(folder: Path, into: Path, images: int) -> None:
+    """Keep the checkpoint after so many images for good, in another folder; a link, where the file system has them."""
+    into.mkdir(parents=True, exist_ok=True)
+    for suffix in (".safetensors", ".json"):  # the one that makes it count comes last
+        name = f"{images:012d}{suffix}"
+        temporary = into / f".{name}{TEMPORARY}"
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(folder / name, temporary)
+        except OSError:
+            shutil.copy2(folder / name, temporary)
+        temporary.replace(into / name)
+
+
 def newest(folder: Path, device: str) -> Checkpoint | None:
     """Load the newest checkpoint that is whole; None where there is none."""
-    for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
-        try:
-            facts = read_sealed(file)
-            weights = file.with_suffix(".safetensors")
-            is_own = facts.get("trial", folder.parent.name) == folder.parent.name  # not copied from another trial
-            if is_own and _hash(weights) == facts["sha256"]:
-                return Checkpoint(facts["images"], load_file(weights, device=device), facts)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            continue  # damaged: an older one may be whole
+    files = sorted(folder.glob("[0-9]*.json"), reverse=True)
+    whole = (checkpoint for file in files if (checkpoint := _load(file, device)) is not None)
+    return next(whole, None)
+
+
+def after(folders: Iterable[Path], images: int, device: str) -> Checkpoint | None:
+    """Load the checkpoint after so many images from the first of the folders that has it whole; None where none has."""
+    files = [folder / f"{images:012d}.json" for folder in folders]
+    whole = (checkpoint for file in files if (checkpoint := _load(file, device)) is not None)
+    return next(whole, None)
+
+
+def facts_of(file: Path) -> dict[str, Any] | None:
+    """Return the facts of a checkpoint, without its tensors; None where they are damaged, or of another trial."""
+    try:
+        facts = read_sealed(file)
+    except (OSError, ValueError):
+        return None
+    trial = file.parent.parent.name
+    return facts if facts.get("trial", trial) == trial else None  # not copied from another trial
+
+
+def _load(file: Path, device: str) -> Checkpoint | None:
+    """Load a checkpoint by the file of its facts; None where it is damaged: an older one may be whole."""
+    facts, weights = facts_of(file), file.with_suffix(".safetensors")
+    try:
+        if facts is not None and _hash(weights) == facts["sha256"]:
+            return Checkpoint(facts["images"], load_file(weights, device=device), facts)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        pass
     return None
 
 

@@ -70,17 +70,23 @@ class Curve:
     """The learning curve, and the sums of its next row.
 
     Rows: {"images", "loss", "grad_norm", ..., "lr", "images_per_second", "seconds"}.
-    Sums grow step by step and are part of the state, so a row over an interruption is the same to the bit.
+    Sums grow step by step and are part of the state, so a row over an interruption is the same to the bit. The first
+    rows may be those of a shorter training, which lie closer together (`prolong`).
     """
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
         stored = state or {"rows": [], "sums": {}}
         self.rows: list[dict[str, Any]] = list(stored["rows"])
         self._sums: dict[str, list[Any]] = {name: list(pair) for name, pair in stored["sums"].items()}  # [sum, count]
+        self._surplus = int(stored.get("surplus", 0))  # rows more than at this training's own distance
+
+    def prolong(self, rows: int) -> None:
+        """Go on with the rows of a shorter training, in place of so many at this training's own distance."""
+        self._surplus = len(self.rows) - rows
 
     def state(self) -> dict[str, Any]:
         """Return the curve for a checkpoint, as JSON."""
-        return {"rows": self.rows, "sums": self._sums}
+        return {"rows": self.rows, "sums": self._sums, "surplus": self._surplus}
 
     @property
     def images(self) -> int:
@@ -110,6 +116,9 @@ class Curve:
         self._sums = {}
 
     def final_loss(self) -> float | None:
-        """Return the mean loss over the last tenth of the rows; None where there is none."""
-        last = self.rows[-max(1, len(self.rows) // 10) :]
+        """Return the mean loss over the last tenth of the rows; None where there is none.
+
+        Of a training that was prolonged, over as many rows as if it had been trained from nothing.
+        """
+        last = self.rows[-max(1, (len(self.rows) - self._surplus) // 10) :]
         return sum(row["loss"] for row in last) / len(last) if last else None

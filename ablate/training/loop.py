@@ -21,11 +21,12 @@ from ablate.kinds.executor import Stop, Stopped
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
-from ablate.training.checkpoint import newest, save
+from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
 from ablate.training.probing import Probing
+from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.training.quality import QualityCurve
 from ablate.training.snapshots import Snapshots
 
@@ -43,6 +44,8 @@ class Training:
     sources: hashes of the source that trains; a checkpoint of other source is not gone on with, the trial begins anew.
     evaluation: says at which points `measure` is called, which adds to `quality`. measured_with: hashes of its source.
     until: the share of the budget, one of the evaluation's points, at which the training pauses; None: at no point.
+    shorter: a shorter training from whose checkpoint it begins, where it has none of its own. keep: shares of the
+    budget after which a checkpoint stays for good, beside the newest ones.
     Raises Stopped when told to stop.
     """
 
@@ -60,6 +63,8 @@ class Training:
         measure: Callable[[], None] = lambda: None,
         measured_with: Mapping[str, str] | None = None,
         until: float | None = None,
+        shorter: ShorterTraining | None = None,
+        keep: Sequence[float] = (),
     ) -> None:
         self._make = make
         self._sources = dict(sources or {})
@@ -70,6 +75,8 @@ class Training:
         self._memory = memory
         self._measure = measure
         self._until = until
+        self._shorter = shorter
+        self.continued_from: Mapping[str, Any] | None = None  # a shorter training, as a record says it
         self.curve = Curve()
         self.health = TrainingHealth()
         self.seconds = 0.0  # of training alone: without set-up and checkpoints
@@ -79,16 +86,29 @@ class Training:
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
             self.health = TrainingHealth(facts.get("vitals"))
-            self.probing.load(facts.get("probes"))
         batch = self.learner.candidate.batch
         self.total = budget.images_for(batch, gflops)  # images; None where time decides
         limit = math.inf if self.total is not None else self._limit
         self.quality = QualityCurve(evaluation or Evaluation(), batch, self.total, limit, measured_with)
-        if facts:
-            self.quality.load(facts.get("quality", {}), self.learner.images_seen, self.seconds)
         self._every = max(1, (self.total or 0) // batch // ROWS)  # steps between two rows
+        if facts:
+            self._take_up(facts)
+        # Images: the last step that does not go beyond the share.
+        self._kept_at = {batch * int(round(share * self.total, 6) // batch) for share in keep if self.total is not None}
         self._written_at = float("-inf")
         self._phase = "train"
+
+    def _take_up(self, facts: Mapping[str, Any]) -> None:
+        """Take up what was observed and measured until a checkpoint, which may be that of a shorter training."""
+        self.continued_from = facts.get(BEGUN)
+        images, quality = self.learner.images_seen, facts.get("quality", {})
+        if _is_own(facts, self._folder):
+            self.probing.load(facts.get("probes"))
+            self.quality.load(quality, images, self.seconds)
+        else:
+            self.curve.prolong(self.learner.steps_done // self._every)
+            self.probing.prolong(facts.get("probes"))
+            self.quality.prolong(quality, images)
 
     def run(self) -> Divergence | None:
         """Train until the budget is spent, or to where the training pauses.
@@ -98,7 +118,8 @@ class Training:
         self.learner.network.train()
         self.learner.prepare(self.pause)
         state, first = Before(restored_outside=True), True
-        self._measure_if_due()  # where an earlier run was stopped before
+        self._keep_if_due()  # where an earlier run was stopped before
+        self._measure_if_due()
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
         clock = saved = monotonic()
         interval = CHECKPOINT_SECONDS
@@ -114,7 +135,8 @@ class Training:
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
             point = self._point_is_due(monotonic() - clock)
             row = self._row_is_due(monotonic() - clock)
-            if not (stopping or due or point or row or monotonic() - clock >= LOOK_SECONDS):
+            kept = self.learner.images_seen in self._kept_at
+            if not (stopping or due or point or row or kept or monotonic() - clock >= LOOK_SECONDS):
                 continue
             bad = self._add_to_curve(waiting)
             now = monotonic()
@@ -129,13 +151,14 @@ class Training:
             if due or self._budget_is_spent():
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
                 now = monotonic()
-            if self._budget_is_spent() or stopping or point or now - saved >= interval:
+            if self._budget_is_spent() or stopping or point or kept or now - saved >= interval:
                 state.check(STEPPING, self._repeat_step)  # nothing is kept that was trained in another state
                 self._save()
                 saved = monotonic()
                 interval = max(CHECKPOINT_SECONDS, (saved - now) / CHECKPOINT_SHARE)
             if stopping:  # nothing that was trained is trained again
                 raise Stopped
+            self._keep_if_due()
             self._measure_if_due()
             clock, waiting = monotonic(), []
         if not self.is_paused:
@@ -178,6 +201,14 @@ class Training:
         self.quality.close_point(self.learner.images_seen, self.seconds, seconds, loss)
         self._save()
         self._phase = "train"
+
+    def _keep_if_due(self) -> None:
+        """Keep the checkpoint of this step for good, where the study wants it."""
+        images = self.learner.images_seen
+        if images in self._kept_at and not (self._folder / KEPT / f"{images:012d}.json").exists():
+            if self._saved is None or self._saved[0] != images:
+                self._save()
+            retain(self._folder / CHECKPOINTS, self._folder / KEPT, images)
 
     def pause(self) -> None:
         """Raise Stopped if the executor wants the worker back; else write the progress file (heartbeat)."""
@@ -271,12 +302,15 @@ class Training:
     def _resume(self) -> tuple[Learner, Mapping[str, Any]]:
         """Return a learner resumed from the newest good checkpoint, and the facts of that checkpoint."""
         learner = self._make()
-        checkpoint = newest(self._folder / "checkpoint", str(learner.device))
+        checkpoint = newest(self._folder / CHECKPOINTS, str(learner.device))
         if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:
             checkpoint = None
-        self.snapshots.expect({} if checkpoint is None else checkpoint.facts.get("snapshots", {}))
-        self.snapshots.drop_after(0 if checkpoint is None else checkpoint.images)
-        self._saved = None if checkpoint is None else (checkpoint.images, checkpoint.facts["sha256"])
+        if checkpoint is None and self._shorter is not None:
+            checkpoint = self._shorter.load(str(learner.device), self._sources)
+        own = checkpoint if checkpoint is not None and _is_own(checkpoint.facts, self._folder) else None
+        self.snapshots.expect({} if own is None else own.facts.get("snapshots", {}))
+        self.snapshots.drop_after(0 if own is None else own.images)
+        self._saved = None if own is None else (own.images, own.facts["sha256"])
         if checkpoint is None:
             return learner, {}
         learner.load(checkpoint)
@@ -294,8 +328,14 @@ class Training:
                 "sources": self._sources,
                 "trial": self._folder.name,
                 "snapshots": self.snapshots.hashes,
+                **({} if self.continued_from is None else {BEGUN: self.continued_from}),
             }
         )
         images, tensors = self._saved or (None, None)
         kept = tensors if images == checkpoint.images else None
-        self._saved = checkpoint.images, save(self._folder / "checkpoint", checkpoint, kept)
+        self._saved = checkpoint.images, save(self._folder / CHECKPOINTS, checkpoint, kept)
+
+
+def _is_own(facts: Mapping[str, Any], folder: Path) -> bool:
+    """Return whether a checkpoint is of the trial in a folder; else it is of a shorter training."""
+    return bool(facts.get("trial", folder.name) == folder.name)

@@ -11,15 +11,11 @@ import torch
 
 from ablate.kinds.conditions import Labels
 from ablate.kinds.noised import Noised
-from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
+from ablate.kinds.probe import HELD, HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.runtime.randomness import RandomStreams, mix
 from ablate.training.learner import Learner
 
-HELD = 128  # images of the held batch
-LEVELS = 16  # noise levels in it
-OBSERVATIONS = 20  # of a training at the most, where a probe does not say how often
-SPACING = 50  # steps between two of them, at the least: an observation takes at most about one step's time
-SPACING_IMAGES = 32 * HELD  # and images: a forward pass of the held batch is a third of training on it
+LEVELS = 16  # noise levels in the held batch
 
 
 @dataclass
@@ -44,6 +40,7 @@ class Probing:
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[tuple[str, int, Readings]] = []  # not read yet
         self._watching: list[tuple[str, int, StepObserver]] = []  # looking at the step that is being taken
+        self._last: list[tuple[str, int]] = []  # observations that were made because no step came after
         self._batch: tuple[Noised, Labels] | None = None
 
     def before(self, learner: Learner, horizon: float, last: bool) -> Sequence[StepObserver]:
@@ -63,6 +60,7 @@ class Probing:
         for name, active in self._active.items():
             if isinstance(active.observer, StepObserver) and (last or name in due):
                 self._watching.append((name, seen, active.observer))
+                self._last += [] if name in due else [(name, seen)]
         return [observer for _, _, observer in self._watching]
 
     def step(self, images: int, loss: float, norm: float) -> None:
@@ -96,18 +94,27 @@ class Probing:
     def state(self) -> dict[str, Any]:
         """Return the probes' state for a checkpoint, as JSON."""
         histories = {n: o.observer.state() for n, o in self._active.items() if isinstance(o.observer, HistoryObserver)}
-        return {"rows": self._rows, "next": {n: o.next for n, o in self._active.items()}, "history": histories}
+        following = {n: o.next for n, o in self._active.items()}
+        return {"rows": self._rows, "next": following, "history": histories, "last": self._last}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
         """Resume from a checkpoint. A probe that was not there then begins now; one that is gone is forgotten."""
         stored = state or {}
         self._rows = [dict(row) for row in stored.get("rows", ()) if row["probe"] in self._active]
+        self._last = [(name, images) for name, images in stored.get("last", ())]
         for name, images in stored.get("next", {}).items():
             if name in self._active:
                 self._active[name].next = images
         for name, history in stored.get("history", {}).items():
             if name in self._active and isinstance(observer := self._active[name].observer, HistoryObserver):
                 observer.load(history)
+
+    def prolong(self, state: Mapping[str, Any] | None) -> None:
+        """Resume from a checkpoint of a shorter training: without what was observed because that one ended."""
+        stored = state or {}
+        last = {(name, images) for name, images in stored.get("last", ())}
+        rows = [row for row in stored.get("rows", ()) if (row["probe"], row["images"]) not in last]
+        self.load({**stored, "rows": rows, "last": ()})
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows {"probe", "images", "site", "x", "value"}, probe by probe, each in the order of images."""
@@ -135,8 +142,7 @@ class Probing:
         """Return the images at which a probe that observed after `seen` of them observes again."""
         if probe.every is not None:
             return float((seen // probe.every + 1) * probe.every)
-        planned = horizon / OBSERVATIONS if math.isfinite(horizon) else 0.0
-        return seen + max(planned, SPACING * batch, SPACING_IMAGES)
+        return seen + probe.interval(batch, horizon)
 
     def _collect(self) -> None:
         """Collect the readings of the last step's observers."""

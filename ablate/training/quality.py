@@ -73,6 +73,25 @@ class QualityCurve:
             "seconds": self.seconds,
         }
 
+    def prolong(self, state: Mapping[str, Any], images: int) -> None:
+        """Go on from the state of a shorter training after so many images: with what it measured at these points."""
+        closed = state.get("train_seconds", {})
+        for share, point in self._points.at:
+            if point > images:
+                break
+            if point == images and str(point) not in closed:
+                break  # it is measured now
+            self._passed += 1
+            self.rows += [row for row in state.get("rows", ()) if row["images"] == point]
+            if (why := state.get("unmeasured", {}).get(str(point))) is not None:
+                self.unmeasured[str(point)] = why
+            if (seconds := closed.get(str(point))) is not None:
+                self.train_seconds[str(point)] = seconds
+            same = (dict(known) for known in state.get("shares", {}).values() if known["images"] == point)
+            if share is not None and (known := next(same, None)) is not None:
+                self.shares[share_key(share)] = known
+        self.seconds = float(state.get("seconds", 0.0))
+
     def load(self, state: Mapping[str, Any], images: int, train_seconds: float) -> None:
         """Resume from what `state` returned, after so many images; {} of a training without points.
 

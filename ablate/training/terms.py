@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ablate.candidates.candidate import Candidate, host_of
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import network_blocks
-from ablate.kinds.conditions import Labels, told_on_meta
+from ablate.kinds.conditions import Labels, are_dropped, told_on_meta, without
 from ablate.kinds.noised import Level, Noised
 from ablate.kinds.objective import Host, Pictures
 from ablate.kinds.process import Network, Process
@@ -93,7 +93,7 @@ class StepModel:
         return self.process.predict(self._predict, x, level, labels, towards)
 
     @torch.no_grad()
-    def teacher(self, x: Tensor, level: Level, labels: Tensor | None, towards: Level | None = None) -> Tensor:
+    def teacher(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """The prediction of the teacher."""
         teacher = self._teacher
         if teacher is None:
@@ -122,13 +122,13 @@ class StepModel:
             raise RuntimeError("the network's output does not depend on its input in a way that can be differentiated")
         return value, slope
 
-    def dropped(self, labels: Tensor | None) -> Tensor | None:
+    def dropped(self, labels: Labels) -> Labels:
         """The null class for each image."""
-        return None if labels is None else torch.full_like(labels, self._null)
+        return without(labels, self._null)
 
-    def is_dropped(self, labels: Tensor) -> Tensor:
+    def is_dropped(self, labels: Labels) -> Tensor:
         """Where it stands already."""
-        return labels == self._null
+        return are_dropped(labels, self._null)
 
     def level(self, uniform: Tensor) -> Level:
         """Levels by the candidate's density."""

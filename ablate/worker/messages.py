@@ -27,6 +27,23 @@ class TeacherOfJob(TypedDict):
     weights: NotRequired[str | None]  # hash of what it has trained (`ablate.worker.teachers.weights_hash`), once known
 
 
+class Continues(TypedDict):
+    """The checkpoint of a shorter training of the same candidate and seed, from which a trial begins."""
+
+    trial: str  # its folder
+    images: int
+    study: str  # the folder of its study, as the record calls it
+
+
+class ContinuedFrom(TypedDict):
+    """What a record says of that checkpoint. `train_seconds`: that the shorter training took until there."""
+
+    folder: str
+    trial: str
+    images: int
+    train_seconds: float
+
+
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
     """The job of a trial run; `job.json` in the trial's folder."""
@@ -64,6 +81,8 @@ class TrialJob(TypedDict):
     threads: NotRequired[int | None]
     prepare: NotRequired[bool]  # only make what all trials share
     until: NotRequired[float | None]  # share of the budget, one of the evaluation's points, at which the trial pauses
+    continues: NotRequired[Continues]  # a shorter training from whose checkpoint it begins
+    checkpoints: NotRequired[list[float]]  # shares of the budget after which a checkpoint stays for good
 
 
 class Ways(TypedDict):
@@ -125,6 +144,7 @@ class Record(TypedDict):
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
     teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
+    continued_from: NotRequired[ContinuedFrom]  # where the training was not begun from nothing
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated
     simulated_end: NotRequired[float]  # of a replayed trial: when it ended, in seconds since its study began
     checksum: NotRequired[str]

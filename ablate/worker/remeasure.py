@@ -27,7 +27,7 @@ from ablate.kinds.executor import Job, Stop
 from ablate.runtime.isolation import watched
 from ablate.runtime.memory import release_memory
 from ablate.spec.slots import fill
-from ablate.training.checkpoint import newest
+from ablate.training.checkpoint import CHECKPOINTS, newest
 from ablate.training.learner import Learner
 from ablate.training.snapshots import Snapshots
 from ablate.worker import datasets, records, sources
@@ -167,15 +167,15 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
     device = torch.device(job["device"])
     dataset = dataset_for(job, data)
     images = images_of(data, job["cache"], device)
-    checkpoint = newest(folder / "checkpoint", str(device))
+    checkpoint = newest(folder / CHECKPOINTS, str(device))
     if checkpoint is None:
-        raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / "checkpoint"))
+        raise InputError("its checkpoint is gone, so there are no weights to measure", str(folder / CHECKPOINTS))
     record = records.read_valid(folder)
     images_seen = checkpoint.images if record is None else record["images"]
     if checkpoint.images != images_seen:
         problem = f"the weights after {images_seen} images are damaged or gone, and what is left is of "
         problem += f"{checkpoint.images}: a measurement of half a training is none of the trial"
-        raise InputError(problem, str(folder / "checkpoint"))
+        raise InputError(problem, str(folder / CHECKPOINTS))
     trained_on = checkpoint.facts.get("sources", {}).get("data", dataset.hash)
     if trained_on != dataset.hash:
         raise datasets.OtherDataError(f"{datasets.describe(data)}, of the checkpoint", trained_on, dataset.hash)
@@ -184,7 +184,7 @@ def restored(job: Job, folder: Path, candidate: Candidate, data: Data) -> tuple[
         learner.load(checkpoint)
     except (RuntimeError, KeyError, ValueError):
         problem = "its weights do not fit the network that is built today: they were trained with other source code"
-        raise InputError(problem, str(folder / "checkpoint")) from None
+        raise InputError(problem, str(folder / CHECKPOINTS)) from None
     snapshots = Snapshots(folder / "snapshots")
     snapshots.expect(checkpoint.facts.get("snapshots", {}))
     return learner, dataset, snapshots

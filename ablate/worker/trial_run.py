@@ -34,12 +34,13 @@ from ablate.runtime.isolation import Watch
 from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
-from ablate.training.checkpoint import keep_newest
+from ablate.training.checkpoint import CHECKPOINTS, keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
 from ablate.training.learner import Learner
 from ablate.training.loop import Training
 from ablate.training.probing import Probing
+from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.worker import records, sources, teachers
 from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
@@ -141,6 +142,8 @@ class TrialRun:
                 lambda: self.evaluation.during(self.training),
                 job.get("sources"),
                 job.get("until"),
+                ShorterTraining.of(job),
+                job.get("checkpoints", ()),
             )
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
@@ -165,7 +168,7 @@ class TrialRun:
         rows += training.quality.rows  # after those of the end, which count
         write_json(self.folder / "curve.json", training.curve.rows)
         if training.is_paused:
-            keep_newest(self.folder / "checkpoint")
+            keep_newest(self.folder / CHECKPOINTS)
         probing = training.probing
         if probing.axes():
             observations = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
@@ -224,6 +227,7 @@ class TrialRun:
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
             **({"teacher": self.teacher} if self.teacher is not None else {}),
+            **({BEGUN: training.continued_from} if training.continued_from is not None else {}),
         }
         return cast(Record, record)
 

@@ -22,6 +22,7 @@ from ablate.kinds.executor import Pool
 from ablate.results import load, write_tables
 from ablate.study import lock
 from ablate.study.load import load_study
+from ablate.study.points import check_points
 from ablate_zoo.fidelity.pareto_asha import ParetoAsha
 
 HALVING = {"type": "pareto_asha", "first": 0.25, "factor": 2, "bands": 1}
@@ -249,8 +250,32 @@ def test_other_rungs_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     lock.write(tmp_path, load_study(halved()))
     lock.check(tmp_path, load_study(halved()))
     lock.check(tmp_path, load_study(halved(fidelity="none")))
-    with pytest.raises(InputError, match=r"pause at 0.25, 0.5 of their budget.*they would at 0.1111, 0.3333"):
+    with pytest.raises(InputError, match=r"pause at 0.25, 0.5 of their budget.*they would at 0.3333"):
         lock.check(tmp_path, load_study(halved(fidelity="asha")))
+
+
+def test_a_folder_keeps_the_rungs_of_its_first_launch_where_a_study_leaves_them_to_a_default(tmp_path: Path) -> None:
+    """Another version may have another default; what the study says itself counts."""
+    begun = {"type": "asha", "first": 0.25, "factor": 2.0}
+    spec = {**halved(3), "executor": {"type": "local", "in_process": True}}
+    ablate.run({**spec, "fidelity": begun}, out=tmp_path, device="cpu", figures=False)
+    before = marks(tmp_path)
+    for fidelity in ("asha", {"type": "asha", "factor": 2}):
+        ablate.run({**spec, "fidelity": fidelity}, out=tmp_path, device="cpu", figures=False)
+        assert marks(tmp_path) == before
+    with pytest.raises(InputError, match=r"pause at 0.25, 0.5 of their budget.*they would at 0.5"):
+        ablate.run({**spec, "fidelity": {"type": "asha", "first": 0.5}}, out=tmp_path, device="cpu", figures=False)
+
+
+def test_a_rung_within_the_warm_up_is_warned_of() -> None:
+    def warned(warmup: int) -> list[str]:
+        return check_points(load_study(halved(**{"base.optimizer": {"type": "adamw", "warmup": warmup}})))
+
+    (warning,) = warned(64)
+    assert warning.startswith(
+        "fidelity 'pareto_asha': its first rung, after 32 of 128 images, lies within a warm-up of 64"
+    )
+    assert warned(32) == []
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_trials_of_other_source_or_that_do_not_count_are_measured_anew(begun: Pa
     ("changes", "message"),
     [
         (
-            {"budget": {"steps": 3}},
-            r"no trial of .* is one of this study; what differs \(there -> here\):\n  budget.steps: 2 -> 3",
+            {"budget": {"steps": 1}},
+            r"no trial of .* is one of this study; what differs \(there -> here\):\n  budget.steps: 2 -> 1",
         ),
         ({"reuse": ["nowhere"]}, "reuse: nowhere is no study's folder: it holds no lock.json"),
     ],

@@ -31,6 +31,8 @@ class Error(nn.Module):
         if self.way == "counting":
             self.calls += 1
             return error * (1 + self.calls)
+        if self.way == "hurrying":
+            return error * (1 + model.progress)
         if self.way == "reading":
             return error * float(error.mean())
         return error
@@ -96,6 +98,13 @@ class CountingObjective(WrongObjective):
     fails: ClassVar = ("goes_on_from_a_checkpoint",)
 
 
+class HurryingObjective(WrongObjective):
+    """Follows the progress of the training, and does not say so."""
+
+    name = way = "hurrying"
+    fails: ClassVar = ("does_the_same_until_it_says",)
+
+
 class ReadingObjective(WrongObjective):
     """Reads a value, which the meta device does not have."""
 
@@ -129,6 +138,13 @@ class CountingAuxiliary(WrongAuxiliary):
 
     name = way = "counting"
     fails: ClassVar = ("goes_on_from_a_checkpoint",)
+
+
+class HurryingAuxiliary(WrongAuxiliary):
+    """Follows the progress of the training, and does not say so."""
+
+    name = way = "hurrying"
+    fails: ClassVar = ("does_the_same_until_it_says",)
 
 
 class ReadingAuxiliary(WrongAuxiliary):

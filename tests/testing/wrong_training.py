@@ -34,6 +34,22 @@ class Ascent(Optimizer):
         return 2 * self.lr
 
 
+class Braking(Optimizer):
+    """Slows down at the half of the training, and does not say so."""
+
+    name = "braking"
+    fails: ClassVar = ("does_the_same_until_it_says",)
+
+    def build(self, parameters):
+        return torch.optim.SGD(list(parameters), lr=self.lr)
+
+    def rate(self, images, budget):
+        return super().rate(images, budget) / (1 if 2 * images <= budget else 2)
+
+    def same_until(self, images):
+        return float("inf")
+
+
 class Tired(torch.optim.SGD):
     """Takes ever smaller steps, and does not keep how many."""
 
@@ -133,6 +149,23 @@ class Drift(Ema):
 
     def build(self, parameters):
         return Drifting(parameters)
+
+
+class HalfWay(Drifting):
+    """Keeps a snapshot in the middle of the training."""
+
+    def due(self, images, batch, total):
+        return images - batch < total / 2 <= images
+
+
+class Halves(Ema):
+    """An average whose one snapshot is due in the middle, and that does not say so."""
+
+    name = "halves"
+    fails: ClassVar = ("does_the_same_until_it_says",)
+
+    def build(self, parameters):
+        return HalfWay(parameters)
 
 
 class Coarse(Precision):

@@ -13,8 +13,9 @@ from segments_for_tests import DATA, KNOWN, after, candidate, job, read, run, ti
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.trial import Budget, TrialSettings
 from ablate.kinds.executor import Stopped
+from ablate.kinds.probe import HELD, SPACING, SPACING_IMAGES
 from ablate.training import loop
-from ablate.training.probing import HELD, SPACING, SPACING_IMAGES, Probing
+from ablate.training.probing import Probing
 
 NAMES = KNOWN.names("probe")
 DIT = {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2}

@@ -14,10 +14,11 @@ from torch import nn
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
+from ablate.kinds.probe import HELD
 from ablate.spec.component import InputSpec
 from ablate.training.images import Images
 from ablate.training.learner import Learner
-from ablate.training.probing import HELD, LEVELS, held_batch, show
+from ablate.training.probing import LEVELS, held_batch, show
 from ablate_zoo.layers.attention import DotProduct
 from ablate_zoo.layers.gradients import gradients
 from ablate_zoo.probe._pass import ActivationVariance, AttentionLogits, LossByLevel, SkipRatio

@@ -105,6 +105,19 @@ def measures_what_it_promises(case: Case) -> None:
                 raise AssertionError(f"{part!r}: rebuilds {length:g}, though it can give {ends}")
 
 
+def does_the_same_until_it_says(case: Case) -> None:
+    """Until `same_until` of a training, it keeps the snapshots that longer trainings keep."""
+    total = 40 * BATCH
+    for part in _variants(case):
+        average, until = part.build(_parameters(0.0)), part.same_until(total)
+        for images in (n for n in range(BATCH, total + 1, BATCH) if n <= until):
+            due = {longer: average.due(images, BATCH, longer) for longer in (total, total * 3 // 2, 3 * total)}
+            assert len(set(due.values())) == 1, (
+                f"{part!r}: says that it does the same until {until:g} images, however long the training is, and a "
+                f"snapshot is due after {images} in one length of {due}"
+            )
+
+
 class _Snapshots:
     """Snapshots in memory."""
 
@@ -150,4 +163,5 @@ CHECKS: tuple[Check, ...] = (
     has_weights_for_every_parameter,
     resumes_where_it_stopped,
     measures_what_it_promises,
+    does_the_same_until_it_says,
 )

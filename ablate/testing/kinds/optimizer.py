@@ -85,6 +85,19 @@ def trains_every_parameter_once(case: Case) -> None:
         assert all(isinstance(share, float) and 0 <= share < math.inf for share in shares), f"{part!r}: shares {shares}"
 
 
+def does_the_same_until_it_says(case: Case) -> None:
+    """Until `same_until` of a training, its rate is that of longer trainings: they can go on from its checkpoint."""
+    for part in _variants(case):
+        for warming in (_with(part, warmup=0), _with(part, warmup=BUDGET // 10)):
+            until = warming.same_until(BUDGET)
+            for images in (n for n in range(100, BUDGET + 1, 100) if n <= until):
+                rates = {longer: warming.rate(images, longer) for longer in (BUDGET, BUDGET * 3 // 2, 3 * BUDGET)}
+                assert len(set(rates.values())) == 1, (
+                    f"{warming!r}: says that it does the same until {until:g} images, whatever the budget is, and its "
+                    f"rate after {images} is {rates}"
+                )
+
+
 def _part(case: Case) -> Optimizer:
     part = case.component
     assert isinstance(part, Optimizer)
@@ -122,4 +135,5 @@ CHECKS: tuple[Check, ...] = (
     resumes_where_it_stopped,
     keeps_its_rate_within_bounds,
     trains_every_parameter_once,
+    does_the_same_until_it_says,
 )

@@ -52,6 +52,10 @@ class SnapshotEma(Ema):
         """Snapshots, of which an earlier state of the weights can be had."""
         return frozenset({"snapshots"})
 
+    def same_until(self, images: int) -> float:
+        """Before the first snapshot: a longer training takes it later."""
+        return (images - 1) / self.snapshots
+
     def earlier(self, images: int, kept: Kept) -> Weights:
         """Those of place 0: of `post_hoc` the shorter average, of `checkpoints` the weights."""
         return {name.removeprefix("0."): value for name, value in kept.load(images).items() if name.startswith("0.")}

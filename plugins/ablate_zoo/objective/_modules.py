@@ -45,7 +45,7 @@ class MeanFlowLoss(nn.Module):
         error = (mean - wanted).float().square().flatten(1).sum(1)
         return {"mean_flow": error / (error.detach() + self.floor) ** self.power}
 
-    def guided(self, velocity: Tensor, x: Tensor, level: Level, labels: Tensor, model: Model) -> Tensor:
+    def guided(self, velocity: Tensor, x: Tensor, level: Level, labels: Labels, model: Model) -> Tensor:
         """Return ω·v + κ·u(x, t, t | class) + (1 − ω − κ)·u(x, t, t); v itself where the class is dropped."""
         assert self.guidance is not None
         (scale, kappa), channels = self.guidance, x.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,6 +40,11 @@ class Consistency(Objective):
         if self.last < self.first:
             raise ValueError(f"the grid grows from first ({self.first}) to last ({self.last}), which is smaller")
         return self
+
+    def same_until(self, images: int) -> float:
+        """Until the grid doubles for the first time."""
+        stages = (self.last // self.first).bit_length()
+        return math.inf if stages == 1 else images / stages
 
     def provides(self) -> frozenset[str]:
         """Activations at a noised batch; a network that leads to the image at once."""
