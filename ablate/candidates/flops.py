@@ -84,7 +84,7 @@ class Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        key = operation_key(func, tree_leaves((args, kwargs)))
+        key = operation_key(func, args, kwargs)
         if key in self._outputs:
             out, *counts = self._outputs[key]
         else:

@@ -12,7 +12,8 @@ from ablate.kinds.conditions import Labels, class_labels, told_zeros
 from ablate.kinds.guidance import Guidance, TrainedGuidance
 from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
 from ablate.kinds.noised import Denoised, Level
-from ablate.kinds.solver import Point
+from ablate.kinds.schedule import Schedule
+from ablate.kinds.solver import Point, Solver
 from ablate.spec.component import InputSpec
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None
     setting = candidate.inputs(setting)
     guidance, solver = candidate.guidance, candidate.solver
     schedule = candidate.schedule.for_setting(setting)
-    calls = calls_of(guidance, tuple(solver.points(schedule)[:-1]), setting)
+    calls = calls_of(guidance, _grid(solver, schedule), setting)
     each = calls.network * gflops
     if calls.weaker and isinstance(guidance, WeakerGuidance):
         each += calls.weaker * _weaker_gflops(guidance, candidate.backbone, setting)
@@ -47,6 +48,12 @@ def sample_gflops(candidate: Candidate, setting: InputSpec, gflops: float | None
         # The companion is asked for a gradient by its input, which costs about what its output does.
         each += 2 * calls.companion * _companion_gflops(guidance, setting)
     return solver.nfe() * each
+
+
+@lru_cache(maxsize=1024)
+def _grid(solver: Solver, schedule: Schedule) -> tuple[Point, ...]:
+    """Return the levels at which a solver calls the denoiser."""
+    return tuple(solver.points(schedule)[:-1])
 
 
 @lru_cache(maxsize=1024)

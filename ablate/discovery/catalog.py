@@ -52,7 +52,14 @@ class Entry:
     distribution: str
     version: str
     file: Path
-    line: int
+
+    @cached_property
+    def line(self) -> int:
+        """The line of the file in which its class begins; the first where the class is not written out there."""
+        try:
+            return inspect.findsource(self.cls)[1] + 1
+        except OSError:
+            return 1
 
     @property
     def full_name(self) -> str:
@@ -295,9 +302,7 @@ class Catalog:
                 self._add_broken(source, module.__name__, f"{class_and_place(cls)}: {reason}\n")
                 continue
             file = Path(inspect.getfile(cls)).resolve()
-            entry = Entry(
-                cls.kind, cls.name, cls, source.distribution, source.version, file, inspect.findsource(cls)[1] + 1
-            )
+            entry = Entry(cls.kind, cls.name, cls, source.distribution, source.version, file)
             if cls.kind not in self._kinds:
                 base = next(b for b in cls.__mro__ if is_kind(b))
                 self._kinds[cls.kind] = (base, source.distribution)

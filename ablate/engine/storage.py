@@ -76,10 +76,10 @@ class StudyFile:
             "maximize" if objective.larger_is_better else "minimize" for objective in objectives
         ]
         with refusals(file):
-            if not file.exists():
+            if made := not file.exists():
                 write_with(file, self._create)
         with reading(file):
-            self._load()
+            self._load(made)
             if [direction.name.lower() for direction in self.study.directions] != self._directions:
                 raise ValueError("it has other objectives")
 
@@ -99,14 +99,15 @@ class StudyFile:
         attributes = self.study.user_attrs
         self.close()
         write_with(self.file, lambda path: self._create(path, trials, attributes))
-        self._load()
+        self._load(made=True)
 
     def close(self) -> None:
         """Close the database."""
         _close(self._storage)
 
-    def _load(self) -> None:
-        self._storage = _open_storage(self.file)
+    def _load(self, made: bool) -> None:
+        """Load the study. made: its file was made just now, so that its schema is today's."""
+        self._storage = _open_storage(self.file, made)
         study = self._study_in(self._storage)
         behind = optuna.storages.get_storage(self._storage)
         kept = SoleWriter(behind, behind.get_study_id_from_name(study.study_name))  # a folder has one driver
@@ -144,9 +145,11 @@ class StudyFile:
         )
 
 
-def _open_storage(file: Path) -> optuna.storages.RDBStorage:
+def _open_storage(file: Path, made: bool = False) -> optuna.storages.RDBStorage:
     """Open an Optuna storage in a SQLite file; it waits up to a minute for another process's lock."""
-    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(
+        f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}, skip_compatibility_check=made
+    )
 
 
 def _close(storage: optuna.storages.RDBStorage) -> None:

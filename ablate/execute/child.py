@@ -53,8 +53,7 @@ class Worker:
     def serve(self) -> None:
         """Run jobs until the driver is gone, or says to stop."""
         threading.Thread(target=self._listen, name="ablate-orders", daemon=True).start()
-        with contextlib.suppress(Exception):  # while the first job is on its way; `call` reports what is wrong
-            importlib.import_module(self._work.partition(":")[0])
+        self._get_ready()
         for job in iter(self._jobs.get, None):
             self._busy = True
             with output_to(json.loads(job)):
@@ -67,6 +66,16 @@ class Worker:
             if self._stop.is_set():
                 break
         _exit()
+
+    def _get_ready(self) -> None:
+        """Import the work function, and while no job has come, what it says that its jobs need.
+
+        What is wrong with it is for the first job to report, and what it prints too.
+        """
+        with contextlib.suppress(Exception), printing_to(os.open(os.devnull, os.O_WRONLY)):
+            module = importlib.import_module(self._work.partition(":")[0])
+            if self._jobs.empty() and hasattr(module, "get_ready"):
+                module.get_ready()
 
     def _listen(self) -> None:
         for line in sys.stdin:
@@ -114,19 +123,29 @@ def output_to(job: Mapping[str, Any]) -> Iterator[None]:
     if log < 0:
         yield
         return
+    try:
+        with printing_to(os.dup(log)):
+            yield
+    finally:
+        written = os.fstat(log).st_size
+        os.close(log)
+        if not written:
+            (folder / OUTPUT).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def printing_to(log: int) -> Iterator[None]:
+    """Send what is printed meanwhile, also by native code, to an open file, which is closed then."""
     before = os.dup(1), os.dup(2)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.close(log)
     try:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):  # a full disk; closed by the trial's own code
                 stream.flush()
-        written = os.fstat(log).st_size
         for handle, number in zip(before, (1, 2), strict=True):
             os.dup2(handle, number)
             os.close(handle)
-        os.close(log)
-        if not written:
-            (folder / OUTPUT).unlink(missing_ok=True)

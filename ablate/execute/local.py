@@ -29,6 +29,7 @@ from ablate.execute.pool import QueuePool
 from ablate.kinds.executor import Executor, Pool
 from ablate.spec.component import Extent
 
+_READY: list[Child] = []  # worker processes that no pool has yet
 TRACE = 10.0  # seconds that a worker that hangs gets to say where
 CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ablate.execute.child import main; main()"  # no
@@ -50,25 +51,45 @@ class Local(Executor):
             raise ValueError("the executor 'local' runs one job at a time: leave `workers` out, or use 'ray'")
         return self
 
+    @contextlib.contextmanager
+    def getting_ready(self, work: str) -> Iterator[None]:
+        """Start the worker process, which imports what it needs meanwhile; `start` takes it."""
+        if self.in_process or not hasattr(signal, "pthread_sigmask"):
+            yield
+            return
+        child = Child(work)
+        _READY.append(child)
+        try:
+            yield
+        finally:
+            if child in _READY:
+                _READY.remove(child)
+                child.close()
+
     def start(self, work: str, device: str) -> Pool:
         """Start a pool with one slot, whatever the device. Raises InputError where the system has no POSIX signals."""
         if not hasattr(signal, "pthread_sigmask"):
             raise InputError("studies are run on Linux or macOS; on Windows, run this in WSL")
-        return InProcessPool(work) if self.in_process else LocalPool(work)
+        if self.in_process:
+            return InProcessPool(work)
+        ready = next((child for child in _READY if child.work == work), None)
+        if ready is not None:
+            _READY.remove(ready)
+        return LocalPool(work, ready)
 
 
 class LocalPool(QueuePool):
-    """A pool of one worker process, which is replaced when it dies."""
+    """A pool of one worker process, which is replaced when it dies. child: one that is there already."""
 
-    def __init__(self, work: str) -> None:
+    def __init__(self, work: str, child: Child | None = None) -> None:
         super().__init__(slots=1, threads=None)
         self._work = work
-        self._child = Child(work, self._ended)
+        self._child = child or Child(work)
 
     def _begin(self, name: str, job: str) -> None:
-        while not self._child.begin(name, job):
+        while not self._child.begin(name, job, self._ended):
             self._child.close()
-            self._child = Child(self._work, self._ended)
+            self._child = Child(self._work)
 
     def abandon(self, job: str, why: str) -> bool:
         """See `Pool.abandon`; the report says where in the code it hung."""
@@ -81,10 +102,11 @@ class LocalPool(QueuePool):
 class Child:
     """A worker process, and the thread that reads its reports."""
 
-    def __init__(self, work: str, ended: SimpleQueue[str]) -> None:
-        self._ended = ended
+    def __init__(self, work: str) -> None:
+        self.work = work
         self._lock = threading.Lock()
         self._job: str | None = None  # what it works on; who takes it out reports on it
+        self._ended: SimpleQueue[str] = SimpleQueue()  # to whom
         self._gone = False
         self._faults = tempfile.TemporaryFile()  # noqa: SIM115 - the child writes to it when it crashes
         path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109 - what "" stands for
@@ -101,12 +123,12 @@ class Child:
         self._reader = threading.Thread(target=self._read, name="ablate-local", daemon=True)
         self._reader.start()
 
-    def begin(self, name: str, job: str) -> bool:
-        """Hand a job to the process; False where the process is dead."""
+    def begin(self, name: str, job: str, ended: SimpleQueue[str]) -> bool:
+        """Hand a job to the process, whose report goes to `ended`; False where the process is dead."""
         with self._lock:
             if self._gone:
                 return False
-            self._job = name
+            self._job, self._ended = name, ended
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it died just now: `_read` reports that
             self._process.stdin.write(f"{job}\n")

@@ -6,10 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ablate.errors import InputError
 
@@ -23,27 +22,45 @@ def write_with(path: Path, write: Callable[[Path], object], durable: bool = True
 
     Raises what `write` raises, and OSError; the old file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with _replacing(path) as temporary:
+        open(temporary, "xb").close()  # so that a folder which cannot be written is an OSError, whatever `write` raises
+        write(Path(temporary))
+        with open(temporary, "rb+") as file:
+            _settle(file, durable)
 
 
 def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
     """Write text (UTF-8) or bytes atomically."""
     data = content.encode() if isinstance(content, str) else content
-    write_with(path, lambda temporary: temporary.write_bytes(data), durable)
+    with _replacing(path) as temporary, open(temporary, "xb") as file:
+        file.write(data)
+        _settle(file, durable)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[str]:
+    """Give the name of a temporary file beside `path`, which takes its place after the `with`, or is removed.
+
+    Names are texts here, as a worker writes half a dozen files a trial, and a Path of each takes as long as the file.
+    """
+    folder, name = os.path.split(path)
+    if folder and not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}{TEMPORARY}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _settle(file: IO[bytes], durable: bool) -> None:
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
 
 
 def write_json(path: Path, data: Any, durable: bool = True) -> None:

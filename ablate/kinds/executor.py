@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
 
 from pydantic import ConfigDict, Field, with_config
@@ -97,6 +98,14 @@ class Executor(Component):
         job: that of a study's baseline, without the keys of a folder's run.
         """
         return None
+
+    def getting_ready(self, work: str) -> AbstractContextManager[None]:
+        """Begin, without waiting, what takes long before the first job; what `start` has not taken ends with the `with`.
+
+        Entered as soon as the executor is known, while the study is checked and may still be refused: nothing may be
+        written or told.
+        """
+        return nullcontext()
 
     @abstractmethod
     def start(self, work: str, device: str) -> Pool:

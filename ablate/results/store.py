@@ -27,8 +27,15 @@ from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
 from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
-ORIGIN = "origin.json"  # in a trial's folder: the study's folder from which it was taken
-_FILES = (records.RECORD, records.PAUSE, "failure.json", "job.json", "curve.json", ORIGIN, "measured")  # that are read
+_FILES = (
+    records.RECORD,
+    records.PAUSE,
+    "failure.json",
+    "job.json",
+    "curve.json",
+    records.ORIGIN,
+    "measured",
+)  # that are read
 _READING = (sys.modules[__name__], records, readable, frames)  # the code that makes rows of files
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
@@ -189,8 +196,8 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
         row["state"] = "running" if job or len(rows.warnings) == n_warnings else "unreadable"
     if not record and curve:
         row["images"] = curve[-1].get("images")
-    if (folder / ORIGIN).is_file():
-        row["origin"] = _read_own(folder / ORIGIN, rows.warnings).get("from")
+    if (folder / records.ORIGIN).is_file():
+        row["origin"] = _read_own(folder / records.ORIGIN, rows.warnings).get("from")
     rows.trials.append(row)
     rows.curves += curve
     times = {**_mapping_at(record, "train_seconds_at"), str(record.get("images")): record.get("train_seconds")}

@@ -75,8 +75,7 @@ class Before:
         Seed.value, Seed.count = self._value, self._seeds
         for state in states():
             if (before := self._saved.get(state.name, state.fresh)) is not None and before is not UNREADABLE:
-                now = _read(state)
-                if state.seeded is not None or state.differs(before, now):
+                if state.seeded is not None or not (state.stays(before) or not state.differs(before, _read(state))):
                     with contextlib.suppress(Exception):  # a folder that is gone, a limit that is too low here
                         state.write(before)
 
@@ -106,7 +105,7 @@ class Before:
                 continue
             before = self._saved.get(state.name, state.fresh)  # fresh: its library was imported meanwhile
             value = _expected(state, before, self._seeds)
-            if value is None or value is UNREADABLE:
+            if value is None or value is UNREADABLE or state.stays(value):
                 continue
             now = _read(state)
             if now is UNREADABLE:

@@ -5,7 +5,9 @@ Those of torch are in `ablate.runtime.torch_states`. See `ablate.runtime.isolati
 
 from __future__ import annotations
 
+import _signal
 import contextlib
+import ctypes
 import decimal
 import gc
 import locale
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "the environment"
 FOLDER = "the current folder"
+WORDS = 624  # of a Mersenne twister's block
 TWISTS = 20_000  # blocks of 624 numbers: that many may be drawn before a random state is taken for a new one
 
 
@@ -42,6 +45,12 @@ class GlobalState:
     fresh: Any = None  # what it is when its library was just imported; None: not known
     # Of a random state: what it is just after ablate's seed. Components may draw from it, and must not seed it.
     seeded: Callable[[int], Any] | None = None
+    # Of what takes long to read: whether it surely is what it was, at a glance; where not, it is read and compared.
+    same: Callable[[Any], bool] | None = None
+
+    def stays(self, before: Any) -> bool:
+        """Return whether it surely is what it was; False where that takes a reading."""
+        return self.same is not None and self.same(before)
 
 
 class Seed:
@@ -50,6 +59,10 @@ class Seed:
     value: int | None = None
     count = 0  # of all seeds so far
     busy = False  # while not all generators have it yet
+    twister: tuple[int | None, bytes | None] = (
+        None,
+        None,
+    )  # a seed, and the block that numpy's generator is at after it
 
     @classmethod
     def set(cls, value: int) -> None:
@@ -60,6 +73,7 @@ class Seed:
             import numpy as np
 
             np.random.seed(value & 0xFFFFFFFF)
+            cls.twister = value, _twister()
 
 
 @cache
@@ -69,7 +83,7 @@ def python_states() -> tuple[GlobalState, ...]:
         GlobalState(FOLDER, os.getcwd, os.chdir, "open files by their full path, beside `__file__`"),
         GlobalState(
             ENVIRONMENT,
-            lambda: dict(os.environ),
+            lambda: _decoded(tuple(os.environ._data.items())),  # type: ignore[attr-defined]
             _set_environment,
             "make it a field of the component, or hand it to the library that reads it",
             describe=_describe_environment,
@@ -135,11 +149,18 @@ def numpy_states() -> tuple[GlobalState, ...]:
             describe=lambda before, after: ("seeded by ablate", "seeded anew, the same for all trials"),
             differs=lambda before, after: not _numpy_drawn(before, after),
             seeded=_numpy_seeded,
+            same=_numpy_stays,
         ),
         GlobalState(
             "numpy's print options", np.get_printoptions, lambda saved: np.set_printoptions(**_settable(saved)), None
         ),
     )
+
+
+@lru_cache(maxsize=2)
+def _decoded(environment: tuple[tuple[Any, Any], ...]) -> dict[str, str]:
+    """Return the environment from the bytes that Python keeps of it; to decode them takes far longer than to compare."""
+    return {os.environ.decodekey(name): os.environ.decodevalue(value) for name, value in environment}
 
 
 def _set_environment(saved: dict[str, str]) -> None:
@@ -181,7 +202,9 @@ def _signals() -> tuple[int, ...]:
 
 
 def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in _signals()}
+    return {
+        number: _signal.getsignal(number) for number in _signals()
+    }  # `signal`'s own looks each up in an enumeration
 
 
 def _set_handlers(saved: dict[int, Any]) -> None:
@@ -213,18 +236,22 @@ def _python_seeded(value: int) -> Any:
 
 def _python_drawn(base: Any, after: Any) -> bool:
     """Return whether drawing leads from one state of a Mersenne twister to another (not a new seed)."""
-    if base[1][:-1] == after[1][:-1]:
+    if base[1] == after[1] or base[1][:-1] == after[1][:-1]:
         return True
     import numpy as np  # whose twister is the same, and quicker
 
     return _leads_to(np.array(base[1][:-1], dtype=np.uint32), np.array(after[1][:-1], dtype=np.uint32))
 
 
-@lru_cache(maxsize=16)
 def _numpy_seeded(value: int) -> Any:
+    """Return the state of numpy's generator just after a seed; that after the last one is remembered."""
     import numpy as np
 
-    return np.random.RandomState(value & 0xFFFFFFFF).get_state(legacy=False)
+    of, block = Seed.twister
+    if block is None or of != value:
+        return np.random.RandomState(value & 0xFFFFFFFF).get_state(legacy=False)
+    key = np.frombuffer(block, np.uint32)
+    return {"bit_generator": "MT19937", "state": {"key": key, "pos": len(key)}}  # all of its words are still to come
 
 
 def _numpy_drawn(base: Any, after: Any) -> bool:
@@ -233,6 +260,21 @@ def _numpy_drawn(base: Any, after: Any) -> bool:
         return False
     before, now = base["state"]["key"], after["state"]["key"]
     return bool((before == now).all()) or _leads_to(before, now)
+
+
+def _numpy_stays(base: Any) -> bool:
+    """Return whether numpy's global generator is at the same block of 624 words as in a state."""
+    return base["bit_generator"] == "MT19937" and base["state"]["key"].tobytes() == _twister()
+
+
+def _twister() -> bytes | None:
+    """Return the block of 624 words that numpy's global generator is at, from its memory; None of another algorithm."""
+    import numpy as np
+
+    generator = np.random.get_bit_generator()
+    if not isinstance(generator, np.random.MT19937):
+        return None
+    return ctypes.string_at(generator.ctypes.state_address, WORDS * np.dtype(np.uint32).itemsize)
 
 
 def _leads_to(base: NDArray[np.uint32], after: NDArray[np.uint32]) -> bool:

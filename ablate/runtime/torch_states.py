@@ -16,6 +16,7 @@ from ablate.runtime.states import GlobalState
 
 FILL = "fill_uninitialized_memory"
 DEVICES = ("cpu", "cuda")
+SUBNORMAL, ONE = 1e-310, 1.0  # by names: a product of two literals is computed when the file is compiled
 BACKENDS = (("generic", "all"), *((b, o) for b in ("cuda", "mkldnn") for o in ("all", "matmul", "conv", "rnn")))
 PATCHED: tuple[ModuleType | type, ...] = (
     *(torch, torch.nn, torch.nn.functional, torch.nn.init, torch.optim),
@@ -111,7 +112,7 @@ def torch_states() -> tuple[GlobalState, ...]:
         ),
         GlobalState(
             "torch's treatment of subnormal numbers",
-            lambda: bool((torch.tensor([1e-310], dtype=torch.float64, device="cpu") * 1.0 == 0).item()),
+            lambda: SUBNORMAL * ONE == 0.0,  # the processor's own mode, the same for Python's numbers
             lambda on: _ignore(torch.set_flush_denormal(on)),
             "round small numbers to zero by hand",
             fresh=False,
@@ -125,11 +126,12 @@ def torch_states() -> tuple[GlobalState, ...]:
         ),
         GlobalState(
             "torch's own functions and classes",
-            lambda: {place: dict(vars(place)) for place in PATCHED},
+            lambda: {place: vars(place).copy() for place in PATCHED},
             _set_functions,
             "call your own function by its own name",
             describe=_describe_functions,
             differs=lambda before, after: bool(_replaced(before, after)),
+            same=_unpatched,
         ),
         GlobalState(
             "torch's global random state",
@@ -241,6 +243,14 @@ def _set_hooks(saved: dict[str, dict[Any, Any]]) -> None:
 
 def _count(hooks: dict[str, dict[Any, Any]]) -> int:
     return sum(map(len, hooks.values()))
+
+
+def _unpatched(before: Any) -> bool:
+    """Return whether all names of torch stand for what they stood for; a list finds itself equal by identity first."""
+    try:
+        return all(list(vars(place).values()) == list(members.values()) for place, members in before.items())
+    except Exception:  # noqa: BLE001 - an array among them, which is not to be compared by `==`
+        return False
 
 
 def _replaced(before: Any, after: Any) -> list[tuple[Any, str]]:

@@ -11,7 +11,6 @@ from typing import Any
 from ablate.errors import InputError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
-from ablate.results.store import ORIGIN
 from ablate.study import aside, grow, lock
 from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
@@ -91,7 +90,7 @@ class Reuse:
     def _copy(source: Path, target: Path, folder: Path) -> None:
         """Copy a trial's files; the record, by which it counts, last. What was half trained here gives way."""
         shutil.rmtree(target, ignore_errors=True)
-        names = {records.RECORD, ".lock", "progress.json", ORIGIN}
+        names = {records.RECORD, ".lock", "progress.json", records.ORIGIN}
         shutil.copytree(source, target, ignore=lambda _, files: names.intersection(files))
         origin: Mapping[str, Any] = {
             "schema": 1,
@@ -99,7 +98,7 @@ class Reuse:
             "from": str(folder),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        write_json(target / ORIGIN, sealed(origin))
+        write_json(target / records.ORIGIN, sealed(origin))
         shutil.copy2(source / records.RECORD, target / records.RECORD)
 
 

@@ -9,19 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
-from ablate.engine import CheckedPool, Engine, Outcome, Plan, Progress, Watchdog
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
 from ablate.kinds.data import describe_data
 from ablate.kinds.executor import Executor
-from ablate.results import load as load_results
-from ablate.results import write_tables
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
@@ -36,6 +33,10 @@ from ablate.study.prolong import Prolong
 from ablate.study.schema import columns_during
 from ablate.worker.datasets import describe
 
+if TYPE_CHECKING:  # what runs it takes seconds to import, in which the worker gets ready
+    from ablate.engine import CheckedPool, Outcome, Plan, Progress
+
+WORK = "ablate.worker.trial_run:run"
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
 TABLES_SHARE = 0.02  # of the driver's time, at the most, that goes into them
 
@@ -103,57 +104,58 @@ def _launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     reuse = Reuse(loaded, folder, say)
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
-    chosen_device = choose_device(device)
-    with doing("examining the study's settings", 6):
-        warnings = examined(loaded, chosen_device)
-        if locked is not None:
-            warnings += left_out(locked.get("left_out", {}))  # `all` itself is frozen since
-    for warning in warnings:
-        say(f"warning: {warning}")
-    if loaded.study.evaluate.metrics:
-        usable(cache_folder())
-    reading = f"reading {describe(loaded.study.data)}"
-    with doing(reading, 6), contained():
-        loaded.study.data.check(cache_folder())
-        data_hash = dataset.hash_of(loaded.study.data, cache_folder())
-    taught.check_data(loaded, data_hash)
-    if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
-        raise InputError(problem, f"executor {chosen.name!r}")
-    with driving(folder):
-        lock.check(folder, loaded)  # again: another may have been first
-        advice = "bring those data back, or give another folder with --out"
-        for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), advice):
-            say(line)
-        lock.write(folder, loaded, data_hash)
+    with chosen.getting_ready(WORK):
+        chosen_device = choose_device(device)
+        with doing("examining the study's settings", 6):
+            warnings = examined(loaded, chosen_device)
+            if locked is not None:
+                warnings += left_out(locked.get("left_out", {}))  # `all` itself is frozen since
+        for warning in warnings:
+            say(f"warning: {warning}")
+        if loaded.study.evaluate.metrics:
+            usable(cache_folder())
+        reading = f"reading {describe(loaded.study.data)}"
         with doing(reading, 6), contained():
-            description = describe_data(loaded.study.data, cache_folder())
-        for line in description:
-            say(f"data: {line}")
-        history.log(
-            folder,
-            "run",
-            str(Path(study).absolute()) if isinstance(study, str | Path) else None,
-            versions=lock.versions(),
-            command=history.command(words, "ablate.run(...)"),
-            overrides=list(overrides),
-            profile=profile,
-            plugins=list(loaded.catalog.plugins),
-            executor=chosen.spec(),
-            device=chosen_device,
-        )
-        for swept in (folder, folder / "figures"):
-            sweep(swept)
-        plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
-        plan = replace(plan, say=say, borrow=reuse)
-        if chosen.measures:
-            prolong = Prolong(loaded, folder, chosen_device)
-            for line in prolong.describe()[0]:
+            loaded.study.data.check(cache_folder())
+            data_hash = dataset.hash_of(loaded.study.data, cache_folder())
+        taught.check_data(loaded, data_hash)
+        if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
+            raise InputError(problem, f"executor {chosen.name!r}")
+        with driving(folder):
+            lock.check(folder, loaded)  # again: another may have been first
+            advice = "bring those data back, or give another folder with --out"
+            for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), advice):
                 say(line)
-            plan = replace(plan, prolong=prolong, earlier=prolong.own)
-        outcome = _run(plan, chosen, watch, say)
-        if figures:
-            _draw(folder, say)
-    return Launched(folder, outcome, loaded)
+            lock.write(folder, loaded, data_hash)
+            with doing(reading, 6), contained():
+                description = describe_data(loaded.study.data, cache_folder())
+            for line in description:
+                say(f"data: {line}")
+            history.log(
+                folder,
+                "run",
+                str(Path(study).absolute()) if isinstance(study, str | Path) else None,
+                versions=lock.versions(),
+                command=history.command(words, "ablate.run(...)"),
+                overrides=list(overrides),
+                profile=profile,
+                plugins=list(loaded.catalog.plugins),
+                executor=chosen.spec(),
+                device=chosen_device,
+            )
+            for swept in (folder, folder / "figures"):
+                sweep(swept)
+            plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
+            plan = replace(plan, say=say, borrow=reuse)
+            if chosen.measures:
+                prolong = Prolong(loaded, folder, chosen_device)
+                for line in prolong.describe()[0]:
+                    say(line)
+                plan = replace(plan, prolong=prolong, earlier=prolong.own)
+            outcome = _run(plan, chosen, watch, say)
+            if figures:
+                _draw(folder, say)
+        return Launched(folder, outcome, loaded)
 
 
 def folder_for(study: str | Path | Mapping[str, Any], loaded: LoadedStudy, out: Path | None) -> Path:
@@ -190,6 +192,8 @@ def choose_executor(own: Executor | None, name: str | None, workers: int | None,
 
 def start_workers(executor: Executor, work: str, device: str) -> CheckedPool:
     """Start an executor's workers; see `Executor.start`."""
+    from ablate.engine import CheckedPool
+
     with doing(f"starting the executor {executor.name!r}", 12):
         return CheckedPool(executor.start(work, device), executor.name)
 
@@ -201,6 +205,8 @@ def plan_of(
 
     data_hash: of the data that its trials are trained on. measures: whether they are trained, or replayed.
     """
+    from ablate.engine import Plan
+
     return Plan(
         name=loaded.study.study,
         folder=folder,
@@ -245,6 +251,8 @@ def _example(loaded: LoadedStudy, folder: Path, data_hash: str | None) -> dict[s
 def _run(
     plan: Plan, executor: Executor, watch: Callable[[Progress], None] | None, say: Callable[[str], None]
 ) -> Outcome:
+    from ablate.engine import Engine, Watchdog
+
     due = time.monotonic() + TABLES_SECONDS
 
     def look(progress: Progress) -> None:
@@ -253,24 +261,32 @@ def _run(
             watch(progress)
         begun = time.monotonic()
         if begun >= due:
-            write_tables(plan.folder)
+            _write_tables(plan.folder)
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
     try:
-        with start_workers(executor, "ablate.worker.trial_run:run", plan.device) as pool:
+        with start_workers(executor, WORK, plan.device) as pool:
             outcome = Engine(plan, pool, look, Watchdog(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong
-            write_tables(plan.folder)
+            _write_tables(plan.folder)
         raise
-    write_tables(plan.folder)
+    _write_tables(plan.folder)
     return outcome
+
+
+def _write_tables(folder: Path) -> None:
+    from ablate.results import write_tables
+
+    write_tables(folder)
 
 
 def _draw(folder: Path, say: Callable[[str], None]) -> None:
     """Draw the figures. What was measured is there: how the run ended is for the trials to say."""
+    from ablate.results import load
+
     try:
-        load_results(folder).figures(say=say)
+        load(folder).figures(say=say)
     except OSError as error:
         say(f"warning: the figures could not be written: {error.strerror or error}")
 

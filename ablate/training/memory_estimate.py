@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,22 @@ from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import Labels, told_on_meta
 from ablate.kinds.guidance import TrainedGuidance
+from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
 from ablate.runtime.meta_device import operation_key
 from ablate.runtime.recompute import outermost, recomputed
-from ablate.spec.component import InputSpec
+from ablate.spec.component import Component, InputSpec
 from ablate.training.terms import Terms, simulated_loss, teacher_like
 
 META = torch.device("meta")
-Build = Callable[[Parameters], torch.optim.Optimizer]
+C = TypeVar("C", bound=Component)
+Build = Callable[[C, Parameters], torch.optim.Optimizer]  # equal components have equal optimizers
 WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
+FORMS: dict[
+    Any, Any
+] = {}  # of what operations give, by their arguments' shapes: candidates have most of them in common
+MOST_FORMS = 20_000
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
@@ -98,7 +104,7 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
             saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live, teacher)
         )
     gradients = _bytes(p.grad for p in parameters if p.grad is not None)
-    optimizer = _state(candidate.optimizer.build, parameters)
+    optimizer = _state(candidate.optimizer, _optimizer, parameters)
     averages = _averages(candidate, network)
     companion = _companion(candidate, setting)
     return Footprint(
@@ -155,22 +161,30 @@ def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Labels]:
     )
 
 
-def _state(build: Build, parameters: Iterable[nn.Parameter]) -> int:
+def _state(component: C, build: Build[C], parameters: Iterable[nn.Parameter]) -> int:
     """Return the bytes of an optimizer's state after a step: what each shape of parameter takes, times their number."""
     counts = Counter(parameter.shape for parameter in parameters)
-    return sum(_state_of_one(build, shape) * count for shape, count in counts.items())
+    return sum(_state_of_one(component, build, shape) * count for shape, count in counts.items())
 
 
 @lru_cache(maxsize=1024)
-def _state_of_one(build: Build, shape: torch.Size) -> int:
+def _state_of_one(component: C, build: Build[C], shape: torch.Size) -> int:
     parameter = nn.Parameter(torch.empty(shape, device=META))
     parameter.grad = torch.empty_like(parameter)
     try:
-        optimizer = build(Parameters.of([parameter]))
+        optimizer = build(component, Parameters.of([parameter]))
         optimizer.step()
     except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
         return COPIES * _bytes([parameter])
     return _bytes(leaf for leaf in tree_leaves(optimizer.state[parameter]) if isinstance(leaf, Tensor))
+
+
+def _optimizer(component: Optimizer, parameters: Parameters) -> torch.optim.Optimizer:
+    return component.build(parameters)
+
+
+def _companions_optimizer(guidance: TrainedGuidance, parameters: Parameters) -> torch.optim.Optimizer:
+    return guidance.optimizer(parameters)
 
 
 def _averages(candidate: Candidate, network: nn.Module) -> int:
@@ -185,7 +199,7 @@ def _companion(candidate: Candidate, setting: InputSpec) -> int:
     with META:
         network = guidance.companion(setting)
     parameters = [p for p in network.parameters() if p.requires_grad]
-    return _bytes(network.state_dict().values()) + _state(guidance.optimizer, parameters)
+    return _bytes(network.state_dict().values()) + _state(guidance, _companions_optimizer, parameters)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -201,7 +215,6 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._alive: dict[int, weakref.ref[Any]] = {}
-        self._forms: dict[Any, Any] = {}  # of what operations give
 
     def take(self, tensors: Iterable[Any]) -> None:
         """Count the storages of these tensors, until they are freed."""
@@ -223,27 +236,28 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        arguments = tree_leaves((args, kwargs))
-        key = operation_key(func, arguments)
-        out = None if key is None else self._from_cache(key)
-        if out is None:
-            out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        key = operation_key(func, args, kwargs)
+        form = FORMS.get(key)
+        if form is None:
+            out = func(*args, **kwargs)
             if key is not None:
-                self._cache(key, out, arguments)
+                _remember(key, out, tree_leaves((args, kwargs)))
+        else:
+            out = tree_map(lambda make: make(), form)
         self.take(tree_leaves(out))
         return out
 
-    def _from_cache(self, key: Any) -> Any:
-        """Return the outputs of an operation from the cache, by its arguments' shapes; None if not in it."""
-        form = self._forms.get(key)
-        return None if form is None else tree_map(lambda make: make(), form)
 
-    def _cache(self, key: Any, out: Any, arguments: list[Any]) -> None:
-        places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
-        leaves = tree_leaves(out)
-        fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
-        if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
-            self._forms[key] = tree_map(_maker, out)
+def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
+    """Remember the form of an operation's outputs, where their memory is their own."""
+    places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
+    leaves = tree_leaves(out)
+    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
+    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
+        if len(FORMS) >= MOST_FORMS:
+            FORMS.clear()
+        FORMS[key] = tree_map(_maker, out)
 
 
 def _maker(output: Tensor) -> Callable[[], Tensor]:

@@ -27,10 +27,10 @@ def alone_in_process(job: Job, stop: Stop) -> Iterator[Stop]:
         TURNS.pause()
         return stop()
 
-    with TURNS.working(), isolated():
+    with TURNS.working(), isolated() as state:
         if job.get("threads"):
             torch.set_num_threads(int(job["threads"]))
-        state = Before()
+            state = Before()
         try:
             yield stop_in_turn
         except Exception as error:

@@ -20,6 +20,7 @@ from ablate.worker.messages import Record
 
 RECORD = "record.json"
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
+ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
 STATES = (COMPLETE, DIVERGED)
 STATUS: Mapping[str, Status] = {COMPLETE: "done", DIVERGED: "diverged", PAUSED: "paused"}  # of the report, by state

@@ -7,6 +7,7 @@ machine that sees the folder.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import platform
 import socket
@@ -23,6 +24,7 @@ import torch
 from ablate.candidates.candidate import Candidate, compose, format_component
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.trial import Budget
+from ablate.discovery.catalog import catalog
 from ablate.evaluation.metric_evaluator import prepare_references
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.io.files import sweep, write_json
@@ -73,6 +75,12 @@ def run(job: Job, stop: Stop) -> WorkerReport:
         return report
     finally:
         release_memory(torch.device(job["device"]))
+
+
+def get_ready() -> None:
+    """Import what the first job would wait for: the plugins, and what torch imports with its first optimizer."""
+    catalog()
+    importlib.import_module("torch._dynamo")
 
 
 def _run(job: TrialJob, stop: Stop) -> WorkerReport:
