@@ -4,6 +4,7 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
+from ablate.kinds.analysis import Analysis, Compared, paired_permutation, sign_flip_p
 from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
@@ -51,6 +52,7 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
 __all__ = [
     "Added",
+    "Analysis",
     "Assignment",
     "Augmentation",
     "Augmented",
@@ -63,6 +65,7 @@ __all__ = [
     "Coefficients",
     "Collector",
     "Companion",
+    "Compared",
     "Component",
     "Conditioning",
     "Context",
@@ -167,6 +170,8 @@ __all__ = [
     "network_blocks",
     "noise_like",
     "over",
+    "paired_permutation",
     "posterior",
+    "sign_flip_p",
     "slot",
 ]

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import dataset, grow, history, source_check
+from ablate.study.declare import check_analysis, complete_seeds, describe_growth, is_analysis, locked_analysis
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
 from ablate.study.seeds import check_looks, is_looks, locked_looks
@@ -52,7 +53,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
     """Write the study as it is run, its local source, and its lock; an older lock is brought up to date."""
     before = read(folder)
-    lock = make(loaded) if before is None else _renewed(before, loaded)
+    lock = make(loaded) if before is None else _renewed(before, loaded, complete_seeds(folder))
     if before is not None and lock["identity"] != before["identity"]:
         grow.set_ledger_aside(folder)
     lock.update(dataset.locked(loaded.study.data, data_hash, before))
@@ -89,6 +90,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "during": columns_during(study.evaluation),
         "rungs": list(study.fidelity.rungs()),
         "seeding": locked_looks(study),
+        "analysis": locked_analysis(loaded),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
@@ -122,7 +124,10 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
         )
     _check_rungs(folder, lock, loaded)
     check_looks(folder, lock, loaded.study)
+    check_analysis(folder, lock, loaded.study)
     lines = [f"the study grows: {line}" for line in added]
+    then, seen = lock.get("analysis"), complete_seeds(folder)
+    lines += describe_growth(then, locked_analysis(loaded, then, seen))
     return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
 
@@ -219,6 +224,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
     optional |= {"data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
+    optional |= {"analysis": is_analysis}
 
     def right(key: str, check: Any) -> bool:
         return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
@@ -269,8 +275,8 @@ def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) ->
 _SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
 
 
-def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
-    """Return the lock with today's source; the same source keeps its date."""
+def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy, seen: Collection[int]) -> dict[str, Any]:
+    """Return the lock with today's source; the same source keeps its date. seen: seeds of which there are results."""
     then = lock["plugins"] if lock.get("hashes") == provenance.SCHEME else {}
     now = {
         name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
@@ -285,6 +291,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         **lock,
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
+        "analysis": locked_analysis(loaded, lock.get("analysis"), seen),
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,
         "plugins": {**then, **now},
