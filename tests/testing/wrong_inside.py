@@ -33,6 +33,8 @@ class Means(nn.Module):
             x = x[:, layout.joined :].unflatten(1, (self.count, 1)).flatten(1, 2)
             mean = torch.cat([mean.expand(-1, layout.joined, -1), mean.expand_as(x)], dim=1)
             return self.linear(mean)
+        if self.way == "leaving":
+            layout.leave("means", mean.expand_as(x))
         return self.linear(x - mean) if self.way != "short" else self.linear(mean)
 
 
@@ -101,6 +103,14 @@ class ForgetfulMixer(RightMixer):
     name = "forgetful_mixer"
     way = "forgetful"
     fails: ClassVar = ("keeps_the_state_of_its_module",)
+
+
+class Leaving(RightMixer):
+    """It leaves something for later blocks, and does not say so."""
+
+    name = "leaving_mixer"
+    way = "leaving"
+    fails: ClassVar = ("hands_on_what_is_of_each_token",)
 
 
 class Two(nn.Module):

@@ -98,9 +98,9 @@ class Transformer(Backbone):
         return self
 
     def provides(self) -> frozenset[str]:
-        """Tokens to condition, a null class, the variance where it is learned, and a second noise label."""
+        """Tokens to condition, what mixers carry, a null class; a learned variance, and a second noise label."""
         options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
-        return frozenset({"tokens", "null_class", *(word for word, on in options.items() if on)})
+        return frozenset({"tokens", "carry", "null_class", *(word for word, on in options.items() if on)})
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of the variance, where it is learned."""
