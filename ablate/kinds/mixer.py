@@ -140,6 +140,8 @@ class Mixer(Component):
     """
 
     kind: ClassVar[str] = "mixer"
+    # What it reads of its site and of the layout; a study is told of what it sets beside a mixer that does not read it.
+    reads: ClassVar[frozenset[str]] = frozenset({"heads", "bias", "query_key_norm", "rotation"})
 
     @abstractmethod
     def build(self, site: MixerSite) -> nn.Module:

@@ -98,6 +98,35 @@ def hands_on_what_is_of_each_token(case: Case) -> None:
         raise NotApplicable("it leaves nothing for later blocks")
 
 
+def reads_what_it_says(case: Case) -> None:
+    """Another number of heads, no biases, a query-key norm, a rotation: each changes it where it is in `reads`, or not.
+
+    A study that sets what its mixer does not read is told so.
+    """
+    mixer, site = case.component, _site(GRIDS[0][0])
+    assert isinstance(mixer, Mixer)
+    x, layout = _tokens(*GRIDS[0], True)
+    still = layout._replace(rotation=None)
+    others = {
+        "heads": (replace(site, heads=1), still),
+        "bias": (replace(site, bias=False), still),
+        "query_key_norm": (replace(site, query_key_norm=_Doubled), still),
+        "rotation": (site, layout),
+    }
+    with torch.no_grad():
+        as_it_is = modules.live(lambda: mixer.build(site))(x, still)
+        for word, (other, told) in others.items():
+            reads = not torch.equal(modules.live(partial(mixer.build, other))(x, told), as_it_is)
+            message = f"{'reads' if reads else 'does not read'} {word!r}: `reads` has to say so"
+            assert reads == (word in mixer.reads), message
+
+
+class _Doubled(nn.Module):
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the queries."""
+        return 2 * q, k
+
+
 def adds_nothing_at_the_start_where_that_is_asked(case: Case) -> None:
     """With `site.zero_init`, its output is zero before training, and a gradient reaches what makes it so."""
     x, layout = _tokens(*GRIDS[0], False)
@@ -137,8 +166,11 @@ def _two_blocks(blocks: list[nn.Module], layout: Layout, some: tuple[bool, bool]
 
 def _build(part: object, grid: tuple[int, int], zero_init: bool = False, block: int = 1) -> nn.Module:
     assert isinstance(part, Mixer)
-    site = MixerSite(WIDTH, 24, 2, HEADS, block=block, blocks=2, resolution=grid)
-    return part.build(replace(site, zero_init=zero_init))
+    return part.build(replace(_site(grid), zero_init=zero_init, block=block))
+
+
+def _site(grid: tuple[int, int]) -> MixerSite:
+    return MixerSite(WIDTH, 24, 2, HEADS, block=1, blocks=2, resolution=grid)
 
 
 def _live(case: Case) -> nn.Module:
@@ -166,6 +198,7 @@ CHECKS: tuple[Check, ...] = (
     mixes_each_image_alone,
     works_on_some_of_the_patches,
     hands_on_what_is_of_each_token,
+    reads_what_it_says,
     adds_nothing_at_the_start_where_that_is_asked,
     is_reached_by_gradients,
     keeps_the_state_of_its_module,

@@ -17,6 +17,7 @@ class CrossAttention(Conditioning):
     """
 
     name = "cross_attention"
+    reads_heads = True
 
     def attention(self, site: Site) -> nn.Module:
         """Attention over the condition's tokens."""
