@@ -39,7 +39,7 @@ from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
-from ablate.kinds.mixer import Layout, Mixer, MixerSite
+from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite
 from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
 from ablate.kinds.norm import Norm
@@ -77,6 +77,8 @@ __all__ = [
     "Auxiliary",
     "Average",
     "Backbone",
+    "Carried",
+    "Carry",
     "Choice",
     "Clip",
     "Coefficients",

@@ -60,6 +60,7 @@ class Conditioning(Component):
     """
 
     kind: ClassVar[str] = "conditioning"
+    reads_heads: ClassVar[bool] = False  # whether it attends with the heads of its site
 
     def sequence(self, site: Site) -> nn.Module | None:
         """Build `forward(context) -> (B, L, width)`: tokens that join the sequence, and leave at the end."""

@@ -17,6 +17,7 @@ class Positions(Component):
     """
 
     kind: ClassVar[str] = "positions"
+    rotates_only: ClassVar[bool] = False  # whether all of it is in the rotation, which not every mixer reads
 
     def build(self, rows: int, columns: int, width: int) -> nn.Module | None:
         """Build a module `forward(tokens)`, (B, rows·columns, width) -> the same shape, with positions in it."""

@@ -273,6 +273,14 @@ class Component(Config, ABC):
         """
         return math.inf
 
+    def unread_fields(self) -> Mapping[str, str]:
+        """Return the fields that nothing reads as the others are: {field: why, such as "attention 'ssm' has no heads"}.
+
+        Where a study gives such a field, and no candidate reads it, that is told as a warning. A field that one
+        sibling decides about says so itself (`When`); then it is no part of the identity either.
+        """
+        return {}
+
     @classmethod
     def instead(cls, name: str, resolver: Resolver) -> str | None:
         """Return what else a name means that no component of this kind has, and how to say it; None if nothing."""

@@ -130,28 +130,31 @@ def _profiles(loaded: LoadedStudy) -> Iterator[str]:
 
 
 def _unread(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[str]:
-    """Warn about fields that were given and that no candidate reads, because of another field (`When`)."""
+    """Warn about fields that were given and that no candidate reads, because of others (`When`, `unread_fields`)."""
     study = loaded.study
     unread: dict[tuple[str, str], str] = {}
     read: set[tuple[str, str]] = set()
     for config in (*candidates, study.data, study.evaluate, study.design, study.fidelity, study.seeding, *study.probes):
         for _, part in config.parts():
             for field in part.model_fields_set:
-                info = type(part).model_fields[field]
-                whens = [meta for meta in info.metadata if isinstance(meta, When)]
-                if not whens or slot_kind(info) is not None:
-                    continue
-                wrong = next((w for w in whens if not w.allows(getattr(part, w.field))), None)
-                key = (_describe(part), field)
-                if wrong is None:
+                key, reason = (_describe(part), field), _why_unread(part, field)
+                if reason is None:
                     read.add(key)
                 else:
-                    decides = getattr(part, wrong.field)
-                    decides = decides.name if isinstance(decides, Component) else decides
-                    unread[key] = f"{wrong.field!r} is {decides!r}"
+                    unread[key] = reason
     for (component, field), reason in unread.items():
         if (component, field) not in read:
             yield f"{component}: {field!r} is given and not read, since {reason}"
+
+
+def _why_unread(part: Component, field: str) -> str | None:
+    info = type(part).model_fields[field]
+    whens = [meta for meta in info.metadata if isinstance(meta, When)] if slot_kind(info) is None else []
+    wrong = next((when for when in whens if not when.allows(getattr(part, when.field))), None)
+    if wrong is None:
+        return part.unread_fields().get(field)
+    decides = getattr(part, wrong.field)
+    return f"{wrong.field!r} is {decides.name if isinstance(decides, Component) else decides!r}"
 
 
 def _passed_over(loaded: LoadedStudy, candidates: Sequence[Candidate]) -> Iterator[str]:

@@ -27,6 +27,8 @@ STUDY: dict[str, Any] = {
     "objectives": ["loss"],
 }
 SHORT = "a training of 512"
+SSM = "type: dit, patch: 4, depth: 1, attention: ssm"
+SSM_UNET = "type: unet, multipliers: [1], attention_resolutions: [8], attention: ssm"
 
 
 def told(*said: str) -> list[str]:
@@ -57,6 +59,10 @@ def test_a_study_that_makes_sense_draws_no_word() -> None:
         ("evaluate={samples: 8, metrics: [{type: kid}]}", "8 samples of 10 class numbers: a class may get none"),
         ("vary.micro=[4, 8]", "vary.micro: changes nothing that decides a result"),
         ("design={type: search, algorithm: tpe, population: 5}", "'population' is given and not read, since"),
+        ("base.backbone.attention=ssm", "'dit': 'heads' is given and not read, since attention 'ssm' does not read it"),
+        (f"base.backbone={{{SSM}, qk_norm: rms}}", "'qk_norm' is given and not read, since attention 'ssm'"),
+        (f"base.backbone={{{SSM}, qkv_bias: false, positions: rope}}", "'ssm' does not turn queries and keys"),
+        (f"base.backbone={{{SSM_UNET}, head_width: 32}}", "'unet': 'head_width' is given and not read"),
     ],
 )  # fmt: skip
 def test_what_cannot_matter_is_told(override: str, line: str) -> None:
@@ -66,6 +72,9 @@ def test_what_cannot_matter_is_told(override: str, line: str) -> None:
 
 def test_a_field_that_some_candidate_reads_is_read() -> None:
     assert told("base.optimizer={type: adamw, final: 0.1}", "vary.optimizer.decay=[constant, cosine]") == []
+    assert told("vary={backbone.attention: [softmax, ssm]}") == []
+    assert told("base.backbone.attention=ssm", "base.backbone.conditioning=cross_attention") == []  # it has heads too
+    assert told(f"base.backbone={{{SSM}, positions: sincos, qkv_bias: false}}") == []
 
 
 @pytest.mark.parametrize("design", ["{type: search, trials: 3}", "one_factor"])

@@ -33,6 +33,10 @@ class Means(nn.Module):
             x = x[:, layout.joined :].unflatten(1, (self.count, 1)).flatten(1, 2)
             mean = torch.cat([mean.expand(-1, layout.joined, -1), mean.expand_as(x)], dim=1)
             return self.linear(mean)
+        if self.way == "turning" and layout.rotation is not None:
+            x = x * layout.rotation[0].mean()
+        if self.way == "leaving":
+            layout.leave("means", mean.expand_as(x))
         return self.linear(x - mean) if self.way != "short" else self.linear(mean)
 
 
@@ -40,6 +44,7 @@ class RightMixer(Mixer):
     """A mixer without a fault."""
 
     name = "right_mixer"
+    reads: ClassVar = frozenset()
     way: ClassVar[str] = "right"
     fails: ClassVar = ()
 
@@ -101,6 +106,30 @@ class ForgetfulMixer(RightMixer):
     name = "forgetful_mixer"
     way = "forgetful"
     fails: ClassVar = ("keeps_the_state_of_its_module",)
+
+
+class Leaving(RightMixer):
+    """It leaves something for later blocks, and does not say so."""
+
+    name = "leaving_mixer"
+    way = "leaving"
+    fails: ClassVar = ("hands_on_what_is_of_each_token",)
+
+
+class Boasting(RightMixer):
+    """It says that it has heads."""
+
+    name = "boasting_mixer"
+    reads: ClassVar = frozenset({"heads"})
+    fails: ClassVar = ("reads_what_it_says",)
+
+
+class Quiet(RightMixer):
+    """It does not say that it turns."""
+
+    name = "quiet_mixer"
+    way = "turning"
+    fails: ClassVar = ("reads_what_it_says",)
 
 
 class Two(nn.Module):
@@ -283,10 +312,19 @@ class MixingPositions(RightPositions):
     fails: ClassVar = ("adds_to_each_image_alone",)
 
 
+class Unsaid(RightPositions):
+    """It says that it only rotates, and adds vectors."""
+
+    name = "unsaid_positions"
+    rotates_only = True
+    fails: ClassVar = ("says_whether_it_only_rotates",)
+
+
 class Stretching(Positions):
     """Angles in the place of cosines."""
 
     name = "stretching_positions"
+    rotates_only = True
     fails: ClassVar = ("turns_by_angles",)
 
     def refuse_heads(self, head_width):

@@ -307,6 +307,28 @@ class Shapeless(Conditioning):
         return Wide()
 
 
+class Attending(Conditioning):
+    """As many heads as its site has, which it does not say."""
+
+    name = "attending"
+    fails: ClassVar = ("reads_heads_only_where_it_says_so",)
+
+    def requires(self):
+        return {"tokens": "it is made for tokens"}
+
+    def modulation(self, site):
+        class ByHead(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = nn.Linear(site.embedding, site.width // site.heads)
+
+            def forward(self, context):
+                shift = self.linear(context.embedding).repeat(1, site.heads)
+                return (Modulation(shift=shift),) * site.branches
+
+        return ByHead()
+
+
 class Nowhere(Conditioning):
     """Offers no place; so what it conditions does not listen."""
 

@@ -291,7 +291,16 @@ def test_registers_join_and_leave():
 @pytest.mark.parametrize("routing", ["drop", "mask", "merge"])
 def test_training_goes_on_exactly_with_routing(routing):
     """What is drawn follows from the step, so a training that was interrupted is that which was not."""
-    backbone = {"type": "dit", "patch": 2, "depth": 5, "width": 16, "heads": 2, "routing": routing}
+    attention = {"type": "softmax", "value_residual": "learned"}
+    backbone = {
+        "type": "dit",
+        "patch": 2,
+        "depth": 5,
+        "width": 16,
+        "heads": 2,
+        "routing": routing,
+        "attention": attention,
+    }
     whole, first, second = (learners.learner(backbone=backbone) for _ in range(3))
     learners.train(whole, 4)
     learners.train(first, 2)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
-from ablate.testing import networks
+from ablate.testing import modules, networks
 from ablate.testing.case import Case, Check, NotApplicable
 
 SITE = Site(width=16, embedding=24, branches=2, heads=2)
@@ -50,6 +56,30 @@ def is_the_identity_where_it_says_so(case: Case) -> None:
         assert not attention(torch.randn(BATCH, TOKENS, SITE.width), _context()).any(), "attention is not zero"
 
 
+def reads_heads_only_where_it_says_so(case: Case) -> None:
+    """With `reads_heads` another number of heads gives another network; without, the same: a study is told so."""
+    part, context, x = _part(case), _context(), torch.randn(BATCH, TOKENS, SITE.width)
+
+    def outputs(heads: int) -> list[Tensor]:
+        site, given = replace(SITE, heads=heads), []
+        places = ((part.sequence, ()), (part.modulation, ()), (part.attention, (x,)), (part.head, ()))
+        for build, before in places:
+            if build(site) is not None:
+                given += tree_leaves(modules.live(partial(_built, build, site))(*before, context))
+        return [one for one in given if isinstance(one, Tensor)]
+
+    with torch.no_grad():
+        reads = not all(map(torch.equal, outputs(1), outputs(2)))
+    says = type(part).reads_heads
+    assert reads == says, f"says reads_heads = {says}, and {'reads' if reads else 'does not read'} them"
+
+
+def _built(build: Callable[[Site], nn.Module | None], site: Site) -> nn.Module:
+    module = build(site)
+    assert module is not None
+    return module
+
+
 def _part(case: Case) -> Conditioning:
     part = case.component
     assert isinstance(part, Conditioning)
@@ -71,4 +101,10 @@ def _is_modulation(place: str, modulation: object, branches: int, site: Site) ->
             assert shape in (None, (BATCH, site.width)), f"{place}: {name} is {shape}, not {(BATCH, site.width)}"
 
 
-CHECKS: tuple[Check, ...] = (offers_a_place, gives_the_shapes, is_the_identity_where_it_says_so, *networks.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    offers_a_place,
+    gives_the_shapes,
+    is_the_identity_where_it_says_so,
+    reads_heads_only_where_it_says_so,
+    *networks.CHECKS,
+)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ablate.kinds.mixer import Layout, Mixer, MixerSite
+from ablate.kinds.mixer import Carry, Layout, Mixer, MixerSite
 from ablate.testing import modules, networks
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
@@ -68,6 +68,65 @@ def works_on_some_of_the_patches(case: Case) -> None:
         assert close(alone, y[1:2]), "with patches of its own an image depends on the rest of the batch"
 
 
+def hands_on_what_is_of_each_token(case: Case) -> None:
+    """What a block leaves for a later one is of each token, and serves there, whichever patches either of them sees.
+
+    A mixer that leaves something requires "carry". An image depends on itself alone, and gradients reach both blocks.
+    """
+    leaves = False
+    for part in case.variants():
+        grid, joined = GRIDS[1]
+        blocks = [modules.live(partial(_build, part, grid, block=i)) for i in range(2)]
+        x, layout = _tokens(grid, joined, True)
+        left: dict[str, Tensor] = {}
+        blocks[0](x, layout._replace(left=left))
+        if not left:
+            continue
+        leaves = True
+        assert "carry" in part.requires(), f"leaves {', '.join(left)}: say that it needs a network with 'carry'"
+        routed = (False,) if "routed_tokens" in part.excludes() else (False, True)
+        for some in [(a, b) for a in routed for b in routed]:  # whether either of the two sees some patches alone
+            through = partial(_two_blocks, blocks, layout, some)
+            modules.expect_images_alone(through, x)
+            y = through(x)
+            assert y.isfinite().all(), "gives numbers that are not finite"
+            y.square().sum().backward()  # type: ignore[no-untyped-call]
+        named = [(f"block {i}: {name}", p) for i in range(2) for name, p in blocks[i].named_parameters()]
+        lost = [name for name, p in named if p.grad is None or not p.grad.count_nonzero()]
+        assert not lost, f"no gradient reaches {', '.join(lost)}"
+    if not leaves:
+        raise NotApplicable("it leaves nothing for later blocks")
+
+
+def reads_what_it_says(case: Case) -> None:
+    """Another number of heads, no biases, a query-key norm, a rotation: each changes it where it is in `reads`, or not.
+
+    A study that sets what its mixer does not read is told so.
+    """
+    mixer, site = case.component, _site(GRIDS[0][0])
+    assert isinstance(mixer, Mixer)
+    x, layout = _tokens(*GRIDS[0], True)
+    still = layout._replace(rotation=None)
+    others = {
+        "heads": (replace(site, heads=1), still),
+        "bias": (replace(site, bias=False), still),
+        "query_key_norm": (replace(site, query_key_norm=_Doubled), still),
+        "rotation": (site, layout),
+    }
+    with torch.no_grad():
+        as_it_is = modules.live(lambda: mixer.build(site))(x, still)
+        for word, (other, told) in others.items():
+            reads = not torch.equal(modules.live(partial(mixer.build, other))(x, told), as_it_is)
+            message = f"{'reads' if reads else 'does not read'} {word!r}: `reads` has to say so"
+            assert reads == (word in mixer.reads), message
+
+
+class _Doubled(nn.Module):
+    def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Twice the queries."""
+        return 2 * q, k
+
+
 def adds_nothing_at_the_start_where_that_is_asked(case: Case) -> None:
     """With `site.zero_init`, its output is zero before training, and a gradient reaches what makes it so."""
     x, layout = _tokens(*GRIDS[0], False)
@@ -92,10 +151,26 @@ def keeps_the_state_of_its_module(case: Case) -> None:
     modules.expect_state(lambda: _build(case.component, GRIDS[0][0]), *_tokens(*GRIDS[0], True))
 
 
-def _build(part: object, grid: tuple[int, int], zero_init: bool = False) -> nn.Module:
+def _two_blocks(blocks: list[nn.Module], layout: Layout, some: tuple[bool, bool], x: Tensor) -> Tensor:
+    """Take the tokens through two blocks of one pass. some: whether a block sees but some of the patches."""
+    carry = Carry(x.shape[1] - layout.joined)
+    for i, block in enumerate(blocks):
+        seen, told = torch.arange(x.shape[1]), layout
+        if some[i]:
+            patches = torch.arange(i, x.shape[1] - layout.joined, 2)  # of each second one
+            seen = torch.cat([seen[: layout.joined], layout.joined + patches])
+            told = layout.select(patches.expand(len(x), -1))
+        x = x.index_add(1, seen, carry.through(block, x[:, seen], told))
+    return x
+
+
+def _build(part: object, grid: tuple[int, int], zero_init: bool = False, block: int = 1) -> nn.Module:
     assert isinstance(part, Mixer)
-    site = MixerSite(WIDTH, 24, 2, HEADS, block=1, blocks=2, resolution=grid)
-    return part.build(replace(site, zero_init=zero_init))
+    return part.build(replace(_site(grid), zero_init=zero_init, block=block))
+
+
+def _site(grid: tuple[int, int]) -> MixerSite:
+    return MixerSite(WIDTH, 24, 2, HEADS, block=1, blocks=2, resolution=grid)
 
 
 def _live(case: Case) -> nn.Module:
@@ -122,6 +197,8 @@ CHECKS: tuple[Check, ...] = (
     lets_tokens_see_each_other,
     mixes_each_image_alone,
     works_on_some_of_the_patches,
+    hands_on_what_is_of_each_token,
+    reads_what_it_says,
     adds_nothing_at_the_start_where_that_is_asked,
     is_reached_by_gradients,
     keeps_the_state_of_its_module,

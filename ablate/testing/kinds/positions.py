@@ -57,6 +57,16 @@ def turns_by_angles(case: Case) -> None:
             assert cos.is_meta or torch.allclose(length, torch.ones_like(length), atol=1e-4), "cos² + sin² is not 1"
 
 
+def says_whether_it_only_rotates(case: Case) -> None:
+    """`rotates_only` where it turns queries and keys and puts nothing into the tokens; a study is told by it."""
+    for one in case.variants():
+        part = _part(one)
+        width = max(width for width in HEADS if part.refuse_heads(width) is None)
+        only = part.build(*GRIDS[0], WIDTH) is None and part.rotation(*GRIDS[0], width) is not None
+        message = f"it {'only rotates' if only else 'does not only rotate'}: `rotates_only` has to say so"
+        assert part.rotates_only == only, message
+
+
 def _part(part: object) -> Positions:
     assert isinstance(part, Positions)
     return part
@@ -86,6 +96,7 @@ CHECKS: tuple[Check, ...] = (
     tells_places_apart,
     adds_to_each_image_alone,
     turns_by_angles,
+    says_whether_it_only_rotates,
     networks.trains,
     networks.runs_in_bf16,
 )

@@ -61,6 +61,8 @@ def tells_each_block_what_it_is_given(case: Case) -> None:
             assert layout.joined == JOINED, f"{layout.joined} tokens in front, of {JOINED}"
             assert turned == count, f"{turned} tokens turned of {count}: layout.select(index)"
             fewer = count < x.shape[1]
+            named = x.shape[1] if layout.patches is None else JOINED + layout.patches.shape[1]
+            assert named == count, f"the layout tells of {named} tokens, of {count}: layout.select(index)"
             assert layout.grid == (None if fewer else GRID), (
                 f"a grid of {layout.grid} for {count} of {x.shape[1]} tokens"
             )

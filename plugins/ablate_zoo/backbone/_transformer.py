@@ -28,6 +28,7 @@ from ablate.api import (
     When,
     slot,
 )
+from ablate_zoo.backbone._reading import unread_options
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Transformer(Backbone):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
+        if self.attention.reads.isdisjoint({"heads", "rotation"}) and not self.conditioning.reads_heads:
+            return self  # nothing attends
         width, why = self.width, self.positions.refuse_heads
         divide = [h for h in range(1, width + 1) if width % h == 0]
         fits = [h for h in divide if why(width // h) is None]
@@ -101,9 +104,14 @@ class Transformer(Backbone):
         return self
 
     def provides(self) -> frozenset[str]:
-        """Tokens to condition, a null class, the variance where it is learned, and a second noise label."""
+        """Tokens to condition, what mixers carry, a null class; a learned variance, and a second noise label."""
         options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
-        return frozenset({"tokens", "null_class", *(word for word, on in options.items() if on)})
+        return frozenset({"tokens", "carry", "null_class", *(word for word, on in options.items() if on)})
+
+    def unread_fields(self) -> Mapping[str, str]:
+        """What its attention does not read, and its conditioning neither."""
+        fields = {"heads": ["heads"], "bias": ["qkv_bias"], "query_key_norm": ["qk_norm"], "rotation": ["positions"]}
+        return unread_options(fields, self.attention, self.conditioning, self.positions)
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of the variance, where it is learned."""
@@ -145,7 +153,7 @@ class Transformer(Backbone):
             self.width,
             self._outputs(setting),
             self.positions.build(*grid, self.width),
-            self.positions.rotation(*grid, self.width // self.heads),
+            self.positions.rotation(*grid, self.width // self.heads) if "rotation" in self.attention.reads else None,
             self.conditioning.sequence(self._site(2, setting)),
             self.registers,
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Context, Labels, Layout, Modulation
+from ablate.api import Carry, Context, Labels, Layout, Modulation
 from ablate_zoo.layers.attention import xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass
@@ -220,17 +220,28 @@ class DiT(nn.Module):
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""
         context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)
+        blocks = in_one_pass(self.blocks, context, tokens, layout)
         if self.routing is None:
-            for block in self.blocks:
-                tokens = block(tokens, context, layout)
+            for block in blocks:
+                tokens = block(tokens, layout)
         else:
-            tokens = self.routing(tokens, layout, [conditioned(block, context) for block in self.blocks])
+            tokens = self.routing(tokens, layout, blocks)
         return self.tokens.image(self.head(tokens[:, layout.joined :], context))
 
 
-def conditioned(block: nn.Module, context: Context) -> Callable[[Tensor, Layout], Tensor]:
-    """Return a block as a function of tokens and their layout, its condition being given."""
-    return lambda tokens, layout: block(tokens, context, layout)
+def in_one_pass(
+    blocks: Iterable[nn.Module], context: Context, tokens: Tensor, layout: Layout
+) -> list[Callable[[Tensor, Layout], Tensor]]:
+    """Return blocks as functions of tokens and their layout, for one pass from these tokens on.
+
+    The condition is given, and what mixers leave for later blocks is carried from one to the next.
+    """
+    carry = Carry(tokens.shape[1] - layout.joined)
+
+    def in_turn(block: nn.Module) -> Callable[[Tensor, Layout], Tensor]:
+        return lambda x, lie: carry.through(lambda seen, told: block(seen, context, told), x, lie)
+
+    return [in_turn(block) for block in blocks]
 
 
 def init_dit(blocks: Sequence[Block], head: PatchHead, at_zero: bool = True) -> None:
@@ -302,13 +313,14 @@ class UViT(nn.Module):
         context = self.condition(noise, labels, second)
         tokens, layout = self.tokens(x, context)
         encoded: list[Tensor] = []  # the output of each encoder block
-        for block in self.encoder:
-            tokens = block(tokens, context, layout)
+        blocks = iter(in_one_pass([*self.encoder, *self.middle, *self.decoder], context, tokens, layout))
+        for _ in self.encoder:
+            tokens = next(blocks)(tokens, layout)
             encoded.append(tokens)
-        for block in self.middle:
-            tokens = block(tokens, context, layout)
-        for skip, block in zip(self.skips, self.decoder, strict=True):
-            tokens = block(skip(tokens, encoded.pop(), context, layout.joined), context, layout)
+        for _ in self.middle:
+            tokens = next(blocks)(tokens, layout)
+        for skip, block in zip(self.skips, blocks, strict=True):
+            tokens = block(skip(tokens, encoded.pop(), context, layout.joined), layout)
         return self.refine(self.tokens.image(self.head(tokens[:, layout.joined :], context)))
 
 

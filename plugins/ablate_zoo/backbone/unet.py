@@ -26,6 +26,7 @@ from ablate.api import (
     When,
     slot,
 )
+from ablate_zoo.backbone._reading import unread_options
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
@@ -200,6 +201,10 @@ class UNet(Backbone):
         offers = {"null_class": self.class_condition, "learned_variance": self.learned_sigma}
         offers["second_label"] = self.second_label
         return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
+
+    def unread_fields(self) -> Mapping[str, str]:
+        """Heads, where neither its attention nor its conditioning reads them."""
+        return unread_options({"heads": ["heads", "head_width"]}, self.attention, self.conditioning)
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""

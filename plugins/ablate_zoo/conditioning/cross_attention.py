@@ -17,6 +17,7 @@ class CrossAttention(Conditioning):
     """
 
     name = "cross_attention"
+    reads_heads = True
 
     def provides(self) -> frozenset[str]:
         """The network looks at every token of its condition."""

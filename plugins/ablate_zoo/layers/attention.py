@@ -61,8 +61,9 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017): all tokens over all tokens, then a projection.
 
     norm: a module (q, k) -> (q, k), as in `norms`, or None. product: a module (q, k, v), which
-    multiplies them; None: DotProduct. A hook on the product, or on its `query_key`, sees queries and keys
-    normalised and rotated, just before they are multiplied, and costs nothing while nobody looks.
+    multiplies them; None: DotProduct. values: a module (v, layout) -> v, or None. A hook on the product, or on
+    its `query_key`, sees queries and keys normalised and rotated, just before they are multiplied, and costs nothing
+    while nobody looks.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class SelfAttention(nn.Module):
         bias: bool = True,
         norm: nn.Module | None = None,
         product: nn.Module | None = None,
+        values: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.norm = norm
         self.product = DotProduct() if product is None else product
+        self.values = values
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
@@ -88,13 +91,15 @@ class SelfAttention(nn.Module):
             q, k = self.norm(q, k)
         if layout is not None and layout.rotation is not None:
             q, k = rotate(q, layout.rotation), rotate(k, layout.rotation)
+        if self.values is not None and layout is not None:
+            v = self.values(v, layout)
         attended = self.product(q.to(v.dtype), k.to(v.dtype), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
 
-def self_attention(site: MixerSite, product: nn.Module) -> SelfAttention:
+def self_attention(site: MixerSite, product: nn.Module, values: nn.Module | None = None) -> SelfAttention:
     """Build self-attention for a place in the network, whose queries, keys and values `product` multiplies."""
-    attention = SelfAttention(site.width, site.heads, site.bias, site.query_key_norm(), product)
+    attention = SelfAttention(site.width, site.heads, site.bias, site.query_key_norm(), product, values)
     if site.zero_init:
         zero(attention.out)
     return attention

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.api import Mixer, MixerSite
+from ablate.api import MixerSite
+from ablate_zoo.mixer._attention import Attention
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Linear(Mixer):
+class Linear(Attention):
     """Linear attention: softmax(Q)·(softmax(K)ᵀV), over features and over tokens (Shen et al. 2021)."""
 
     name = "linear"
@@ -19,4 +20,4 @@ class Linear(Mixer):
         """`SelfAttention` of `ablate_zoo.layers.attention`."""
         from ablate_zoo.layers.attention import LinearProduct, self_attention
 
-        return self_attention(site, LinearProduct())
+        return self_attention(site, LinearProduct(), self.values(site))

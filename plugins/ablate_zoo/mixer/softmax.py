@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.api import Mixer, MixerSite
+from ablate.api import MixerSite
+from ablate_zoo.mixer._attention import Attention
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Softmax(Mixer):
+class Softmax(Attention):
     """Multi-head self-attention: softmax(QKᵀ/√d)V (Vaswani et al. 2017, eq. 1)."""
 
     name = "softmax"
@@ -19,4 +20,4 @@ class Softmax(Mixer):
         """`SelfAttention` of `ablate_zoo.layers.attention`."""
         from ablate_zoo.layers.attention import DotProduct, self_attention
 
-        return self_attention(site, DotProduct())
+        return self_attention(site, DotProduct(), self.values(site))

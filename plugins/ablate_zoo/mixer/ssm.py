@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ablate.api import Mixer, MixerSite
 
@@ -19,6 +19,7 @@ class SSM(Mixer):
     """
 
     name = "ssm"
+    reads: ClassVar[frozenset[str]] = frozenset({"bias"})
 
     def build(self, site: MixerSite) -> nn.Module:
         """`Recurrence` of `ablate_zoo.mixer._recurrence`."""

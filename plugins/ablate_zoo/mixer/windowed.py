@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ablate.api import Choice, Mixer, MixerSite
+from ablate.api import Choice, MixerSite
+from ablate_zoo.mixer._attention import Attention
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Windowed(Mixer):
+class Windowed(Attention):
     """Window attention: a patch sees those of its own window (Liu et al. 2021, Swin, section 3.2).
 
     Tokens without a place (registers, those of the condition) see all and are seen by all. Where windows meet the
@@ -36,4 +37,4 @@ class Windowed(Mixer):
 
         assert site.resolution is not None, "a network says the grid of a mixer's tokens"
         shift = self.window // 2 if self.shifted and (site.block or 0) % 2 else 0
-        return self_attention(site, WindowProduct(site.resolution, self.window, shift))
+        return self_attention(site, WindowProduct(site.resolution, self.window, shift), self.values(site))

@@ -14,6 +14,7 @@ class Rope(Positions):
     """Rotary positional embedding, RoPE, in 2-D: half of a head turns by row, half by column (Su et al. 2021)."""
 
     name = "rope"
+    rotates_only = True
 
     def refuse_heads(self, head_width: int) -> str | None:
         """Two numbers a turn, by row and by column."""

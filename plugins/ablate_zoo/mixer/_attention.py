@@ -1,0 +1,44 @@
+"""What mixers of queries, keys and values share: value residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ablate.api import Added, Choice, Mixer, MixerSite, Range, When
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Attention(Mixer):
+    """Self-attention whose values may be mixed with those of the network's first block, token by token.
+
+    v ← (1 − λ)·v + λ·v₁ in every block but the first (Zhou et al. 2024, "Value Residual Learning"): `fixed` is their
+    ResFormer with λ = ½, `learned` has a λ of its own in each block, as Jordan et al. 2024 (modded-nanoGPT) train it.
+    """
+
+    value_residual: Annotated[
+        Literal["none", "fixed", "learned"], Added(before="none"), Choice("none", "fixed", "learned")
+    ] = "none"  # the first block's values in those of later ones
+    value_weight: Annotated[
+        float, Field(gt=0, lt=1), When("value_residual", ("fixed", "learned")), Range(0.25, 0.75)
+    ] = 0.5  # λ, their share; at the start, where it is learned
+
+    def requires(self) -> Mapping[str, str]:
+        """A network of one stack of tokens, where the first block's values are mixed in."""
+        if self.value_residual == "none":
+            return {}
+        return {"carry": "values go from the first block to later ones; take a transformer, or value_residual: none"}
+
+    def values(self, site: MixerSite) -> nn.Module | None:
+        """Build what the values of a block pass through, (v, layout) -> v; None: they stay as they are."""
+        from ablate_zoo.layers.value_residual import LeaveValues, ValueResidual
+
+        if self.value_residual == "none":
+            return None
+        if site.block is None:
+            raise ValueError("value residuals need to know which block is the first: a network says so in its site")
+        return ValueResidual(self.value_weight, self.value_residual == "learned") if site.block else LeaveValues()
