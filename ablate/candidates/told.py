@@ -23,19 +23,19 @@ def misnamed(parts: Iterable[Augmentation | Objective], setting: InputSpec, path
 
 
 def unread(backbone: Backbone, setting: InputSpec, path: Path) -> Iterator[Problem]:
-    """Yield which conditions the network is told and does not read, or embeds twice."""
-    read, embedded = backbone.reads(setting), list(_embedded(backbone, setting))
+    """Yield which conditions the network is told and does not read, or embeds twice.
+
+    Nothing where an embedder is refused: what it was meant to embed is not known.
+    """
+    embedders = [part for _, part in backbone.parts() if isinstance(part, Embedder)]
+    if any(part.refuse(setting) is not None for part in embedders):
+        return
+    read, embedded = backbone.reads(setting), [part.condition(setting).name for part in embedders]
     for name in sorted({name for name in embedded if embedded.count(name) > 1}):
         yield Problem((*path, "backbone"), f"two embedders embed the condition {name!r}; leave one out")
     for spec in setting.conditions:
         if spec.name not in read:
             yield Problem((*path, "backbone"), _advice(backbone, spec))
-
-
-def _embedded(backbone: Backbone, setting: InputSpec) -> Iterator[str]:
-    for _, part in backbone.parts():
-        if isinstance(part, Embedder) and part.refuse(setting) is None:
-            yield part.condition(setting).name
 
 
 def _advice(backbone: Backbone, spec: ConditionSpec) -> str:
