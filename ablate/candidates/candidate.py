@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ablate.candidates.told import misnamed, unread
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.augmentation import Augmentation
@@ -199,6 +200,7 @@ def misfits(
     provided: what else there is, where no data are named. withheld: {capability: why it is not to be had here}.
     """
     parts = list(candidate.parts(path))
+    problems = list(misnamed((candidate.augmentation, candidate.objective), setting, path))
     setting = candidate.inputs(setting)
     provided = frozenset(provided).union(*(part.provides() for _, part in parts), data.provides() if data else ())
     provided |= {spec.name for spec in setting.conditions}
@@ -206,7 +208,6 @@ def misfits(
         provided |= {"conditions"}
     if "latents" not in provided:
         provided |= {"pictures"}  # the images themselves
-    problems = []
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
         for capability, why in part.requires().items():
@@ -223,7 +224,7 @@ def misfits(
         reason = None if seen is None else part.refuse(seen)
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
-    problems += _unread(candidate, setting, path)
+    problems += unread(candidate.backbone, setting, path)
     return problems or _untrainable(candidate, setting, path) or _misplaced(candidate, setting, path)
 
 
@@ -233,18 +234,6 @@ def _untrainable(candidate: Candidate, setting: InputSpec, path: Path) -> list[P
     reason = objective.unfit(candidate.for_setting(setting).process(PIXELS))
     where = (*path, "objective")
     return [] if reason is None else [Problem(where, f"{objective.kind} {objective.name!r}: {reason}")]
-
-
-def _unread(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
-    """Return which conditions the network is told, and does not read."""
-    read = candidate.backbone.reads(setting)
-    problems = []
-    for spec in setting.conditions:
-        if spec.name not in read:
-            reason = f"backbone {candidate.backbone.name!r} does not read the condition {spec.name!r} ({spec.form})"
-            remedy = f"say backbone.embedders: [{{type: …, of: {spec.name}}}] with one that embeds this form"
-            problems.append(Problem((*path, "backbone"), f"{reason}; {remedy}, or leave the condition out"))
-    return problems
 
 
 def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,14 @@ class DrawnFor:
         ]
         return np.concatenate(rounds)[: self._samples] if rounds else np.zeros(0, np.int64)
 
+    def described(self, count: int) -> list[dict[str, Any]]:
+        """Return of each of the first samples the picture's number in the reference, its class, and its columns."""
+        of: dict[str, NDArray[Any]] = {"reference": np.arange(len(self._dataset.reference_images))}
+        if self._dataset.reference_labels is not None:
+            of[CLASS] = self._dataset.reference_labels
+        of |= self._dataset.reference_columns
+        return [{name: _plain(values[i]) for name, values in of.items()} for i in self.order[:count]]
+
     def rows(self, first: int, count: int) -> Conditions:
         """Return what is told of the samples number first … first + count − 1."""
         index = self.order[first : first + count]
@@ -77,3 +86,9 @@ class DrawnFor:
     def _uniform(self, stream: str, first: int, count: int) -> Tensor:
         generator = np.random.Generator(np.random.PCG64(mix(self._seed, f"samples/{stream}", 0)))
         return self._tensor(generator.random(self._samples, dtype=np.float32)[first : first + count])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it; a number that is missing is None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

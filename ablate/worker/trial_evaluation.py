@@ -16,11 +16,12 @@ from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.evaluation.collapse import variety
+from ablate.evaluation.drawn_for import DrawnFor
 from ablate.evaluation.measure import measure
 from ablate.evaluation.noisiness import noise
 from ablate.evaluation.preview import contact_sheet
 from ablate.evaluation.sampling import NotFiniteError
-from ablate.io.files import write_atomic
+from ablate.io.files import write_atomic, write_json
 from ablate.kinds.data import Dataset
 from ablate.kinds.ema import Kept, Weights
 from ablate.runtime.isolation import watched
@@ -70,6 +71,9 @@ class TrialEvaluation:
             contact_sheet(samples).save(picture, "PNG")
             write_atomic(self._folder / "samples.npy", array.getvalue())
             write_atomic(self._folder / "samples.png", picture.getvalue())
+            if self._dataset.conditions:
+                drawn_for = DrawnFor(self._dataset, self._evaluation.samples, self._job["seed"], torch.device("cpu"))
+                write_json(self._folder / "samples.json", drawn_for.described(len(samples)))
         during = self._evaluation.during
         if during is not None and during.samples < self._evaluation.samples:
             first = dict(list(averages.items())[:1])  # the one that counts

@@ -53,7 +53,7 @@ from ablate.worker.teacher_weights import teacher_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
-BESIDE = ("curve.json", "samples.npy", "samples.png")  # what a record answers for
+BESIDE = ("curve.json", "samples.npy", "samples.png", "samples.json")  # what a record answers for
 
 
 def run(job: Job, stop: Stop) -> WorkerReport:

@@ -13,7 +13,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.trial import Budget, TrialSettings
 from ablate.discovery.catalog import catalog
-from ablate.kinds.data import Data
+from ablate.kinds.data import Data, image_setting
 from ablate.spec.slots import create
 from ablate.worker import trial_run
 
@@ -44,7 +44,7 @@ def job(
     kid = KNOWN.create("metric", {"type": "kid", "features": "pixels"})
     settings = TrialSettings(
         DATA,
-        DATA.setting(),
+        image_setting(DATA),
         Budget(**(budget or {"steps": 12})),
         Evaluation(**{"metrics": (kid,), "samples": 8, "previews": 4, **(evaluate or {})}),
     )

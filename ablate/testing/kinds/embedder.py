@@ -37,7 +37,9 @@ def embeds_what_it_says(case: Case) -> None:
         with torch.no_grad():
             embedded = modules.live(partial(_build, part, spec))(told)
         with torch.no_grad(), torch.device("meta"):
-            counted = _build(part, spec)(Told(*(None if one is None else one.to("meta") for one in told)))
+            counted = _build(part, spec)(
+                Told(told.value.to("meta"), mask=None if told.mask is None else told.mask.to("meta"))
+            )
         assert isinstance(embedded, Embedded) and embedded[:2] + embedded[3:] != (None,) * 3, (
             f"{part!r}: gives no vector, tokens or channels"
         )
@@ -98,7 +100,7 @@ def is_reached_by_gradients(case: Case) -> None:
 def keeps_the_state_of_its_module(case: Case) -> None:
     """A state dict gives an equal module."""
     for part, spec in _placed(case):
-        modules.expect_state(lambda part=part, spec=spec: _Numbers(_build(part, spec)), _told(spec))
+        modules.expect_state(partial(_Numbers.of, part, spec), _told(spec))
 
 
 class _Numbers(nn.Module):
@@ -107,6 +109,11 @@ class _Numbers(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+
+    @classmethod
+    def of(cls, part: Embedder, spec: ConditionSpec) -> nn.Module:
+        """Build it."""
+        return cls(_build(part, spec))
 
     def forward(self, told: Told) -> Tensor:
         """All that is embedded, an image a row."""

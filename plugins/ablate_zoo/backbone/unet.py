@@ -223,6 +223,11 @@ class UNet(Backbone):
     def refuse(self, setting: InputSpec) -> str | None:
         """The levels must halve the image, attention act at the size of one, and heads divide its channels."""
         _, height, width = setting.shape
+        small = [c for c in setting.conditions if c.name == "low_resolution"] if self.low_resolution else []
+        if any((c.form, c.shape) != ("image", setting.shape) for c in small):
+            return f"an upsampler sees an image like the noisy one, and the condition is {small[0]}"
+        if any(e.of == "low_resolution" for e in self.embedders if small):
+            return "low_resolution: true embeds the small image already; leave one of the two out"
         depth = len(self.multipliers)
         if height % 2 ** (depth - 1) or width % 2 ** (depth - 1):
             near = max(d for d in range(1, depth + 1) if height % 2 ** (d - 1) == width % 2 ** (d - 1) == 0)
