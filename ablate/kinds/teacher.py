@@ -15,11 +15,12 @@ class TeacherTrial(Config):
     """A finished trial of another study, whose averaged weights teach.
 
     A candidate's identity does not say where it lies, but which network it is: a moved folder with the same network is
-    the same teacher, another network in the same folder is another one.
+    the same teacher, another network in the same folder is another one. With `identity` said, a study whose students
+    are trained goes on where that folder is gone.
     """
 
     study: Annotated[str, Field(min_length=1), Extent()]  # the study's folder, relative to this study's file
-    # as its tables name the candidate, or the first digits of its config_hash; None: the only one
+    # as its tables name the candidate, `baseline`, or the first digits of its config_hash; None: the only one
     candidate: Annotated[str | None, Field(min_length=1), Extent()] = None
     # same: each student's seed has the teacher of that seed; a number: all have the one of that
     seed: Annotated[int, Field(ge=0)] | Literal["same"] = "same"

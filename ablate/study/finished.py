@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ablate.study.fit import Fit
 
 NAMED = 8  # candidates that a message names
+BASELINE = "baseline"
 FEWEST = 6  # digits of a config_hash that name a candidate
 UNFINISHED, FAILED = "unfinished", "failed"
 
@@ -36,11 +37,13 @@ class Taught:
 
     config_hash: str
     name: str
+    is_baseline: bool
     trials: dict[int, tuple[str, Path]] = field(default_factory=dict)
 
     def is_called(self, name: str) -> bool:
-        """Return whether this is its name, or the beginning of its config_hash."""
-        return name == self.name or (len(name) >= FEWEST and self.config_hash.startswith(name))
+        """Return whether this is its name, or the beginning of its config_hash; `baseline` is that of its study."""
+        by_hash = len(name) >= FEWEST and self.config_hash.startswith(name)
+        return name == self.name or by_hash or (name == BASELINE and self.is_baseline)
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,20 @@ class FinishedTrials:
 def _candidates(folder: Path, name: str) -> list[Taught]:
     """Return the candidates of a study's folder, by their trials. Raises InputError where it is none."""
     try:
-        names = Names.read(read_sealed(folder / "lock.json")) or Names()
+        locked = read_sealed(folder / "lock.json")
     except FileNotFoundError:
         raise InputError(f"{name} is no study's folder: it holds no lock.json") from None
     except DamagedError as error:
         raise InputError(str(error)) from None
+    names, baseline = Names.read(locked) or Names(), locked.get("baseline")
     found: dict[str, Taught] = {}
     for trial in sorted(folder.glob("trials/*")):
         record: Mapping[str, Any] | None = records.read_valid(trial)
         state = UNFINISHED if record is None else "replayed" if "replayed" in record else record["state"]
         try:
             job = record or read_sealed(trial / "job.json")
-            taught = found.setdefault(job["config_hash"], Taught(job["config_hash"], names(job["choices"])))
+            own = Taught(job["config_hash"], names(job["choices"]), job["choices"] == baseline)
+            taught = found.setdefault(own.config_hash, own)
             state = FAILED if record is None and (trial / "failure.json").is_file() else state
             taught.trials[int(job["seed"])] = (state, trial)
         except (OSError, DamagedError, KeyError):

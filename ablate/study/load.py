@@ -100,11 +100,12 @@ def _load(
     fit = Fit(catalog, study.data, setting, study.budget, FinishedTrials(root, all_seeds(study)))
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
-        fit.compose(document.data["base"], ("base",))
+        base = fit.compose(document.data["base"], ("base",))
         space = _space(document.data["base"], _with_frozen(study.vary, frozen), fit)
         space = check_choices(space, study.design, fit)
     except SpecError as error:
         raise refusal(document, [*problems, *error.problems]) from None
+    study = study.model_copy(update={"base": base})  # with the identity of a teacher, where it has one
     problems += seeding_problems(study, objectives, space)
     problems += analysis_problems(study)
     if study.match is not None:
