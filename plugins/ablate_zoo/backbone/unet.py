@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Added, Backbone, Choice, Conditioning, Fusion, InputSpec, Mixer, Opened, Range, When, slot
-from ablate_zoo.backbone._reading import unread_options
+from ablate.api import (
+    Added,
+    Backbone,
+    Choice,
+    Conditioning,
+    Fusion,
+    InputSpec,
+    Mixer,
+    Opened,
+    Range,
+    When,
+    slot,
+    unread_options,
+)
 
 if TYPE_CHECKING:
     from torch import nn
