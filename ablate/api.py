@@ -39,7 +39,7 @@ from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
-from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite
+from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite, unread_options
 from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
 from ablate.kinds.norm import Norm
@@ -208,5 +208,6 @@ __all__ = [
     "sign_flip_p",
     "slot",
     "told_record",
+    "unread_options",
     "without",
 ]

@@ -97,7 +97,7 @@ MOVED = {
     "ablate_zoo.modules.transformer": "ablate_zoo.backbone._transformer_modules",
     "ablate_zoo.modules.transformer_block": "ablate_zoo.backbone._transformer_modules",
     "ablate_zoo.modules.unet": "ablate_zoo.backbone._unet_modules",
-    "ablate_zoo.modules.uvit": "ablate_zoo.backbone._transformer_modules",
+    "ablate_zoo.modules.uvit": "ablate_zoo.backbone._uvit_modules",
     "ablate_zoo.optimizer._moments": "ablate_zoo.optimizer._decaying",
 }
 

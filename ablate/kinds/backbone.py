@@ -43,6 +43,15 @@ class Backbone(Component):
         `network_blocks`.
         """
 
+    def at_base_width(self) -> Backbone | None:
+        """Return the same network as wide as the base from which its widths count; None: it has none.
+
+        Under the maximal update parametrization (muP; Yang et al. 2022) initial weights and rates follow the width over
+        that of the base. The network begins its weights so, and requires "rates_by_width" of the optimizer, which is
+        told how much wider the input of each parameter is (`Trained.fan_in`). Its parameters have the same names.
+        """
+        return None
+
 
 def network_blocks(network: nn.Module) -> dict[str, nn.Module]:
     """Return the blocks of a network in their order, {name: module}, each once.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from ablate.kinds.conditioning import Site
+from ablate.kinds.conditioning import Conditioning, Site
+from ablate.kinds.positions import Positions
 from ablate.spec.component import Component
 
 if TYPE_CHECKING:
@@ -152,3 +153,23 @@ class Mixer(Component):
         layers below by its own initialisation. A probe sees queries and keys where a submodule `query_key` passes
         them, as (B, heads, N, d).
         """
+
+
+def unread_options(
+    fields: Mapping[str, Sequence[str]], mixer: Mixer, conditioning: Conditioning, positions: Positions | None = None
+) -> dict[str, str]:
+    """Return the fields of a network that its parts do not read, {field: why}.
+
+    fields: of each word of `Mixer.reads` the fields that say it. Heads may be the conditioning's too, and positions
+    that are added to the tokens are read by every mixer.
+    """
+    read = set(mixer.reads)
+    if conditioning.reads_heads:
+        read.add("heads")
+    if positions is not None and not positions.rotates_only:
+        read.add("rotation")
+    unread = {field: word for word, names in fields.items() if word not in read for field in names}
+    return {
+        field: f"attention {mixer.name!r} does not {'turn queries and keys' if word == 'rotation' else 'read it'}"
+        for field, word in unread.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 from ablate.kinds.backbone import network_blocks
@@ -19,6 +20,8 @@ class Trained(NamedTuple):
     role: "weight" of a linear layer or a convolution, "bias", "norm" (gain or bias of a normalisation layer),
     "embedding" (a table of classes or positions). layer: 0 before the first block of the network (`network_blocks`),
     1 to `blocks` within one, blocks + 1 behind the last. Without a name nothing is known: blocks is 0.
+    fan_in: how many times as many numbers an output is summed over as at the base width of muP
+    (`Backbone.at_base_width`); 1 where that does not follow the width, and without a base.
     """
 
     parameter: nn.Parameter
@@ -26,6 +29,7 @@ class Trained(NamedTuple):
     role: Role = "weight"
     layer: int = 0
     blocks: int = 0
+    fan_in: float = 1.0
 
 
 class Parameters(Sequence["nn.Parameter"]):
@@ -60,11 +64,16 @@ class Parameters(Sequence["nn.Parameter"]):
         return len(self.named)
 
 
-def trained_parameters(network: nn.Module, beside: Mapping[str, nn.Module | None] | None = None) -> Parameters:
+def trained_parameters(
+    network: nn.Module,
+    beside: Mapping[str, nn.Module | None] | None = None,
+    at_base: Mapping[str, Sequence[int]] | None = None,
+) -> Parameters:
     """Return what is trained of a network, and of modules beside it: each once, in the order of registration.
 
     beside: {prefix of its names: module or None}, such as what a weighting or an objective has built. A
-    parameter between two blocks counts to the block before it.
+    parameter between two blocks counts to the block before it. at_base: shapes of parameters at the base width of muP,
+    by name; None: there is none. Raises ValueError where one is missing there.
     """
     blocks = list(network_blocks(network).values())
     block_of = {id(p): place for place, block in enumerate(blocks, 1) for p in block.parameters()}
@@ -75,13 +84,23 @@ def trained_parameters(network: nn.Module, beside: Mapping[str, nn.Module | None
         layer = 0
         for i, (name, p) in enumerate(parameters):
             layer = block_of.get(id(p), layer if i < last else len(blocks) + 1)
-            yield Trained(p, name, _role(network, name, p), layer, len(blocks))
+            role = _role(network, name, p)
+            yield Trained(p, name, role, layer, len(blocks), _fan_in(name, role, p, at_base))
         for prefix, module in (beside or {}).items():
             for name, p in module.named_parameters(prefix=prefix) if module is not None else ():
                 if p.requires_grad:
-                    yield Trained(p, name, "bias" if p.ndim < 2 else "weight", len(blocks) + 1, len(blocks))
+                    role = "bias" if p.ndim < 2 else "weight"
+                    yield Trained(p, name, role, len(blocks) + 1, len(blocks), _fan_in(name, role, p, at_base))
 
     return Parameters(entries())
+
+
+def _fan_in(name: str, role: Role, parameter: nn.Parameter, at_base: Mapping[str, Sequence[int]] | None) -> float:
+    if at_base is None or role != "weight" or name.startswith("uncertainty."):
+        return 1.0
+    if name not in at_base:
+        raise ValueError(f"at its base width the network has no parameter {name!r}: the names have to be the same")
+    return prod(parameter.shape[1:]) / prod(at_base[name][1:])
 
 
 def _role(network: nn.Module, name: str, parameter: nn.Parameter) -> Role:

@@ -29,6 +29,7 @@ from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer,
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
 from ablate.training.terms import StepModel, Terms, teacher_like
+from ablate.training.widths import base_shapes
 
 
 class TrainingStep(NamedTuple):
@@ -98,7 +99,7 @@ class Learner:
         seed_everything(seed, "objective", 0)
         self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device, watch))
         beside = {"uncertainty": self.uncertainty, "objective": self.terms}
-        self.parameters = trained_parameters(self.network, beside)
+        self.parameters = trained_parameters(self.network, beside, base_shapes(candidate, setting))
         with watch.over(f"{format_component(candidate.optimizer)}, while it is built,"):
             self.optimizer = candidate.optimizer.build(self.parameters)
         inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))

@@ -29,6 +29,7 @@ MAY_SKIP = {
     "moves_image_and_noise_together",
     "works_on_some_of_the_patches",
     "hands_on_what_is_of_each_token",
+    "has_the_same_parameters_at_its_base_width",
     "adds_to_each_image_alone",
     "turns_by_angles",
     "keeps_image_and_noise_together",

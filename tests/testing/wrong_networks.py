@@ -103,6 +103,16 @@ class Bulky(Net):
         return network
 
 
+class Baseless(Net):
+    """It counts widths from another network, and does not ask for rates that follow them."""
+
+    name = "baseless"
+    fails: ClassVar = ("has_the_same_parameters_at_its_base_width",)
+
+    def at_base_width(self):
+        return self
+
+
 class Wrapping(Net):
     """Another one within, whose size is the other's own."""
 

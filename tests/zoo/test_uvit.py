@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import ablate
 from ablate.api import Context, InputSpec
 from ablate.discovery.catalog import catalog
-from ablate_zoo.backbone._transformer_modules import LongSkip
+from ablate_zoo.backbone._uvit_modules import LongSkip
 
 MODELS = Path(__file__).parents[2] / "studies" / "models"
 TINY = {"type": "uvit", "patch": 2, "depth": 5, "width": 32, "heads": 4}

@@ -7,6 +7,7 @@ from typing import get_args, get_origin
 
 import torch
 
+from ablate.candidates.candidate import meta_network
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.conditions import CLASS, Conditions, Told, absent, told_record
 from ablate.kinds.embedder import Embedder
@@ -94,4 +95,23 @@ def _value(spec: ConditionSpec, seed: int) -> Told:
     return Told(value, mask=torch.arange(spec.shape[0]).expand(BATCH, -1) < 4)
 
 
-CHECKS: tuple[Check, ...] = (*OF_A_NETWORK, hears_its_second_label, reads_its_conditions)
+def has_the_same_parameters_at_its_base_width(case: Case) -> None:
+    """`at_base_width` is a network with parameters of the same names, whose own base is as wide; rates are required."""
+    part = case.component
+    assert isinstance(part, Backbone)
+    base = part.at_base_width()
+    if base is None:
+        raise NotApplicable("has no base width")
+    setting = settle(part)
+    names = [{name for name, _ in meta_network(one, setting).named_parameters()} for one in (part, base)]
+    assert names[0] == names[1], f"at its base width it has other parameters: {sorted(names[0] ^ names[1])[:3]}"
+    assert base.at_base_width() == base, "the base of its base is another one"
+    assert "rates_by_width" in part.requires(), "rates have to follow the width: require 'rates_by_width'"
+
+
+CHECKS: tuple[Check, ...] = (
+    *OF_A_NETWORK,
+    hears_its_second_label,
+    reads_its_conditions,
+    has_the_same_parameters_at_its_base_width,
+)

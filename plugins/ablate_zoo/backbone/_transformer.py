@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -27,8 +27,8 @@ from ablate.api import (
     Site,
     When,
     slot,
+    unread_options,
 )
-from ablate_zoo.backbone._reading import unread_options
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ class Transformer(Backbone):
     depth: Annotated[int, Field(ge=1, le=1000), Choice(4, 6, 8, 12)] = 12  # blocks
     # Numbers a token. The default range is divided by every usual number of heads: 2, 3, 4, 6, 8, 12.
     width: Annotated[int, Field(ge=4, le=65_536, multiple_of=4), Choice(96, 192, 288, 384)] = 384
-    heads: Annotated[int, Field(ge=1, le=65_536)] = 6
+    heads: Annotated[int, Field(ge=1, le=65_536), When("head_width", (None,))] = 6
+    head_width: Annotated[int | None, Field(ge=1, le=65_536), Added(before=None)] = (
+        None  # numbers a head; None: `heads` says how many heads
+    )
+    # muP: initial weights and rates follow width/base_width; None: the standard parametrization.
+    base_width: Annotated[int | None, Field(ge=4, le=65_536, multiple_of=4), Added(before=None)] = None
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0  # hidden width of the MLP / width
     conditioning: Conditioning = slot("adaln_zero")
     embedders: Annotated[tuple[Embedder, ...], Field(max_length=16), Added(before=[])] = ()  # of conditions
@@ -79,20 +84,20 @@ class Transformer(Backbone):
     routing: Annotated[Routing, Added(before={"type": "none"})] = slot("none")  # which tokens pass through which blocks
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
+    def _heads_fit(self) -> Self:
         if self.attention.reads.isdisjoint({"heads", "rotation"}) and not self.conditioning.reads_heads:
             return self  # nothing attends
-        width, why = self.width, self.positions.refuse_heads
-        divide = [h for h in range(1, width + 1) if width % h == 0]
-        fits = [h for h in divide if why(width // h) is None]
-        near = min(fits or divide, key=lambda h: abs(h - self.heads))
-        if width % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide the width {width}; the nearest that do: {near}")
-        if (reason := why(width // self.heads)) is not None:
-            better = f"; the nearest heads that fit: {near}" if fits else ""
-            head = f"{width // self.heads} ({width}/{self.heads})"
-            raise ValueError(f"positions {self.positions.name!r} {reason}, not {head}{better}")
+        problem = heads_problem(self.width, self.heads, self.head_width, self.positions)
+        if problem is None and self.base_width is not None:
+            problem = base_problem(self.width, self.base_width, self.heads, self.head_width)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    @property
+    def head_count(self) -> int:
+        """How many heads attend."""
+        return self.heads if self.head_width is None else self.width // self.head_width
 
     @model_validator(mode="after")
     def _parallel_reads_a_norm(self) -> Self:
@@ -103,6 +108,10 @@ class Transformer(Backbone):
             )
         return self
 
+    def at_base_width(self) -> Self | None:
+        """The same with `base_width` as its width: as many blocks, heads as wide."""
+        return None if self.base_width is None else self.model_copy(update={"width": self.base_width})
+
     def provides(self) -> frozenset[str]:
         """Tokens to condition, what mixers carry, a null class; a learned variance, and a second noise label."""
         options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
@@ -110,14 +119,18 @@ class Transformer(Backbone):
 
     def unread_fields(self) -> Mapping[str, str]:
         """What its attention does not read, and its conditioning neither."""
-        fields = {"heads": ["heads"], "bias": ["qkv_bias"], "query_key_norm": ["qk_norm"], "rotation": ["positions"]}
+        heads, others = ["heads", "head_width"], {"bias": ["qkv_bias"], "query_key_norm": ["qk_norm"]}
+        fields = {"heads": heads, "rotation": ["positions"], **others}
         return unread_options(fields, self.attention, self.conditioning, self.positions)
 
     def requires(self) -> Mapping[str, str]:
-        """A loss that makes use of the variance, where it is learned."""
-        if not self.learned_sigma:
-            return {}
-        return {"variance_loss": "learned_sigma gives a variance that no loss trains; set it to false, or the loss"}
+        """A loss that makes use of a learned variance; rates that follow the width, where it has a base."""
+        needs = {}
+        if self.learned_sigma:
+            needs["variance_loss"] = "learned_sigma gives a variance that no loss trains; set it to false, or the loss"
+        if self.base_width is not None:
+            needs["rates_by_width"] = "under base_width (muP) rates follow the width; take adamw, adam or radam"
+        return needs
 
     def reads(self, setting: InputSpec) -> frozenset[str]:
         """Those of its embedders, and what the candidate's own parts tell."""
@@ -136,7 +149,7 @@ class Transformer(Backbone):
     def _site(self, branches: int, setting: InputSpec, block: int | None = None) -> Site:
         _, height, width = setting.shape
         grid = height // self.patch, width // self.patch
-        return Site(self.width, self.width, branches, self.heads, self.zero_init, block, self.depth, grid)
+        return Site(self.width, self.width, branches, self.head_count, self.zero_init, block, self.depth, grid)
 
     def _outputs(self, setting: InputSpec) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
@@ -147,13 +160,14 @@ class Transformer(Backbone):
 
         channels, height, width = setting.shape
         grid = height // self.patch, width // self.patch
+        turns = "rotation" in self.attention.reads
         return PatchTokens(
             (channels + joined_channels(self.embedders, setting), height, width),
             self.patch,
             self.width,
             self._outputs(setting),
             self.positions.build(*grid, self.width),
-            self.positions.rotation(*grid, self.width // self.heads) if "rotation" in self.attention.reads else None,
+            self.positions.rotation(*grid, self.width // self.head_count) if turns else None,
             self.conditioning.sequence(self._site(2, setting)),
             self.registers,
         )
@@ -201,7 +215,7 @@ class Transformer(Backbone):
             blocks=site.blocks,
             resolution=site.resolution,
             bias=self.qkv_bias,
-            query_key_norm=partial(query_key_norm, self.qk_norm, self.heads, self.width // self.heads),
+            query_key_norm=partial(query_key_norm, self.qk_norm, self.head_count, self.width // self.head_count),
         )
 
     def _head(self, setting: InputSpec) -> PatchHead:
@@ -211,5 +225,44 @@ class Transformer(Backbone):
         last = self.norm.build(self.width, self._affine(modulation))
         return PatchHead(last, self.width, self._outputs(setting) * self.patch**2, modulation)
 
+    def _at_width(
+        self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[Block], head: PatchHead, constant: bool
+    ) -> None:
+        """Take the initial weights to those of muP, where there is a base width."""
+        from ablate_zoo.backbone._transformer_modules import begin_at_width
+
+        if self.base_width is not None:
+            branches = [branch for block in blocks for branch in (block.attention, block.mlp)]
+            begin_at_width(condition, tokens.embed, branches, head.linear, self.width / self.base_width, constant)
+
     def _affine(self, modulation: object) -> bool:
         return self.norm_affine == "always" or (self.norm_affine == "unmodulated" and modulation is None)
+
+
+def heads_problem(width: int, heads: int, head_width: int | None, positions: Positions) -> str | None:
+    """Return why so many heads, or heads so wide, do not fit a network of this width; None if they do."""
+    by_width = head_width is not None
+    given = heads if head_width is None else head_width
+    divide = [n for n in range(1, width + 1) if width % n == 0]
+    fits = [n for n in divide if positions.refuse_heads(n if by_width else width // n) is None]
+    near = min(fits or divide, key=lambda n: abs(n - given))
+    if width % given:
+        what, do = (f"a head_width of {given}", "does") if by_width else (f"{given} heads", "do")
+        return f"{what} {do} not divide the width {width}; the nearest that {do}: {near}"
+    reason = positions.refuse_heads(given if by_width else width // given)
+    if reason is None:
+        return None
+    head = f"{given}" if by_width else f"{width // given} ({width}/{given})"
+    better = f"; the nearest {'head_width' if by_width else 'heads'} that fit: {near}" if fits else ""
+    return f"positions {positions.name!r} {reason}, not {head}{better}"
+
+
+def base_problem(width: int, base_width: int, heads: int, head_width: int | None) -> str | None:
+    """Return why the heads of a network do not fit its base width (muP); None if they do."""
+    if head_width is None:
+        near = width // heads
+        keep = "under base_width heads keep their width, and their number grows"
+        return f"{keep}: say head_width, such as {near}, in the place of heads"
+    if base_width % head_width:
+        return f"a head_width of {head_width} does not divide the base_width {base_width}"
+    return None

@@ -25,8 +25,8 @@ from ablate.api import (
     Range,
     When,
     slot,
+    unread_options,
 )
-from ablate_zoo.backbone._reading import unread_options
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:

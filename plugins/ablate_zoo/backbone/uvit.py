@@ -40,10 +40,10 @@ class UViT(Transformer):
         return {"routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none"}
 
     def build(self, setting: InputSpec) -> nn.Module:
-        """`UViT` of `ablate_zoo.backbone._transformer_modules`, initialised as in the paper."""
+        """`UViT` of `ablate_zoo.backbone._uvit_modules`, initialised as in the paper."""
         from torch import nn
 
-        from ablate_zoo.backbone import _transformer_modules as modules
+        from ablate_zoo.backbone import _uvit_modules as modules
         from ablate_zoo.layers.attention import xavier, zero
 
         tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks(setting)
@@ -63,8 +63,10 @@ class UViT(Transformer):
             (modules.init_uvit if self.init == "normal" else xavier)(module)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)
+        condition = self._condition(setting, self.time_mlp)
+        self._at_width(condition, tokens, blocks, head, constant=self.init == "normal")
         return modules.UViT(
-            self._condition(setting, self.time_mlp),
+            condition,
             tokens,
             blocks[:half],
             blocks[half : len(blocks) - half],

@@ -16,12 +16,13 @@ _FUSED = {"cpu", "cuda", "mps", "xpu"}  # devices for which torch has one kernel
 
 
 class Decaying(Optimizer):
-    """An optimizer that also pulls weights towards zero, and may train the first layers more slowly than the last.
+    """An optimizer that also pulls weights towards zero, and may train parts of the network at rates of their own.
 
     `layer_decay` is layer-wise learning-rate decay (Clark et al. 2020, "ELECTRA", appendix A; Bao et al. 2022, "BEiT"):
     the rate of a layer is `layer_decay` to the number of layers behind it, as `Trained` counts them. What stands before
     the first block is the first layer, and what stands behind the last block trains at the full rate. A network
-    without blocks has one layer.
+    without blocks has one layer. `embedding_rate` and `vector_rate` are the rates of tables, and of biases, gains and
+    the like, over that of matrices. All of them multiply.
     """
 
     weight_decay: Annotated[float, Field(ge=0, le=10), Range(1e-4, 0.3, log=True)] = 0.0
@@ -29,6 +30,10 @@ class Decaying(Optimizer):
     decay_embeddings: Annotated[bool, Added(before=True)] = True  # tables of classes and positions decay too
     layer_decay: Annotated[float, Field(gt=0, le=1), Range(0.5, 1.0), Added(before=1.0)] = 1.0
     """rate of a layer over that of the next one"""
+    embedding_rate: Annotated[float, Field(gt=0, le=1000), Range(0.1, 10, log=True), Added(before=1.0)] = 1.0
+    """of tables of classes and positions, over `lr`"""
+    vector_rate: Annotated[float, Field(gt=0, le=1000), Range(0.1, 10, log=True), Added(before=1.0)] = 1.0
+    """of biases, gains of norms and the like, over `lr`"""
 
     def idle(self, course: Course) -> Iterator[str]:
         """Nothing decays, and some are spared."""
@@ -38,17 +43,18 @@ class Decaying(Optimizer):
 
     def groups(self, parameters: Iterable[torch.nn.Parameter]) -> list[dict[str, Any]]:
         """The parameters as torch's groups, of one weight decay and one share of the rate each; without empty ones."""
-        groups: dict[tuple[bool, float], list[torch.nn.Parameter]] = {}
+        groups: dict[tuple[bool, float, float], list[torch.nn.Parameter]] = {}
         for one in Parameters.of(parameters).named:
-            groups.setdefault((self._decays(one), self._rate_share(one)), []).append(one.parameter)
+            groups.setdefault((self._decays(one), self._rate_share(one), one.fan_in), []).append(one.parameter)
         by_decay = sorted(groups.items(), key=lambda group: not group[0][0])  # those that decay come first
+        has_shares = any(share != 1 or fan_in != 1 for _, share, fan_in in groups)
         return [
             {
                 "params": members,
-                "weight_decay": self.weight_decay if decays else 0.0,
-                **({} if self.layer_decay == 1 else {"rate_share": share}),
+                "weight_decay": self.weight_decay * fan_in if decays else 0.0,
+                **({"rate_share": share / fan_in} if has_shares else {}),
             }
-            for (decays, share), members in by_decay
+            for (decays, share, fan_in), members in by_decay
         ]
 
     def _decays(self, one: Trained) -> bool:
@@ -59,7 +65,10 @@ class Decaying(Optimizer):
         return self.decay_vectors or one.parameter.ndim >= 2
 
     def _rate_share(self, one: Trained) -> float:
-        return self.layer_decay ** (one.blocks + 1 - one.layer) if one.blocks else 1.0
+        share = self.layer_decay ** (one.blocks + 1 - one.layer) if one.blocks else 1.0
+        if one.role == "embedding":
+            return share * self.embedding_rate
+        return share * self.vector_rate if one.parameter.ndim < 2 else share
 
 
 def fused(groups: Sequence[dict[str, Any]]) -> bool:
@@ -68,13 +77,21 @@ def fused(groups: Sequence[dict[str, Any]]) -> bool:
 
 
 class AdamLike(Decaying):
-    """An optimizer with two running averages of each gradient (Kingma & Ba 2015)."""
+    """An optimizer with two running averages of each gradient (Kingma & Ba 2015).
+
+    Of a network with a base width (muP) the rate of a layer goes with 1/(the width of its input), and its weight decay
+    with that width, so that rate times decay stays (Yang et al. 2022, table 3).
+    """
 
     # at 1e-4 a run of some ten thousand images hardly trains (benchmarks/short_run_defaults.py)
     lr: Annotated[float, Field(gt=0, le=10), Range(1e-5, 1e-2, log=True)] = 1e-3
     beta1: Annotated[float, Field(ge=0, lt=1), Range(0.8, 0.95)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1), Range(0.9, 0.9999)] = 0.999
     eps: Annotated[float, Field(gt=0, le=1), Range(1e-10, 1e-6, log=True)] = 1e-8
+
+    def provides(self) -> frozenset[str]:
+        """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is."""
+        return frozenset({"rates_by_width"})
 
     @property
     def betas(self) -> tuple[float, float]:
