@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Context
+from ablate.api import Context, Labels
 from ablate_zoo.backbone._transformer_modules import PatchTokens, in_one_pass
 from ablate_zoo.layers.embedding import LevelAndClass
 
