@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pictures_for_tests import noise, write_folder
 
 import ablate
 from ablate.discovery.catalog import catalog
@@ -66,19 +67,29 @@ def test_the_plugins_of_the_guide_conform(tmp_path):
         kinds += [entry.kind for entry in target.entries]
         for entry in target.entries:
             check_component(entry, target.catalog)
-    assert {"weighting", "objective", "auxiliary", "coupling", "augmentation"} <= set(kinds)
+    assert {"weighting", "objective", "auxiliary", "coupling", "augmentation", "condition", "embedder"} <= set(kinds)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
-def test_the_terms_of_the_guide_are_trained_on_both_executors(tmp_path):
-    """One file by a stranger, in a study; the two executors train to the same numbers."""
-    (file,) = (f for f in plugins_of_the_guide(tmp_path) if "Objective" in f.read_text())
+def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp_path):
+    """Files by a stranger, in a study; the two executors train to the same numbers."""
+    files = [
+        str(f) for f in plugins_of_the_guide(tmp_path) if re.search("Objective|class (Aspect|Bins)", f.read_text())
+    ]
+    pictures = [image[:, : 8 + i % 3, : 8 + i % 5] for i, image in enumerate(noise(40, size=12))]
+    write_folder(tmp_path / "pictures", pictures)
     study = {
         "study": "guide",
-        "data": "digits",
+        "data": {
+            "type": "folder",
+            "path": str(tmp_path / "pictures"),
+            "size": 8,
+            "reference": 16,
+            "conditions": ["aspect"],
+        },
         "base": {
-            "backbone": {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2},
+            "backbone": {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2, "embedders": ["bins"]},
             "solver": {"type": "ddim", "steps": 2},
             "objective": "l1",
             "auxiliary": [{"type": "read_level", "depth": 0.5, "weight": 0.1, "until": 0.5}],
@@ -92,7 +103,7 @@ def test_the_terms_of_the_guide_are_trained_on_both_executors(tmp_path):
     }
     curves = []
     for executor in ("local", "ray"):
-        results = ablate.run(study, tmp_path / executor, plugins=str(file), executor=executor, workers=1, figures=False)
+        results = ablate.run(study, tmp_path / executor, plugins=files, executor=executor, workers=1, figures=False)
         assert results.trials["state"].tolist() == ["complete"]
         curves.append(results.curves[["loss", "term.l1", "term.read_level"]])
     assert curves[0].equals(curves[1]) and curves[0]["term.read_level"].notna().any()

@@ -41,8 +41,9 @@ class Condition(Component):
 
     kind: ClassVar[str] = "condition"
 
-    # Its name in the record of conditions; None: that of the component.
-    called: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)] = None
+    called: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)] = (
+        None  # its name in the record of conditions; none: that of the component
+    )
 
     @property
     def record_name(self) -> str:

@@ -173,8 +173,9 @@ class Data(Component):
 
     kind: ClassVar[str] = "data"
 
-    # What networks are told of each image, beside its class.
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Added(before=[])] = ()
+    conditions: Annotated[
+        tuple[Condition, ...], Field(max_length=16), Added(before=[])
+    ] = ()  # what networks are told of each image, beside its class
 
     @abstractmethod
     def setting(self) -> InputSpec:

@@ -40,8 +40,9 @@ class Embedder(Component):
     kind: ClassVar[str] = "embedder"
     forms: ClassVar[tuple[Form, ...]]  # of the conditions that it can embed
 
-    # Name of the condition; None: the only one of its form.
-    of: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)] = None
+    of: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)] = (
+        None  # name of the condition; none: the only one of its form
+    )
 
     def condition(self, setting: InputSpec) -> ConditionSpec:
         """Return the condition that it embeds. Raises InputError where there is none, or several could be meant."""

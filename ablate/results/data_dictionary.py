@@ -157,7 +157,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "features_hash": ColumnDoc("hash of that network's weights"),
         "reference": ColumnDoc("which reference images were compared with: all, or the even or odd ones by number"),
         "reference_hash": ColumnDoc("hash of those reference images"),
-        "labels": ColumnDoc("how the classes of the samples were drawn: random; nothing where each has its share"),
+        "labels": ColumnDoc(
+            "how the classes of the samples were drawn: random, or as conditions of the reference; nothing where balanced"
+        ),
         "quantisation": ColumnDoc("how samples became 8-bit pixels before they were measured"),
         "solver_error": ColumnDoc(
             "relative error of the samples' standard deviation that the solver alone causes (Gaussian data, exact "

@@ -143,8 +143,7 @@ class UNet(Backbone):
     )
     second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
-    # An upsampler, which sees a small image, enlarged: short for the embedder `channels` of the condition of that name.
-    low_resolution: bool = False
+    low_resolution: bool = False  # an upsampler: short for the embedder `channels` of the condition of that name
 
     @property
     def channels(self) -> tuple[int, ...]:

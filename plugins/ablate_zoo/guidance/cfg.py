@@ -29,10 +29,12 @@ class Cfg(IntervalGuidance):
     scale: Annotated[float, Field(ge=0, le=100), Range(1.0, 6.0)] = 1.5
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of training labels that become the null class
     channels: Annotated[int | None, Field(ge=1, le=65_536)] = None  # None: all
-    # Names of the conditions that are dropped and guided towards; None: all of them.
-    of: Annotated[tuple[str, ...] | None, Field(min_length=1, max_length=16), Added(before=None)] = None
-    # Share of training images for which each condition is dropped by itself, beside `drop`.
-    drop_each: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = 0.0
+    of: Annotated[tuple[str, ...] | None, Field(min_length=1, max_length=16), Added(before=None)] = (
+        None  # names of the conditions that are dropped and guided towards; none: all of them
+    )
+    drop_each: Annotated[float, Field(ge=0, lt=1), Added(before=0.0)] = (
+        0.0  # share of training images for which each condition is dropped by itself, beside `drop`
+    )
 
     def refuse(self, setting: InputSpec) -> str | None:
         """More guided channels than there are, or conditions that are not there."""
