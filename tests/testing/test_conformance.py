@@ -31,6 +31,7 @@ MAY_SKIP = {
     "turns_by_angles",
     "keeps_image_and_noise_together",
     "weakens_a_copy_of_the_network",
+    "learns_from_its_teacher",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.
