@@ -11,9 +11,10 @@ from torch import Tensor
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.objective import Objective
+from ablate.kinds.teacher import TaughtObjective
 from ablate.runtime.randomness import seed_everything
 from ablate.spec.component import InputSpec
-from ablate.testing.case import Case, Check
+from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
 from ablate.testing.trained import BATCH, HORIZON, candidates, learner
 from ablate.training.learner import Learner
@@ -108,6 +109,23 @@ def can_be_counted(case: Case) -> None:
             teacher = teacher_like(candidate, network)
             loss = simulated_loss(candidate, setting, network, terms, BATCH, network, nullcontext, teacher)
         assert loss.is_meta and loss.shape == (), f"{part!r}: gives a loss on {loss.device}"
+
+
+def learns_from_its_teacher(case: Case) -> None:
+    """Teachers of teachers come to an end, and the same student has another loss beside another teacher."""
+    for part, candidate, setting in _placed(case):
+        if not isinstance(part, TaughtObjective):
+            raise NotApplicable("it has no teacher")
+        taught_by: object = part
+        seen: set[str] = set()
+        while isinstance(taught_by, TaughtObjective):
+            assert taught_by.digest() not in seen, f"{part!r}: its teachers go round in a circle: {taught_by!r} again"
+            seen.add(taught_by.digest())
+            taught_by = taught_by.teacher()
+        one, other = (learner(candidate, setting, teacher) for teacher in (0, 1))
+        other.network.load_state_dict(one.network.state_dict())
+        losses = [_losses(made)[0].detach() for made in (one, other)]
+        assert not torch.equal(*losses), f"{part!r}: its loss is the same beside another teacher; ask `model.teacher`"
 
 
 def _placed(case: Case, switched_off: bool = False) -> Iterator[tuple[Objective | Auxiliary, Candidate, InputSpec]]:

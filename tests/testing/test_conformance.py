@@ -35,6 +35,7 @@ MAY_SKIP = {
     "keeps_image_and_noise_together",
     "weakens_a_copy_of_the_network",
     "guides_by_conditions",
+    "learns_from_its_teacher",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.

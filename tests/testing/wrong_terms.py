@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ablate.api import Augmentation, Augmented, Auxiliary, Coupling, Objective
+from ablate.api import Augmentation, Augmented, Auxiliary, Coupling, Objective, TaughtObjective
 
 
 class Error(nn.Module):
@@ -52,12 +52,16 @@ class OneTerm(nn.Module):
 class WrongObjective(Objective):
     """An objective with a fault."""
 
+    way: ClassVar[str]
+
     def build(self, host):
         return OneTerm(self.way)
 
 
 class WrongAuxiliary(Auxiliary):
     """An auxiliary with the same fault."""
+
+    way: ClassVar[str]
 
     def build(self, host):
         return Error(self.way)
@@ -110,6 +114,32 @@ class ReadingObjective(WrongObjective):
 
     name = way = "reading"
     fails: ClassVar = ("can_be_counted",)
+
+
+class CircularObjective(TaughtObjective):
+    """Its teacher is one that it has taught."""
+
+    name = "circular"
+    fails: ClassVar = ("learns_from_its_teacher",)
+
+    def teacher(self):
+        return self
+
+    def build(self, host):
+        return OneTerm("right")
+
+
+class DeafObjective(TaughtObjective):
+    """Never asks its teacher."""
+
+    name = "deaf"
+    fails: ClassVar = ("learns_from_its_teacher",)
+
+    def teacher(self):
+        return None
+
+    def build(self, host):
+        return OneTerm("right")
 
 
 class SummedAuxiliary(WrongAuxiliary):

@@ -53,7 +53,7 @@ class MeanFlow(Objective):
         """A network of two times, and straight paths; with guidance labels, and a network that can do without."""
         guidance = {
             "null_class": "guidance in training compares with the velocity for no class, which the backbone must know",
-            "conditions": "guidance in training is towards a class or another condition: the data need labels, or conditions",
+            "conditions": "guidance in training is towards a class or a condition: the data need labels, or conditions",
         }
         return {
             "second_label": "the mean velocity is over a way between two noise levels; give the backbone "
