@@ -74,10 +74,12 @@ class Before:
         """Restore everything, the random states too."""
         Seed.value, Seed.count = self._value, self._seeds
         for state in states():
-            if (before := self._saved.get(state.name, state.fresh)) is not None and before is not UNREADABLE:
-                if state.seeded is not None or not (state.stays(before) or not state.differs(before, _read(state))):
-                    with contextlib.suppress(Exception):  # a folder that is gone, a limit that is too low here
-                        state.write(before)
+            before = self._saved.get(state.name, state.fresh)
+            if before is None or before is UNREADABLE:
+                continue
+            if state.seeded is not None or (not state.stays(before) and state.differs(before, _read(state))):
+                with contextlib.suppress(Exception):  # a folder that is gone, a limit that is too low here
+                    state.write(before)
 
     def check(self, doing: str, again: Callable[[], object] | None = None) -> None:
         """Raise GlobalStateError where something is changed, with everything put back.

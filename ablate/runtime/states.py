@@ -159,7 +159,7 @@ def numpy_states() -> tuple[GlobalState, ...]:
 
 @lru_cache(maxsize=2)
 def _decoded(environment: tuple[tuple[Any, Any], ...]) -> dict[str, str]:
-    """Return the environment from the bytes that Python keeps of it; to decode them takes far longer than to compare."""
+    """Return the environment from the bytes that Python keeps of it; decoding takes far longer than comparing."""
     return {os.environ.decodekey(name): os.environ.decodevalue(value) for name, value in environment}
 
 
