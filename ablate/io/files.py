@@ -1,6 +1,4 @@
 """Files: atomic writes (a file is there whole or not at all, also after kill -9 and a full disk), JSON, hashes."""
-
-# ruff: noqa: PTH - names of temporary files are texts here: a Path of each takes as long as writing the file
 from __future__ import annotations
 
 import contextlib

@@ -100,7 +100,7 @@ class Executor(Component):
         return None
 
     def getting_ready(self, work: str) -> AbstractContextManager[None]:
-        """Begin, without waiting, what takes long before the first job; what `start` does not take ends with the `with`.
+        """Begin, without waiting, what takes long before the first job; what `start` leaves ends with the `with`.
 
         Entered as soon as the executor is known, while the study is checked and may still be refused: nothing may be
         written or told.
