@@ -56,6 +56,7 @@ class Dataset:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     reference_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     conditions: tuple[Stored, ...] = ()  # what `conditions` of the data made of it (`load_data`)
+    remarks: tuple[str, ...] = ()  # what a user should know of that
 
     def __post_init__(self) -> None:
         """Raise InputError for what is no set of images: points, sequences, videos, or labels of another number."""
@@ -121,7 +122,8 @@ def load_data(data: Data, cache: Path) -> Dataset:
         for condition, spec in zip(data.conditions, setting.conditions, strict=True)
     )
     content = [[s.condition.active(), _content(s.training), _content(s.reference)] for s in stored]
-    return replace(dataset, conditions=stored, hash=digest([dataset.hash, content]))
+    remarks = (f"condition {c.record_name!r}: {remark}" for c in data.conditions for remark in c.remarks(training))
+    return replace(dataset, conditions=stored, hash=digest([dataset.hash, content]), remarks=tuple(remarks))
 
 
 def _columns(
