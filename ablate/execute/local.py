@@ -57,7 +57,11 @@ class Local(Executor):
         if self.in_process or not hasattr(signal, "pthread_sigmask"):
             yield
             return
-        child = Child(work)
+        try:
+            child = Child(work)
+        except OSError:  # told where it is needed: what is wrong with the study comes first
+            yield
+            return
         _READY.append(child)
         try:
             yield

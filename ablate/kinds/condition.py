@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
@@ -61,6 +61,10 @@ class Condition(Component):
     def store(self, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[Any] | None:
         """Compute of the columns what is kept of each image, (N, ...), once; None: nothing is."""
         return None
+
+    def remarks(self, columns: Mapping[str, NDArray[np.generic]]) -> Sequence[str]:
+        """Return what a user should know of what becomes of these columns, a sentence each, such as texts cut short."""
+        return ()
 
     @abstractmethod
     def tell(self, stored: Tensor | None, x0: Tensor, uniform: Uniform) -> Told:

@@ -57,6 +57,7 @@ class Dataset:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     reference_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     conditions: tuple[Stored, ...] = ()  # what `conditions` of the data made of it (`load_data`)
+    remarks: tuple[str, ...] = ()  # what a user should know of that
     pictures: NDArray[np.uint8] | None = None  # (N, C, H, W) behind the latents, one each; None: nobody knows them
 
     def __post_init__(self) -> None:
@@ -138,7 +139,8 @@ def load_data(data: Data, cache: Path) -> Dataset:
         for condition, spec in zip(data.conditions, setting.conditions, strict=True)
     )
     content = [[s.condition.active(), _content(s.training), _content(s.reference)] for s in stored]
-    return replace(dataset, conditions=stored, hash=digest([dataset.hash, content]))
+    remarks = (f"condition {c.record_name!r}: {remark}" for c in data.conditions for remark in c.remarks(training))
+    return replace(dataset, conditions=stored, hash=digest([dataset.hash, content]), remarks=tuple(remarks))
 
 
 def _columns(

@@ -40,8 +40,10 @@ class Beside:
         self._path = path
         self._pictures = pictures
         self._read = read
-        self._captions = [_existing(PurePosixPath(name).with_suffix(".txt").as_posix(), files) for name in pictures]
-        self._tables = sorted(name for name in files if PurePosixPath(name).name in TABLES)
+        texts = {name for name in files if name.endswith(".txt")}
+        beside = (f"{name.rpartition('.')[0]}.txt" for name in pictures) if texts else ()
+        self._captions = [name if name in texts else None for name in beside]  # of each picture; [] where there is none
+        self._tables = sorted(name for name in files if name.rpartition("/")[2] in TABLES)
 
     @property
     def files(self) -> set[str]:
@@ -153,7 +155,3 @@ def _kinds(table: pd.DataFrame) -> dict[str, type]:
         elif found in TEXT and table[name].notna().any():
             kinds[name] = str
     return kinds
-
-
-def _existing(name: str, files: Collection[str]) -> str | None:
-    return name if name in files else None

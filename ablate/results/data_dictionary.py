@@ -158,7 +158,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "reference": ColumnDoc("which reference images were compared with: all, or the even or odd ones by number"),
         "reference_hash": ColumnDoc("hash of those reference images"),
         "labels": ColumnDoc(
-            "how classes of the samples were drawn: random, or as conditions of the reference; nothing where balanced"
+            "how the classes of the samples were drawn: random, reference (as its conditions), or balanced: nothing"
         ),
         "quantisation": ColumnDoc("how samples became 8-bit pixels before they were measured"),
         "solver_error": ColumnDoc(

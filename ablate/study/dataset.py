@@ -9,7 +9,7 @@ from typing import Any
 
 from ablate.candidates.names import Names
 from ablate.errors import InputError
-from ablate.kinds.data import Data, load_data
+from ablate.kinds.data import Data, Dataset, load_data
 from ablate.worker import records
 from ablate.worker.datasets import DIGITS, describe
 
@@ -21,8 +21,14 @@ def hash_of(data: Data, cache: Path) -> str | None:
 
     Raises InputError for what is wrong with them.
     """
+    dataset = read(data, cache)
+    return None if dataset is None else dataset.hash
+
+
+def read(data: Data, cache: Path) -> Dataset | None:
+    """Load the data; None where that cannot be done here. Raises InputError for what is wrong with them."""
     try:
-        return load_data(data, cache).hash
+        return load_data(data, cache)
     except (InputError, OSError):
         raise
     except Exception:  # noqa: BLE001 - a plugin's own code; the worker that prepares the data reports it

@@ -117,7 +117,9 @@ def _launch(
         reading = f"reading {describe(loaded.study.data)}"
         with doing(reading, 6), contained():
             loaded.study.data.check(cache_folder())
-            data_hash = dataset.hash_of(loaded.study.data, cache_folder())
+            images = dataset.read(loaded.study.data, cache_folder())
+            data_hash, remarks = (None, ()) if images is None else (images.hash, images.remarks)
+            del images
         taught.check_data(loaded, data_hash)
         if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
             raise InputError(problem, f"executor {chosen.name!r}")
@@ -129,7 +131,7 @@ def _launch(
             lock.write(folder, loaded, data_hash)
             with doing(reading, 6), contained():
                 description = describe_data(loaded.study.data, cache_folder())
-            for line in description:
+            for line in (*description, *remarks):
                 say(f"data: {line}")
             history.log(
                 folder,

@@ -1,5 +1,7 @@
 """Columns of data sets: a caption stays with its picture, whatever holds the two, and conditions are made of it."""
 
+import re
+
 import numpy as np
 import pytest
 from data_for_tests import SPECS, lay_out, write_hub, write_idx
@@ -166,3 +168,33 @@ def test_a_column_that_went_while_the_data_were_read_is_told(tmp_path, monkeypat
     monkeypatch.setattr(type(data), "columns", lambda self: {**columns, "gone": str})
     with pytest.raises(InputError, match="no values in column 'gone': have they changed"):
         load_data(data, tmp_path / "cache")
+
+
+def test_a_tokenizer_gives_the_numbers_and_pads_and_cuts_nothing_by_itself(tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({"?": 0, "picture": 1, "seven": 2, "of": 3}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.enable_padding(length=9, pad_id=0)
+    tokenizer.enable_truncation(1)
+    tokenizer.save(str(tmp_path / "words.json"))
+    condition = {"type": "text", "column": "caption", "length": 3, "tokenizer": str(tmp_path / "words.json")}
+    made_of = create(Data, {**next(holders(tmp_path)).spec(), "conditions": [condition]}, catalog())
+    (tmp_path / "folder" / "7.txt").write_text("picture of seven picture")
+    assert image_setting(made_of).conditions[0].count == 4
+    loaded = load_data(made_of, tmp_path / "cache")
+    rows = {tuple(row) for row in np.concatenate([loaded.conditions[0].training, loaded.conditions[0].reference])}
+    assert rows == {(1, 0, -1), (1, 3, 2)}  # an unknown word; a text of four, cut to three
+    assert any("texts are cut to 3 tokens; the longest has 4" in one for one in loaded.remarks) == (
+        [1, 3, 2] in loaded.conditions[0].training.tolist()
+    )
+
+
+def test_texts_that_are_cut_are_told(tmp_path):
+    data = next(holders(tmp_path))
+    short = data.model_copy(update={"conditions": (data.conditions[0].model_copy(update={"length": 9}),)})
+    assert load_data(data, tmp_path / "cache").remarks == ()
+    (remark,) = load_data(short, tmp_path / "cache").remarks
+    assert re.fullmatch(r"condition 'text': (\d+) of 16 texts are cut to 9 tokens; the longest has 10", remark)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ablate.api import CLASS_COLUMN, Choice, Condition, ConditionSpec, InputError, InputSpec, Told, Uniform
+from ablate.io.files import stamp
 from ablate_zoo.condition._missing import missing, refuse
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PADDING, MISSING = -1, -2  # in the place of token numbers
+_INSTALL = 'pip install "ablate[text]"'
 
 
 class Text(Condition):
@@ -53,18 +57,37 @@ class Text(Condition):
         """(N, L) int32 token numbers, -1 for padding, -2 all along for a text that is missing."""
         import numpy as np
 
-        values, encode = columns[self.column], self._encoder()
+        values = columns[self.column]
         lacking = missing(values)
         if self.missing == "refuse" or lacking.all():
             refuse(lacking, self.column, columns, "give each one, or say missing: drop in the condition")
-        texts, index = np.unique(values[~lacking].astype(str), return_inverse=True)  # many images may share one
-        tokens = np.full((len(texts), self.length), PADDING, np.int32)
-        for row, text in zip(tokens, texts.tolist(), strict=True):
-            ids = encode(text)[: self.length]
-            row[: len(ids)] = ids
+        encoded, index = self._encoded(values[~lacking])
+        tokens = np.full((len(encoded), self.length), PADDING, np.int32)
+        for row, ids in zip(tokens, encoded, strict=True):
+            row[: len(ids)] = ids[: self.length]
         stored = np.full((len(values), self.length), MISSING, np.int32)
         stored[~lacking] = tokens[index]
         return stored
+
+    def remarks(self, columns: Mapping[str, NDArray[np.generic]]) -> list[str]:
+        """How many texts are cut, and the longest."""
+        import numpy as np
+
+        values = columns[self.column]
+        encoded, index = self._encoded(values[~missing(values)])
+        lengths = np.array([len(ids) for ids in encoded])[index]
+        cut = int((lengths > self.length).sum())
+        if not cut:
+            return []
+        return [f"{cut} of {len(values)} texts are cut to {self.length} tokens; the longest has {lengths.max()}"]
+
+    def _encoded(self, values: NDArray[Any]) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Return the token numbers of each text, once, and which of them each image has."""
+        import numpy as np
+
+        encode = self._encoder()
+        texts, index = np.unique(values, return_inverse=True)  # many images may share one
+        return [encode(text) for text in texts.tolist()], index
 
     def tell(self, stored: Tensor | None, x0: Tensor, uniform: Uniform) -> Told:
         """The numbers, which texts are there, and which tokens are padding."""
@@ -73,22 +96,34 @@ class Text(Condition):
         return Told(stored.long().clamp(min=0), present, stored >= 0)
 
     def _count(self) -> int:
-        return 256 if self.tokenizer is None else self._loaded().get_vocab_size()
+        return 256 if self.tokenizer is None else int(self._loaded().get_vocab_size())
 
-    def _encoder(self) -> Any:
+    def _encoder(self) -> Callable[[str], list[int]]:
         if self.tokenizer is None:
             return lambda text: list(text.encode())
         loaded = self._loaded()
-        return lambda text: loaded.encode(text).ids
+        return lambda text: list(loaded.encode(text).ids)
 
     def _loaded(self) -> Any:
         assert self.tokenizer is not None
         path = self.located(self.tokenizer)
         try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            raise InputError("a tokenizer needs a package that is not installed; run: pip install tokenizers") from None
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
-            raise InputError(f"no tokenizer can be read here ({error})", str(path)) from None
+            return _tokenizer(path, stamp(path))
+        except OSError as error:
+            raise InputError(f"no tokenizer can be read here ({error.strerror})", str(path)) from None
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(path: Path, state: str) -> Any:
+    """Load a tokenizer; it neither pads nor cuts, which is done here. state: changes when the file does."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise InputError(f"a tokenizer needs the package tokenizers; run: {_INSTALL}") from None
+    try:
+        loaded = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
+        raise InputError(f"no tokenizer can be read here ({error})", str(path)) from None
+    loaded.no_padding()
+    loaded.no_truncation()
+    return loaded
