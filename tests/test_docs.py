@@ -91,19 +91,21 @@ def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp
         "base": {
             "backbone": {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2, "embedders": ["bins"]},
             "solver": {"type": "ddim", "steps": 2},
-            "objective": "l1",
             "auxiliary": [{"type": "read_level", "depth": 0.5, "weight": 0.1, "until": 0.5}],
             "coupling": "by_brightness",
             "augmentation": "negative",
             "batch": 16,
         },
-        "vary": {"objective": ["l1"]},
+        "vary": {"objective": ["denoise", "l1", "imitate"]},
         "budget": {"images": 64},
         "evaluate": {"metrics": ["fd"], "samples": 16},
     }
     curves = []
     for executor in ("local", "ray"):
         results = ablate.run(study, tmp_path / executor, plugins=files, executor=executor, workers=1, figures=False)
-        assert results.trials["state"].tolist() == ["complete"]
-        curves.append(results.curves[["loss", "term.l1", "term.read_level"]])
+        assert results.trials["state"].tolist() == ["complete"] * 3
+        columns = ["trial", "loss", "term.l1", "term.imitate", "term.read_level"]
+        curves.append(results.curves[columns].sort_values(columns[:2], ignore_index=True))
     assert curves[0].equals(curves[1]) and curves[0]["term.read_level"].notna().any()
+    learned = curves[0].groupby("trial")["term.imitate"].first().dropna()
+    assert 0 <= learned.item() < 1e-3  # its first steps, from the teacher's weights

@@ -1,4 +1,5 @@
 """Files: atomic writes (a file is there whole or not at all, also after kill -9 and a full disk), JSON, hashes."""
+
 from __future__ import annotations
 
 import contextlib

@@ -102,7 +102,7 @@ def test_a_network_is_sampled_only_without_what_it_was_trained_to_do_without():
     assert ConditionSpec("text", "text", (32,), 256) in setting.conditions
 
     def guidance(**fields):
-        return compose({"backbone": DIT, "guidance": {"type": "cfg", **fields}}, catalog()).guidance
+        return compose({"backbone": DIT, "guidance": {"type": "cfg", **fields}}, catalog()).drops()
 
     together, each = guidance(drop=0.1), guidance(drop=0.1, drop_each=0.1)
     assert _untrained(guidance(drop=0.1, scale=4.0), together, setting) is None

@@ -114,7 +114,7 @@ CASES = [
         "size: 8",
         "size: 8\n  labelled: false",
         "guidance",
-        "base.guidance: guidance 'cfg' needs 'labels', which nothing here provides",
+        "base.guidance: guidance 'cfg' needs 'conditions', which nothing here provides",
     ),
     (
         "depth: 2",

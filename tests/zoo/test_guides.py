@@ -149,7 +149,7 @@ def test_what_sampling_costs_under_guidance() -> None:
     [
         ({"guidance": "autoguidance"}, "needs 'snapshots'.*take ema 'post_hoc' or 'checkpoints'"),
         ({"guidance": "skip_layer", "backbone": {"type": "unet", "width": 16}}, "needs 'tokens'.*take a transformer"),
-        ({"guidance": "apg"}, "needs 'labels'"),
+        ({"guidance": "apg"}, "needs 'conditions'"),
     ],
 )
 def test_what_cannot_be_guided_is_refused_when_the_study_is_read(parts: dict[str, Any], words: str) -> None:

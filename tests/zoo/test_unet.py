@@ -274,8 +274,8 @@ def test_an_upsampler_has_channels_for_the_small_image_and_is_not_trained():
     assert network(low_resolution=True).stem.in_channels == 2 * network().stem.in_channels
     candidate = compose({"backbone": {"type": "unet", **TINY, "low_resolution": True}}, catalog())
     (problem,) = misfits(candidate, None, SETTING)
-    assert "pairs of a small and a large image" in problem.message
-    with pytest.raises(SpecError, match="pairs of a small and a large image"):  # as by a study
+    assert "data.conditions: [low_resolution]" in problem.message
+    with pytest.raises(SpecError, match="an upsampler sees a small image too"):  # as by a study
         ablate.cost({"backbone": candidate.backbone}, SETTING.shape, 10)
     assert ablate.cost({"backbone": candidate.backbone, "shape": SETTING.shape}, classes=10).params > 0, (
         "a known network"

@@ -21,7 +21,8 @@ class Cfg(IntervalGuidance):
     target, each being linear in ε at a given x. A learned variance is that of the class. With
     `channels` only the first so many are guided. Between `sigma_low` and `sigma_high`, in σ/α, it
     guides, outside it saves the second half of the batch (Kynkäänniemi et al. 2024, "Applying
-    Guidance in a Limited Interval").
+    Guidance in a Limited Interval"). With `of` it guides by one of several conditions, and the others stay
+    (Brooks et al. 2023, InstructPix2Pix, has a scale for each).
     """
 
     name = "cfg"

@@ -56,7 +56,7 @@ class Consistency(Objective):
 
     def build(self, host: Host) -> nn.Module:
         """Nothing that is trained beside the network."""
-        from ablate_zoo.objective._modules import ConsistencyLoss
+        from ablate_zoo.objective._consistency import ConsistencyLoss
 
         huber = 0.00054 if self.distance == "huber" else None
         return ConsistencyLoss(self.first, self.last, huber, self.teacher == "averaged")

@@ -98,6 +98,6 @@ class Distill(TaughtObjective):
 
     def build(self, host: Host) -> nn.Module:
         """Nothing that is trained beside the network."""
-        from ablate_zoo.objective._modules import DistillationLoss
+        from ablate_zoo.objective._distillation import DistillationLoss
 
         return DistillationLoss(self.steps)

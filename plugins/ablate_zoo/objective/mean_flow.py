@@ -80,7 +80,7 @@ class MeanFlow(Objective):
 
     def build(self, host: Host) -> nn.Module:
         """Nothing that is trained beside the network."""
-        from ablate_zoo.objective._modules import MeanFlowLoss
+        from ablate_zoo.objective._mean_flow import MeanFlowLoss
 
         guidance = (self.scale, self.kappa) if self.is_guided else None
         return MeanFlowLoss(self.apart, self.power, self.floor, guidance)
