@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -118,6 +119,8 @@ class Training:
         self.learner.network.train()
         self.learner.prepare(self.pause)
         state, first = Before(restored_outside=True), True
+        if self.continued_from is not None and self._saved is None:
+            self._save()  # from here on it needs the shorter training no more
         self._keep_if_due()  # where an earlier run was stopped before
         self._measure_if_due()
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
@@ -206,8 +209,6 @@ class Training:
         """Keep the checkpoint of this step for good, where the study wants it."""
         images = self.learner.images_seen
         if images in self._kept_at and not (self._folder / KEPT / f"{images:012d}.json").exists():
-            if self._saved is None or self._saved[0] != images:
-                self._save()
             retain(self._folder / CHECKPOINTS, self._folder / KEPT, images)
 
     def pause(self) -> None:
@@ -311,6 +312,8 @@ class Training:
         self.snapshots.expect({} if own is None else own.facts.get("snapshots", {}))
         self.snapshots.drop_after(0 if own is None else own.images)
         self._saved = None if own is None else (own.images, own.facts["sha256"])
+        if own is None:
+            shutil.rmtree(self._folder / KEPT, ignore_errors=True)  # of a training that does not count
         if checkpoint is None:
             return learner, {}
         learner.load(checkpoint)

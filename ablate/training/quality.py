@@ -74,13 +74,14 @@ class QualityCurve:
         }
 
     def prolong(self, state: Mapping[str, Any], images: int) -> None:
-        """Go on from the state of a shorter training after so many images: with what it measured at these points."""
+        """Go on from the state of a shorter training after so many images: with what it measured at these points.
+
+        What lies at these very images is measured anew.
+        """
         closed = state.get("train_seconds", {})
         for share, point in self._points.at:
-            if point > images:
+            if point >= images:
                 break
-            if point == images and str(point) not in closed:
-                break  # it is measured now
             self._passed += 1
             self.rows += [row for row in state.get("rows", ()) if row["images"] == point]
             if (why := state.get("unmeasured", {}).get(str(point))) is not None:
