@@ -16,7 +16,11 @@ from ablate.spec.descriptions import descriptions
 
 WIDTH = 100
 WORD = re.compile(r"[A-Za-z_]\w*")
-OURS = ("ablate.kinds.", "ablate.spec.component")  # modules of the types that components and ablate exchange
+OURS = (
+    "ablate.kinds.",
+    "ablate.spec.component",
+    "ablate.spec.inputs",
+)  # modules of the types that components and ablate exchange
 CODE = re.compile(r"`([^`]*)`")
 
 

@@ -5,7 +5,7 @@ Those of torch are in `ablate.runtime.torch_states`. See `ablate.runtime.isolati
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import ctypes
 import decimal
@@ -264,14 +264,14 @@ def _numpy_drawn(base: Any, after: Any) -> bool:
 
 def _numpy_stays(base: Any) -> bool:
     """Return whether numpy's global generator is at the same block of 624 words as in a state."""
-    return base["bit_generator"] == "MT19937" and base["state"]["key"].tobytes() == _twister()
+    return bool(base["bit_generator"] == "MT19937" and base["state"]["key"].tobytes() == _twister())
 
 
 def _twister() -> bytes | None:
     """Return the block of 624 words that numpy's global generator is at, from its memory; None of another algorithm."""
     import numpy as np
 
-    generator = np.random.get_bit_generator()
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]
     if not isinstance(generator, np.random.MT19937):
         return None
     return ctypes.string_at(generator.ctypes.state_address, WORDS * np.dtype(np.uint32).itemsize)

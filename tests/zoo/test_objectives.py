@@ -206,7 +206,7 @@ def test_guidance_within_training_drops_labels_and_is_refused_without_any() -> N
     assert not {"scale", "kappa", "drop"} & candidate(**parts).objective.active().keys()
     nobody = InputSpec(SETTING.shape, None)
     problems = misfits(candidate(**{**parts, "objective": guided}), None, nobody)
-    assert ["must be labelled" in p.message for p in problems] == [True]
+    assert ["the data need labels, or conditions" in p.message for p in problems] == [True]
     train(learner(**{**parts, "objective": guided}), 2)
 
 
