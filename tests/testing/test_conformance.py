@@ -33,6 +33,7 @@ MAY_SKIP = {
     "turns_by_angles",
     "keeps_image_and_noise_together",
     "weakens_a_copy_of_the_network",
+    "trains_a_smaller_sibling",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.
