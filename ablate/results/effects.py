@@ -60,7 +60,7 @@ def effects(
     column = objective.column
     valued = frame[(frame["state"] == "complete") & np.isfinite(frame[column].to_numpy(dtype=float))]
     seed_values: dict[str, dict[int, float]] = {}  # {config_hash: {seed: value}}
-    for config_hash, seed, value in zip(valued["config_hash"], valued["seed"], valued[column], strict=True):
+    for config_hash, seed, value in zip(*(valued[name].tolist() for name in ("config_hash", "seed", column)), strict=True):
         seed_values.setdefault(str(config_hash), {})[int(seed)] = float(value)
     seeds = frame.groupby("config_hash").size().to_dict()
     diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum().to_dict()
@@ -174,6 +174,8 @@ def permutation_p(delta: NDArray[np.float64]) -> float:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
+    if len(values) == 1:  # as of each of thousands of candidates with one seed
+        return float(values[0])
     return float(values.sum()) / len(values) if len(values) else math.nan
 
 

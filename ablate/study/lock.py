@@ -80,6 +80,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
         "left_out": {path: dict(why) for path, why in space.left_out.items()},  # of `all`: {path: {name: why}}
         "baseline": dict(loaded.baseline),
+        "planned": _planned(loaded),
         "names": loaded.names.to_json(),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),
@@ -218,7 +219,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     required |= {"plugins": hashed}
     optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
-    optional |= {"data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
+    optional |= {"planned": int, "data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
 
     def right(key: str, check: Any) -> bool:
         return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
@@ -241,6 +242,12 @@ def _options(space: Space, path: str) -> list[Any]:
         else spec
         for label, spec in choices
     ]
+
+
+def _planned(loaded: LoadedStudy) -> int:
+    """Return how many trials the design asks for at the most, so that `ablate status` need not ask it."""
+    design = loaded.study.design
+    return design.candidates(loaded.space.dimensions) * design.seeds
 
 
 def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +273,7 @@ def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) ->
 
 
 # What of a lock says which candidates there are; it follows a study that grows.
-_SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
+_SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline", "planned")
 
 
 def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
@@ -282,6 +289,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         lock = {**lock, **{key: fresh[key] for key in _SPACE}, "grown": grow.grown(lock, added)}
     measured = {"during": columns_during(loaded.study.evaluation), "larger_is_better": larger_is_better(loaded.study)}
     return {
+        "planned": _planned(loaded),  # which an older version did not write
         **lock,
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
