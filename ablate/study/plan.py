@@ -18,6 +18,7 @@ from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder
 from ablate.runtime.patient import doing
 from ablate.spec.explain import exception_summary
+from ablate.study.detect import detection
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def plan(
-    loaded: LoadedStudy, device: str = "auto", watch: Callable[[str], None] = lambda candidate: None
+    loaded: LoadedStudy,
+    device: str = "auto",
+    watch: Callable[[str], None] = lambda candidate: None,
+    effect: float | None = None,
 ) -> pd.DataFrame:
     """Return a table of one row a candidate, in the order in which they run; nothing is trained.
 
@@ -41,7 +45,8 @@ def plan(
     `watch` is told which candidate is looked at next.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
-    what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
+    what would be slow on this device, and what solvers do to samples by themselves; `detection` what the
+    declared test can find, and the seeds that `effect` takes (see `ablate.study.detect`). Raises InputError for
     what cannot be trained on it.
     """
     with doing("examining the study's settings", 6):
@@ -66,6 +71,8 @@ def plan(
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["points"] += describe_seeding(loaded.study, count)
     frame.attrs["share"] = loaded.study.fidelity.share(count)  # of the training that all of them to the end would take
+    with doing("simulating what its seeds can find", 6):
+        frame.attrs["detection"] = detection(loaded, count, float(frame["seconds"].mean()), effect)
     frame.attrs["data"] = list(loaded.study.data.describe(cache_folder()))
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"
