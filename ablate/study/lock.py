@@ -83,6 +83,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "names": loaded.names.to_json(),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),
+        "reference": dict(study.reference or {}),
         "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
         "otherwise": otherwise(study.evaluate),
@@ -122,7 +123,7 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
         )
     _check_rungs(folder, lock, loaded)
     check_looks(folder, lock, loaded.study)
-    lines = [f"the study grows: {line}" for line in added]
+    lines = [f"the study grows: {line}" for line in added] + _other_reference(lock, loaded)
     return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
 
 
@@ -138,6 +139,12 @@ def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> 
             f"--set fidelity={loaded.catalog.default('fidelity')}, or give another folder with --out",
             str(folder),
         )
+
+
+def _other_reference(lock: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
+    """Return a line where hypervolumes counted up to another reference point before: those do not compare."""
+    then, now = lock.get("reference") or {}, dict(loaded.study.reference or {})
+    return [f"another reference point, up to which hypervolumes count: {then} -> {now}"] if then and then != now else []
 
 
 def other_versions(folder: Path, lock: Mapping[str, Any]) -> list[str]:
@@ -219,6 +226,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     optional = {"study": str, "spec": dict, "choices": lists, "baseline": dict, "objectives": words, "kept": texts}
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
     optional |= {"data": dict, "root": dict, "seeding": lambda looks: looks is None or is_looks(looks)}
+    optional |= {"reference": dict}
 
     def right(key: str, check: Any) -> bool:
         return isinstance(lock[key], check) if isinstance(check, type) else bool(check(lock[key]))
@@ -285,6 +293,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         **lock,
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
+        "reference": dict(loaded.study.reference or {}),
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,
         "plugins": {**then, **now},
