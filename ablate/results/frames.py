@@ -28,6 +28,7 @@ EXTRA = (
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
     *("failure", "message", "data_hash", "sources"),
 )
+LATER = ("ended",)  # of trials of versions that record it
 OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
@@ -38,7 +39,7 @@ METRIC = (
     *("solver_error", "train_seconds", "labels"),
 )
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
-OF_TRIAL = frozenset((*TRIAL, *EXTRA, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
+OF_TRIAL = frozenset((*TRIAL, *EXTRA, *LATER, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -49,7 +50,16 @@ _NUMBERS = {
     *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes", TRAIN_PASS),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
-    *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
+    *(
+        "train_memory_bytes",
+        "estimated_memory_bytes",
+        "micro",
+        "skipped_steps",
+        "noise",
+        "variety",
+        "simulated_end",
+        "ended",
+    ),
 }
 
 
@@ -93,7 +103,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    present = [name for name in (*OTHER_PASS, *ELSEWHERE) if any(row.get(name) is not None for row in flat)]
+    present = [name for name in (*LATER, *OTHER_PASS, *ELSEWHERE) if any(row.get(name) is not None for row in flat)]
     for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])
     return frame

@@ -37,7 +37,7 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
     frames = {"trials": results.trials, "metrics": results.metrics, "curves": results.curves, "probes": results.probes}
     frames |= {"front": results.front(), "effects": results.effects()}
     # In a study with constraints, in one with replayed or reused trials, and in one with routing.
-    optional = {"front": {"violates"}, "trials": {"replayed", "simulated_end", "origin", "train_pass_gflops"}}
+    optional = {"front": {"violates"}, "trials": {"replayed", "simulated_end", "origin", "train_pass_gflops", "ended"}}
     for name, frame in frames.items():
         fixed = {column for column in COLUMNS[name] if not column.startswith((*OPEN, "<"))} - optional.get(name, set())
         assert fixed <= set(frame.columns), name
