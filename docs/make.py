@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,8 @@ def row(field: Mapping[str, Any]) -> str:
         notes.append(f"read only while {field['only_while']}")
     if field["extent"]:
         notes.append("no part of the identity")
-    cells = (f"`{field['name']}`", field["type"], default, field["range"], search(field["search"]), "; ".join(notes))
+    valid = re.sub(r"matches (\S+)", r"matches `\1`", field["range"])  # its brackets are no link
+    cells = (f"`{field['name']}`", field["type"], default, valid, search(field["search"]), "; ".join(notes))
     return f"| {' | '.join(map(cell, cells))} |"
 
 
