@@ -33,7 +33,16 @@ from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Drops, Guidance, Predictor, TrainedGuidance
-from ablate.kinds.guides import DenoisedGuidance, Denoisers, Guide, WeakerGuidance, earlier_weights, moved
+from ablate.kinds.guides import (
+    DenoisedGuidance,
+    Denoisers,
+    Guide,
+    Sibling,
+    WeakerGuidance,
+    earlier_weights,
+    moved,
+    narrower,
+)
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
@@ -170,6 +179,7 @@ __all__ = [
     "Seeding",
     "Seen",
     "Setting",
+    "Sibling",
     "Site",
     "SiteAuxiliary",
     "Solver",
@@ -197,6 +207,7 @@ __all__ = [
     "hookimpl",
     "joined",
     "moved",
+    "narrower",
     "network_blocks",
     "noise_like",
     "over",

@@ -36,6 +36,7 @@ MAY_SKIP = {
     "weakens_a_copy_of_the_network",
     "guides_by_conditions",
     "learns_from_its_teacher",
+    "trains_a_smaller_sibling",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.
