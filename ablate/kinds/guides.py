@@ -100,7 +100,8 @@ def narrower(backbone: Backbone, share: float, setting: InputSpec) -> Backbone:
     fields = {field: getattr(backbone, field) for field in type(backbone).model_fields}
     for size in sorted(range(1, width), key=lambda n: abs(n - share * width)):
         with contextlib.suppress(ValidationError):
-            smaller = type(backbone)(**{**fields, "width": size})
+            type(backbone)(**{**fields, "width": size})  # its own checks
+            smaller = backbone.model_copy(update={"width": size})
             if smaller.refuse(setting) is None:
                 return smaller
     raise InputError(f"backbone {backbone.name!r} works with no smaller width than {width}")

@@ -53,7 +53,10 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
         if (reason := _untrained(candidate.drops(), trained.drops(), setting)) is not None:
             raise InputError(reason, Argument("settings"))
         if candidate.sibling(setting) != trained.sibling(setting):
-            raise InputError("the network that guidance trains beside belongs to training", Argument("settings"))
+            raise InputError(
+                "the network that guidance trains beside belongs to training, and cannot be changed",
+                Argument("settings"),
+            )
         for nfe in request.nfe or (None,):
             solver = candidate.solver if nfe is None else _with_nfe(candidate.solver, nfe, catalog)
             yield {
