@@ -268,11 +268,15 @@ def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Pro
 
 def _without_sibling(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
     """Return why the network that guidance trains beside cannot be."""
+    guidance = candidate.guidance
+    where, me = (*path, "guidance"), f"{guidance.kind} {guidance.name!r}"
     try:
-        candidate.sibling(setting)
+        sibling = candidate.sibling(setting)
     except InputError as error:
-        guidance = candidate.guidance
-        return [Problem((*path, "guidance"), f"{guidance.kind} {guidance.name!r}: {error.message}")]
+        return [Problem(where, f"{me}: {error.message}")]
+    if sibling is not None and isinstance(candidate.objective, TaughtObjective):
+        why = f"objective {candidate.objective.name!r} learns from a teacher of the network's own size"
+        return [Problem(where, f"{me} trains a smaller network as the main one is trained, but {why}")]
     return []
 
 

@@ -14,6 +14,7 @@ from ablate.candidates.candidate import Candidate, format_component
 from ablate.errors import InputError
 from ablate.kinds.augmentation import Uniform
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.clip import Norms
 from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, dropped, rows
 from ablate.kinds.ema import Weights
 from ablate.kinds.guidance import TrainedGuidance
@@ -134,7 +135,8 @@ class Learner:
         sibling = None if is_sibling else candidate.sibling(setting)
         if sibling is not None:
             spec = candidate.of_sibling(sibling)
-            self.sibling = SiblingLearner(Learner(spec, setting, images, seed, device, micro, True), sibling.until)
+            beside = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
+            self.sibling = SiblingLearner(beside, sibling.until)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
@@ -278,7 +280,7 @@ class Learner:
         numbers = (loss, norms.before, norms.after, rate, beside, terms)
         return TrainingStep(self.steps_done, self.images_seen, *numbers)
 
-    def learn(self, noised: Noised, labels: Tensor | None, observers: Sequence[StepObserver] = ()) -> Learned:
+    def learn(self, noised: Noised, labels: Labels, observers: Sequence[StepObserver] = ()) -> Learned:
         """Take one optimizer step of the network alone, on a given batch."""
         batch = self.candidate.batch
         terms: dict[str, Tensor] = {}

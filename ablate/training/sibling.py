@@ -14,6 +14,7 @@ from ablate.training.companion import recent
 if TYPE_CHECKING:
     from torch import nn
 
+    from ablate.kinds.conditions import Labels
     from ablate.kinds.ema import Weights
     from ablate.kinds.noised import Noised
     from ablate.training.learner import Learner
@@ -42,7 +43,7 @@ class SiblingLearner:
         """Return the sibling, and its averaged weights, with which it guides."""
         return self.network, next(iter(self.learner.average.weights().values()))
 
-    def step(self, noised: Noised, labels: Tensor | None, budget: float) -> Tensor:
+    def step(self, noised: Noised, labels: Labels, budget: float) -> Tensor:
         """Take one step on a batch, unless its training is over; return its loss, then the last one."""
         if self.learner.images_seen < self.until * budget:
             self.network.train()

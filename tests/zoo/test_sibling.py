@@ -35,10 +35,11 @@ PARTS: list[dict[str, Any]] = [
     {},
     {"weighting": "edm2", "precision": "bf16", "ema": "post_hoc"},
     {"auxiliary": [{"type": "dispersive"}], "clip": "global_norm"},
+    {"augmentation": "edm", "objective": "self_conditioning"},
 ]
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=["plain", "learned weighting", "auxiliary"])
+@pytest.mark.parametrize("parts", PARTS, ids=["plain", "learned weighting", "auxiliary", "conditions"])
 def test_the_network_does_not_feel_its_sibling(parts: dict[str, Any]) -> None:
     alone, guided = (train(learner(backbone=DIT, guidance=g, **parts), 4) for g in ("none", GUIDED))
     tensors = {name: one for name, one in guided.state({}).tensors.items() if not name.startswith("sibling.")}
@@ -46,7 +47,7 @@ def test_the_network_does_not_feel_its_sibling(parts: dict[str, Any]) -> None:
     assert len(tensors) < len(guided.state({}).tensors)
 
 
-@pytest.mark.parametrize("parts", PARTS, ids=["plain", "learned weighting", "auxiliary"])
+@pytest.mark.parametrize("parts", PARTS, ids=["plain", "learned weighting", "auxiliary", "conditions"])
 def test_the_sibling_is_trained_as_if_it_were_alone(parts: dict[str, Any]) -> None:
     """To the bits of a training of the smaller network on the same batches, from the same initial weights."""
     guided = learner(backbone=DIT, guidance=GUIDED, **parts)
@@ -75,6 +76,8 @@ def test_it_learns_for_a_part_of_the_training_and_goes_on_exactly() -> None:
     assert whole.state({}).facts == second.state({}).facts
     assert same(whole.sibling.network.state_dict(), steps(learner(**spec), 4).sibling.network.state_dict())
     assert math.isfinite(whole.companion_loss)
+    until = [candidate(backbone=DIT, guidance=g).guidance.same_until(64) for g in (spec["guidance"], "autoguidance")]
+    assert until == [32, math.inf]  # a longer training would train it further
 
 
 def samples(sampler: Sampler, who: Learner) -> torch.Tensor:
@@ -138,6 +141,10 @@ def test_the_nearest_width_that_works_is_taken() -> None:
         ({"backbone": {**DIT, "width": 4, "heads": 1}}, "autoguidance': backbone 'dit' works with no smaller width"),
         ({"guidance": {"type": "autoguidance", "width": 0.5}}, None),
         ({"guidance": "autoguidance"}, "needs 'snapshots'.* or give a 'width'"),
+        (
+            {"objective": {"type": "distill", "steps": 4}, "weighting": "max_snr", "target": "v"},
+            "a smaller network.* learns from a teacher of the network's own",
+        ),
     ],
 )
 def test_what_has_no_sibling_is_refused_when_the_study_is_read(parts: dict[str, Any], words: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -62,6 +63,10 @@ class Autoguidance(Extrapolated):
         """A sibling that takes one step."""
         if self.width is not None and course.images is not None and self.at * course.images <= course.batch:
             yield f"at: {self.at:g} of {course.images:,} images: its sibling takes no more than one step"
+
+    def same_until(self, images: int) -> float:
+        """Until the sibling stops, at a share of the training."""
+        return math.inf if self.width is None else self.at * images
 
     def sibling(self, backbone: Backbone, setting: InputSpec) -> Sibling | None:
         """The narrower network, where a width is given."""
