@@ -135,8 +135,8 @@ class Learner:
         sibling = None if is_sibling else candidate.sibling(setting)
         if sibling is not None:
             spec = candidate.of_sibling(sibling)
-            beside = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
-            self.sibling = SiblingLearner(beside, sibling.until)
+            smaller = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
+            self.sibling = SiblingLearner(smaller, sibling.until)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
