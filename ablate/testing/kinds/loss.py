@@ -55,7 +55,7 @@ def keeps_images_apart(case: Case) -> None:
 
 
 def is_a_mean_over_numbers_where_it_says_so(case: Case) -> None:
-    """With "elementwise": a right prediction costs nothing, and errors in two parts of an image what they do together."""
+    """With "elementwise": what is right costs nothing, and errors in two parts of an image what they do together."""
     for part, process, batch in _batches(case):
         if "elementwise" not in part.provides():
             raise NotApplicable("it does not say that it is a mean over numbers")

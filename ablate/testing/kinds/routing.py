@@ -83,7 +83,9 @@ def tells_which_patches_it_hides(case: Case) -> None:
         hidden = module.hidden_patches()
         assert hidden is not None, "in training it hides none"
         shape = (len(x), *GRID)
-        assert hidden.shape == shape and hidden.dtype == torch.bool, f"{tuple(hidden.shape)} {hidden.dtype}, not {shape}"
+        assert hidden.shape == shape and hidden.dtype == torch.bool, (
+            f"{tuple(hidden.shape)} {hidden.dtype}, not {shape}"
+        )
         some = hidden.flatten(1).sum(1)
         assert ((some > 0) & (some < GRID[0] * GRID[1])).all(), f"of {GRID} patches it hides {some.tolist()} an image"
         (gradient,) = torch.autograd.grad((y * torch.randn_like(y)).sum(), x)

@@ -1,4 +1,4 @@
-"""objective `masked`: the loss of masked training, on the patches that the network sees and on those that it does not."""
+"""objective `masked`: the loss of masked training, on patches that the network sees, and on those that it does not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Masked(Objective):
         return {
             "masked_patches": "it tells patches that the network sees from those that it does not; use routing 'mask' "
             "of a transformer, or objective 'denoise'",
-            "elementwise": "it takes the loss over the visible patches alone, and that of a learned variance, or of the "
+            "elementwise": "it takes the loss over the visible patches alone, and one of a learned variance, or of an "
             "image as a whole, has no such part; use loss 'mse', and no learned_sigma",
         }
 
