@@ -39,7 +39,7 @@ class Routing(Component):
 
     A routing that hands a block other tokens than all of them in their order says "routed_tokens" in `provides()`: what
     reads the tokens as feature maps excludes that. One that hides patches in training says "masked_patches" too, and
-    its module says which (`HidesPatches`): objectives read that of the model (`Model.hidden`). What is computed is
+    its module says which (`HidesPatches`): objectives read that as `hidden` of their model. What is computed is
     counted: of a training step in train() mode (`train_gflops`), of sampling in eval() mode (`gflops`).
     """
 
