@@ -28,6 +28,7 @@ from ablate.runtime.randomness import RandomStreams
 from ablate.spec.component import Component, InputSpec
 
 Build = Callable[[Component, Callable[[], nn.Module]], nn.Module]
+NO_PASS = "there was no shared pass yet: the objective has not called `model.predict`"
 STREAM = "objective"  # what terms draw has names of its own
 
 
@@ -151,13 +152,15 @@ class StepModel:
     def prediction(self) -> Tensor:
         """Of the shared pass."""
         if self._prediction is None:
-            raise RuntimeError("there was no shared pass yet: the objective has not called `model.predict`")
+            raise RuntimeError(NO_PASS)
         return self._prediction
 
     @property
     def hidden(self) -> Tensor | None:
         """Of the shared pass."""
-        return None if self.prediction is None else self._hidden
+        if self._prediction is None:
+            raise RuntimeError(NO_PASS)
+        return self._hidden
 
     def activation(self, site: str) -> Tensor:
         """Of the shared pass, at a block that the term named in `sites`."""
