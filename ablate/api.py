@@ -60,7 +60,7 @@ from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Process
 from ablate.kinds.residual import Residual
-from ablate.kinds.routing import Routing
+from ablate.kinds.routing import HidesPatches, Routing
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
@@ -128,6 +128,7 @@ __all__ = [
     "Guidance",
     "Guide",
     "HeadsExtractor",
+    "HidesPatches",
     "HistoryObserver",
     "Host",
     "InputError",

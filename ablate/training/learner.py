@@ -23,6 +23,7 @@ from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
 from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
+from ablate.kinds.routing import hiding
 from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
@@ -140,6 +141,7 @@ class Learner:
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
+        self._hiding = hiding(self.network)
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
 
@@ -230,6 +232,7 @@ class Learner:
             min(1.0, self.images_seen / self.horizon),
             self.setting.classes or 0,
             self.teacher,
+            self._hiding,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses
