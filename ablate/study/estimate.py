@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
 
 EFFICIENCY = 0.4  # the share of a plain matrix product's rate that a whole training step reaches
-MEASURE_SECONDS = 0.15
+MEASURE_SECONDS = 0.15  # and more, up to the second number, on a machine so busy that few products fit in
+MEASURE_AT_MOST, PRODUCTS = 1.5, 50
 LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
@@ -119,12 +120,13 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
     with torch.inference_mode(), scope(on):
         product()  # the first one starts threads and picks kernels
-        best, end = float("inf"), time.perf_counter() + MEASURE_SECONDS
-        while time.perf_counter() < end:
-            begun = time.perf_counter()
+        taken: list[float] = []
+        first = begun = time.perf_counter()
+        while begun - first < (MEASURE_SECONDS if len(taken) >= PRODUCTS else MEASURE_AT_MOST):
             product()
-            best = min(best, time.perf_counter() - begun)
-    return 2 * size**3 / best
+            begun, before = time.perf_counter(), begun
+            taken.append(begun - before)
+    return 2 * size**3 / min(taken)
 
 
 @lru_cache(maxsize=256)
