@@ -33,6 +33,7 @@ class StudyAnalysis(StudyContents):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._computed: dict[str, tuple[pd.DataFrame, dict[Any, Any]]] = {}  # tables and their attrs, by what was asked
+        self._remembered: dict[str, Any] = {}  # the same of what is no table
 
     def objective(self, name: str) -> Objective:
         """Return the objective with this short name, column or cost; InputError where there is none."""
@@ -78,7 +79,8 @@ class StudyAnalysis(StudyContents):
         of which each value makes a point of its own; `nfe` may also be an objective, as in
         `front(["kid", "nfe"])`. Where a seeding gave candidates other numbers of seeds, means are least-squares means:
         as if each had all seeds. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
-        counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
+        counts; that of the study (`reference:`) by default, where these are its objectives; only hypervolumes of one
+        reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
         it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points, or where
@@ -86,18 +88,27 @@ class StudyAnalysis(StudyContents):
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
-        if reference is not None:  # of short names too
-            reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
+        given = self._reference(reference if reference is not None else self.lock.get("reference"))
+        if reference is None and {goal.column for goal in goals} != set(given or ()):
+            given = None  # the study's own is of its own objectives
         if any(goal.column not in STATIC for goal in goals):
             origins.check(self._stored.trials)
         check_where(self._stored.metrics, goals, where)
 
         def compute() -> pd.DataFrame:
             stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
-            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, given, raced)
 
         asked = [(goal.source, goal.sign) for goal in goals]  # one metric may have two names
-        return self.once(("front", asked, dict(where or {}), list(along), reference), compute)
+        table = self.once(("front", asked, dict(where or {}), list(along), given), compute)
+        table.attrs["reference_from"] = "front" if given is None else "study" if reference is None else "argument"
+        if reference is not None and "refused" in table.attrs:
+            raise InputError(table.attrs["refused"], "reference")
+        return table
+
+    def _reference(self, point: Mapping[str, float] | None) -> dict[str, float] | None:
+        """Return a reference point by columns, given by short names too."""
+        return {self.objective(str(name)).column: float(value) for name, value in point.items()} if point else None
 
     def once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
@@ -110,6 +121,13 @@ class StudyAnalysis(StudyContents):
         copied = table.copy()
         copied.attrs = dict(attrs)  # pandas would copy what is in them, for thousands of candidates
         return copied
+
+    def remember(self, question: object, compute: Callable[[], Any]) -> Any:
+        """Return what is no table and is computed once; whoever asks does not change it."""
+        key = repr(question)
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        return self._remembered[key]
 
     def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
         """Return {config_hash: what it breaks} of candidates that break a constraint; None where the study has none.

@@ -11,6 +11,7 @@ from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
 from ablate.results.numbers import number
+from ablate.results.remarks import remarks
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 
+FRONT_CHANCE = "; %: how probably, as far as the seeds tell"
 MOST = 200  # candidates that a table is shown of; of more, the best and the front
 
 
@@ -112,7 +114,7 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     if len(numbers) and numbers["on_front"].any():
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])
-        marks.append(f"●: on the front of {objectives}")
+        marks.append(f"●: on the front of {objectives}" + (FRONT_CHANCE if not numbers.attrs["unsure"] else ""))
     if (times := numbers.attrs["time_to_quality"]) is not None:
         marks.append(
             f"Gflops to {number(times['value'])}: of training until {times['metric']} on {times['samples']} samples "
@@ -123,11 +125,11 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     if numbers.attrs["pairs"] == 1:
         marks.append(
             "one seed each: the order is what was drawn once, and no difference in it is told from chance, nor which "
-            "choice made it; confirm the first ones on fresh seeds (--set design.first_seed=100)"
+            "choice made it; confirm the first ones on fresh seeds (ablate run … --confirm 3)"
         )
     elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
-    return [*_scaling(results), *(["; ".join(marks)] if marks else []), *_reused(results)]
+    return [*_scaling(results), *remarks(results, numbers), *(["; ".join(marks)] if marks else []), *_reused(results)]
 
 
 def _reused(results: StudyAnalysis) -> list[str]:

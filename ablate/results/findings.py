@@ -1,0 +1,97 @@
+"""What a study found beyond single comparisons: how sure its front is, which choices matter, how it scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from ablate.errors import InputError
+from ablate.results.analysis import StudyAnalysis
+from ablate.results.fronts.attainment import LEVELS, attainment
+from ablate.results.fronts.hypervolumes import Hypervolume, hypervolume_of
+from ablate.results.fronts.membership import membership
+from ablate.results.measurements import check_where
+from ablate.results.searches.confirmed import confirmed
+from ablate.results.searches.expected import expected
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.candidates.objectives import Objective
+
+
+class StudyFindings(StudyAnalysis):
+    """Analyse the study as a whole. The last of the bases of `Results`."""
+
+    def membership(
+        self, objectives: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Compute the probability that each candidate is on the front: if its expected values were known.
+
+        objectives, where: as of `front`. The candidates' expected values are drawn from what their seeds make probable
+        (`ablate.results.fronts.probable`), and the front of each draw is computed. What is known before training is
+        certain.
+
+        Columns: candidate, config_hash, `c.*`, n (complete seeds), on_front (by the means), probability. It is missing
+        without a value, and for all where too few seeds tell the spread between them: then `attrs["note"]` says so. It
+        is 0 where a seed diverged or a constraint is broken, as the front has it. The most probable first. `attrs`:
+        objectives, note.
+        """
+        return self.once(("membership", objectives, where), lambda: membership(self, objectives, where))
+
+    def hypervolume(
+        self,
+        objectives: Sequence[str] | None = None,
+        reference: Mapping[str, float] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> Hypervolume:
+        """Compute the hypervolume of the front with its 95 % interval, up to a reference point.
+
+        reference: {objective: value}; that of the study (`reference:`) by default, else the front's own, which compares
+        with no other (`fixed` is false). Raises InputError where the point lies inside the front, and as `front` does.
+        """
+        found: Hypervolume = self.remember(
+            ("hypervolume", objectives, reference, where),
+            lambda: hypervolume_of(self, objectives, reference, where),
+        )
+        return found
+
+    def attainment(
+        self,
+        objectives: Sequence[str] | None = None,
+        levels: Sequence[float] = LEVELS,
+        where: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Compute attainment surfaces: what the front reaches at least with these probabilities, in %.
+
+        Of two or three objectives. Between the surfaces of 2.5 and 97.5 % the front lies with 95 % at each place; that
+        of 50 % is its median (Grunert da Fonseca & Fonseca 2001). Columns: level, and one an objective; a row a corner
+        of a surface. Raises NoSpreadError where too few seeds tell the spread between them, and InputError as `front`.
+        """
+        return self.once(("attainment", objectives, levels, where), lambda: attainment(self, objectives, levels, where))
+
+    def expected(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Compute what each candidate is expected to reach on fresh seeds: the best of many was partly lucky.
+
+        metric: the study's own first one by default. Values are drawn towards those of all candidates, the more the
+        more seeds differ and the fewer there are: empirical Bayes (`ablate.results.fronts.probable`).
+
+        Columns: candidate, config_hash, `c.*`, n (complete seeds), mean, expected, low and high (95 %). The best first.
+        They are missing without a value, where a seed diverged, and for all where too few seeds tell the spread between
+        them, which `attrs["note"]` says. `attrs`: metric, spread (its median deviation over seeds; of the logarithm, so
+        a share, where `relative`), note.
+        """
+        objective = self._measured(metric)
+        check_where(self.metrics, [objective], where)
+        return self.once(("expected", objective, where), lambda: expected(self, objective, where))
+
+    @property
+    def confirmation(self) -> Self | None:
+        """The results of the best candidates on fresh seeds alone (`ablate run --confirm`); None without them."""
+        return confirmed(self)
+
+    def _measured(self, metric: str | None) -> Objective:
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        return objective
