@@ -90,14 +90,17 @@ def _launch(study: str, loaded: LoadedStudy, options: Mapping[str, Any]) -> Laun
 
 
 def _summarise(folder: Path) -> None:
-    from ablate.cli.terminal import console, lively
+    from ablate.cli.terminal import console, echo, lively
     from ablate.results import load
+    from ablate.results.remarks import explanations
 
     results = load(folder)
     if lively():
         console().print(results.summary())
     else:
         print(results.summary(plain=True), end="")
+    for line in explanations(results):
+        echo(line)
 
 
 def _conclude(all_launched: Sequence[Launched]) -> None:

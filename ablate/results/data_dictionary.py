@@ -96,6 +96,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "train_seconds": ColumnDoc("wall-clock time of training alone", "s", "smaller"),
         "evaluate_seconds": ColumnDoc("wall-clock time of sampling and measuring", "s", "smaller"),
         "overhead_seconds": ColumnDoc("wall-clock time of the rest: setup, logging, checkpoints", "s", "smaller"),
+        "ended": ColumnDoc("when it ended, or was paused: Unix time, in seconds since 1970", "s"),
         "peak_memory_bytes": ColumnDoc("peak memory of the whole trial, evaluation included", "bytes", "smaller"),
         "train_memory_bytes": ColumnDoc("peak memory of training", "bytes", "smaller"),
         "estimated_memory_bytes": ColumnDoc("memory that training was estimated to need before it began", "bytes"),

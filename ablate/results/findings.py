@@ -11,8 +11,12 @@ from ablate.results.fronts.attainment import LEVELS, attainment
 from ablate.results.fronts.hypervolumes import Hypervolume, hypervolume_of
 from ablate.results.fronts.membership import membership
 from ablate.results.measurements import check_where
+from ablate.results.searches.common import common
 from ablate.results.searches.confirmed import confirmed
 from ablate.results.searches.expected import expected
+from ablate.results.searches.importance import RESAMPLES, importance
+from ablate.results.searches.marginals import marginals, slices
+from ablate.results.searches.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +88,63 @@ class StudyFindings(StudyAnalysis):
         objective = self._measured(metric)
         check_where(self.metrics, [objective], where)
         return self.once(("expected", objective, where), lambda: expected(self, objective, where))
+
+    def importance(self, of: str | None = None, resamples: int = RESAMPLES) -> pd.DataFrame:
+        """Compute how much each choice matters for being good: PED-ANOVA (Watanabe et al. 2023), from Optuna.
+
+        of: a metric, the study's own first one by default, or "front" for the rank among the study's objectives.
+        Compared are the choices of the best quarter of the candidates with those of all; choices that exist under
+        others alone count where they exist (conditional PED-ANOVA, 2026). Where a seed diverged, a candidate is worst.
+
+        Columns: path; importance, its share of all; low and high, 95 % of what random halves of the candidates give;
+        p, by permutation, that chance gives as much; by_chance, what chance gives in the mean; choices (missing for a
+        range) and n (candidates that have the path). The most important first. `attrs`: of, candidates, top (how many
+        are the best). Raises InputError for fewer than 16 candidates that have ended, and as `front` does.
+        """
+        return importance(self, of, resamples)
+
+    def marginals(self, metric: str | None = None) -> pd.DataFrame:
+        """Compute what the candidates with each choice come to, a row a choice, whatever else they have.
+
+        metric: the study's own first one by default. In a search that went where it was good, a choice that was tried
+        beside good ones looks good: `main_effects` takes the others out, where they exist for all candidates.
+
+        Columns: path, choice (of more than eight numbers, the quarter of the candidates in which they lie), n, mean,
+        low and high (95 % t interval), best, best_candidate, on_front (how many are on the study's front). `attrs`:
+        metric, objectives.
+        """
+        objective = self._measured(metric)
+        return self.once(("marginals", objective), lambda: marginals(self, objective))
+
+    def slices(self, metric: str | None = None) -> pd.DataFrame:
+        """Return the points of a slice plot, a row a candidate and a path that varies.
+
+        Columns: path, choice, number (the choice as one, where it is), candidate, config_hash, value.
+        """
+        objective = self._measured(metric)
+        return self.once(("slices", objective), lambda: slices(self, objective))
+
+    def common(self) -> pd.DataFrame:
+        """Compare the choices of the front's members with those of the others: what they have in common.
+
+        Columns: path, choice, front and of_front (members with the choice, of those that have the path), others and
+        of_others, p (one-sided, Fisher's exact test: that chance puts as many on the front), p_holm (Holm 1979, over
+        all rows). The least likely first. `attrs`: objectives, members, candidates.
+        """
+        return self.once("common", lambda: common(self))
+
+    def progress(
+        self, objectives: Sequence[str] | None = None, reference: Mapping[str, float] | None = None
+    ) -> pd.DataFrame:
+        """Compute how far the study had come after how much training, a row a candidate in the order of their ends.
+
+        Columns: candidate, config_hash, train_gflops (of all trials that had ended by then, forward and backward),
+        share (of the training of all), best (of the first measured objective, so far), hypervolume (of the means so
+        far, up to the reference point of `front`), on_front (in the end). `attrs`: objectives, metric, reference_point,
+        reference_from, note. Raises InputError where it is not recorded when trials ended, as in folders of earlier
+        versions.
+        """
+        return self.once(("progress", objectives, reference), lambda: progress(self, objectives, reference))
 
     @property
     def confirmation(self) -> Self | None:

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
+from ablate.results.effects import ALPHA
 from ablate.results.fronts.hypervolumes import hypervolume_of
-from ablate.results.numbers import number
+from ablate.results.numbers import number, probability
+from ablate.results.searches.common import common
 from ablate.results.searches.confirmed import confirmed
 from ablate.results.searches.expected import expected
+from ablate.results.searches.importance import importance
+from ablate.results.searches.ranked import FRONT
+from ablate.results.searches.space import several_factors
 from ablate.results.verdict import verdict
 
 if TYPE_CHECKING:
@@ -18,11 +23,62 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 LUCK = 0.02  # of a value: luck that is worth a word
+MOST = 5  # choices that a line names
+MANY, FEW = 16, 3  # candidates, and members of the front, from which on what these have in common is worth a word
 
 
 def remarks(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     """Return the sentences, each a line. numbers: the table of results."""
-    return [*_confirmed(results), *_lucky(results), *_unsure(numbers), *_hypervolume(results)]
+    return [
+        *_confirmed(results), *_lucky(results), *_unsure(numbers), *_in_common(results, numbers), *_hypervolume(results)
+    ]  # fmt: skip
+
+
+def explanations(results: StudyAnalysis) -> list[str]:
+    """Return what explains a search and takes a second or more to compute: how much each choice matters.
+
+    For the end of a run, and for the report.
+    """
+    if results.quality is None or not several_factors(results.candidates):
+        return []
+    lines = []
+    for of in (results.quality.column, *([FRONT] if len(results.objectives()) > 1 else [])):
+        try:
+            lines.append(_important(importance(results, of)))
+        except InputError:  # too few candidates, or values that do not compare
+            continue
+    return lines
+
+
+def _important(table: pd.DataFrame) -> str:
+    """Tell how much each choice matters, the first ones."""
+    parts = [
+        f"{row['path']} {row['importance']:.2f} ({row['low']:.2f} to {row['high']:.2f}, p {probability(row['p'])})"
+        for _, row in table.head(MOST).iterrows()
+    ]
+    more = f", {len(table) - MOST} more" if len(table) > MOST else ""
+    return f"importance for {table.attrs['of']}: {', '.join(parts)}{more}"
+
+
+def _in_common(results: StudyAnalysis, numbers: pd.DataFrame) -> Iterator[str]:
+    """Tell what the front's members have in common, as far as chance does not explain it."""
+    if len(numbers) < MANY or numbers["on_front"].sum() < FEW or not several_factors(results.candidates):
+        return
+    try:
+        table = common(results)
+    except InputError:  # told already
+        return
+    told = table[table["p_holm"] < ALPHA].head(MOST)
+    front, others = table.attrs["members"], table.attrs["candidates"] - table.attrs["members"]
+    if told.empty:
+        yield f"what the {front} on the front have in common, beside the {others} others, is not told from chance"
+        return
+    parts = [
+        f"{row['path']}={row['choice']} ({row['front']} of {row['of_front']}, of the others {row['others']} of "
+        f"{row['of_others']})"
+        for _, row in told.iterrows()
+    ]
+    yield f"the {front} on the front have in common: {', '.join(parts)}"
 
 
 def _confirmed(results: StudyAnalysis) -> Iterator[str]:
@@ -45,10 +101,10 @@ def _lucky(results: StudyAnalysis) -> Iterator[str]:
         return
     best = table.iloc[int((table["mean"] * goal.sign).argmin())]
     if abs(best["mean"] - best["expected"]) >= LUCK * abs(best["mean"]):
+        mean, there, low, high = (number(float(best[name]), 3) for name in ("mean", "expected", "low", "high"))
         yield (
-            f"the best of {len(table)} was partly lucky: {goal.column} of {best['candidate']} is {number(best['mean'])}, "
-            f"and expected to be {number(best['expected'], 3)} on fresh seeds "
-            f"({number(best['low'], 3)} to {number(best['high'], 3)})"
+            f"the best of {len(table)} was partly lucky: {goal.column} of {best['candidate']} is {mean}, and expected "
+            f"to be {there} on fresh seeds ({low} to {high})"
         )
 
 

@@ -39,7 +39,15 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
     # In a study with constraints, in one with replayed or reused trials, and in one with routing.
     optional = {
         "front": {"violates"},
-        "trials": {"replayed", "simulated_end", "origin", "train_pass_gflops", "continued_from", "continued_images"},
+        "trials": {
+            "replayed",
+            "simulated_end",
+            "origin",
+            "train_pass_gflops",
+            "continued_from",
+            "continued_images",
+            "ended",
+        },
     }
     for name, frame in frames.items():
         fixed = {column for column in COLUMNS[name] if not column.startswith((*OPEN, "<"))} - optional.get(name, set())

@@ -18,7 +18,10 @@ METADATA: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "ablate"},
     "pdf": {"CreationDate": None, "Creator": "ablate"},
 }
-NAMES = ("front", "curves", "quality", "samples", "effects", "axes", "scaling")  # and probe_<name> of each probe
+NAMES = (  # and probe_<name> of each probe
+    *("front", "curves", "quality", "samples", "effects", "axes", "scaling"),
+    *("importance", "slices", "progress"),
+)
 
 
 def figures(
@@ -59,10 +62,23 @@ def figures(
 
 
 def _drawings(results: StudyAnalysis) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
-    from ablate.results.figures import axes, curves, effects, front, probes, quality, samples, scaling
+    from ablate.results.figures import (
+        axes,
+        curves,
+        effects,
+        front,
+        importance,
+        probes,
+        progress,
+        quality,
+        samples,
+        scaling,
+        slices,
+    )
 
     modules = {"front": front, "curves": curves, "quality": quality, "samples": samples}
     modules |= {"effects": effects, "axes": axes}
+    modules |= {"importance": importance, "slices": slices, "progress": progress}
     for name, module in modules.items():
         yield name, lambda module=module: module.draw(results)  # type: ignore[misc]
     yield "scaling", lambda: scaling.draw(results)

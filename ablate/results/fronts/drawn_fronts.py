@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import KNOWN_BEFOREHAND, Objective
 from ablate.results.front import nondominated
-from ablate.results.fronts.probable import DRAWS, Seeds, draw_means, read_seeds
+from ablate.results.fronts.probable import Seeds, draw_means, draws_for, read_seeds
 from ablate.results.fronts.spread import Elsewhere
 from ablate.results.fronts.two_way import Array, by_seed
 from ablate.results.measurements import values
@@ -58,7 +58,6 @@ def draw_fronts(
     objectives: Sequence[Objective],
     where: Mapping[str, Any] | None = None,
     elsewhere: Mapping[str, Elsewhere] | None = None,
-    draws: int = DRAWS,
 ) -> DrawnFronts:
     """Draw the expected values of candidates, the same whenever it is asked.
 
@@ -69,6 +68,7 @@ def draw_fronts(
     frame, _ = values(trials, metrics, objectives, where)
     tables = [by_seed(_known_to_all(frame, o), o.column, config_hashes) for o in objectives]
     rows = np.flatnonzero(np.logical_and.reduce([np.isfinite(table).any(axis=1) for table in tables]))
+    draws = draws_for(len(rows))
     drawn = np.empty((draws, len(rows), len(objectives)))
     certain = np.array([o.column in KNOWN_BEFOREHAND for o in objectives])
     for i in np.flatnonzero(certain).tolist():

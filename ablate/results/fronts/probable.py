@@ -12,7 +12,8 @@ from ablate.results.fronts.two_way import TwoWay, two_way
 
 Array = NDArray[np.float64]
 
-DRAWS = 2000
+DRAWS = 2000  # and of many candidates as many less as they are more than 300, so that it takes no longer
+FEWEST_DRAWS = 500
 FEWEST = 4  # candidates under which nothing is known of how they are distributed: they are not shrunk
 SLOPE_FROM = 8  # candidates from which on quality may follow the cost
 SPAN = 2.0  # the largest cost over the smallest, from which on it may
@@ -38,6 +39,11 @@ def is_logarithmic(values: Array) -> bool:
     return bool(len(there) and (there > 0).all())
 
 
+def draws_for(candidates: int) -> int:
+    """Return how many times the means of so many candidates are drawn."""
+    return max(min(DRAWS, 300 * DRAWS // max(candidates, 1)), FEWEST_DRAWS)
+
+
 def read_seeds(values: Array, elsewhere: Elsewhere | None = None) -> Seeds:
     """Read (k, s) values over seeds, NaN where there is none; each candidate has one at least.
 
@@ -52,9 +58,7 @@ def read_seeds(values: Array, elsewhere: Elsewhere | None = None) -> Seeds:
     return Seeds(values, layout, spread_of(layout, elsewhere), logarithmic)
 
 
-def draw_means(
-    seeds: Seeds, cost: Array, rng: np.random.Generator, draws: int = DRAWS, normal: Array | None = None
-) -> Array:
+def draw_means(seeds: Seeds, cost: Array, rng: np.random.Generator, draws: int, normal: Array | None = None) -> Array:
     """Draw (draws, k) expected values of the candidates, each row as probable as another.
 
     A normal hierarchical model (Fay & Herriot 1979; Gelman et al. 2013, sec. 5.4), of logarithms where all values are

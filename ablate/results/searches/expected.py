@@ -10,7 +10,7 @@ import pandas as pd
 
 from ablate.results.candidates import labelled
 from ablate.results.fronts.drawn_fronts import SEED
-from ablate.results.fronts.probable import draw_means, read_seeds
+from ablate.results.fronts.probable import draw_means, draws_for, read_seeds
 from ablate.results.fronts.spread import NoSpreadError
 from ablate.results.fronts.two_way import by_seed
 from ablate.results.measurements import values
@@ -42,7 +42,8 @@ def expected(results: StudyAnalysis, objective: Objective, where: Mapping[str, A
         note = error.message
     else:
         costs: Any = results.trials.groupby("config_hash")["gflops"].min().reindex(told["config_hash"])
-        drawn = draw_means(seeds, costs.to_numpy(dtype=float)[rows], np.random.default_rng(SEED))
+        cost, rng = costs.to_numpy(dtype=float)[rows], np.random.default_rng(SEED)
+        drawn = draw_means(seeds, cost, rng, draws_for(len(rows)))
         ends = np.quantile(drawn, [0.025, 0.975], axis=0)
         for name, numbers in zip(("expected", "low", "high"), (drawn.mean(axis=0), *ends), strict=True):
             column = np.full(len(told), np.nan)
