@@ -33,32 +33,31 @@ def run(
     workers: int | None = None,
     device: str = "auto",
     figures: bool = True,
+    confirm: int | None = None,
+    confirm_seeds: int = 5,
     **overrides: Any,
 ) -> Results:
     """Run a study, or resume it where its folder already exists; the results.
 
     study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`). figures: whether they are
-    drawn at the end; `Results.figures` draws them later.
+    drawn at the end; `Results.figures` draws them later. confirm: so many of the best, and the baseline, are run again
+    on `confirm_seeds` fresh seeds; see `Results.confirmation`.
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
     Raises InputError where the input is wrong.
     """
     from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python
     from ablate.results import load as load_results
+    from ablate.study.confirm import check, confirming
     from ablate.study.launch import launch
 
+    options: dict[str, Any] = {"profile": profile, "executor": executor, "workers": workers, "device": device}
     with in_python():
-        launched = launch(
-            study,
-            out=None if out is None else Path(out),
-            overrides=_assignments(overrides),
-            plugins=plugin_names(plugins),
-            profile=profile,
-            executor=executor,
-            workers=workers,
-            device=device,
-            figures=figures,
-        )
+        check(confirm, confirm_seeds)
+        options |= {"overrides": _assignments(overrides), "plugins": plugin_names(plugins), "figures": figures}
+        launched = launch(study, out=None if out is None else Path(out), **options)
+        if confirm is not None:
+            launch(study, **confirming(launched, options, confirm, confirm_seeds))
     return load_results(launched.folder)
 
 

@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 
 
 _FLAGS = {"plugins": "plugin", "metrics": "metric", "overrides": "set", "settings": "set"}
-_FLAGS |= {"average": "ema", "averages": "ema"}
+_FLAGS |= {"average": "ema", "averages": "ema", "confirm_seeds": "confirm-seeds"}
 
 
 class Argument(str):

@@ -33,7 +33,7 @@ from ablate.engine.ledger import Ledger
 from ablate.engine.score import Group
 from ablate.engine.sound import key
 from ablate.errors import SpecError
-from ablate.kinds.design import Design
+from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
 from ablate.results.front import hypervolume
 from ablate.spec.slots import create
@@ -90,6 +90,7 @@ class Table:
     loaded: Any
     records: Mapping[str, Mapping[str, Any]]  # by config_hash, as a trial's record
     hashes: Mapping[str, str | None] = field(default_factory=dict)  # by the key of an assignment; None: it is refused
+    assignments: Sequence[tuple[Assignment, str | None]] = ()  # the same, by what they are
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -134,14 +135,14 @@ def read(files: Sequence[Path]) -> Table:
     narrowed = [f"vary.{name}=[{', '.join(frame[f'c.{name}'].unique())}]" for name in ("schedule", "weighting")]
     loaded = load_study(STUDY, overrides=narrowed)
     records = {str(name): _record(rows) for name, rows in frame.groupby("config_hash", sort=False)}
-    hashes = {}
+    assignments = []
     for assignment in loaded.space.everything():
         try:
             digest = loaded.trial_settings.digest(loaded.candidate(assignment))
         except SpecError:  # it does not go together
             digest = None
-        hashes[key(assignment)] = digest if digest in records else None
-    return Table(loaded, records, hashes)
+        assignments.append((assignment, digest if digest in records else None))
+    return Table(loaded, records, {key(one): digest for one, digest in assignments}, assignments)
 
 
 def _record(rows: pd.DataFrame) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from ablate.cli.outcome import SOME_FAILED, complain
 
 if TYPE_CHECKING:
     from ablate.engine import Outcome
+    from ablate.study.launch import Launched
+    from ablate.study.loaded import LoadedStudy
 
 
 def run(
@@ -36,6 +38,11 @@ def run(
         int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time; as many as fit by default.")
     ] = None,
     device: Device = "auto",
+    confirm: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="At the end, run the K best, and the baseline, again on fresh seeds."),
+    ] = None,
+    confirm_seeds: Annotated[int, typer.Option(metavar="N", help="How many fresh seeds each of them gets.")] = 5,
     figures: Figures = True,
 ) -> None:
     """Run a study, or go on with one that was interrupted.
@@ -46,41 +53,67 @@ def run(
 
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
-    from ablate.cli.live import view  # what follows takes a while to import: first what is wrong is told
+    from ablate.cli.terminal import echo  # what follows takes a while to import: first what is wrong is told
+    from ablate.study import confirm as confirmation
+
+    confirmation.check(confirm, confirm_seeds)
+    options: dict[str, Any] = {
+        "out": out,
+        "overrides": set_ or (),
+        "plugins": plugin or (),
+        "profile": profile,
+        "executor": executor,
+        "workers": workers,
+        "device": device,
+        "words": context.meta["ablate.words"],
+        "say": complain,
+        "figures": figures,
+    }
+    outcomes = [_launch(study, loaded, options)]
+    if confirm is not None:
+        more = confirmation.confirming(outcomes[0], options, confirm, confirm_seeds)
+        echo(f"\nconfirmation: the best (at most {confirm}) and the baseline, on {confirm_seeds} fresh seeds")
+        loaded = load_study(study, overrides=more["overrides"], plugins=plugin or (), profile=profile)
+        outcomes.append(_launch(study, loaded, more))
+    _conclude(outcomes)
+
+
+def _launch(study: str, loaded: LoadedStudy, options: Mapping[str, Any]) -> Launched:
+    """Run a study with the live view, and print its summary."""
+    from ablate.cli.live import view
     from ablate.study.launch import launch
 
     with _interruptible(), view(loaded.study.study, loaded.objectives, loaded.constraints) as watch:
-        launched = launch(
-            study,
-            out=out,
-            overrides=set_ or (),
-            plugins=plugin or (),
-            profile=profile,
-            executor=executor,
-            workers=workers,
-            device=device,
-            words=context.meta["ablate.words"],
-            watch=watch,
-            say=complain,
-            figures=figures,
-        )
+        launched = launch(study, watch=watch, **options)
     _summarise(launched.folder)
-    _conclude(launched.outcome, launched.folder)
+    return launched
 
 
 def _summarise(folder: Path) -> None:
-    from ablate.cli.terminal import console, lively
+    from ablate.cli.terminal import console, echo, lively
     from ablate.results import load
+    from ablate.results.remarks import explanations
 
     results = load(folder)
     if lively():
         console().print(results.summary())
     else:
         print(results.summary(plain=True), end="")
+    for line in explanations(results):
+        echo(line)
 
 
-def _conclude(outcome: Outcome, folder: Path) -> None:
-    """Say what the table does not, and end with 1 where trials failed."""
+def _conclude(all_launched: Sequence[Launched]) -> None:
+    """Say what the tables do not, and end with 1 where trials failed."""
+    failed = 0
+    for launched in all_launched:
+        _tell(launched.outcome, launched.folder)
+        failed += launched.outcome.failed
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _tell(outcome: Outcome, folder: Path) -> None:
     from ablate.cli.terminal import echo
 
     if outcome.reused:
@@ -92,7 +125,6 @@ def _conclude(outcome: Outcome, folder: Path) -> None:
         complain(outcome.short)
     if outcome.failed:
         complain(f"{_trials(outcome.failed)} failed; for the reasons: ablate status {folder}")
-        raise typer.Exit(SOME_FAILED)
 
 
 def _trials(count: int) -> str:

@@ -37,6 +37,7 @@ class Design(Component):
     """Chooses the candidates of a study: all beforehand, or one after the other by a sampler of Optuna's."""
 
     kind: ClassVar[str] = "design"
+    takes_candidates: ClassVar[str | None] = None  # the field that takes candidates as assignments, one by one
 
     seeds: Annotated[int, Field(ge=1, le=1000), Extent()] = 1  # repetitions of each candidate
     first_seed: Annotated[int, Field(ge=0, le=2**31 - 1), Extent()] = 0  # theirs are this one and those that follow

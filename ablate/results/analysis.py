@@ -15,7 +15,8 @@ from ablate.results.candidates import find
 from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
-from ablate.results.factorial import Pairs, main_effects
+from ablate.results.factors.main_effects import main_effects
+from ablate.results.factors.model import Pairs
 from ablate.results.front import front
 from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
@@ -33,6 +34,7 @@ class StudyAnalysis(StudyContents):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._computed: dict[str, tuple[pd.DataFrame, dict[Any, Any]]] = {}  # tables and their attrs, by what was asked
+        self._remembered: dict[str, Any] = {}  # the same of what is no table
 
     def objective(self, name: str) -> Objective:
         """Return the objective with this short name, column or cost; InputError where there is none."""
@@ -78,7 +80,8 @@ class StudyAnalysis(StudyContents):
         of which each value makes a point of its own; `nfe` may also be an objective, as in
         `front(["kid", "nfe"])`. Where a seeding gave candidates other numbers of seeds, means are least-squares means:
         as if each had all seeds. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
-        counts; only hypervolumes of one reference point compare. See `ablate.results.front.front` for the columns.
+        counts; that of the study (`reference:`) by default, where these are its objectives; only hypervolumes of one
+        reference point compare. See `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
         it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points, or where
@@ -86,18 +89,32 @@ class StudyAnalysis(StudyContents):
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
-        if reference is not None:  # of short names too
-            reference = {self.objective(str(name)).column: float(value) for name, value in reference.items()}
+        columns = [goal.column for goal in goals]
+        given = self.fixed_reference(columns) if reference is None else self.reference_point(reference)
         if any(goal.column not in STATIC for goal in goals):
             origins.check(self._stored.trials)
         check_where(self._stored.metrics, goals, where)
 
         def compute() -> pd.DataFrame:
             stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
-            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, reference, raced)
+            return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, given, raced)
 
         asked = [(goal.source, goal.sign) for goal in goals]  # one metric may have two names
-        return self.once(("front", asked, dict(where or {}), list(along), reference), compute)
+        table = self.once(("front", asked, dict(where or {}), list(along), given), compute)
+        table.attrs["reference_from"] = "front" if given is None else "study" if reference is None else "argument"
+        if reference is not None and "refused" in table.attrs:
+            raise InputError(table.attrs["refused"], "reference")
+        return table
+
+    def reference_point(self, point: Mapping[str, float]) -> dict[str, float]:
+        """Return a reference point by columns, given by short names too. Raises InputError for an unknown name."""
+        return {self.objective(str(name)).column: float(value) for name, value in point.items()}
+
+    def fixed_reference(self, columns: Sequence[str]) -> dict[str, float] | None:
+        """Return the reference point that the study fixes; None without one, and where it is of other objectives."""
+        own = self.lock.get("reference")
+        point = self.reference_point(own) if isinstance(own, Mapping) and own else None
+        return point if point is not None and set(point) == set(columns) else None
 
     def once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
@@ -110,6 +127,13 @@ class StudyAnalysis(StudyContents):
         copied = table.copy()
         copied.attrs = dict(attrs)  # pandas would copy what is in them, for thousands of candidates
         return copied
+
+    def remember(self, question: object, compute: Callable[[], Any]) -> Any:
+        """Return what is no table and is computed once; whoever asks does not change it."""
+        key = repr(question)
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        return self._remembered[key]
 
     def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
         """Return {config_hash: what it breaks} of candidates that break a constraint; None where the study has none.
@@ -170,7 +194,7 @@ class StudyAnalysis(StudyContents):
         """Estimate the main effects of a factorial design, and the interactions of `pairs` of paths, or of "all".
 
         For designs whose candidates differ in several choices at once, such as `grid` and `fractional`. metric: the
-        study's own first one by default. See `ablate.results.factorial.main_effects` for the model and the columns.
+        study's own first one by default. See `ablate.results.factors.main_effects` for the model and the columns.
         Raises InputError where these candidates cannot tell an effect from others, where a choice does not exist for
         every candidate, and as `effects` does.
         """
@@ -242,11 +266,14 @@ class StudyAnalysis(StudyContents):
         Of trials, metrics, curves, probes, and of the front, the effects and others where they can be computed. better:
         "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
         """
+        from ablate.results.tables_of_findings import tables_of_findings
+
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
         computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
             *(("front", self.front), ("effects", self.effects), ("main_effects", self.main_effects)),
             ("race", self.race),
             ("time_to_quality", self.time_to_quality),
+            *tables_of_findings(self),
         )
         for name, compute in computed:
             with contextlib.suppress(InputError):  # values that may not be compared, no baseline, no points

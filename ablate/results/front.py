@@ -15,6 +15,7 @@ from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.measurements import check_alike, settings, values
 from ablate.results.objectives import AXES
 
+NAMED = 3  # candidates that a message names
 WITHOUT_VALUE = ("diverged", "failed", "paused")  # states of trials that have no value, counted by candidate
 
 
@@ -55,7 +56,8 @@ def front(
     to its reference_point; and `note` where the study itself varies how values are taken. `reference`
     gives the reference point, {objective: value}: hypervolumes compare only at one reference point. By
     default it lies a tenth of the front's range beyond the worst that the front holds in each objective,
-    so that what the front beats does not move it, and another front has another.
+    so that what the front beats does not move it, and another front has another. Inside the front no point is one: then
+    the hypervolume is None, and `refused` says what lies beyond it.
 
     Raises InputError where values of one metric differ in what decides it, over all the points.
     """
@@ -96,7 +98,11 @@ def front(
     on_front = minimised[table["on_front"].to_numpy(dtype=bool)]
     if len(on_front):
         reference_point = _default_reference(on_front) if reference is None else _as_point(reference, columns) * signs
-        attrs["hypervolume"] = hypervolume(on_front, reference_point)
+        names = list(table.loc[table["on_front"], "candidate"])
+        if refused := refusal(reference_point, on_front, names, columns, signs):
+            attrs["refused"] = refused
+        else:
+            attrs["hypervolume"] = hypervolume(on_front, reference_point)
         attrs["reference_point"] = dict(zip(columns, (reference_point * signs).tolist(), strict=True))
     if explained:
         text = "; ".join(f"{column} by {' and '.join(fields)}" for column, fields in explained.items())
@@ -131,6 +137,28 @@ def _as_point(reference: Mapping[str, float], columns: Sequence[str]) -> NDArray
     if set(reference) != set(columns):
         raise InputError(f"expected a number for each of {', '.join(columns)}, not {dict(reference)!r}", "reference")
     return np.array([float(reference[column]) for column in columns])
+
+
+def refusal(
+    reference: NDArray[np.float64],
+    points: NDArray[np.float64],
+    names: Sequence[str],
+    columns: Sequence[str],
+    signs: NDArray[np.float64],
+) -> str:
+    """Say why a reference point (M,) is none for a front (N, M), minimised: the points that it is not behind; or ''."""
+    who = [name for name, point in zip(names, points, strict=True) if (point >= reference).any()]
+    if not who:
+        return ""
+    listed = ", ".join(who[:NAMED]) + (f" and {len(who) - NAMED} more" if len(who) > NAMED else "")
+    given, enough = (
+        ", ".join(f"{column}: {value:.4g}" for column, value in zip(columns, point * signs, strict=True))
+        for point in (reference, np.maximum(reference, _default_reference(points)))
+    )
+    return (
+        f"the point {{{given}}} lies inside the front: {listed} {'is' if len(who) == 1 else 'are'} not better than it "
+        f"in every objective, and would count nothing; one behind all of the front is {{{enough}}}"
+    )
 
 
 def _default_reference(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,6 +43,13 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
+def percent(share: float) -> str:
+    """Format a probability as whole per cent: `97 %`, `> 99 %`, `< 1 %`; '–' where missing."""
+    if not math.isfinite(share):
+        return "–"
+    return "< 1 %" if share <= 0.005 else "> 99 %" if share >= 0.995 else f"{100 * share:.0f} %"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Format a difference with its sign (a true minus)."""
     text = number(abs(value), digits)

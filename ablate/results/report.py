@@ -18,6 +18,7 @@ from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
 from ablate.io.text import printable
 from ablate.results.figures import figures, probes
+from ablate.results.remarks import explanations, remarks
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -38,6 +39,14 @@ CAPTIONS = {
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
     "sizes that Peebles & Xie (2023) published.",
+    "isoflops": "Quality against size at several computes of training, and the size that is best for each (Hoffmann et "
+    "al. 2022, approach 2).",
+    "interactions": "How the choices of two factors work together: lines that are not parallel say that one depends on "
+    "the other. Means are as if every combination of the other choices stood beside each, with 95 % intervals.",
+    "importance": "How much each choice matters: what tells the best quarter of the candidates from all (PED-ANOVA, "
+    "Watanabe et al. 2023). The bar is what half of the candidates give, in 95 % of draws; orange what chance gives.",
+    "slices": "All candidates by each of their choices; the line is the mean of those with a choice.",
+    "progress": "The best so far, and the hypervolume of the candidates so far, against the training of all trials.",
     "samples": "Samples of the candidates from the same latents.",
 }
 
@@ -130,6 +139,8 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -
     with contextlib.suppress(InputError):  # no metric, or no baseline: there are no effects to qualify
         note = str(results.effects().attrs["note"])
         notes.append(f"{note[:1].upper()}{note[1:]}")
+    lines = (*remarks(results, numbers), *explanations(results))
+    notes += [f"{line[:1].upper()}{line[1:]}".rstrip(".") for line in lines]
     return [f"{note}." for note in notes if note]
 
 

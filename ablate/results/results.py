@@ -12,7 +12,7 @@ from ablate.errors import InputError, did_you_mean, in_python
 from ablate.io.files import nameable
 from ablate.io.text import label, printable
 from ablate.results import store
-from ablate.results.analysis import StudyAnalysis
+from ablate.results.findings import StudyFindings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,7 @@ def load(folder: str | Path) -> Results:
 
 
 @final
-class Results(StudyAnalysis):
+class Results(StudyFindings):
     """The results of a study; each part is read from its folder, or computed, on first use.
 
     >>> results = ablate.load("results/dit_conditioning")   # doctest: +SKIP

@@ -10,7 +10,10 @@ import numpy as np
 from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
+from ablate.results.isoflops import isoflops_of
 from ablate.results.numbers import number
+from ablate.results.remarks import remarks
+from ablate.results.searches.confirmed import confirmed
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 
+FRONT_CHANCE = "; %: how probably, as far as the seeds tell"
 MOST = 200  # candidates that a table is shown of; of more, the best and the front
 
 
@@ -112,7 +116,7 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     if len(numbers) and numbers["on_front"].any():
         front = results.front()
         objectives = ", ".join(front.attrs["objectives"])
-        marks.append(f"●: on the front of {objectives}")
+        marks.append(f"●: on the front of {objectives}" + (FRONT_CHANCE if not numbers.attrs["unsure"] else ""))
     if (times := numbers.attrs["time_to_quality"]) is not None:
         marks.append(
             f"Gflops to {number(times['value'])}: of training until {times['metric']} on {times['samples']} samples "
@@ -121,13 +125,12 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     if "violates" in numbers and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
     if numbers.attrs["pairs"] == 1:
-        marks.append(
-            "one seed each: the order is what was drawn once, and no difference in it is told from chance, nor which "
-            "choice made it; confirm the first ones on fresh seeds (--set design.first_seed=100)"
-        )
+        marks.append("one seed each: the order is what was drawn once, and tells no two candidates apart")
+        if confirmed(results) is None:
+            marks.append("confirm the first ones on fresh seeds (ablate run … --confirm 3)")
     elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
-    return [*_scaling(results), *(["; ".join(marks)] if marks else []), *_reused(results)]
+    return [*_scaling(results), *remarks(results, numbers), *(["; ".join(marks)] if marks else []), *_reused(results)]
 
 
 def _reused(results: StudyAnalysis) -> list[str]:
@@ -147,9 +150,14 @@ def _scaling(results: StudyAnalysis) -> list[str]:
     if goal is None or goal.is_recorded:
         return []
     try:
-        return [f"{goal.column}: {results.scaling(goal.column)}"]
+        lines = [f"{goal.column}: {results.scaling(goal.column)}"]
     except InputError:
         return []
+    try:
+        found = isoflops_of(results, goal, "params")
+    except InputError:  # not measured during training, or not at one compute
+        return lines
+    return [*lines, f"{goal.column}: {found}"]
 
 
 def _warnings(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ablate.errors import InputError
 from ablate.results.front import WITHOUT_VALUE, front
-from ablate.results.numbers import count, number, plus_minus, probability
+from ablate.results.fronts.membership import membership
+from ablate.results.numbers import count, number, percent, plus_minus, probability
 from ablate.results.quality_curves import NoPointsError
 from ablate.results.unequal import unequal
 
@@ -30,13 +31,15 @@ TIMES = {
 def grouped(results: StudyAnalysis) -> pd.DataFrame:
     """Compute the table of results, as numbers: a row a candidate, its seeds grouped.
 
-    Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n,
-    diverged, failed, paused, on_front, the effect on the first metric against the baseline, and, where quality was
-    measured during training, the time to quality (`attrs["time_to_quality"]` says to which).
+    Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n, diverged,
+    failed, paused, on_front and front_probability (of the study's objectives), the effect on the first metric against
+    the baseline, and, where quality was measured during training, the time to quality (`attrs["time_to_quality"]` says
+    to which).
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
-    `attrs["problems"]`. `attrs["pairs"]`: the most seeds that a candidate shares with the baseline.
+    `attrs["problems"]`. `attrs["pairs"]`: the most seeds that a candidate shares with the baseline. `attrs["unsure"]`:
+    why it is not known how probably candidates are on the front; "" where it is.
     """
     return results.once("the table of results", lambda: _grouped(results))
 
@@ -65,8 +68,11 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
             table[name] = table["config_hash"].map(column_values[name])
     try:
         table["on_front"] = table["config_hash"].map(results.front().set_index("config_hash")["on_front"]).astype(bool)
+        members = membership(results)
+        chances = members.set_index("config_hash")["probability"]
+        table["front_probability"], unsure = table["config_hash"].map(chances).astype(float), members.attrs["note"]
     except InputError:  # told above
-        table["on_front"] = False
+        table["on_front"], table["front_probability"], unsure = False, math.nan, ""
     quality = results.quality
     if quality and results.baseline and quality.column in table:
         try:
@@ -99,7 +105,10 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     table.attrs.clear()
     table.attrs.update(
-        problems=[*problems, *unequal(results)], metrics=[c for c in measured if c in table], pairs=pairs
+        problems=[*problems, *unequal(results)],
+        metrics=[c for c in measured if c in table],
+        pairs=pairs,
+        unsure=unsure,
     )
     table.attrs["time_to_quality"] = None if times is None else dict(times.attrs)
     return table
@@ -116,6 +125,17 @@ def _time(row: pd.Series[Any]) -> str:
     if math.isnan(mean):
         return f"{row['time_to_quality.reached']:.0f} of {row['n']}" if row["n"] else "–"
     return number(mean, 3) if math.isnan(low) else f"{number(mean, 3)} ({number(low, 3)} to {number(high, 3)})"
+
+
+def _front(row: pd.Series[Any]) -> str:
+    """Mark who is on the front ('●') or breaks a constraint ('×'); beside it how probably, where that is known."""
+    if not row["on_front"] and row.get("violates"):
+        return "×"
+    chance = float(row["front_probability"])
+    mark, told = "●" if row["on_front"] else "", percent(chance)
+    if math.isnan(chance) or not (row["on_front"] or chance >= 0.005):
+        return mark
+    return f"{mark} {told:>6}"
 
 
 def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
@@ -136,7 +156,7 @@ def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> 
             cells[f"Gflops to {number(times['value'])}"] = _time(row)
         missing = [f"{row[k]} {k}" for k in WITHOUT_VALUE if row[k]]
         cells["n"] = " + ".join([str(row["n"]), *missing])
-        cells["front"] = "●" if row["on_front"] else "×" if row.get("violates") else ""
+        cells["front"] = _front(row)
         if "p_holm" in table and table.attrs["pairs"] != 1:  # of one pair p is 1, whatever it shows
             cells["p (Holm)"] = "" if is_baseline else probability(row["p_holm"])
         rows.append(cells)

@@ -6,6 +6,7 @@ from ablate.study.device import check_device
 from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
 from ablate.study.points import check_checkpoints, check_points
+from ablate.study.reference import check_reference
 from ablate.study.renamed import old_names
 from ablate.study.sampling import check_sampling
 from ablate.study.satisfiable import check_constraints
@@ -23,4 +24,5 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
         *check_checkpoints(loaded),
         *check_total(loaded),
         *check_constraints(loaded),
+        *check_reference(loaded),
     ]

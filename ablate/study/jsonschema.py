@@ -47,6 +47,11 @@ _CONSTRAINTS = {
         "additionalProperties": False,
     },
 }
+_REFERENCE = {
+    "type": ["object", "null"],
+    "description": "A number for each objective, up to which the hypervolume counts: behind all that is worth it.",
+    "additionalProperties": {"type": "number"},
+}
 
 
 def study_schema(catalog: Catalog) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
     study = _config(Study, catalog, definitions)
     study["properties"]["vary"] = _VARY
     study["properties"]["constraints"] = _CONSTRAINTS
+    study["properties"]["reference"] = _REFERENCE
     return {"$schema": DIALECT, "title": "ablate study", **study, "$defs": definitions}
 
 

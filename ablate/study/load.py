@@ -30,6 +30,7 @@ from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
 from ablate.study.models import is_model
 from ablate.study.override import applied
+from ablate.study.reference import reference_problems
 from ablate.study.refusal import refusal
 from ablate.study.rungs import rung_problems
 from ablate.study.schema import Study, constraints_of, objectives_of
@@ -106,6 +107,7 @@ def _load(
         raise refusal(document, [*problems, *error.problems]) from None
     study = study.model_copy(update={"base": base})  # with the identity of a teacher, where it has one
     problems += seeding_problems(study, objectives, space)
+    problems += reference_problems(study, objectives) if objectives else []
     if study.match is not None:
         problems += study.match.problems(document.data["base"], study.vary, catalog)
     if problems:

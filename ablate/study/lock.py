@@ -88,6 +88,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "names": loaded.names.to_json(),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),
+        "reference": dict(study.reference or {}),
         "probes": [probe.name for probe in study.probes],
         "metrics": metric_columns(study.evaluate),
         "otherwise": otherwise(study.evaluate),
@@ -142,7 +143,7 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     _check_rungs(folder, lock, loaded)
     check_looks(folder, lock, loaded.study)
     check_identities(folder, lock.get("teachers"), loaded)
-    lines = [f"the study grows: {line}" for line in added]
+    lines = [f"the study grows: {line}" for line in added] + _other_reference(lock, loaded)
     if _has_more_budget(lock, loaded):
         name = aside.name_of(lock["science"]["budget"])
         lines.append(f"trials of the smaller budget move to {folder / name}: they stand in no table of the larger one")
@@ -161,6 +162,12 @@ def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> 
             f"--set fidelity={loaded.catalog.default('fidelity')}, or give another folder with --out",
             str(folder),
         )
+
+
+def _other_reference(lock: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
+    """Return a line where hypervolumes counted up to another reference point before: those do not compare."""
+    then, now = lock.get("reference") or {}, dict(loaded.study.reference or {})
+    return [f"another reference point, up to which hypervolumes count: {then} -> {now}"] if then and then != now else []
 
 
 def other_versions(folder: Path, lock: Mapping[str, Any]) -> list[str]:
@@ -224,6 +231,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
     optional |= {
         "teachers": words,
+        "reference": dict,
         "data": dict,
         "root": dict,
         "seeding": lambda looks: looks is None or is_looks(looks),
@@ -306,6 +314,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
         **_teachers(loaded),
+        "reference": dict(loaded.study.reference or {}),
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,
         "plugins": {**then, **now},

@@ -67,6 +67,9 @@ class Study(Config):
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
     objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops
     constraints: dict[str, Any] | None = None  # {metric, cost or probe: {at_most: value, at_least: value}}
+    reference: Annotated[dict[str, Any] | None, Extent()] = (
+        None  # {objective: value} behind all candidates worth counting
+    )
     executor: Annotated[Executor | None, Extent()] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # of the search, not of the trials
     profiles: Annotated[

@@ -121,6 +121,7 @@ class Record(TypedDict):
     train_seconds: NotRequired[float]
     evaluate_seconds: NotRequired[float]
     overhead_seconds: NotRequired[float]
+    ended: NotRequired[float]  # when, in seconds since 1970 (Unix time)
     peak_memory_bytes: NotRequired[int | None]
     train_memory_bytes: NotRequired[int | None]
     estimated_memory_bytes: NotRequired[int | None]

@@ -214,6 +214,7 @@ class TrialRun:
             "train_seconds": training.seconds,
             "evaluate_seconds": measuring,
             "overhead_seconds": wall - training.seconds - measuring,  # set-up, logging, checkpoints
+            "ended": time.time(),
             "peak_memory_bytes": self.memory.peak,
             "train_memory_bytes": self.memory.training,
             "estimated_memory_bytes": self.job.get("estimated_memory_bytes"),

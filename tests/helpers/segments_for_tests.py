@@ -23,7 +23,7 @@ KNOWN = catalog((PLUGIN,))
 DATA = create(Data, "digits", KNOWN)
 TIMING = (
     *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes"),
-    "train_seconds_at",
+    *("train_seconds_at", "ended"),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ablate.api import Dimension, InputError
+from ablate_zoo.design.chosen import Chosen
 from ablate_zoo.design.grid import Grid
 from ablate_zoo.design.one_factor import OneFactor
 from ablate_zoo.design.random import Random
@@ -220,3 +221,32 @@ def test_how_much_is_searched_is_no_part_of_what_is_measured():
     with pytest.raises(ValidationError, match="arguments go with a sampler by its import path"):
         Search(algorithm="gp", arguments={"seed": 1})
     assert Search(algorithm="a:B", arguments={"x": [1]}).spec()["arguments"] == [["x", [1]]]
+
+
+def test_chosen_candidates_are_those_that_are_named_and_the_baseline_first():
+    dimensions = [CONDITIONING, TARGET, RATE]
+    named = [
+        {"target": "v", "optimizer.lr": 1e-3},
+        {"backbone.conditioning": "adaln"},
+        {"target": "v", "optimizer.lr": 1e-3},
+    ]
+    proposals = Chosen(named=named).proposals(dimensions)
+    base = {"backbone.conditioning": "adaln_zero", "target": "epsilon", "optimizer.lr": 1e-4}
+    assert proposals == [base, *named[:2]] and Chosen(named=named).candidates(dimensions) == 3
+    assert Chosen().proposals(dimensions) == [base]
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (
+            {"backbone.conditionin": "adaln"},
+            "no line of 'vary' is called 'backbone.conditionin'; there is: backbone.cond",
+        ),
+        ({"target": "x0"}, "target has no choice 'x0'; there is: epsilon, v"),
+        ({"optimizer.lr": 1.0}, "optimizer.lr goes from 1e-05 to 0.01, which 1.0 is not within"),
+    ],
+)
+def test_what_the_study_does_not_have_cannot_be_chosen(named, message):
+    with pytest.raises(InputError, match=message):
+        Chosen(named=[named]).proposals([CONDITIONING, TARGET, RATE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,10 @@ METADATA: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "ablate"},
     "pdf": {"CreationDate": None, "Creator": "ablate"},
 }
-NAMES = ("front", "curves", "quality", "samples", "effects", "axes", "scaling")  # and probe_<name> of each probe
+NAMES = (  # and probe_<name> of each probe
+    *("front", "curves", "quality", "samples", "effects", "axes", "scaling"),
+    *("isoflops", "interactions", "importance", "slices", "progress"),
+)
 
 
 def figures(
@@ -59,13 +63,11 @@ def figures(
 
 
 def _drawings(results: StudyAnalysis) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
-    from ablate.results.figures import axes, curves, effects, front, probes, quality, samples, scaling
+    from ablate.results.figures import probes
 
-    modules = {"front": front, "curves": curves, "quality": quality, "samples": samples}
-    modules |= {"effects": effects, "axes": axes}
-    for name, module in modules.items():
+    for name in NAMES:  # each is a module's too
+        module = importlib.import_module(f"{__name__}.{name}")
         yield name, lambda module=module: module.draw(results)  # type: ignore[misc]
-    yield "scaling", lambda: scaling.draw(results)
     for name in probes.names(results):
         yield name, lambda name=name: probes.draw(results, name)  # type: ignore[misc]
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ablate.candidates.objectives import Objective
+from ablate.errors import InputError
 from ablate.results.figures import style
 from ablate.results.figures.leading import GREY, colour_note, leading, name
 from ablate.results.figures.place import Box, place
 from ablate.results.front import WITHOUT_VALUE
+from ablate.results.fronts.attainment import LEVELS, attainment
 from ablate.results.measurements import values
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
     _scale(axes, table, seeds, quality, cost)
+    banded = _band(axes, results, quality, cost)
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
     priced = table[np.isfinite(table[cost.column].astype(float))]  # of the others nothing is known yet
     coloured = [c for c in leading(results) if c.config_hash in priced.index]
@@ -62,11 +65,12 @@ def draw(results: StudyAnalysis) -> Figure | None:
     axes.set_xlabel(style.axis_label(cost))
     axes.set_ylabel(style.axis_label(quality))
     n = int(table["n"].max())
-    notes = ["no seed has a value" if n == 0 else "one seed: no spread is known"]
+    notes = ["no seed has a value" if n == 0 else f"one seed{'' if banded else ': no spread is known'}"]
     if n > 1:
         notes = [f"mean of {n} seeds (points)", "bar: ± 1 standard deviation"]
     if n:
-        notes.append("line: the front")
+        band = f"; band: where it lies with 95 %{', by the confirmation' if n == 1 else ''}"
+        notes.append("line: the front" + (band if banded else ""))
     if any(x != float(rows[h][cost.column]) for h, x in lanes.items()):
         notes.append("equal costs side by side")
     if n and (table["n"] == 0).any():
@@ -121,6 +125,26 @@ def _staircase(axes: Axes, front: pd.DataFrame, quality: Objective, cost: Object
     for a, b in zip(xs[1:], ys[1:], strict=True):
         corners += [(float(a), corners[-1][1]), (float(a), float(b))]
     return [list(pair) for pair in pairwise(corners)]
+
+
+def _band(axes: Axes, results: StudyAnalysis, quality: Objective, cost: Objective) -> bool:
+    """Shade where the front lies with 95 % at each cost; return whether that is known."""
+    low, high = LEVELS[0], LEVELS[-1]
+    try:
+        surfaces = attainment(results, [quality.column, cost.column], (low, high))
+    except InputError:  # too few seeds, or values that do not compare, which the summary tells
+        return False
+    worst = axes.get_ylim()[0 if quality.larger_is_better else 1]
+    costs = np.unique(surfaces[cost.column].to_numpy(dtype=float))
+    costs = np.concatenate([costs, [axes.get_xlim()[1]]])
+    ends = []
+    for level in (low, high):
+        corners = surfaces[surfaces["level"] == level].sort_values(cost.column)
+        place = np.searchsorted(corners[cost.column].to_numpy(dtype=float), costs, side="right") - 1
+        reached = corners[quality.column].to_numpy(dtype=float)[np.maximum(place, 0)]
+        ends.append(np.where(place < 0, worst, reached))
+    axes.fill_between(costs, ends[0], ends[1], step="post", color="#c9d7e6", zorder=0.5, linewidth=0)
+    return True
 
 
 def _lanes(

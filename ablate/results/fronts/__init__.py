@@ -1,0 +1,1 @@
+"""Fronts with their uncertainty: spread over seeds, probable means, membership, attainment, hypervolume, comparison."""
