@@ -43,6 +43,12 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
+def equals(p: float) -> str:
+    """Format a p-value as it follows "p": `= 0.012`, `< 0.001`."""
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Format a difference with its sign (a true minus)."""
     text = number(abs(value), digits)

@@ -24,6 +24,7 @@ from ablate.runtime.patient import doing
 from ablate.spec.component import Extent
 from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
+from ablate.study.declare import analysis_problems
 from ablate.study.estimate import training_pass
 from ablate.study.finished import FinishedTrials
 from ablate.study.fit import Fit, check_choices
@@ -106,6 +107,7 @@ def _load(
         raise refusal(document, [*problems, *error.problems]) from None
     study = study.model_copy(update={"base": base})  # with the identity of a teacher, where it has one
     problems += seeding_problems(study, objectives, space)
+    problems += analysis_problems(study)
     if study.match is not None:
         problems += study.match.problems(document.data["base"], study.vary, catalog)
     if problems:

@@ -18,7 +18,7 @@ from statsmodels.stats.multitest import multipletests
 
 from ablate.errors import InputError
 from ablate.results import Results, frames, load
-from ablate.results.effects import holm, pairs_needed, permutation_p, smallest_p, t_interval, too_few
+from ablate.results.effects import holm
 from ablate.results.store import Stored
 from ablate.results.verdict import verdict
 

@@ -1,0 +1,135 @@
+"""The two-way model, value = candidate + seed + error: its differences, and the deviations of its errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate_zoo.analysis._spread import Common, Floats, Rows, common
+
+ALIKE = 1e-9  # residuals below this share of the values are rounding
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """The least-squares fit to b studies of k candidates, for m differences; NaN where one is not determined.
+
+    `pooled` and `own` are variances of the difference, not of one value.
+    """
+
+    difference: Floats  # (b, m)
+    pooled: Floats  # (b, m) with the common deviation
+    df: Floats  # (b, 1) of it
+    own: Floats  # (b, m) with a deviation for each candidate: Grubbs 1948, never below its own residuals'
+    own_df: Floats  # (b, m) of it, as Satterthwaite 1946 counts them
+    shared: Floats  # (b, m) seeds that both candidates have
+    exact: NDArray[np.bool_]  # (b, 1) whether all residuals are rounding: nothing is known of the spread
+    common: Common
+
+    def noisy(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(b, m) whether one of the two was left out of the common deviation."""
+        return np.asarray(self.common.noisy[:, pairs].any(axis=2))
+
+
+def fit(values: Floats, pairs: NDArray[np.int64], check: float = 0.0) -> TwoWay:
+    """Fit (b, k, n) values, NaN where missing, and return the differences first − second of (m, 2) pairs of rows.
+
+    check: the level at which a candidate is shown to be noisier than the others, and left out of the common deviation.
+    """
+    whole = np.isfinite(values).all(axis=(1, 2))
+    if whole.all():
+        return _complete(values, pairs, check)
+    if len(values) > 1:
+        return _joined([fit(one[None], pairs, check) for one in values])
+    return _incomplete(values[0], pairs, check)
+
+
+def _joined(fits: list[TwoWay]) -> TwoWay:
+    arrays = [f for f in TwoWay.__dataclass_fields__ if f != "common"]
+    of_all = (np.concatenate([getattr(one.common, f) for one in fits]) for f in ("variance", "df", "noisy", "p"))
+    shared = Common(*of_all, fits[0].common.freedom)  # type: ignore[arg-type]
+    return TwoWay(*(np.concatenate([getattr(one, f) for one in fits]) for f in arrays), shared)  # type: ignore[arg-type]
+
+
+def _complete(values: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
+    b, k, n = values.shape
+    first, second = pairs.T
+    means = values.mean(axis=2)
+    centred = values - means[:, :, None]
+    one = common(Rows(centred, None, np.full(k, float(n))), check)
+    squares = ((centred - centred.mean(axis=1, keepdims=True)) ** 2).sum(axis=2)  # (b, k) of the fit to all
+    total = squares.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if k > 2 and n > 1:
+            grubbs = (k * squares - total / (k - 1)) / ((n - 1) * (k - 2))
+            each = np.maximum(grubbs, squares / (n - 1))
+            own = (each[:, first] + each[:, second]) / n
+            own_df = (own * n) ** 2 * (n - 1) / (each[:, first] ** 2 + each[:, second] ** 2)
+        else:  # of one difference, what the two contribute cannot be told apart
+            own, own_df = (np.repeat(x, len(pairs), axis=1) for x in (2 * one.variance / n, one.df))
+    shared = np.full((b, len(pairs)), float(n))
+    exact = total <= (ALIKE * np.abs(values).max(axis=(1, 2), initial=0.0)[:, None]) ** 2 * k * n
+    pooled = np.repeat(2 * one.variance / n, len(pairs), axis=1)
+    return TwoWay(means[:, first] - means[:, second], pooled, one.df, own, own_df, shared, exact, one)
+
+
+def _incomplete(y: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
+    """Fit one study's (k, n) values, some of them missing: seeds by the reduced normal equations, then candidates."""
+    there = np.isfinite(y)
+    k, n = y.shape
+    first, second = pairs.T
+    counts = there.sum(axis=1).astype(float)  # (k,)
+    w, y = there.astype(float), np.where(there, y, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = y.sum(axis=1) / counts
+        share = np.nan_to_num(w / counts[:, None])
+        centred = np.where(there, y - means[:, None], 0.0)
+    projections = np.einsum("ij,jl->ijl", w, np.eye(n)) - np.einsum("ij,il->ijl", w, share)  # (k, n, n)
+    one = common(Rows(centred[None], projections, counts), check)
+    laplacian = projections.sum(axis=0)
+    inverse = np.linalg.pinv(laplacian, hermitian=True)
+    seeds = inverse @ centred.sum(axis=0)  # (n,)
+    squares = (w * (centred - seeds + (share @ seeds)[:, None]) ** 2).sum(axis=1)
+    step = share[first] - share[second]  # (m, n)
+    through = step @ inverse
+    linked = np.abs(step - through @ laplacian).max(axis=1, initial=0.0) < 1e-8  # else no seeds join the two
+    known = (counts > 0)[first] & (counts > 0)[second] & linked
+    variance, df = float(one.variance[0, 0]), float(one.df[0, 0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = means[first] - means[second] - step @ seeds
+        scale = 1 / counts[first] + 1 / counts[second] + np.einsum("mj,mj->m", through, step)
+        if (counts > 1).sum() > 2:
+            each, each_df = _spreads(squares, counts, projections, inverse, variance)
+            # What each candidate's values count for in a difference, squared: (m, k).
+            parts = np.einsum("mj,ijl,ml->mi", through, projections, through)
+            rows = np.arange(len(pairs))
+            parts[rows, first] += 1 / counts[first]
+            parts[rows, second] += 1 / counts[second]
+            weighted = np.where(np.isfinite(parts), parts, 0.0) * each
+            own = weighted.sum(axis=1)
+            own_df = own**2 / (weighted**2 / each_df).sum(axis=1)
+        else:
+            own, own_df = variance * scale, np.full(len(pairs), df)
+    shared = (there[first] & there[second]).sum(axis=1).astype(float)
+    exact = squares.sum() <= (ALIKE * np.abs(y).max(initial=0.0)) ** 2 * k * n
+    found = (np.where(known, x, np.nan)[None] for x in (difference, variance * scale))
+    rest = (np.where(known, own, np.nan)[None], own_df[None], shared[None], np.array([[exact]]))
+    return TwoWay(*found, one.df, *rest, one)
+
+
+def _spreads(
+    squares: Floats, counts: Floats, projections: Floats, inverse: Floats, variance: float
+) -> tuple[Floats, Floats]:
+    """Return each candidate's variance, (k,), and its degrees of freedom, by the expected squares of residuals."""
+    k = len(counts)
+    freedom = np.maximum(counts - 1, 0.0)
+    through = np.einsum("ijl,lo->ijo", projections, inverse)  # (k, n, n)
+    expected = through.reshape(k, -1) @ np.swapaxes(through, 1, 2).reshape(k, -1).T  # tr(Pᵢ G Pⱼ G)
+    expected[np.diag_indices(k)] += freedom - 2 * np.einsum("ijj->i", through)
+    several = freedom > 0
+    each = np.full(k, variance)
+    solved = np.linalg.lstsq(expected[np.ix_(several, several)], squares[several], rcond=1e-10)[0]
+    each[several] = np.maximum(solved, squares[several] / freedom[several])
+    return each, np.where(several, freedom, 1.0)
