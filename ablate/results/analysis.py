@@ -25,6 +25,7 @@ from ablate.results.objectives import own_objectives, resolve
 from ablate.results.pairs import all_pairs
 from ablate.results.quality_curves import Compute, NoPointsError, time_to_quality
 from ablate.results.scaling import Scaling, not_of_size, scaling
+from ablate.results.spread import Spread, allocation, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,6 +188,31 @@ class StudyAnalysis(StudyContents):
 
         asked = (objective.source, objective.sign, [c.config_hash for c in chosen], dict(where or {}))
         return self.once(("pairs", *asked), compute)
+
+    def spread(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Spread:
+        """Estimate how a metric scatters: over seeds, about candidate and seed, and by its samples; see `Spread`.
+
+        On the scale of the study's analysis. Raises InputError where no two candidates share two seeds.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured", "metric")
+        check_where(self._stored.metrics, [objective], where)
+        stored = self._stored
+        return spread(stored.trials, stored.metrics, self.candidates, objective, self.declared.scale, where)
+
+    def allocation(self, seconds: float | None = None, metric: str | None = None) -> pd.DataFrame:
+        """Return how many samples and how many seeds are worth it, for so many seconds of work on the same candidates.
+
+        seconds: of all trials, one after another; by default what this study took. From the spread and the times that
+        were measured here. See `ablate.results.spread.allocation` for the columns. Raises InputError for a metric that
+        gives no error of its own, such as a Fréchet distance, and as `spread` does.
+        """
+        trials = self._stored.trials
+        complete = trials[trials["state"] == "complete"]
+        training, evaluation = (float(complete[c].mean()) for c in ("train_seconds", "evaluate_seconds"))
+        budget = float(trials["seconds"].sum()) if seconds is None else seconds
+        return allocation(self.spread(metric), training, evaluation, budget, len(self.candidates))
 
     @cached_property
     def declared(self) -> Declared:

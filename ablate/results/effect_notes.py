@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ablate.kinds.analysis import Analysis
 from ablate.results.candidates import CandidateRow
-from ablate.results.declared import Declared
+from ablate.results.declared import Declared, Undeclared
 from ablate.results.looks import Looked
 from ablate.results.outcomes import Outcomes
 from ablate.statistics.rates import clopper_pearson
 
+RANKS = Undeclared()  # signed ranks too are judged by their sign flips
 MOST_SEEDS = 64  # up to which it is told how many it takes
 
 
@@ -27,9 +28,9 @@ class Lost(NamedTuple):
 
 
 def note_of(
-    n: int, candidate: Lost, baseline: Lost, plan: Declared, looked: Looked | None, tests: int, alpha: float
+    n: int, candidate: Lost, baseline: Lost, plan: Declared, looked: Looked | None, tests: int, alpha: float, ended: int
 ) -> str:
-    """Write what limits one comparison over n pairs of completed runs."""
+    """Write what limits one comparison over n pairs of completed runs. ended: pairs of runs that diverged or completed."""
     parts = []
     for lost, owner, favoured in ((candidate, "", "its"), (baseline, " of the baseline", "the baseline's")):
         if lost.diverged:
@@ -37,7 +38,10 @@ def note_of(
             if looked is not None:  # a test at looks counts pairs up to the first that is missing
                 by = f"compared over the others, which is biased in {favoured} favour" if n else ""
             parts.append(f"{rate_words(lost)}{owner}{f': {by}' if by else ''}")
-    if not n:
+    by_ranks = looked is None and ended and (candidate.diverged or baseline.diverged)
+    if by_ranks:
+        parts.append(too_few(RANKS, ended, tests, alpha, plan.shares[-1]))
+    elif not n:
         parts.append("no pair with the baseline")
     elif looked is not None:
         parts.append("" if n >= looked.looks.first else f"the first look is at {looked.looks.first} pairs")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ablate.candidates.objectives import Objective
 from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.declared import Declared, Undeclared
-from ablate.results.effect_notes import Lost, note_of, note_on_all, test_words, unpaired
+from ablate.results.effect_notes import RANKS, Lost, note_of, note_on_all, test_words, unpaired
 from ablate.results.looks import Looked, describe_looks
 from ablate.results.outcomes import Outcomes, outcomes_of
 from ablate.statistics.answers import Answers, answers
@@ -70,11 +70,13 @@ def effects(
     alpha = plan.alpha if looked is None else looked.looks.alpha
     ranked = np.array([bool(lost[0].diverged or one.diverged) for one in lost[1:]], dtype=bool)
     table = labelled(others).join(_numbers(found, judged, pairs, shared, ranked, objective, plan, alpha))
-    least = np.array([_smallest(plan, looked, int(k)) for k in n])
-    table["smallest_p"] = np.where(n > 0, least, np.nan)
+    ended = (found.there | found.diverged)[pairs].all(axis=1).sum(axis=1)
+    least = [_smallest(plan, looked, int(k), int(e) if r else 0) for k, e, r in zip(n, ended, ranked, strict=True)]
+    table["smallest_p"] = np.array(least, dtype=float)
     table["diverged"] = [one.diverged for one in lost[1:]]
     table["note"] = [
-        note_of(int(k), one, lost[0], plan, looked, tests, alpha) for k, one in zip(n, lost[1:], strict=True)
+        note_of(int(k), one, lost[0], plan, looked, tests, alpha, int(e))
+        for k, one, e in zip(n, lost[1:], ended, strict=True)
     ]
     order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, table["diverged"] > 0, n == 0])
     table = table[[*table.columns[: table.columns.get_loc("mean")], *_columns(plan)]].iloc[order].reset_index(drop=True)
@@ -169,7 +171,10 @@ def _columns(plan: Declared) -> list[str]:
     ]
 
 
-def _smallest(plan: Declared, looked: Looked | None, n: int) -> float:
+def _smallest(plan: Declared, looked: Looked | None, n: int, ranks: int) -> float:
+    """Return the smallest p of n pairs, of which so many are compared by ranks if any; NaN without a pair."""
     if looked is not None:
-        return 0.0 if n >= looked.looks.first else 1.0
+        return math.nan if not n else 0.0 if n >= looked.looks.first else 1.0
+    if ranks:
+        return RANKS.smallest_p(ranks)
     return plan.test.smallest_p(n) if n else math.nan
