@@ -192,6 +192,7 @@ def simulate(
     delta: float | None = None,
     looks: Sequence[int] | None = None,
     most_seeds: int | None = None,
+    all_pairs: bool = False,
     costs: Sequence[float] | None = None,
     studies: int = 2000,
     random_seed: int = 0,
@@ -208,7 +209,7 @@ def simulate(
     error, one for all or one each. errors: `normal`, `skewed` (lognormal), `heavy` (Student's t of 3 degrees of freedom), or
     residuals that were seen, which are drawn from: `results.spread().residuals`. delta: margin of equivalence. looks:
     numbers of seeds at each of which one looks, going on while something is open; with them, as `most_seeds` of a study
-    says. costs: one for each candidate, for fronts of quality and cost.
+    says. all_pairs: every two candidates are compared, not each with the baseline. costs: one for each candidate, for fronts of quality and cost.
 
     Columns: candidates, seeds, studies; false_difference (share of studies with any wrong claim), power (share of true
     differences that are found), coverage (of the 95 % interval of each comparison by itself), coverage_all (of all
@@ -241,6 +242,7 @@ def simulate(
             delta=delta,
             looks=looks,
             most_seeds=most_seeds,
+            all_pairs=all_pairs,
             costs=costs,
             studies=studies,
             random_seed=random_seed,

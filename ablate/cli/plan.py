@@ -36,12 +36,17 @@ def plan(
     candidate: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --network: which candidate; the baseline by default.")
     ] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The seeds that a difference of X in the first metric takes, and their cost."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a study will cost; nothing is trained.
+    """Show what a study will cost, and what it can find; nothing is trained.
 
-    Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates.
-    A file of studies/models/ is shown with its parameters and Gflops.
+    Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates. Then the
+    smallest difference that its test finds with these seeds. A file of studies/models/ is shown with its parameters and
+    Gflops.
     """
     from ablate.study.load import load_study
     from ablate.study.models import composed, is_model
@@ -50,8 +55,8 @@ def plan(
     if candidate is not None and not network:
         raise InputError("names the candidate whose network is shown: say --network too", "--candidate")
     if is_model(document := read(study)):
-        if set_ or profile:
-            raise InputError("is a model, not a study: --set and --profile do not apply; change the file", study)
+        if set_ or profile or effect is not None:
+            raise InputError("is a model, not a study: --set, --profile and --effect do not apply", study)
         if network:
             candidate_of_model, setting = composed(study, None, None, tuple(map(str, plugin or ())))
             show_network(candidate_of_model, setting, Path(study).stem, as_json)
@@ -73,7 +78,7 @@ def plan(
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    frame = make(loaded, on, folder=folder_for(study, loaded, out))
+    frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect)
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
@@ -134,6 +139,51 @@ def _print(frame: pd.DataFrame, device: str) -> None:
     seeds = int(frame["seeds"].iloc[0])
     product = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
     echo(f"{product} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+    for line in _found(frame.attrs["detection"]):
+        echo(line)
+
+
+def _found(told: Mapping[str, Any]) -> list[str]:
+    """Write what the declared test finds, and the seeds that smaller differences, or the one asked for, take."""
+    from ablate.cli.terminal import duration
+
+    if not told:
+        return []
+    chance, asked = f"a chance of {told['power']:g}", told["rows"][1:]
+    now = told["rows"][0]
+    over = f" over {told['comparisons']} comparisons" if told["comparisons"] > 1 else ""
+    test = f"the {told['test']} at {told['alpha']:g}{over}"
+    seeds = f"{now['seeds']} seed{'s' if now['seeds'] > 1 else ''}"
+    if now["difference"] is None:
+        lines = [f"with {seeds} {test} tells no difference from chance, however large"]
+    else:
+        lines = [f"with {seeds} {test} finds a difference of {_size(now['difference'], told)} with {chance}"]
+    for row in asked:
+        size = _size(row["difference"], told)
+        if row["seeds"] is None:
+            lines.append(f"  {size} would take more than 200 seeds")
+            continue
+        work = "" if row["seconds"] is None else f", about {duration(row['seconds'])} of work"
+        lines.append(f"  {size} takes {row['seeds']} seeds: {row['trials']} trials{work}")
+    if told["spread"] is None:
+        lines.append("  (no earlier run tells the deviation of one training; analysis.spread does)")
+    else:
+        lines.append(f"  (one training deviates by {_number(told['spread'])}: {told['spread_of']})")
+    return lines
+
+
+def _size(difference: float, told: Mapping[str, Any]) -> str:
+    if told["spread"] is None:
+        return f"{_number(difference)} deviations"
+    if told["scale"] == "log":
+        return f"{_number(100 * difference)} % in {told['metric']}"
+    return f"{_number(difference)} in {told['metric']}"
+
+
+def _number(value: float) -> str:
+    from ablate.results.numbers import number
+
+    return number(value, 2)
 
 
 def _total(frame: pd.DataFrame) -> float:

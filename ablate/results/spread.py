@@ -101,7 +101,11 @@ def allocation(found: Spread, training: float, evaluation: float, seconds: float
     Raises InputError where the metric gives no error, since then what samples are worth is not known.
     """
     if not math.isfinite(found.sampling) or found.samples is None:
-        why = "was measured on several numbers of samples" if math.isfinite(found.sampling) else "tells no error of its own"
+        why = (
+            "was measured on several numbers of samples"
+            if math.isfinite(found.sampling)
+            else "tells no error of its own"
+        )
         raise InputError(f"{found.metric} {why}, so what samples are worth is not known", "metric")
     if not seconds > 0:
         raise InputError(f"expected seconds of work, not {seconds!r}", Argument("seconds"))
@@ -112,9 +116,14 @@ def allocation(found: Spread, training: float, evaluation: float, seconds: float
         seeds = int(seconds / (candidates * one))
         variance = 2 * found.paired**2 * (share / times + 1 - share)
         error = math.sqrt(variance / seeds) if seeds else math.inf
-        rows.append({"samples": round(times * found.samples), "seeds": seeds, "seconds": seeds * candidates * one, "error": error})
+        rows.append(
+            {
+                "samples": round(times * found.samples),
+                "seeds": seeds,
+                "seconds": seeds * candidates * one,
+                "error": error,
+            }
+        )
     table = pd.DataFrame(rows)
     table["best"] = table["error"] == table["error"].min()
     return table
-
-

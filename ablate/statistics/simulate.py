@@ -35,11 +35,6 @@ class World:
         shared = self.seed_spread * generator.standard_normal((studies, 1, seeds))
         return self.means[:, None] + shared + self.spread[:, None] * self.errors(generator, (studies, k, seeds))
 
-    @property
-    def effects(self) -> Floats:
-        """(k − 1,) true differences from the baseline."""
-        return self.means[1:] - self.means[0]
-
 
 def simulate(
     test: Analysis,
@@ -54,6 +49,7 @@ def simulate(
     delta: float | None = None,
     looks: Sequence[int] | None = None,
     most_seeds: int | None = None,
+    all_pairs: bool = False,
     costs: Sequence[float] | None = None,
     studies: int = 2000,
     random_seed: int = 0,
@@ -63,6 +59,9 @@ def simulate(
     cost = None if costs is None else _as_many("costs", costs, candidates)
     _check(alpha, studies, delta)
     plans = _plans(seeds, looks, most_seeds)
+    pairs = np.column_stack(
+        np.triu_indices(candidates, 1)[::-1] if all_pairs else (np.arange(1, candidates), np.zeros(candidates - 1, int))
+    )
     rows = []
     for numbers, shares in plans:
         generator = np.random.default_rng([random_seed, numbers[-1]])
@@ -70,7 +69,7 @@ def simulate(
         parts = []
         for start in range(0, studies, step):
             values = world.draw(min(step, studies - start), numbers[-1], generator)
-            found = _judged(test, values, world, alpha, delta, numbers, shares)
+            found = _judged(test, values, pairs, world, alpha, delta, numbers, shares)
             parts.append({**found, **_chosen(values, world), **({} if cost is None else _fronts(values, world, cost))})
         outcomes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         rows.append({"candidates": candidates, "seeds": numbers[-1], "studies": studies, **_means(outcomes)})
@@ -80,6 +79,7 @@ def simulate(
 def _judged(
     test: Analysis,
     values: Floats,
+    pairs: NDArray[np.int64],
     world: World,
     alpha: float,
     delta: float | None,
@@ -87,11 +87,10 @@ def _judged(
     shares: Sequence[float],
 ) -> dict[str, NDArray[Any]]:
     """Return for each study what is claimed of it, and whether its intervals hold what is true, (b, ...) each."""
-    n, k = values.shape[2], values.shape[1]
-    pairs = np.array([[i, 0] for i in range(1, k)])
+    n = values.shape[2]
     looks = [Look(np.arange(n) < number, share) for number, share in zip(numbers, shares, strict=True)]
     found: Answers = answers(test, values, pairs, alpha, delta, looks)
-    truth = world.effects
+    truth = world.means[pairs[:, 0]] - world.means[pairs[:, 1]]
     claimed = np.where(found.corrected < alpha, found.sign, 0)
     wrong = (claimed != 0) & (claimed != np.sign(truth))
     real = truth != 0

@@ -18,7 +18,8 @@ def student(fit: TwoWay, variance: Floats, df: Floats, null: float) -> Compared:
     from scipy.special import stdtr, stdtrit
 
     known = np.isfinite(fit.difference)
-    freedom = np.where((df > 0) & known, df, np.nan)
+    counted = np.where(fit.exact, fit.shared - 1, df)  # without residuals nothing weighs one deviation against another
+    freedom = np.where((counted > 0) & known, counted, np.nan)
     error = np.where(freedom > 0, np.sqrt(np.where(fit.exact, 0.0, variance)), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * stdtr(freedom, -np.abs(fit.difference - null) / error)

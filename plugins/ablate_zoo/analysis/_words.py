@@ -37,7 +37,8 @@ def spread_words(found: Common, names: Sequence[str], level: float) -> tuple[str
     own, rest = found.freedom
     if k < 3 or own <= 0 or rest <= 0:
         return ()
-    p = f"F-test, p = {min(1.0, k * float(found.p[0].min())):.2g} corrected"
+    corrected = min(1.0, k * float(found.p[0].min()))
+    p = f"F-test, p {'< 0.001' if corrected < 0.001 else f'= {corrected:.2g}'} corrected"
     if found.noisy.any():
         worst = [names[i] for i in np.argsort(found.p[0]) if found.noisy[0, i]]
         more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""

@@ -27,7 +27,7 @@ class TwoWayTest(Analysis):
     by an exact F-test (Russell & Bradley 1958; at the level `check`, corrected by Bonferroni) is left out of
     the common deviation, and its comparisons are answered by the deviations of the two alone, as `welch` does. Of the others
     the standard error is the larger of the common one and that of the two alone. `variance: pooled` is the plain
-    model, as statsmodels fits it. How often either is wrong and what it finds is in benchmarks/statistics.csv.
+    model, as statsmodels fits it. How often either is wrong and what it finds is in benchmarks/verdicts.csv.
     """
 
     name = "two_way"
