@@ -201,23 +201,24 @@ def simulate(
     """What a study's statistics would say of studies whose truth is known: errors, power, coverage, fate of fronts.
 
     Each study has `candidates`, the baseline among them and first; a value is its candidate's mean, plus what its
-    seed does to all candidates (normal, of deviation `seed_spread`), plus an error. Smaller is better. It is judged by the
-    code that judges a study's folder.
+    seed does to all candidates (normal, of deviation `seed_spread`), plus an error. Smaller is better. It is judged
+    by the code that judges a study's folder.
 
     seeds: of each candidate; several numbers give a row each. test: an `analysis` by name or spec; the default one.
-    effects: true means, one for each candidate; or one number, of the first after the baseline. spread: deviation of the
-    error, one for all or one each. errors: `normal`, `skewed` (lognormal), `heavy` (Student's t of 3 degrees of freedom), or
-    residuals that were seen, which are drawn from: `results.spread().residuals`. delta: margin of equivalence. looks:
-    numbers of seeds at each of which one looks, going on while something is open; with them, as `most_seeds` of a study
-    says. all_pairs: every two candidates are compared, not each with the baseline. costs: one for each candidate, for fronts of quality and cost.
+    effects: true means, one for each candidate; or one number, of the first after the baseline. spread: deviation of
+    the error, one for all or one each. errors: `normal`, `skewed` (lognormal), `heavy` (Student's t of 3 degrees of
+    freedom), or residuals that were seen, which are drawn from: `results.spread().residuals`. delta: margin of
+    equivalence. looks: numbers of seeds at each of which one looks, going on while something is open; with them, as
+    `most_seeds` of a study says. all_pairs: every two candidates are compared, not each with the baseline. costs: one
+    for each candidate, for fronts of quality and cost.
 
-    Columns: candidates, seeds, studies; false_difference (share of studies with any wrong claim), power (share of true
-    differences that are found), coverage (of the 95 % interval of each comparison by itself), coverage_all (of all
-    intervals that are shown, at once), coverage_best (of the one that is shown of the candidate that looks best),
-    coverage_best_alone (of its interval by itself), best_wrong (share of studies whose best is not), best_told_too_good (by
-    how much, on average); with delta false_equivalence and found_equivalence; with costs front_wrong (share of studies whose
-    front of means holds a dominated candidate), front_dominated (share of its members) and front_missing (of the true
-    front). Of 2,000 studies a share of 0.05 is known to ±0.01.
+    Columns: candidates, seeds, studies; false_difference (share of studies with any wrong claim), power (share of
+    true differences that are found), coverage (of the 95 % interval of each comparison by itself), coverage_all (of
+    all intervals that are shown, at once), coverage_best (of the one that is shown of the candidate that looks best),
+    coverage_best_alone (of its interval by itself), best_wrong (share of studies whose best is not),
+    best_told_too_good (by how much, on average); with delta false_equivalence and found_equivalence; with costs
+    front_wrong (share of studies whose front of means holds a dominated candidate), front_dominated (share of its
+    members) and front_missing (of the true front). Of 2,000 studies a share of 0.05 is known to ±0.01.
 
     Raises InputError for a test that is not there, and numbers that are no study.
     """

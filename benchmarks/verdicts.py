@@ -2,10 +2,10 @@
 
     python benchmarks/verdicts.py [--csv FILE] [--figure FILE] [--rounds 4000]
 
---rounds: studies of each row. A value is candidate + seed + error. Errors are normal, skewed (lognormal, skewness 1.75) or
-heavy-tailed (Student's t, 3 degrees of freedom). Their deviations are `equal`; `fourfold`: from 1 to 4, evenly in
-the logarithm, the baseline in turn at a quarter of the places; `one 5×`: one candidate is five times noisier than all
-others; `baseline 3×`: the baseline is three times noisier. Parts:
+--rounds: studies of each row. A value is candidate + seed + error. Errors are normal, skewed (lognormal, skewness
+1.75) or heavy-tailed (Student's t, 3 degrees of freedom). Their deviations are `equal`; `fourfold`: from 1 to 4,
+evenly in the logarithm, the baseline in turn at a quarter of the places; `one 5×`: one candidate is five times
+noisier than all others; `baseline 3×`: the baseline is three times noisier. Parts:
 
 - error: all candidates equal. Of the declared tests: the share of studies with any claim of a difference, and what
   intervals cover. `two_way pooled` is the plain two-way model.
@@ -41,6 +41,7 @@ TESTS: dict[str, Any] = {
     "permutation": "permutation",
     "bootstrap": {"type": "bootstrap", "draws": 2000},
 }
+FEWER = 16  # times fewer studies of the bootstrap, which is slow
 ROTATIONS = 4  # places that the baseline takes among unequal spreads
 MEASURED = (
     *("false_difference", "power", "coverage", "coverage_all", "coverage_best", "coverage_best_alone"),
@@ -69,7 +70,7 @@ def main() -> None:
 def error(studies: int) -> Iterator[dict[str, Any]]:
     for test, k, shape in itertools.product(TESTS, CANDIDATES, SHAPES):
         for spread in ("equal", "fourfold", "one 5×", "baseline 3×"):
-            count = studies // 4 if test == "bootstrap" else studies
+            count = studies // FEWER if test == "bootstrap" else studies
             yield from _rows("error", test, k, shape, spread, "", count, seeds=SEEDS)
 
 
@@ -92,7 +93,7 @@ def pairs(studies: int) -> Iterator[dict[str, Any]]:
 def power(studies: int) -> Iterator[dict[str, Any]]:
     for test, k, shape in itertools.product(TESTS, CANDIDATES, SHAPES):
         for effect in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0):
-            count = studies // 4 if test == "bootstrap" else studies
+            count = studies // FEWER if test == "bootstrap" else studies
             yield from _rows("power", test, k, shape, "equal", effect, count, seeds=SEEDS, effects=-effect)
 
 

@@ -88,8 +88,8 @@ def sign_flip_p(delta: NDArray[np.float64], null: float = 0.0) -> NDArray[np.flo
     """Return the two-sided p of the paired permutation test of the mean of (..., n) differences, without NaN.
 
     The share of the 2ⁿ sign flips of the differences less `null` whose mean is at least as far from 0 as the observed
-    one (Fisher's randomisation test); beyond 16 pairs a sample of them, with the same seed each time. 1 for one pair, of
-    which both signs are as far from 0; NaN for none.
+    one (Fisher's randomisation test); beyond 16 pairs a sample of them, with the same seed each time. 1 for one pair,
+    of which both signs are as far from 0; NaN for none.
     """
     n = delta.shape[-1]
     if n < 2:

@@ -170,8 +170,9 @@ class StudyAnalysis(StudyContents):
     ) -> pd.DataFrame:
         """Compare every two candidates by the study's declared test, corrected for all pairs.
 
-        candidates: some of them, by name, labels or hash; all by default, up to 200. See `ablate.results.pairs.all_pairs`
-        for the columns. Raises InputError where seeds were added while one looked: `race` says what is shown then.
+        candidates: some of them, by name, labels or hash; all by default, up to 200. See
+        `ablate.results.pairs.all_pairs` for the columns. Raises InputError where seeds were added while one looked:
+        `race` says what is shown then.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
@@ -218,8 +219,8 @@ class StudyAnalysis(StudyContents):
     def declared(self) -> Declared:
         """The analysis that the study declared: its test, level, margin, scale and looks; see docs/verdict.md.
 
-        Of a folder of before there was a choice, the paired permutation test. Raises InputError where the lock is damaged,
-        or its test is a plugin's that is not here.
+        Of a folder of before there was a choice, the paired permutation test. Raises InputError where the lock is
+        damaged, or its test is a plugin's that is not here.
         """
         return declared(self.lock, self._plugins)
 

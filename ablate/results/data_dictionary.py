@@ -232,14 +232,14 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "mean": ColumnDoc("the candidate's mean over the paired seeds", "the metric's own", "as the metric"),
         "baseline_mean": ColumnDoc("the baseline's mean over the same seeds", "the metric's own", "as the metric"),
         "difference": ColumnDoc(
-            "difference, candidate − baseline, as the test estimates it: the mean over the paired seeds, where seeds are "
-            "missing the least-squares estimate of the two-way model; on the log scale of the geometric means",
+            "difference, candidate − baseline, as the test estimates it: the mean over the paired seeds, where some "
+            "are missing the least-squares estimate of the two-way model; on the log scale of the geometric means",
             "the metric's own",
             "as the metric",
         ),
         "low": ColumnDoc(
-            "lower end of the 95 % confidence interval of the difference, for all comparisons at once (Bonferroni); where "
-            "one looked at fewer seeds before, one that allows for it; missing on the log scale, and for ranks",
+            "lower end of the 95 % confidence interval of the difference, for all comparisons at once (Bonferroni); "
+            "where one looked at fewer seeds before, one that allows for it; missing on the log scale, and for ranks",
             "the metric's own",
         ),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),
@@ -247,14 +247,14 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "ratio_low": ColumnDoc("lower end of its interval, as `low`"),
         "ratio_high": ColumnDoc("upper end of that interval"),
         "p": ColumnDoc(
-            "two-sided p-value of this comparison by itself, by the study's declared test; of a candidate that diverged, "
-            "by signed ranks; where seeds were added while one looked, by the paired t-test with alpha spending"
+            "two-sided p-value of this comparison by itself, by the study's declared test; of one that diverged, by "
+            " signed ranks; where seeds were added while one looked, by the paired t-test with alpha spending"
         ),
         "p_holm": ColumnDoc(
             "the same after Holm's correction over the candidates, and for all looks: below alpha (0.05) is significant"
         ),
         "p_equivalent": ColumnDoc(
-            "corrected p of the two one-sided tests (TOST) that the difference is beyond ±delta: below alpha the two are "
+            "corrected p of the two one-sided tests (TOST) that the difference is beyond ±delta: below alpha they are "
             "equivalent; only where the analysis declares a delta"
         ),
         "answer": ColumnDoc("better, worse, equivalent or open: what the corrected p-values allow to be said"),

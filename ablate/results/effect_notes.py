@@ -30,7 +30,7 @@ class Lost(NamedTuple):
 def note_of(
     n: int, candidate: Lost, baseline: Lost, plan: Declared, looked: Looked | None, tests: int, alpha: float, ended: int
 ) -> str:
-    """Write what limits one comparison over n pairs of completed runs. ended: pairs of runs that diverged or completed."""
+    """Write what limits one comparison over n pairs of completed runs. ended: pairs of which none failed or is open."""
     parts = []
     for lost, owner, favoured in ((candidate, "", "its"), (baseline, " of the baseline", "the baseline's")):
         if lost.diverged:

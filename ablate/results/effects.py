@@ -37,16 +37,16 @@ def effects(
 
     Columns: candidate, config_hash, `c.*`, mean and baseline_mean (over the seeds that both completed), difference
     (candidate − baseline, as the test estimates it), low and high (its 95 % interval, for all comparisons at once:
-    Bonferroni), p (two-sided, of the comparison by itself), p_holm (p corrected for all comparisons by Holm's method,
-    1979, and for looks at fewer seeds: what is below alpha is told from chance, and nothing else is), answer
-    (better, worse, equivalent or open), n (pairs of seeds that both completed), smallest_p (the smallest p that
-    n pairs can give), diverged, note. Where the analysis declares a margin delta, p_equivalent: the corrected p of two
-    one-sided tests that the difference is beyond ±delta. On the log scale means are geometric, and ratio, ratio_low
-    and ratio_high take the place of low and high, which are missing.
+    Bonferroni; intervals before points, as Agarwal et al. 2021), p (two-sided, of the comparison by itself), p_holm
+    (p corrected for all comparisons, Holm 1979, and for looks at fewer seeds: what is below alpha is told from
+    chance, and nothing else is), answer (better, worse, equivalent or open), n (pairs of seeds that both completed),
+    smallest_p (the smallest p that n pairs can give), diverged, note. Where the analysis declares a margin delta,
+    p_equivalent: the corrected p of two one-sided tests that the difference is beyond ±delta. On the log scale means
+    are geometric, and ratio, ratio_low and ratio_high take the place of low and high, which are missing.
 
     A candidate with a seed that diverged, and each where one of the baseline did, is compared by ranks, the diverged
-    runs last: p is that of the signed ranks (Wilcoxon 1945) over all seeds with an outcome, and difference describes the
-    others alone. From the best to the worst; then candidates of which a seed diverged; last those without a pair.
+    runs last: p is that of the signed ranks (Wilcoxon 1945) over all seeds with an outcome, and difference describes
+    the others alone. From the best to the worst; then candidates of which a seed diverged; last those without a pair.
 
     looked: the looks of a study whose seeding added seeds while one looked. Then no test of a fixed number of seeds is
     valid. p and p_holm are of the paired t-test with alpha spending over all looks (`Looks`), low and high are repeated

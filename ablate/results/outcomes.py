@@ -50,7 +50,7 @@ class Outcomes:
         return whole if missing is None else whole & (np.array(self.seeds) < missing)
 
     def paired_means(self, pair: NDArray[np.int64], shared: NDArray[np.bool_]) -> tuple[float, float]:
-        """Return the means of the two over the seeds that they share, in the metric's unit; geometric on the log scale."""
+        """Return the two means over the seeds that they share, in the metric's unit; geometric on the log scale."""
         if not shared.any():
             return np.nan, np.nan
         rows = self.plain[pair][:, shared]

@@ -29,14 +29,14 @@ def all_pairs(
     declared: Declared,
     where: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Compare every two candidates over their seeds, by the test that the study declared.
+    """Compare every two candidates over their seeds, by the test that the study declared (as Demšar 2006 asks for).
 
-    Columns: candidate, other, config_hash, other_hash, difference (candidate − other), low and high (95 % intervals for
-    all pairs at once: Bonferroni), p, p_holm (corrected for all pairs by Holm's method, and for looks; below alpha it is
-    told from chance), answer (better, worse, equivalent or open), n (seeds that both completed), diverged (runs of the
-    two). On the log scale ratio, ratio_low and ratio_high. Holm's method, as it holds where candidates' spreads differ:
-    Tukey's studentized range assumes one spread, and then names a difference in up to 7 % of studies of equals
-    (decision 44). `attrs`: alpha, metric, comparisons, test, declared, assumptions, note.
+    Columns: candidate, other, config_hash, other_hash, difference (candidate − other), low and high (95 % intervals
+    for all pairs at once: Bonferroni), p, p_holm (corrected for all pairs by Holm's method, and for looks; below
+    alpha it is told from chance), answer (better, worse, equivalent or open), n (seeds that both completed), diverged
+    (runs of the two). On the log scale ratio, ratio_low and ratio_high. Holm's method, as it holds where candidates'
+    spreads differ: Tukey's studentized range assumes one spread, and then names a difference in up to 7 % of studies
+    of equals (decision 44). `attrs`: alpha, metric, comparisons, test, declared, assumptions, note.
 
     Raises InputError for more than 200 candidates, and on the log scale where a value is not above 0.
     """

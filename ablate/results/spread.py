@@ -53,7 +53,7 @@ def spread(
     scale: str = "plain",
     where: Mapping[str, Any] | None = None,
 ) -> Spread:
-    """Estimate the deviations of a study's values over its seeds.
+    """Estimate the deviations of a study's values over its seeds, and their parts (Bouthillier et al. 2021).
 
     Candidates of which a run diverged are left out. Raises InputError where no two candidates have two seeds in common.
     """
@@ -94,9 +94,10 @@ def _sampling(rows: pd.DataFrame, scale: str) -> float:
 def allocation(found: Spread, training: float, evaluation: float, seconds: float, candidates: int) -> pd.DataFrame:
     """Return what so many seconds of work buy: a row for each number of samples, with the seeds that are left to pay.
 
-    training, evaluation: mean seconds of one trial. Columns: samples, seeds (of each candidate, as many as the seconds
-    pay), seconds (of all trials), error (standard error of the difference of two candidates), best. The sampling variance
-    falls as 1/samples, what training does to a value does not; pairing is taken to cancel the same share of both.
+    training, evaluation: mean seconds of one trial. Columns: samples, seeds (of each candidate, as many as the
+    seconds pay), seconds (of all trials), error (standard error of the difference of two candidates), best. The
+    sampling variance falls as 1/samples, what training does to a value does not; pairing is taken to cancel the same
+    share of both.
 
     Raises InputError where the metric gives no error, since then what samples are worth is not known.
     """

@@ -26,8 +26,8 @@ class Look(NamedTuple):
 class Answers:
     """What m comparisons of each of b studies come to, (b, m); NaN, 0 and False where there is nothing to compare.
 
-    A claim holds where its corrected p is below alpha: over all comparisons and looks of a study, the chance of any wrong
-    claim of a difference is at most alpha, and so is that of any wrong claim of equivalence.
+    A claim holds where its corrected p is below alpha: over all comparisons and looks of a study, the chance of any
+    wrong claim of a difference is at most alpha, and so is that of any wrong claim of equivalence.
     """
 
     difference: Floats  # first − second, at the last look
@@ -53,9 +53,9 @@ def answers(
 
     delta: differences within ±delta are of no weight; equivalence is tested by two one-sided tests (TOST, Schuirmann
     1987). looks: all that there were, the last one last; one at all seeds by default. A claim that an early look made
-    is kept: the corrected p is the smallest over the looks, each divided by its share of alpha. ranked: (k,) of candidates
-    that had a run without a number but with an outcome, worst of all (it diverged), given as inf in values: their
-    comparisons are answered by `rank_p`, not by the test.
+    is kept: the corrected p is the smallest over the looks, each divided by its share of alpha. ranked: (k,) of
+    candidates that had a run without a number but with an outcome, worst of all (it diverged), given as inf in
+    values: their comparisons are answered by `rank_p`, not by the test.
     """
     given = [Look(np.ones(values.shape[2], dtype=bool), 1.0)] if looks is None else list(looks)
     shape = (len(values), len(pairs))

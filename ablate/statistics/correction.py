@@ -25,10 +25,11 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
 def shares_of_looks(seeds: Sequence[int], most: int | None) -> list[float]:
     """Return which share of alpha each look has, at these ascending numbers of seeds; they sum to 1 at the most.
 
-    most: seeds up to which one may look, declared beforehand: a look at n seeds has what n²/most² has grown by since the
-    one before (alpha spending, Lan & DeMets 1983, so that early looks are cheap); the last look at `most` seeds closes it.
-    None: it is not known how many looks follow, and each takes 4/5 of what is left. As shares of alpha are summed, not
-    multiplied, the error of all looks together is at most alpha whatever the test, and however one decided to go on.
+    most: seeds up to which one may look, declared beforehand: a look at n seeds has what n²/most² has grown by since
+    the one before (alpha spending, Lan & DeMets 1983, so that early looks are cheap); the last look at `most` seeds
+    closes it. None: it is not known how many looks follow, and each takes 4/5 of what is left. As shares of alpha are
+    summed, not multiplied, the error of all looks together is at most alpha whatever the test, and however one
+    decided to go on.
     """
     if most is None:
         return [AT_ONCE * (1 - AT_ONCE) ** i for i in range(len(seeds))]

@@ -19,7 +19,8 @@ def power(test: Analysis, candidates: int, seeds: int, effect: float, level: flo
     """Return the chance that one candidate of this effect is told from the baseline, the others being equal to it.
 
     effect: in deviations of one value from its candidate and its seed. level: of all comparisons together; the first
-    step of Holm's correction is what the candidate has to pass. By simulation of normal errors, always with the same draws.
+    step of Holm's correction is what the candidate has to pass. By simulation of normal errors, always with the same
+    draws.
     """
     if candidates < 2 or seeds < 2:
         return 0.0

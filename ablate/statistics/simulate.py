@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def simulate(
     studies: int = 2000,
     random_seed: int = 0,
 ) -> pd.DataFrame:
-    """Simulate studies and return what their analysis came to, a row for each number of seeds; see `ablate.simulate`."""
+    """Simulate studies and return what their analysis came to, a row for each number of seeds: `ablate.simulate`."""
     world = _world(candidates, effects, spread, errors, seed_spread)
     cost = None if costs is None else _as_many("costs", costs, candidates)
     _check(alpha, studies, delta)
@@ -117,7 +118,10 @@ def _judged(
 
 
 def _chosen(values: Floats, world: World) -> dict[str, NDArray[Any]]:
-    """Return whether the best by its mean is truly the best, and by how much its mean is told too good."""
+    """Return whether the best by its mean is truly the best, and by how much its mean is told too good.
+
+    The best of many is partly the luckiest (Dodge et al. 2019).
+    """
     means = values.mean(axis=2) - values.mean(axis=2)[:, :1]  # what seeds do to all is no candidate's
     best = means.argmin(axis=1)
     rows, true = np.arange(len(values)), world.means - world.means[0]
@@ -201,13 +205,14 @@ def _check(alpha: float, studies: int, delta: float | None) -> None:
 def _plans(
     seeds: int | Sequence[int], looks: Sequence[int] | None, most_seeds: int | None
 ) -> list[tuple[list[int], list[float]]]:
-    """Return the numbers of seeds at which one looks in each of the simulated kinds of study, and their shares of alpha.
+    """Return the numbers of seeds at which one looks in each of the simulated kinds of study, and their shares of
+    alpha.
 
     A study that is not to grow has one look, which spends all of alpha.
     """
     if looks is not None:
         numbers = [int(n) for n in looks]
-        if not numbers or numbers[0] < 1 or any(b <= a for a, b in zip(numbers, numbers[1:], strict=False)):
+        if not numbers or numbers[0] < 1 or any(b <= a for a, b in itertools.pairwise(numbers)):
             raise InputError(f"expected ascending numbers of seeds, not {looks!r}", Argument("looks"))
         return [(numbers, shares_of_looks(numbers, most_seeds))]
     given = [seeds] if isinstance(seeds, int) else list(seeds)

@@ -99,7 +99,7 @@ def describe_growth(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> l
         return []
     numbers = " and ".join(str(len(look)) for look in looks[:-1])
     return [
-        f"seeds are added after a look at {numbers}: p-values allow for all {len(looks)} looks, so that the chance of a "
+        f"seeds are added after a look at {numbers}: p-values allow for all {len(looks)} looks, so the chance of a "
         f"wrong claim stays at {now['alpha']:g} in all"
     ]
 

@@ -1,4 +1,4 @@
-"""What a study can find, before it runs: the smallest difference at its seeds, and the seeds that a difference takes."""
+"""What a study can find: the smallest difference at its seeds, and the seeds that a difference takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class KnownSpread:
 
 
 def detection(loaded: LoadedStudy, candidates: int, seconds: float, effect: float | None = None) -> dict[str, Any]:
-    """Return what a study of so many candidates finds with a chance of 0.8, as plain data; {} where it compares nothing.
+    """Return what a study of so many candidates finds with a chance of 0.8, as plain data; {} where it compares
+    nothing.
 
     seconds: of one trial. effect: a difference in the metric's unit (on the log scale a share, 0.1 for 10 %), of which
     the seeds are told; by default a half and a quarter of what is found. Keys: test, metric, scale, alpha, comparisons,
@@ -85,7 +86,7 @@ def detection(loaded: LoadedStudy, candidates: int, seconds: float, effect: floa
 
 
 def known_spread(loaded: LoadedStudy, column: str) -> KnownSpread | None:
-    """Return the spread that the study declares, or that of an earlier run of the same metric; None where there is none."""
+    """Return the spread that the study declares, or that an earlier run has of the same metric; None without one."""
     if (declared := loaded.study.analysis.spread) is not None:
         return KnownSpread(declared, "analysis.spread")
     for folder in _earlier(loaded):

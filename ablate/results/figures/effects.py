@@ -71,6 +71,9 @@ def draw(results: StudyAnalysis) -> Figure | None:
         f"{better} of {origin:g} is better; points: seeds, paired; bar: {level:g} % interval over all comparisons\n"
         f"p: {table.attrs['test']}, Holm"
     )
+    if table.attrs["delta"] is not None:
+        margin = f"{100 * table.attrs['delta']:g} %" if origin else f"±{number(table.attrs['delta'])}"
+        note += f"; grey: within {margin}"
     if omitted:
         note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
     names = [tick.get_window_extent() for tick in axes.get_yticklabels()]

@@ -12,8 +12,8 @@ from ablate_zoo.analysis._two_way import TwoWay
 def student(fit: TwoWay, variance: Floats, df: Floats, null: float) -> Compared:
     """Return the t-tests that differences, (b, m), are `null`, of variances with df degrees of freedom.
 
-    Where all residuals are rounding, nothing is known of the deviation: p is that of equal signs, 2/2ⁿ, and the interval
-    a point. p is 1 where no degree of freedom is left.
+    Where all residuals are rounding, nothing is known of the deviation: p is that of equal signs, 2/2ⁿ, and the
+    interval a point. p is 1 where no degree of freedom is left.
     """
     from scipy.special import stdtr, stdtrit
 

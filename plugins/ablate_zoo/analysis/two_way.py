@@ -19,15 +19,15 @@ class TwoWayTest(Analysis):
     """Student's t in the two-way model: a value is its candidate's mean, plus what its seed does to all, plus error.
 
     The deviation of the error is estimated from all candidates together, with (k − 1)(n − 1) degrees of freedom, so
-    that two or three seeds can decide. What seeds do to all candidates alike cancels (randomised complete blocks, Fisher
-    1935). Where seeds are missing it is the least-squares fit to those that there are.
+    that two or three seeds can decide. What seeds do to all candidates alike cancels (randomised complete blocks,
+    Fisher 1935). Where seeds are missing it is the least-squares fit to those that there are.
 
-    One deviation for all has to be true: with one candidate five times noisier than eleven others, a fifth of the studies
-    of equals would name a difference. With `variance: checked` a candidate whose residuals are larger than all others'
-    by an exact F-test (Russell & Bradley 1958; at the level `check`, corrected by Bonferroni) is left out of
-    the common deviation, and its comparisons are answered by the deviations of the two alone, as `welch` does. Of the others
-    the standard error is the larger of the common one and that of the two alone. `variance: pooled` is the plain
-    model, as statsmodels fits it. How often either is wrong and what it finds is in benchmarks/verdicts.csv.
+    One deviation for all has to be true: with one candidate five times noisier than eleven others, a fifth of the
+    studies of equals would name a difference. With `variance: checked` a candidate whose residuals are larger than
+    all others' by an exact F-test (Russell & Bradley 1958; at the level `check`, corrected by Bonferroni) is left out
+    of the common deviation, and its comparisons are answered by the deviations of the two alone, as `welch` does. Of
+    the others the standard error is the larger of the common one and that of the two alone. `variance: pooled` is the
+    plain model, as statsmodels fits it. How often either is wrong and what it finds is in benchmarks/verdicts.csv.
     """
 
     name = "two_way"
