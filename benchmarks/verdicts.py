@@ -30,6 +30,9 @@ import numpy as np
 import pandas as pd
 
 import ablate
+from ablate.kinds.analysis import Analysis
+from ablate.statistics.answers import Look, answers
+from ablate.statistics.errors import shape_of
 
 SEEDS = (2, 3, 5, 7, 10)
 CANDIDATES = (4, 12)
@@ -83,6 +86,22 @@ def growth(studies: int) -> Iterator[dict[str, Any]]:
                 yield from _rows(
                     "growth", "two_way", k, shape, spread, "", studies, label, looks=looks, most_seeds=most
                 )
+            share = _naive(k, shape, spread, looks, studies)
+            label = f"{spread}, looks {at}, naive"
+            table = pd.DataFrame({"false_difference": [share]})
+            yield _row("growth", "two_way", k, looks[-1], shape, label, "", studies, table)
+
+
+def _naive(k: int, shape: str, spread: str, looks: Sequence[int], studies: int) -> float:
+    """The share of studies of equals with a claim at any look, where each spends all of alpha."""
+    test, draw, claimed = ablate.catalog().create(Analysis, "two_way"), shape_of(shape), []
+    pairs = np.column_stack([np.arange(1, k), np.zeros(k - 1, int)])
+    for i, deviations in enumerate(spreads := _deviations(spread, k)):
+        errors = draw(np.random.default_rng([i, k]), (studies // len(spreads), k, looks[-1]))
+        values = np.array(deviations)[:, None] * errors
+        each = [Look(np.arange(looks[-1]) < n, 1.0) for n in looks]
+        claimed.append((answers(test, values, pairs, looks=each).corrected < 0.05).any(axis=1))
+    return float(np.concatenate(claimed).mean())
 
 
 def pairs(studies: int) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,9 @@ def plan(
         float | None,
         typer.Option(metavar="X", help="The seeds that a difference of X in the first metric takes, and their cost."),
     ] = None,
+    power: Annotated[
+        float, typer.Option(metavar="P", help="The chance with which a difference is to be found.", show_default=True)
+    ] = 0.8,
     as_json: Json = False,
 ) -> None:
     """Show what a study will cost, and what it can find; nothing is trained.
@@ -78,7 +81,7 @@ def plan(
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect)
+    frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect, power=power)
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
@@ -139,45 +142,44 @@ def _print(frame: pd.DataFrame, device: str) -> None:
     seeds = int(frame["seeds"].iloc[0])
     product = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
     echo(f"{product} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
-    for line in _found(frame.attrs["detection"]):
-        echo(line)
+    if told := frame.attrs["detection"]:
+        _print_found(told)
 
 
-def _found(told: Mapping[str, Any]) -> list[str]:
-    """Write what the declared test finds, and the seeds that smaller differences, or the one asked for, take."""
-    from ablate.cli.terminal import duration
+def _print_found(told: Mapping[str, Any]) -> None:
+    """Print what the declared test finds, and the seeds that smaller differences, or the one asked for, take."""
+    from ablate.cli.terminal import duration, echo, table
+    from ablate.statistics.power import MOST_SEEDS
 
-    if not told:
-        return []
-    chance, asked = f"a chance of {told['power']:g}", told["rows"][1:]
-    now = told["rows"][0]
-    over = f" over {told['comparisons']} comparisons" if told["comparisons"] > 1 else ""
-    test = f"the {told['test']} at {told['alpha']:g}{over}"
+    now, asked = told["rows"][0], told["rows"][1:]
     seeds = f"{now['seeds']} seed{'s' if now['seeds'] > 1 else ''}"
+    over = f" over {told['comparisons']} comparisons" if told["comparisons"] > 1 else ""
+    echo("")
     if now["difference"] is None:
-        lines = [f"with {seeds} {test} tells no difference from chance, however large"]
-    else:
-        lines = [f"with {seeds} {test} finds a difference of {_size(now['difference'], told)} with {chance}"]
-    for row in asked:
-        size = _size(row["difference"], told)
-        if row["seeds"] is None:
-            lines.append(f"  {size} would take more than 200 seeds")
-            continue
-        work = "" if row["seconds"] is None else f", about {duration(row['seconds'])} of work"
-        lines.append(f"  {size} takes {row['seeds']} seeds: {row['trials']} trials{work}")
+        echo(f"with {seeds} the {told['test']} tells no difference from chance, however large")
+    rows = [
+        [
+            _size(row["difference"], told),
+            f"over {MOST_SEEDS}" if row["seeds"] is None else str(row["seeds"]),
+            "–" if row["trials"] is None else str(row["trials"]),
+            "–" if row["seconds"] is None else duration(row["seconds"]),
+        ]
+        for row in (asked if now["difference"] is None else told["rows"])
+    ]
+    if rows:
+        unit = "deviations" if told["spread"] is None else f"{told['metric']}{', %' if told['scale'] == 'log' else ''}"
+        test = f"the {told['test']} finds at {told['alpha']:g}{over}"
+        echo(f"what {test}, with a chance of {told['power']:g}:")
+        table((f"difference ({unit})", "seeds", "trials", "work"), rows)
     if told["spread"] is None:
-        lines.append("  (no earlier run tells the deviation of one training; analysis.spread does)")
+        echo("no earlier run tells the deviation of one training; analysis.spread does")
     else:
-        lines.append(f"  (one training deviates by {_number(told['spread'])}: {told['spread_of']})")
-    return lines
+        deviation = f" {_number(told['spread'])}" + (" in the logarithm" if told["scale"] == "log" else "")
+        echo(f"one training deviates by{deviation} ({told['spread_of']})")
 
 
 def _size(difference: float, told: Mapping[str, Any]) -> str:
-    if told["spread"] is None:
-        return f"{_number(difference)} deviations"
-    if told["scale"] == "log":
-        return f"{_number(100 * difference)} % in {told['metric']}"
-    return f"{_number(difference)} in {told['metric']}"
+    return _number(100 * difference if told["scale"] == "log" and told["spread"] is not None else difference)
 
 
 def _number(value: float) -> str:

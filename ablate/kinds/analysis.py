@@ -38,6 +38,7 @@ class Analysis(Component):
 
     kind: ClassVar[str] = "analysis"
     called: ClassVar[str] = ""  # in sentences: "the paired permutation test"
+    borrows: ClassVar[bool] = False  # whether other candidates' seeds tell how far values scatter: then one pair may do
 
     @abstractmethod
     def compare(self, values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:

@@ -248,7 +248,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "ratio_high": ColumnDoc("upper end of that interval"),
         "p": ColumnDoc(
             "two-sided p-value of this comparison by itself, by the study's declared test; of one that diverged, by "
-            " signed ranks; where seeds were added while one looked, by the paired t-test with alpha spending"
+            "signed ranks; where seeds were added while one looked, by the paired t-test with alpha spending"
         ),
         "p_holm": ColumnDoc(
             "the same after Holm's correction over the candidates, and for all looks: below alpha (0.05) is significant"

@@ -78,7 +78,7 @@ def test_words(
     said = list(plan.test.assumptions(values, names)) if len(names) > 1 else []
     if ranked.any():
         said.append("comparisons of which a run diverged are answered by signed ranks, diverged runs last")
-    if plan.looks and plan.shares[-1] < 1 and len(plan.looks) == 1:
+    if plan.looks and plan.shares[-1] < 1 and len(plan.looks) == 1 and values.shape[1] > 1:
         kept = f"{100 * (1 - plan.shares[0]):.0f} %"
         said.append(
             f"{kept} of alpha is kept for a look at more seeds, so p (Holm) is {1 / plan.shares[0]:.3g} times Holm's"

@@ -71,17 +71,19 @@ def effects(
     ranked = np.array([bool(lost[0].diverged or one.diverged) for one in lost[1:]], dtype=bool)
     table = labelled(others).join(_numbers(found, judged, pairs, shared, ranked, objective, plan, alpha))
     ended = (found.there | found.diverged)[pairs].all(axis=1).sum(axis=1)
-    least = [_smallest(plan, looked, int(k), int(e) if r else 0) for k, e, r in zip(n, ended, ranked, strict=True)]
+    enough = found.most_shared() if plan.test.borrows else 0  # seeds of others, which tell how far values scatter
+    deep = np.where(n > 0, np.maximum(n, enough), 0) if looked is None else n
+    least = [_smallest(plan, looked, int(k), int(e) if r else 0) for k, e, r in zip(deep, ended, ranked, strict=True)]
     table["smallest_p"] = np.array(least, dtype=float)
     table["diverged"] = [one.diverged for one in lost[1:]]
     table["note"] = [
         note_of(int(k), one, lost[0], plan, looked, tests, alpha, int(e))
-        for k, one, e in zip(n, lost[1:], ended, strict=True)
+        for k, one, e in zip(deep, lost[1:], ended, strict=True)
     ]
     order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, table["diverged"] > 0, n == 0])
     table = table[[*table.columns[: table.columns.get_loc("mean")], *_columns(plan)]].iloc[order].reset_index(drop=True)
     measured = {c.config_hash: int(found.there[i].sum()) for i, c in enumerate([baseline, *others])}
-    most = int(n.max(initial=0))
+    most = int(deep.max(initial=0))
     table.attrs.update(
         alpha=alpha,
         metric=objective.column,

@@ -49,6 +49,11 @@ class Outcomes:
         missing = min((seed for seed in looked if seed not in self.seeds), default=None)  # nobody has run it yet
         return whole if missing is None else whole & (np.array(self.seeds) < missing)
 
+    def most_shared(self) -> int:
+        """Return the most seeds that any two candidates both completed."""
+        both = self.there.astype(np.float32) @ self.there.T.astype(np.float32)
+        return int(np.triu(both, 1).max(initial=0))
+
     def paired_means(self, pair: NDArray[np.int64], shared: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the two means over the seeds that they share, in the metric's unit; geometric on the log scale."""
         if not shared.any():

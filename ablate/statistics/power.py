@@ -32,31 +32,35 @@ def power(test: Analysis, candidates: int, seeds: int, effect: float, level: flo
     return float(np.mean(p * (candidates - 1) < level))
 
 
-def detectable(test: Analysis, candidates: int, seeds: int, level: float, draws: int = DRAWS) -> float:
-    """Return the effect that is found with a chance of 0.8, in deviations; infinite where no effect is."""
+def detectable(
+    test: Analysis, candidates: int, seeds: int, level: float, draws: int = DRAWS, chance: float = POWER
+) -> float:
+    """Return the effect that is found with this chance, in deviations; infinite where no effect is."""
     low, high = 0.0, 1.0
-    while power(test, candidates, seeds, high, level, draws) < POWER:
+    while power(test, candidates, seeds, high, level, draws) < chance:
         low, high = high, 2 * high
         if high > 1e6:
             return math.inf
     for _ in range(STEPS):
         middle = (low + high) / 2
-        found = power(test, candidates, seeds, middle, level, draws) >= POWER
+        found = power(test, candidates, seeds, middle, level, draws) >= chance
         low, high = (low, middle) if found else (middle, high)
         if high - low < 1e-3 * high:
             break
     return high
 
 
-def seeds_needed(test: Analysis, candidates: int, effect: float, level: float, draws: int = DRAWS) -> int | None:
-    """Return the fewest seeds with which an effect, in deviations, is found with a chance of 0.8; None beyond 200."""
+def seeds_needed(
+    test: Analysis, candidates: int, effect: float, level: float, draws: int = DRAWS, chance: float = POWER
+) -> int | None:
+    """Return the fewest seeds with which an effect, in deviations, is found with this chance; None beyond 200."""
     low, high = 1, 2
-    while power(test, candidates, high, effect, level, draws) < POWER:
+    while power(test, candidates, high, effect, level, draws) < chance:
         if high >= MOST_SEEDS:
             return None
         low, high = high, min(2 * high, MOST_SEEDS)
     while high - low > 1:
         middle = (low + high) // 2
-        found = power(test, candidates, middle, effect, level, draws) >= POWER
+        found = power(test, candidates, middle, effect, level, draws) >= chance
         low, high = (low, middle) if found else (middle, high)
     return high

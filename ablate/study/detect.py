@@ -27,21 +27,21 @@ class KnownSpread:
     source: str
 
 
-def detection(loaded: LoadedStudy, candidates: int, seconds: float, effect: float | None = None) -> dict[str, Any]:
-    """Return what a study of so many candidates finds with a chance of 0.8, as plain data; {} where it compares
-    nothing.
+def detection(
+    loaded: LoadedStudy, candidates: int, seconds: float, effect: float | None = None, chance: float = POWER
+) -> dict[str, Any]:
+    """Return what a study of so many candidates finds, as plain data; {} where it compares nothing.
 
     seconds: of one trial. effect: a difference in the metric's unit (on the log scale a share, 0.1 for 10 %), of which
-    the seeds are told; by default a half and a quarter of what is found. Keys: test, metric, scale, alpha, comparisons,
-    power, spread and spread_of (None where no run tells it: then differences are in deviations), and rows: difference,
-    seeds (None beyond 200), trials, seconds; the first row is the study as it is.
+    the seeds are told; by default a half and a quarter of what is found. chance: with which a difference is found, its
+    power. Keys: test, metric, scale, alpha, comparisons, power, spread and spread_of (None where no run tells it: then
+    differences are in deviations), and rows: difference, seeds (None beyond 200), trials, seconds; the first row is the
+    study as it is.
 
-    Raises InputError for an effect that cannot be sought.
+    Raises InputError where the seeds of an effect are asked for and no spread is known.
     """
     study = loaded.study
     goal = next((o for o in loaded.objectives if not o.is_cost), None)
-    if effect is not None and not effect > 0:
-        raise InputError(f"an effect to be found is above 0, not {effect:g}", "--effect")
     if goal is None or candidates < 2 or study.seeding.looks(study.design.seeds) is not None:
         return {}
     plan, seeds = study.analysis, study.design.seeds
@@ -53,7 +53,7 @@ def detection(loaded: LoadedStudy, candidates: int, seconds: float, effect: floa
             "--effect",
         )
     level = plan.alpha * shares_of_looks([seeds], plan.most_seeds)[0]
-    least = detectable(plan.test, candidates, seeds, level, DRAWS) if seeds > 1 else math.inf
+    least = detectable(plan.test, candidates, seeds, level, DRAWS, chance) if seeds > 1 else math.inf
     unit = 1.0 if known is None else known.value
 
     def row(deviations: float, count: int | None) -> dict[str, Any]:
@@ -71,18 +71,27 @@ def detection(loaded: LoadedStudy, candidates: int, seconds: float, effect: floa
         sought = [(math.log1p(effect) if plan.scale == "log" else effect) / unit]
     else:
         sought = [share * least for share in SHARES] if math.isfinite(least) else []
-    rows = [row(least, seeds), *(row(s, seeds_needed(plan.test, candidates, s, level, DRAWS)) for s in sought)]
+    takes = [seeds_needed(plan.test, candidates, one, level, DRAWS, chance) for one in sought]
+    rows = [row(least, seeds), *(row(one, count) for one, count in zip(sought, takes, strict=True))]
     return {
         "test": plan.test.called,
         "metric": goal.column,
         "scale": plan.scale,
         "alpha": plan.alpha,
         "comparisons": candidates - 1,
-        "power": POWER,
+        "power": chance,
         "spread": None if known is None else known.value,
         "spread_of": None if known is None else known.source,
         "rows": rows,
     }
+
+
+def check_sought(effect: float | None, chance: float) -> None:
+    """Raise InputError for an effect that cannot be sought, and for a chance of finding it that is none."""
+    if effect is not None and not effect > 0:
+        raise InputError(f"an effect to be found is above 0, not {effect:g}", "--effect")
+    if not 0 < chance < 1:
+        raise InputError(f"a chance of finding an effect is between 0 and 1, not {chance:g}", "--power")
 
 
 def known_spread(loaded: LoadedStudy, column: str) -> KnownSpread | None:

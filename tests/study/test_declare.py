@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -149,8 +150,11 @@ def test_a_run_that_grows_counts_its_looks_and_the_verdict_tells_them(
         main(["plan", str(file), "--effect", "0.5", "--device", "cpu"])
     assert ended.value.code in (0, None)
     told = " ".join(capsys.readouterr().out.split())
-    assert "with 2 seeds the t-test in the two-way model (candidate + seed) at 0.05 over 2 comparisons finds" in told
-    assert f"results/{spec['study']})" in told and " seeds: " in told
+    assert (
+        "what the t-test in the two-way model (candidate + seed) finds at 0.05 over 2 comparisons, with a chance of 0.8"
+        in told
+    )
+    assert f"(results/{spec['study']})" in told and re.search(r"difference \(\w+\) seeds trials work", told)
 
 
 def test_an_effect_without_a_spread_is_refused_with_what_to_say(
@@ -169,6 +173,11 @@ def test_an_effect_without_a_spread_is_refused_with_what_to_say(
     code, told = plan("--effect", "0.5")
     assert code == 2 and "say analysis.spread" in told
     code, told = plan()
-    assert code == 0 and "deviations with a chance of 0.8" in told
+    assert code == 0 and "difference (deviations) seeds trials work" in told
     code, told = plan("--effect", "0.5", "--set", "analysis.spread=0.1", "--set", "design.seeds=1")
-    assert code == 0 and "tells no difference from chance, however large" in told and "0.5 in " in told
+    assert (
+        code == 0 and "tells no difference from chance, however large" in told and re.search(r" work 0\.5 [234] ", told)
+    )
+    for asked in (("--effect", "-1"), ("--power", "1")):
+        code, told = plan(*asked)
+        assert code == 2 and f"error: {asked[0]}: " in told

@@ -101,7 +101,7 @@ def _incomplete(y: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
         difference = means[first] - means[second] - step @ seeds
         scale = 1 / counts[first] + 1 / counts[second] + np.einsum("mj,mj->m", through, step)
         if (counts > 1).sum() > 2:
-            each, each_df = _spreads(squares, counts, projections, inverse, variance)
+            each, each_df = _spreads(squares, there, projections, inverse, variance)
             # What each candidate's values count for in a difference, squared: (m, k).
             parts = np.einsum("mj,ijl,ml->mi", through, projections, through)
             rows = np.arange(len(pairs))
@@ -120,16 +120,28 @@ def _incomplete(y: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
 
 
 def _spreads(
-    squares: Floats, counts: Floats, projections: Floats, inverse: Floats, variance: float
+    squares: Floats, there: NDArray[np.bool_], projections: Floats, inverse: Floats, variance: float
 ) -> tuple[Floats, Floats]:
-    """Return each candidate's variance, (k,), and its degrees of freedom, by the expected squares of residuals."""
-    k = len(counts)
-    freedom = np.maximum(counts - 1, 0.0)
-    through = np.einsum("ijl,lo->ijo", projections, inverse)  # (k, n, n)
-    expected = through.reshape(k, -1) @ np.swapaxes(through, 1, 2).reshape(k, -1).T  # tr(Pᵢ G Pⱼ G)
-    expected[np.diag_indices(k)] += freedom - 2 * np.einsum("ijj->i", through)
+    """Return each candidate's variance, (k,), and its degrees of freedom, by the expected squares of residuals.
+
+    Those of candidate i are dᵢ σᵢ² + Σⱼ tr(Pᵢ G Pⱼ G) σⱼ², equal but for σᵢ² for all that have the same seeds: the
+    equations are solved for the means over these, and what a candidate is off from its mean is divided by d.
+    """
+    patterns, first, same, of = np.unique(there, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    same, of = same.ravel(), of.astype(float)
+    freedom = np.maximum(patterns.sum(axis=1) - 1.0, 0.0)  # (g,) of each set of seeds
+    through = np.einsum("gjl,lo->gjo", projections[first], inverse)  # (g, n, n)
+    own = freedom - 2 * np.einsum("gjj->g", through)
+    expected = through.reshape(len(of), -1) @ np.swapaxes(through, 1, 2).reshape(len(of), -1).T  # tr(Pᵢ G Pⱼ G)
+    weight = np.sqrt(of)
+    expected = np.diag(own) + weight[:, None] * expected * weight
+    means = np.bincount(same, squares) / of
     several = freedom > 0
-    each = np.full(k, variance)
-    solved = np.linalg.lstsq(expected[np.ix_(several, several)], squares[several], rcond=1e-10)[0]
-    each[several] = np.maximum(solved, squares[several] / freedom[several])
-    return each, np.where(several, freedom, 1.0)
+    solved = np.zeros(len(of))
+    system = expected[np.ix_(several, several)]
+    solved[several] = np.linalg.lstsq(system, (weight * means)[several], rcond=1e-10)[0] / weight[several]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.where(np.abs(own) > 1e-10, 1 / own, 0.0)
+        each = solved[same] + (squares - means[same]) * apart[same]
+        floor = squares / freedom[same]
+    return np.where(several[same], np.maximum(each, floor), variance), np.where(several, freedom, 1.0)[same]

@@ -31,6 +31,15 @@ def pairing_words(values: Floats) -> tuple[str, ...]:
     return (f"pairing by seed takes away {percent} % of the variance of a difference",)
 
 
+def missing_words(values: Floats) -> tuple[str, ...]:
+    """Say how one study's (k, n) values are compared where some are missing."""
+    missing = int((~np.isfinite(values)).sum())
+    if not missing:
+        return ()
+    ran = f"{missing} of {values.size} runs are missing" if missing > 1 else f"one of {values.size} runs is missing"
+    return (f"{ran}, by chance as it is taken: differences are fitted to the others by least squares",)
+
+
 def spread_words(found: Common, names: Sequence[str], level: float) -> tuple[str, ...]:
     """Say whether the candidates' spreads were found to differ, and what would have been seen."""
     k = found.p.shape[1]

@@ -12,7 +12,7 @@ from pydantic import Field
 from ablate.api import Analysis, Compared
 from ablate_zoo.analysis._student import student
 from ablate_zoo.analysis._two_way import fit
-from ablate_zoo.analysis._words import pairing_words, spread_words
+from ablate_zoo.analysis._words import missing_words, pairing_words, spread_words
 
 
 class TwoWayTest(Analysis):
@@ -33,6 +33,7 @@ class TwoWayTest(Analysis):
     name = "two_way"
     default = True
     called: ClassVar[str] = "t-test in the two-way model (candidate + seed)"
+    borrows = True
 
     variance: Literal["checked", "pooled"] = "checked"  # whether one deviation for all is tested before it is believed
     check: Annotated[float, Field(gt=0, lt=1)] = 0.002  # the level of that test
@@ -48,9 +49,9 @@ class TwoWayTest(Analysis):
         return student(model, square, np.where(noisy, model.own_df, model.df), null)
 
     def assumptions(self, values: NDArray[np.float64], names: Sequence[str]) -> tuple[str, ...]:
-        """Say what pairing gains, and whether the candidates' spreads may be taken for one."""
+        """Say what pairing gains, what is done about missing runs, and whether one spread may be taken for all."""
         found = fit(values[None], np.zeros((1, 2), dtype=np.int64), self.check).common
-        said = (*pairing_words(values), *spread_words(found, names, self.check))
+        said = (*missing_words(values), *pairing_words(values), *spread_words(found, names, self.check))
         if not found.noisy.any():
             return said
         if self.variance == "pooled":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ablate.api import Analysis, Compared
 from ablate_zoo.analysis._student import student
 from ablate_zoo.analysis._two_way import fit
-from ablate_zoo.analysis._words import pairing_words
+from ablate_zoo.analysis._words import missing_words, pairing_words
 
 
 class WelchTest(Analysis):
@@ -24,6 +24,7 @@ class WelchTest(Analysis):
 
     name = "welch"
     called: ClassVar[str] = "t-test with each candidate's own spread (Welch)"
+    borrows = True
 
     def compare(self, values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:
         """(b, k, n) values and (m, 2) pairs -> differences, errors and p, (b, m)."""
@@ -31,5 +32,5 @@ class WelchTest(Analysis):
         return student(model, model.own, model.own_df, null)
 
     def assumptions(self, values: NDArray[np.float64], names: Sequence[str]) -> tuple[str, ...]:
-        """Say what pairing gains."""
-        return pairing_words(values)
+        """Say what pairing gains, and what is done about missing runs."""
+        return (*missing_words(values), *pairing_words(values))
