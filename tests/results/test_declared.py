@@ -126,9 +126,13 @@ def test_without_a_baseline_all_pairs_are_compared(study: Study) -> None:
 
 
 def test_missing_seeds_are_fitted_not_dropped(study: Study) -> None:
-    values = {**VALUES, "in_context": VALUES["in_context"][:2]}
-    row = load(folder(study, values, analysis=analysis())).effects().set_index("candidate").loc["in_context"]
+    values = {**VALUES, "in_context": [1.05, 1.3]}
+    effects = load(folder(study, {**values, "adaln": VALUES["adaln"][:1]}, analysis=analysis())).effects()
+    row = effects.set_index("candidate").loc["in_context"]
     assert row["n"] == 2 and np.isfinite(row["low"])
+    assert "3 of 9 runs are missing" in effects.attrs["assumptions"][0]
+    one = effects.set_index("candidate").loc["adaln"]
+    assert one["n"] == 1 and one["p"] < 1 and one["smallest_p"] == 0 and not one["note"], "the others tell the deviation"
 
 
 @pytest.mark.parametrize(
