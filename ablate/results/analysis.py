@@ -149,11 +149,7 @@ class StudyAnalysis(StudyContents):
         origins.check(self._stored.trials)
         check_where(self._stored.metrics, [objective], where)
 
-        plan, looks = self.declared, looked(self.lock)
-        if test is not None:
-            if looks is not None:
-                raise InputError(f"{describe_looks(looks)}; so no other test can be asked for", Argument("test"))
-            plan = plan.other(named(test, self._plugins))
+        plan, looks = self._judged_by(test), looked(self.lock)
 
         def compute() -> pd.DataFrame:
             stored = self._stored
@@ -167,10 +163,11 @@ class StudyAnalysis(StudyContents):
         metric: str | None = None,
         candidates: Sequence[str | Mapping[str, Any]] | None = None,
         where: Mapping[str, Any] | None = None,
+        test: str | Mapping[str, Any] | Analysis | None = None,
     ) -> pd.DataFrame:
         """Compare every two candidates by the study's declared test, corrected for all pairs.
 
-        candidates: some of them, by name, labels or hash; all by default, up to 200. See
+        candidates: some of them, by name, labels or hash; all by default, up to 200. test: as for `effects`. See
         `ablate.results.pairs.all_pairs` for the columns. Raises InputError where seeds were added while one looked:
         `race` says what is shown then.
         """
@@ -182,12 +179,12 @@ class StudyAnalysis(StudyContents):
         chosen = self.candidates if candidates is None else tuple(find(self.candidates, one) for one in candidates)
         origins.check(self._stored.trials)
         check_where(self._stored.metrics, [objective], where)
-        plan = self.declared
+        plan = self._judged_by(test)
 
         def compute() -> pd.DataFrame:
             return all_pairs(self._stored.trials, self._stored.metrics, chosen, objective, plan, where)
 
-        asked = (objective.source, objective.sign, [c.config_hash for c in chosen], dict(where or {}))
+        asked = (objective.source, objective.sign, [c.config_hash for c in chosen], dict(where or {}), plan)
         return self.once(("pairs", *asked), compute)
 
     def spread(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Spread:
@@ -223,6 +220,14 @@ class StudyAnalysis(StudyContents):
         damaged, or its test is a plugin's that is not here.
         """
         return declared(self.lock, self._plugins)
+
+    def _judged_by(self, test: str | Mapping[str, Any] | Analysis | None) -> Declared:
+        """Return the study's own analysis, or the same with another test; InputError where none can be asked for."""
+        if test is None:
+            return self.declared
+        if (looks := looked(self.lock)) is not None:
+            raise InputError(f"{describe_looks(looks)}; so no other test can be asked for", Argument("test"))
+        return self.declared.other(named(test, self._plugins))
 
     @property
     def _plugins(self) -> tuple[str, ...]:

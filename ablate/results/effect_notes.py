@@ -59,15 +59,6 @@ def rate_words(lost: Lost) -> str:
     )
 
 
-def note_on_all(most: int, tests: int, plan: Declared, alpha: float) -> str:
-    """Write what is to be known of every p of a study: `most` pairs of any comparison, so many comparisons."""
-    parts = [too_few(plan.test, most, tests, alpha, plan.shares[-1])]
-    if len(plan.looks) > 1:
-        numbers = ", ".join(str(len(look)) for look in plan.looks)
-        parts.append(f"one looked at {numbers} seeds, and p and intervals allow for all {len(plan.looks)} looks")
-    return "; ".join(part for part in parts if part)
-
-
 def test_words(
     found: Outcomes, candidates: Sequence[CandidateRow], ranked: NDArray[np.bool_], plan: Declared
 ) -> list[str]:
@@ -78,6 +69,9 @@ def test_words(
     said = list(plan.test.assumptions(values, names)) if len(names) > 1 else []
     if ranked.any():
         said.append("comparisons of which a run diverged are answered by signed ranks, diverged runs last")
+    if len(plan.looks) > 1:
+        numbers = ", ".join(str(len(look)) for look in plan.looks[:-1])
+        said.append(f"one looked at {numbers} and {len(plan.looks[-1])} seeds, and p (Holm) and intervals allow for it")
     if plan.looks and plan.shares[-1] < 1 and len(plan.looks) == 1 and values.shape[1] > 1:
         kept = f"{100 * (1 - plan.shares[0]):.0f} %"
         said.append(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ablate.candidates.objectives import Objective
 from ablate.results.candidates import CandidateRow, labelled
 from ablate.results.declared import Declared, Undeclared
-from ablate.results.effect_notes import RANKS, Lost, note_of, note_on_all, test_words, unpaired
+from ablate.results.effect_notes import RANKS, Lost, note_of, test_words, too_few, unpaired
 from ablate.results.looks import Looked, describe_looks
 from ablate.results.outcomes import Outcomes, outcomes_of
 from ablate.statistics.answers import Answers, answers
@@ -97,7 +97,7 @@ def effects(
         delta=plan.delta,
         looks=[len(look) for look in plan.looks] if looked is None else [],
         assumptions=[] if looked is not None else test_words(found, [baseline, *others], ranked, plan),
-        note=(describe_looks(looked) if looked is not None else note_on_all(most, tests, plan, alpha))
+        note=(describe_looks(looked) if looked is not None else too_few(plan.test, most, tests, alpha, plan.shares[-1]))
         if most
         else unpaired(lost[0], others, measured),
     )

@@ -13,7 +13,7 @@ from ablate.candidates.objectives import Objective
 from ablate.errors import Argument, InputError
 from ablate.results.candidates import CandidateRow
 from ablate.results.declared import Declared
-from ablate.results.effect_notes import note_on_all, test_words
+from ablate.results.effect_notes import test_words, too_few
 from ablate.results.effects import ANSWERS
 from ablate.results.outcomes import outcomes_of
 from ablate.statistics.answers import answers
@@ -90,6 +90,8 @@ def all_pairs(
         test=declared.test.called,
         declared=declared.is_own,
         assumptions=test_words(found, candidates, ranked, declared),
-        note=note_on_all(int(n.max(initial=0)), tests, declared, declared.alpha) if n.any() else "no two share a seed",
+        note=too_few(declared.test, int(n.max()), tests, declared.alpha, declared.shares[-1])
+        if n.any()
+        else "no two share a seed",
     )
     return table

@@ -155,6 +155,8 @@ def _test(results: StudyAnalysis) -> str:
         text = f"The test, {plan.test.called}, was declared after {plan.after} seeds had results."
     else:
         text = f"Test: {plan.test.called}, declared beforehand."
+    if len(plan.looks) > 1:
+        text += f" One looked at {_listing([str(len(look)) for look in plan.looks])} seeds, which p-values allow for."
     if plan.is_own and not ended(results):
         text += " The study has not come to its end: this is a look ahead of time, which p-values do not allow for."
     return text

@@ -123,6 +123,7 @@ def test_without_a_baseline_all_pairs_are_compared(study: Study) -> None:
     assert told[frozenset(("adaln", "in_context"))] in ("better", "worse")
     assert re.search(r"adaln is distinguishably worse than it \(all 3 pairs, Holm p < 0\.05\)", verdict(results))
     assert list(results.pairs(candidates=["adaln", "in_context"])["n"]) == [3]
+    assert (results.pairs(test="permutation")["p"] >= 0.25).all() and not results.pairs(test="welch").attrs["declared"]
 
 
 def test_missing_seeds_are_fitted_not_dropped(study: Study) -> None:
@@ -132,7 +133,9 @@ def test_missing_seeds_are_fitted_not_dropped(study: Study) -> None:
     assert row["n"] == 2 and np.isfinite(row["low"])
     assert "3 of 9 runs are missing" in effects.attrs["assumptions"][0]
     one = effects.set_index("candidate").loc["adaln"]
-    assert one["n"] == 1 and one["p"] < 1 and one["smallest_p"] == 0 and not one["note"], "the others tell the deviation"
+    assert one["n"] == 1 and one["p"] < 1 and one["smallest_p"] == 0 and not one["note"], (
+        "the others tell the deviation"
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def test_a_run_that_grows_counts_its_looks_and_the_verdict_tells_them(
     grown = ablate.run(spec, out=folder, device="cpu", figures=False, **{"design.seeds": 3})
     assert grown.declared.looks == ((0, 1), (0, 1, 2)) and grown.declared.shares == pytest.approx([0.8, 0.16])
     effects = grown.effects()
-    assert effects.attrs["looks"] == [2, 3] and "one looked at 2, 3 seeds" in effects.attrs["note"]
+    assert effects.attrs["looks"] == [2, 3] and "one looked at 2 and 3 seeds" in effects.attrs["assumptions"][-1]
+    assert "One looked at 2 and 3 seeds, which p-values allow for." in verdict(grown)
     assert (effects["n"] == 3).all() and (effects["p_holm"] >= effects["p"]).all()
     other = grown.effects(test="permutation")
     assert not other.attrs["declared"] and other.attrs["test"] == "paired permutation test"
