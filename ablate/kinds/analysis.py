@@ -112,7 +112,7 @@ def sign_flip_p(delta: NDArray[np.float64], null: float = 0.0) -> NDArray[np.flo
 def _flips(n: int) -> NDArray[np.float64]:
     """(2ⁿ⁻¹, n) signs: every flip has an opposite that is as far from 0, so the first may stay as it is."""
     bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
-    return 1.0 - 2.0 * bits[:, ::-1]
+    return np.asarray(1.0 - 2.0 * bits[:, ::-1], dtype=np.float64)
 
 
 def _sampled(delta: NDArray[np.float64]) -> float:

@@ -63,7 +63,7 @@ def test_words(
     found: Outcomes, candidates: Sequence[CandidateRow], ranked: NDArray[np.bool_], plan: Declared
 ) -> list[str]:
     """Return sentences on what the test assumes of these candidates, of which the first is the baseline."""
-    numeric = ~found.diverged.any(axis=1) & found.there.any(axis=1)
+    numeric = ~found.ranked & np.asarray(found.there.any(axis=1))
     values = np.where(np.isfinite(found.values), found.values, np.nan)[numeric]
     names = [c.label for c, kept in zip(candidates, numeric, strict=True) if kept]
     said = list(plan.test.assumptions(values, names)) if len(names) > 1 else []

@@ -106,9 +106,7 @@ def effects(
 
 def _judged(found: Outcomes, pairs: NDArray[np.int64], plan: Declared) -> Answers:
     delta = None if plan.delta is None else math.log1p(plan.delta) if plan.scale == "log" else plan.delta
-    return answers(
-        plan.test, found.values[None], pairs, plan.alpha, delta, plan.looks_at(found.seeds), found.diverged.any(axis=1)
-    )
+    return answers(plan.test, found.values[None], pairs, plan.alpha, delta, plan.looks_at(found.seeds), found.ranked)
 
 
 def _sequential(found: Outcomes, pairs: NDArray[np.int64], looked: Looked | None, plan: Declared) -> Answers:
@@ -132,8 +130,8 @@ def _sequential(found: Outcomes, pairs: NDArray[np.int64], looked: Looked | None
     if plan.delta is not None:  # the repeated interval lies within the margin, or it does not
         inside = (mean - half > -plan.delta) & (mean + half < plan.delta)
         within = np.where(np.isfinite(half), np.where(inside, 0.0, 1.0), np.nan)
-    one = [mean, half, mean - half, mean + half, p, holm(p), within]
-    return Answers(*(a[None] for a in one), tested.sign[None])
+    ends = (mean - half)[None], (mean + half)[None]
+    return Answers(mean[None], half[None], *ends, p[None], holm(p)[None], within[None], tested.sign[None])
 
 
 def _numbers(

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ablate.candidates.names import show
 from ablate.candidates.objectives import Objective
 from ablate.errors import InputError, did_you_mean
-from ablate.results.effects import ALPHA, holm
+from ablate.results.effects import ALPHA
 from ablate.results.measurements import values
+from ablate.statistics.correction import holm
 
 Pairs = Literal["all"] | Sequence[tuple[str, str]]
 Array = NDArray[np.float64]

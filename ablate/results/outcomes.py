@@ -35,6 +35,11 @@ class Outcomes:
         """(k, n) whether a run was completed and has a value."""
         return np.isfinite(self.plain)
 
+    @property
+    def ranked(self) -> NDArray[np.bool_]:
+        """(k,) whether a run of the candidate diverged: it is compared by ranks then."""
+        return np.asarray(self.diverged.any(axis=1))
+
     def shared(self, pairs: NDArray[np.int64], looked: Sequence[int] | None = None) -> NDArray[np.bool_]:
         """(m, n) seeds that both candidates of each of (m, 2) pairs completed.
 

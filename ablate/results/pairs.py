@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,12 +48,12 @@ def all_pairs(
             Argument("candidates"),
         )
     found = outcomes_of(trials, metrics, candidates, objective, declared.scale, where)
-    first, second = np.triu_indices(len(candidates), 1)
-    pairs = np.column_stack([first, second]).astype(np.int64)
+    chosen = list(itertools.combinations(candidates, 2))
+    pairs = np.column_stack(np.triu_indices(len(candidates), 1)).astype(np.int64)
     delta = declared.delta
     if delta is not None and declared.scale == "log":
         delta = math.log1p(delta)
-    ranked = found.diverged.any(axis=1)
+    ranked = found.ranked
     judged = answers(
         declared.test, found.values[None], pairs, declared.alpha, delta, declared.looks_at(found.seeds), ranked
     )
@@ -69,10 +70,10 @@ def all_pairs(
         numbers = {"ratio": np.exp(difference), "ratio_low": np.exp(low), "ratio_high": np.exp(high)}
     table = pd.DataFrame(
         {
-            "candidate": [candidates[i].label for i in first],
-            "other": [candidates[i].label for i in second],
-            "config_hash": [candidates[i].config_hash for i in first],
-            "other_hash": [candidates[i].config_hash for i in second],
+            "candidate": [one.label for one, _ in chosen],
+            "other": [other.label for _, other in chosen],
+            "config_hash": [one.config_hash for one, _ in chosen],
+            "other_hash": [other.config_hash for _, other in chosen],
             **numbers,
             "p": judged.p[0],
             "p_holm": judged.corrected[0],

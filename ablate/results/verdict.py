@@ -64,7 +64,8 @@ def _best(results: StudyAnalysis, quality: Objective) -> str:
 
 def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], table: pd.DataFrame) -> str:
     effects = results.effects(quality.column)
-    told, effects.attrs = effects.attrs, {}  # a difference for each seed, which pandas would copy each time
+    told = {str(key): value for key, value in effects.attrs.items()}
+    effects.attrs = {}  # a difference for each seed, which pandas would copy each time
     note = "" if looked(results.lock) and effects["n"].any() else told["note"]  # looks: see `_looks`
     because = f" {note[:1].upper()}{note[1:]}." if note else ""
     base = results.baseline

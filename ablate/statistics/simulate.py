@@ -102,7 +102,7 @@ def _judged(
     holds_alone = np.abs(found.difference - truth) <= alone
     told = np.isfinite(found.low)
     out: dict[str, NDArray[Any]] = {
-        "false_difference": wrong.any(axis=1),
+        "false_difference": np.asarray(wrong.any(axis=1)),
         "power": (claimed == np.sign(truth))[:, real].mean(axis=1) if real.any() else np.full(len(values), np.nan),
         "coverage": np.where(np.isfinite(alone), holds_alone, np.nan).mean(axis=1),
         "coverage_all": np.where(told.all(axis=1), holds.all(axis=1), np.nan),

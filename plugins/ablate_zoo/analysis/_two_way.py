@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +49,12 @@ def fit(values: Floats, pairs: NDArray[np.int64], check: float = 0.0) -> TwoWay:
 
 
 def _joined(fits: list[TwoWay]) -> TwoWay:
-    arrays = [f for f in TwoWay.__dataclass_fields__ if f != "common"]
-    of_all = (np.concatenate([getattr(one.common, f) for one in fits]) for f in ("variance", "df", "noisy", "p"))
-    shared = Common(*of_all, fits[0].common.freedom)  # type: ignore[arg-type]
-    return TwoWay(*(np.concatenate([getattr(one, f) for one in fits]) for f in arrays), shared)  # type: ignore[arg-type]
+    def all_of(parts: Sequence[TwoWay | Common], *names: str) -> dict[str, Any]:
+        return {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+
+    commons = [one.common for one in fits]
+    shared = Common(**all_of(commons, "variance", "df", "noisy", "p"), freedom=commons[0].freedom)
+    return TwoWay(**all_of(fits, "difference", "pooled", "df", "own", "own_df", "shared", "exact"), common=shared)
 
 
 def _complete(values: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
@@ -114,9 +118,8 @@ def _incomplete(y: Floats, pairs: NDArray[np.int64], check: float) -> TwoWay:
             own, own_df = variance * scale, np.full(len(pairs), df)
     shared = (there[first] & there[second]).sum(axis=1).astype(float)
     exact = squares.sum() <= (ALIKE * np.abs(y).max(initial=0.0)) ** 2 * k * n
-    found = (np.where(known, x, np.nan)[None] for x in (difference, variance * scale))
-    rest = (np.where(known, own, np.nan)[None], own_df[None], shared[None], np.array([[exact]]))
-    return TwoWay(*found, one.df, *rest, one)
+    difference, pooled, own = (np.where(known, x, np.nan)[None] for x in (difference, variance * scale, own))
+    return TwoWay(difference, pooled, one.df, own, own_df[None], shared[None], np.array([[exact]]), one)
 
 
 def _spreads(

@@ -52,7 +52,8 @@ def spread_words(found: Common, names: Sequence[str], level: float) -> tuple[str
         worst = [names[i] for i in np.argsort(found.p[0]) if found.noisy[0, i]]
         more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
         return (f"{', '.join(worst[:NAMED])}{more} {'are' if len(worst) > 1 else 'is'} noisier than the others ({p})",)
-    seen = f"one {float(f'{_visible(own, rest, level / k):.2g}'):g} times as noisy as the others would show with a chance of {POWER:g}"
+    times = float(f"{_visible(own, rest, level / k):.2g}")
+    seen = f"one {times:g} times as noisy as the others would show with a chance of {POWER:g}"
     return (f"no candidate is shown to be noisier than the others ({p}); {seen}",)
 
 
