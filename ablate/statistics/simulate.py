@@ -112,7 +112,7 @@ def _judged(
     if delta is not None:
         alike = found.equivalent < alpha
         within = np.abs(truth) < delta
-        out["false_equivalence"] = (alike & ~within).any(axis=1)
+        out["false_equivalence"] = np.asarray((alike & ~within).any(axis=1))
         out["found_equivalence"] = alike[:, within].mean(axis=1) if within.any() else np.full(len(values), np.nan)
     return out
 
