@@ -46,7 +46,7 @@ def test_the_declared_test_decides_with_three_seeds(study: Study) -> None:
     assert "declared beforehand" in told and "ahead of time" not in told
     assert "of the test: " in results.summary(plain=True) and "times as noisy" in results.summary(plain=True)
     assert "t-test in the two-way model" in load(study.path).effects().attrs["test"]
-    assert (results.path / "lock.json").is_file() and len(results.figures()) > 0
+    assert results.figures(study.path / "f", ["png"], ["effects"])
 
 
 def test_a_folder_that_declared_nothing_is_judged_as_then_and_says_so(study: Study) -> None:

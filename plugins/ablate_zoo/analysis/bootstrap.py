@@ -64,10 +64,14 @@ class BootstrapTest(Analysis):
         found = []
         step = max(1, BLOCK // (k * n))
         for start in range(0, repeats, step):
-            size = (min(step, repeats - start), k, n)
-            model = fit(generator.choice(residuals.ravel(), size=size), pairs)
+            drawn = generator.choice(residuals.ravel(), size=(min(step, repeats - start), k, n))
+            means, seeds = drawn.mean(axis=2), drawn.mean(axis=1)
+            squares = np.einsum("bkn,bkn->b", drawn, drawn) + k * n * means.mean(axis=1) ** 2
+            squares -= n * (means**2).sum(axis=1) + k * (seeds**2).sum(axis=1)  # of residuals about candidate and seed
+            variance = np.maximum(squares, 0.0) / ((k - 1) * (n - 1))
             with np.errstate(invalid="ignore", divide="ignore"):
-                found.append(np.abs(model.difference) / np.sqrt(model.pooled))
+                difference = means[:, pairs[:, 0]] - means[:, pairs[:, 1]]
+                found.append(np.abs(difference) / np.sqrt(2 * variance / n)[:, None])
         t = np.concatenate(found).ravel()
         return np.sort(np.nan_to_num(t, nan=0.0, posinf=np.finfo(float).max))
 
