@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ablate.spec.component import Component
 
 __version__ = "0.1.0"
-__all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "record", "recorded", "run"]
+__all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "record", "recorded", "run", "simulate"]
 
 
 def run(
@@ -176,6 +176,77 @@ def recorded(file: str | Path) -> pd.DataFrame:
     from ablate.results.recorded import recorded as table
 
     return table(Path(file))
+
+
+def simulate(
+    candidates: int = 4,
+    seeds: int | Sequence[int] = 3,
+    *,
+    test: str | Mapping[str, Any] | Component | None = None,
+    effects: float | Sequence[float] = 0.0,
+    spread: float | Sequence[float] = 1.0,
+    errors: str | Sequence[float] = "normal",
+    seed_spread: float = 1.0,
+    alpha: float = 0.05,
+    delta: float | None = None,
+    looks: Sequence[int] | None = None,
+    most_seeds: int | None = None,
+    all_pairs: bool = False,
+    costs: Sequence[float] | None = None,
+    studies: int = 2000,
+    random_seed: int = 0,
+    plugins: str | Path | Sequence[str | Path] = (),
+) -> pd.DataFrame:
+    """What a study's statistics would say of studies whose truth is known: errors, power, coverage, fate of fronts.
+
+    Each study has `candidates`, the baseline among them and first; a value is its candidate's mean, plus what its
+    seed does to all candidates (normal, of deviation `seed_spread`), plus an error. Smaller is better. It is judged
+    by the code that judges a study's folder.
+
+    seeds: of each candidate; several numbers give a row each. test: an `analysis` by name or spec; the default one.
+    effects: true means, one for each candidate; or one number, of the first after the baseline. spread: deviation of
+    the error, one for all or one each. errors: `normal`, `skewed` (lognormal), `heavy` (Student's t of 3 degrees of
+    freedom), or residuals that were seen, which are drawn from: `results.spread().residuals`. delta: margin of
+    equivalence. looks: numbers of seeds at each of which one looks, going on while something is open; with them, as
+    `most_seeds` of a study says. all_pairs: every two candidates are compared, not each with the baseline. costs: one
+    for each candidate, for fronts of quality and cost.
+
+    Columns: candidates, seeds, studies; false_difference (share of studies with any wrong claim), power (share of
+    true differences that are found), coverage (of the 95 % interval of each comparison by itself), coverage_all (of
+    all intervals that are shown, at once), coverage_best (of the one that is shown of the candidate that looks best),
+    coverage_best_alone (of its interval by itself), best_wrong (share of studies whose best is not),
+    best_told_too_good (by how much, on average); with delta false_equivalence and found_equivalence; with costs
+    front_wrong (share of studies whose front of means holds a dominated candidate), front_dominated (share of its
+    members) and front_missing (of the true front). Of 2,000 studies a share of 0.05 is known to ±0.01.
+
+    Raises InputError for a test that is not there, and numbers that are no study.
+    """
+    from ablate.discovery.catalog import catalog as make
+    from ablate.discovery.plugin_files import plugin_names
+    from ablate.errors import in_python
+    from ablate.kinds.analysis import Analysis
+    from ablate.statistics.simulate import simulate as simulate_studies
+
+    with in_python():
+        known = make(plugin_names(plugins))
+        chosen = test if isinstance(test, Analysis) else known.create(Analysis, {} if test is None else test)
+        return simulate_studies(
+            chosen,
+            candidates,
+            seeds,
+            effects=effects,
+            spread=spread,
+            errors=errors,
+            seed_spread=seed_spread,
+            alpha=alpha,
+            delta=delta,
+            looks=looks,
+            most_seeds=most_seeds,
+            all_pairs=all_pairs,
+            costs=costs,
+            studies=studies,
+            random_seed=random_seed,
+        )
 
 
 def __dir__() -> list[str]:

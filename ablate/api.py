@@ -4,6 +4,7 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
+from ablate.kinds.analysis import Analysis, Compared, paired_permutation, sign_flip_p
 from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
@@ -77,6 +78,7 @@ __all__ = [
     "CLASS_COLUMN",
     "PREDICTION",
     "Added",
+    "Analysis",
     "Assignment",
     "Augmentation",
     "Augmented",
@@ -91,6 +93,7 @@ __all__ = [
     "Coefficients",
     "Collector",
     "Companion",
+    "Compared",
     "Component",
     "Condition",
     "ConditionSpec",
@@ -212,7 +215,9 @@ __all__ = [
     "network_blocks",
     "noise_like",
     "over",
+    "paired_permutation",
     "posterior",
+    "sign_flip_p",
     "slot",
     "told_record",
     "unread_options",

@@ -36,12 +36,20 @@ def plan(
     candidate: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --network: which candidate; the baseline by default.")
     ] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The seeds that a difference of X in the first metric takes, and their cost."),
+    ] = None,
+    power: Annotated[
+        float, typer.Option(metavar="P", help="The chance with which a difference is to be found.", show_default=True)
+    ] = 0.8,
     as_json: Json = False,
 ) -> None:
-    """Show what a study will cost; nothing is trained.
+    """Show what a study will cost, and what it can find; nothing is trained.
 
-    Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates.
-    A file of studies/models/ is shown with its parameters and Gflops.
+    Every candidate with its parameters, Gflops, memory and time of a trial. Memory and time are estimates. Then the
+    smallest difference that its test finds with these seeds. A file of studies/models/ is shown with its parameters and
+    Gflops.
     """
     from ablate.study.load import load_study
     from ablate.study.models import composed, is_model
@@ -50,8 +58,8 @@ def plan(
     if candidate is not None and not network:
         raise InputError("names the candidate whose network is shown: say --network too", "--candidate")
     if is_model(document := read(study)):
-        if set_ or profile:
-            raise InputError("is a model, not a study: --set and --profile do not apply; change the file", study)
+        if set_ or profile or effect is not None:
+            raise InputError("is a model, not a study: --set, --profile and --effect do not apply", study)
         if network:
             candidate_of_model, setting = composed(study, None, None, tuple(map(str, plugin or ())))
             show_network(candidate_of_model, setting, Path(study).stem, as_json)
@@ -73,7 +81,7 @@ def plan(
     from ablate.study.plan import plan as make
 
     on = choose_device(device)
-    frame = make(loaded, on, folder=folder_for(study, loaded, out))
+    frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect, power=power)
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})
@@ -134,6 +142,50 @@ def _print(frame: pd.DataFrame, device: str) -> None:
     seeds = int(frame["seeds"].iloc[0])
     product = f"{frame.attrs['trials'] // seeds} candidates × {seeds} {'seeds' if seeds > 1 else 'seed'}"
     echo(f"{product} = {frame.attrs['trials']} trials, about {duration(_total(frame))} of work one after another")
+    if told := frame.attrs["detection"]:
+        _print_found(told)
+
+
+def _print_found(told: Mapping[str, Any]) -> None:
+    """Print what the declared test finds, and the seeds that smaller differences, or the one asked for, take."""
+    from ablate.cli.terminal import duration, echo, table
+    from ablate.statistics.power import MOST_SEEDS
+
+    now, asked = told["rows"][0], told["rows"][1:]
+    seeds = f"{now['seeds']} seed{'s' if now['seeds'] > 1 else ''}"
+    over = f" over {told['comparisons']} comparisons" if told["comparisons"] > 1 else ""
+    echo("")
+    if now["difference"] is None:
+        echo(f"with {seeds} the {told['test']} tells no difference from chance, however large")
+    rows = [
+        [
+            _size(row["difference"], told),
+            f"over {MOST_SEEDS}" if row["seeds"] is None else str(row["seeds"]),
+            "–" if row["trials"] is None else str(row["trials"]),
+            "–" if row["seconds"] is None else duration(row["seconds"]),
+        ]
+        for row in (asked if now["difference"] is None else told["rows"])
+    ]
+    if rows:
+        unit = "deviations" if told["spread"] is None else f"{told['metric']}{', %' if told['scale'] == 'log' else ''}"
+        test = f"the {told['test']} finds at {told['alpha']:g}{over}"
+        echo(f"what {test}, with a chance of {told['power']:g}:")
+        table((f"difference ({unit})", "seeds", "trials", "work"), rows)
+    if told["spread"] is None:
+        echo("no earlier run tells the deviation of one training; analysis.spread does")
+    else:
+        deviation = f" {_number(told['spread'])}" + (" in the logarithm" if told["scale"] == "log" else "")
+        echo(f"one training deviates by{deviation} ({told['spread_of']})")
+
+
+def _size(difference: float, told: Mapping[str, Any]) -> str:
+    return _number(100 * difference if told["scale"] == "log" and told["spread"] is not None else difference)
+
+
+def _number(value: float) -> str:
+    from ablate.results.numbers import number
+
+    return number(value, 2)
 
 
 def _total(frame: pd.DataFrame) -> float:

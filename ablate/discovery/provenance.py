@@ -25,7 +25,15 @@ from ablate.discovery import hooks
 SCHEME = "ast-1"  # how a hash is taken; hashes of two schemes cannot be compared
 FRAMEWORK = "ablate"
 SHOWN = 12  # digits of a hash that a message shows
-_ELSEWHERE = ("cli", "engine", "execute", "results", "study", "testing")  # of ablate: no trial's numbers depend on it
+_ELSEWHERE = (
+    "cli",
+    "engine",
+    "execute",
+    "results",
+    "statistics",
+    "study",
+    "testing",
+)  # of ablate: no trial's numbers depend on it
 _BY_DOCSTRING = (b"__doc__", b"getdoc")  # in a file that says so, docstrings decide too
 _HOLD_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.objectives import STATIC, Objective
-from ablate.errors import InputError
+from ablate.errors import Argument, InputError
 from ablate.results import data_dictionary, origins
 from ablate.results.candidates import find
 from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
+from ablate.results.declared import Declared, declared, named
 from ablate.results.effects import effects
 from ablate.results.factors.main_effects import main_effects
 from ablate.results.factors.model import Pairs
 from ablate.results.front import front
-from ablate.results.looks import looked, race
+from ablate.results.looks import describe_looks, looked, race
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
+from ablate.results.pairs import all_pairs
 from ablate.results.quality_curves import Compute, NoPointsError, time_to_quality
 from ablate.results.scaling import Scaling, not_of_size, scaling
+from ablate.results.spread import Spread, allocation, spread
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ablate.kinds.analysis import Analysis
 
 
 class StudyAnalysis(StudyContents):
@@ -147,13 +153,15 @@ class StudyAnalysis(StudyContents):
         metric: str | None = None,
         baseline: str | Mapping[str, Any] | None = None,
         where: Mapping[str, Any] | None = None,
+        test: str | Mapping[str, Any] | Analysis | None = None,
     ) -> pd.DataFrame:
-        """Compare each candidate with the baseline, paired by seed: mean difference, confidence interval, p-value.
+        """Compare each candidate with the baseline, paired by seed: difference, confidence interval, p-value, answer.
 
         baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
-        start of its hash; the study's own by default. See `ablate.results.effects.effects` for the
-        columns, and for what p is where seeds were added while one looked. Raises InputError where the metric or the
-        baseline is not to be found.
+        start of its hash; the study's own by default. test: another one than the study declared (`analysis`), such as
+        "permutation"; the verdict never uses it, and `attrs["declared"]` is False. See `ablate.results.effects.effects`
+        for the columns, and for what p is where seeds were added while one looked. Raises InputError where the metric,
+        the baseline or the test is not to be found, and for another test where seeds were added while one looked.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
@@ -165,11 +173,91 @@ class StudyAnalysis(StudyContents):
         origins.check(self._stored.trials)
         check_where(self._stored.metrics, [objective], where)
 
-        def compute() -> pd.DataFrame:
-            stored, looks = self._stored, looked(self.lock)
-            return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks)
+        plan, looks = self._judged_by(test), looked(self.lock)
 
-        return self.once(("effects", objective.source, objective.sign, against.config_hash, dict(where or {})), compute)
+        def compute() -> pd.DataFrame:
+            stored = self._stored
+            return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks, plan)
+
+        asked = (objective.source, objective.sign, against.config_hash, dict(where or {}), plan)
+        return self.once(("effects", *asked), compute)
+
+    def pairs(
+        self,
+        metric: str | None = None,
+        candidates: Sequence[str | Mapping[str, Any]] | None = None,
+        where: Mapping[str, Any] | None = None,
+        test: str | Mapping[str, Any] | Analysis | None = None,
+    ) -> pd.DataFrame:
+        """Compare every two candidates by the study's declared test, corrected for all pairs.
+
+        candidates: some of them, by name, labels or hash; all by default, up to 200. test: as for `effects`. See
+        `ablate.results.pairs.all_pairs` for the columns. Raises InputError where seeds were added while one looked:
+        `race` says what is shown then.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
+        if (looks := looked(self.lock)) is not None:
+            raise InputError(f"{describe_looks(looks)}; `race` says what is shown of each candidate")
+        chosen = self.candidates if candidates is None else tuple(find(self.candidates, one) for one in candidates)
+        origins.check(self._stored.trials)
+        check_where(self._stored.metrics, [objective], where)
+        plan = self._judged_by(test)
+
+        def compute() -> pd.DataFrame:
+            return all_pairs(self._stored.trials, self._stored.metrics, chosen, objective, plan, where)
+
+        asked = (objective.source, objective.sign, [c.config_hash for c in chosen], dict(where or {}), plan)
+        return self.once(("pairs", *asked), compute)
+
+    def spread(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Spread:
+        """Estimate how a metric scatters: over seeds, about candidate and seed, and by its samples; see `Spread`.
+
+        On the scale of the study's analysis. Raises InputError where no two candidates share two seeds.
+        """
+        objective = self.objective(metric) if metric else self.quality
+        if objective is None:
+            raise InputError("no metric was measured", "metric")
+        check_where(self._stored.metrics, [objective], where)
+        stored = self._stored
+        return spread(stored.trials, stored.metrics, self.candidates, objective, self.declared.scale, where)
+
+    def allocation(self, seconds: float | None = None, metric: str | None = None) -> pd.DataFrame:
+        """Return how many samples and how many seeds are worth it, for so many seconds of work on the same candidates.
+
+        seconds: of all trials, one after another; by default what this study took. From the spread and the times that
+        were measured here. See `ablate.results.spread.allocation` for the columns. Raises InputError for a metric that
+        gives no error of its own, such as a Fréchet distance, and as `spread` does.
+        """
+        trials = self._stored.trials
+        complete = trials[trials["state"] == "complete"]
+        training, evaluation = (float(complete[c].mean()) for c in ("train_seconds", "evaluate_seconds"))
+        budget = float(trials["seconds"].sum()) if seconds is None else seconds
+        return allocation(self.spread(metric), training, evaluation, budget, len(self.candidates))
+
+    @cached_property
+    def declared(self) -> Declared:
+        """The analysis that the study declared: its test, level, margin, scale and looks; see docs/verdict.md.
+
+        Of a folder of before there was a choice, the paired permutation test. Raises InputError where the lock is
+        damaged, or its test is a plugin's that is not here.
+        """
+        return declared(self.lock, self._plugins)
+
+    def _judged_by(self, test: str | Mapping[str, Any] | Analysis | None) -> Declared:
+        """Return the study's own analysis, or the same with another test; InputError where none can be asked for."""
+        if test is None:
+            return self.declared
+        if (looks := looked(self.lock)) is not None:
+            raise InputError(f"{describe_looks(looks)}; so no other test can be asked for", Argument("test"))
+        return self.declared.other(named(test, self._plugins))
+
+    @property
+    def _plugins(self) -> tuple[str, ...]:
+        """The plugin files and packages of the last launch: its test may be among them."""
+        given = self.launches[-1].get("plugins") if len(self.launches) else None
+        return tuple(map(str, given)) if isinstance(given, list) else ()
 
     def race(self) -> pd.DataFrame:
         """Return what is shown of each candidate where the study's seeding added seeds: its verdict and membership.
@@ -271,6 +359,7 @@ class StudyAnalysis(StudyContents):
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
         computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
             *(("front", self.front), ("effects", self.effects), ("main_effects", self.main_effects)),
+            ("pairs", self.pairs),
             ("race", self.race),
             ("time_to_quality", self.time_to_quality),
             *tables_of_findings(self),

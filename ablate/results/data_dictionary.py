@@ -222,23 +222,56 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "mean": ColumnDoc("the candidate's mean over the paired seeds", "the metric's own", "as the metric"),
         "baseline_mean": ColumnDoc("the baseline's mean over the same seeds", "the metric's own", "as the metric"),
         "difference": ColumnDoc(
-            "mean difference, candidate − baseline, over the paired seeds", "the metric's own", "as the metric"
+            "difference, candidate − baseline, as the test estimates it: the mean over the paired seeds, where some "
+            "are missing the least-squares estimate of the two-way model; on the log scale of the geometric means",
+            "the metric's own",
+            "as the metric",
         ),
         "low": ColumnDoc(
-            "lower end of the 95 % confidence interval of the difference (paired t, Bonferroni-corrected over all "
-            "comparisons; where a seeding looked, one that holds at all looks, at its level)",
+            "lower end of the 95 % confidence interval of the difference, for all comparisons at once (Bonferroni); "
+            "where one looked at fewer seeds before, one that allows for it; missing on the log scale, and for ranks",
             "the metric's own",
         ),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),
+        "ratio": ColumnDoc("candidate / baseline, on the log scale; below 1 the candidate's values are smaller"),
+        "ratio_low": ColumnDoc("lower end of its interval, as `low`"),
+        "ratio_high": ColumnDoc("upper end of that interval"),
         "p": ColumnDoc(
-            "two-sided p-value of the paired permutation test of the mean difference (sign flips); where seeds were "
-            "added while one looked, of the paired t-test with alpha spending over all looks"
+            "two-sided p-value of this comparison by itself, by the study's declared test; of one that diverged, by "
+            "signed ranks; where seeds were added while one looked, by the paired t-test with alpha spending"
         ),
-        "p_holm": ColumnDoc("the same after Holm's correction over the candidates: below 0.05 is significant"),
-        "smallest_p": ColumnDoc("the smallest p that so many pairs can give, 2/2ⁿ; at looks 0, before the first 1"),
+        "p_holm": ColumnDoc(
+            "the same after Holm's correction over the candidates, and for all looks: below alpha (0.05) is significant"
+        ),
+        "p_equivalent": ColumnDoc(
+            "corrected p of the two one-sided tests (TOST) that the difference is beyond ±delta: below alpha they are "
+            "equivalent; only where the analysis declares a delta"
+        ),
+        "answer": ColumnDoc("better, worse, equivalent or open: what the corrected p-values allow to be said"),
+        "smallest_p": ColumnDoc(
+            "the smallest p that so many pairs can give by this test; at looks 0, before the first 1"
+        ),
         "n": ColumnDoc("seeds that both the candidate and the baseline completed", "pairs"),
         "diverged": _DIVERGED,
         "note": ColumnDoc("what to know of this comparison: lost seeds, too few pairs"),
+    },
+    "pairs": {
+        "candidate": CANDIDATE,
+        "other": ColumnDoc("the candidate that it is compared with"),
+        "config_hash": HASH,
+        "other_hash": ColumnDoc("the same of the other candidate"),
+        "difference": ColumnDoc("difference, candidate − other", "the metric's own", "as the metric"),
+        "low": ColumnDoc("lower end of its 95 % confidence interval, for all pairs at once", "the metric's own"),
+        "high": ColumnDoc("upper end of that interval", "the metric's own"),
+        "ratio": ColumnDoc("candidate / other, on the log scale, in place of the difference"),
+        "ratio_low": ColumnDoc("lower end of its interval"),
+        "ratio_high": ColumnDoc("upper end of that interval"),
+        "p": ColumnDoc("two-sided p-value of this pair by itself"),
+        "p_holm": ColumnDoc("the same after Holm's correction over all pairs, and for all looks"),
+        "p_equivalent": ColumnDoc("corrected p of a difference beyond ±delta; only where a delta is declared"),
+        "answer": ColumnDoc("better, worse, equivalent or open: the candidate beside the other"),
+        "n": ColumnDoc("seeds that both completed", "pairs"),
+        "diverged": ColumnDoc("runs of the two that diverged", "runs", "smaller"),
     },
     "main_effects": {
         "effect": ColumnDoc(

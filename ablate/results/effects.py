@@ -1,12 +1,10 @@
-"""Effects: the paired difference of each candidate from the baseline, with confidence interval and p-value."""
+"""Effects: each candidate compared with the baseline by the study's declared test, with intervals and p-values."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,19 +12,15 @@ from numpy.typing import NDArray
 
 from ablate.candidates.objectives import Objective
 from ablate.results.candidates import CandidateRow, labelled
+from ablate.results.declared import Declared, Undeclared
+from ablate.results.effect_notes import RANKS, Lost, note_of, test_words, too_few, unpaired
 from ablate.results.looks import Looked, describe_looks
-from ablate.results.measurements import values
+from ablate.results.outcomes import Outcomes, outcomes_of
+from ablate.statistics.answers import Answers, answers
+from ablate.statistics.correction import holm
 
 ALPHA = 0.05
-EXACT = 16  # up to here all 2^n sign flips are enumerated
-RESAMPLES = 99_999
-
-
-class Interval(NamedTuple):
-    """A confidence interval; both ends NaN where one pair says nothing about the spread."""
-
-    low: float
-    high: float
+ANSWERS = {-1: "better", 0: "open", 1: "worse"}
 
 
 def effects(
@@ -37,197 +31,150 @@ def effects(
     baseline: CandidateRow,
     where: Mapping[str, Any] | None = None,
     looked: Looked | None = None,
+    declared: Declared | None = None,
 ) -> pd.DataFrame:
-    """Compute each candidate's mean difference from the baseline over the seeds that both completed.
+    """Compare each candidate with the baseline over its seeds, by the test that the study declared.
 
-    Columns: candidate, config_hash, `c.*`, mean (over the pairs), baseline_mean, difference
-    (candidate − baseline), low and high (95 % intervals that hold for all comparisons at once: Student's t
-    with Bonferroni's correction), p (two-sided paired permutation test of the mean: exact up to 16 pairs),
-    p_holm (Holm 1979, over the candidates: what is below 0.05 is told from chance, and nothing else is),
-    n (pairs), smallest_p (the smallest p that n pairs can give, 2/2ⁿ), diverged (seeds of the
-    candidate that diverged: no value, worst of all), note. From the best to the worst; then candidates
-    of which a seed diverged, since a comparison over the others is biased; last those without a pair.
+    Columns: candidate, config_hash, `c.*`, mean and baseline_mean (over the seeds that both completed), difference
+    (candidate − baseline, as the test estimates it), low and high (its 95 % interval, for all comparisons at once:
+    Bonferroni; intervals before points, as Agarwal et al. 2021), p (two-sided, of the comparison by itself), p_holm
+    (p corrected for all comparisons, Holm 1979, and for looks at fewer seeds: what is below alpha is told from
+    chance, and nothing else is), answer (better, worse, equivalent or open), n (pairs of seeds that both completed),
+    smallest_p (the smallest p that n pairs can give), diverged, note. Where the analysis declares a margin delta,
+    p_equivalent: the corrected p of two one-sided tests that the difference is beyond ±delta. On the log scale means
+    are geometric, and ratio, ratio_low and ratio_high take the place of low and high, which are missing.
+
+    A candidate with a seed that diverged, and each where one of the baseline did, is compared by ranks, the diverged
+    runs last: p is that of the signed ranks (Wilcoxon 1945) over all seeds with an outcome, and difference describes
+    the others alone. From the best to the worst; then candidates of which a seed diverged; last those without a pair.
 
     looked: the looks of a study whose seeding added seeds while one looked. Then no test of a fixed number of seeds is
     valid. p and p_holm are of the paired t-test with alpha spending over all looks (`Looks`), low and high are repeated
     confidence intervals of its level, and pairs count from the first seed on, up to the first that is missing.
 
-    `attrs`: alpha (below which p_holm is told from chance), metric, baseline, baseline_diverged, comparisons
-    (candidates with a pair), differences ({config_hash: {seed: difference}}), and `note`, which says when the number of
-    seeds makes p < 0.05 impossible, what can be done where the baseline has no value, and what p is at looks.
+    `attrs`: alpha, metric, baseline, baseline_diverged, comparisons (candidates with a pair), differences
+    ({config_hash: {seed: difference}}; ratios on the log scale), test (in words), declared (whether it is the study's
+    own), scale, delta, looks (numbers of seeds), assumptions (sentences), and `note`: what to know of all p-values.
+
+    Raises InputError on the log scale where a value is not above 0.
     """
-    frame, _ = values(trials, metrics, [objective], where)
-    column = objective.column
-    valued = frame[(frame["state"] == "complete") & np.isfinite(frame[column].to_numpy(dtype=float))]
-    seed_values: dict[str, dict[int, float]] = {}  # {config_hash: {seed: value}}
-    for config_hash, seed, value in zip(valued["config_hash"], valued["seed"], valued[column], strict=True):
-        seed_values.setdefault(str(config_hash), {})[int(seed)] = float(value)
-    seeds = frame.groupby("config_hash").size().to_dict()
-    diverged = (frame["state"] == "diverged").groupby(frame["config_hash"]).sum().to_dict()
-    base = seed_values.get(baseline.config_hash, {})
+    plan = declared or Declared(Undeclared(), is_own=False)
     others = [c for c in candidates if c.config_hash != baseline.config_hash]
-    shared = {c.config_hash: sorted(base.keys() & seed_values.get(c.config_hash, {}).keys()) for c in others}
-    if looked is not None:
-        shared = {
-            name: list(itertools.takewhile(set(seeds_).__contains__, looked.seeds)) for name, seeds_ in shared.items()
-        }
-    tests = sum(len(pairs) > 0 for pairs in shared.values())
-    base_lost = (int(diverged.get(baseline.config_hash, 0)), int(seeds.get(baseline.config_hash, 0)))
-    rows, differences = [], {}
-    for candidate in others:
-        name = candidate.config_hash
-        ours = np.array([seed_values[name][seed] for seed in shared[name]])
-        theirs = np.array([base[seed] for seed in shared[name]])
-        delta = ours - theirs
-        differences[name] = {str(seed): float(d) for seed, d in zip(shared[name], delta, strict=True)}
-        if looked is None:
-            (low, high), p = t_interval(delta, 1 - ALPHA / max(tests, 1)), permutation_p(delta)
-            least, few = smallest_p(len(delta)), too_few(len(delta), tests) if len(delta) else ""
-        else:
-            low, high, p = _sequential(delta, looked, tests)
-            enough = len(delta) >= looked.looks.first
-            least = 0.0 if enough else 1.0
-            few = "" if enough or not len(delta) else f"the first look is at {looked.looks.first} pairs"
-        n_diverged = int(diverged.get(name, 0))
-        rows.append(
-            {
-                "mean": _mean(ours),
-                "baseline_mean": _mean(theirs),
-                "difference": _mean(delta),
-                "low": low,
-                "high": high,
-                "p": p,
-                "n": len(delta),
-                "smallest_p": least if len(delta) else math.nan,
-                "diverged": n_diverged,
-                "note": _note(len(delta), (n_diverged, int(seeds.get(name, 0))), base_lost, few),
-            }
-        )
-    compared = pd.DataFrame(rows, columns=[*_NUMBERS, "n", "diverged", "note"])
-    compared["p_holm"] = holm(compared["p"].to_numpy(dtype=float))
-    table = labelled(others).join(compared)
-    unpaired, biased = table["n"].to_numpy() == 0, table["diverged"].to_numpy() > 0
-    order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, biased, unpaired])
-    table = table.iloc[order].reset_index(drop=True)
-    pairs_seen = [int(n) for n in table["n"] if n > 0]
-    few = describe_looks(looked) if looked is not None else too_few(max(pairs_seen), tests) if pairs_seen else ""
+    found = outcomes_of(trials, metrics, [baseline, *others], objective, plan.scale, where)
+    pairs = np.array([[i, 0] for i in range(1, len(others) + 1)], dtype=np.int64).reshape(-1, 2)
+    judged = _sequential(found, pairs, looked, plan) if looked is not None else _judged(found, pairs, plan)
+    shared = found.shared(pairs, None if looked is None else list(looked.seeds))  # (m, n)
+    n = shared.sum(axis=1)
+    lost = [Lost(int(d), int(s)) for d, s in zip(found.diverged.sum(axis=1), found.seeds_of, strict=True)]
+    tests = int(np.isfinite(judged.p).sum())
+    alpha = plan.alpha if looked is None else looked.looks.alpha
+    ranked = np.array([bool(lost[0].diverged or one.diverged) for one in lost[1:]], dtype=bool)
+    table = labelled(others).join(_numbers(found, judged, pairs, shared, ranked, objective, plan, alpha))
+    ended = (found.there | found.diverged)[pairs].all(axis=1).sum(axis=1)
+    enough = found.most_shared() if plan.test.borrows else 0  # seeds of others, which tell how far values scatter
+    deep = np.where(n > 0, np.maximum(n, enough), 0) if looked is None else n
+    least = [_smallest(plan, looked, int(k), int(e) if r else 0) for k, e, r in zip(deep, ended, ranked, strict=True)]
+    table["smallest_p"] = np.array(least, dtype=float)
+    table["diverged"] = [one.diverged for one in lost[1:]]
+    table["note"] = [
+        note_of(int(k), one, lost[0], plan, looked, tests, alpha, int(e))
+        for k, one, e in zip(deep, lost[1:], ended, strict=True)
+    ]
+    order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, table["diverged"] > 0, n == 0])
+    table = table[[*table.columns[: table.columns.get_loc("mean")], *_columns(plan)]].iloc[order].reset_index(drop=True)
+    measured = {c.config_hash: int(found.there[i].sum()) for i, c in enumerate([baseline, *others])}
+    most = int(deep.max(initial=0))
     table.attrs.update(
-        alpha=ALPHA if looked is None else looked.looks.alpha,
-        metric=column,
+        alpha=alpha,
+        metric=objective.column,
         baseline=baseline.label,
-        baseline_diverged=base_lost[0],
+        baseline_diverged=lost[0].diverged,
         comparisons=tests,
-        differences=differences,
-        note=few if pairs_seen else _unpaired(base_lost, others, seed_values),
+        differences=found.differences([c.config_hash for c in others], pairs, shared),
+        test="paired t-test with alpha spending" if looked is not None else plan.test.called,
+        declared=plan.is_own,
+        scale=plan.scale,
+        delta=plan.delta,
+        looks=[len(look) for look in plan.looks] if looked is None else [],
+        assumptions=[] if looked is not None else test_words(found, [baseline, *others], ranked, plan),
+        note=(describe_looks(looked) if looked is not None else too_few(plan.test, most, tests, alpha, plan.shares[-1]))
+        if most
+        else unpaired(lost[0], others, measured),
     )
     return table
 
 
-def _unpaired(
-    diverged: tuple[int, int], others: Sequence[CandidateRow], seed_values: Mapping[str, Mapping[int, float]]
-) -> str:
-    """Say why nothing is compared with the baseline, and what else there is to compare with."""
-    if diverged[0] < diverged[1] or not diverged[0]:
-        return "no seed was completed by a candidate and the baseline"
-    message = "every seed of the baseline diverged, so nothing can be compared with it"
-    measured = [c for c in others if c.config_hash in seed_values]
-    if len(measured) < 2:
-        return message
-    most = max(measured, key=lambda c: len(seed_values[c.config_hash]))  # of equals the first in the study's own order
-    return f'{message}; take another to compare with: load(DIR).effects(baseline="{most.label}")'
+def _judged(found: Outcomes, pairs: NDArray[np.int64], plan: Declared) -> Answers:
+    delta = None if plan.delta is None else math.log1p(plan.delta) if plan.scale == "log" else plan.delta
+    return answers(plan.test, found.values[None], pairs, plan.alpha, delta, plan.looks_at(found.seeds), found.ranked)
 
 
-_NUMBERS = ("mean", "baseline_mean", "difference", "low", "high", "p", "p_holm", "smallest_p")
+def _sequential(found: Outcomes, pairs: NDArray[np.int64], looked: Looked | None, plan: Declared) -> Answers:
+    """Return intervals and p that hold however often one looked, (1, m)."""
+    assert looked is not None
+    columns = [found.seeds.index(seed) if seed in found.seeds else -1 for seed in looked.seeds]
+    numbers = np.where(np.isfinite(found.values), found.values, np.nan)
+    aligned = np.full((len(numbers), len(columns)), np.nan)
+    there = [i for i, column in enumerate(columns) if column >= 0]
+    aligned[:, there] = numbers[:, [columns[i] for i in there]]
+    delta = aligned[pairs[:, 0]] - aligned[pairs[:, 1]]
+    counts = np.logical_and.accumulate(np.isfinite(delta), axis=1).sum(axis=1)
+    tests = max(int((counts > 0).sum()), 1)
+    tested = looked.looks.found(delta)
+    mean = np.array([d[:c].mean() if c else np.nan for d, c in zip(delta, counts, strict=True)])
+    half = np.array(
+        [looked.looks.half_width(d[:c], looked.looks.alpha / tests) for d, c in zip(delta, counts, strict=True)]
+    )
+    p = np.where(counts > 0, tested.p, np.nan)
+    within = np.full(p.shape, np.nan)
+    if plan.delta is not None:  # the repeated interval lies within the margin, or it does not
+        inside = (mean - half > -plan.delta) & (mean + half < plan.delta)
+        within = np.where(np.isfinite(half), np.where(inside, 0.0, 1.0), np.nan)
+    ends = (mean - half)[None], (mean + half)[None]
+    return Answers(mean[None], half[None], *ends, p[None], holm(p)[None], within[None], tested.sign[None])
 
 
-def t_interval(delta: NDArray[np.float64], confidence: float = 0.95) -> Interval:
-    """Return Student's t interval of the mean of (n,) differences."""
-    if len(delta) < 2:
-        return Interval(math.nan, math.nan)
-    from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
-
-    half = float(stdtrit(len(delta) - 1, (1 + confidence) / 2)) * float(delta.std(ddof=1)) / math.sqrt(len(delta))
-    return Interval(float(delta.mean()) - half, float(delta.mean()) + half)
-
-
-def permutation_p(delta: NDArray[np.float64]) -> float:
-    """Return the two-sided p of a paired permutation test (random sign flips) of the mean of (n,) differences.
-
-    The share of the 2ⁿ sign flips whose mean is at least as far from 0 as the observed one (Fisher's
-    randomisation test); beyond 16 pairs a sample of them, with the same seed each time.
-    """
-    if len(delta) < 2:
-        return 1.0 if len(delta) else math.nan  # of one difference both signs are as far from 0
-    if len(delta) > EXACT:
-        from scipy import stats
-
-        drawn = stats.permutation_test(
-            (delta,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=np.random.default_rng(0)
-        )
-        return float(drawn.pvalue)
-    sums = delta[:1]  # every flip has an opposite that is as far from 0: the first sign may stay as it is
-    for one in delta[1:]:
-        sums = np.concatenate([sums + one, sums - one])
-    sums = np.abs(sums)  # (2ⁿ⁻¹,)
-    observed = abs(float(delta.sum()))
-    return float(np.mean(sums >= observed - 1e-9 * float(np.abs(delta).sum())))  # equal but for rounding counts
+def _numbers(
+    found: Outcomes,
+    judged: Answers,
+    pairs: NDArray[np.int64],
+    shared: NDArray[np.bool_],
+    ranked: NDArray[np.bool_],
+    objective: Objective,
+    plan: Declared,
+    alpha: float,
+) -> pd.DataFrame:
+    """Return the columns of numbers: back in the metric's own direction and scale."""
+    means = np.array([found.paired_means(pair, row) for pair, row in zip(pairs, shared, strict=True)]).reshape(-1, 2)
+    difference, low, high = judged.difference[0], judged.low[0], judged.high[0]
+    if objective.sign < 0:  # what is maximised was compared by its negative
+        difference, low, high = -difference, -high, -low
+    sign = np.where(judged.corrected[0] < alpha, judged.sign[0], 0)
+    answer = np.array([ANSWERS[int(s)] for s in sign], dtype=object)
+    answer[(sign == 0) & (judged.equivalent[0] < alpha)] = "equivalent"
+    columns: dict[str, Any] = {"mean": means[:, 0], "baseline_mean": means[:, 1]}
+    plain = plan.scale == "plain"
+    columns["difference"] = np.where(ranked | (not plain), means[:, 0] - means[:, 1], difference)
+    columns["low"], columns["high"] = (low, high) if plain else (low * np.nan, high * np.nan)
+    if not plain:
+        columns |= {"ratio": np.exp(difference), "ratio_low": np.exp(low), "ratio_high": np.exp(high)}
+    columns |= {"p": judged.p[0], "p_holm": judged.corrected[0], "p_equivalent": judged.equivalent[0], "answer": answer}
+    return pd.DataFrame({**columns, "n": shared.sum(axis=1)})
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.sum()) / len(values) if len(values) else math.nan
+def _columns(plan: Declared) -> list[str]:
+    ratio = ["ratio", "ratio_low", "ratio_high"] if plan.scale == "log" else []
+    equivalent = [] if plan.delta is None else ["p_equivalent"]
+    return [
+        *("mean", "baseline_mean", "difference", "low", "high", *ratio, "p", "p_holm", *equivalent, "answer"),
+        *("n", "smallest_p", "diverged", "note"),
+    ]
 
 
-def smallest_p(n: int) -> float:
-    """Return the smallest two-sided p that n pairs can give: only the observed signs and their opposite are as far."""
-    return 2.0 ** (1 - n) if n else math.nan
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correct (n,) p-values for multiple comparisons by Holm's step-down method (1979); NaN stays NaN."""
-    corrected = np.full(len(p), math.nan)
-    exists = np.isfinite(p)
-    order = np.argsort(p[exists], kind="stable")
-    steps = np.maximum.accumulate(p[exists][order] * np.arange(len(order), 0, -1))
-    ranked = np.empty(len(order))
-    ranked[order] = np.minimum(steps, 1.0)
-    corrected[exists] = ranked
-    return corrected
-
-
-@cache
-def pairs_needed(tests: int, alpha: float = ALPHA) -> int:
-    """Return how many pairs it takes until `tests` Holm-corrected comparisons can fall below `alpha`."""
-    return next(n for n in range(1, 64) if max(tests, 1) * smallest_p(n) < alpha)
-
-
-def too_few(n: int, tests: int, alpha: float = ALPHA) -> str:
-    """Return a sentence where n pairs cannot give p < alpha, whatever was measured; otherwise ''."""
-    least = smallest_p(n)
-    message = f"with {n} pair{'s' if n > 1 else ''} the smallest two-sided p is {least:.3g}"
-    if max(tests, 1) * least < alpha:
-        return ""
-    if least < alpha:
-        message += f", corrected for {tests} comparisons {min(1.0, tests * least):.3g}"
-    return f"{message}: p < {alpha:g} is impossible, it takes {pairs_needed(tests, alpha)} seeds"
-
-
-def _sequential(delta: NDArray[np.float64], looked: Looked, tests: int) -> tuple[float, float, float]:
-    """Return the interval of the mean of (n,) differences, and its p, that hold however often one looked."""
-    if not len(delta):
-        return math.nan, math.nan, math.nan
-    half = looked.looks.half_width(delta, looked.looks.alpha / max(tests, 1))
-    return float(delta.mean()) - half, float(delta.mean()) + half, float(looked.looks.found(delta).p)
-
-
-def _note(n: int, candidate: tuple[int, int], baseline: tuple[int, int], few: str) -> str:
-    """Write what limits one comparison. `candidate`, `baseline`: how many seeds diverged, of how many."""
-    parts = []
-    for (diverged, seeds), owner, favoured in (
-        (candidate, "", "its"),
-        (baseline, " of the baseline", "the baseline's"),
-    ):
-        if diverged:
-            biased = f": compared over the others, which is biased in {favoured} favour" if n else ""
-            parts.append(f"{diverged} diverged of {seeds} seed{'s' if seeds > 1 else ''}{owner}{biased}")
-    parts.append(few if n else "no pair with the baseline")
-    return "; ".join(p for p in parts if p)
+def _smallest(plan: Declared, looked: Looked | None, n: int, ranks: int) -> float:
+    """Return the smallest p of n pairs, of which so many are compared by ranks if any; NaN without a pair."""
+    if looked is not None:
+        return math.nan if not n else 0.0 if n >= looked.looks.first else 1.0
+    if ranks:
+        return RANKS.smallest_p(ranks)
+    return plan.test.smallest_p(n) if n else math.nan

@@ -50,6 +50,12 @@ def percent(share: float) -> str:
     return "< 1 %" if share <= 0.005 else "> 99 %" if share >= 0.995 else f"{100 * share:.0f} %"
 
 
+def equals(p: float) -> str:
+    """Format a p-value as it follows "p": `= 0.012`, `< 0.001`."""
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Format a difference with its sign (a true minus)."""
     text = number(abs(value), digits)

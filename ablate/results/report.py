@@ -31,7 +31,7 @@ CAPTIONS = {
     "front": "Quality against cost. The line joins the candidates that no other beats in both. Where there are several "
     "seeds, small points are seeds, large ones their mean, bars one standard deviation.",
     "effects": "Each candidate against the baseline, paired by seed; p is Holm-corrected. Where there are several "
-    "seeds, small points are seeds, and the bar is the 95 % t interval of the mean difference that holds for all "
+    "seeds, small points are seeds, and the bar is the 95 % interval of the difference that holds for all "
     "comparisons at once (Bonferroni).",
     "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
     "quality": "Quality at points of the training, against images, training Gflops (forward and backward) and seconds, "
@@ -133,12 +133,11 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -
         notes.append("Means are as if all candidates had the same seeds (least-squares means)")
     if "violates" in numbers and (numbers["violates"] != "").any():
         notes.append("× breaks a constraint of the study")
-    if "p (Holm)" in cells:
-        test = "t-test with alpha spending" if results.lock.get("seeding") else "permutation test"
-        notes.append(f"p: {test} against the baseline, paired by seed, Holm-corrected")
     with contextlib.suppress(InputError):  # no metric, or no baseline: there are no effects to qualify
-        note = str(results.effects().attrs["note"])
-        notes.append(f"{note[:1].upper()}{note[1:]}")
+        told = results.effects().attrs
+        if "p (Holm)" in cells:
+            notes.append(f"p: {told['test']}, against the baseline, paired by seed, Holm-corrected")
+        notes += [f"{text[:1].upper()}{text[1:]}" for text in (told["note"], *told["assumptions"]) if text]
     lines = (*remarks(results, numbers), *explanations(results))
     notes += [f"{line[:1].upper()}{line[1:]}".rstrip(".") for line in lines]
     return [f"{note}." for note in notes if note]

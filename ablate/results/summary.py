@@ -130,7 +130,18 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
             marks.append("confirm the first ones on fresh seeds (ablate run … --confirm 3)")
     elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
-    return [*_scaling(results), *remarks(results, numbers), *(["; ".join(marks)] if marks else []), *_reused(results)]
+    said = [*_scaling(results), *remarks(results, numbers)]
+    return [*said, *(["; ".join(marks)] if marks else []), *_assumed(results), *_reused(results)]
+
+
+def _assumed(results: StudyAnalysis) -> list[str]:
+    """Say what the declared test assumes of these runs, and whether that can be seen to hold."""
+    try:
+        told = results.effects().attrs if results.declared.is_own and results.states.get("complete") else {}
+    except InputError:  # no metric, no baseline: nothing was compared
+        return []
+    said = told.get("assumptions") or []
+    return [f"of the test: {'; '.join(said)}"] if said else []
 
 
 def _reused(results: StudyAnalysis) -> list[str]:

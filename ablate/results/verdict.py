@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +12,8 @@ from ablate.errors import InputError
 from ablate.results import origins
 from ablate.results.frames import collapsed, noisy
 from ablate.results.looks import describe_looks, looked
-from ablate.results.numbers import number, plus_minus, probability, signed
+from ablate.results.numbers import equals, number, plus_minus, signed
+from ablate.results.unequal import ended
 
 if TYPE_CHECKING:
     from ablate.candidates.objectives import Objective
@@ -23,7 +25,7 @@ def verdict(results: StudyAnalysis) -> str:
     quality = results.quality
     try:
         sentences = [_best(results, quality)] if quality else [_unmeasured(results)]
-        sentences.append(_looks(results))
+        sentences += [_test(results), _looks(results)]
     except InputError as error:
         sentences = [f"No verdict: {error}."]
     sentences += [_noise(results), _collapse(results), _origins(results), _violations(results), _left_out(results)]
@@ -56,45 +58,109 @@ def _best(results: StudyAnalysis, quality: Objective) -> str:
     if (table["n"] > 0).sum() == 1:
         return f"{text}; it is the only candidate with a value, so there is nothing to compare."
     if base is None:
-        return f"{text}; no trial of the baseline tells what that is worth."
+        return f"{text}; no trial of the baseline tells what that is worth.{_among(results, quality, best)}"
     return f"{text}{_against(results, quality, best, table)}"
 
 
 def _against(results: StudyAnalysis, quality: Objective, best: pd.Series[Any], table: pd.DataFrame) -> str:
     effects = results.effects(quality.column)
-    told, effects.attrs = effects.attrs, {}  # a difference for each seed, which pandas would copy each time
-    alpha = told["alpha"]
+    told = {str(key): value for key, value in effects.attrs.items()}
+    effects.attrs = {}  # a difference for each seed, which pandas would copy each time
     note = "" if looked(results.lock) and effects["n"].any() else told["note"]  # looks: see `_looks`
     because = f" {note[:1].upper()}{note[1:]}." if note else ""
     base = results.baseline
     assert base is not None
+    if best["config_hash"] == base.config_hash:
+        return _of_baseline(effects, told, because)
     unnamed = base.label == "baseline"  # it has no name of its own where several choices are moved
     name = "the baseline" if unnamed else f"the baseline {base.label}"
-    if best["config_hash"] == base.config_hash:
-        significant = (effects["p_holm"] < alpha) & (told["baseline_diverged"] == 0)  # else it is biased
-        worse = list(effects.loc[significant & (effects["difference"] * quality.sign > 0), "candidate"])
-        if worse:
-            return (
-                f"; {_listing(worse)} {'is' if len(worse) == 1 else 'are'} distinguishably worse (Holm p < {alpha:g})."
-            )
-        return f", but no candidate is distinguishable from it.{because}"
     row = effects[effects["config_hash"] == best["config_hash"]].iloc[0]
-    if row["n"] == 0:
+    if row["n"] == 0 and math.isnan(row["p_holm"]):
         return f"; no seed pairs it with {name}.{because}"
     base_gflops = float(table.loc[table["config_hash"] == base.config_hash, "gflops"].iloc[0])
-    cost = _cost(float(best["gflops"]), base_gflops)
-    interval = ""
-    if math.isfinite(row["low"]):
-        tests = told["comparisons"]
-        over = f" over all {tests} comparisons" if tests > 1 else ""
-        interval = f"{100 * (1 - alpha):g} % interval{over} {signed(row['low'])} to {signed(row['high'])}, "
-    difference = f"{signed(row['difference'])} ({interval}Holm p = {probability(row['p_holm'])})"
-    if row["diverged"]:
-        return f": {difference} against {name}, {cost}, over the seeds that both completed, which decides nothing."
-    if row["p_holm"] < alpha:
-        return f": {difference} against {name}, {cost}; the difference is distinguishable from chance."
-    undecided = f": {difference} against {name}, {cost}, which is not distinguishable from chance."
-    return f"{undecided}{because}"
+    difference = f": {_difference(row, told)} against {name}, {_cost(float(best['gflops']), base_gflops)}"
+    if row["diverged"] and looked(results.lock):
+        return f"{difference}, over the seeds that both completed, which decides nothing."
+    if row["answer"] == "equivalent":
+        return f"{difference}; the two are equivalent within {_margin(told)}."
+    if row["p_holm"] < told["alpha"]:
+        return f"{difference}; the difference is distinguishable from chance."
+    return f"{difference}, which is not distinguishable from chance.{because}"
+
+
+def _of_baseline(effects: pd.DataFrame, told: Mapping[str, Any], because: str) -> str:
+    """Say which candidates are shown to be worse than the best, which is the baseline, and which equivalent to it."""
+    worse = list(effects.loc[effects["answer"] == "worse", "candidate"])
+    alike = list(effects.loc[effects["answer"] == "equivalent", "candidate"])
+    parts = []
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        parts.append(f"{_listing(worse)} {verb} distinguishably worse (Holm p < {told['alpha']:g})")
+    if alike:
+        parts.append(f"{_listing(alike)} {'is' if len(alike) == 1 else 'are'} equivalent to it within {_margin(told)}")
+    if parts:
+        return f"; {', and '.join(parts)}."
+    return f", but no candidate is distinguishable from it.{because}"
+
+
+def _difference(row: pd.Series[Any], told: Mapping[str, Any]) -> str:
+    """Write a difference with its interval and p; on the log scale a ratio."""
+    p = f"Holm p {equals(row['p_holm'])}"
+    if not math.isfinite(row["difference"]):
+        return f"by ranks, diverged runs last ({p})"
+    over = f" over all {told['comparisons']} comparisons" if told["comparisons"] > 1 else ""
+    level = f"{100 * (1 - told['alpha']):g} % interval{over}"
+    if told["scale"] == "log" and math.isfinite(row["ratio"]):
+        ends = f"{number(row['ratio_low'], 3)} to {number(row['ratio_high'], 3)}"
+        interval = f"{level} {ends}, " if math.isfinite(row["ratio_low"]) else ""
+        return f"{number(row['ratio'], 3)} times ({interval}{p})"
+    interval = f"{level} {signed(row['low'])} to {signed(row['high'])}, " if math.isfinite(row["low"]) else ""
+    return f"{signed(row['difference'])} ({interval}{p})"
+
+
+def _margin(told: Mapping[str, Any]) -> str:
+    return f"{100 * told['delta']:g} %" if told["scale"] == "log" else f"±{number(told['delta'])}"
+
+
+def _among(results: StudyAnalysis, quality: Objective, best: pd.Series[Any]) -> str:
+    """Say, without a baseline, of which candidates the best is shown to be better."""
+    try:
+        pairs = results.pairs(quality.column)
+    except InputError:  # too many of them, or seeds were added while one looked
+        return ""
+    ours = pairs[(pairs["config_hash"] == best["config_hash"]) | (pairs["other_hash"] == best["config_hash"])]
+    turned = (ours["config_hash"] == best["config_hash"]).to_numpy()
+    told = ours["answer"].to_numpy()
+    others = ours["other"].where(turned, ours["candidate"]).to_numpy()
+    behind = [
+        str(name)
+        for name, first, word in zip(others, turned, told, strict=True)
+        if word == ("better" if first else "worse")
+    ]
+    level = f"all {pairs.attrs['comparisons']} pairs, Holm p < {pairs.attrs['alpha']:g}"
+    if not behind:
+        note = pairs.attrs["note"]
+        because = f" {note[:1].upper()}{note[1:]}." if note else ""
+        return f" No other candidate is distinguishable from it ({level}).{because}"
+    return f" {_listing(behind)} {'is' if len(behind) == 1 else 'are'} distinguishably worse than it ({level})."
+
+
+def _test(results: StudyAnalysis) -> str:
+    """Say by which test this was judged, when it was chosen, and whether the study has come to its end."""
+    if looked(results.lock) is not None or results.quality is None or not results.states.get("complete"):
+        return ""
+    plan = results.declared
+    if not plan.is_own:
+        text = f"No test was declared when this study was run; it is judged as then, by the {plan.test.called}."
+    elif plan.after:
+        text = f"The test, {plan.test.called}, was declared after {plan.after} seeds had results."
+    else:
+        text = f"Test: {plan.test.called}, declared beforehand."
+    if len(plan.looks) > 1:
+        text += f" One looked at {_listing([str(len(look)) for look in plan.looks])} seeds, which p-values allow for."
+    if plan.is_own and not ended(results):
+        text += " The study has not come to its end: this is a look ahead of time, which p-values do not allow for."
+    return text
 
 
 def _looks(results: StudyAnalysis) -> str:

@@ -91,7 +91,8 @@ class SlotFiller(Filler):
         if isinstance(spec, str):
             spec = {"type": spec}
         if not isinstance(spec, Mapping):
-            message = f"expected the name of a {kind.kind} or a mapping with 'type', not {short(spec)}"
+            article = "an" if kind.kind[0] in "aeiou" else "a"
+            message = f"expected the name of {article} {kind.kind} or a mapping with 'type', not {short(spec)}"
             raise _refusal([Problem((), message)])
         name = spec.get("type", self.resolver.default(kind.kind))
         if not isinstance(name, str):

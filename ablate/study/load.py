@@ -24,6 +24,7 @@ from ablate.runtime.patient import doing
 from ablate.spec.component import Extent
 from ablate.spec.renamed import listening
 from ablate.spec.slots import create, fill
+from ablate.study.declare import analysis_problems
 from ablate.study.estimate import training_pass
 from ablate.study.finished import FinishedTrials
 from ablate.study.fit import Fit, check_choices
@@ -108,6 +109,7 @@ def _load(
     study = study.model_copy(update={"base": base})  # with the identity of a teacher, where it has one
     problems += seeding_problems(study, objectives, space)
     problems += reference_problems(study, objectives) if objectives else []
+    problems += analysis_problems(study)
     if study.match is not None:
         problems += study.match.problems(document.data["base"], study.vary, catalog)
     if problems:

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from ablate.errors import InputError
 from ablate.io.files import digest, write_json
 from ablate.io.sealed import DamagedError, read_sealed, sealed, unsealed
 from ablate.study import aside, dataset, grow, history, source_check
+from ablate.study.declare import check_analysis, complete_seeds, describe_growth, is_analysis, locked_analysis
 from ablate.study.differences import differences
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import columns_during, larger_is_better, metric_columns, otherwise
@@ -54,7 +55,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
     """Write the study as it is run, its local source, and its lock; an older lock is brought up to date."""
     before = read(folder)
-    lock = make(loaded) if before is None else _renewed(before, loaded)
+    lock = make(loaded) if before is None else _renewed(before, loaded, complete_seeds(folder))
     if before is not None and lock["identity"] != before["identity"]:
         if _has_more_budget(before, loaded):
             aside.set_aside(folder, before)
@@ -95,6 +96,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "during": columns_during(study.evaluation),
         "rungs": list(study.fidelity.rungs()),
         "seeding": locked_looks(study),
+        "analysis": locked_analysis(loaded),
         **_teachers(loaded),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
@@ -142,8 +144,11 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
         )
     _check_rungs(folder, lock, loaded)
     check_looks(folder, lock, loaded.study)
+    check_analysis(folder, lock, loaded.study)
     check_identities(folder, lock.get("teachers"), loaded)
     lines = [f"the study grows: {line}" for line in added] + _other_reference(lock, loaded)
+    then, seen = lock.get("analysis"), complete_seeds(folder)
+    lines += describe_growth(then, locked_analysis(loaded, then, seen))
     if _has_more_budget(lock, loaded):
         name = aside.name_of(lock["science"]["budget"])
         lines.append(f"trials of the smaller budget move to {folder / name}: they stand in no table of the larger one")
@@ -235,6 +240,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
         "data": dict,
         "root": dict,
         "seeding": lambda looks: looks is None or is_looks(looks),
+        "analysis": is_analysis,
     }
 
     def right(key: str, check: Any) -> bool:
@@ -296,8 +302,8 @@ def _teachers(loaded: LoadedStudy) -> dict[str, list[str]]:
 _SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
 
 
-def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
-    """Return the lock with today's source; the same source keeps its date."""
+def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy, seen: Collection[int]) -> dict[str, Any]:
+    """Return the lock with today's source; the same source keeps its date. seen: seeds of which there are results."""
     then = lock["plugins"] if lock.get("hashes") == provenance.SCHEME else {}
     now = {
         name: then[name] if then.get(name, {}).get("source_hash") == entry["source_hash"] else entry
@@ -313,6 +319,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy) -> dict[str, Any]:
         **lock,
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
+        "analysis": locked_analysis(loaded, lock.get("analysis"), seen),
         **_teachers(loaded),
         "reference": dict(loaded.study.reference or {}),
         "names": loaded.names.to_json(),

@@ -20,6 +20,8 @@ from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder, choose_device
 from ablate.runtime.patient import doing
 from ablate.spec.explain import exception_summary
+from ablate.statistics.power import POWER
+from ablate.study.detect import check_sought, detection
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
@@ -38,6 +40,8 @@ def plan(
     device: str = "auto",
     watch: Callable[[str], None] = lambda candidate: None,
     folder: Path | None = None,
+    effect: float | None = None,
+    power: float = POWER,
 ) -> pd.DataFrame:
     """Return a table of one row a candidate, in the order in which they run; nothing is trained.
 
@@ -49,9 +53,11 @@ def plan(
     may be gone on with.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
-    what would be slow on this device, and what solvers do to samples by themselves. Raises InputError for
-    what cannot be trained on it.
+    what would be slow on this device, and what solvers do to samples by themselves; `detection` what the
+    declared test finds with a chance of `power`, and the seeds that `effect` takes (see `ablate.study.detect`). Raises
+    InputError for what cannot be trained on it, and for an effect that cannot be sought.
     """
+    check_sought(effect, power)
     with doing("examining the study's settings", 6):
         warnings = examined(loaded, device)
     proposals = loaded.proposals()
@@ -77,6 +83,8 @@ def plan(
     frame.attrs["points"] += lines
     # Of the training that all of them to the end would take.
     frame.attrs["share"] = loaded.study.fidelity.share(count) * left
+    with doing("simulating what its seeds can find", 6):
+        frame.attrs["detection"] = detection(loaded, count, float(frame["seconds"].mean()), effect, power)
     frame.attrs["data"] = describe_data(loaded.study.data, cache_folder())
     if proposals is None:
         frame.attrs["note"] = f"design {design.name!r} finds {count} candidates by itself; this is the baseline"

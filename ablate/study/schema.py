@@ -26,6 +26,7 @@ from ablate.kinds.probe import Probe
 from ablate.kinds.seeding import Seeding
 from ablate.spec.component import Config, Extent, slot
 from ablate.spec.explain import short
+from ablate.statistics.declared import AnalysisPlan
 from ablate.study.compute_match import Match
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -70,6 +71,7 @@ class Study(Config):
     reference: Annotated[dict[str, Any] | None, Extent()] = (
         None  # {objective: value} behind all candidates worth counting
     )
+    analysis: Annotated[AnalysisPlan, Extent(), Field(default_factory=dict, validate_default=True)]  # how they compare
     executor: Annotated[Executor | None, Extent()] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # of the search, not of the trials
     profiles: Annotated[

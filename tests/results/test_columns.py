@@ -51,6 +51,8 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
             "continued_images",
             "ended",
         },
+        # On the log scale, and with a margin of equivalence.
+        "effects": {"ratio", "ratio_low", "ratio_high", "p_equivalent"},
     }
     for name, frame in frames.items():
         fixed = {column for column in COLUMNS[name] if not column.startswith((*OPEN, "<"))} - optional.get(name, set())

@@ -140,7 +140,7 @@ def test_losing_its_worst_seed_helps_no_candidate(study: Study) -> None:
     assert "adaln_zero, the baseline, has the best" in table
     effects = results.effects()
     assert list(effects["candidate"]) == ["cross", "adaln", "lost"]
-    assert "1 diverged of 3 seeds" in effects["note"][1] and "in its favour" in effects["note"][1]
+    assert "1 diverged of 3 seeds" in effects["note"][1] and "by ranks, diverged runs last" in effects["note"][1]
 
 
 def test_where_every_candidate_lost_a_seed_the_others_decide(study: Study) -> None:

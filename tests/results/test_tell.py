@@ -185,12 +185,12 @@ def test_the_report_says_what_was_run_by_which_command_when_and_where(study: Stu
 
 def test_the_report_explains_its_marks(conditioning: Study) -> None:
     page = report(load(conditioning.path)).read_text()
-    assert "● is on the front of the study&#39;s objectives. p: permutation test against the baseline" in page
+    assert "● is on the front of the study&#39;s objectives. p: paired permutation test, against the baseline" in page
     assert "× breaks a constraint" not in page
     conditioning.head(lock={"constraints": {"kid": {"at_most": 0.05}}})
     page = report(load(conditioning.path)).read_text()
     assert "× breaks a constraint of the study. " in page and re.search(
-        r"Holm-corrected\. With \d pairs .* seeds\.</p>", page
+        r"Holm-corrected\. With \d pairs .* seeds\. Comparisons of which a run diverged .*</p>", page
     )
     assert re.search(r"Trials were run with [^<{]*torch \d", page)
 

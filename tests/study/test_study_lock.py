@@ -90,7 +90,10 @@ def test_what_only_says_how_much_or_where_goes_on(tmp_path: Path, loaded: Loaded
     assert lock.check(tmp_path / "out", other) == []
     before = (tmp_path / "out" / "lock.json").read_bytes()
     lock.write(tmp_path / "out", other)
-    assert (tmp_path / "out" / "lock.json").read_bytes() == before
+    if change == "design.seeds=9":  # nobody has seen a result: the first look will be at nine
+        assert lock.read(tmp_path / "out")["analysis"]["looks"] == [list(range(9))]
+    else:
+        assert (tmp_path / "out" / "lock.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pandas as pd
 
 from ablate.candidates.objectives import Objective
 from ablate.errors import InputError
-from ablate.results.effects import ALPHA, holm
+from ablate.results.effects import ALPHA
 from ablate.results.factors.levels import Factors, factors
 from ablate.results.factors.mixed import Fit, fit
 from ablate.results.factors.model import Array, Codes, Contrast, Model, Pairs, estimable
 from ablate.results.measurements import values
+from ablate.statistics.correction import holm
 
 COLUMNS = ("effect", "factor", "difference", "low", "high", "p", "n", "note")
 

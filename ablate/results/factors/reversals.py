@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ablate.errors import InputError
-from ablate.results.effects import holm
 from ablate.results.factors.main_effects import Factorial, factorial
 from ablate.results.factors.model import Array
 from ablate.results.fronts.probable import is_logarithmic
 from ablate.results.fronts.two_way import two_way
 from ablate.results.quality_curves import comparable_curves
+from ablate.statistics.correction import holm
 
 if TYPE_CHECKING:
     from ablate.candidates.objectives import Objective

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from ablate.results.figures import style
 from ablate.results.figures.leading import MOST, leading, name
-from ablate.results.numbers import probability, signed
+from ablate.results.numbers import number, probability, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,26 +43,37 @@ def draw(results: StudyAnalysis) -> Figure | None:
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.22, right=0.66, bottom=0.6 / height, top=1 - 1.15 / height)
     looks = {c.config_hash: c for c in results.candidates}
-    low, high = _limits(table, differences)
+    origin = 0.0
+    if table.attrs["scale"] == "log":  # ratios, which are 1 where nothing differs
+        origin = 1.0
+        table = table.assign(difference=table["ratio"], low=table["ratio_low"], high=table["ratio_high"])
+    low, high = _limits(table, differences, origin)
     axes.set_xlim(low, high)
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
+    axes.axvline(origin, color=style.INK, linewidth=1, zorder=1)
+    if (delta := table.attrs["delta"]) is not None:  # differences of no weight
+        within = (1 / (1 + delta), 1 + delta) if origin else (-delta, delta)
+        axes.axvspan(*within, color=style.MUTED, alpha=0.12, linewidth=0, zorder=0)
     for i, (_, row) in enumerate(table.iterrows()):
-        _row(axes, i, row, looks[row["config_hash"]], list(differences[row["config_hash"]].values()))
+        _row(axes, i, row, looks[row["config_hash"]], list(differences[row["config_hash"]].values()), origin)
     axes.set_yticks(range(len(table)), [name(label) for label in table["candidate"]])
     for tick, hash_ in zip(axes.get_yticklabels(), table["config_hash"], strict=True):
         tick.set_color(style.look(looks[hash_]).colour)
         tick.set_fontsize(10)
     better = "right" if quality.larger_is_better else "left"
-    axes.set_xlabel(f"{quality.column}: difference from {name(results.baseline.label)}")
+    what = "ratio to" if origin else "difference from"
+    axes.set_xlabel(f"{quality.column}: {what} {name(results.baseline.label)}")
     level = 100 * (1 - table.attrs["alpha"])
-    for offset, text in zip(COLUMNS, (f"difference [{level:g} %]", "n", "p (Holm)"), strict=True):
+    heads = (f"{'ratio' if origin else 'difference'} [{level:g} %]", "n", "p (Holm)")
+    for offset, text in zip(COLUMNS, heads, strict=True):
         _beside(axes, -0.6, offset, text, style.MUTED, above=5)
-    test = "t-test with alpha spending" if results.lock.get("seeding") else "permutation test"
     note = (
-        f"{better} of 0 is better; points: seeds, paired; bar: {level:g} % t interval over all comparisons; "
-        f"p: {test}, Holm"
+        f"{better} of {origin:g} is better; points: seeds, paired; bar: {level:g} % interval over all comparisons\n"
+        f"p: {table.attrs['test']}, Holm"
     )
+    if table.attrs["delta"] is not None:
+        margin = f"{100 * table.attrs['delta']:g} %" if origin else f"±{number(table.attrs['delta'])}"
+        note += f"; grey: within {margin}"
     if omitted:
         note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
     names = [tick.get_window_extent() for tick in axes.get_yticklabels()]
@@ -89,10 +101,10 @@ def _beside(axes: Axes, row: float, offset: float, text: str, colour: str = styl
     )
 
 
-def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]]) -> tuple[float, float]:
+def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]], origin: float) -> tuple[float, float]:
     """Return limits with room for the seeds and intervals up to three times as wide; longer ones end in an arrow."""
     values = np.array(
-        [0.0, *(d for by_seed in differences.values() for d in by_seed.values()), *table["difference"].dropna()]
+        [origin, *(d for by_seed in differences.values() for d in by_seed.values()), *table["difference"].dropna()]
     )
     span = float(np.ptp(values)) or max(abs(float(values.max())), 1e-3)
     ends = table[["low", "high"]].to_numpy(dtype=float)
@@ -102,7 +114,9 @@ def _limits(table: pd.DataFrame, differences: dict[str, dict[str, float]]) -> tu
     return low - 0.06 * span, high + 0.06 * span
 
 
-def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: CandidateRow, differences: list[float]) -> None:
+def _row(
+    axes: Axes, i: int, row: pd.Series[Any], candidate: CandidateRow, differences: list[float], origin: float
+) -> None:
     look = style.look(candidate)
     if row["n"]:
         low, high = axes.get_xlim()
@@ -116,8 +130,9 @@ def _row(axes: Axes, i: int, row: pd.Series[Any], candidate: CandidateRow, diffe
                 differences, [i + 0.24] * len(differences), s=12, color=look.colour, alpha=0.5, linewidth=0, zorder=3
             )
         axes.scatter(row["difference"], i, s=60, marker=look.mark, color=look.colour, edgecolor="white", zorder=4)
-        interval = f" [{signed(row['low'])}, {signed(row['high'])}]" if math.isfinite(row["low"]) else ""
-        cells = [f"{signed(row['difference'])}{interval}", str(row["n"]), probability(row["p_holm"])]
+        write = partial(number, digits=3) if origin else signed
+        interval = f" [{write(row['low'])}, {write(row['high'])}]" if math.isfinite(row["low"]) else ""
+        cells = [f"{write(row['difference'])}{interval}", str(row["n"]), probability(row["p_holm"])]
     else:
         cells = ["no pair with the baseline", "0", "–"]
     cells[-1] += f"   {row['diverged']} diverged" if row["diverged"] else ""

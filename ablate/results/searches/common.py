@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ablate.results.effects import holm
 from ablate.results.fronts.membership import contends
 from ablate.results.searches.marginals import groups, varied
+from ablate.statistics.correction import holm
 
 if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis

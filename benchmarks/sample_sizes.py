@@ -1,0 +1,82 @@
+"""How do KID and FD depend on the number of samples, and how sure are they? On features of real digits.
+
+    python benchmarks/sample_sizes.py [--csv FILE] [--rounds 8] [--features efficientnet_lite0]
+
+MNIST at 16×16, 1,000 pictures held out as the reference. `same`: N of the other 4,000 real pictures, so that a metric
+without a bias is 0 on average. `blurred`: the same, each pixel the mean of its 3×3 neighbourhood, a difference that
+is there. A row for each metric and N: mean and deviation over --rounds draws, and the standard error that the metric
+tells of one value (KID's also counts a redraw of the reference, which is the same in all draws here). fd_infinity
+needs 5 samples for each dimension and cannot be measured here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import bench
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ablate.discovery.catalog import catalog
+from ablate.kinds.data import Data
+from ablate.kinds.features import Features
+from ablate.kinds.metric import Metric
+from ablate.runtime.machine import cache_folder
+
+COLUMNS = ("images", "metric", "samples", "draws", "mean", "deviation", "error")
+SIZES = (100, 250, 500, 1000, 2000)
+BATCH = 250
+
+
+def main() -> int:
+    options = bench.options(__doc__, rounds=8)
+    options.add_argument("--features", default="efficientnet_lite0")
+    given = options.parse_args()
+    known = catalog()
+    data = known.create(Data, {"type": "mnist", "size": 16, "reference": 1000})
+    dataset = data.load(cache_folder())
+    device = torch.device(given.device)
+    features = known.create(Features, given.features).prepare(dataset, cache_folder(), device, lambda: None)
+    extract = features.build(device)
+
+    def vectors(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        with torch.inference_mode():
+            found = [extract(torch.from_numpy(np.ascontiguousarray(part)).to(device)).cpu().numpy() for part in parts]
+        return np.concatenate(found).astype(np.float64)
+
+    reference = vectors(np.asarray(dataset.reference_images))
+    images = np.asarray(dataset.images)
+    sets = {"same": vectors(images), "blurred": vectors(blurred(images))}
+    rows = []
+    for name, table in sets.items():
+        for metric in ("kid", "fd"):
+            measure = known.create(Metric, {"type": metric, "features": given.features})
+            for size in SIZES:
+                draws = [np.random.default_rng([size, i]).permutation(len(table))[:size] for i in range(given.rounds)]
+                found = [measure.compute(table[draw], reference) for draw in draws]
+                values = np.array([one.value for one in found])
+                errors = [one.error for one in found if one.error is not None]
+                rows.append(_row(name, metric, size, values, errors))
+                bench.show(rows[-1], COLUMNS)
+    bench.keep(rows, COLUMNS, given.csv)
+    return 0
+
+
+def blurred(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean over 3×3 pixels."""
+    whole = torch.from_numpy(images.astype(np.float32))
+    mean = torch.nn.functional.avg_pool2d(whole, 3, stride=1, padding=1, count_include_pad=False)
+    return mean.round().to(torch.uint8).numpy()
+
+
+def _row(name: str, metric: str, size: int, values: NDArray[np.float64], errors: list[float]) -> dict[str, Any]:
+    told = f"{np.sqrt(np.mean(np.square(errors))):.4g}" if errors else ""
+    numbers = {"mean": f"{values.mean():.4g}", "deviation": f"{values.std(ddof=1):.3g}", "error": told}
+    return {"images": name, "metric": metric, "samples": size, "draws": len(values), **numbers}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
