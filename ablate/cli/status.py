@@ -20,10 +20,16 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     Counts by state, running trials with their last sign of life, failures with their reasons, the table so far.
     """
-    from ablate.cli.terminal import console, emit_json, lively
     from ablate.results import load
+    from ablate.results.store import without_collection
 
-    results = load(folder)
+    with without_collection():
+        _show(load(folder), folder, as_json)
+
+
+def _show(results: Results, folder: Path, as_json: bool) -> None:
+    from ablate.cli.terminal import console, emit_json, lively
+
     if as_json:
         emit_json(status_of(results))
         return
@@ -55,10 +61,13 @@ def _progress(results: Results) -> dict[str, Any]:
     from ablate.cli.signs import driven, unfinished
 
     trials = results.trials[["trial", "candidate", "seed", "state", "failure", "message", "seconds"]]
-    trials = trials.astype(object).where(trials.notna(), None)
-    rows = [{str(key): value for key, value in row.items()} for row in trials.to_dict("records")]
+    whole = trials["state"] == "complete"  # as nearly all of thousands are
+    rest = trials[~whole].astype(object)
+    rows = [
+        {str(key): value for key, value in row.items()} for row in rest.where(rest.notna(), None).to_dict("records")
+    ]
     at_work = driven(results.path)
-    open_, failures, states = [], [], dict.fromkeys(("complete", "diverged", "failed"), 0)
+    open_, failures, states = [], [], {"complete": int(whole.sum()), "diverged": 0, "failed": 0}
     for row in rows:
         who = {"trial": row["trial"], "candidate": row["candidate"], "seed": row["seed"]}
         one = asdict(unfinished(results.path, row["trial"], at_work)) if row["state"] in OPEN else {}
@@ -69,7 +78,8 @@ def _progress(results: Results) -> dict[str, Any]:
         states[row["state"]] = states.get(row["state"], 0) + 1
         if row["state"] not in ("complete", "paused"):
             failures.append({**who, "state": row["state"], "class": row["failure"], "message": row["message"]})
-    spent = {row["trial"]: row["seconds"] for row in rows if row["seconds"] is not None}
+    timed = trials[trials["seconds"].notna()]
+    spent = dict(zip(timed["trial"].tolist(), timed["seconds"].tolist(), strict=True))
     for one in open_:
         curve = results.curves[results.curves["trial"] == one["trial"]]
         if len(curve):
@@ -78,7 +88,7 @@ def _progress(results: Results) -> dict[str, Any]:
         "study": results.name,
         "folder": str(results.path),
         "at_work": at_work,
-        "planned": _planned(results, len(rows)),
+        "planned": _planned(results, len(trials)),
         "states": states,
         "unfinished": open_,
         "failures": failures,
@@ -100,20 +110,26 @@ def _planned(results: Results, trials: int) -> int | None:
 
     if ended(results).get("trials") == trials:
         return trials
-    from ablate.discovery.catalog import catalog  # half a second, which a study that is whole need not wait for
+    planned = results.lock.get("planned")
+    if not isinstance(planned, int):
+        planned = _asked_of_design(results.lock)
+    return planned if planned is not None and planned >= trials else None
+
+
+def _asked_of_design(lock: dict[str, Any]) -> int | None:
+    """Return how many trials a lock's design asks for, where an earlier version has not written it down."""
+    from ablate.discovery.catalog import catalog  # half a second
     from ablate.errors import InputError
     from ablate.kinds.design import Design, Dimension
 
-    lock = results.lock
     try:
         design = catalog().create(Design, lock["spec"]["design"])
         base = lock["baseline"]
         listed = [Dimension(path, tuple(labels), baseline=base.get(path)) for path, labels in lock["choices"].items()]
         ranged = [Dimension(path, **bounds, baseline=base.get(path)) for path, bounds in lock["ranges"].items()]
-        planned = design.candidates([*listed, *ranged]) * design.seeds
+        return design.candidates([*listed, *ranged]) * design.seeds
     except (InputError, KeyError, TypeError, AttributeError):  # the design is a plugin's, or the lock is damaged
         return None
-    return planned if planned >= trials else None
 
 
 def _print(facts: dict[str, Any], left_out: list[str], folder: Path) -> None:

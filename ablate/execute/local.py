@@ -68,7 +68,7 @@ class Local(Executor):
         finally:
             if child in _READY:
                 _READY.remove(child)
-                child.close()
+                child.close(grace=0)
 
     def start(self, work: str, device: str) -> Pool:
         """Start a pool with one slot, whatever the device. Raises InputError where the system has no POSIX signals."""
@@ -182,15 +182,18 @@ class Child:
         size = os.fstat(self._faults.fileno()).st_size
         return os.pread(self._faults.fileno(), size, 0).decode(errors="replace")
 
-    def close(self) -> None:
-        """Ask it to stop, wait for its checkpoint, kill it. An exception meanwhile (Ctrl-C again) kills it at once."""
+    def close(self, grace: float = GRACE) -> None:
+        """Ask it to stop, wait so many seconds for its checkpoint, kill it.
+
+        An exception meanwhile (Ctrl-C again) kills it at once.
+        """
         self._take_job()
         assert self._process.stdin is not None
         try:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE)
+                self._process.wait(grace)
         finally:
             self._process.kill()
             self._process.wait()

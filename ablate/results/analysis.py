@@ -339,11 +339,14 @@ class StudyAnalysis(StudyContents):
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise InputError("no metric was measured", "metric")
+        refusal = "a law of size is told of candidates that differ in the size of one network alone"
+        if why := not_of_size(self.candidates, {}):  # by their choices, before their means are computed
+            raise InputError(f"{refusal}: {why}")
         table = self.front([objective.column, "gflops", "params"], where)
         costs = zip(table["gflops"].astype(float), table["params"].astype(float), strict=True)
         sizes = dict(zip(table["config_hash"].astype(str), costs, strict=True))
         if why := not_of_size(self.candidates, sizes):
-            raise InputError(f"a law of size is told of candidates that differ in the size of one network alone: {why}")
+            raise InputError(f"{refusal}: {why}")
         table = table[table["diverged"] == 0]  # what the other seeds gave is too good
         return scaling(table["candidate"], table["gflops"], table[objective.column])
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -37,10 +38,11 @@ def candidates(
     """
     paths = [c for c in trials.columns if c.startswith("c.")]
     first = trials[trials["config_hash"].notna()].drop_duplicates("config_hash")
-    chosen = {path[2:]: list(zip(first[path], first[path].notna(), strict=True)) for path in paths}
+    # A column of text is quick as a list, and slow item by item.
+    chosen = {path[2:]: list(zip(first[path].tolist(), first[path].notna().tolist(), strict=True)) for path in paths}
     rows = [
         CandidateRow(str(name), {path: labels[i][0] for path, labels in chosen.items() if labels[i][1]}, "")
-        for i, name in enumerate(first["config_hash"])
+        for i, name in enumerate(first["config_hash"].tolist())
     ]
     matching = match(rows, baseline) if baseline else []
     base = matching[0].config_hash if len(matching) == 1 else None
@@ -58,6 +60,11 @@ def candidates(
 
 def labelled(rows: Sequence[CandidateRow]) -> pd.DataFrame:
     """Begin a table of candidates, a row each: candidate, config_hash, and `c.*`, its choices."""
+    return _labelled(tuple(rows)).copy()
+
+
+@lru_cache(maxsize=4)
+def _labelled(rows: tuple[CandidateRow, ...]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {
         "candidate": [c.label for c in rows],
         "config_hash": [c.config_hash for c in rows],

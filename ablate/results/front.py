@@ -89,7 +89,7 @@ def front(
     if (usable & ~diverged).any():
         usable &= ~diverged
     if violations is not None:
-        table["violates"] = [violations.get(str(h), "") for h in table["config_hash"]]
+        table["violates"] = [violations.get(str(h), "") for h in table["config_hash"].tolist()]
         usable &= (table["violates"] == "").to_numpy(dtype=bool)
     table["on_front"] = False
     table.loc[usable, "on_front"] = nondominated(minimised[usable])

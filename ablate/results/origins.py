@@ -62,9 +62,10 @@ def _trials_by(trials: pd.DataFrame, column: str, read: Callable[[dict[str, Any]
             values = read(json.loads(str(text)))
         except (ValueError, AttributeError, KeyError):  # of a table that others wrote
             continue
+        names = rows["trial"].tolist()
         for name, value in values.items() if isinstance(values, Mapping) else ():
             if isinstance(value, str):
-                groups.setdefault(str(name), {}).setdefault(value, []).extend(rows["trial"])
+                groups.setdefault(str(name), {}).setdefault(value, []).extend(names)
     return groups
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -128,16 +129,16 @@ def time_to_quality(
             names[config_hash].append(trial)
     if value is None:
         value = _reachable(names, candidates, by_trial, objective)
-    logs = {
-        config_hash: np.log([_time(by_trial[t], objective.sign, value) if t in by_trial else math.nan for t in own])
-        for config_hash, own in names.items()
-    }
+    ordered = [trial for own in names.values() for trial in own]
+    times_of = [_time(by_trial[t], objective.sign, value) if t in by_trial else math.nan for t in ordered]
+    ends = list(itertools.accumulate(map(len, names.values())))
+    logs = dict(zip(names, np.split(np.log(times_of), ends[:-1]), strict=True)) if names else {}
     half_width = interval_half_widths(times for times in logs.values() if len(times) and np.isfinite(times).all())
     rows = []
     for candidate in candidates:
-        times = logs[candidate.config_hash]
-        reached = int(np.isfinite(times).sum())
-        mean = float(times.mean()) if len(times) and reached == len(times) else math.nan
+        times = logs[candidate.config_hash].tolist()
+        reached = sum(map(math.isfinite, times))
+        mean = times[0] if len(times) == 1 else float(np.mean(times)) if times and reached == len(times) else math.nan
         half = half_width(len(times))
         rows.append(
             {

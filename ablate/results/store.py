@@ -76,12 +76,12 @@ def read(folder: Path) -> Stored:
     The trials come in the order of their ids. Nothing is raised for a damaged file: it is named in
     `warnings`, and its trial is kept with what else is known of it.
     """
-    with _without_collection():
+    with without_collection():
         return _read(folder)
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Hold Python's search for cycles: among the millions of rows that are built there are none."""
     was_on = gc.isenabled()
     gc.disable()

@@ -54,7 +54,7 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", *WITHOUT_VALUE]].copy()
     try:
         if (broken := results.violations()) is not None:
-            table["violates"] = [broken.get(str(h), "") for h in table["config_hash"]]
+            table["violates"] = [broken.get(str(h), "") for h in table["config_hash"].tolist()]
     except InputError as error:
         problems.append(str(error))
     measured = [o.column for o in results.measured]

@@ -86,6 +86,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "ranges": {d.path: _range(asdict(d)) for d in space.dimensions if not d.choices},
         "left_out": {path: dict(why) for path, why in space.left_out.items()},  # of `all`: {path: {name: why}}
         "baseline": dict(loaded.baseline),
+        "planned": _planned(loaded),
         "names": loaded.names.to_json(),
         "objectives": [objective.name for objective in loaded.objectives],
         "constraints": dict(study.constraints or {}),
@@ -237,6 +238,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     optional |= {
         "teachers": words,
         "reference": dict,
+        "planned": int,
         "data": dict,
         "root": dict,
         "seeding": lambda looks: looks is None or is_looks(looks),
@@ -264,6 +266,12 @@ def _options(space: Space, path: str) -> list[Any]:
         else spec
         for label, spec in choices
     ]
+
+
+def _planned(loaded: LoadedStudy) -> int:
+    """Return how many trials the design asks for at the most, so that `ablate status` need not ask it."""
+    design = loaded.study.design
+    return design.candidates(loaded.space.dimensions) * design.seeds
 
 
 def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,7 +307,7 @@ def _teachers(loaded: LoadedStudy) -> dict[str, list[str]]:
 
 
 # What of a lock says which candidates there are; it follows a study that grows.
-_SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline")
+_SPACE = ("identity", "science", "spec", "choices", "options", "ranges", "left_out", "baseline", "planned")
 
 
 def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy, seen: Collection[int]) -> dict[str, Any]:
@@ -317,6 +325,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy, seen: Collection[int]
     measured = {"during": columns_during(loaded.study.evaluation), "larger_is_better": larger_is_better(loaded.study)}
     return {
         **lock,
+        "planned": _planned(loaded),
         **measured,
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
         "analysis": locked_analysis(loaded, lock.get("analysis"), seen),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from waiting_for_tests import PATIENCE, collect, run, until
 
@@ -111,6 +112,24 @@ def test_local_worker_killed_while_nothing_runs_is_replaced(local_pool: Pool) ->
     report = run(local_pool, do="echo")
     assert report["status"] == "lost" or report["pid"] != first  # it had the job already, or not
     assert run(local_pool, do="echo")["status"] == "done"
+
+
+def test_local_worker_gets_ready_before_there_is_a_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first pool takes the worker that is there; one that nobody took is ended."""
+    ready = tmp_path / "ready"
+    monkeypatch.setenv("READY_FOR_TEST", str(ready))
+    with Local().getting_ready(WORK):
+        until(ready.exists, PATIENCE, "the worker did not get ready")
+        with Local().start(WORK, "cpu") as pool, Local().start(WORK, "cpu") as other:
+            assert run(pool, do="echo")["pid"] == int(ready.read_text()) != run(other, do="echo")["pid"]
+    ready.unlink()
+    with pytest.raises(ZeroDivisionError), Local().getting_ready(WORK):
+        until(ready.exists, PATIENCE, "the worker did not get ready")
+        raise ZeroDivisionError
+    assert not psutil.pid_exists(int(ready.read_text()))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_local_worker_that_hangs_is_ended_and_says_where(local_pool: Pool, tmp_path: Path) -> None:

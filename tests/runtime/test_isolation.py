@@ -21,6 +21,7 @@ from segments_for_tests import PLUGIN, job, run, timeless
 from ablate.candidates.candidate import BuildError, compose, cost_of
 from ablate.discovery.catalog import catalog
 from ablate.runtime.isolation import Before, GlobalStateError, Turns, isolated, watched
+from ablate.runtime.randomness import seed_all
 from ablate.runtime.states import Seed
 from ablate.spec.component import InputSpec
 
@@ -89,6 +90,21 @@ def test_what_may_be_changed_is_put_back_without_a_word(monkeypatch: pytest.Monk
     assert (list(sys.path), list(warnings.filters)) == before[:2]
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[2]
     assert (np.random.get_state()[1] == states[1]).all()  # type: ignore[index]
+
+
+def test_a_seed_of_ablates_own_is_told_from_a_components_at_every_depth() -> None:
+    """What a generator is after a seed is remembered of the last one; an inner `isolated` goes back to an earlier."""
+    with isolated():
+        seed_all(5)
+        before = Before()
+        with isolated():
+            seed_all(6)
+            assert before.changes() == []
+        assert before.changes() == []
+        seed_all(7)
+        assert before.changes() == []
+        np.random.seed(8)
+        assert [change.state.name for change in before.changes()] == ["numpy's global random state"]
 
 
 def test_a_library_that_is_imported_may_add_to_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

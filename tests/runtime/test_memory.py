@@ -19,6 +19,7 @@ from ablate.runtime import memory
 from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, release_memory
 from ablate.runtime.recompute import outermost
 from ablate.study.load import load_study
+from ablate.training import memory_estimate
 from ablate.training.learner import Images, Learner
 from ablate.training.memory_estimate import WORKSPACE, Footprint, Live, footprint
 from ablate_zoo.probe._sites import sites
@@ -80,6 +81,28 @@ def test_parts_and_recomputation_save_activations() -> None:
     assert parts.activations < 0.35 * plain.activations and parts.optimizer == plain.optimizer
     assert of(dit(recompute=True)).peak < plain.peak
     assert of(dit(recompute=True)).activations < 0.4 * plain.activations
+
+
+def test_an_estimate_does_not_depend_on_what_was_estimated_before() -> None:
+    """Forms of operations are shared by all candidates: their shapes, formats and options must tell them apart."""
+    others = [
+        {"precision": "bf16"},
+        {"recompute": True},
+        {"micro": 4},
+        {"guidance": "classifier", "target": "v"},
+        {"optimizer": {"type": "sgd", "momentum": 0.9}},
+        {"backbone": {**DIT, "depth": 1, "width": 32}},
+        {"backbone": UNET},
+        {"backbone": UVIT},
+    ]
+    memory_estimate._simulate.cache_clear()
+    memory_estimate.FORMS.clear()
+    together = [of(dit(**more)) for more in others]
+    for more, estimate in zip(others, together, strict=True):
+        memory_estimate._simulate.cache_clear()
+        memory_estimate._state_of_one.cache_clear()
+        memory_estimate.FORMS.clear()
+        assert of(dit(**more)) == estimate
 
 
 QUICK = {"dit_conditioning.yaml", "repa.yaml", "unet_fusion.yaml"}  # and all others where there is time

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ablate.candidates.names import show
-from ablate.results.effects import t_interval
 from ablate.results.fronts.membership import contends
+from ablate.statistics.intervals import t_interval
 
 if TYPE_CHECKING:
     from ablate.candidates.objectives import Objective
