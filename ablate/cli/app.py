@@ -9,6 +9,7 @@ import typer
 
 from ablate import __version__
 from ablate.cli import (
+    compare,
     dashboard,
     data,
     doctor,
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     show.show,
     report.report,
     export.export,
+    compare.compare,
     evaluate.evaluate,
     metrics.metrics,
     dashboard.dashboard,

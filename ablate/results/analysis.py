@@ -15,7 +15,8 @@ from ablate.results.candidates import find
 from ablate.results.constraints import violations
 from ablate.results.contents import StudyContents
 from ablate.results.effects import effects
-from ablate.results.factorial import Pairs, main_effects
+from ablate.results.factors.main_effects import main_effects
+from ablate.results.factors.model import Pairs
 from ablate.results.front import front
 from ablate.results.looks import looked, race
 from ablate.results.measurements import check_where
@@ -88,9 +89,8 @@ class StudyAnalysis(StudyContents):
         """
         goals = self.objectives(objectives)
         along = [along] if isinstance(along, str) else along
-        given = self._reference(reference if reference is not None else self.lock.get("reference"))
-        if reference is None and {goal.column for goal in goals} != set(given or ()):
-            given = None  # the study's own is of its own objectives
+        columns = [goal.column for goal in goals]
+        given = self.fixed_reference(columns) if reference is None else self.reference_point(reference)
         if any(goal.column not in STATIC for goal in goals):
             origins.check(self._stored.trials)
         check_where(self._stored.metrics, goals, where)
@@ -106,9 +106,15 @@ class StudyAnalysis(StudyContents):
             raise InputError(table.attrs["refused"], "reference")
         return table
 
-    def _reference(self, point: Mapping[str, float] | None) -> dict[str, float] | None:
-        """Return a reference point by columns, given by short names too."""
-        return {self.objective(str(name)).column: float(value) for name, value in point.items()} if point else None
+    def reference_point(self, point: Mapping[str, float]) -> dict[str, float]:
+        """Return a reference point by columns, given by short names too. Raises InputError for an unknown name."""
+        return {self.objective(str(name)).column: float(value) for name, value in point.items()}
+
+    def fixed_reference(self, columns: Sequence[str]) -> dict[str, float] | None:
+        """Return the reference point that the study fixes; None without one, and where it is of other objectives."""
+        own = self.lock.get("reference")
+        point = self.reference_point(own) if isinstance(own, Mapping) and own else None
+        return point if point is not None and set(point) == set(columns) else None
 
     def once(self, question: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return a copy of a table that is computed once: the stored tables that it comes from do not change."""
@@ -188,7 +194,7 @@ class StudyAnalysis(StudyContents):
         """Estimate the main effects of a factorial design, and the interactions of `pairs` of paths, or of "all".
 
         For designs whose candidates differ in several choices at once, such as `grid` and `fractional`. metric: the
-        study's own first one by default. See `ablate.results.factorial.main_effects` for the model and the columns.
+        study's own first one by default. See `ablate.results.factors.main_effects` for the model and the columns.
         Raises InputError where these candidates cannot tell an effect from others, where a choice does not exist for
         every candidate, and as `effects` does.
         """
@@ -260,11 +266,14 @@ class StudyAnalysis(StudyContents):
         Of trials, metrics, curves, probes, and of the front, the effects and others where they can be computed. better:
         "smaller", "larger", or "" where neither is; docs/columns.md lists the columns of every study.
         """
+        from ablate.results.tables_of_findings import tables_of_findings
+
         tables = {"trials": self.trials, "metrics": self.metrics, "curves": self.curves, "probes": self.probes}
         computed: tuple[tuple[str, Callable[[], pd.DataFrame]], ...] = (
             *(("front", self.front), ("effects", self.effects), ("main_effects", self.main_effects)),
             ("race", self.race),
             ("time_to_quality", self.time_to_quality),
+            *tables_of_findings(self),
         )
         for name, compute in computed:
             with contextlib.suppress(InputError):  # values that may not be compared, no baseline, no points

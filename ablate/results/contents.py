@@ -153,6 +153,11 @@ class StudyContents:
         return dict(labels) if isinstance(labels, Mapping) and labels else None
 
     @property
+    def baseline_labels(self) -> dict[str, Any]:
+        """The baseline's choices, {path: label}; {} where the lock names none."""
+        return self._baseline_labels or {}
+
+    @property
     def baseline(self) -> CandidateRow | None:
         """The candidate that the lock names as the baseline, if it has a trial."""
         return next((c for c in self.candidates if c.baseline), None)

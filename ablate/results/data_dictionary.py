@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ablate.results import columns_of_findings
+from ablate.results.column_doc import CANDIDATE, CHOICE, HASH, ColumnDoc
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Better = Literal["smaller", "larger", "as the metric", "as the probe", "as the objective", ""]
-
-
-@dataclass(frozen=True)
-class ColumnDoc:
-    """Describe a column: what it means, its unit ("" without one), and which direction is better ("" for neither)."""
-
-    meaning: str
-    unit: str = ""
-    better: Better = ""
-
 
 TABLES = {
     "trials": "A row a trial: one candidate trained with one seed.",
@@ -33,18 +24,16 @@ TABLES = {
     "main_effects": "A row a change of one factor, or of two at once: what it does in a factorial design, over all "
     "trials.",
     "race": "A row a candidate, where a `seeding` added seeds: what is shown of it, however often one looked.",
+    **columns_of_findings.TABLES,
 }
 # Columns whose names a study decides, by how they begin. In `front`, an objective has its own name.
 OPEN = {"c.": "c.<path>", "term.": "term.<name>", "match.": "match.<path>", "m.": "m.<metric>", "p.": "p.<probe>"}
 
-_CANDIDATE = ColumnDoc("the candidate's name: what it chooses, as short as the study's other candidates allow")
-_HASH = ColumnDoc("SHA-256 of everything that decides the result, except the seed: equal for all trials of a candidate")
-_CHOICE = ColumnDoc("what the candidate chose at this path of the study file; missing where it has no such path")
 _TRIAL = ColumnDoc("the trial's folder below trials/: the start of config_hash, and the seed")
 _SEED = ColumnDoc(
     "random seed of the initial weights, of the order of the data and of the noise; trials of one seed are paired"
 )
-_BESIDE = {"candidate": _CANDIDATE, "seed": _SEED, "c.<path>": _CHOICE}
+_BESIDE = {"candidate": CANDIDATE, "seed": _SEED, "c.<path>": CHOICE}
 _IMAGES = ColumnDoc("training images that the network had seen by then, repeats counted", "images")
 _SAMPLE_GFLOPS = ColumnDoc(
     "cost of drawing one sample: NFE × network calls that guidance takes × gflops, and guidance's own network",
@@ -56,13 +45,13 @@ _DIVERGED = ColumnDoc("seeds of the candidate that diverged, and so have no valu
 COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
     "trials": {
         "trial": _TRIAL,
-        "config_hash": _HASH,
-        "candidate": _CANDIDATE,
+        "config_hash": HASH,
+        "candidate": CANDIDATE,
         "seed": _SEED,
         "state": ColumnDoc(
             "complete, diverged, failed, paused (by a fidelity, before its end), running, or unreadable"
         ),
-        "c.<path>": _CHOICE,
+        "c.<path>": CHOICE,
         "match.<path>": ColumnDoc("the size that was adjusted so that all candidates cost about the same"),
         "m.<metric>": ColumnDoc(
             "the metric at the end of training, sampled as the study says; missing where the trial is not complete",
@@ -202,9 +191,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "value": ColumnDoc("what was observed there", "the probe's own", "as the probe"),
     },
     "front": {
-        "candidate": _CANDIDATE,
-        "config_hash": _HASH,
-        "c.<path>": _CHOICE,
+        "candidate": CANDIDATE,
+        "config_hash": HASH,
+        "c.<path>": CHOICE,
         "<objective>": ColumnDoc(
             "mean of the objective over the complete seeds; where a seeding added some, as if all had the same (least "
             "squares)",
@@ -227,9 +216,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         ),
     },
     "effects": {
-        "candidate": _CANDIDATE,
-        "config_hash": _HASH,
-        "c.<path>": _CHOICE,
+        "candidate": CANDIDATE,
+        "config_hash": HASH,
+        "c.<path>": CHOICE,
         "mean": ColumnDoc("the candidate's mean over the paired seeds", "the metric's own", "as the metric"),
         "baseline_mean": ColumnDoc("the baseline's mean over the same seeds", "the metric's own", "as the metric"),
         "difference": ColumnDoc(
@@ -262,15 +251,16 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "the metric's own",
             "as the metric",
         ),
-        "low": ColumnDoc("lower end of its 95 % confidence interval (Student's t)", "the metric's own"),
+        "low": ColumnDoc("lower end of its 95 % interval (mixed model, Student's t)", "the metric's own"),
         "high": ColumnDoc("upper end of that interval", "the metric's own"),
         "p": ColumnDoc("two-sided p-value of the t-test that it is 0; missing where no trial is left to tell noise by"),
         "p_holm": ColumnDoc("the same after Holm's correction over all rows: below 0.05 is significant"),
         "n": ColumnDoc("complete trials with the level, or with both levels", "trials"),
+        "note": ColumnDoc("why an effect is missing: what these candidates, or their seeds, cannot tell it from"),
     },
     "race": {
-        "candidate": _CANDIDATE,
-        "config_hash": _HASH,
+        "candidate": CANDIDATE,
+        "config_hash": HASH,
         "n": ColumnDoc("seeds that are looked at", "seeds"),
         "verdict": ColumnDoc(
             "better, worse or open: than the baseline in the study's first measured objective, at the study's looks"
@@ -278,9 +268,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "front": ColumnDoc("on, off or open: whether it is shown to be on the front of all objectives, or not to be"),
     },
     "time_to_quality": {
-        "candidate": _CANDIDATE,
-        "config_hash": _HASH,
-        "c.<path>": _CHOICE,
+        "candidate": CANDIDATE,
+        "config_hash": HASH,
+        "c.<path>": CHOICE,
         "time_to_quality": ColumnDoc(
             "compute that training takes to reach a value of the metric, geometric mean over the complete seeds; "
             "missing where one of them does not reach it",
@@ -295,6 +285,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "reached": ColumnDoc("complete seeds that reach the value", "seeds", "larger"),
         "n": ColumnDoc("complete seeds", "seeds"),
     },
+    **columns_of_findings.COLUMNS,
 }
 
 
@@ -309,7 +300,7 @@ def lookup(table: str, column: str, objectives: Sequence[str] = ()) -> ColumnDoc
     for start, name in OPEN.items():
         if column.startswith(start):
             return docs.get(name)
-    if table != "front":
+    if table not in ("front", "attainment"):
         return None
     if column in objectives:
         doc = COLUMNS["trials"].get(column) or COLUMNS["metrics"].get(column)  # a cost, the loss, nfe
@@ -333,7 +324,7 @@ def describe(tables: Mapping[str, pd.DataFrame], larger_is_better: Mapping[str, 
             doc = lookup(table, column, frame.attrs.get("objectives", ())) or ColumnDoc("")
             judged = (
                 frame.attrs.get("metric", "")
-                if table in ("effects", "main_effects")
+                if frame.attrs.get("metric")
                 else column.removeprefix("m.").removeprefix("p.")
             )
             better: str = doc.better

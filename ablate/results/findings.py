@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ablate.errors import InputError
+from ablate.results import origins
 from ablate.results.analysis import StudyAnalysis
+from ablate.results.factors.cells import cell_means
+from ablate.results.factors.reversals import reversals
 from ablate.results.fronts.attainment import LEVELS, attainment
+from ablate.results.fronts.comparison import Comparison, compare
 from ablate.results.fronts.hypervolumes import Hypervolume, hypervolume_of
 from ablate.results.fronts.membership import membership
+from ablate.results.isoflops import BUDGETS, IsoFlops, isoflops_of
 from ablate.results.measurements import check_where
 from ablate.results.searches.common import common
 from ablate.results.searches.confirmed import confirmed
@@ -145,6 +150,63 @@ class StudyFindings(StudyAnalysis):
         versions.
         """
         return self.once(("progress", objectives, reference), lambda: progress(self, objectives, reference))
+
+    def cell_means(self, one: str, other: str, metric: str | None = None) -> pd.DataFrame:
+        """Compute the means of the levels of two factors together: what an interaction looks like.
+
+        one, other: paths of a design with several factors. metric: the study's own first one by default. See
+        `ablate.results.factors.cells.cell_means` for the columns.
+        """
+        objective = self._measured(metric)
+        origins.check(self.trials)
+        return self.once(("cell means", objective, one, other), lambda: cell_means(self, objective, one, other))
+
+    def reversals(self, metric: str | None = None) -> pd.DataFrame:
+        """Find where ranks reverse: who is better at one budget or one cost, and worse at another.
+
+        Budgets are the points of the training (`evaluate.at`), each beside the end, for the twelve candidates that are
+        best there. Costs are levels of a factor that takes more or less Gflops, for the levels of the other factors.
+
+        Columns: between ("images", or the path whose levels cost more or less), first and second (of it), one and
+        other (candidates, or path=level), difference_first and difference_second (one − other, of opposite signs),
+        p_first and p_second (one-sided t-tests), p (the larger of both: that both differences are what they seem, Gail
+        & Simon 1985), p_holm (Holm 1979, over all that were compared: `attrs["compared"]`). The surest first. p is
+        missing where nothing tells noise.
+        """
+        objective = self._measured(metric)
+        origins.check(self.trials)
+        return self.once(("reversals", objective), lambda: reversals(self, objective))
+
+    def compare(
+        self, other: Self, objectives: Sequence[str] | None = None, reference: Mapping[str, float] | None = None
+    ) -> Comparison:
+        """Compare the front with that of another study: `ablate compare`.
+
+        See `ablate.results.fronts.comparison.compare` for the arguments, and `Comparison` for what is in it. Raises
+        InputError where the two were trained on other data or measured in another way, with what differs.
+        """
+        return compare(self, other, objectives, reference)
+
+    def isoflops(
+        self, metric: str | None = None, size: str = "params", budgets: int | Sequence[float] = BUDGETS
+    ) -> IsoFlops:
+        """Compute which size is best for a compute of training, from quality during training (`evaluate.at`).
+
+        The second approach of Hoffmann et al. 2022 (Chinchilla). metric: the study's own first one by default. size:
+        `params` or `gflops` of the network. budgets: computes of training (Gflops, forward and backward), or how many
+        of them. A point of a training stands for a training that ends there: with a learning rate that falls to 0 at
+        the end of the budget it is worse than such a one. See `IsoFlops`.
+
+        Raises InputError where candidates differ in more than their size, where fewer than three sizes were measured at
+        one compute, and where the metric was not measured during training.
+        """
+        if size not in ("params", "gflops"):
+            raise InputError(f"a size is counted in params or gflops, not in {size!r}", "size")
+        objective = self._measured(metric)
+        origins.check(self.trials)
+        key = ("isoflops", objective, size, budgets)
+        found: IsoFlops = self.remember(key, lambda: isoflops_of(self, objective, size, budgets))
+        return found
 
     @property
     def confirmation(self) -> Self | None:

@@ -99,7 +99,7 @@ def front(
     if len(on_front):
         reference_point = _default_reference(on_front) if reference is None else _as_point(reference, columns) * signs
         names = list(table.loc[table["on_front"], "candidate"])
-        if refused := _inside(reference_point, on_front, names, columns, signs):
+        if refused := refusal(reference_point, on_front, names, columns, signs):
             attrs["refused"] = refused
         else:
             attrs["hypervolume"] = hypervolume(on_front, reference_point)
@@ -139,14 +139,14 @@ def _as_point(reference: Mapping[str, float], columns: Sequence[str]) -> NDArray
     return np.array([float(reference[column]) for column in columns])
 
 
-def _inside(
+def refusal(
     reference: NDArray[np.float64],
     points: NDArray[np.float64],
     names: Sequence[str],
     columns: Sequence[str],
     signs: NDArray[np.float64],
 ) -> str:
-    """Say which points of a front (N, M), minimised, a reference point (M,) does not lie behind; '' where all."""
+    """Say why a reference point (M,) is none for a front (N, M), minimised: the points that it is not behind; or ''."""
     who = [name for name, point in zip(names, points, strict=True) if (point >= reference).any()]
     if not who:
         return ""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
 from ablate.results.effects import ALPHA
+from ablate.results.factors.lines import main_effect_lines
+from ablate.results.factors.reversals import BUDGET, reversals
 from ablate.results.fronts.hypervolumes import hypervolume_of
 from ablate.results.numbers import number, probability
 from ablate.results.searches.common import common
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
 LUCK = 0.02  # of a value: luck that is worth a word
+COMPARED = 200  # candidates up to which it is looked whether ranks reverse: of more it takes seconds
+MOST_REVERSALS, PLACES = 3, ("first", "second")
 MOST = 5  # choices that a line names
 MANY, FEW = 16, 3  # candidates, and members of the front, from which on what these have in common is worth a word
 
@@ -30,8 +34,36 @@ MANY, FEW = 16, 3  # candidates, and members of the front, from which on what th
 def remarks(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     """Return the sentences, each a line. numbers: the table of results."""
     return [
-        *_confirmed(results), *_lucky(results), *_unsure(numbers), *_in_common(results, numbers), *_hypervolume(results)
-    ]  # fmt: skip
+        *_confirmed(results),
+        *_lucky(results),
+        *main_effect_lines(results),
+        *_reversals(results),
+        *_unsure(numbers),
+        *_in_common(results, numbers),
+        *_hypervolume(results),
+    ]
+
+
+def _reversals(results: StudyAnalysis) -> Iterator[str]:
+    """Tell where ranks reverse beyond chance."""
+    goal = results.quality
+    if goal is None or not 1 < len(results.candidates) <= COMPARED:
+        return
+    try:
+        table = reversals(results, goal)
+    except InputError:  # told already
+        return
+    for _, row in table[table["p_holm"] < ALPHA].head(MOST_REVERSALS).iterrows():
+        better, worse = (row["one"], row["other"])
+        if row["difference_second"] * goal.sign > 0:
+            better, worse = worse, better
+        places = [
+            f"{number(row[k])} images" if row["between"] == BUDGET else f"{row['between']}={row[k]}" for k in PLACES
+        ]
+        yield (
+            f"ranks reverse: {better} is worse than {worse} at {places[0]}, and better at {places[1]} "
+            f"(Holm p {probability(row['p_holm'])})"
+        )
 
 
 def explanations(results: StudyAnalysis) -> list[str]:

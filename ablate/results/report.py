@@ -39,6 +39,10 @@ CAPTIONS = {
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
     "sizes that Peebles & Xie (2023) published.",
+    "isoflops": "Quality against size at several computes of training, and the size that is best for each (Hoffmann et "
+    "al. 2022, approach 2).",
+    "interactions": "How the choices of two factors work together: lines that are not parallel say that one depends on "
+    "the other. Means are as if every combination of the other choices stood beside each, with 95 % intervals.",
     "importance": "How much each choice matters: what tells the best quarter of the candidates from all (PED-ANOVA, "
     "Watanabe et al. 2023). The bar is what half of the candidates give, in 95 % of draws; orange what chance gives.",
     "slices": "All candidates by each of their choices; the line is the mean of those with a choice.",

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from ablate.candidates.names import show
 from ablate.errors import InputError
 from ablate.results.candidates import CandidateRow
-from ablate.results.powerlaw import fit
+from ablate.results.powerlaw import PowerLaw, fit
+from ablate.results.robustlaw import bootstrap, leave_one_out, robust
 
 FEWEST = 4  # points under which a line through them says nothing
 SPAN = 2.0  # the largest cost over the smallest, at the least
@@ -24,6 +26,8 @@ SPAN = 2.0  # the largest cost over the smallest, at the least
 @dataclass(frozen=True)
 class Scaling:
     """A scaling law: the correlation of log cost with quality, and quality ≈ factor · cost^exponent + floor.
+
+    `robust`, `bootstrap` and `leave_one_out` say how much the exponent stands on single sizes.
 
     The law is least squares in the logarithm of quality, with a floor of 0 or more: what no size takes away
     (the solver's error, the metric's bias) would otherwise flatten the exponent. `low` and `high` bound the
@@ -35,6 +39,8 @@ class Scaling:
     points: pd.DataFrame  # label, cost, quality
     n: int
     correlation: float  # Pearson's, of log cost with quality
+    correlation_low: float  # its 95 % interval (Fisher's z)
+    correlation_high: float
     p: float  # two-sided, of no correlation
     exponent: float
     low: float
@@ -43,12 +49,35 @@ class Scaling:
     floor: float = 0.0
     floor_told: bool = False  # whether the points tell the floor from none
 
+    @cached_property
+    def robust(self) -> PowerLaw:
+        """The law by Huber's loss, which single sizes do not pull away: `robustlaw.robust`; NaN without one."""
+        if math.isnan(self.low):
+            return PowerLaw(math.nan, math.nan, math.nan, math.nan, math.nan, False)
+        x, y = self._xy
+        return robust(x, y, PowerLaw(self.exponent, self.low, self.high, self.factor, self.floor, self.floor_told))
+
+    @cached_property
+    def bootstrap(self) -> tuple[float, float]:
+        """The 95 % interval of the robust exponent over sizes drawn with replacement (a second); NaN without a law."""
+        return (math.nan, math.nan) if math.isnan(self.low) else bootstrap(*self._xy)
+
+    @cached_property
+    def leave_one_out(self) -> pd.DataFrame:
+        """The law without each size in turn, and how it predicts that one: see `ablate.results.robustlaw`."""
+        return leave_one_out(self.points if not math.isnan(self.low) else self.points.iloc[:0])
+
+    @property
+    def _xy(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.points["cost"].to_numpy(dtype=float), self.points["quality"].to_numpy(dtype=float)
+
     def law(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the fitted quality at these costs; NaN without a law."""
         return self.factor * np.asarray(cost, dtype=float) ** self.exponent + self.floor
 
     def __str__(self) -> str:
-        text = f"correlation of log Gflops with quality {self.correlation:.3f} over {self.n} points"
+        interval = f"({self.correlation_low:.2f} to {self.correlation_high:.2f})"
+        text = f"correlation of log Gflops with quality {self.correlation:.3f} {interval} over {self.n} points"
         if math.isnan(self.low):
             return text
         if math.isnan(self.exponent):
@@ -57,7 +86,11 @@ class Scaling:
         floor = f"above a floor of {self.floor:.3g}"
         if not self.floor_told:
             floor += ", which the points cannot tell from none"
-        return f"{text}, exponent {self.exponent:.3g} [{bounds}] {floor}"
+        exponents = self.leave_one_out["exponent"].dropna()
+        without = ""
+        if len(exponents):
+            without = f"; without one of the sizes {exponents.min():.3g} to {exponents.max():.3g}"
+        return f"{text}, exponent {self.exponent:.3g} [{bounds}] {floor}{without}"
 
 
 def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[float]) -> Scaling:
@@ -78,7 +111,8 @@ def scaling(labels: pd.Series[str], cost: pd.Series[float], quality: pd.Series[f
         )
     x, y = points["cost"].to_numpy(), points["quality"].to_numpy()
     correlation = stats.pearsonr(np.log(x), y)
-    r_and_p = float(correlation.statistic), float(correlation.pvalue)
+    interval = correlation.confidence_interval(0.95)
+    r_and_p = (float(correlation.statistic), float(interval.low), float(interval.high), float(correlation.pvalue))
     if not (y > 0).all():
         return Scaling(points, len(points), *r_and_p, math.nan, math.nan, math.nan, math.nan, math.nan)
     law = fit(x, y)

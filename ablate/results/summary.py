@@ -10,6 +10,7 @@ import numpy as np
 from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
+from ablate.results.isoflops import isoflops_of
 from ablate.results.numbers import number
 from ablate.results.remarks import remarks
 from ablate.results.tables import formatted, grouped
@@ -149,9 +150,14 @@ def _scaling(results: StudyAnalysis) -> list[str]:
     if goal is None or goal.is_recorded:
         return []
     try:
-        return [f"{goal.column}: {results.scaling(goal.column)}"]
+        lines = [f"{goal.column}: {results.scaling(goal.column)}"]
     except InputError:
         return []
+    try:
+        found = isoflops_of(results, goal, "params")
+    except InputError:  # not measured during training, or not at one compute
+        return lines
+    return [*lines, f"{goal.column}: {found}"]
 
 
 def _warnings(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:

@@ -36,6 +36,9 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
     results = ablate.load(conditioning.path)
     frames = {"trials": results.trials, "metrics": results.metrics, "curves": results.curves, "probes": results.probes}
     frames |= {"front": results.front(), "effects": results.effects()}
+    frames |= {"membership": results.membership(), "expected": results.expected(), "attainment": results.attainment()}
+    frames |= {"marginals": results.marginals(), "slices": results.slices(), "common": results.common()}
+    frames |= {"reversals": results.reversals()}
     # In a study with constraints, in one with replayed or reused trials, and in one with routing.
     optional = {
         "front": {"violates"},

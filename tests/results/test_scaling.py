@@ -9,6 +9,7 @@ from results_folders import METRIC, Study
 
 from ablate import load
 from ablate.errors import InputError
+from ablate.results.robustlaw import bootstrap
 from ablate.results.scaling import literature, scaling
 
 
@@ -21,6 +22,38 @@ def test_the_published_sizes_of_dit_correlate_as_they_are_known_to():
     assert fit.n == 12
     assert fit.correlation == pytest.approx(-0.930, abs=5e-4)
     assert fit.p < 1e-4
+    z, half = math.atanh(fit.correlation), 1.959964 / math.sqrt(12 - 3)  # Fisher's interval
+    assert [fit.correlation_low, fit.correlation_high] == pytest.approx([math.tanh(z - half), math.tanh(z + half)])
+    assert "-0.930 (-0.98 to -0.76) over 12 points" in str(fit)
+    others = fit.leave_one_out
+    assert len(others) == 12 and others["exponent"].between(-0.9, -0.05).all()
+    assert f"without one of the sizes {others['exponent'].min():.3g} to {others['exponent'].max():.3g}" in str(fit)
+    low, high = fit.bootstrap
+    assert low < fit.robust.exponent < high
+
+
+def test_one_size_that_went_wrong_pulls_no_robust_law_away():
+    rng = np.random.default_rng(0)
+    cost = np.geomspace(0.1, 100, 14)
+    quality = (3 * cost**-0.5 + 0.2) * np.exp(0.01 * rng.normal(size=14))
+    clean = points(cost, quality)
+    assert clean.robust.exponent == pytest.approx(clean.exponent, abs=0.02)
+    quality[6] *= 1.8
+    spoilt = points(cost, quality)
+    assert abs(spoilt.robust.exponent + 0.5) < 0.03 < abs(spoilt.exponent + 0.5)
+    without = spoilt.leave_one_out.iloc[6]
+    assert without["exponent"] == pytest.approx(-0.5, abs=0.03) and without["error"] == pytest.approx(
+        1 / 1.8 - 1, abs=0.03
+    )
+
+
+def test_the_bootstrap_holds_the_exponent_about_as_often_as_it_says():
+    rng, held = np.random.default_rng(1), 0
+    cost = np.geomspace(0.1, 30, 12)
+    for i in range(20):
+        low, high = bootstrap(cost, (3 * cost**-0.5 + 1.0) * np.exp(0.03 * rng.normal(size=12)), 80, i)
+        held += low <= -0.5 <= high
+    assert held >= 16
 
 
 def test_a_power_law_is_found_again():

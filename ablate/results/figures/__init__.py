@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ METADATA: Mapping[str, dict[str, Any]] = {
 }
 NAMES = (  # and probe_<name> of each probe
     *("front", "curves", "quality", "samples", "effects", "axes", "scaling"),
-    *("importance", "slices", "progress"),
+    *("isoflops", "interactions", "importance", "slices", "progress"),
 )
 
 
@@ -62,26 +63,11 @@ def figures(
 
 
 def _drawings(results: StudyAnalysis) -> Iterable[tuple[str, Callable[[], Figure | None]]]:
-    from ablate.results.figures import (
-        axes,
-        curves,
-        effects,
-        front,
-        importance,
-        probes,
-        progress,
-        quality,
-        samples,
-        scaling,
-        slices,
-    )
+    from ablate.results.figures import probes
 
-    modules = {"front": front, "curves": curves, "quality": quality, "samples": samples}
-    modules |= {"effects": effects, "axes": axes}
-    modules |= {"importance": importance, "slices": slices, "progress": progress}
-    for name, module in modules.items():
+    for name in NAMES:  # each is a module's too
+        module = importlib.import_module(f"{__name__}.{name}")
         yield name, lambda module=module: module.draw(results)  # type: ignore[misc]
-    yield "scaling", lambda: scaling.draw(results)
     for name in probes.names(results):
         yield name, lambda name=name: probes.draw(results, name)  # type: ignore[misc]
 

@@ -58,6 +58,11 @@ def _panel(axes: Axes, fit: Scaling, colours: dict[str, str], labelled: set[str]
     if not math.isnan(fit.exponent):
         grid = np.geomspace(low, high, 50)
         line = np.column_stack([grid, fit.law(grid)])
+        for _, other in fit.leave_one_out.dropna(subset=["exponent"]).iterrows():
+            factor = (other["predicted"] - other["floor"]) / other["cost"] ** other["exponent"]
+            axes.plot(
+                grid, factor * grid ** other["exponent"] + other["floor"], color=style.FAINT, linewidth=0.8, zorder=1
+            )
         axes.plot(*line.T, color=style.INK, linewidth=1.0, linestyle=(0, (4, 2)))
         style.logarithmic(axes, "y", float(points["quality"].min()), float(points["quality"].max()))
     axes.set_xlim(low / 1.4, high * 1.8)
@@ -87,5 +92,8 @@ def _names(axes: Axes, points: pd.DataFrame, colours: dict[str, str], line: NDAr
 
 def _note(fit: Scaling) -> str:
     """Describe the fit below a panel's title, in lines that are no wider than the panel."""
-    law = "" if math.isnan(fit.exponent) else f"\ndashed: Gflops to the power of {fit.exponent:.2f} above a floor"
-    return f"correlation with log Gflops {fit.correlation:.3f}, {fit.n} sizes{law}"
+    interval = f"({fit.correlation_low:.2f} to {fit.correlation_high:.2f})"
+    told = f"correlation with log Gflops {fit.correlation:.3f} {interval}, {fit.n} sizes"
+    if math.isnan(fit.exponent):
+        return told
+    return f"{told}\ndashed: Gflops^{fit.exponent:.2f} above a floor; grey: without one size each"

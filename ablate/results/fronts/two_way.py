@@ -28,6 +28,7 @@ class TwoWay:
     squares: Array  # (k,) sums of squared residuals
     degrees: Array  # (k,) degrees of freedom of these, which are shares of those of the whole
     residuals: Array  # (k, s) NaN without a value
+    seeds: Array  # (s,) how far a seed moves all candidates, of mean 0; NaN where that is not known
     shared: bool  # whether the seeds' own part was taken out
 
     @property
@@ -54,7 +55,8 @@ def two_way(values: Array) -> TwoWay:
     if not shared:
         squares = (centred**2).sum(axis=1)
         degrees = np.maximum(counts - 1, 0).astype(float)
-        return TwoWay(means, counts, squares, degrees, np.where(there, centred, np.nan), False)
+        unknown = np.full(values.shape[1], np.nan)
+        return TwoWay(means, counts, squares, degrees, np.where(there, centred, np.nan), unknown, False)
     seeds = inverse @ centred.sum(axis=0)
     adjusted = means - np.where(counts > 0, weights @ seeds, 0.0) + seeds[used].mean()
     residuals = np.where(there, centred - seeds[None, :] + (weights @ seeds)[:, None], 0.0)
@@ -62,7 +64,8 @@ def two_way(values: Array) -> TwoWay:
     seeds_part = np.einsum("kij,jl,kil->ki", contrasts, inverse, contrasts)
     free = np.where(there, 1.0 - 1.0 / n[:, None] - seeds_part, 0.0)
     squares, degrees = (residuals**2).sum(axis=1), np.maximum(free, 0.0).sum(axis=1)
-    return TwoWay(adjusted, counts, squares, degrees, np.where(there, residuals, np.nan), True)
+    moves = np.where(used, seeds - seeds[used].mean(), np.nan)
+    return TwoWay(adjusted, counts, squares, degrees, np.where(there, residuals, np.nan), moves, True)
 
 
 def by_seed(frame: pd.DataFrame, column: str, config_hashes: Sequence[str]) -> Array:

@@ -1,0 +1,1 @@
+"""Designs with several factors: main effects, interactions, and where ranks reverse."""
