@@ -60,11 +60,7 @@ def _point(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     point = value(text, Argument("reference"))
-    numbers = isinstance(point, dict) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        for value in point.values()
-    )
-    if not point or not numbers:
+    if not point or not isinstance(point, dict) or not all(map(_is_number, point.values())):
         raise InputError(f"expected a point such as '{{kid: 10, gflops: 0.1}}', not {text!r}", Argument("reference"))
     return {str(name): float(value) for name, value in point.items()}
 

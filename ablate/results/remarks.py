@@ -84,12 +84,16 @@ def explanations(results: StudyAnalysis) -> list[str]:
 
 def _important(table: pd.DataFrame) -> str:
     """Tell how much each choice matters, the first ones."""
-    parts = [
+    told = [
         f"{row['path']} {row['importance']:.2f} ({row['low']:.2f} to {row['high']:.2f}, p {probability(row['p'])})"
-        for _, row in table.head(MOST).iterrows()
+        for _, row in table[table["p"] < ALPHA].head(MOST).iterrows()
     ]
-    more = f", {len(table) - MOST} more" if len(table) > MOST else ""
-    return f"importance for {table.attrs['of']}: {', '.join(parts)}{more}"
+    rest = table[table["p"] >= ALPHA]
+    others = [f"{row['path']} {row['importance']:.2f}" for _, row in rest.head(MOST).iterrows()]
+    others += [f"{len(rest) - MOST} more"] if len(rest) > MOST else []
+    parts = [", ".join(told) or "no choice is told from chance"]
+    parts += [f"{'not told from chance: ' if told else ''}{', '.join(others)}"] if others else []
+    return f"importance for {table.attrs['of']}: {'; '.join(parts)}"
 
 
 def _in_common(results: StudyAnalysis, numbers: pd.DataFrame) -> Iterator[str]:
@@ -103,7 +107,7 @@ def _in_common(results: StudyAnalysis, numbers: pd.DataFrame) -> Iterator[str]:
     told = table[table["p_holm"] < ALPHA].head(MOST)
     front, others = table.attrs["members"], table.attrs["candidates"] - table.attrs["members"]
     if told.empty:
-        yield f"what the {front} on the front have in common, beside the {others} others, is not told from chance"
+        yield f"the {front} on the front have no choice in common, beside the {others} others, that is told from chance"
         return
     parts = [
         f"{row['path']}={row['choice']} ({row['front']} of {row['of_front']}, of the others {row['others']} of "
@@ -143,7 +147,7 @@ def _lucky(results: StudyAnalysis) -> Iterator[str]:
 def _unsure(numbers: pd.DataFrame) -> Iterator[str]:
     """Say why it is not told how probably candidates are on the front."""
     if numbers.attrs["unsure"] and int(numbers["on_front"].sum()) and len(numbers) > 1:
-        yield f"how sure the front is, is not told: {numbers.attrs['unsure']}"
+        yield f"no probability of being on the front: {numbers.attrs['unsure']}"
 
 
 def _hypervolume(results: StudyAnalysis) -> Iterator[str]:

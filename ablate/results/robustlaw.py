@@ -38,6 +38,7 @@ def robust(x: Array, y: Array, start: PowerLaw | None = None) -> PowerLaw:
 def _huber(log_x: Array, log_y: Array, largest: float, scale: float, start: PowerLaw) -> PowerLaw:
     """Minimise Huber's loss from a start; log_x is relative to the largest x."""
     from scipy.optimize import least_squares
+    from scipy.special import expit
 
     steepest = max(4.0, STEEPEST / float(np.ptp(log_x)))
     at_largest = start.factor * largest**start.exponent
@@ -47,9 +48,15 @@ def _huber(log_x: Array, log_y: Array, largest: float, scale: float, start: Powe
         log_a, exponent, log_kappa = parameters
         return np.asarray(log_a + np.logaddexp(exponent * log_x, log_kappa) - log_y)
 
+    def jacobian(parameters: Array) -> Array:
+        _, exponent, log_kappa = parameters
+        law = expit(exponent * log_x - log_kappa)  # its share of law + floor
+        return np.stack([np.ones_like(log_x), law * log_x, 1 - law], axis=1)
+
     bounds = ([-np.inf, -steepest, LOWEST], [np.inf, steepest, 8.0])
     begin = np.clip([math.log(at_largest), start.exponent, kappa], *bounds)
-    found = least_squares(residuals, begin, loss="huber", f_scale=HUBER * scale, bounds=bounds, x_scale=[1, 0.3, 3])
+    options = {"loss": "huber", "f_scale": HUBER * scale, "bounds": bounds, "x_scale": [1, 0.3, 3]}
+    found = least_squares(residuals, begin, jacobian, **options)
     log_a, exponent, log_kappa = (float(value) for value in found.x)
     factor = math.exp(log_a - exponent * math.log(largest))
     floor = math.exp(log_a + log_kappa) if log_kappa > LOWEST / 2 - 1 else 0.0

@@ -69,7 +69,7 @@ def test_means_of_two_factors_and_their_figure(tmp_path: Path) -> None:
 
 def test_equal_candidates_reverse_no_rank_beyond_chance(tmp_path: Path) -> None:
     told = 0
-    for i in range(12):
+    for i in range(8):
         rng, study = np.random.default_rng(i), Study(tmp_path / str(i))
         study.head(lock={"baseline": BASE})
         for width, name, seed in itertools.product((8, 16), ("adaln", "cross", "in_context"), range(3)):
@@ -77,7 +77,7 @@ def test_equal_candidates_reverse_no_rank_beyond_chance(tmp_path: Path) -> None:
             study.trial({"width": width, "conditioning": name}, seed, {METRIC: value}, gflops=float(width))
         table = load(study.path).reversals()
         told += bool((table["p_holm"] < 0.05).any())
-    assert told <= 2
+    assert told <= 1
 
 
 def test_a_rank_that_reverses_during_the_training_is_found(tmp_path: Path) -> None:

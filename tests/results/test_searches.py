@@ -15,6 +15,7 @@ from scipy.stats import hypergeom
 from ablate.errors import InputError
 from ablate.results import Results, load
 from ablate.results.front import hypervolume
+from ablate.results.remarks import explanations
 from ablate.results.searches.best import best
 from ablate.results.searches.importance import ped_anova
 from ablate.results.searches.marginals import groups
@@ -81,11 +82,11 @@ def test_importance_is_that_of_optuna_and_finds_what_decides(searched: Results) 
 
 
 def test_importance_for_the_front_and_of_a_search_that_lost_trials(searched: Results) -> None:
-    table = searched.importance("front")
+    table = searched.importance("front", 20)
     assert table.attrs["of"] == f"the front of {METRIC}, gflops" and table["path"].iloc[0] == "target"
     lost = {**BASE, "target": "x0", "lr": 0.004}
     Study(searched.path).trial(lost, 0, state="diverged")
-    assert load(searched.path).importance().attrs["candidates"] == 41, "it is an outcome: the worst"
+    assert load(searched.path).importance(resamples=20).attrs["candidates"] == 41, "it is an outcome: the worst"
 
 
 def test_few_candidates_have_no_importance() -> None:
@@ -99,7 +100,7 @@ def test_what_does_nothing_is_told_as_rarely_as_it_says() -> None:
     rng, told = np.random.default_rng(0), []
     for _ in range(12):
         choices = [{"a": str(rng.integers(2)), "b": str(rng.integers(3)), "c": float(rng.random())} for _ in range(32)]
-        told += (ped_anova(choices, rng.normal(size=32), resamples=30)["p"] < 0.05).tolist()
+        told += (ped_anova(choices, rng.normal(size=32), resamples=20)["p"] < 0.05).tolist()
     assert np.mean(told) < 0.12
 
 
@@ -158,16 +159,21 @@ def test_the_best_are_taken_front_by_front(searched: Results) -> None:
     assert [c.config_hash for c in best(searched, 3)] == names[:3]
 
 
-def test_a_search_tells_at_its_end_what_mattered_and_has_its_figures(searched: Results) -> None:
-    from ablate.results.remarks import explanations
-
+def test_a_search_tells_at_its_end_what_mattered_and_has_its_figures(
+    searched: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablate.results.searches.importance.BUDGET", 0)  # as few resamples as there can be
     lines = explanations(searched)
-    assert len(lines) == 2 and lines[0].startswith(f"importance for {METRIC}: target ")
+    assert len(lines) == 2 and lines[0].startswith(f"importance for {METRIC}: target 0.")
+    assert "; not told from chance: " in lines[0] and "lr 0." in lines[0].partition(";")[2]
     summary = searched.summary(plain=True)
-    assert "on the front have in common: target=v" in summary or "is not told from chance" in summary
+    assert "on the front have no choice in common, beside the " in summary
+    monkeypatch.setattr("ablate.results.remarks.ALPHA", 2.0)
+    assert "on the front have in common: target=v" in searched.summary(plain=True)
     assert "ablate run … --confirm 3" in summary
-    drawn = {path.name for path in searched.figures(searched.path / "f", ("png",))}
-    assert {"importance.png", "slices.png", "progress.png"} <= drawn
+    names = {"importance", "slices", "progress"}
+    drawn = {path.stem for path in searched.figures(searched.path / "f", ("png",), sorted(names))}
+    assert drawn == names
 
 
 def test_the_luck_of_the_best_is_told_where_seeds_tell_the_spread(study: Study) -> None:

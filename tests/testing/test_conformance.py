@@ -24,6 +24,7 @@ MAY_SKIP = {
     "goes_through_its_table",
     "grows_worse_with_noise",
     "is_decided_by_its_seed",
+    "takes_the_candidates_it_is_given",
     "works_without_labels",
     "trains_its_companion",
     "moves_image_and_noise_together",

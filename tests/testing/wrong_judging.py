@@ -1,10 +1,11 @@
 """Data, features, metrics and designs that are wrong; `fails` says which checks have to tell."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from pydantic import WithJsonSchema
 
 from ablate.api import (
     Data,
@@ -140,6 +141,26 @@ class Repeating(Design):
 
     def candidates(self, dimensions):
         return 5
+
+    def sampler(self, seed):
+        import optuna
+
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+class Faithless(Design):
+    """Takes candidates, and runs the first of them alone."""
+
+    name = "faithless"
+    fails: ClassVar = ("takes_the_candidates_it_is_given",)
+    takes_candidates: ClassVar = "those"
+    those: Annotated[tuple[Any, ...], WithJsonSchema({"type": "array"})] = ()
+
+    def proposals(self, dimensions):
+        return [{d.path: d.baseline for d in dimensions}, *self.those[:1]]
+
+    def candidates(self, dimensions):
+        return 1 + len(self.those[:1])
 
     def sampler(self, seed):
         import optuna

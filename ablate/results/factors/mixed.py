@@ -82,7 +82,8 @@ def fit(y: Array, matrix: Array, seeds: Labels, candidates: Labels, complete: bo
 
     def whitened(columns: Array) -> Array:
         means = np.array([np.bincount(seed, column) / counts for column in columns.T]).T
-        return columns - shrink[seed, None] * means[seed]
+        apart: Array = columns - shrink[seed, None] * means[seed]
+        return apart
 
     # The seeds' own part is in the whitened squares: their degrees of freedom are those of the whole.
     whole = len(y) - _rank(matrix)
@@ -92,7 +93,7 @@ def fit(y: Array, matrix: Array, seeds: Labels, candidates: Labels, complete: bo
 
 def _least_squares(y: Array, matrix: Array, free: int, about: str, lack: float) -> Fit:
     inverse = np.linalg.pinv(matrix.T @ matrix)
-    coefficients = inverse @ matrix.T @ y
+    coefficients: Array = inverse @ matrix.T @ y
     squares = float(((y - matrix @ coefficients) ** 2).sum())
     return Fit(coefficients, inverse, squares / free if free else math.nan, free, about, lack)
 

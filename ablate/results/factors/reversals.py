@@ -55,7 +55,8 @@ def _budgets(results: StudyAnalysis, objective: Objective) -> Iterator[tuple[Any
         int(str(point)): rows.pivot_table(index="config_hash", columns="seed", values="value")
         for point, rows in curves.groupby("point")
     }
-    images = curves.groupby("point")["images"].median().to_dict()
+    medians = curves.groupby("point")["images"].median()
+    images = {int(str(point)): float(median) for point, median in medians.items()}
     end = tables.pop(max(tables))
     last = max(images)
     best = list((end.mean(axis=1) * objective.sign).sort_values(kind="stable").index[:MOST])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,8 +40,8 @@ def write(first: StudyAnalysis, second: StudyAnalysis, found: Comparison, file: 
         axes = figure.add_subplot()
         figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
         _draw(axes, (first, second), found)
-        options = {"format": kind, "metadata": METADATA[kind], "bbox_inches": "tight", "pad_inches": 0.15}
-        write_with(file, lambda path: figure.savefig(path, **options))
+        options: dict[str, Any] = {"format": kind, "metadata": METADATA[kind], "pad_inches": 0.15}
+        write_with(file, lambda path: figure.savefig(path, bbox_inches="tight", **options))
 
 
 def _draw(axes: Axes, studies: tuple[StudyAnalysis, StudyAnalysis], found: Comparison) -> None:
@@ -106,11 +106,10 @@ def _names(axes: Axes, points: pd.DataFrame, quality: Objective, cost: Objective
     shown = points.head(MOST)
     colours = [LOOKS[names.index(study)][0] for study in shown["study"]]
     places = axes.transData.transform(shown[[cost.column, quality.column]].to_numpy(dtype=float))
+    at = shown[[cost.column, quality.column]].to_numpy(dtype=float).tolist()
     texts = [
-        axes.text(*row, name(str(label)), fontsize=7.5, color=colour)
-        for row, label, colour in zip(
-            shown[[cost.column, quality.column]].to_numpy(dtype=float), shown["candidate"], colours, strict=True
-        )
+        axes.text(x, y, name(str(label)), fontsize=7.5, color=colour)
+        for (x, y), label, colour in zip(at, shown["candidate"], colours, strict=True)
     ]
     extents = [text.get_window_extent() for text in texts]
     frame = axes.get_window_extent()

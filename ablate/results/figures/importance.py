@@ -9,7 +9,7 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results.figures import style
 from ablate.results.figures.leading import name
-from ablate.results.numbers import number, probability
+from ablate.results.numbers import probability
 from ablate.results.searches.importance import importance
 from ablate.results.searches.ranked import FRONT
 from ablate.results.searches.space import several_factors
@@ -58,7 +58,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot([row["low"], row["high"]], [i, i], color=colour, linewidth=2, zorder=3)
         axes.plot(row["importance"], i, "o", color=colour, markersize=6, markeredgecolor="white", zorder=4)
         axes.plot([row["by_chance"]] * 2, [i - 0.36, i + 0.36], color=CHANCE, linewidth=1.6, zorder=3)
-        text = f"{number(row['importance'], 2)}   p {probability(row['p'])}"
+        text = f"{row['importance']:.2f}   p {probability(row['p'])}"
         axes.annotate(
             text, (1, i), (8, 0), ("axes fraction", "data"), "offset points", fontsize=8.5, va="center", color=colour
         )

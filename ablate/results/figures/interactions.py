@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST, ACROSS = 6, 3  # panels, in all and in a row
 LEVELS = len(style.COLOURS)  # of the factor that has a colour each
 LABEL = 14  # signs of a level
+NARROWEST = 6.8  # inches, of the note below the title
 APART = 0.06  # of a step, between the marks of two lines
 
 
@@ -41,7 +42,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
         return None
     across = min(len(pairs), ACROSS)
     rows = math.ceil(len(pairs) / across)
-    figure = Figure(figsize=(1.0 + 3.7 * across, 1.1 + 3.3 * rows))
+    figure = Figure(figsize=(max(1.0 + 3.7 * across, NARROWEST), 1.1 + 3.3 * rows))
     height = figure.get_figheight()
     panels = figure.subplots(rows, across, sharey=True, squeeze=False).ravel()
     edges = {"bottom": 0.75 / height, "top": 1 - 1.15 / height, "hspace": 0.62, "wspace": 0.1}
@@ -79,9 +80,19 @@ def _pairs(results: StudyAnalysis, goal: Objective) -> list[tuple[str, str, floa
     return sorted(pairs, key=lambda pair: (math.isnan(pair[2]), pair[2]))[:MOST]
 
 
+def _in_order(levels: pd.Series[str]) -> list[str]:
+    """Return the levels, each once: numbers by their size, names with the baseline's first."""
+    found = list(dict.fromkeys(levels))
+    try:
+        return sorted(found, key=float)
+    except ValueError:
+        return found
+
+
 def _panel(axes: Axes, cells: pd.DataFrame, one: str, other: str, p: float) -> None:
-    places = {level: i for i, level in enumerate(dict.fromkeys(cells["one"]))}
-    lines = list(dict.fromkeys(cells["other"]))
+    places = {level: i for i, level in enumerate(_in_order(cells["one"]))}
+    lines = _in_order(cells["other"])
+    cells = cells.sort_values("one", key=lambda levels: levels.map(places), kind="stable")
     for k, level in enumerate(lines):
         own = cells[cells["other"] == level]
         x = own["one"].map(places).to_numpy(dtype=float) + APART * (k - (len(lines) - 1) / 2)

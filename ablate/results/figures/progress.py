@@ -34,7 +34,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
         return None
     if len(table) < FEWEST:
         return None
-    has_volume = len(table.attrs["objectives"]) > 1 and table["hypervolume"].notna().any()
+    has_volume = len(table.attrs["objectives"]) > 1 and bool(table["hypervolume"].notna().any())
     figure = Figure(figsize=(11.0 if has_volume else 6.4, 4.4))
     panels = figure.subplots(1, 1 + has_volume, squeeze=False)[0]
     figure.subplots_adjust(left=0.08 if has_volume else 0.13, right=0.97, bottom=0.13, top=0.81, wspace=0.24)

@@ -73,8 +73,8 @@ def _why(layout: TwoWay, pooled: float) -> str:
     if most <= 1:
         return "one seed each: how much values differ between seeds is not known"
     return (
-        f"too few seeds: how much values differ between them rests on {pooled:.2g} degrees of freedom, and takes "
-        f"{FEWEST:.0f}"
+        f"too few seeds: how much values differ between them is told by {pooled:.2g} "
+        f"{'degree' if pooled == 1 else 'degrees'} of freedom, and it takes {FEWEST:.0f}"
     )
 
 

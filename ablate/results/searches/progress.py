@@ -31,26 +31,29 @@ def progress(
     times = _ends(results.trials)
     usable = table[contends(table)].set_index("config_hash")
     order = times.groupby("config_hash")["ended"].max().reindex(usable.index).sort_values(kind="stable")
+    usable = usable.loc[order.index]
     spent = times.sort_values("ended", kind="stable").assign(spent=lambda rows: rows["train_gflops"].cumsum())
     whole = float(times["train_gflops"].sum())
     signs = np.array([goal.sign for goal in goals])
-    points = usable.loc[order.index, columns].to_numpy(dtype=float) * signs
+    points = usable[columns].to_numpy(dtype=float) * signs
     first = next((i for i, goal in enumerate(goals) if not goal.is_cost), 0)
     corner = None
     if table.attrs["hypervolume"] is not None:
         corner = np.array(list(table.attrs["reference_point"].values())) * signs
     rows = []
-    for i, (config_hash, ended) in enumerate(order.items()):
+    for i, (config_hash, candidate, on_front, ended) in enumerate(
+        zip(usable.index, usable["candidate"], usable["on_front"], order, strict=True)
+    ):
         until = float(spent.loc[spent["ended"] <= ended, "spent"].iloc[-1])
         rows.append(
             (
-                usable.loc[config_hash, "candidate"],
+                candidate,
                 config_hash,
                 until,
                 until / whole if whole > 0 else np.nan,
                 float(points[: i + 1, first].min() * signs[first]),
                 np.nan if corner is None else hypervolume(points[: i + 1], corner),
-                bool(usable.loc[config_hash, "on_front"]),
+                bool(on_front),
             )
         )
     told = pd.DataFrame(rows, columns=list(COLUMNS))

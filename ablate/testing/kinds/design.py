@@ -78,6 +78,30 @@ def is_decided_by_its_seed(case: Case) -> None:
         assert first != _proposals(part, 2), f"{part!r}: asks for the same whatever the seed"
 
 
+def takes_the_candidates_it_is_given(case: Case) -> None:
+    """One that says `takes_candidates` proposes those and the baseline, and refuses what the study does not have."""
+    field = getattr(case.entry.cls, "takes_candidates", None)
+    if field is None:
+        raise NotApplicable("it takes no candidates one by one")
+    assert field in case.entry.cls.model_fields, f"it has no field {field!r}, which is to take candidates"
+    dimensions = [*CHOICES, RANGE]
+    baseline = {d.path: d.baseline for d in dimensions}
+    given = [{"target": "v", "optimizer.lr": 1e-3}, {"backbone.conditioning": "a", "batch": 64}, {"batch": 128}]
+    part = case.make(**{field: given})
+    assert isinstance(part, Design)
+    proposed = [{**baseline, **assignment} for assignment in part.proposals(dimensions) or ()]
+    for assignment in ({}, *given):
+        told = assignment or "the baseline"
+        assert {**baseline, **assignment} in proposed, f"{part!r}: does not propose {told}"
+    assert len(proposed) == 1 + len(given), f"{part!r}: proposes {len(proposed)} candidates of {1 + len(given)}"
+    for wrong in ({"no.such.path": 1}, {"target": "no such choice"}, {RANGE.path: 1.0}):
+        try:
+            proposed = [*(case.make(**{field: [wrong]}).proposals(dimensions) or ())]  # type: ignore[attr-defined]
+        except InputError:
+            continue
+        raise AssertionError(f"{part!r}: takes {wrong}, which the study does not have, and proposes {proposed}")
+
+
 def _variants(case: Case) -> list[Design]:
     return [part for part in case.variants() if isinstance(part, Design)]
 
@@ -108,4 +132,5 @@ CHECKS: tuple[Check, ...] = (
     proposes_each_once,
     takes_or_refuses_a_range,
     is_decided_by_its_seed,
+    takes_the_candidates_it_is_given,
 )

@@ -77,6 +77,8 @@ def _choice(by_path: Mapping[str, Dimension], path: str, label: Any, where: str)
             if choice is not None and identity(choice) == identity(label):
                 return choice
         raise InputError(f"{path} has no choice {label!r}; there is: {', '.join(map(str, d.choices))}", where)
+    if identity(label) == identity(d.baseline):  # the base's own, within the range or not
+        return label
     assert d.low is not None and d.high is not None
     if isinstance(label, bool) or not isinstance(label, int | float) or not d.low <= label <= d.high:
         raise InputError(f"{path} goes from {d.low} to {d.high}, which {label!r} is not within", where)
