@@ -39,12 +39,13 @@ def main_effect_lines(results: StudyAnalysis) -> Iterator[str]:
     about = f"{table.attrs['model']}, {table.attrs['degrees']} degrees of freedom"
     yield f"main effects on {goal.column}: changes from the baseline's choices, averaged over the others ({about})"
     yield from _rows(table)
+    left_out = list(table.attrs["left_out"].values())
     if 0 <= table.attrs["additive"] < table.attrs["alpha"]:
+        others = "others" if not left_out else "others, or on what is left out"
         yield (
-            f"  choices do not add up (p {probability(table.attrs['additive'])}): what one does depends on others, see "
+            f"  choices do not add up (p {probability(table.attrs['additive'])}): what one does depends on {others}; see "
             'main_effects(pairs="all") and the figure interactions'
         )
-    left_out = list(table.attrs["left_out"].values())
     for why in left_out[:MOST_LEFT_OUT]:
         yield f"  left out: {why.partition(':')[0]}"
     if len(left_out) > MOST_LEFT_OUT:
