@@ -37,8 +37,9 @@ def compare(
     from ablate.results import load
     from ablate.results.fronts.comparison import compare as compare_fronts
 
+    point = _point(reference)
     one, two = load(first), load(second)
-    found = compare_fronts(one, two, objectives or None, _point(reference))
+    found = compare_fronts(one, two, objectives or None, point)
     if figure is not None:
         from ablate.results.figures.compare import write
 
@@ -110,8 +111,8 @@ def lines(found: Comparison) -> list[str]:
     members = " and ".join(f"{on.get(name, 0)} of {(table['study'] == name).sum()} of {name}" for name in found.names)
     sentences.append(f"on the front of both: {members}")
     sentences.append(
-        f"covered by the other: {percent(found.covered[0])} of the front of {first}, "
-        f"{percent(found.covered[1])} of that of {second}"
+        f"covered by the other: {100 * found.covered[0]:.0f} % of the front of {first}, "
+        f"{100 * found.covered[1]:.0f} % of that of {second}"
     )
     marks = "●: on the front of both" + ("" if found.table["probability"].isna().all() else "; %: how probably")
     return [*text, "", *map(message, [*sentences, *found.notes, marks])]

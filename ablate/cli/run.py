@@ -72,7 +72,7 @@ def run(
     outcomes = [_launch(study, loaded, options)]
     if confirm is not None:
         more = confirmation.confirming(outcomes[0], options, confirm, confirm_seeds)
-        echo(f"\nconfirmation: the {confirm} best, and the baseline, on {confirm_seeds} fresh seeds, by themselves")
+        echo(f"\nconfirmation: the best (at most {confirm}) and the baseline, on {confirm_seeds} fresh seeds")
         loaded = load_study(study, overrides=more["overrides"], plugins=plugin or (), profile=profile)
         outcomes.append(_launch(study, loaded, more))
     _conclude(outcomes)

@@ -56,8 +56,9 @@ class StudyFindings(StudyAnalysis):
     ) -> Hypervolume:
         """Compute the hypervolume of the front with its 95 % interval, up to a reference point.
 
-        reference: {objective: value}; that of the study (`reference:`) by default, else the front's own, which compares
-        with no other (`fixed` is false). Raises InputError where the point lies inside the front, and as `front` does.
+        What a seed does to all candidates alike is no part of the interval; `compare` counts it. reference: {objective:
+        value}; that of the study (`reference:`) by default, else the front's own, which compares with no other (`fixed`
+        is false). Raises InputError where the point lies inside the front, and as `front` does.
         """
         found: Hypervolume = self.remember(
             ("hypervolume", objectives, reference, where),
@@ -74,8 +75,9 @@ class StudyFindings(StudyAnalysis):
         """Compute attainment surfaces: what the front reaches at least with these probabilities, in %.
 
         Of two or three objectives. Between the surfaces of 2.5 and 97.5 % the front lies with 95 % at each place; that
-        of 50 % is its median (Grunert da Fonseca & Fonseca 2001). Columns: level, and one an objective; a row a corner
-        of a surface. Raises NoSpreadError where too few seeds tell the spread between them, and InputError as `front`.
+        of 50 % is its median (Grunert da Fonseca & Fonseca 2001); beside what a seed does to all candidates alike.
+        Columns: level, and one an objective; a row a corner of a surface. Raises NoSpreadError where too few seeds tell
+        the spread between them, and InputError as `front`.
         """
         return self.once(("attainment", objectives, levels, where), lambda: attainment(self, objectives, levels, where))
 
@@ -85,10 +87,11 @@ class StudyFindings(StudyAnalysis):
         metric: the study's own first one by default. Values are drawn towards those of all candidates, the more the
         more seeds differ and the fewer there are: empirical Bayes (`ablate.results.fronts.probable`).
 
-        Columns: candidate, config_hash, `c.*`, n (complete seeds), mean, expected, low and high (95 %). The best first.
-        They are missing without a value, where a seed diverged, and for all where too few seeds tell the spread between
-        them, which `attrs["note"]` says. `attrs`: metric, spread (its median deviation over seeds; of the logarithm, so
-        a share, where `relative`), note.
+        Columns: candidate, config_hash, `c.*`, n (complete seeds), mean, expected, low and high (95 %, beside the other
+        candidates: what a seed does to all of them alike is no part of it). The best first. They are missing without a
+        value, where a seed diverged, and for all where too few seeds tell the spread between them, which
+        `attrs["note"]` says. `attrs`: metric, spread (its median deviation over seeds; of the logarithm, so a share,
+        where `relative`), note.
         """
         objective = self._measured(metric)
         check_where(self.metrics, [objective], where)

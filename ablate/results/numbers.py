@@ -47,7 +47,7 @@ def percent(share: float) -> str:
     """Format a probability as whole per cent: `97 %`, `> 99 %`, `< 1 %`; '–' where missing."""
     if not math.isfinite(share):
         return "–"
-    return "< 1 %" if share < 0.005 else "> 99 %" if share > 0.995 else f"{100 * share:.0f} %"
+    return "< 1 %" if share <= 0.005 else "> 99 %" if share >= 0.995 else f"{100 * share:.0f} %"
 
 
 def signed(value: float, digits: int = 3) -> str:

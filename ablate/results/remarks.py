@@ -10,6 +10,7 @@ from ablate.results.effects import ALPHA
 from ablate.results.factors.lines import main_effect_lines
 from ablate.results.factors.reversals import BUDGET, reversals
 from ablate.results.fronts.hypervolumes import hypervolume_of
+from ablate.results.fronts.probable import FEWEST
 from ablate.results.numbers import number, probability
 from ablate.results.searches.common import common
 from ablate.results.searches.confirmed import confirmed
@@ -53,7 +54,9 @@ def _reversals(results: StudyAnalysis) -> Iterator[str]:
         table = reversals(results, goal)
     except InputError:  # told already
         return
-    for _, row in table[table["p_holm"] < ALPHA].head(MOST_REVERSALS).iterrows():
+    told = table[table["p_holm"] < ALPHA]
+    first = ~told[["between", "one", "other"]].duplicated()  # the surest of several budgets
+    for _, row in told[first].head(MOST_REVERSALS).iterrows():
         better, worse = (row["one"], row["other"])
         if row["difference_second"] * goal.sign > 0:
             better, worse = worse, better
@@ -133,14 +136,14 @@ def _lucky(results: StudyAnalysis) -> Iterator[str]:
     except InputError:  # told in the verdict
         return
     table = table.dropna(subset=["expected"])
-    if table.empty:
+    if len(table) < FEWEST:  # they are not drawn towards one another
         return
     best = table.iloc[int((table["mean"] * goal.sign).argmin())]
-    if abs(best["mean"] - best["expected"]) >= LUCK * abs(best["mean"]):
-        mean, there, low, high = (number(float(best[name]), 3) for name in ("mean", "expected", "low", "high"))
+    if (best["expected"] - best["mean"]) * goal.sign >= LUCK * abs(best["mean"]):
+        mean, there = (number(float(best[name]), 3) for name in ("mean", "expected"))
         yield (
             f"the best of {len(table)} was partly lucky: {goal.column} of {best['candidate']} is {mean}, and expected "
-            f"to be {there} on fresh seeds ({low} to {high})"
+            f"to be {there} on fresh seeds"
         )
 
 

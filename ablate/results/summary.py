@@ -13,6 +13,7 @@ from ablate.io.text import message
 from ablate.results.isoflops import isoflops_of
 from ablate.results.numbers import number
 from ablate.results.remarks import remarks
+from ablate.results.searches.confirmed import confirmed
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
@@ -124,10 +125,9 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
     if "violates" in numbers and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
     if numbers.attrs["pairs"] == 1:
-        marks.append(
-            "one seed each: the order is what was drawn once, and no difference in it is told from chance, nor which "
-            "choice made it; confirm the first ones on fresh seeds (ablate run … --confirm 3)"
-        )
+        marks.append("one seed each: the order is what was drawn once, and tells no two candidates apart")
+        if confirmed(results) is None:
+            marks.append("confirm the first ones on fresh seeds (ablate run … --confirm 3)")
     elif "p_holm" in numbers:
         marks.append("p: against the baseline, paired by seed")
     return [*_scaling(results), *remarks(results, numbers), *(["; ".join(marks)] if marks else []), *_reused(results)]

@@ -43,8 +43,8 @@ def main_effect_lines(results: StudyAnalysis) -> Iterator[str]:
     if 0 <= table.attrs["additive"] < table.attrs["alpha"]:
         others = "others" if not left_out else "others, or on what is left out"
         yield (
-            f"  choices do not add up (p {probability(table.attrs['additive'])}): what one does depends on {others}; see "
-            'main_effects(pairs="all") and the figure interactions'
+            f"  choices do not add up (p {probability(table.attrs['additive'])}): what one does depends on {others}; "
+            'see main_effects(pairs="all") and the figure interactions'
         )
     for why in left_out[:MOST_LEFT_OUT]:
         yield f"  left out: {why.partition(':')[0]}"

@@ -55,6 +55,9 @@ def factorial(
     finite = np.isfinite(frame[objective.column].to_numpy(dtype=float))
     rows = frame[(frame["state"] == "complete") & finite].reset_index(drop=True)
     found = factors(rows, baseline)
+    for path in (path for pair in pairs if pairs != "all" for path in pair):
+        if path in found.left_out:
+            raise InputError(found.left_out[path], "pairs")
     model, codes = Model.of(found.levels, pairs), found.codes(rows)
     matrix, seeds = model.matrix(codes), rows["seed"].to_numpy()
     seed_columns = (seeds[:, None] == np.unique(seeds)).astype(float)

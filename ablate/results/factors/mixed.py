@@ -92,7 +92,7 @@ def fit(y: Array, matrix: Array, seeds: Labels, candidates: Labels, complete: bo
 
 
 def _least_squares(y: Array, matrix: Array, free: int, about: str, lack: float) -> Fit:
-    inverse = np.linalg.pinv(matrix.T @ matrix)
+    inverse: Array = np.asarray(np.linalg.pinv(matrix.T @ matrix), dtype=np.float64)
     coefficients: Array = inverse @ matrix.T @ y
     squares = float(((y - matrix @ coefficients) ** 2).sum())
     return Fit(coefficients, inverse, squares / free if free else math.nan, free, about, lack)

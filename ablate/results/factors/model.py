@@ -107,9 +107,7 @@ def _pairs(pairs: Pairs, paths: Sequence[str]) -> list[tuple[str, str]]:
             raise InputError(f"expected 'all', or pairs of two paths as [(path, path), ...], not {pair!r}", "pairs")
         for path in pair:
             if path not in paths:
-                raise InputError(
-                    f"no factor is {path!r}{did_you_mean(path, paths)}; there is {', '.join(paths)}", "pairs"
-                )
+                raise InputError(f"no factor is {path!r}{did_you_mean(path, paths)}", "pairs")
         a, b = sorted(pair, key=paths.index)
         chosen[a, b] = None
     return list(chosen)

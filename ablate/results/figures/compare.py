@@ -103,12 +103,15 @@ def _band(axes: Axes, study: StudyAnalysis, quality: Objective, cost: Objective,
 
 def _names(axes: Axes, points: pd.DataFrame, quality: Objective, cost: Objective, names: tuple[str, str]) -> None:
     """Write each point's name beside it, over no other; of many those that are on the front of both first."""
+    from matplotlib.patheffects import withStroke
+
     shown = points.head(MOST)
     colours = [LOOKS[names.index(study)][0] for study in shown["study"]]
     places = axes.transData.transform(shown[[cost.column, quality.column]].to_numpy(dtype=float))
     at = shown[[cost.column, quality.column]].to_numpy(dtype=float).tolist()
+    halo = [withStroke(linewidth=2.5, foreground="white")]  # over the lines of both fronts
     texts = [
-        axes.text(x, y, name(str(label)), fontsize=7.5, color=colour)
+        axes.text(x, y, name(str(label)), fontsize=7.5, color=colour, path_effects=halo, zorder=4)
         for (x, y), label, colour in zip(at, shown["candidate"], colours, strict=True)
     ]
     extents = [text.get_window_extent() for text in texts]

@@ -65,11 +65,12 @@ def draw(results: StudyAnalysis) -> Figure | None:
     axes.set_xlabel(style.axis_label(cost))
     axes.set_ylabel(style.axis_label(quality))
     n = int(table["n"].max())
-    notes = ["no seed has a value" if n == 0 else "one seed: no spread is known"]
+    notes = ["no seed has a value" if n == 0 else f"one seed{'' if banded else ': no spread is known'}"]
     if n > 1:
         notes = [f"mean of {n} seeds (points)", "bar: ± 1 standard deviation"]
     if n:
-        notes.append("line: the front" + ("; band: where it lies with 95 %" if banded else ""))
+        band = f"; band: where it lies with 95 %{', by the confirmation' if n == 1 else ''}"
+        notes.append("line: the front" + (band if banded else ""))
     if any(x != float(rows[h][cost.column]) for h, x in lanes.items()):
         notes.append("equal costs side by side")
     if n and (table["n"] == 0).any():

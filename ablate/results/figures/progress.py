@@ -50,7 +50,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
             f"{names[column]} {number(value)}" for column, value in table.attrs["reference_point"].items()
         )
         own = "" if table.attrs["reference_from"] == "study" else " (a tenth beyond the front)"
-        style.title(panels[1], "Hypervolume", f"up to {point}{own}\npoints: who is on the front now")
+        style.title(panels[1], "Hypervolume", f"up to {point}{own}\npoints: who is on the front at the end")
     return figure
 
 

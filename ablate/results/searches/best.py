@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate.errors import InputError
+from ablate.errors import Argument, InputError
 from ablate.results.fronts.membership import contends
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def best(results: StudyAnalysis, count: int) -> list[CandidateRow]:
     by_hash = {c.config_hash: c for c in results.candidates}
     chosen = [by_hash[str(name)] for name in table["config_hash"] if not by_hash[str(name)].baseline][:count]
     if not chosen:
-        raise InputError("no candidate beside the baseline has a value, so there is none to confirm", "confirm")
+        message = "no candidate beside the baseline has a value, so there is none to confirm"
+        raise InputError(message, Argument("confirm"))
     return chosen
 
 

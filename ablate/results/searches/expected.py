@@ -45,7 +45,7 @@ def expected(results: StudyAnalysis, objective: Objective, where: Mapping[str, A
         cost, rng = costs.to_numpy(dtype=float)[rows], np.random.default_rng(SEED)
         drawn = draw_means(seeds, cost, rng, draws_for(len(rows)))
         ends = np.quantile(drawn, [0.025, 0.975], axis=0)
-        for name, numbers in zip(("expected", "low", "high"), (drawn.mean(axis=0), *ends), strict=True):
+        for name, numbers in zip(("expected", "low", "high"), (np.median(drawn, axis=0), *ends), strict=True):
             column = np.full(len(told), np.nan)
             column[rows] = numbers
             told[name] = column

@@ -85,12 +85,16 @@ def takes_the_candidates_it_is_given(case: Case) -> None:
         raise NotApplicable("it takes no candidates one by one")
     assert field in case.entry.cls.model_fields, f"it has no field {field!r}, which is to take candidates"
     dimensions = [*CHOICES, RANGE]
-    baseline = {d.path: d.baseline for d in dimensions}
-    given = [{"target": "v", "optimizer.lr": 1e-3}, {"backbone.conditioning": "a", "batch": 64}, {"batch": 128}]
+    baseline: dict[str, Any] = {d.path: d.baseline for d in dimensions}
+    given: list[dict[str, Any]] = [
+        {"target": "v", "optimizer.lr": 1e-3},
+        {"backbone.conditioning": "a", "batch": 64},
+        {"batch": 128},
+    ]
     part = case.make(**{field: given})
     assert isinstance(part, Design)
     proposed = [{**baseline, **assignment} for assignment in part.proposals(dimensions) or ()]
-    for assignment in ({}, *given):
+    for assignment in [{}, *given]:
         told = assignment or "the baseline"
         assert {**baseline, **assignment} in proposed, f"{part!r}: does not propose {told}"
     assert len(proposed) == 1 + len(given), f"{part!r}: proposes {len(proposed)} candidates of {1 + len(given)}"
