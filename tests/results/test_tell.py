@@ -40,7 +40,7 @@ def test_one_seed_each_has_no_column_of_ones_but_a_line_that_says_what_it_cannot
     fill_conditioning(study, seeds=1, diverge=False)
     summary = load(study.path).summary(plain=True)
     assert "p (Holm)" not in summary
-    assert "no difference in it is told from chance" in summary and "design.first_seed" in summary
+    assert "tells no two candidates apart" in summary and "--confirm 3" in summary
 
 
 def test_enough_seeds_let_it_decide(study: Study) -> None:
