@@ -20,7 +20,15 @@ import psutil
 from segments_for_tests import CACHE, PLUGIN
 
 LONG = 600.0  # seconds: no process takes so long, on a machine however busy; nothing is told by it but that it hangs
-CLOCK = ("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "train_memory_bytes")
+CLOCK = (
+    "seconds",
+    "train_seconds",
+    "evaluate_seconds",
+    "overhead_seconds",
+    "ended",
+    "peak_memory_bytes",
+    "train_memory_bytes",
+)
 
 STUDY = """\
 study: killed

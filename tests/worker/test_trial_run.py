@@ -23,7 +23,8 @@ from ablate.worker import trial_run
 
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
-    *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "peak_memory_bytes", "device", "versions"),
+    *("seconds", "train_seconds", "evaluate_seconds", "overhead_seconds", "ended", "peak_memory_bytes", "device"),
+    "versions",
     *(
         "host",
         "data_hash",
