@@ -103,8 +103,11 @@ def test_a_fraction_tells_main_effects_and_says_what_it_cannot_tell(tmp_path: Pa
 
 def test_one_level_and_a_choice_that_not_all_have_are_said_and_left_out(tmp_path: Path) -> None:
     more = [{**c, "fusion": "add"} if c["target"] == "x0" else c for c in GRID if c["batch"] == 16]
-    table = made(tmp_path, more).main_effects()
+    results = made(tmp_path, more)
+    table = results.main_effects()
     assert set(table["factor"]) == {"schedule", "target"}
+    with pytest.raises(InputError, match="batch has one level in the complete trials, 16"):
+        results.cell_means("target", "batch")
     assert table.attrs["left_out"]["batch"] == "batch has one level in the complete trials, 16"
     assert "fusion does not exist for every candidate" in table.attrs["left_out"]["fusion"]
     assert "one level" in table.attrs["note"] and "does not exist" in table.attrs["note"]

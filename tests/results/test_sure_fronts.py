@@ -21,6 +21,7 @@ from ablate.results.fronts.drawn_fronts import undominated
 from ablate.results.fronts.probable import draw_means, read_seeds
 from ablate.results.fronts.spread import NoSpreadError, _inverse_trigamma, spread_of
 from ablate.results.fronts.two_way import two_way
+from ablate.results.numbers import percent
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -113,6 +114,11 @@ def filled(study: Study, seeds: int = 3, **head: object) -> Results:
             )
     study.trial({"backbone.conditioning": "late"}, 0, state="failed", gflops=COSTS["late"])
     return load(study.path)
+
+
+def test_a_probability_is_never_told_as_certain() -> None:
+    shares = (0.0, 0.005, 0.006, 0.5, 0.994, 0.995, 1.0)
+    assert [percent(x) for x in shares] == ["< 1 %", "< 1 %", "1 %", "50 %", "99 %", "> 99 %", "> 99 %"]
 
 
 def test_the_probability_of_being_on_the_front(study: Study) -> None:
