@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Tests at a time; each takes one core, and some wait for processes that they have started.
-JOBS ?= 3
+JOBS ?= 4
 BIN := $(VENV)/bin
 # One pinned build, so that a machine without a GPU need not fetch the CUDA packages where a CPU
 # build is to be had; `make demo TORCH=torch` takes the newest.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint types layers docs unit lowest bench clean
+.PHONY: demo test lint types layers docs unit thorough lowest bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ablate run studies/dit_conditioning.yaml
@@ -32,6 +32,10 @@ docs: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12
+
+# With the tests that repeat in another way what a quicker one guards: half an hour on two cores.
+thorough: lint types layers docs
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --durations 12 --thorough
 
 # The tests with the lowest versions that pyproject.toml allows, which uv finds, in an environment of their own. It brings
 # torch's CUDA build. Libraries of then warn of what today's deprecate.

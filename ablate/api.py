@@ -33,7 +33,16 @@ from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.kinds.fusion import Fusion
 from ablate.kinds.gate import Gate
 from ablate.kinds.guidance import Companion, Drops, Guidance, Predictor, TrainedGuidance
-from ablate.kinds.guides import DenoisedGuidance, Denoisers, Guide, WeakerGuidance, earlier_weights, moved
+from ablate.kinds.guides import (
+    DenoisedGuidance,
+    Denoisers,
+    Guide,
+    Sibling,
+    WeakerGuidance,
+    earlier_weights,
+    moved,
+    narrower,
+)
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
@@ -51,7 +60,7 @@ from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Process
 from ablate.kinds.residual import Residual
-from ablate.kinds.routing import Routing
+from ablate.kinds.routing import HidesPatches, Routing
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
 from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
@@ -119,6 +128,7 @@ __all__ = [
     "Guidance",
     "Guide",
     "HeadsExtractor",
+    "HidesPatches",
     "HistoryObserver",
     "Host",
     "InputError",
@@ -170,6 +180,7 @@ __all__ = [
     "Seeding",
     "Seen",
     "Setting",
+    "Sibling",
     "Site",
     "SiteAuxiliary",
     "Solver",
@@ -197,6 +208,7 @@ __all__ = [
     "hookimpl",
     "joined",
     "moved",
+    "narrower",
     "network_blocks",
     "noise_like",
     "over",

@@ -25,11 +25,28 @@ def _quick_collections() -> None:
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make thorough` asks for."""
+    parser.addoption("--thorough", action="store_true", help="also the tests that repeat a guard in another way")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for every moment, and not for some."""
+    return bool(request.config.getoption("--thorough"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The files with slow tests first: whole programs that are killed would else be what one process waits for.
 
-    A file stays together, so that what its tests share is made once.
+    A file stays together, so that what its tests share is made once. Tests marked `thorough` are left out, unless
+    they are asked for.
     """
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
     slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
     items.sort(key=lambda item: item.path not in slow)
 

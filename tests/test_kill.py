@@ -120,6 +120,7 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_on_ray_a_killed_driver_an_interrupt_and_a_killed_worker_change_no_result(
     tmp_path: Path, file: Path, undisturbed: Path
 ) -> None:
@@ -219,7 +220,9 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("executor", "room"), [("within", 20), pytest.param("ray", 200, marks=needs_ray)])
+@pytest.mark.parametrize(
+    ("executor", "room"), [("within", 20), pytest.param("ray", 200, marks=[needs_ray, pytest.mark.thorough])]
+)
 def test_full_disk_is_one_message_and_room_lets_it_go_on(
     tmp_path: Path, file: Path, undisturbed: Path, executor: str, room: int
 ) -> None:
@@ -241,6 +244,7 @@ def test_full_disk_is_one_message_and_room_lets_it_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_files_that_may_not_grow(tmp_path: Path, file: Path, undisturbed: Path) -> None:
     """The same where no file system can be mounted: a limit of file sizes."""
     out = tmp_path / "out"
@@ -302,6 +306,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_while_a_larger_budget_is_trained_it_comes_to_the_same(
     tmp_path: Path, file: Path, undisturbed: Path
 ) -> None:

@@ -23,6 +23,7 @@ from ablate.kinds.ema import Ema
 from ablate.kinds.features import Features
 from ablate.kinds.fitted import Fitted
 from ablate.kinds.guidance import Drops, Guidance
+from ablate.kinds.guides import Sibling, WeakerGuidance
 from ablate.kinds.levels import Levels
 from ablate.kinds.loss import Loss
 from ablate.kinds.objective import Host, Objective
@@ -152,6 +153,17 @@ class Candidate(Config):
         offers = self.objective.provides()
         return Process(*parts, sigma_data, uncertainty, "flow_map" in offers, "self_conditioning" in offers)
 
+    def sibling(self, setting: InputSpec) -> Sibling | None:
+        """Return the smaller network that guidance trains beside this one; None if it trains none.
+
+        Raises InputError where there is no such network.
+        """
+        return self.guidance.sibling(self.backbone, setting) if isinstance(self.guidance, WeakerGuidance) else None
+
+    def of_sibling(self, sibling: Sibling) -> Self:
+        """Return how the sibling is trained: as the candidate is, but for its size."""
+        return self.model_copy(update={"backbone": sibling.backbone})
+
     @property
     def one_pass(self) -> bool:
         """Whether a step of training is one pass of the network, and nothing else that costs."""
@@ -225,7 +237,8 @@ def misfits(
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
     problems += unread(candidate.backbone, setting, path)
-    return problems or _untrainable(candidate, setting, path) or _misplaced(candidate, setting, path)
+    problems = problems or _untrainable(candidate, setting, path)
+    return problems or [*_misplaced(candidate, setting, path), *_without_sibling(candidate, setting, path)]
 
 
 def _untrainable(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
@@ -251,6 +264,20 @@ def _misplaced(candidate: Candidate, setting: InputSpec, path: Path) -> list[Pro
         except InputError as error:
             problems.append(Problem((*path, "auxiliary", i), f"{part.kind} {part.name!r}: {error.message}"))
     return problems
+
+
+def _without_sibling(candidate: Candidate, setting: InputSpec, path: Path) -> list[Problem]:
+    """Return why the network that guidance trains beside cannot be."""
+    guidance = candidate.guidance
+    where, me = (*path, "guidance"), f"{guidance.kind} {guidance.name!r}"
+    try:
+        sibling = candidate.sibling(setting)
+    except InputError as error:
+        return [Problem(where, f"{me}: {error.message}")]
+    if sibling is not None and isinstance(candidate.objective, TaughtObjective):
+        why = f"objective {candidate.objective.name!r} learns from a teacher of the network's own size"
+        return [Problem(where, f"{me} trains a smaller network as the main one is trained, but {why}")]
+    return []
 
 
 def format_component(part: Component) -> str:

@@ -140,7 +140,7 @@ def measure(network: nn.Module, setting: InputSpec, is_routed: bool = False) -> 
 
 
 def _count(network: nn.Module, setting: InputSpec) -> Counter:
-    counter = Counter()
+    counter, inputs = Counter(), example_inputs(setting)
     with torch.inference_mode(), counter:
-        network(*example_inputs(setting))
+        network(*inputs)
     return counter

@@ -102,7 +102,9 @@ def _weaker_gflops(guidance: WeakerGuidance, backbone: Backbone, setting: InputS
     from ablate.candidates.candidate import meta_network
     from ablate.candidates.flops import measure
 
-    return measure(guidance.weaken(meta_network(backbone, setting)), setting).gflops
+    sibling = guidance.sibling(backbone, setting)
+    network = meta_network(backbone if sibling is None else sibling.backbone, setting)
+    return measure(guidance.weaken(network), setting).gflops
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,7 @@ from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.sampling import QUANTISATION, Sampler, make_sampler
 from ablate.evaluation.solver_bias import DEVIATION, deviation_error
 from ablate.kinds.data import Dataset
-from ablate.kinds.ema import Kept
+from ablate.kinds.ema import Kept, Weights
 from ablate.kinds.process import Process
 from ablate.spec.component import InputSpec
 
@@ -38,15 +38,17 @@ def measure(
     pause: Pause = go_on,
     companion: nn.Module | None = None,
     snapshots: Kept | None = None,
+    sibling: tuple[nn.Module, Weights] | None = None,
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
     """Sample and compute all metrics; return rows of the metrics table, and samples of the first average as previews.
 
     `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
-    that has trained one, `snapshots` those of the training, for a guidance that is guided by an earlier state. Raises
-    InputError where it has none yet.
+    that has trained one, `snapshots` those of the training, for a guidance that is guided by an earlier state,
+    `sibling` the smaller network that it has trained, and its weights. Raises InputError where it has none yet.
     """
     autoencoder = evaluation.autoencoder
-    sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, companion, snapshots, images)
+    beside = (companion, snapshots, images, sibling)
+    sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, *beside)
     evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []
     previews: list[NDArray[np.uint8]] = []

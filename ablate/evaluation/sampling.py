@@ -41,8 +41,9 @@ class Sampler:
 
     class_counts: (classes,) training images of each class, in whose shares labels are drawn; None: evenly.
     latents: what the network draws are latents, which `decode` makes pixels. weaker_weights: parameters of the weaker
-    network that the guidance goes away from; None: the network's own. labels: how classes are drawn. dataset: whose
-    reference has the conditions to draw for, where there are further ones.
+    network that the guidance goes away from; None: the network's own. weaker_network: of which the weaker one is made;
+    None: of the network itself. labels: how classes are drawn. dataset: whose reference has the conditions to draw for,
+    where there are further ones.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Sampler:
         weaker_weights: Weights | None = None,
         labels: SampleLabels = "balanced",
         dataset: Dataset | None = None,
+        weaker_network: nn.Module | None = None,
     ) -> None:
         self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
@@ -70,6 +72,7 @@ class Sampler:
         self.device = device
         self.seed = seed
         self.weaker_weights = weaker_weights
+        self.weaker_network = weaker_network
         self.labels = labels
         self.class_counts = shares(None, setting.classes or 0) if class_counts is None else class_counts
 
@@ -123,7 +126,7 @@ class Sampler:
         guidance = self.candidate.guidance
         if not isinstance(guidance, WeakerGuidance):
             return None
-        copied = deepcopy(averaged)
+        copied = deepcopy(averaged if self.weaker_network is None else self.weaker_network)
         if self.weaker_weights is not None:
             copied.load_state_dict(dict(self.weaker_weights), strict=False)
         return self._network(guidance.weaken(copied).eval())
@@ -155,31 +158,21 @@ def make_sampler(
     companion: nn.Module | None,
     snapshots: Kept | None = None,
     images: int = 0,
+    sibling: tuple[nn.Module, Weights] | None = None,
 ) -> Sampler:
     """Make the sampler of a trained candidate: it decodes latents, and draws classes in the shares of the dataset.
 
-    snapshots: of the training, after `images` images. Raises InputError where guidance needs one that is not there.
+    snapshots: of the training, after `images` images. sibling: the network that guidance has trained beside, and its
+    weights. Raises InputError where guidance needs a snapshot that is not there.
     """
     decode = decoder(evaluation.autoencoder, dataset.encoding, device)
     counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
     latents = dataset.encoding is not None
-    weaker = None
-    if isinstance(candidate.guidance, WeakerGuidance) and snapshots is not None:
-        weaker = candidate.guidance.weights(candidate.ema, snapshots, images)
-    return Sampler(
-        candidate,
-        process,
-        setting,
-        seed,
-        device,
-        companion,
-        decode,
-        counts,
-        latents,
-        weaker,
-        evaluation.labels,
-        dataset,
-    )
+    network, weights = (None, None) if sibling is None else sibling
+    if sibling is None and isinstance(candidate.guidance, WeakerGuidance) and snapshots is not None:
+        weights = candidate.guidance.weights(candidate.ema, snapshots, images)
+    how = (decode, counts, latents, weights, evaluation.labels, dataset, network)
+    return Sampler(candidate, process, setting, seed, device, companion, *how)
 
 
 def shares(labels: NDArray[np.int64] | None, classes: int) -> NDArray[np.int64]:

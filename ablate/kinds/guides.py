@@ -7,9 +7,12 @@ finds, which mean the same for every target.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
 
 from ablate.errors import InputError
 from ablate.kinds.guidance import Guidance, Predictor
@@ -18,8 +21,10 @@ from ablate.kinds.noised import Denoised, Level, over
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ablate.kinds.backbone import Backbone
     from ablate.kinds.conditions import Labels
     from ablate.kinds.ema import Ema, Kept, Weights
+    from ablate.spec.component import InputSpec
 
 Denoise = Callable[["Tensor", "Labels"], Denoised]  # (x, labels) -> x0 and ε, at one level
 
@@ -51,8 +56,23 @@ class DenoisedGuidance(Guidance):
         raise TypeError(f"guidance {self.name!r} works on denoised images: use begin()")
 
 
+class Sibling(NamedTuple):
+    """A smaller network, trained beside the main one on the same batches, from which guidance goes away."""
+
+    backbone: Backbone
+    until: float = 1.0  # share of the training after which it stays as it is, in (0, 1]
+
+
 class WeakerGuidance(DenoisedGuidance):
-    """Guidance away from what a weaker version of the network says, such as of an earlier snapshot or fewer layers."""
+    """Guidance away from what a weaker version of the network says: an earlier snapshot, fewer layers, or a sibling."""
+
+    def sibling(self, backbone: Backbone, setting: InputSpec) -> Sibling | None:
+        """Return the smaller network to be trained beside this one, which takes its place below; None: there is none.
+
+        It is trained as the network is, but for its size, and changes nothing of that training. `weaken` gets a copy of
+        it with its averaged weights. Raises InputError where there is no such network.
+        """
+        return None
 
     @abstractmethod
     def weaken(self, network: nn.Module) -> nn.Module:
@@ -67,6 +87,24 @@ class WeakerGuidance(DenoisedGuidance):
         ema, snapshots: of the training, after `images` images. Raises InputError where there are none.
         """
         return None
+
+
+def narrower(backbone: Backbone, share: float, setting: InputSpec) -> Backbone:
+    """Return the backbone with that share of its `width`, or the nearest that it does not refuse.
+
+    Raises InputError where it has no such field, and where no smaller width works.
+    """
+    width = getattr(backbone, "width", None) if "width" in type(backbone).model_fields else None
+    if not isinstance(width, int):
+        raise InputError(f"backbone {backbone.name!r} has no whole number `width`, by which it could be smaller")
+    fields = {field: getattr(backbone, field) for field in type(backbone).model_fields}
+    for size in sorted(range(1, width), key=lambda n: abs(n - share * width)):
+        with contextlib.suppress(ValidationError):
+            type(backbone)(**{**fields, "width": size})  # its own checks
+            smaller = backbone.model_copy(update={"width": size})
+            if smaller.refuse(setting) is None:
+                return smaller
+    raise InputError(f"backbone {backbone.name!r} works with no smaller width than {width}")
 
 
 def moved(denoised: Denoised, x0: Tensor, level: Level) -> Denoised:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Loss(Component):
-    """Compares a prediction with the target, image by image."""
+    """Compares a prediction with the target, image by image.
+
+    One that is the mean over an image's numbers of what each costs by itself, nothing where it is the target's, says
+    "elementwise" in `provides()`: then an objective may take it over a part of the image.
+    """
 
     kind: ClassVar[str] = "loss"
 

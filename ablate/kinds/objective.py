@@ -61,7 +61,7 @@ class Model(Protocol):
     def predict(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """Compute the prediction at x, (B, C, H, W), with gradients; twice the channels with a learned variance.
 
-        The first call within a step is its shared pass: `prediction` and `activation` are of it.
+        The first call within a step is its shared pass: `prediction`, `hidden` and `activation` are of it.
         """
         ...
 
@@ -112,6 +112,14 @@ class Model(Protocol):
     @property
     def prediction(self) -> Tensor:
         """What the shared pass predicts. Raises RuntimeError before it."""
+        ...
+
+    @property
+    def hidden(self) -> Tensor | None:
+        """Where the shared pass hid the image from the network, (B, 1, H, W) bool; None: nowhere, as in eval().
+
+        Of networks that hide patches in training ("masked_patches"). Raises RuntimeError before the shared pass.
+        """
         ...
 
     def activation(self, site: str) -> Tensor:

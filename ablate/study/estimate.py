@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ablate.candidates.candidate import Candidate
+from ablate.candidates.candidate import Candidate, cost_of
 from ablate.candidates.objectives import TRAIN_PASSES
+from ablate.candidates.sample_cost import Calls, calls_of
 from ablate.candidates.trial import TrialSettings
 from ablate.kinds.guidance import Guidance
 from ablate.kinds.precision import Precision
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
 
 EFFICIENCY = 0.4  # the share of a plain matrix product's rate that a whole training step reaches
-MEASURE_SECONDS = 0.15
+MEASURE_SECONDS = 0.15  # and more, up to the second number, on a machine so busy that few products fit in
+MEASURE_AT_MOST, PRODUCTS = 1.5, 50
 LEVELS = 20  # noise levels at which the calls of guidance are counted
 
 
@@ -53,24 +55,35 @@ def flops(candidate: Candidate, setting: InputSpec, cost: Cost, images: int, sam
     A training image takes three forward passes of 2·macs flops, or what routing leaves of them, or what an objective
     of several passes really computes; a sample takes one for each call of the network.
     """
-    calls = candidate.solver.nfe() * _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
+    asked = _calls(candidate.guidance, candidate.schedule.for_setting(setting), setting)
+    sibling = candidate.sibling(setting)
+    smaller = 1.0 if sibling is None else cost_of(sibling.backbone, setting).macs / cost.macs
+    calls = candidate.solver.nfe() * (asked.network + asked.weaker * smaller)
     other = 1.0 if cost.train_pass_gflops is None else cost.train_pass_gflops / cost.gflops
     return 2 * cost.macs * (TRAIN_PASSES * other * images + samples * calls)
 
 
 def training_pass(candidate: Candidate, setting: InputSpec) -> float | None:
-    """Return the Gflops of a pass in training, a third of a step, where the objective takes several or adds terms.
+    """Return the Gflops of a pass in training, a third of a step, where that is not one of the network alone.
 
-    None where it does not, and where that cannot be counted.
+    Where the objective takes several passes or adds terms, and where guidance trains a sibling, which counts by the
+    share of the training in which it learns. None otherwise, and where it cannot be counted.
     """
-    if candidate.one_pass:
-        return None
-    from ablate.training.training_cost import pass_gflops
-
     try:
-        return pass_gflops(candidate, setting)
+        sibling = candidate.sibling(setting)
+        if sibling is None:
+            return None if candidate.one_pass else _pass(candidate, setting)
+        return _pass(candidate, setting) + sibling.until * _pass(candidate.of_sibling(sibling), setting)
     except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
         return None
+
+
+def _pass(candidate: Candidate, setting: InputSpec) -> float:
+    from ablate.training.training_cost import pass_gflops
+
+    if candidate.one_pass:
+        return cost_of(candidate.backbone, setting).trained_gflops
+    return pass_gflops(candidate, setting)
 
 
 def flops_of(settings: TrialSettings, candidate: Candidate) -> float:
@@ -107,22 +120,21 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
     with torch.inference_mode(), scope(on):
         product()  # the first one starts threads and picks kernels
-        best, end = float("inf"), time.perf_counter() + MEASURE_SECONDS
-        while time.perf_counter() < end:
-            begun = time.perf_counter()
+        taken: list[float] = []
+        first = begun = time.perf_counter()
+        while begun - first < (MEASURE_SECONDS if len(taken) >= PRODUCTS else MEASURE_AT_MOST):
             product()
-            best = min(best, time.perf_counter() - begun)
-    return 2 * size**3 / best
+            begun, before = time.perf_counter(), begun
+            taken.append(begun - before)
+    return 2 * size**3 / min(taken)
 
 
 @lru_cache(maxsize=256)
-def _calls(guidance: Guidance, schedule: Schedule, setting: InputSpec) -> float:
-    """Return how many images networks of about this size take for one call of the denoiser, on average over time."""
+def _calls(guidance: Guidance, schedule: Schedule, setting: InputSpec) -> Calls:
+    """Return how many images networks take for one call of the denoiser, on average over time."""
     import torch
 
-    from ablate.candidates.sample_cost import calls_of
     from ablate.kinds.solver import levels
 
     times = torch.linspace(1, 0, LEVELS, dtype=torch.float64).tolist()
-    calls = calls_of(guidance, tuple(levels(schedule, times)), setting)
-    return calls.network + calls.weaker
+    return calls_of(guidance, tuple(levels(schedule, times)), setting)

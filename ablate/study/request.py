@@ -52,6 +52,11 @@ def ways_of(job: Mapping[str, Any], evaluate: Mapping[str, Any], request: Reques
             raise InputError(f"{error.message} (trial {job['trial']})", Argument("settings")) from None
         if (reason := _untrained(candidate.drops(), trained.drops(), setting)) is not None:
             raise InputError(reason, Argument("settings"))
+        if candidate.sibling(setting) != trained.sibling(setting):
+            raise InputError(
+                "the network that guidance trains beside belongs to training, and cannot be changed",
+                Argument("settings"),
+            )
         for nfe in request.nfe or (None,):
             solver = candidate.solver if nfe is None else _with_nfe(candidate.solver, nfe, catalog)
             yield {

@@ -6,7 +6,8 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ import torch
 from torch import Tensor
 
 from ablate.candidates.candidate import Candidate, compose, misfits
-from ablate.errors import InputError
+from ablate.errors import InputError, SpecError
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.data import Dataset
 from ablate.kinds.embedder import Embedder
 from ablate.kinds.objective import Objective
 from ablate.kinds.teacher import TaughtObjective
-from ablate.spec.component import InputSpec
+from ablate.spec.component import Component, Config, InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
 from ablate.training.images import Images
@@ -97,10 +98,15 @@ def candidates(case: Case, part: Objective | Auxiliary) -> Iterator[tuple[Candid
 
 
 def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candidate, InputSpec] | None:
-    """Return the first candidate with a backbone, or with one of its switches turned, in which the part fits."""
+    """Return the first candidate in which the part fits, with a backbone or with one thing in it changed.
+
+    That is one of its switches, or what stands in one of its slots.
+    """
     needed = part.requires().keys()
-    for backbone in plain.variants():
-        helps = backbone.provides() & needed - plain.component.provides()
+    parts = {kind: case.partners(kind) for kind in ("schedule", "target", "weighting")}
+    elsewhere = _offers(*itertools.chain(*parts.values())) | {"labels", "conditions", "pictures"}
+    for backbone in (*plain.variants(), *_refilled(case, plain, needed)):
+        helps = _offers(backbone) & needed - _offers(plain.component)
         if not isinstance(backbone, Backbone) or backbone.requires() or not (helps or backbone == plain.component):
             continue
         try:
@@ -114,14 +120,32 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
             "optimizer": optimizer_of(case),
             **place,
         }
+        whole = compose(spec, case.catalog)
+        told = {one.name for one in whole.inputs(setting).conditions}
+        if needed - _offers(whole) - elsewhere - told:
+            continue  # whatever else is chosen
         default = case.catalog.default("weighting")
-        for weighting in (default, *case.partners("weighting")):
-            for schedule, target in itertools.product(case.partners("schedule"), case.partners("target")):
+        for weighting in (default, *parts["weighting"]):
+            for schedule, target in itertools.product(parts["schedule"], parts["target"]):
                 placed = {**spec, "schedule": schedule, "target": target, "weighting": weighting}
                 if not misfits(compose(placed, case.catalog), None, setting, provided={"labels"}):
                     small = {**placed, "backbone": reading(shrink(backbone, setting), part, setting, case)}
                     return compose(small, case.catalog), setting
     return None
+
+
+def _refilled(case: Case, plain: Case, needed: Collection[str]) -> Iterator[Component]:
+    """Yield the backbone with what provides something needed in one of its slots."""
+    for at, part in plain.component.parts():
+        for other in case.partners(part.kind) if len(at) == 1 else ():
+            if not other.provides().isdisjoint(needed):
+                with suppress(SpecError):
+                    yield plain.make(**{str(at[0]): other})
+
+
+def _offers(*wholes: Config) -> frozenset[str]:
+    """Return what components, and the parts in them, provide."""
+    return frozenset[str]().union(*(part.provides() for whole in wholes for _, part in whole.parts()))
 
 
 def reading(backbone: Backbone, part: Objective | Auxiliary, setting: InputSpec, case: Case) -> Backbone:

@@ -19,6 +19,11 @@ from ablate.training.checkpoint import by_prefix, flatten_optimizer, restore_opt
 MEMORY = 0.99  # of the loss that is recorded, a step
 
 
+def recent(before: Tensor, loss: Tensor) -> Tensor:
+    """Return the running mean of a loss after one more step; before the first one it is NaN."""
+    return torch.where(before.isnan(), loss, before).lerp(loss, 1 - MEMORY)
+
+
 class CompanionLearner:
     """The auxiliary network of guidance and its optimizer, trained on the same batches as the main network."""
 
@@ -52,8 +57,7 @@ class CompanionLearner:
         total = self.gradients(parts, batch)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        before = torch.where(self.recent_loss.isnan(), total, self.recent_loss)
-        self.recent_loss = before.lerp(total, 1 - MEMORY)
+        self.recent_loss = recent(self.recent_loss, total)
         return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -16,6 +16,7 @@ from ablate.training.learner import Learner
 
 NETWORK = "network"  # the network itself: what it computes outside of its modules
 COMPANION = "companion"  # the network that guidance trains beside it
+SIBLING = "sibling"  # the same, where it is a smaller one of its kind
 WORST = 4  # images of the batch whose noise levels are told
 
 
@@ -51,9 +52,11 @@ def examine(learner: Learner) -> StepDiagnosis:
     order = image_losses.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
     worst = tuple(zip(snr[order].tolist(), image_losses[order].tolist(), strict=True))
     module, message = _of_network(learner, bad_modules, total)
+    learner.optimizer.zero_grad(set_to_none=True)
     if module is None and learner.companion is not None:
-        learner.optimizer.zero_grad(set_to_none=True)
         module, message = _of_companion(learner.companion, learner, message)
+    elif module is None and learner.sibling is not None:
+        module, message = _of_sibling(learner.sibling.learner, learner, message)
     return StepDiagnosis(module, message, (float(snr.min()), float(snr.max())), worst)
 
 
@@ -92,6 +95,18 @@ def _of_companion(companion: CompanionLearner, learner: Learner, otherwise: str)
     if not _finite(loss):
         return COMPANION, f"{beside}: its output is finite, its loss is not"
     return None, otherwise
+
+
+def _of_sibling(sibling: Learner, learner: Learner, otherwise: str) -> tuple[str | None, str]:
+    """Diagnose the smaller network that guidance goes away from; it has not yet seen this batch."""
+    sibling.network.train()
+    with _watched(sibling.network, SIBLING) as bad_modules:
+        total = sibling.gradients(*learner.batch())
+    module, message = _of_network(sibling, bad_modules, total)
+    if module is None:
+        return None, otherwise
+    inside = module if module.startswith(SIBLING) else f"{SIBLING}.{module}"
+    return inside, f"the sibling of guidance {learner.candidate.guidance.name!r}: {message}"
 
 
 @contextlib.contextmanager

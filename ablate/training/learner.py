@@ -14,13 +14,16 @@ from ablate.candidates.candidate import Candidate, format_component
 from ablate.errors import InputError
 from ablate.kinds.augmentation import Uniform
 from ablate.kinds.backbone import network_blocks
+from ablate.kinds.clip import Norms
 from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, dropped, rows
+from ablate.kinds.ema import Weights
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.noised import Noised, Origin
 from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
 from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
+from ablate.kinds.routing import hiding
 from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
@@ -28,6 +31,7 @@ from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.images import Images as Images
+from ablate.training.sibling import SiblingLearner
 from ablate.training.terms import StepModel, Terms, teacher_like
 from ablate.training.widths import base_shapes
 
@@ -45,11 +49,25 @@ class TrainingStep(NamedTuple):
     terms: Mapping[str, Tensor] = {}  # the loss in parts, by name, where it has several
 
 
+class Learned(NamedTuple):
+    """What one optimizer step of a network gave."""
+
+    loss: Tensor
+    norms: Norms  # of the gradient
+    rate: float
+    terms: Mapping[str, Tensor]
+
+
 def new_network(
-    candidate: Candidate, setting: InputSpec, seed: int, device: torch.device, watch: Watch | None = None
+    candidate: Candidate,
+    setting: InputSpec,
+    seed: int,
+    device: torch.device,
+    watch: Watch | None = None,
+    stream: str = "weights",
 ) -> nn.Module:
     """Build the network of a candidate with the initial weights of the trial of that seed."""
-    seed_everything(seed, "weights", 0)
+    seed_everything(seed, stream, 0)
     network: nn.Module = _build(candidate.backbone, lambda: candidate.backbone.build(setting), device, watch or Watch())
     return network
 
@@ -60,6 +78,8 @@ class Learner:
     It takes steps; what is logged, saved or stopped is up to the caller. micro: images a forward pass; a batch of more
     is split, and its gradients are accumulated. None: as the candidate says. teacher: the weights of the network from
     which the objective learns, and from which the training starts; None where there is none, or no step is taken.
+    is_sibling: whether it trains the smaller network beside another one: it begins with weights of its own, and trains
+    nothing beside itself.
     """
 
     def __init__(
@@ -71,6 +91,7 @@ class Learner:
         device: torch.device,
         micro: int | None,
         teacher: Mapping[str, Tensor] | None = None,
+        is_sibling: bool = False,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting = candidate.inputs(setting)
@@ -79,12 +100,13 @@ class Learner:
         self.seed = seed
         self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
         watch = Watch()
-        self.network: nn.Module = new_network(candidate, setting, seed, device, watch)
+        own = "sibling/" if is_sibling else ""  # streams of initial weights
+        self.network: nn.Module = new_network(candidate, setting, seed, device, watch, f"{own}weights")
         self.teacher: nn.Module | None = None
         if teacher is not None:
             self.network.load_state_dict(dict(teacher))
             self.teacher = teacher_like(candidate, self.network)
-        seed_everything(seed, "uncertainty", 0)
+        seed_everything(seed, f"{own}uncertainty", 0)
         self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
         self.companion: CompanionLearner | None = None
@@ -96,7 +118,7 @@ class Learner:
             raise InputError(
                 f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each"
             )
-        seed_everything(seed, "objective", 0)
+        seed_everything(seed, f"{own}objective", 0)
         self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device, watch))
         beside = {"uncertainty": self.uncertainty, "objective": self.terms}
         self.parameters = trained_parameters(self.network, beside, base_shapes(candidate, setting))
@@ -110,9 +132,16 @@ class Learner:
             self.average = candidate.ema.build(dict(self.network.named_parameters()))
         with watch.over(f"{format_component(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
+        self.sibling: SiblingLearner | None = None
+        sibling = None if is_sibling else candidate.sibling(setting)
+        if sibling is not None:
+            spec = candidate.of_sibling(sibling)
+            smaller = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
+            self.sibling = SiblingLearner(smaller, sibling.until)
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
+        self._hiding = hiding(self.network)
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
 
@@ -129,6 +158,8 @@ class Learner:
 
     def prepare(self, pause: Callable[[], None]) -> None:
         """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
+        if self.sibling is not None:
+            self.sibling.learner.prepare(pause)
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
 
@@ -201,6 +232,7 @@ class Learner:
             min(1.0, self.images_seen / self.horizon),
             self.setting.classes or 0,
             self.teacher,
+            self._hiding,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses
@@ -240,12 +272,23 @@ class Learner:
 
         `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
         """
-        batch = self.candidate.batch
         self.horizon = budget
         noised, labels = self.batch()
+        loss, norms, rate, terms = self.learn(noised, labels, observers)
+        beside: Tensor | None = None
+        if self.companion is not None:
+            beside = self.companion.step(self.parts(noised, labels), self.candidate.batch)
+        elif self.sibling is not None:
+            beside = self.sibling.step(noised, labels, budget)
+        numbers = (loss, norms.before, norms.after, rate, beside, terms)
+        return TrainingStep(self.steps_done, self.images_seen, *numbers)
+
+    def learn(self, noised: Noised, labels: Labels, observers: Sequence[StepObserver] = ()) -> Learned:
+        """Take one optimizer step of the network alone, on a given batch."""
+        batch = self.candidate.batch
         terms: dict[str, Tensor] = {}
         loss = self.gradients(noised, labels, term_means=terms)
-        rate = self.candidate.optimizer.rate(self.images_seen + batch, budget)
+        rate = self.candidate.optimizer.rate(self.images_seen + batch, self.horizon)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get(RATE_SHARE, 1.0)
         self.scaler.unscale_(self.optimizer)
@@ -257,11 +300,9 @@ class Learner:
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
-        companion_loss = None if self.companion is None else self.companion.step(self.parts(noised, labels), batch)
         self.steps_done += 1
         self.average.update(self.images_seen, batch)
-        numbers = (loss, norms.before, norms.after, rate, companion_loss, terms)
-        return TrainingStep(self.steps_done, self.images_seen, *numbers)
+        return Learned(loss, norms, rate, terms)
 
     @property
     def companion_network(self) -> nn.Module | None:
@@ -269,9 +310,15 @@ class Learner:
         return None if self.companion is None else self.companion.network
 
     @property
+    def averaged_sibling(self) -> tuple[nn.Module, Weights] | None:
+        """The smaller network of guidance, if it trains one, and its averaged weights."""
+        return None if self.sibling is None else self.sibling.averaged()
+
+    @property
     def companion_loss(self) -> float | None:
-        """The auxiliary network's recent loss; None without one, before the first step, and where it is not finite."""
-        loss = math.nan if self.companion is None else float(self.companion.recent_loss)
+        """The recent loss of what guidance trains beside; None before the first step, and where it is not finite."""
+        beside = self.companion or self.sibling
+        loss = math.nan if beside is None else float(beside.recent_loss)
         return loss if math.isfinite(loss) else None
 
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
@@ -287,6 +334,9 @@ class Learner:
         if self.companion is not None:
             companion_tensors, own["companion"] = self.companion.state()
             tensors |= with_prefix("companion", companion_tensors)
+        if self.sibling is not None:
+            sibling = self.sibling.state()
+            tensors, own["sibling"] = tensors | with_prefix("sibling", sibling.tensors), sibling.facts
         return Checkpoint(self.images_seen, tensors, {**facts, **own})
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -303,6 +353,8 @@ class Learner:
         self.terms.load_state_dict(parts["objective"])
         if self.companion is not None:
             self.companion.load(parts["companion"], checkpoint.facts["companion"])
+        if self.sibling is not None:
+            self.sibling.load(parts["sibling"], checkpoint.facts["sibling"])
         self.steps_done = checkpoint.facts["steps"]
 
 

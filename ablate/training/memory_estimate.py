@@ -6,7 +6,7 @@ import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ class Footprint:
     gradients: int
     optimizer: int  # its state
     averages: int
-    companion: int  # what guidance trains beside the network, with its optimizer
+    companion: int  # what guidance trains beside the network, with its optimizer and averages
     activations: int  # the batch, and what the backward pass finds at its beginning
     peak: int  # the most that is there at one time: gradients come while activations go
 
@@ -85,6 +85,18 @@ def _simulate(candidate: Candidate, setting: InputSpec, device: str, micro: int)
 
 def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     setting = candidate.inputs(setting)
+    alone = _simulate_alone(candidate, setting, device, micro)
+    sibling = candidate.sibling(setting)
+    if sibling is None:
+        return alone
+    beside = _simulate_alone(candidate.of_sibling(sibling), setting, device, micro)
+    kept = beside.weights + beside.optimizer + beside.averages
+    # The sibling steps after the network, whose gradients and activations are gone then; both are there all the time.
+    own = alone.weights + alone.optimizer + alone.averages
+    return replace(alone, companion=kept, peak=max(alone.peak + kept, beside.peak + own))
+
+
+def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with META:
         network = candidate.backbone.build(setting).train()
         learned = candidate.weighting.build()

@@ -22,11 +22,13 @@ from ablate.kinds.conditions import Labels, are_dropped, told_on_meta, without
 from ablate.kinds.noised import Level, Noised
 from ablate.kinds.objective import Host, Pictures
 from ablate.kinds.process import Network, Process
+from ablate.kinds.routing import HidesPatches, hiding
 from ablate.kinds.teacher import TaughtObjective
 from ablate.runtime.randomness import RandomStreams
 from ablate.spec.component import Component, InputSpec
 
 Build = Callable[[Component, Callable[[], nn.Module]], nn.Module]
+NO_PASS = "there was no shared pass yet: the objective has not called `model.predict`"
 STREAM = "objective"  # what terms draw has names of its own
 
 
@@ -35,7 +37,8 @@ class StepModel:
 
     predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
     the blocks whose activations are kept of the first pass. null: the null class. teacher: the frozen network that an
-    objective learns from, if there is one. It is made anew for each part, and holds what they share.
+    objective learns from, if there is one. hiding: what hides patches within the network, if something does. It is
+    made anew for each part, and holds what they share.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class StepModel:
         progress: float = 0.0,
         null: int = 0,
         teacher: nn.Module | None = None,
+        hiding: HidesPatches | None = None,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
@@ -64,15 +68,19 @@ class StepModel:
         self._sites = sites
         self._null = null
         self._teacher = teacher
+        self._hiding = hiding
         self._prediction: Tensor | None = None
+        self._hidden: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
 
     def predict(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
-        """The prediction; of the first call of a step the activations are kept."""
+        """The prediction; of the first call of a step the activations are kept, and what was hidden."""
         if self._prediction is not None:
             return self.process.predict(self._predict, x, level, labels, towards)
         with _noted(self._sites, self._activations):
             self._prediction = self.process.predict(self._predict, x, level, labels, towards)
+        patches = None if self._hiding is None else self._hiding.hidden_patches()
+        self._hidden = None if patches is None else _at_pixels(patches, x)
         return self._prediction
 
     @torch.no_grad()
@@ -144,8 +152,15 @@ class StepModel:
     def prediction(self) -> Tensor:
         """Of the shared pass."""
         if self._prediction is None:
-            raise RuntimeError("there was no shared pass yet: the objective has not called `model.predict`")
+            raise RuntimeError(NO_PASS)
         return self._prediction
+
+    @property
+    def hidden(self) -> Tensor | None:
+        """Of the shared pass."""
+        if self._prediction is None:
+            raise RuntimeError(NO_PASS)
+        return self._hidden
 
     def activation(self, site: str) -> Tensor:
         """Of the shared pass, at a block that the term named in `sites`."""
@@ -221,6 +236,13 @@ def _unlike(names: Iterable[str]) -> list[str]:
     return unlike
 
 
+def _at_pixels(patches: Tensor, x: Tensor) -> Tensor:
+    """Return what is said of each patch at each of its pixels: (B, rows, columns), (B, C, H, W) -> (B, 1, H, W)."""
+    (count, rows, columns), (height, width) = patches.shape, x.shape[2:]
+    wide = patches[:, :, None, :, None].expand(-1, -1, height // rows, -1, width // columns)
+    return wide.reshape(count, 1, height, width)
+
+
 def teacher_like(candidate: Candidate, network: nn.Module) -> nn.Module | None:
     """Return a frozen copy of the network for a candidate whose objective has a teacher; None for another one."""
     if not isinstance(candidate.objective, TaughtObjective):
@@ -258,6 +280,7 @@ def simulated_loss(
         blocks,
         null=setting.classes or 0,
         teacher=teacher,
+        hiding=hiding(network),
     )
     loss: Tensor = terms(noised, labels, model)[0].mean()
     return loss

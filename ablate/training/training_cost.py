@@ -30,10 +30,18 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
     """Return the Gflops (1e9 multiply-accumulates) of training on one image.
 
     The matrix work of the forward and the backward pass, of what activation checkpointing computes again, of what the
-    objective and its auxiliary terms add, and of the network that guidance trains beside. It is near three forward
-    passes, less where the input needs no gradient. The optimizer's step, noise and loss are elementwise, and not
-    counted. Raises what a plugin's code raises on the meta device.
+    objective and its auxiliary terms add, and of the network that guidance trains beside (of a sibling by the share of
+    the training in which it learns). It is near three forward passes, less where the input needs no gradient. The
+    optimizer's step, noise and loss are elementwise, and not counted. Raises what a plugin's code raises on the meta
+    device.
     """
+    gflops = _alone(candidate, setting)
+    sibling = candidate.sibling(setting)
+    return gflops if sibling is None else gflops + sibling.until * _alone(candidate.of_sibling(sibling), setting)
+
+
+def _alone(candidate: Candidate, setting: InputSpec) -> float:
+    """Return the same without a sibling."""
     with isolated(), META:
         setting = candidate.inputs(setting)
         network = candidate.backbone.build(setting).train()

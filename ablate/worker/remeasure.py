@@ -154,6 +154,7 @@ def _rows(job: MeasureJob, folder: Path, stop: Stop) -> list[dict[str, Any]]:
         pause_of(stop),
         learner.companion_network,
         snapshots,
+        learner.averaged_sibling,
     )
     cost = sample_gflops(candidate, image_setting(data), job["gflops"])
     return [{**row, "sample_gflops": cost} for row in rows]

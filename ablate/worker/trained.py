@@ -83,6 +83,7 @@ def sample(
             learner.companion_network,
             trained.snapshots,
             learner.images_seen,
+            learner.averaged_sibling,
         )
         measured = evaluation.drawn
         count = measured if n is None else n

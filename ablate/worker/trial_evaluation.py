@@ -113,6 +113,7 @@ class TrialEvaluation:
                 training.pause,
                 learner.companion_network,
                 snapshots,
+                learner.averaged_sibling,
             )
         cost = sample_gflops(self._candidate, self._setting, self._job["gflops"])
         return [{**row, "sample_gflops": cost} for row in rows], samples

@@ -129,12 +129,12 @@ def test_a_search_learns_what_candidates_reach_at_the_first_rung(whole: Path, fu
 
 
 @pytest.mark.slow
-def test_killed_at_any_commit_it_stops_and_promotes_as_without(tmp_path: Path, whole: Path) -> None:
+def test_killed_at_any_commit_it_stops_and_promotes_as_without(tmp_path: Path, whole: Path, thorough: bool) -> None:
     """Between a measurement and the note of it, between a promotion and the run of it, at the end."""
     with killed_at(-1) as counted:
         Driver(tmp_path / "counted", halved()).run()
     gc.freeze()
-    for number in range(counted[0] - 34, counted[0] + 1, 3):
+    for number in range(counted[0] - 34, counted[0] + 1, 3 if thorough else 7):
         place = tmp_path / str(number)
         with killed_at(number), pytest.raises(Killed):
             Driver(place, halved()).run()

@@ -91,10 +91,12 @@ def test_a_search_goes_on_from_the_scores_of_the_design_s_seeds(whole: Path) -> 
     assert not any("told other values" in line for line in again.lines)
 
 
-def test_killed_at_any_seed_it_goes_on_as_without(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_any_seed_it_goes_on_as_without(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool
+) -> None:
     """Dead before the driver has taken in what a worker measured."""
     take = Engine._take
-    for number in range(12, len(trials(whole)) + 1, 2):
+    for number in range(12, len(trials(whole)) + 1, 2 if thorough else 5):
         calls = [0]
 
         def dying(self: Engine, job: Any, report: Any, calls: list[int] = calls, number: int = number) -> None:
@@ -129,6 +131,7 @@ def test_the_study_s_total_bounds_it_and_with_more_it_goes_on(tmp_path: Path, wh
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_with_several_workers_every_measurement_is_the_same(tmp_path: Path) -> None:
     with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
         outcome = Driver(tmp_path / "crowd", raced(), Crowd(pool)).run()

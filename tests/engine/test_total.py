@@ -99,7 +99,9 @@ def test_what_does_not_suffice_for_one_candidate_is_refused(tmp_path: Path, chan
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("backbone", ["dit", "uvit", "unet"])
+@pytest.mark.parametrize(
+    "backbone", ["dit", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("uvit", "unet"))]
+)
 def test_a_step_of_training_is_worth_three_forward_passes_and_recomputation_a_fourth(backbone: str) -> None:
     def passes(**more: Any) -> float:
         candidate = compose({"backbone": backbone, **more}, KNOWN)

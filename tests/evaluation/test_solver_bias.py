@@ -121,7 +121,7 @@ def test_samples_start_from_the_noise_of_the_level_at_which_the_grid_begins(sigm
 @pytest.mark.parametrize(
     ("file", "profile"),
     [
-        pytest.param(file, profile, id=f"{file.stem}-{profile}")
+        pytest.param(file, profile, id=f"{file.stem}-{profile}", marks=pytest.mark.thorough if profile else [])
         for file in STUDIES
         for profile in (None, "gpu")
         if profile is None or f"\n  {profile}:" in file.read_text()

@@ -101,7 +101,7 @@ def test_ray_driver_killed_leaves_no_process(tmp_path: Path, temporary: Path) ->
 
 @pytest.mark.slow
 @needs_ray
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_ray_interrupt_leaves_no_process_no_folder_and_no_noise(tmp_path: Path, temporary: Path, sent: int) -> None:
     """To the whole group, as a terminal does to all in the foreground, and `timeout` and batch systems do."""
     from ablate.execute.own_cluster import _sweep

@@ -82,7 +82,11 @@ def test_parts_and_recomputation_save_activations() -> None:
     assert of(dit(recompute=True)).activations < 0.4 * plain.activations
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in STUDIES.glob("*.yaml")))
+QUICK = {"dit_conditioning.yaml", "repa.yaml", "unet_fusion.yaml"}  # and all others where there is time
+FILES = sorted(path.name for path in STUDIES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", [pytest.param(f, marks=[] if f in QUICK else pytest.mark.thorough) for f in FILES])
 def test_it_is_as_the_process_measures_it(name: str) -> None:
     """The baseline of every ready study: estimated, and measured, within 20 %."""
     study = load_study(STUDIES / name, overrides=["data={type: digits, size: 16}"]).study

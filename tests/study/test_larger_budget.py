@@ -154,7 +154,7 @@ def killed_at(place: Any, name: str, number: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("step", [1, 3, 6])
+@pytest.mark.parametrize("step", [3, *(pytest.param(step, marks=pytest.mark.thorough) for step in (1, 6))])
 def test_cut_short_in_the_middle_of_a_prolonged_training_it_comes_to_the_same(
     begun: Path, whole: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +168,7 @@ def test_cut_short_in_the_middle_of_a_prolonged_training_it_comes_to_the_same(
 
 
 @pytest.mark.parametrize("grows", [True, False])
-@pytest.mark.parametrize("moved", range(1, 10, 2))
+@pytest.mark.parametrize("moved", [3, 7, *(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 5, 9))])
 def test_killed_while_trials_are_set_aside_nothing_is_lost(
     begun: Path, whole: Path, small: Path, moved: int, grows: bool
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_search_takes_up_no_more_than_its_total_allows(tmp_path: Path) -> None
     assert len(found.trials) == 2
 
 
-@pytest.mark.parametrize(("first", "at"), [(0.5, None), (0.25, [0.5])])
+@pytest.mark.parametrize(("first", "at"), [(0.25, [0.5]), pytest.param(0.5, None, marks=pytest.mark.thorough)])
 def test_paused_candidates_go_on_from_their_rung_to_that_of_the_larger_budget(
     tmp_path: Path, first: float, at: list[float] | None
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_network_that_teaches_is_part_of_the_identity(here: Path) -> None:
     assert hashes(student()) == plain and not {*hashes(student(**{"base.objective.trial.seed": 0}))} & {*fixed}
 
 
+@pytest.mark.thorough
 def test_a_folder_goes_on_with_its_own_teacher_alone(here: Path) -> None:
     """Also where the choices name it, and not the base."""
     ablate.run(student(), device="cpu", figures=False)
@@ -194,6 +195,7 @@ def test_trials_without_weights_are_told_together(here: Path) -> None:
     assert "seed 0, is not finished" in str(error.value) and "seed 1, has no weights any more" in str(error.value)
 
 
+@pytest.mark.thorough
 def test_a_teacher_that_was_distilled_itself_teaches_students_of_half_its_steps(here: Path) -> None:
     ablate.run(student(), device="cpu", figures=False)
     of = {"study": "results/students", "candidate": "steps=2"}

@@ -37,6 +37,9 @@ MAY_SKIP = {
     "weakens_a_copy_of_the_network",
     "guides_by_conditions",
     "learns_from_its_teacher",
+    "trains_a_smaller_sibling",
+    "tells_which_patches_it_hides",
+    "is_a_mean_over_numbers_where_it_says_so",
 }
 
 # What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.

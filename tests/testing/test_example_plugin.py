@@ -91,7 +91,7 @@ print(json.dumps(ended))
 
 
 @pytest.fixture(scope="module")
-def asked(beside, tmp_path_factory):
+def asked(beside, tmp_path_factory, thorough):
     """What the command line of that environment says to each of some calls, asked in one process: it starts once."""
     place = tmp_path_factory.mktemp("asked")
     run = ["run", "lora.yaml", "--device", "cpu", "--no-figures", "--executor"]
@@ -101,7 +101,7 @@ def asked(beside, tmp_path_factory):
     }
     if importlib.util.find_spec("sklearn") is not None:
         calls["local"] = [*run, "local"]
-        if importlib.util.find_spec("ray") is not None:
+        if thorough and importlib.util.find_spec("ray") is not None:
             calls["ray"] = [*run, "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"]
     for name in calls:
         (place / name).mkdir()
@@ -137,6 +137,7 @@ def test_an_installed_plugin_conforms(asked):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_its_own_tests_pass(beside, tmp_path):
     shutil.copy(EXAMPLE / "ablate_example.py", tmp_path)
     shutil.copy(EXAMPLE / "test_ablate_example.py", tmp_path)
@@ -147,7 +148,7 @@ def test_its_own_tests_pass(beside, tmp_path):
 
 @pytest.mark.slow
 @NEEDS
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.thorough)])
 def test_a_study_uses_it_beside_ours(asked, executor):
     place, ended = asked
     if executor not in ended:
@@ -280,6 +281,7 @@ def test_two_distributions_that_bring_one_name_stay_reachable(twins, here, liste
 
 @NEEDS
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_study_compares_two_components_of_one_name(twins, study, here):
     varied = 'vary={weighting: ["first-lab:twin", "second-lab:twin"]}'
     alone = ("--executor", "local", "--set", "executor={type: local, in_process: true}")  # one process starts sooner

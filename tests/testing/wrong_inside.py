@@ -393,8 +393,12 @@ class Halves(nn.Module):
         super().__init__()
         self.way = way
 
+    def hidden_patches(self):
+        return self.hidden
+
     def forward(self, tokens, layout, blocks):
         joined = layout.joined
+        self.hidden = None
         if self.way == "skipping":
             blocks = blocks[1:]
         if not self.training:
@@ -410,6 +414,7 @@ class Halves(nn.Module):
             raise IndexError("an odd number of patches")
         drawn = torch.rand(len(tokens), count, generator=GENERATOR if self.way == "drawing" else None)
         index = drawn.argsort(dim=1)[:, : max(count // 2, 1)]
+        self.hidden = torch.ones_like(drawn, dtype=torch.bool).scatter(1, index, False).unflatten(1, layout.grid)
         wide = (index + joined)[..., None].expand(-1, -1, tokens.shape[2])
         some = torch.cat([tokens[:, :joined], tokens.gather(1, wide.to(tokens.device))], dim=1)
         told = Layout(joined, None, layout.rotation) if self.way == "untold" else layout.select(index)
@@ -467,6 +472,17 @@ class Silent(RightRouting):
 
     def provides(self):
         return frozenset()
+
+
+class Masking(RightRouting):
+    """It says that it hides patches, and all of them come back."""
+
+    name = "masking_routing"
+    way = "masking"
+    fails: ClassVar = ("tells_which_patches_it_hides",)
+
+    def provides(self):
+        return super().provides() | {"masked_patches"}
 
 
 class Drawing(RightRouting):

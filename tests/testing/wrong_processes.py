@@ -144,6 +144,20 @@ class Total(Loss):
         return (prediction - process.target.value(batch.x0, batch.noise, batch.level)).square().mean().double()
 
 
+class Rooted(Loss):
+    """It says that it is a mean over numbers, and is the root of one."""
+
+    name = "rooted"
+    fails: ClassVar = ("is_a_mean_over_numbers_where_it_says_so",)
+
+    def provides(self):
+        return frozenset({"elementwise"})
+
+    def compute(self, prediction, batch, process):
+        target = process.target.value(batch.x0, batch.noise, batch.level)
+        return (prediction - target).square().flatten(1).mean(1).sqrt().float()
+
+
 class Batched(Loss):
     """Each image has the loss of the whole batch."""
 

@@ -10,6 +10,7 @@ from ablate.api import (
     Choice,
     DenoisedGuidance,
     Guidance,
+    Sibling,
     Solver,
     State,
     TrainedGuidance,
@@ -158,6 +159,28 @@ class Tearing(DenoisedGuidance):
 
     def describe(self):
         return "tearing"
+
+
+class Twinned(WeakerGuidance):
+    """Its sibling is as large as the network."""
+
+    name = "twinned"
+    fails: ClassVar = ("trains_a_smaller_sibling",)
+
+    def drop_rate(self):
+        return 0.0
+
+    def begin(self):
+        return lambda ask, x, labels, null, level: ask.own(x, labels)
+
+    def sibling(self, backbone, setting):
+        return Sibling(backbone)
+
+    def weaken(self, network):
+        return network
+
+    def describe(self):
+        return "twinned"
 
 
 class Crippling(WeakerGuidance):

@@ -90,7 +90,7 @@ MORE: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(
     backbone=st.sampled_from([DIT, UNET]),
     optimizer=st.sampled_from(["adamw", "sgd", "radam", "adafactor", "muon"]),

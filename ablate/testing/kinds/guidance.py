@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ablate.candidates.candidate import cost_of, meta_network
+from ablate.candidates.flops import example_inputs
+from ablate.errors import InputError
+from ablate.kinds.backbone import Backbone
 from ablate.kinds.conditions import Labels, class_labels, told_record
 from ablate.kinds.guidance import Guidance, Predictor
 from ablate.kinds.guides import DenoisedGuidance, Denoisers, WeakerGuidance
 from ablate.kinds.noised import Denoised, Level, over
 from ablate.kinds.process import Process
+from ablate.spec.component import InputSpec
 from ablate.testing import companions
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.processes import processes
+from ablate.testing.small import settle
 
 NULL = 10
 # What a guidance may need and still be an average of predictions.
@@ -103,6 +109,34 @@ def weakens_a_copy_of_the_network(case: Case) -> None:
             shape = part.weaken(_Blocks())(x.to("meta"), noise.to("meta"), labels.to("meta")).shape
     assert output.shape == shape == x.shape, f"{tuple(output.shape)} for images {tuple(x.shape)}"
     assert output.isfinite().all(), "the weaker network gives numbers that are not finite"
+
+
+def trains_a_smaller_sibling(case: Case) -> None:
+    """A sibling has fewer parameters, gives what the network gives in shape, and learns for a part of the training."""
+    found = 0
+    for part in [one for one in _variants(case) if isinstance(one, WeakerGuidance)]:
+        for backbone in case.partners("backbone"):
+            try:
+                setting = settle(backbone)
+                sibling = part.sibling(backbone, setting)
+            except (InputError, NotApplicable):
+                continue
+            if sibling is None:
+                continue
+            found += 1
+            own, less = (cost_of(one, setting).params for one in (backbone, sibling.backbone))
+            assert less < own, f"{part!r}: its sibling has {less:,} parameters, the network {own:,}"
+            shapes = [_shape(one, setting) for one in (backbone, sibling.backbone)]
+            assert shapes[0] == shapes[1], f"{part!r}: its sibling gives {shapes[1]}, the network {shapes[0]}"
+            assert 0 < sibling.until <= 1, f"{part!r}: its sibling learns for {sibling.until} of the training"
+    if not found:
+        raise NotApplicable("it trains no sibling")
+
+
+def _shape(backbone: Backbone, setting: InputSpec) -> torch.Size:
+    with torch.no_grad():
+        output: Tensor = meta_network(backbone, setting)(*example_inputs(setting))
+    return output.shape
 
 
 class _Blocks(nn.Module):
@@ -201,5 +235,6 @@ CHECKS: tuple[Check, ...] = (
     means_the_same_for_every_target,
     keeps_image_and_noise_together,
     weakens_a_copy_of_the_network,
+    trains_a_smaller_sibling,
     *companions.CHECKS,
 )

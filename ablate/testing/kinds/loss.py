@@ -54,6 +54,21 @@ def keeps_images_apart(case: Case) -> None:
         )
 
 
+def is_a_mean_over_numbers_where_it_says_so(case: Case) -> None:
+    """With "elementwise": what is right costs nothing, and errors in two parts of an image what they do together."""
+    for part, process, batch in _batches(case):
+        if "elementwise" not in part.provides():
+            raise NotApplicable("it does not say that it is a mean over numbers")
+        right = _right(part, process, batch)
+        error = 0.3 * torch.randn(right.shape, generator=torch.Generator().manual_seed(1))
+        here = torch.arange(right.shape[-1]) % 3 == 0
+        nothing, one, other, both = (
+            part.compute(right + error * where, batch, process) for where in (0 * here, here, ~here, 1)
+        )
+        assert (nothing <= 1e-5 * both).all(), f"{part!r}: what is right costs {float(nothing.max()):g}"
+        assert torch.allclose(one + other, both, rtol=1e-3), f"{part!r}: the errors of two parts do not add up"
+
+
 def _batches(case: Case) -> Iterator[tuple[Loss, Process, Noised]]:
     tried = False
     for part in case.variants(numbers=True):
@@ -74,4 +89,9 @@ def _right(part: Loss, process: Process, batch: Noised) -> Tensor:
     return torch.cat([mean, torch.zeros_like(mean)], 1) if "learned_variance" in part.requires() else mean
 
 
-CHECKS: tuple[Check, ...] = (is_a_number_an_image, is_least_where_the_prediction_is_right, keeps_images_apart)
+CHECKS: tuple[Check, ...] = (
+    is_a_number_an_image,
+    is_least_where_the_prediction_is_right,
+    keeps_images_apart,
+    is_a_mean_over_numbers_where_it_says_so,
+)

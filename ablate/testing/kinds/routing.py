@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ablate.kinds.conditioning import Site
 from ablate.kinds.mixer import Layout
-from ablate.kinds.routing import Routing
+from ablate.kinds.routing import MASKED, HidesPatches, Routing
 from ablate.testing import modules, networks
 from ablate.testing.case import SEED, Case, Check, NotApplicable
 
@@ -67,6 +67,32 @@ def tells_each_block_what_it_is_given(case: Case) -> None:
                 f"a grid of {layout.grid} for {count} of {x.shape[1]} tokens"
             )
             assert says or not fewer, 'blocks get fewer tokens: say "routed_tokens" in provides()'
+
+
+def tells_which_patches_it_hides(case: Case) -> None:
+    """With "masked_patches": of each image some in training, none in eval(); what comes back follows from the others.
+
+    From each of them, and from no number of a hidden one.
+    """
+    for part in case.variants():
+        if MASKED not in part.provides():
+            raise NotApplicable("it does not say that it hides patches")
+        module, (x, layout) = _build(part).train(), _tokens()
+        assert isinstance(module, HidesPatches), "its module has no hidden_patches()"
+        y = module(x.requires_grad_(), layout, [_something] * BLOCKS)
+        hidden = module.hidden_patches()
+        assert hidden is not None, "in training it hides none"
+        shape = (len(x), *GRID)
+        assert hidden.shape == shape and hidden.dtype == torch.bool, (
+            f"{tuple(hidden.shape)} {hidden.dtype}, not {shape}"
+        )
+        some = hidden.flatten(1).sum(1)
+        assert ((some > 0) & (some < GRID[0] * GRID[1])).all(), f"of {GRID} patches it hides {some.tolist()} an image"
+        (gradient,) = torch.autograd.grad((y * torch.randn_like(y)).sum(), x)
+        reached = gradient[:, JOINED:].abs().sum(2) > 0
+        assert torch.equal(reached, ~hidden.flatten(1)), "patches that it calls hidden are seen, or others are not"
+        module.eval()(x, layout, [_something] * BLOCKS)
+        assert module.hidden_patches() is None, "in eval() it hides patches, or tells those of the pass before"
 
 
 def is_decided_by_the_seed_alone(case: Case) -> None:
@@ -149,6 +175,7 @@ CHECKS: tuple[Check, ...] = (
     gives_all_tokens_back,
     asks_every_block_once,
     tells_each_block_what_it_is_given,
+    tells_which_patches_it_hides,
     is_decided_by_the_seed_alone,
     routes_each_image_alone,
     works_where_it_does_not_refuse,

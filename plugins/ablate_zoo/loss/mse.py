@@ -16,6 +16,10 @@ class Mse(Loss):
     name = "mse"
     default = True
 
+    def provides(self) -> frozenset[str]:
+        """A mean over numbers."""
+        return frozenset({"elementwise"})
+
     def compute(self, prediction: Tensor, batch: Noised, process: Process) -> Tensor:
         """The loss of each image, (B,) fp32; a learned variance plays no part."""
         mean = prediction[:, : batch.x0.shape[1]].float()

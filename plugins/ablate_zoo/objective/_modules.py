@@ -13,9 +13,13 @@ class DenoisingLoss(nn.Module):
     def forward(self, noised: Noised, labels: Labels, model: Model) -> dict[str, Tensor]:
         """One term, `denoise`."""
         prediction = model.predict(noised.x, noised.level, labels)
-        loss = model.loss.compute(prediction, noised, model.process)
-        learned = model.process.log_variance(noised.level)
-        return {"denoise": loss if learned is None else loss + learned}
+        return {"denoise": with_variance(model.loss.compute(prediction, noised, model.process), noised, model)}
+
+
+def with_variance(loss: Tensor, noised: Noised, model: Model) -> Tensor:
+    """Add the log-variance u to the loss of each image, where the weighting learns one."""
+    learned = model.process.log_variance(noised.level)
+    return loss if learned is None else loss + learned
 
 
 class SelfConditionedLoss(DenoisingLoss):

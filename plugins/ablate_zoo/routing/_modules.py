@@ -79,13 +79,22 @@ class Mask(nn.Module):
         self.after = after
         self.vectors = nn.Parameter(torch.empty(patches, width))
         nn.init.trunc_normal_(self.vectors, std=0.02)
+        self._hidden: Tensor | None = None
+
+    def hidden_patches(self) -> Tensor | None:
+        """Return which patches the last pass hid, (B, rows, columns) bool."""
+        return self._hidden
 
     def forward(self, tokens: Tensor, layout: Layout, blocks: Sequence[Block]) -> Tensor:
         """(B, L + N, D) -> (B, L + N, D)."""
         if not self.training:
+            self._hidden = None
             return through(tokens, layout, blocks)
+        assert layout.grid is not None, "before the first block all patches are there"
         joined, last = layout.joined, len(blocks) - self.after
         stay = draw(len(tokens), tokens.shape[1] - joined, self.share, tokens.device)
+        every = torch.ones(len(tokens), tokens.shape[1] - joined, dtype=torch.bool, device=tokens.device)
+        self._hidden = every.scatter(1, stay, False).unflatten(1, layout.grid)
         some = torch.cat([tokens[:, :joined], take(tokens[:, joined:], stay)], dim=1)
         some = through(some, layout.select(stay), blocks[:last])
         empty = self.vectors.to(some.dtype).expand(len(tokens), -1, -1)

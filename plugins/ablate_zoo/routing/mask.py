@@ -17,8 +17,9 @@ class Mask(Routing):
     """Masked training: the first blocks see a part of the patches, the last ones all (Zheng et al. 2023, MaskDiT).
 
     In place of a patch that was masked, the last blocks get a learned vector of its place. In sampling nothing is
-    masked. The objective is the network's own for all patches; the paper weighs masked ones by 0.1, lets them
-    reconstruct the noisy image, and ends the training without a mask.
+    masked. The paper's loss is objective `masked`; with `denoise` masked patches learn the target as the others do. The
+    paper ends the training without a mask, and this one does not: a routing is not told how far the training is, and
+    what a step costs, from which the length of a training in Gflops follows, would change on the way.
     """
 
     name = "mask"
@@ -27,8 +28,8 @@ class Mask(Routing):
     after: Annotated[int, Field(ge=1, le=1000)] = 2  # blocks at the end that see all patches: the decoder
 
     def provides(self) -> frozenset[str]:
-        """Blocks that see other tokens than all."""
-        return frozenset({"routed_tokens"})
+        """Blocks that see other tokens than all, and patches that the network does not see."""
+        return frozenset({"routed_tokens", "masked_patches"})
 
     def refuse_at(self, site: Site) -> str | None:
         """There must be blocks before the last ones."""
