@@ -211,17 +211,22 @@ class StudyAnalysis(StudyContents):
         asked = (objective.source, objective.sign, [c.config_hash for c in chosen], dict(where or {}), plan)
         return self.once(("pairs", *asked), compute)
 
-    def spread(self, metric: str | None = None, where: Mapping[str, Any] | None = None) -> Spread:
+    def spread(
+        self, metric: str | None = None, where: Mapping[str, Any] | None = None, scale: str | None = None
+    ) -> Spread:
         """Estimate how a metric scatters: over seeds, about candidate and seed, and by its samples; see `Spread`.
 
-        On the scale of the study's analysis. Raises InputError where no two candidates share two seeds.
+        scale: plain or log; that of the study's analysis by default. Raises InputError where no two candidates share
+        two seeds, and on the log scale where a value is not above 0.
         """
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise InputError("no metric was measured", "metric")
+        if scale not in (None, "plain", "log"):
+            raise InputError(f"the scales are plain and log, not {scale!r}", Argument("scale"))
         check_where(self._stored.metrics, [objective], where)
         stored = self._stored
-        return spread(stored.trials, stored.metrics, self.candidates, objective, self.declared.scale, where)
+        return spread(stored.trials, stored.metrics, self.candidates, objective, scale or self.declared.scale, where)
 
     def allocation(self, seconds: float | None = None, metric: str | None = None) -> pd.DataFrame:
         """Return how many samples and how many seeds are worth it, for so many seconds of work on the same candidates.

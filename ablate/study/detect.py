@@ -101,10 +101,10 @@ def known_spread(loaded: LoadedStudy, column: str) -> KnownSpread | None:
     for folder in _earlier(loaded):
         try:
             results = load_results(folder)
-            found = results.spread(column)
+            found = results.spread(column, scale=loaded.study.analysis.scale)
         except (InputError, OSError):  # no study, or no two candidates with two seeds
             continue
-        if found.scale == loaded.study.analysis.scale and found.paired > 0:
+        if found.paired > 0:
             return KnownSpread(found.paired, _shown(folder))
     return None
 

@@ -172,5 +172,9 @@ def test_the_spread_is_told_apart_and_what_samples_are_worth(study: Study) -> No
     assert table["best"].sum() == 1 and (table["seconds"] <= 2000).all()
     halved = table[table["samples"] == 1000].iloc[0]
     assert halved["seeds"] == int(2000 / (3 * (50.0 + 4.5)))
+    ratios = np.log(own) - np.log(own).mean(axis=1, keepdims=True) - np.log(own).mean(axis=0) + np.log(own).mean()
+    assert results.spread(scale="log").paired == pytest.approx(np.sqrt((ratios**2).sum() / 4))
+    with pytest.raises(InputError, match="plain and log, not 'logs'"):
+        results.spread(scale="logs")
     with pytest.raises(InputError, match="seconds of work"):
         results.allocation(seconds=0)
