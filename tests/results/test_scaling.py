@@ -47,6 +47,7 @@ def test_one_size_that_went_wrong_pulls_no_robust_law_away():
     )
 
 
+@pytest.mark.thorough
 def test_the_bootstrap_holds_the_exponent_about_as_often_as_it_says():
     rng, held = np.random.default_rng(1), 0
     cost = np.geomspace(0.1, 30, 12)
