@@ -344,6 +344,7 @@ class StudyAnalysis(StudyContents):
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise InputError("no metric was measured", "metric")
+        origins.check(self._stored.trials)
         refusal = "a law of size is told of candidates that differ in the size of one network alone"
         if why := not_of_size(self.candidates, {}):  # by their choices, before their means are computed
             raise InputError(f"{refusal}: {why}")
