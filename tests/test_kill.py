@@ -220,9 +220,8 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("executor", "room"), [("within", 20), pytest.param("ray", 200, marks=[needs_ray, pytest.mark.thorough])]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("executor", "room"), [("within", 20), pytest.param("ray", 200, marks=needs_ray)])
 def test_full_disk_is_one_message_and_room_lets_it_go_on(
     tmp_path: Path, file: Path, undisturbed: Path, executor: str, room: int
 ) -> None:

@@ -143,7 +143,14 @@ def begun(place, *arguments):
         running.kill()
 
 
-@pytest.mark.parametrize(("sent", "where"), [(signal.SIGTERM, LOCAL), (signal.SIGHUP, HERE_ALONE)])
+@pytest.mark.parametrize(
+    ("sent", "where"),
+    [
+        (signal.SIGTERM, HERE_ALONE),
+        (signal.SIGHUP, HERE_ALONE),
+        pytest.param(signal.SIGTERM, LOCAL, marks=pytest.mark.thorough),
+    ],
+)
 def test_to_be_terminated_is_to_be_interrupted(place, within, monkeypatch, sent, where):
     """The driver is this process, which gets the signal; with LOCAL its worker is another."""
     monkeypatch.setenv("TINY_SLEEP", "1")
@@ -189,6 +196,7 @@ def test_a_run_lets_no_other_into_its_folder_and_an_interrupted_one_says_how_to_
     assert len(records(folder)) == 2
 
 
+@pytest.mark.thorough
 def test_a_reader_that_goes_away_does_not_end_the_study(place):
     line = f"{shlex.join(words('run', 'tiny.yaml', *HERE_ALONE))} | head -n 1; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(

@@ -292,6 +292,7 @@ def test_a_study_compares_two_components_of_one_name(twins, study, here):
     assert trials["config_hash"].nunique() == len(trials)
 
 
+@pytest.mark.thorough
 def test_what_ours_is_does_not_depend_on_a_stranger_of_the_same_name(tmp_path):
     """So a study that was begun before the stranger was installed goes on, and nothing is measured twice."""
     code = (

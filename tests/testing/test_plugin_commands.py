@@ -54,6 +54,7 @@ def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
     assert sum(one["state"] == "passed" for one in document["checks"]) >= 10
 
 
+@pytest.mark.thorough
 def test_its_own_test_passes(plugins, tmp_path):
     plugins("new", "soft-snr")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]

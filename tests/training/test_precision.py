@@ -122,6 +122,7 @@ def curve(precision: Any, steps: int = 1000) -> Iterator[float]:
         yield float(trained.step(8.0 * steps).loss)
 
 
+@pytest.mark.thorough
 def test_fp16_follows_the_loss_of_fp32() -> None:
     """Over 1,000 steps every mean of 50 losses is within 2 %, while the scale rises until steps are skipped."""
     exact, rough = (
