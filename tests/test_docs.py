@@ -58,6 +58,7 @@ def plugins_of_the_guide(folder):
     return files
 
 
+@pytest.mark.thorough
 def test_the_plugins_of_the_guide_conform(tmp_path):
     from ablate.testing import check_component, find
 

@@ -116,6 +116,7 @@ def asked(beside, tmp_path_factory, thorough):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_installed_plugin_is_known_with_its_origin(beside, asked):
     component = json.loads(asked[1]["show"].stdout)
     assert (component["distribution"], component["version"]) == ("ablate-example", "0.1.0")
@@ -127,6 +128,7 @@ def test_an_installed_plugin_is_known_with_its_origin(beside, asked):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_installed_plugin_conforms(asked):
     ran = asked[1]["check"]
     report = json.loads(ran.stdout)
@@ -146,6 +148,7 @@ def test_its_own_tests_pass(beside, tmp_path):
     assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @NEEDS
 @pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.thorough)])

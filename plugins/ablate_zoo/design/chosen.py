@@ -23,8 +23,11 @@ def _pairs(value: Any) -> Any:
     return tuple(tuple(one.items()) if isinstance(one, Mapping) else one for one in value)
 
 
+# Bounds of what a file may hold; whether a choice is one of the study's is asked of its space.
+Whole = Annotated[int, Field(ge=-(2**63), le=2**63)]
+Real = Annotated[float, Field(ge=-1e300, le=1e300)]
 Named = Annotated[
-    tuple[tuple[tuple[str, bool | int | float | str], ...], ...],
+    tuple[tuple[tuple[str, bool | Whole | Real | str], ...], ...],
     BeforeValidator(_pairs),
     WithJsonSchema({"type": "array", "items": {"type": ["object", "array"]}}),
 ]
