@@ -127,6 +127,8 @@ def _type(annotation: Any) -> str:
         return "nothing"
     if isinstance(annotation, type) and issubclass(annotation, Component):
         return annotation.kind
+    if hasattr(annotation, "__metadata__"):  # an Annotated within: its bounds are told apart
+        return _type(annotation.__origin__)
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(repr, inner))
