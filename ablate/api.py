@@ -4,7 +4,7 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
-from ablate.kinds.analysis import Analysis, Compared, paired_permutation, sign_flip_p
+from ablate.kinds.analysis import Analysis, Compared, PairedPermutation
 from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
@@ -159,6 +159,7 @@ __all__ = [
     "Opened",
     "Optimizer",
     "Origin",
+    "PairedPermutation",
     "Parameters",
     "PassObserver",
     "Pictures",
@@ -215,9 +216,7 @@ __all__ = [
     "network_blocks",
     "noise_like",
     "over",
-    "paired_permutation",
     "posterior",
-    "sign_flip_p",
     "slot",
     "told_record",
     "unread_options",

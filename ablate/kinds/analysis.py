@@ -59,30 +59,39 @@ class Analysis(Component):
         return 0.0 if seeds > 1 else 1.0
 
 
-def paired_permutation(values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:
-    """Compare as `Analysis.compare` does, by the permutation test of each pair's mean difference, over shared seeds.
+class PairedPermutation(Analysis):
+    """The permutation test of each pair's mean difference over the seeds that both have: sign flips (Fisher 1935).
 
     Standard errors and intervals are Student's t of the paired differences.
     """
-    from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
-    delta = values[:, pairs[:, 0]] - values[:, pairs[:, 1]]  # (b, m, n)
-    there = np.isfinite(delta)
-    n = there.sum(axis=2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(there, delta, 0.0).sum(axis=2) / n
-        squares = (np.where(there, delta - mean[:, :, None], 0.0) ** 2).sum(axis=2)
-        error = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
-    p = np.full(n.shape, np.nan)
-    for count in np.unique(n[n > 0]):
-        rows = n == count
-        p[rows] = sign_flip_p(delta[rows][there[rows]].reshape(-1, count), null)
-    df = np.where(n > 1, n - 1.0, np.nan)
+    called: ClassVar[str] = "paired permutation test"
 
-    def critical(level: float) -> NDArray[np.float64]:
-        return np.asarray(stdtrit(df, 1 - level / 2))
+    def compare(self, values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:
+        """(b, k, n) values and (m, 2) pairs -> differences, errors and p, (b, m)."""
+        from scipy.special import stdtrit  # scipy.stats has it too, and takes a second to import
 
-    return Compared(np.where(n > 0, mean, np.nan), error, p, critical)
+        delta = values[:, pairs[:, 0]] - values[:, pairs[:, 1]]  # (b, m, n)
+        there = np.isfinite(delta)
+        n = there.sum(axis=2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(there, delta, 0.0).sum(axis=2) / n
+            squares = (np.where(there, delta - mean[:, :, None], 0.0) ** 2).sum(axis=2)
+            error = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
+        p = np.full(n.shape, np.nan)
+        for count in np.unique(n[n > 0]):
+            rows = n == count
+            p[rows] = sign_flip_p(delta[rows][there[rows]].reshape(-1, count), null)
+        df = np.where(n > 1, n - 1.0, np.nan)
+
+        def critical(level: float) -> NDArray[np.float64]:
+            return np.asarray(stdtrit(df, 1 - level / 2))
+
+        return Compared(np.where(n > 0, mean, np.nan), error, p, critical)
+
+    def smallest_p(self, seeds: int) -> float:
+        """2/2ⁿ: only the observed signs, and their opposite, are as far from 0."""
+        return float(2.0 ** (1 - seeds))
 
 
 def sign_flip_p(delta: NDArray[np.float64], null: float = 0.0) -> NDArray[np.float64]:

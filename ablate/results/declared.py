@@ -7,32 +7,22 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ablate.discovery import provenance
 from ablate.errors import InputError
-from ablate.kinds.analysis import Analysis, Compared, paired_permutation
+from ablate.kinds.analysis import Analysis, PairedPermutation
 from ablate.spec.slots import slot_kind
 from ablate.statistics.answers import Look
 from ablate.statistics.correction import shares_of_looks
 
 
-class Undeclared(Analysis):
-    """The paired permutation test, by which every study was judged before it could declare one."""
+class Undeclared(PairedPermutation):
+    """The test by which every study was judged before it could declare one."""
 
     name = "undeclared"
-    called: ClassVar[str] = "paired permutation test"
-
-    def compare(self, values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:
-        """(b, k, n) values and (m, 2) pairs -> differences, errors and p, (b, m)."""
-        return paired_permutation(values, pairs, null)
-
-    def smallest_p(self, seeds: int) -> float:
-        """2/2ⁿ."""
-        return float(2.0 ** (1 - seeds))
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,9 @@
 """analysis `permutation`: the exact paired permutation test, which assumes no shape of the values."""
 
-from __future__ import annotations
-
-from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
-
-from ablate.api import Analysis, Compared, paired_permutation
+from ablate.api import PairedPermutation
 
 
-class PermutationTest(Analysis):
+class PermutationTest(PairedPermutation):
     """The paired permutation test of the mean difference: sign flips, all of them up to 16 pairs (Fisher 1935).
 
     Exact wherever a difference between equals is as likely to be positive as negative, whatever its distribution. n
@@ -19,12 +12,3 @@ class PermutationTest(Analysis):
     """
 
     name = "permutation"
-    called: ClassVar[str] = "paired permutation test"
-
-    def compare(self, values: NDArray[np.float64], pairs: NDArray[np.int64], null: float = 0.0) -> Compared:
-        """(b, k, n) values and (m, 2) pairs -> differences, errors and p, (b, m), over the seeds that both have."""
-        return paired_permutation(values, pairs, null)
-
-    def smallest_p(self, seeds: int) -> float:
-        """2/2ⁿ: only the observed signs, and their opposite, are as far from 0."""
-        return float(2.0 ** (1 - seeds))
