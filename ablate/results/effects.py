@@ -145,7 +145,7 @@ def _numbers(
     alpha: float,
 ) -> pd.DataFrame:
     """Return the columns of numbers: back in the metric's own direction and scale."""
-    means = np.array([found.paired_means(pair, row) for pair, row in zip(pairs, shared, strict=True)]).reshape(-1, 2)
+    means = found.paired_means(pairs, shared)
     difference, low, high = judged.difference[0], judged.low[0], judged.high[0]
     if objective.sign < 0:  # what is maximised was compared by its negative
         difference, low, high = -difference, -high, -low

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,23 @@ class Outcomes:
 
     def most_shared(self) -> int:
         """Return the most seeds that any two candidates both completed."""
-        both = self.there.astype(np.float32) @ self.there.T.astype(np.float32)
-        return int(np.triu(both, 1).max(initial=0))
+        sets, counts = np.unique(self.there, axis=0, return_counts=True)  # few, however many candidates there are
+        both = sets.astype(np.float64) @ sets.T.astype(np.float64)
+        alone = np.diag(counts < 2)  # a candidate shares nothing with itself
+        return int(both[~alone].max(initial=0))
 
-    def paired_means(self, pair: NDArray[np.int64], shared: NDArray[np.bool_]) -> tuple[float, float]:
-        """Return the two means over the seeds that they share, in the metric's unit; geometric on the log scale."""
-        if not shared.any():
-            return np.nan, np.nan
-        rows = self.plain[pair][:, shared]
-        means = np.exp(np.log(rows).mean(axis=1)) if self.is_log else rows.sum(axis=1) / shared.sum()
-        return float(means[0]), float(means[1])
+    def paired_means(self, pairs: NDArray[np.int64], shared: NDArray[np.bool_]) -> Floats:
+        """Return (m, 2): the means of both of each pair over the seeds that they share, in the metric's unit.
 
-    @property
+        Geometric on the log scale; NaN without such a seed.
+        """
+        mask, counts = shared[:, None, :], shared.sum(axis=1)[:, None]
+        rows = np.where(mask, self.plain[pairs], 1.0 if self.is_log else 0.0)  # (m, 2, n)
+        sums = (np.log(rows) if self.is_log else rows).sum(axis=2)
+        means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+        return np.exp(means) if self.is_log else means
+
+    @cached_property
     def is_log(self) -> bool:
         """Whether values are compared by their logarithm."""
         known = self.there
