@@ -71,7 +71,7 @@ class Outcomes:
         rows = np.where(mask, self.plain[pairs], 1.0 if self.is_log else 0.0)  # (m, 2, n)
         sums = (np.log(rows) if self.is_log else rows).sum(axis=2)
         means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-        return np.exp(means) if self.is_log else means
+        return np.asarray(np.exp(means) if self.is_log else means)
 
     @cached_property
     def is_log(self) -> bool:

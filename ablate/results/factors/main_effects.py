@@ -127,9 +127,9 @@ def _notes(frame: pd.DataFrame, complete: pd.DataFrame, found: Factorial, untold
         notes.append("there are as many effects as trials: nothing is left to tell noise by; add seeds")
     if untold:
         notes.append(_mixed_up(untold, untold[0]))
-    own = complete.groupby("config_hash")["seed"]
-    if own.agg(lambda seeds: str(sorted(seeds))).nunique() > 1:
-        counts = own.count()
+    seeds = pd.crosstab(complete["config_hash"], complete["seed"])
+    if len(seeds.drop_duplicates()) > 1:
+        counts = seeds.sum(axis=1)
         text = f"candidates have other seeds ({counts.min()} to {counts.max()} each)"
         notes.append(f"{text}: what a seed does is estimated, not taken out")
     return [*notes, *found.factors.left_out.values()]

@@ -68,17 +68,17 @@ def draw_fronts(
     frame, _ = values(trials, metrics, objectives, where)
     tables = [by_seed(_known_to_all(frame, o), o.column, config_hashes) for o in objectives]
     rows = np.flatnonzero(np.logical_and.reduce([np.isfinite(table).any(axis=1) for table in tables]))
+    certain = np.array([o.column in KNOWN_BEFOREHAND for o in objectives])
+    measured = np.flatnonzero(~certain).tolist() if len(rows) else []
+    seeds = [read_seeds(tables[i][rows], (elsewhere or {}).get(objectives[i].column)) for i in measured]
     draws = draws_for(len(rows))
     drawn = np.empty((draws, len(rows), len(objectives)))
-    certain = np.array([o.column in KNOWN_BEFOREHAND for o in objectives])
     for i in np.flatnonzero(certain).tolist():
         drawn[:, :, i] = objectives[i].sign * np.nanmin(tables[i][rows], axis=1)
-    measured = np.flatnonzero(~certain).tolist()
-    if not len(rows) or not measured:
+    if not measured:
         return DrawnFronts(rows, drawn, certain)
     costs: Any = trials.groupby("config_hash")["gflops"].min().reindex(list(config_hashes))
     cost = costs.to_numpy(dtype=float)[rows]
-    seeds = [read_seeds(tables[i][rows], (elsewhere or {}).get(objectives[i].column)) for i in measured]
     rng = np.random.default_rng(SEED)
     normal = rng.normal(size=(draws, len(rows), len(measured))) @ _root_of_correlation(seeds).T
     for j, i in enumerate(measured):
