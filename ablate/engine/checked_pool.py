@@ -25,6 +25,11 @@ class CheckedPool:
         """How many jobs run at once."""
         return self._pool.slots
 
+    @property
+    def apart(self) -> bool:
+        """Whether jobs run in other processes; see `Pool.apart`."""
+        return self._pool.apart
+
     def submit(self, job: Job) -> None:
         """Start a job; see `Pool.submit`."""
         self._pool.submit(job)

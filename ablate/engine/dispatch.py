@@ -40,6 +40,8 @@ class Dispatcher(Generic[J]):
     smaller: the job that needs less memory than this one did, by its report; None where there is none.
     resumed: what a job that was lost does when it runs again.
     more: called when a worker is free and the queue is empty; it may add jobs, and is False when there are no more.
+    ahead: called when the workers, processes of their own, are busy and the queue is empty; it may add jobs, so that
+        one is ready.
     begin: called when a job is handed to a worker; gives the job as it is sent.
     tick: called at every look at the workers.
     """
@@ -55,6 +57,7 @@ class Dispatcher(Generic[J]):
         smaller: Callable[[J, WorkerReport], J | None],
         resumed: str,
         more: Callable[[], bool] = lambda: False,
+        ahead: Callable[[], None] = lambda: None,
         begin: Callable[[J], Mapping[str, Any]] = lambda job: job,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
@@ -66,6 +69,7 @@ class Dispatcher(Generic[J]):
         self._smaller = smaller
         self._resumed = resumed
         self._more = more
+        self._ahead = ahead
         self._begin = begin
         self._tick = tick
         self.queue: deque[J] = deque()
@@ -89,6 +93,8 @@ class Dispatcher(Generic[J]):
         """
         self._fill()
         while self.running:
+            if self._pool.apart and not self.queue:
+                self._ahead()
             for report in self._pool.wait(TICK):
                 job = self.running.pop(report["job"])
                 if not self._retry(job, report):

@@ -82,6 +82,7 @@ class Engine:
             smaller=self._smaller,
             resumed="it goes on from its checkpoint",
             more=self._ask,
+            ahead=self._ask_ahead,
             begin=self._begin,
             tick=self._report,
         )
@@ -164,6 +165,13 @@ class Engine:
         if not self.dispatcher.running and self._promote(closing=True):
             return True
         return self.ledger.remaining() == 0 and self._add_seed()
+
+    def _ask_ahead(self) -> None:
+        """Queue the next candidate before a worker waits for it, where what others measure has no say in it."""
+        plan = self.plan
+        settled = not self.ledger.searches or not plan.design.learns
+        if settled and plan.total is None and not self.ladder.rungs and self.ledger.remaining():
+            self._ask()
 
     def _add_seed(self) -> bool:
         """Queue one further seed of a candidate, where the seeding adds one and the study's total leaves room."""

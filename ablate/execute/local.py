@@ -85,6 +85,8 @@ class Local(Executor):
 class LocalPool(QueuePool):
     """A pool of one worker process, which is replaced when it dies. child: one that is there already."""
 
+    apart = True
+
     def __init__(self, work: str, child: Child | None = None) -> None:
         super().__init__(slots=1, threads=None)
         self._work = work

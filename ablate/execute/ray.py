@@ -98,6 +98,8 @@ class RayPool(QueuePool):
     cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die.
     """
 
+    apart = True
+
     def __init__(self, work: str, each: Share, cpus: int, cluster: Callable[[], Cluster]) -> None:
         super().__init__(each.workers, each.cpus)
         self._connect = cluster

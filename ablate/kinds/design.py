@@ -42,6 +42,11 @@ class Design(Component):
     seeds: Annotated[int, Field(ge=1, le=1000), Extent()] = 1  # repetitions of each candidate
     first_seed: Annotated[int, Field(ge=0, le=2**31 - 1), Extent()] = 0  # theirs are this one and those that follow
 
+    @property
+    def learns(self) -> bool:
+        """Whether what the sampler asks for next depends on what was measured; if not, it is asked ahead of time."""
+        return True
+
     def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
         """Return all candidates in order, where they are known beforehand; None: the sampler finds them.
 

@@ -43,6 +43,7 @@ class Pool(ABC):
     """
 
     slots: int
+    apart: bool = False  # whether jobs run in other processes, so that the driver may build networks meanwhile
 
     @abstractmethod
     def submit(self, job: Job) -> None:

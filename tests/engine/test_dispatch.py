@@ -123,6 +123,11 @@ def test_more_jobs_are_asked_for_when_a_worker_waits_and_not_before() -> None:
 
     assert list(run(pool, "abc", more=more)) == ["a", "b", "c"]
     assert running == [1, 0]
+    for apart in (True, False):  # while a network is trained in this process, none is built in it
+        pool, queued = Script(2, {name: [DONE] for name in "abc"}), list[int]()
+        pool.apart = apart
+        assert list(run(pool, "abc", ahead=lambda at=pool, to=queued: to.append(len(at.running)))) == ["a", "b", "c"]
+        assert queued == ([2, 1] if apart else [])  # not while one waits for a worker
 
 
 def test_silence_that_the_pool_cannot_end_is_told_once(tmp_path: Any) -> None:

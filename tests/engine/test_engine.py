@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
@@ -12,6 +14,7 @@ from studies_for_tests import Driver, asked, ledger, marks, results, search, stu
 
 from ablate.engine import dispatch
 from ablate.errors import InputError
+from ablate.execute.local import Local
 from ablate.execute.ray import Ray
 
 # --- designs -------------------------------------------------------------------------------------
@@ -47,17 +50,28 @@ def test_grid_asks_for_the_product(tmp_path: Path) -> None:
     assert len({tuple(sorted(params.items())) for params in assignments}) == 4
 
 
+def not_any(each: Iterable[bool]) -> bool:
+    return not any(each)
+
+
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
 def test_a_search_finds_as_many_different_candidates_as_it_was_asked_for(tmp_path: Path, algorithm: str) -> None:
-    """Samplers name again what they have named, NSGA-II most of all: they are asked again."""
+    """Samplers name again what they have named, NSGA-II most of all: they are asked again.
+
+    Chance is asked while the candidate before is trained, who learns from that one is not.
+    """
     more = {"population": 4} if algorithm == "nsga2" else {}
     spec = search(algorithm=algorithm, trials=14, **more)
-    driver = Driver(tmp_path, spec)
-    outcome = driver.run()
+    with Local(in_process=algorithm == "nsga2").start("ablate.worker.trial_run:run", "cpu") as pool:
+        driver = Driver(tmp_path, spec, pool)
+        outcome = driver.run()
     assignments = asked(tmp_path)
     assert len(assignments) == outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == 14
     assert assignments[0] == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
     assert len({tuple(sorted(params.items())) for params in assignments}) == 14 and outcome.short is None
+    told = [t for t in ledger(tmp_path) if t.state == TrialState.COMPLETE]
+    ahead = [t.datetime_start < before.datetime_complete for before, t in itertools.pairwise(told)]
+    assert (all if algorithm == "random" else not_any)(ahead)
     again = Driver(tmp_path, spec)
     assert (again.run().measured, again.progress[-1].total) == (0, 14) and asked(tmp_path) == assignments
 

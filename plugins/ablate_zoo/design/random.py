@@ -15,6 +15,11 @@ class Random(Sampled):
 
     name = "random"
 
+    @property
+    def learns(self) -> bool:
+        """It never does."""
+        return False
+
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """Each choice and each range by itself, uniformly."""
         import optuna

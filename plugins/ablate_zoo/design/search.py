@@ -67,6 +67,11 @@ class Search(Sampled):
         if ":" in self.algorithm:
             self.sampler(0)
 
+    @property
+    def learns(self) -> bool:
+        """Chance learns nothing."""
+        return self.algorithm != "random"
+
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """It keeps nothing in itself: what it decides by stands in Optuna's study."""
         import optuna
