@@ -47,7 +47,7 @@ from ablate.kinds.guides import (
 from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
-from ablate.kinds.metric import Collector, Measurement, Metric, Vectors
+from ablate.kinds.metric import Collector, Measurement, Metric, TrainingMetric, Vectors
 from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite, unread_options
 from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
@@ -198,6 +198,7 @@ __all__ = [
     "Told",
     "Trained",
     "TrainedGuidance",
+    "TrainingMetric",
     "Uniform",
     "Vectors",
     "WeakerGuidance",

@@ -17,39 +17,24 @@ from typing import Any
 import bench
 import numpy as np
 import torch
+from digits import Digits
 from numpy.typing import NDArray
 
 from ablate.discovery.catalog import catalog
-from ablate.kinds.data import Data
-from ablate.kinds.features import Features
 from ablate.kinds.metric import Metric
-from ablate.runtime.machine import cache_folder
 
 COLUMNS = ("images", "metric", "samples", "draws", "mean", "deviation", "error")
 SIZES = (100, 250, 500, 1000, 2000)
-BATCH = 250
 
 
 def main() -> int:
     options = bench.options(__doc__, rounds=8)
     options.add_argument("--features", default="efficientnet_lite0")
     given = options.parse_args()
-    known = catalog()
-    data = known.create(Data, {"type": "mnist", "size": 16, "reference": 1000})
-    dataset = data.load(cache_folder())
-    device = torch.device(given.device)
-    features = known.create(Features, given.features).prepare(dataset, cache_folder(), device, lambda: None)
-    extract = features.build(device)
-
-    def vectors(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        with torch.inference_mode():
-            found = [extract(torch.from_numpy(np.ascontiguousarray(part)).to(device)).cpu().numpy() for part in parts]
-        return np.concatenate(found).astype(np.float64)
-
-    reference = vectors(np.asarray(dataset.reference_images))
-    images = np.asarray(dataset.images)
-    sets = {"same": vectors(images), "blurred": vectors(blurred(images))}
+    known, digits = catalog(), Digits.load(given.features, given.device)
+    reference = digits.vectors(digits.reference)
+    images = digits.training  # nothing is trained on them here
+    sets = {"same": digits.vectors(images), "blurred": digits.vectors(blurred(images))}
     rows = []
     for name, table in sets.items():
         for metric in ("kid", "fd"):

@@ -14,7 +14,7 @@ import torch
 from ablate.errors import InputError
 from ablate.evaluation.metric_evaluator import MetricEvaluator
 from ablate.kinds.data import Dataset
-from ablate.kinds.metric import Metric
+from ablate.kinds.metric import Metric, TrainingMetric
 from ablate.pictures import Pictures
 from ablate.spec.component import InputSpec
 
@@ -73,6 +73,9 @@ def compare(
 
 def _suits(metric: Metric, real: PictureSet, generated: PictureSet) -> None:
     """Raise InputError where a metric cannot measure these sets."""
+    if isinstance(metric, TrainingMetric):
+        what = "compares with the images that were trained on, which two sets of pictures do not tell"
+        raise InputError(f"metric {metric.name!r} {what}; measure the trials of a study: ablate evaluate DIR")
     few = metric.too_few(generated.count)
     if few is not None:
         raise InputError(few, generated.path)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ablate.io.files import content_digest, digest, write_atomic
 from ablate.kinds.data import Dataset
 from ablate.kinds.features import Features, HeadsExtractor
-from ablate.kinds.metric import Collector, Metric
+from ablate.kinds.metric import Collector, Metric, TrainingMetric
 
 Pause = Callable[[], None]  # called now and then; it may raise to stop
 
@@ -74,7 +74,10 @@ class MetricEvaluator:
             features = self._ready[key]
             reference = self._reference(metric)
             generated = self._seen[key, metric.head, metric.collects].collected()
-            result = metric.compute(generated, reference)
+            if isinstance(metric, TrainingMetric):
+                result = metric.compare(generated, reference, self._training(metric))
+            else:
+                result = metric.compute(generated, reference)
             for name, column in metric.columns(samples, len(reference)).items():
                 measured = result[name] if isinstance(result, Mapping) else result
                 yield {
@@ -96,16 +99,24 @@ class MetricEvaluator:
         table = reference_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
         return table[PARTS[self._part]]
 
+    def _training(self, metric: TrainingMetric) -> NDArray[np.floating[Any]]:
+        """Return the features of the images that were trained on."""
+        heads = _heads(m for m in self._metrics if isinstance(m, TrainingMetric))[_key(metric)]
+        return training_features(self._ready[_key(metric)], heads, *self._place)[metric.head]
+
 
 def prepare_references(
     metrics: Sequence[Metric], dataset: Dataset, cache: Path, device: torch.device, pause: Pause = go_on
 ) -> None:
-    """Compute and cache what all evaluations share: the feature extractors' weights, the features of the reference."""
+    """Compute and cache what all evaluations share: the feature extractors' weights, the features of real images."""
     heads = _heads(metric for metric in metrics if metric.uses_reference)
+    of_training = _heads(metric for metric in metrics if isinstance(metric, TrainingMetric))
     for metric in metrics:
         features = prepared(metric.features, dataset, cache, device, pause)
         if _key(metric) in heads:
             reference_features(features, heads[_key(metric)], dataset, cache, device, pause)
+        if _key(metric) in of_training:
+            training_features(features, of_training[_key(metric)], dataset, cache, device, pause)
 
 
 def _heads(metrics: Iterable[Metric]) -> dict[str, set[str]]:
@@ -137,7 +148,7 @@ def _extractor(features: Features, device: torch.device, heads: frozenset[str]) 
     return features.build_heads(device, heads)
 
 
-_references: dict[str, NDArray[np.floating[Any]]] = {}
+_tables: dict[str, NDArray[np.floating[Any]]] = {}  # features of real images, by what decides them
 
 
 def reference_features(
@@ -154,18 +165,46 @@ def reference_features(
     was cut short or changed since it was written is computed anew.
     """
     keys = {head: digest([features.identity(), dataset.hash, head]) for head in heads}
-    files = {head: cache / "features" / f"{keys[head]}.npy" for head in heads}
-    missing = {head for head in heads if keys[head] not in _references and not _is_whole(files[head])}
+    return _kept(features, keys, lambda: dataset.reference_images, cache, device, pause)
+
+
+def training_features(
+    features: Features,
+    heads: set[str],
+    dataset: Dataset,
+    cache: Path,
+    device: torch.device,
+    pause: Pause = go_on,
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return the features {head: (K, D)} of the images that were trained on, as `reference_features`.
+
+    Of latents those of the pictures that they were made from; raises InputError where nobody knows them.
+    """
+    keys = {head: digest([features.identity(), dataset.hash, head, "training"]) for head in heads}
+    return _kept(features, keys, lambda: dataset.behind().images, cache, device, pause)
+
+
+def _kept(
+    features: Features,
+    keys: Mapping[str, str],
+    images: Callable[[], NDArray[Any]],
+    cache: Path,
+    device: torch.device,
+    pause: Pause,
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return the features of images by head; keys: {head: hash of what decides them}."""
+    files = {head: cache / "features" / f"{key}.npy" for head, key in keys.items()}
+    missing = {head for head, key in keys.items() if key not in _tables and not _is_whole(files[head])}
     if missing:
-        for head, vectors in _extract(features, missing, dataset.reference_images, device, pause).items():
+        for head, vectors in _extract(features, missing, images(), device, pause).items():
             content = io.BytesIO()
             np.save(content, vectors, allow_pickle=False)
             write_atomic(files[head], content.getvalue())
             write_atomic(_checksum_file(files[head]), content_digest(files[head]))
-    for head in heads:
-        if keys[head] not in _references:
-            _references[keys[head]] = np.load(files[head], mmap_mode="r", allow_pickle=False)
-    return {head: _references[keys[head]] for head in heads}
+    for head, key in keys.items():
+        if key not in _tables:
+            _tables[key] = np.load(files[head], mmap_mode="r", allow_pickle=False)
+    return {head: _tables[key] for head, key in keys.items()}
 
 
 def _checksum_file(file: Path) -> Path:

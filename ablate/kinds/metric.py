@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import model_validator
 
+from ablate.errors import InputError
 from ablate.kinds.features import POOLED, Features
 from ablate.spec.component import Component, Resolver, is_active, slot
 
@@ -132,3 +133,25 @@ class Metric(Component):
     def _usual(self) -> str:
         usual = type(self).model_fields["features"].default
         return f", such as {usual!r}" if isinstance(usual, str) else ""
+
+
+class TrainingMetric(Metric):
+    """Compares generated images with those that were trained on as well, say for memorisation.
+
+    It does not work on two sets of pictures alone (`ablate metrics`), and needs to know the pictures behind latents.
+    """
+
+    def requires(self) -> Mapping[str, str]:
+        """The pictures that were trained on."""
+        why = "it compares samples with the pictures that were trained on, and of these data only latents are known"
+        return {**super().requires(), "pictures": f"{why}; name those that were encoded: `pictures` of the data"}
+
+    @abstractmethod
+    def compare(
+        self, generated: Any, reference: NDArray[np.floating[Any]], training: NDArray[np.floating[Any]]
+    ) -> Measurement | Mapping[str, Measurement]:
+        """As `compute`, with a third table (K, D): of the images that were trained on."""
+
+    def compute(self, generated: Any, reference: NDArray[np.floating[Any]]) -> Measurement | Mapping[str, Measurement]:
+        """Raise InputError: two sets are one too few."""
+        raise InputError(f"metric {self.name!r} compares with the images that were trained on, which are missing here")

@@ -65,6 +65,8 @@ class Fit:
         settings = self._settings(evaluation)
         parts += [part for i, probe in enumerate(probes) for part in probe.parts(("probes", i))]
         provided = frozenset[str]().union(*(part.provides() for _, part in parts))
+        if "latents" not in provided:
+            provided |= {"pictures"}  # the images themselves
         for path, part in parts:
             reason = part.refuse(settings.get(part.kind, self.setting))
             if reason is not None:

@@ -23,6 +23,7 @@ MAY_SKIP = {
     "never_opens_with_noise_where_it_says_so",
     "goes_through_its_table",
     "grows_worse_with_noise",
+    "tells_copies_of_what_was_trained_on",
     "is_decided_by_its_seed",
     "takes_the_candidates_it_is_given",
     "works_without_labels",

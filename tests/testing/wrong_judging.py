@@ -16,6 +16,7 @@ from ablate.api import (
     InputSpec,
     Measurement,
     Metric,
+    TrainingMetric,
     Vectors,
 )
 
@@ -128,6 +129,17 @@ class Forgetful(Metric):
     def compute(self, generated, reference):
         apart = np.linalg.norm(generated.mean(0) - reference.mean(0))
         return Measurement(float(apart + abs(generated.std() - reference.std())))
+
+
+class Trusting(TrainingMetric):
+    """Finds copies authentic."""
+
+    name = "trusting"
+    fails: ClassVar = ("tells_copies_of_what_was_trained_on",)
+
+    def compare(self, generated, reference, training):
+        nearest = np.linalg.norm(generated[:, None] - training[None], axis=2).min(1)
+        return Measurement(float(nearest.mean() + np.linalg.norm(generated.mean(0) - reference.mean(0))))
 
 
 class Repeating(Design):

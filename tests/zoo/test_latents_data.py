@@ -6,10 +6,12 @@ import torch
 from data_for_tests import LATENT, latents, write_edm2
 from pictures_for_tests import noise
 from safetensors.numpy import save_file
+from segments_for_tests import PLUGIN
 
 from ablate.api import InputError, InputSpec
 from ablate.evaluation.decoding import decoder
 from ablate.runtime.randomness import RandomStreams
+from ablate.study.load import load_study
 from ablate.training.images import Images
 from ablate_zoo.data.latents import Latents
 
@@ -202,3 +204,20 @@ def test_pictures_that_are_not_those_behind_the_latents_are_told(tmp_path, refer
     assert made.hash != plain.load(tmp_path / "cache").hash and "pictures" not in plain.active()
     with pytest.raises(InputError, match="name them"):
         plain.load(tmp_path / "cache").behind()
+
+
+def test_whether_samples_are_copies_is_measured_where_the_pictures_are_known(tmp_path, reference):
+    path = write(tmp_path / "alone", np.zeros((COUNT, 4, 4, 4), np.float32), form="whole")
+    spec = {
+        "study": "copies",
+        "question": "Copies?",
+        "data": {"type": "latents", "path": str(path), "reference": reference},
+        "base": {"backbone": "dit"},
+        "design": "grid",
+        "budget": {"steps": 2},
+        "evaluate": {"metrics": [{"type": "memorisation", "features": "pixels"}]},
+        "plugins": [PLUGIN],
+        "objectives": ["loss"],
+    }
+    with pytest.raises(InputError, match=r"metric 'memorisation' needs 'pictures'.*name those that were encoded"):
+        load_study(spec)

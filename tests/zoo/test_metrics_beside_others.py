@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 
 from ablate.api import InputError
@@ -20,6 +21,7 @@ from ablate_zoo.metric.density_coverage import DensityCoverage
 from ablate_zoo.metric.fd import FrechetDistance
 from ablate_zoo.metric.fd_infinity import InfiniteFrechetDistance
 from ablate_zoo.metric.inception_score import InceptionScore
+from ablate_zoo.metric.memorisation import Memorisation
 from ablate_zoo.metric.precision_recall import PrecisionRecall
 from ablate_zoo.metric.sfid import SpatialFrechetDistance
 
@@ -98,6 +100,30 @@ def test_density_and_coverage_are_those_of_a_neighbour_search():
     found = DensityCoverage(features=LITE).compute(x, y)
     assert found["density"].value == pytest.approx(inside.sum() / (k * len(x)), rel=1e-12)
     assert found["coverage"].value == pytest.approx(inside.any(0).mean(), rel=1e-12)
+
+
+def test_memorisation_is_what_a_neighbour_search_and_a_rank_test_find():
+    training, held_out = draw(8, 400, 6), draw(9, 150, 6)
+    copies, fresh = training[::4] + 1e-3, draw(10, 120, 6)
+    metric = Memorisation(features=LITE)
+    search = NearestNeighbors(n_neighbors=2).fit(training)
+    own = search.kneighbors(training)[0][:, 1]
+    for generated in (copies, fresh, np.concatenate([copies, fresh])):
+        found = metric.compare(generated, held_out, training)
+        far, which = search.kneighbors(generated, 1)
+        assert found["authenticity"].value == pytest.approx((far[:, 0] > own[which[:, 0]]).mean(), abs=1e-12)
+        ranks = mannwhitneyu(far[:, 0], search.kneighbors(held_out, 1)[0][:, 0])
+        pairs = len(generated) * len(held_out)
+        assert found["data_copying"].value == pytest.approx(ranks.statistic / pairs, abs=1e-9)
+        null = np.sqrt((len(generated) + len(held_out) + 1) / 12 / pairs)
+        assert found["data_copying"].error == pytest.approx(null)
+    memorised, new = (metric.compare(x, held_out, training) for x in (copies, fresh))
+    assert memorised["authenticity"].value == memorised["data_copying"].value == 0
+    assert abs(new["data_copying"].value - 0.5) < 3 * new["data_copying"].error and new["authenticity"].value > 0.3
+    exact = metric.compare(np.repeat(training[:30], 2, 0), held_out, np.concatenate([training, training]))
+    assert exact["authenticity"].value == 0  # of a picture that is twice in the training set, rounding tells nothing
+    with pytest.raises(InputError, match="trained on, which are missing here"):
+        metric.compute(fresh, held_out)
 
 
 def test_lost_modes_cost_recall_and_coverage_and_noise_costs_precision_and_density():

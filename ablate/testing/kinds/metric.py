@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.kinds.metric import Measurement, Metric
+from ablate.kinds.metric import Measurement, Metric, TrainingMetric
 from ablate.testing.case import Case, Check, NotApplicable
 
 SAMPLES, WIDTH = 300, 16
+TRAINING = 5  # seed of the vectors of what was trained on
 NOISE = (0.0, 1.0, 4.0)  # deviations of noise that is added to vectors of deviation 1
 
 
@@ -62,6 +63,8 @@ def grows_worse_with_noise(case: Case) -> None:
     for part in _variants(case):
         if not part.uses_reference:
             raise NotApplicable("it judges the generated images by themselves")
+        if isinstance(part, TrainingMetric):
+            raise NotApplicable("it asks whether images are copies, not whether they are good")
         sign = -1 if part.larger_is_better else 1
         every = [[sign * v for v in _numbers(part, reference + scale * noise, reference)] for scale in NOISE]
         where = f"{part!r}: {every} for noise {NOISE}"
@@ -78,6 +81,17 @@ def looks_at_the_reference_as_it_says(case: Case) -> None:
         assert same != part.uses_reference, f"{part!r}: uses_reference is {part.uses_reference}, which is not so"
 
 
+def tells_copies_of_what_was_trained_on(case: Case) -> None:
+    """What compares with the training images measures copies of them as worse than images that are none."""
+    for part in _variants(case):
+        if not isinstance(part, TrainingMetric):
+            raise NotApplicable("it does not look at the training images")
+        sign = -1 if part.larger_is_better else 1
+        copied, fresh = (_numbers(part, x, _vectors(1)) for x in (_vectors(TRAINING), _vectors(2)))
+        worse = [sign * a > sign * b for a, b in zip(copied, fresh, strict=True)]
+        assert all(worse), f"{part!r}: {copied} for copies, {fresh} for other images"
+
+
 def is_named_after_its_features(case: Case) -> None:
     """Each column tells the value and the features, unless they earn it a canonical name; no two are the same."""
     for part in _variants(case):
@@ -90,7 +104,7 @@ def is_named_after_its_features(case: Case) -> None:
 
 
 def _values(part: Metric, x: Any, y: NDArray[np.float64]) -> Mapping[str, Measurement]:
-    measurements = part.compute(x, y)
+    measurements = part.compare(x, y, _vectors(TRAINING)) if isinstance(part, TrainingMetric) else part.compute(x, y)
     if not isinstance(measurements, Mapping):
         assert not part.gives, f"{part!r}: gives one value, and says {part.gives}"
         return {part.name: measurements}
@@ -116,5 +130,6 @@ CHECKS: tuple[Check, ...] = (
     takes_batches,
     grows_worse_with_noise,
     looks_at_the_reference_as_it_says,
+    tells_copies_of_what_was_trained_on,
     is_named_after_its_features,
 )

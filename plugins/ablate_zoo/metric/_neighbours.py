@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _ELEMENTS = 2**23  # of a block of distances, 64 MiB
-_ROUNDING = 1e-9  # of the mean squared length: distances that differ by less are equal
+ROUNDING = 1e-9  # of the mean squared length: distances that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Balls:
         """The balls of the reference. Raises InputError for vectors that have no so many neighbours."""
         x, fixed = checked(metric, generated, reference, neighbours + 1)
         mean, y, radii_y = _of_reference(fixed, neighbours)
-        return cls(x - mean, y, radii_y, _ROUNDING * float(np.square(y).sum(1).mean()))
+        return cls(x - mean, y, radii_y, ROUNDING * float(np.square(y).sum(1).mean()))
 
     def distances(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Squared distances (B, M) of some generated vectors at a time to all of the reference."""
@@ -48,6 +48,22 @@ def radii(x: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
         squares.partition(neighbours - 1, axis=1)
         squared_radii[rows] = squares[:, neighbours - 1]
     return squared_radii
+
+
+def nearest(
+    x: NDArray[np.float64], table: NDArray[np.float64], itself: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Find for each vector (N, D) the nearest of a table (K, D): its squared distance, and its row, (N,) each.
+
+    itself: the row of the table that each vector is, which is not counted.
+    """
+    squared, rows_of = np.empty(len(x)), np.empty(len(x), dtype=np.intp)
+    for rows, squares in squared_distances(x, table):
+        if itself is not None:
+            squares[np.arange(rows.stop - rows.start), itself[rows]] = np.inf
+        rows_of[rows] = squares.argmin(axis=1)
+        squared[rows] = squares.min(axis=1)
+    return squared, rows_of
 
 
 def squared_distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
