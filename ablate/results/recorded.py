@@ -17,7 +17,7 @@ from ablate.errors import InputError
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results.readable import READ, SCHEMA
 from ablate.worker import records
-from ablate.worker.recorded import REST, RecordedTable, rows_of, write
+from ablate.worker.recorded import REST, RecordedTable, other_way, rows_of, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +104,8 @@ def _of_table(file: Path) -> Measured:
 
 def _check(source: Measured, first: Mapping[str, Any]) -> None:
     """Raise InputError where a study cannot stand beside the first one."""
-    others = [key for key in SHARED if source.study[key] != first[key]]
-    if others:
-        what = ", ".join(f"{key}: {first[key]} -> {source.study[key]}" for key in others)
+    if others := other_way(first, source.study):
+        what = ", ".join(f"{key}: {then} -> {now}" for key, (then, now) in others.items())
         raise InputError(f"differs from the first, and one table has one of each: {what}", str(source.place))
 
 

@@ -143,18 +143,10 @@ class RecordedTable:
     def refuse(self, job: Job) -> str | None:
         """Return why no trial of a job's study can be in the table; None where some may be."""
         study, evaluation = self.about["study"], job["evaluation"]
-        then = study["evaluate"]
         if evaluation["every"] is not None:
             return "its points are shares of the budget: say evaluate.at in place of evaluate.every"
-        pairs = {
-            "data": (study["data"]["type"], job["data"]["type"]),
-            "budget": (_given(study["budget"]), _given(job["budget"])),
-            "evaluate.metrics": (_names(then), _names(evaluation)),
-            "evaluate.samples": (then["samples"], evaluation["samples"]),
-            "evaluate.reference": (then["reference"], evaluation["reference"]),
-        }
-        lines = [f"{name} is {now} here and {before} there" for name, (before, now) in pairs.items() if before != now]
-        if lines:
+        if other := other_way(study, {"data": job["data"], "budget": job["budget"], "evaluate": evaluation}):
+            lines = [f"{name} is {now} here and {before} there" for name, (before, now) in other.items()]
             return f"it was recorded in another way: {'; '.join(lines)}"
         hashes = (self.about.get("data_hash"), job.get("data_hash"))
         if None not in hashes and hashes[0] != hashes[1]:
@@ -276,9 +268,35 @@ def _places(table: pa.Table) -> dict[tuple[str, int], tuple[int, int]]:
     return places
 
 
+def other_way(study: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {what: (of one, of the other)} in which two studies' data, budget and evaluation differ.
+
+    The data by their type, as hashes of the content tell the rest. A field that one of the two was written without, by
+    a version that did not have it, makes no difference.
+    """
+    ways = [
+        {
+            "data": of["data"]["type"],
+            "budget": _given(of["budget"]),
+            "evaluate.metrics": of["evaluate"]["metrics"],
+            "evaluate.samples": of["evaluate"]["samples"],
+            "evaluate.reference": of["evaluate"]["reference"],
+            "evaluate.labels": of["evaluate"].get("labels", "balanced"),
+            "evaluate.autoencoder": of["evaluate"].get("autoencoder"),
+        }
+        for of in (study, other)
+    ]
+    one, two = ways
+    return {what: (one[what], two[what]) for what in one if not _alike(one[what], two[what])}
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_alike(one[key], other[key]) for key in one.keys() & other.keys())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return bool(one == other)
+
+
 def _given(budget: Mapping[str, Any]) -> dict[str, Any]:
     return {unit: value for unit, value in budget.items() if value is not None}
-
-
-def _names(evaluation: Mapping[str, Any]) -> str:
-    return ", ".join(metric["type"] for metric in evaluation["metrics"]) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,8 @@ def test_what_was_not_recorded_fails_with_one_line(tmp_path: Path, table: Path) 
     [
         ({"budget": {"steps": 4}}, r"budget is \{'steps': 4\} here and \{'steps': 8\} there"),
         ({"evaluate.samples": 41}, "evaluate.samples is 41 here and 40 there"),
+        ({"evaluate.labels": "random"}, "evaluate.labels is random here and balanced there"),
+        ({"evaluate.metrics": [{"type": m, "features": "pixels"} for m in ("kid", "fd")]}, "evaluate.metrics is"),
         ({"evaluate.at_samples": 10}, r"measured on 20 samples \(evaluate.at_samples\), not on 10"),
         ({"evaluate.at": [0.75]}, "nothing at 0.75 of the budget; its points: 0.25, 0.5"),
         ({"evaluate.every": 32}, "say evaluate.at in place of evaluate.every"),
@@ -219,6 +222,13 @@ def test_a_table_grows_by_a_folder_or_another_table(tmp_path: Path, full: Path, 
         grown = ablate.record([tmp_path / "first.parquet", more], tmp_path / "grown.parquet")
         pd.testing.assert_frame_equal(grown, at_once)
         assert grown.attrs == at_once.attrs
+    whole = RecordedTable(tmp_path / "first.parquet")
+    earlier = json.loads(json.dumps(whole.about))
+    del earlier["study"]["evaluate"]["labels"], earlier["study"]["data"]["conditions"], earlier["schema"]
+    rows = [row for of_trial in whole.trials().values() for row in of_trial]
+    write(tmp_path / "earlier.parquet", rows, earlier)  # by a version that did not have these fields
+    grown = ablate.record([tmp_path / "earlier.parquet", full.parent / "seeds"], tmp_path / "grown.parquet")
+    pd.testing.assert_frame_equal(grown, at_once)
     widths = halved(count=1, fidelity="none", vary={"backbone.width": [8, 24]})
     other = trained(tmp_path / "other", widths)
     together = ablate.record([tmp_path / "first.parquet", other], tmp_path / "wider.parquet")
