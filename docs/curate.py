@@ -11,6 +11,7 @@ cannot go on.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -48,9 +49,10 @@ def curate(folder: Path) -> Path:
 
 
 def _named(launch: dict[str, Any]) -> dict[str, Any]:
-    """A launch without the machine's places: the study's file by its name, no working directory."""
-    study = launch.get("study")
-    return {**launch, "study": None if study is None else Path(study).name, "cwd": None}
+    """A launch without the machine's places: files and folders by their names, no working directory."""
+    study, command = launch.get("study"), launch.get("command")
+    named = None if command is None else re.sub(r"(?<=[ =])/\S*?([^/\s]+)(?=\s|$)", r"\1", command)
+    return {**launch, "study": None if study is None else Path(study).name, "command": named, "cwd": None}
 
 
 def main() -> None:
