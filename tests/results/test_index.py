@@ -113,10 +113,13 @@ def test_a_second_measurement_is_seen(indexed: Path) -> None:
 def test_what_was_just_written_is_not_kept(conditioning: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change in the same moment could have the same times."""
     monkeypatch.setattr(index, "FEWEST", 1)
+    for file in conditioning.path.glob("trials/*/*"):
+        state = index.state_of(file.parent, [file.name])
+        newest = max(max(stamp[3:]) for stamp in state)
+        assert not index.settled(state, newest + index.SETTLED) and index.settled(state, newest + index.SETTLED + 1)
+    monkeypatch.setattr(index, "SETTLED", 3600 * 10**9)  # however long the machine takes
     load(conditioning.path).trials  # noqa: B018
     assert len(read_again(conditioning.path, monkeypatch)) == 12
-    for file in conditioning.path.glob("trials/*/*"):
-        assert not index.settled(index.state_of(file.parent, [file.name]), index.now())
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"reader": "another", "trials": {}}', '{"trials": {}}'])
