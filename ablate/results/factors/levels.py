@@ -27,7 +27,11 @@ class Factors:
 
     def codes(self, rows: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
         """Return by path the number of each row's level."""
-        return {path: rows[CHOICE + path].map(show).map(found.index).to_numpy() for path, found in self.levels.items()}
+        codes = {}
+        for path, found in self.levels.items():
+            which, labels = pd.factorize(rows[CHOICE + path])
+            codes[path] = np.array([found.index(show(label)) for label in labels], dtype=np.int64)[which]
+        return codes
 
 
 def factors(rows: pd.DataFrame, baseline: Mapping[str, Any]) -> Factors:
@@ -36,7 +40,7 @@ def factors(rows: pd.DataFrame, baseline: Mapping[str, Any]) -> Factors:
     left_out: dict[str, str] = {}
     for name in (str(c) for c in rows.columns if str(c).startswith(CHOICE)):
         path, there = name.removeprefix(CHOICE), rows[name].dropna()
-        labels = list(dict.fromkeys(there.map(show)))
+        labels = list(dict.fromkeys(map(show, there.unique())))
         first = show(baseline[path]) if path in baseline else None
         if not labels:
             continue
@@ -47,7 +51,7 @@ def factors(rows: pd.DataFrame, baseline: Mapping[str, Any]) -> Factors:
             )
         elif len(labels) == 1:
             left_out[path] = f"{path} has one level in the complete trials, {labels[0]}"
-        elif len(labels) > MOST and all(map(is_number, there)):
+        elif len(labels) > MOST and all(map(is_number, there.unique())):
             left_out[path] = f"{path} takes {len(labels)} different numbers, too many to be levels: see importance()"
         else:
             numbers = {show(label): float(label) if is_number(label) else 0.0 for label in there.unique()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -27,13 +28,13 @@ def common(results: StudyAnalysis) -> pd.DataFrame:
     for path in varied(candidates):
         there = [c for c in candidates if path in c.choices]
         labels = groups([c.choices[path] for c in there])
-        own = [(label, c.config_hash in members) for label, c in zip(labels, there, strict=True)]
-        on = sum(is_on for _, is_on in own)
-        for choice in dict.fromkeys(label for label, _ in own):
-            front = sum(label == choice and is_on for label, is_on in own)
-            others = sum(label == choice and not is_on for label, is_on in own)
-            p = _more_than_by_chance(front, on, front + others, len(own))
-            rows.append((path, choice, front, on, others, len(own) - on, p))
+        every = Counter(labels)
+        of_members = Counter(label for label, c in zip(labels, there, strict=True) if c.config_hash in members)
+        on = of_members.total()
+        for choice, count in every.items():
+            front = of_members[choice]
+            p = _more_than_by_chance(front, on, count, len(there))
+            rows.append((path, choice, front, on, count - front, len(there) - on, p))
     told = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))
     told["p_holm"] = holm(told["p"].to_numpy(dtype=float))
     share = told["front"] / told["of_front"].where(told["of_front"] > 0)
