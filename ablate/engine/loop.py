@@ -71,7 +71,7 @@ class Engine:
             tuple(constraint.of.name for constraint in plan.constraints),
             self.ladder.until(0),
         )
-        self._reporter = ProgressReporter(plan, watch, pool.slots)
+        self._reporter = ProgressReporter(plan, watch, lambda: pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
         self.dispatcher: Dispatcher[TrialJob] = Dispatcher(
             pool,

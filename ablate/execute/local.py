@@ -177,6 +177,12 @@ class Child:
         self._ended.put(jobs.ended(job, why, self._fault()))
         return True
 
+    def ask_to_stop(self) -> None:
+        """Ask it to stop at its next step; it reports how its job ended, and exits."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
     def _fault(self) -> str:
         """Return the traceback that faulthandler wrote; most recent call first."""
         size = os.fstat(self._faults.fileno()).st_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
 
 from pydantic import ConfigDict, Field, with_config
@@ -98,6 +99,10 @@ class Executor(Component):
         job: that of a study's baseline, without the keys of a folder's run.
         """
         return None
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return the executor for a study's folder, which `start` then knows; most need not."""
+        return self
 
     def getting_ready(self, work: str) -> AbstractContextManager[None]:
         """Begin, without waiting, what takes long before the first job; what `start` leaves ends with the `with`.

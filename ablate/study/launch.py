@@ -267,7 +267,7 @@ def _run(
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
     try:
-        with start_workers(executor, WORK, plan.device) as pool:
+        with start_workers(executor.in_folder(plan.folder), WORK, plan.device) as pool:
             outcome = Engine(plan, pool, look, Watchdog(executor.patience)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong

@@ -96,3 +96,18 @@ def _spin(job, stop):
 
 def _threads(job, stop):
     return {"status": "done", "threads": job["threads"], "omp": os.environ.get("OMP_NUM_THREADS")}
+
+
+def _mark(job, stop):
+    """Say in a file that it began, wait until that is enough, and leave a result in its folder."""
+    from ablate.kinds.executor import Stopped
+
+    mark = Path(job["file"])
+    with mark.open("a") as file:
+        file.write(f"{os.getpid()} ")
+    while not mark.with_suffix(".enough").exists():
+        time.sleep(0.01)
+        if stop():
+            raise Stopped
+    (Path(job["folder"]) / "result").write_text(str(os.getpid()))
+    return {"status": "done", "pid": os.getpid()}
