@@ -298,6 +298,7 @@ class Engine:
         cost, build_error = None, None
         try:
             with doing(f"building the network of {name}"), contained():
+                plan.try_build(candidate)
                 cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             build_error = error

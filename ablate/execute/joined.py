@@ -195,6 +195,8 @@ class JoinedWorker:
                     self.tally.lost += 1
                     self._say(f"{job['job']}: another worker has taken it over, as this one gave no sign of life")
                     return None
+                if lease.ticket.memory is not None and self._child.limit(lease.ticket.memory):
+                    continue
                 if (why := lease.cancelled()) is not None:
                     self._child.abandon(str(job["job"]), why)
                 elif asked is None and (self._stop.is_set() or lease.stopping()):

@@ -39,13 +39,17 @@ _numbers = itertools.count()  # of this process's leases: none has the place of 
 
 @dataclass(frozen=True)
 class Ticket:
-    """What is to be run. seconds: without a heartbeat after which its lease is taken over."""
+    """What is to be run.
+
+    seconds: without a heartbeat after which its lease is taken over. memory: bytes that it may have resident.
+    """
 
     job: Mapping[str, Any]
     work: str  # module:function
     study: str  # the study's folder, as the driver calls it
     trial: str | None  # the trial's folder below `trials`, which moves with the job; None: nothing moves
     seconds: float
+    memory: int | None = None
 
     def write(self, place: Path) -> None:
         """Write it into the job's folder."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ablate.errors import InputError
+from ablate.execute import memory_limit
 from ablate.execute import work as jobs
 from ablate.execute.pool import QueuePool
 from ablate.execute.share import Resources, Share, machine, share
@@ -76,7 +77,7 @@ class Ray(Executor):
         resources = machine(device)
         each = share(resources, self.workers, self.cpus, self.gpus, device)
         # On a cluster of our own one CPU stands for one worker, whatever it gets.
-        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus))
+        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus), self.memory)
 
     def _on(self, cluster: Cluster, work: str, device: str) -> Pool:
         """Start workers on a cluster that is connected."""
@@ -86,7 +87,7 @@ class Ray(Executor):
             each = share(resources, self.workers, self.cpus, self.gpus, device)
             if each.cpus > resources.cpus:
                 raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {resources.cpus}")
-            return RayPool(work, each, each.cpus, lambda: cluster)
+            return RayPool(work, each, each.cpus, lambda: cluster, self.memory)
         except BaseException:
             cluster.close()
             raise
@@ -95,16 +96,19 @@ class Ray(Executor):
 class RayPool(QueuePool):
     """Submits jobs as tasks; their ends come in by callback.
 
-    cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die.
+    cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die. memory: bytes that a
+    job may have resident.
     """
 
-    def __init__(self, work: str, each: Share, cpus: int, cluster: Callable[[], Cluster]) -> None:
+    def __init__(
+        self, work: str, each: Share, cpus: int, cluster: Callable[[], Cluster], memory: int | None = None
+    ) -> None:
         super().__init__(each.workers, each.cpus)
         self._connect = cluster
         self._cluster = cluster()
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
         task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
-        self._task = task(_task(work, list(sys.path)))
+        self._task = task(_task(work, list(sys.path), memory))
         self._folders: dict[str, Path] = {}  # of the jobs that a stop file can stop
         self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
 
@@ -140,6 +144,8 @@ class RayPool(QueuePool):
             self._ended.put(future.result())
         elif isinstance(error, OutOfMemoryError):
             self._ended.put(jobs.oom(name, str(error)))
+        elif (why := memory_limit.noted(self._folders.get(name))) is not None:
+            self._ended.put(jobs.oom(name, why))
         elif isinstance(error, RayTaskError):  # before the work function: the package is missing on a node
             self._ended.put(jobs.failed(name, error))
         elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
@@ -189,14 +195,15 @@ def _ray() -> Any:
     return ray
 
 
-def _task(work: str, path: list[str]) -> Callable[[str], str]:
+def _task(work: str, path: list[str], memory: int | None) -> Callable[[str], str]:
     """Return what a worker runs: a closure, which travels by value, so that the driver's `sys.path` is there first."""
 
     def run(job: str) -> str:
         sys.path.extend(entry for entry in path if entry not in sys.path)
+        from ablate.execute.memory_limit import watched
         from ablate.execute.work import call, stop_by_file, stop_by_sigterm
 
-        with stop_by_sigterm() as signalled:
+        with stop_by_sigterm() as signalled, watched(job, memory):
             ordered = stop_by_file(job)
             return call(work, job, lambda: signalled() or ordered())
 

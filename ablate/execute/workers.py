@@ -61,7 +61,7 @@ class Workers(Executor):
             raise InputError("studies are run on Linux or macOS; on Windows, run this in WSL")
         own = self.workers or (1 if self._study is None else 0)
         threads = share(machine(device), own, None, None, "cpu").cpus if own else None
-        return WorkersPool(work, self._study, own, threads, self.lease)
+        return WorkersPool(work, self._study, own, threads, self.lease, self.memory)
 
 
 class WorkersPool(Pool):
@@ -71,8 +71,11 @@ class WorkersPool(Pool):
     which a job is taken over. `slots` follows the workers that are there; with none it is 1: a job waits for the first.
     """
 
-    def __init__(self, work: str, study: Path | None, own: int, threads: int | None, lease: float) -> None:
+    def __init__(
+        self, work: str, study: Path | None, own: int, threads: int | None, lease: float, memory: int | None = None
+    ) -> None:
         self._work = work
+        self._memory = memory
         self._lease = lease
         self._temporary = None if study is not None else tempfile.mkdtemp(prefix="ablate-workers-")
         self._study = study if study is not None else Path(str(self._temporary))
@@ -102,7 +105,7 @@ class WorkersPool(Pool):
         plain = json.loads(json.dumps(dict(job), allow_nan=False))
         moves = "folder" in plain and not plain.get("prepare") and "asked" not in plain
         trial = Path(plain["folder"]).name if moves and Path(plain["folder"]).parent == self._jobs.trials else None
-        ticket = Ticket(plain, self._work, str(self._study), trial, self._lease)
+        ticket = Ticket(plain, self._work, str(self._study), trial, self._lease, self._memory)
         if plain.get("prepare"):
             write_json(self._jobs.root / joined.PREPARE, {"work": self._work, "job": plain})
         while (there := self._jobs.find(name)) is not None:

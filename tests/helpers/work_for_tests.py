@@ -37,6 +37,19 @@ def _interrupt(job, stop):
     raise KeyboardInterrupt
 
 
+def _cancel(job, stop):
+    import asyncio
+
+    raise asyncio.CancelledError
+
+
+def _grow(job, stop):
+    """Take memory, and hold it."""
+    held = bytearray(os.urandom(1 << 20) * (job["bytes"] >> 20))
+    time.sleep(job["seconds"])
+    return {"status": "done", "bytes": len(held)}
+
+
 def _segfault(job, stop):
     import ctypes
 
