@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -61,18 +63,45 @@ class Workers(Executor):
             raise InputError("studies are run on Linux or macOS; on Windows, run this in WSL")
         own = self.workers or (1 if self._study is None else 0)
         threads = share(machine(device), own, None, None, "cpu").cpus if own else None
-        return WorkersPool(work, self._study, own, threads, self.lease, self.memory)
+
+        def helpers(jobs: Jobs) -> list[Helper]:
+            return [_Own(jobs, threads) for _ in range(own)]
+
+        return WorkersPool(work, self._study, helpers, self.lease, self.memory)
+
+
+class Helper(ABC):
+    """Who sees to it that there are workers, for as long as a pool is open. slots: of jobs that it stands for."""
+
+    slots: int = 0
+
+    @abstractmethod
+    def keep(self, live: int) -> None:
+        """Replace workers that are gone; asked twice a second. live: workers that give signs of life.
+
+        Raises InputError where they do not stay.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """End them. They hold nothing any more."""
 
 
 class WorkersPool(Pool):
     """Puts jobs into a study's folder, and takes in what workers hand in.
 
-    own: workers that are started here; threads: CPU threads of their jobs. lease: seconds without a sign of life after
-    which a job is taken over. `slots` follows the workers that are there; with none it is 1: a job waits for the first.
+    helpers: makes those who start workers. lease: seconds without a sign of life after which a job is taken over.
+    memory: bytes that it may have resident. `slots` follows the workers that are there; with none it is 1: a job waits
+    for the first.
     """
 
     def __init__(
-        self, work: str, study: Path | None, own: int, threads: int | None, lease: float, memory: int | None = None
+        self,
+        work: str,
+        study: Path | None,
+        helpers: Callable[[Jobs], Sequence[Helper]],
+        lease: float,
+        memory: int | None = None,
     ) -> None:
         self._work = work
         self._memory = memory
@@ -92,8 +121,8 @@ class WorkersPool(Pool):
         self._jobs.recall()
         self._jobs.reap(self._observer, self._is_dead)
         self._sign = presence.DriverSign(self._jobs)
-        self.slots = max(1, own)
-        self._own = [_Own(self._study, threads, self._jobs) for _ in range(own)]
+        self._helpers = helpers(self._jobs)
+        self.slots = max(1, sum(helper.slots for helper in self._helpers))
 
     def submit(self, job: Job) -> None:
         """See `Pool.submit`. A worker that an earlier driver has left at the very same job goes on with it."""
@@ -119,7 +148,7 @@ class WorkersPool(Pool):
     def wait(self, timeout: float) -> list[Report]:
         """See `Pool.wait`."""
         end, nap = time.monotonic() + timeout, SHORTEST
-        waiting = doing(self._missing(), 1.0) if not self._live and not self._own else contextlib.nullcontext()
+        waiting = doing(self._missing(), 1.0) if not self._live and not self._helpers else contextlib.nullcontext()
         with waiting:
             while self._running:
                 self._look()
@@ -155,8 +184,8 @@ class WorkersPool(Pool):
                 self._sign.beat()
                 time.sleep(SHORTEST)
         finally:
-            for own in self._own:
-                own.end()
+            for helper in self._helpers:
+                helper.end()
             for _, place in self._jobs.places():
                 self._jobs.take_back(place)  # whoever holds it still can write to it no more
             self._jobs.recall()
@@ -195,9 +224,9 @@ class WorkersPool(Pool):
         self._sign.beat()
         self._jobs.reap(self._observer, self._is_dead)
         self._live = presence.live(self._jobs, self._observer, max(self._lease, presence.SILENCE))
-        self.slots = max(1, len(self._own), len(self._live))
-        for own in self._own:
-            own.keep()
+        self.slots = max(1, sum(helper.slots for helper in self._helpers), len(self._live))
+        for helper in self._helpers:
+            helper.keep(len(self._live))
         self._jobs.link_held()
 
     def _is_dead(self, worker: str) -> bool:
@@ -214,12 +243,13 @@ class WorkersPool(Pool):
         return f"waiting for workers: `ablate worker {self._study}` in any shell that sees this folder{refused}"
 
 
-class _Own:
-    """A worker that this driver has started, and starts again where it dies."""
+class _Own(Helper):
+    """A worker process of this driver, which is started again where it dies."""
 
-    def __init__(self, study: Path, threads: int | None, store: Jobs) -> None:
-        self._request = json.dumps({"study": str(study), "threads": threads})
-        self._jobs = store
+    slots = 1
+
+    def __init__(self, jobs: Jobs, threads: int | None) -> None:
+        self._request = json.dumps({"study": str(jobs.study), "threads": threads})
         self._starts = 0
         self._process = self._start()
 
@@ -237,7 +267,7 @@ class _Own:
             self._errors = os.dup(errors.fileno())
         return process
 
-    def keep(self) -> None:
+    def keep(self, live: int) -> None:
         """Start it again where it died. Raises InputError where it does not stay."""
         if (code := self._process.poll()) is None:
             return
