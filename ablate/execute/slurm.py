@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -54,8 +53,8 @@ class Slurm(Executor):
 
     @classmethod
     def available(cls) -> bool:
-        """Whether submitit is installed, and Slurm."""
-        return importlib.util.find_spec("submitit") is not None and shutil.which("sbatch") is not None
+        """Whether submitit is installed."""
+        return importlib.util.find_spec("submitit") is not None
 
     def in_folder(self, folder: Path) -> Self:
         """Return the executor for a study's folder."""
@@ -65,9 +64,9 @@ class Slurm(Executor):
 
     def start(self, work: str, device: str) -> Pool:
         """Send the jobs. Raises InputError where Slurm refuses them: nothing is trained then."""
-        if importlib.util.find_spec("submitit") is None:
+        if not self.available():
             raise InputError("the executor 'slurm' needs submitit: pip install 'ablate[slurm]'")
-        if self._study is None:
+        if self._study is None and self.system != "local":
             raise InputError("the executor 'slurm' needs a study's folder that all nodes see")
 
         def helpers(jobs: Jobs) -> list[Helper]:
