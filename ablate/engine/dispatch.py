@@ -95,6 +95,8 @@ class Dispatcher(Generic[J]):
                 if not self._retry(job, report):
                     yield job, report
             self._fill()
+            for line in self._pool.news():
+                self._say(line)
             self._end_overdue()
             self._tick()
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ablate.discovery.plugin_files import plugins_today
 from ablate.errors import InputError
 from ablate.execute.child import GRACE, end_with
 from ablate.execute.leases import Jobs, Lease, Observer
 from ablate.execute.local import Child
 from ablate.execute.presence import DRIVER, SILENCE, Presence, driver_of, is_dead, other_versions, refuse
+from ablate.execute.work import with_plugins
 from ablate.io.files import read_json
 from ablate.runtime.machine import cache_folder
 from ablate.worker import sources
@@ -139,12 +139,7 @@ class JoinedWorker:
             job["cache"] = str(cache_folder())
         if job.get("threads") is None and self._threads is not None:
             job["threads"] = self._threads
-        if "plugins" in job:
-            try:
-                job["plugins"] = plugins_today(self._study, job["plugins"], ())
-            except InputError as error:
-                raise UnfitError(f"{_host()}: {error}") from None
-        return job
+        return dict(with_plugins(job, self._study))
 
     def _check_versions(self) -> None:
         """Raise UnfitError where versions here are not those of the driver."""

@@ -159,6 +159,16 @@ class WorkersPool(Pool):
                 nap = min(2 * nap, LONGEST_NAP)
         return []
 
+    def news(self) -> list[str]:
+        """Return what workers said that do not take part; see `Pool.news`."""
+        lines = []
+        for file in sorted(self._jobs.refused.glob("*.json")):
+            if file.name not in self._told:
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    lines.append(f"warning: a worker does not take part: {read_json(file)['why']}")
+                    self._told.add(file.name)
+        return lines
+
     def abandon(self, job: str, why: str) -> bool:
         """See `Pool.abandon`; its worker does it, and says where in the code it hung."""
         if job not in self._running or (there := self._jobs.find(job)) is None:
@@ -233,14 +243,8 @@ class WorkersPool(Pool):
         return presence.is_dead(self._jobs, worker)
 
     def _missing(self) -> str:
-        """Return what is waited for where there is no worker, with why some did not take part."""
-        lines = []
-        for file in sorted(self._jobs.refused.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                if file.name not in self._told:
-                    lines.append(str(read_json(file)["why"]))
-        refused = f"; who came was refused: {'; '.join(dict.fromkeys(lines))}" if lines else ""
-        return f"waiting for workers: `ablate worker {self._study}` in any shell that sees this folder{refused}"
+        """Return what is waited for where there is no worker."""
+        return f"waiting for workers: `ablate worker {self._study}` in any shell that sees this folder"
 
 
 class _Own(Helper):

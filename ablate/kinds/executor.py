@@ -67,6 +67,10 @@ class Pool(ABC):
         """
         return False
 
+    def news(self) -> list[str]:
+        """Return lines for the user since the last time: of workers that do not take part, and why."""
+        return []
+
     @abstractmethod
     def close(self) -> None:
         """Stop everything, running jobs too (they resume from their checkpoints). Again is no error."""
