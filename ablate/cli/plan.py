@@ -101,11 +101,12 @@ def _print_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], 
 
     model_cost = cost(model, None, None, plugins)  # raises InputError
     if as_json:
-        emit_json({"model": name, "params": model_cost.params, "gflops": model_cost.gflops, "macs": model_cost.macs})
+        keys = ("params", "gflops", "gflops_edm2", "macs")
+        emit_json({"model": name, **{key: getattr(model_cost, key) for key in keys}})
         return
     shape = "×".join(map(str, model["shape"]))
-    row = [name, shape, count(model_cost.params), number(model_cost.gflops, 4)]
-    table(("model", "image", "params", "Gflops"), [row])
+    row = [name, shape, count(model_cost.params), number(model_cost.gflops, 4), number(model_cost.gflops_edm2, 4)]
+    table(("model", "image", "params", "Gflops", "Gflops by EDM2's rule"), [row])
 
 
 def _print(frame: pd.DataFrame, device: str) -> None:

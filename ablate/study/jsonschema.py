@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
+from ablate.candidates.vary import RANGE
 from ablate.discovery.catalog import Catalog
 from ablate.spec.component import Config, Opened
 from ablate.spec.descriptions import descriptions
@@ -28,12 +29,19 @@ _RANGE = {
     "required": ["low", "high"],
     "additionalProperties": False,
 }
+_NAMED = {
+    "type": "object",
+    "description": "Choices of a component by names of their own, which the tables show.",
+    "minProperties": 1,
+    "propertyNames": {"not": {"enum": ["type", *RANGE]}},
+    "additionalProperties": {"type": ["string", "object"]},
+}
 _VARY = {
     "type": "object",
     "description": "What moves: a dotted path below `base`, and its choices.",
     "propertyNames": {"pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"},
     "additionalProperties": {
-        "anyOf": [{"const": "all"}, {"type": "array", "minItems": 1, "uniqueItems": True}, _RANGE]
+        "anyOf": [{"const": "all"}, {"type": "array", "minItems": 1, "uniqueItems": True}, _RANGE, _NAMED]
     },
 }
 
