@@ -99,4 +99,4 @@ def test_plan_shows_a_model(capsys):
 
 def test_every_file_is_looked_at():
     files = {path.stem for path in MODELS.glob("*.yaml") if read(path).data["backbone"]["type"] == "unet"}
-    assert files == EXACT.keys()
+    assert {name for name in files if not name.startswith("edm2")} == EXACT.keys()  # tests/zoo/test_edm2.py has those

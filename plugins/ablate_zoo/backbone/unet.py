@@ -1,12 +1,13 @@
 """backbone `unet`: convolutional U-Net, an encoder and a decoder of residual blocks joined by skip connections.
 
-Its fields, known before anything is built; `_unet_steps` has the steps that they come to, `_unet_modules` the network.
+Its fields, known before anything is built; `_unet_steps` has the steps that they come to, `_unet_modules` the network,
+which `_unet_builder` puts together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +27,20 @@ from ablate.api import (
     slot,
     unread_options,
 )
+from ablate_zoo.backbone._unet_options import (
+    Activation,
+    Attending,
+    ClassEmbedding,
+    Convolution,
+    Down,
+    NoiseEmbedding,
+    Norm,
+    QueryKeyNorm,
+    Rescale,
+    Up,
+    WeightNorm,
+    disagreement,
+)
 from ablate_zoo.backbone._unet_steps import UNetStep, decoder_steps, divisors, encoder_steps, heads_for, nearest
 from ablate_zoo.layers.inputs import unembedded
 
@@ -34,25 +49,6 @@ if TYPE_CHECKING:
 
 Multiplier = Annotated[float, Field(gt=0, le=64)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
-Convolution = Annotated[Literal["full", "separable"], Choice("full", "separable")]
-Norm = Annotated[Literal["group", "instance", "layer", "rms", "none"], Choice("group", "instance", "layer", "rms")]
-Attending = Annotated[Literal["every_block", "last_block"], Choice("every_block", "last_block")]
-Down = Annotated[
-    Literal["strided_conv", "pool", "residual", "residual_conv"],
-    Choice("strided_conv", "pool", "residual", "residual_conv"),
-]
-Up = Annotated[
-    Literal["nearest_conv", "nearest", "residual", "residual_conv"],
-    Choice("nearest_conv", "nearest", "residual", "residual_conv"),
-]
-Rescale = Annotated[Literal["none", "sqrt_half", "learned", "mp_sum"], Choice("none", "sqrt_half", "learned")]
-NoiseEmbedding = Annotated[
-    Literal["frequencies", "endpoint", "fourier", "fourier_pairs"],
-    Choice("frequencies", "fourier"),
-]
-Activation = Annotated[Literal["silu", "mp_silu"], Choice("silu", "mp_silu")]
-WeightNorm = Annotated[Literal["none", "learned", "forced"], Choice("none", "learned", "forced")]
-QueryKeyNorm = Annotated[Literal["none", "cosine", "rms", "unit"], Choice("none", "cosine", "rms", "unit")]
 
 
 class UNet(Backbone):
@@ -135,7 +131,7 @@ class UNet(Backbone):
         float, Field(gt=0, le=1000), When("noise_embedding", ("fourier_pairs",)), Added(before=16.0)
     ] = 16.0  # deviation of the random frequencies
     embedding_layers: Annotated[int, Field(ge=1, le=2), Added(before=2)] = 2  # of the noise level's MLP
-    class_embedding: Annotated[Literal["after_mlp", "before_mlp"], Added(before="after_mlp")] = "after_mlp"
+    class_embedding: Annotated[ClassEmbedding, Added(before="after_mlp")] = "after_mlp"
     """where the class is added to the noise level: behind the MLP of that, or before it"""
     mp_embedding: Annotated[bool, Added(before=False)] = False
     """noise level and class are added by a magnitude-preserving sum, each with half the weight"""
@@ -192,25 +188,8 @@ class UNet(Backbone):
 
     @model_validator(mode="after")
     def _options_agree(self) -> Self:
-        if self.pixel_norm and self.norm != "none":
-            raise ValueError(
-                f"pixel_norm takes the place of the norms in the branches, and norm is {self.norm!r}; say norm: none, or "
-                "pixel_norm: false"
-            )
-        if self.weight_norm != "none" and self.zero_init:
-            raise ValueError(
-                f"weight_norm {self.weight_norm!r} keeps weights at norm 1, and zero_init begins some at zero; say "
-                "zero_init: false, and output_gain: true for an output that begins at zero"
-            )
-        if self.weight_norm != "none" and "identity_at_start" in self.conditioning.provides():
-            raise ValueError(
-                f"weight_norm {self.weight_norm!r} keeps weights at norm 1, and conditioning {self.conditioning.name!r} "
-                "begins its gates at zero; take conditioning: {type: scale, gain: true}"
-            )
-        if self.class_embedding == "before_mlp" and self.second_label:
-            raise ValueError("second_label tells a second level beside the class, which class_embedding: before_mlp cannot")
-        if self.class_embedding == "before_mlp" and self.mp_embedding:
-            raise ValueError("mp_embedding is for a class that is added behind the MLP; say class_embedding: after_mlp")
+        if problem := disagreement(self):
+            raise ValueError(problem)
         return self
 
     def provides(self) -> frozenset[str]:
@@ -223,7 +202,9 @@ class UNet(Backbone):
         """Weight decay, where weights are kept at one norm."""
         if self.weight_norm != "forced":
             return {}
-        return {"weight_decay": "weight_norm 'forced' keeps the weights' norm, which a decay pulls at: say weight_decay: 0"}
+        return {
+            "weight_decay": "weight_norm 'forced' keeps the weights' norm, which a decay pulls at: say weight_decay: 0"
+        }
 
     def unread_fields(self) -> Mapping[str, str]:
         """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
@@ -289,11 +270,12 @@ class UNet(Backbone):
         from torch import nn
 
         from ablate_zoo.backbone import _unet_modules as modules
+        from ablate_zoo.backbone._unet_builder import UNetBuilder
         from ablate_zoo.layers.conditions import ImageChannels, embedders, joined_channels
-        from ablate_zoo.layers.magnitudes import Gain, normalise_weights, strip_biases
+        from ablate_zoo.layers.magnitudes import Gain, activation_of, normalise_weights, strip_biases
 
         image = setting.shape[0]
-        builder = modules.UNetBuilder(self, setting)
+        builder = UNetBuilder(self, setting)
         norm = builder.norm(self.channels[0])
         outputs = image * (2 if self.learned_sigma else 1)
         further_inputs = 1 if self.constant_channel else 0
@@ -308,7 +290,7 @@ class UNet(Backbone):
             builder.middle(),
             [builder.cell(step) for step in self.decoder],
             norm,
-            modules.activation_of(self.activation)() if self.head_activation else nn.Identity(),
+            activation_of(self.activation)() if self.head_activation else nn.Identity(),
             Gain() if self.output_gain else None,
             self.constant_channel,
         )

@@ -145,7 +145,7 @@ class LevelAndClass(nn.Module):
 
 
 class JoinedEmbedding(nn.Module):
-    """Condition of the network whose class is added to the noise level's frequencies, before their MLP (Song et al. 2021).
+    """Condition of the network whose class is added to the noise level's frequencies, before their MLP (EDM's DDPM++).
 
     level: a `LevelEmbedding`; label(classes) -> (B, size of the frequencies); further: as of `LevelAndClass`. There is
     one token, for both.

@@ -25,7 +25,7 @@ class RandomFourier(nn.Module):
 
 
 class FourierPairs(nn.Module):
-    """Random Fourier features in pairs: cos and sin of 2π·f·c, f normal of deviation `scale` (Song et al. 2021, NCSN++).
+    """Random Fourier features in pairs, cos and sin of 2π·f·c, f normal of deviation `scale` (Song et al. 2021).
 
     c is the noise label, which goes with the logarithm of the noise level.
     """

@@ -159,12 +159,13 @@ def normalise_weights(network: nn.Module, forced: bool) -> None:
 
     Their initial weights are drawn anew: what was to begin at zero does not.
     """
-    kinds = ((nn.Conv2d, UnitConv2d), (nn.Linear, UnitLinear), (nn.Embedding, UnitEmbedding))
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            for plain, unit in kinds:
-                if isinstance(child, plain):
-                    setattr(parent, name, unit(child, forced))
+            if isinstance(child, nn.Conv2d):
+                setattr(parent, name, UnitConv2d(child, forced))
+            elif isinstance(child, nn.Linear | nn.Embedding):
+                layer = UnitLinear if isinstance(child, nn.Linear) else UnitEmbedding
+                setattr(parent, name, layer(child, forced))
 
 
 def strip_biases(network: nn.Module) -> None:

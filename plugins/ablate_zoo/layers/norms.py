@@ -142,7 +142,7 @@ class AdaptiveModulation(nn.Module):
 
 
 class ScaleModulation(nn.Module):
-    """Scale-only modulation of residual branches: g·W·a(e), g a learned number or 1 (Karras et al. 2024, appendix B.3)."""
+    """Scale-only modulation of residual branches: g·W·a(e), g a learned number or 1 (Karras et al. 2024)."""
 
     def __init__(self, embedding: int, width: int, branches: int, gain: bool, activation: str) -> None:
         super().__init__()
