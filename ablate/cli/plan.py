@@ -52,7 +52,8 @@ def plan(
     Gflops.
     """
     from ablate.study.load import load_study
-    from ablate.study.models import composed, is_model
+    from ablate.study.models import composed
+    from ablate.study.recipes import is_model
     from ablate.study.yaml import read
 
     if candidate is not None and not network:

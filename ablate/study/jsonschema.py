@@ -29,6 +29,12 @@ _RANGE = {
     "required": ["low", "high"],
     "additionalProperties": False,
 }
+_MODEL = {
+    "type": "object",
+    "description": "A known network by name or file; what stands beside it takes the place of its parts.",
+    "properties": {"model": {"type": "string"}},
+    "required": ["model"],
+}
 _NAMED = {
     "type": "object",
     "description": "Choices of a component by names of their own, which the tables show.",
@@ -77,6 +83,7 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
         description = _text(catalog.kind(kind))
         definitions[kind] = {"description": description, "anyOf": [{"enum": catalog.names(kind)}, *choices]}
     study = _config(Study, catalog, definitions)
+    study["properties"]["base"] = {"anyOf": [_MODEL, study["properties"]["base"]]}
     study["properties"]["vary"] = _VARY
     study["properties"]["constraints"] = _CONSTRAINTS
     study["properties"]["reference"] = _REFERENCE
