@@ -112,9 +112,9 @@ def cost(
 ) -> Cost:
     """Parameters, macs and Gflops of a candidate, counted on the meta device: nothing is allocated.
 
-    candidate: a mapping as under `base:` of a study (also `{"model": NAME, ...}`), or a known network by name or file, as
-    in `studies/models/`, which brings its own shape and classes. shape: (C, H, W) of what the network sees. plugins: files or packages with
-    components of yours. Raises InputError, with a study's own reasons, for what no study would train:
+    candidate: a mapping as under `base:` of a study (also `{"model": NAME, ...}`), or a known network by name or file,
+    as in `studies/models/`, which brings its own shape and classes. shape: (C, H, W) of what the network sees. plugins:
+    files or packages with components of yours. Raises InputError, with a study's own reasons, for what no study would train:
     wrong fields, and components that do not go together. A mapping or file with a shape of its own is a known
     network: what its own training would need (such as a loss for its variance) is not asked of it.
     """

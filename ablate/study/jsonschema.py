@@ -83,7 +83,8 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
         description = _text(catalog.kind(kind))
         definitions[kind] = {"description": description, "anyOf": [{"enum": catalog.names(kind)}, *choices]}
     study = _config(Study, catalog, definitions)
-    study["properties"]["base"] = {"anyOf": [_MODEL, study["properties"]["base"]]}
+    base = study["properties"]["base"]
+    study["properties"]["base"] = {"description": base.pop("description"), "anyOf": [_MODEL, base]}
     study["properties"]["vary"] = _VARY
     study["properties"]["constraints"] = _CONSTRAINTS
     study["properties"]["reference"] = _REFERENCE
