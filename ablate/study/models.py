@@ -17,7 +17,7 @@ from ablate.study.yaml import read
 if TYPE_CHECKING:
     from torch import nn
 
-    from ablate.candidates.flops import Cost
+    from ablate.study.candidate_cost import CandidateCost
 
 
 def cost(
@@ -25,10 +25,12 @@ def cost(
     shape: tuple[int, int, int] | None,
     classes: int | None,
     plugins: tuple[str, ...] = (),
-) -> Cost:
+) -> CandidateCost:
     """Return the cost of a candidate; see `ablate.cost`. Raises InputError for what cannot be composed or built."""
+    from ablate.study.candidate_cost import CandidateCost
+
     network, setting = composed(candidate, shape, classes, plugins)
-    return cost_of(network.backbone, setting)
+    return CandidateCost.of(network, setting)
 
 
 def build(

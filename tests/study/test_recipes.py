@@ -105,6 +105,8 @@ def test_costs_take_names_and_recipes():
     file = ablate.cost(STUDIES / "models" / "dit_s_8.yaml")
     assert ablate.cost("dit_s_8") == file == ablate.cost({"model": "dit_s_8", "batch": 8})
     assert ablate.cost({"model": "dit_s_8", "backbone": {"depth": 6}}, shape=(4, 64, 64)).params < 0.6 * file.params
+    # 250 evaluations with a second one for guidance; three passes for an image of training
+    assert file.sample_gflops == pytest.approx(250 * 2 * file.gflops) and file.train_gflops == 3 * file.gflops
     with pytest.raises(InputError, match=r"there is no model 'dit_s_9'; did you mean 'dit_s_8'\?"):
         ablate.cost("dit_s_9")
 
