@@ -130,7 +130,7 @@ class PatchTokens(nn.Module):
     (Darcet et al. 2024), and tokens of the condition, which sequence(context) -> (B, _, D) makes; None: there are none.
     Patches hold the channels of images that are conditions, too; shape: (C, H, W) of all of them.
     positions(tokens) and rotation() are those of the kind `positions`. outputs: channels of the image that `image` puts
-    together again.
+    together again; kept: how many of them it gives, the first ones; None: all.
     """
 
     def __init__(
@@ -143,11 +143,13 @@ class PatchTokens(nn.Module):
         rotation: nn.Module | None = None,
         sequence: nn.Module | None = None,
         registers: int = 0,
+        kept: int | None = None,
     ) -> None:
         super().__init__()
         channels, height, breadth = shape
         self.patch = patch
         self.outputs = outputs
+        self.kept = outputs if kept is None else kept
         self.grid = (height // patch, breadth // patch)
         self.embed = nn.Linear(channels * patch * patch, width)
         self.positions = positions
@@ -189,10 +191,10 @@ class PatchTokens(nn.Module):
         return cut.reshape(b, rows * columns, c * p * p)
 
     def image(self, tokens: Tensor) -> Tensor:
-        """Unpatchify: (B, N, outputs·p·p) -> (B, outputs, H, W)."""
+        """Unpatchify: (B, N, outputs·p·p) -> (B, kept, H, W)."""
         (rows, columns), p = self.grid, self.patch
         cut = tokens.view(len(tokens), rows, columns, p, p, self.outputs).permute(0, 5, 1, 3, 2, 4)
-        return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)
+        return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)[:, : self.kept]
 
 
 class DiT(nn.Module):
@@ -291,7 +293,7 @@ def _xavier_ratio(fixed: int, width: int, ratio: float) -> float:
 
 def _second_layers(condition: LevelAndClass) -> Iterator[nn.Linear]:
     for level in (condition.level, condition.way):
-        if isinstance(level, LevelEmbedding):
+        if isinstance(level, LevelEmbedding) and level.second is not None:
             yield level.second
 
 

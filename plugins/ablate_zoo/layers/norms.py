@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from ablate.api import Context, Modulation
 from ablate_zoo.layers.attention import zero
+from ablate_zoo.layers.magnitudes import Gain, UnitQueryKey, activation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EPSILON = 1e-6  # as in DiT
 
@@ -73,8 +74,14 @@ class CosineQueryKey(nn.Module):
 
 
 def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
-    """Build the query-key norm for heads of that size: "none", "cosine" or "rms"."""
-    return {"none": lambda: None, "cosine": lambda: CosineQueryKey(heads), "rms": lambda: RMSQueryKey(size)}[kind]()
+    """Build the query-key norm for heads of that size: "none", "cosine", "rms" or "unit"."""
+    norms: dict[str, Callable[[], nn.Module | None]] = {
+        "none": lambda: None,
+        "cosine": lambda: CosineQueryKey(heads),
+        "rms": lambda: RMSQueryKey(size),
+        "unit": UnitQueryKey,
+    }
+    return norms[kind]()
 
 
 def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
@@ -132,3 +139,19 @@ class AdaptiveModulation(nn.Module):
         regressed = self.linear(nn.functional.silu(context.embedding))
         chunks = iter(regressed.chunk(len(self.parts) * self.branches, dim=-1))
         return tuple(Modulation(**{part: next(chunks) for part in self.parts}) for _ in range(self.branches))
+
+
+class ScaleModulation(nn.Module):
+    """Scale-only modulation of residual branches: g·W·a(e), g a learned number or 1 (Karras et al. 2024)."""
+
+    def __init__(self, embedding: int, width: int, branches: int, gain: bool, activation: str) -> None:
+        super().__init__()
+        self.branches = branches
+        self.activation = activation_of(activation)()
+        self.linear = nn.Linear(embedding, branches * width)
+        self.gain = Gain() if gain else nn.Identity()
+
+    def forward(self, context: Context) -> tuple[Modulation, ...]:
+        """One Modulation a branch, its scale (B, width)."""
+        scales = self.gain(self.linear(self.activation(context.embedding)))
+        return tuple(Modulation(scale=scale) for scale in scales.chunk(self.branches, dim=-1))
