@@ -99,7 +99,6 @@ def report(results: StudyAnalysis, out: str | Path | None = None, drawn: Sequenc
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
         launches=[launches.format_launch(launch) for launch in results.launches],
-        made_by=_version(),
         plotly=library.version(),
         style=Markup(environment.from_string((folder / "page.css").read_text(encoding="utf-8")).render()),
         program=Markup((folder / "page.js").read_text(encoding="utf-8")),
@@ -229,12 +228,6 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -
     said = (*remarks(results, numbers), *explanations(results))
     notes += [f"{line[:1].upper()}{line[1:]}".rstrip(".") for line in said]
     return [f"{note}." for note in notes if note]
-
-
-def _version() -> str:
-    from ablate import __version__
-
-    return __version__
 
 
 def _text(path: Path) -> str:
