@@ -14,8 +14,7 @@ from ablate.errors import InputError
 from ablate.io.text import label, printable
 from ablate.results.figures import style
 from ablate.results.front import WITHOUT_VALUE
-from ablate.results.measurements import values
-from ablate.results.quality_curves import interval_half_widths
+from ablate.results.intervals import intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,17 +102,11 @@ def finite(value: Any) -> float | None:
 
 
 def _values(results: StudyAnalysis, goal: Objective) -> dict[str, Interval]:
-    """Return {config_hash: mean over complete seeds and its 95 % interval}, with one deviation for all candidates."""
-    frame, _ = values(results.trials, results.metrics, [goal])
-    known = frame[np.isfinite(frame[goal.column].astype(float))]
-    if goal.column not in ("gflops", "params", "macs"):
-        known = known[known["state"] == "complete"]
-    groups = {str(h): part.to_numpy(dtype=float) for h, part in known.groupby("config_hash")[goal.column]}
-    half_width = interval_half_widths(groups.values())
+    """Return {config_hash: mean over complete seeds and its 95 % interval}; of costs the mean alone."""
     found: dict[str, Interval] = {}
-    for name, own in groups.items():
-        mean, half = float(own.mean()), 0.0 if goal.is_cost else half_width(len(own))
-        found[name] = (mean, mean - half, mean + half) if half and math.isfinite(half) else (mean, None, None)
+    for name, (mean, half, _) in intervals(results, goal).items():
+        known = math.isfinite(half) and not goal.is_cost
+        found[name] = (mean, mean - half, mean + half) if known else (mean, None, None)
     return found
 
 
