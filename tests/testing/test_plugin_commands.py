@@ -47,7 +47,7 @@ def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
     assert result.returncode == 0 and result.stderr == ""
     assert {path.name for path in (tmp_path / name).iterdir()} == files
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
-    checked = plugins("check", f"{name}/{module}.py", "--json")
+    checked = plugins("check", f"{name}/{module}.py", "--json", "--here")
     document = json.loads(checked.stdout)
     assert checked.returncode == 0 and document["passed"] and document["tracebacks"] == []
     assert {one["component"] for one in document["checks"]} == {f"{kind}/{module}"}
@@ -86,7 +86,7 @@ def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, arguments, 
 def test_a_plugin_that_does_not_conform_ends_with_1(plugins, tmp_path, alike_elsewhere):
     file = tmp_path / "worse.py"
     file.write_text(WORSE)
-    ran = plugins("check", file)
+    ran = plugins("check", file, "--here")
     assert ran.returncode == 1 and ran.stderr == ""
     line = next(line for line in ran.stdout.splitlines() if "is_finite_and_not_negative" in line)
     assert line.startswith("weighting/worse") and "failed" in line and "is negative" in line
@@ -123,7 +123,7 @@ def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, w
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
     with pytest.raises(SystemExit, match="1"):
-        main(["plugins", "check", str(file)])
+        main(["plugins", "check", str(file), "--here"])
     output = capsys.readouterr().out
     assert " failed" in output.splitlines()[-1] and "Traceback" not in output
     assert output.count(why) == 1 and "worse.py:" in output
@@ -133,7 +133,7 @@ def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys, alik
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", "return level.no_such_thing"))
     with pytest.raises(SystemExit, match="1"):
-        main(["plugins", "check", str(file), "--json"])
+        main(["plugins", "check", str(file), "--json", "--here"])
     failed = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["state"] == "failed"]
     assert failed and all(f'File "{file}", line 13, in weight' in one["traceback"] for one in failed)
     assert all("no_such_thing" in one["reason"] and f"{file}:13" in one["reason"] for one in failed)
@@ -147,9 +147,9 @@ def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(plugins, tmp
 
 
 def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins, alike_elsewhere):
-    ran = plugins("check", "target/v", "--json")
+    ran = plugins("check", "target/v", "--json", "--here")
     assert ran.returncode == 0 and json.loads(ran.stdout)["passed"]
-    local = plugins("check", "weighting/negative", "--plugin", WRONG)
+    local = plugins("check", "weighting/negative", "--plugin", WRONG, "--here")
     assert local.returncode == 1 and "weighting/negative" in local.stdout
     ran = plugins("check", "target/w")
     assert ran.returncode == 2 and "there is no target 'w'" in ran.stderr
