@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from ablate.cli import main
-from ablate.testing import common
+from ablate.cli import main, new
+from ablate.discovery.catalog import Catalog, catalog
+from ablate.study.load import load_study
+from ablate.testing import common, examine, find
 
 WRONG = Path(__file__).parent / "wrong_weightings.py"
 
@@ -43,7 +46,7 @@ def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
         request.getfixturevalue("alike_elsewhere")
     result = plugins("new", name, "--kind", kind)
     module = name.replace("-", "_")
-    files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md"}
+    files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md", "study.yaml", ".github"}
     assert result.returncode == 0 and result.stderr == ""
     assert {path.name for path in (tmp_path / name).iterdir()} == files
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
@@ -52,6 +55,50 @@ def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
     assert checked.returncode == 0 and document["passed"] and document["tracebacks"] == []
     assert {one["component"] for one in document["checks"]} == {f"{kind}/{module}"}
     assert sum(one["state"] == "passed" for one in document["checks"]) >= 10
+
+
+KINDS = sorted(catalog().kinds())
+
+
+def test_every_kind_has_a_template_whose_component_loads(tmp_path):
+    files = [new.write_file(tmp_path / f"mine_{kind}.py", f"mine_{kind}", kind) for kind in KINDS]
+    loaded = Catalog([str(file) for file in files])
+    assert [one.traceback for one in loaded.broken] == []
+    assert [kind for kind in KINDS if not loaded.entry(kind, f"mine_{kind}").cls.__doc__] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_template_of_every_kind_conforms(kind, tmp_path, alike_elsewhere):
+    plugin = find(str(new.write_file(tmp_path / f"mine_{kind}.py", f"mine_{kind}", kind)))
+    outcomes = [one for entry in plugin.entries for one in examine(entry, plugin.catalog)]
+    assert [f"{one.check}: {one.reason}" for one in outcomes if one.state == "failed"] == []
+    assert sum(one.state == "passed" for one in outcomes) >= 10
+
+
+@pytest.mark.parametrize("kind", ["weighting", "gate", "norm", "design"])
+def test_a_package_brings_a_study_that_tries_it(kind, plugins, tmp_path):
+    assert plugins("new", "my-own", "--kind", kind).returncode == 0
+    folder = tmp_path / "my-own"
+    workflow = YAML(typ="safe").load(folder / ".github" / "workflows" / "check.yml")
+    assert workflow["jobs"]["check"]["steps"][-1] == {"run": "ablate plugins check my_own.py"}
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {"ablate": {"my_own": "my_own"}}
+    if kind == "design":  # it is no choice of a candidate
+        assert not (folder / "study.yaml").exists() and "study.yaml" not in (folder / "README.md").read_text()
+        return
+    study = load_study(folder / "study.yaml")
+    (choices,) = study.study.vary.values()
+    assert choices[-1] == "my_own" and len(choices) == 2
+
+
+def test_one_file_is_written_where_one_is_asked_for(plugins, tmp_path):
+    result = plugins("new", "soft-snr", "--file")
+    assert result.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["soft_snr.py"]
+    before = (tmp_path / "soft_snr.py").read_text()
+    again = plugins("new", "soft-snr", "--file")
+    assert again.returncode == 2 and "nothing is overwritten" in again.stderr
+    assert (tmp_path / "soft_snr.py").read_text() == before
 
 
 @pytest.mark.thorough
