@@ -3,7 +3,7 @@
 `macs` is the raw matrix work of one forward pass on the meta device: linear layers, convolutions and
 attention products, each multiply-accumulate counted once. `gflops` adds one per output element of each
 normalisation layer, which is what the published figures of DiT contain (docs/decisions/0003). `gflops_edm2` follows
-the rule by which EDM2's figures were counted (docs/decisions/0048).
+the rule by which EDM2's figures were counted (docs/decisions/0050).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NORMALISATIONS = {
     if hasattr(_aten, name)
 }
 
-# By EDM2's rule (docs/decisions/0048): so many operations for each number that comes out; one for other elementwise
+# By EDM2's rule (docs/decisions/0050): so many operations for each number that comes out; one for other elementwise
 # operations. Of a reduction, one for each number that goes in.
 ACTIVATION, SOFTMAX, NORMALISATION = 3, 3, 4
 ACTIVATIONS = {
