@@ -31,7 +31,7 @@ from ablate.results.front import nondominated
 from ablate.results.searches.importance import ped_anova
 from ablate.spec.slots import create
 
-BUDGETS = (16, 24, 32, 48, 64, 80)
+BUDGETS = (24, 48, 72, 96, 144, 192)
 METHODS = ("random", "nsga2")
 COLUMNS = (
     *("method", "candidates", "repeat", "rank_correlation", "same_first", "covered", "told", "told_rightly"),
@@ -113,7 +113,7 @@ def main() -> None:
             print(f"{method:8} {budget:4}  {_told(own)}", flush=True)
     bench.keep(rows, COLUMNS, arguments.csv)
     if arguments.figure is not None:
-        draw(pd.DataFrame(rows), arguments.figure)
+        draw(pd.DataFrame(rows), len(everything), arguments.figure)
 
 
 def _told(rows: Sequence[dict[str, Any]]) -> str:
@@ -121,7 +121,7 @@ def _told(rows: Sequence[dict[str, Any]]) -> str:
     return "  ".join(f"{name} {value:.2f}" for name, value in means.items())
 
 
-def draw(frame: pd.DataFrame, file: Path) -> None:
+def draw(frame: pd.DataFrame, whole: int, file: Path) -> None:
     """Draw how importance and front agree with the whole table, against the candidates that were trained."""
     import matplotlib
 
@@ -147,7 +147,7 @@ def draw(frame: pd.DataFrame, file: Path) -> None:
                 means = frame[frame["method"] == method].groupby("candidates")[column].mean()
                 text = label if method == "random" else None
                 one.plot(means.index, means, dash, color=f"C{i}", marker="o", markersize=3, label=text)
-        one.set(title=title, xlabel="candidates of the 96 that were trained", ylim=(0, 1.02))
+        one.set(title=title, xlabel=f"candidates of the {whole} that were trained", ylim=(0, 1.02))
         one.legend(loc="lower right", fontsize="small", frameon=False)
     axes[0].set_ylabel("mean over searches (solid: random, dashed: NSGA-II)")
     figure.savefig(file, dpi=150)

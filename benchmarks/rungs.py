@@ -12,7 +12,7 @@ candidates (they are paired).
 A recipe is a recorded table (docs/replay.md). Further tables of it are of shorter trainings: their ends are its points.
 So `wsd, cooled=wsd.parquet,wsd_480.parquet` measures a rung after the learning rate has fallen, as a branch of the
 training would that is then thrown away. Without --recipe: those of studies/rungs.yaml that are in
-results/recorded/recipes, or the table mnist16_cosine where there are none.
+results/recorded/recipes, or the table mnist16 where there are none.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def given(recipes: Sequence[str]) -> dict[str, list[Path]]:
         return {name: [Path(file) for file in files.split(",")] for name, _, files in pairs}
     files = {file.stem: file for file in sorted(RECIPES.glob("*.parquet"))}
     if not files:
-        return {"constant, warm-up 640": [RECORDED / "mnist16_cosine.parquet"]}
+        return {"constant, warm-up 640": [RECORDED / "mnist16.parquet"]}
     whole = {name: [file] for name, file in files.items() if not name.rpartition("_")[2].isdigit()}
     shorter = [file for name, file in files.items() if name.startswith("wsd_") and name.rpartition("_")[2].isdigit()]
     if shorter and "wsd" in files:
