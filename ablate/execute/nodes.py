@@ -25,6 +25,7 @@ from ablate.worker import sources
 
 LOOK = 2.0  # seconds between two looks at the nodes
 ANSWER = 120.0  # seconds that nodes have to answer before the first trial is given to those that did
+OTHER_SOURCE = "it has other source than the driver"
 KEYS = ("plugins", "root", "hashes", "sources")  # of a job: what the source of a trial is known by
 
 
@@ -43,6 +44,7 @@ class Nodes:
         self._names: dict[str, str] = {}
         self._asked: dict[str, Any] = {}  # object references of answers that are still to come
         self._unfit: dict[str, str] = {}  # why
+        self._other_source: set[str] = set()  # of these
         self._at_work: Counter[str] = Counter()
         self._terms: dict[str, Any] | None = None
         self._looked = float("-inf")
@@ -116,13 +118,17 @@ class Nodes:
             self._mark.unlink(missing_ok=True)
 
     def _fit(self) -> list[str]:
-        """Return the nodes that get trials: those that said so, or, where none has yet, those that were asked."""
+        """Return the nodes that get trials: those that said so, or, where none has yet, those that were asked.
+
+        Where all have other source than the driver, the first trial's worker says so with all that is to be said.
+        """
         able = [node for node in self._room if node not in self._unfit]
-        return [node for node in able if node not in self._asked] or able
+        return [node for node in able if node not in self._asked] or able or [*self._room.keys() & self._other_source]
 
     def _forget(self, node: str) -> None:
         for kept in (self._room, self._asked, self._unfit, self._at_work):
             kept.pop(node, None)
+        self._other_source.discard(node)
 
     def _room_of(self, resources: Mapping[str, float]) -> int:
         room = int(resources.get("CPU", 0) // self._each.cpus)
@@ -155,6 +161,8 @@ class Nodes:
                     continue
                 if why is not None:
                     self._refuse(node, why)
+                    if why.startswith(OTHER_SOURCE):
+                        self._other_source.add(node)
 
     def _refuse(self, node: str, why: str) -> None:
         if node not in self._unfit:
@@ -201,7 +209,7 @@ def unfit(terms: Mapping[str, Any]) -> str | None:
         try:
             sources.checked_catalog(with_plugins(job, None if mark is None else Path(mark).parent))
         except sources.OtherSourceError as error:
-            return f"it has other source than the driver: {error}"
+            return f"{OTHER_SOURCE}: {error}"
         except InputError as error:
             return str(error)
     return None
