@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import ablate
+from ablate.api import Context
 from ablate.errors import SpecError
 from ablate.spec.component import Choice, InputSpec
 from ablate_zoo.backbone.dit import DiT
@@ -216,3 +217,13 @@ def test_lightning_dit_is_to_its_formulas():
     shift, scale = linear(e, "head.modulation.linear").chunk(2, -1)
     image = made.tokens.image(linear(modulated(norm(t, "head.norm"), shift, scale), "head.linear"))
     assert (made(x, noise, labels) - image).abs().max() <= 1e-6 * image.abs().max()
+
+
+def test_cross_attention_may_have_a_norm_before_it():
+    plain, normed = (stirred(network(conditioning={"type": "cross_attention", "norm": n})) for n in (False, True))
+    more = sum(p.numel() for p in normed.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert more == 2 * 2 * 32  # a scale and a shift in each of two blocks
+    look, x = normed.blocks[0].cross, torch.randn(2, 16, 32)
+    context = Context(torch.randn(2, 32), torch.randn(2, 2, 32), torch.zeros(2))
+    norm = F.layer_norm(x, (32,), look.norm.weight, look.norm.bias, 1e-5)
+    assert torch.equal(look(x, context), look.attention(norm, context.tokens))

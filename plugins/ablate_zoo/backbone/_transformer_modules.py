@@ -12,7 +12,7 @@ from ablate.api import Carry, Context, Labels, Layout, Modulation
 from ablate_zoo.layers.attention import xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass, LevelEmbedding
-from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
+from ablate_zoo.layers.norms import gated_sum, modulate, over_tokens, stochastic_depth
 
 NOTHING = Modulation()
 
@@ -55,7 +55,7 @@ class ResidualBranch(nn.Module):
 
     def read(self, x: Tensor, how: Modulation, *layout: Layout | None) -> Tensor:
         """Compute the branch's output for x, before it is added. layout: for a branch that is a mixer."""
-        h = x if how.bias is None else x + how.bias.unsqueeze(1)
+        h = x if how.bias is None else x + over_tokens(how.bias)
         if self.before is not None:
             h = modulate(self.before(h), how.shift, how.scale)
         h = self.branch(h, *layout)
@@ -72,7 +72,7 @@ class ResidualBranch(nn.Module):
         if self.total is None:
             x = gated_sum(x, how.gate, h)
         else:
-            x = self.total(x, h if how.gate is None else how.gate.unsqueeze(1) * h)
+            x = self.total(x, h if how.gate is None else over_tokens(how.gate) * h)
         return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
 
 

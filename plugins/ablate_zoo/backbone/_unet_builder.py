@@ -16,6 +16,7 @@ from ablate_zoo.backbone._unet_modules import (
     ResidualBlock,
     ResidualSum,
     SelfAttentionBlock,
+    SideStep,
     begin_at_zero,
     conv3x3,
     norm,
@@ -89,6 +90,14 @@ class UNetBuilder:
         fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
         return Cell(self._block(step), self._attention(step) if attends else None, fusion, config.clip_activations)
 
+    def side_path(self, image: int) -> dict[int, nn.Module]:
+        """Build the path of the image beside the encoder, {cell: step}; {} where there is none."""
+        config = self.config
+        downs = [(i, step.outputs) for i, step in enumerate(config.encoder) if step.resample == "down"]
+        inputs = [image, *(outputs for _, outputs in downs[:-1])]
+        pairs = zip(downs, inputs, strict=True) if config.side_path and downs else ()
+        return {i: SideStep(before, outputs, config.taps, config.biases) for (i, outputs), before in pairs}
+
     def middle(self) -> list[nn.Module]:
         """Build the bottleneck at the smallest size: block, attention, block."""
         step = self.config.bottleneck
@@ -98,7 +107,7 @@ class UNetBuilder:
     def norm(self, channels: int) -> nn.Module:
         """Build a norm of the kind that the network has."""
         config = self.config
-        return norm(config.norm, channels, config.groups, config.norm_eps, config.norm_affine)
+        return norm(config.norm, channels, config.groups_of(channels), config.norm_eps, config.norm_affine)
 
     def _block(self, step: UNetStep, project: bool = False, is_encoder: bool = False) -> nn.Module:
         config, how = self.config, self.config.conditioning
@@ -120,6 +129,7 @@ class UNetBuilder:
             activation_of(config.activation),
             config.skip_first and is_encoder,
             config.pixel_norm and is_encoder,
+            config.taps,
         )
 
     def _site(self, width: int, step: UNetStep) -> Site:
@@ -147,7 +157,8 @@ class UNetBuilder:
         if way in BLOCKS_THAT_RESAMPLE:
             return self._block(step, way == "residual_conv", is_encoder=step.resample == "down")
         weights = way in ("strided_conv", "nearest_conv")
-        return Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
+        separable, at_end = self.config.convolution == "separable", self.config.padding == "end"
+        return Resample(step.inputs, step.resample, weights, separable, self.config.taps, at_end)
 
     def _residual(self) -> ResidualSum:
         return ResidualSum(self.config.rescale, self.config.drop_path, self.config.balance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from ablate_zoo.layers.attention import zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.magnitudes import mp_sum, pixel_norm
 from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
+
+BOX = (1, 1)  # taps of average pooling, and of nearest neighbour
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -51,34 +53,93 @@ def conv3x3(inputs: int, outputs: int, separable: bool = False, stride: int = 1)
     return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
 
 
+class PaddedAtEnd(nn.Module):
+    """A convolution of stride 2 whose zeros all lie behind the last row and column (Ho et al. 2020, in TensorFlow)."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        convolution.padding = (0, 0)
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2), H and W even."""
+        return self.convolution(F.pad(x, (0, 1, 0, 1)))
+
+
 def begin_at_zero(convolution: nn.Module) -> nn.Module:
     """Zero-initialise the last layer of a convolution: what its output is added to starts unchanged."""
     zero(convolution[-1] if isinstance(convolution, nn.Sequential) else convolution)
     return convolution
 
 
-def resized(x: Tensor, direction: str) -> Tensor:
-    """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour."""
+def resized(x: Tensor, direction: str, taps: Sequence[int] = BOX) -> Tensor:
+    """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour.
+
+    taps: of another FIR filter along each axis, such as 1, 3, 3, 1 (Zhang 2019; Song et al. 2021); beyond the edge lie
+    zeros.
+    """
+    if tuple(taps) != BOX:
+        return filtered(x, direction, taps)
     return F.avg_pool2d(x, 2) if direction == "down" else F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def filtered(x: Tensor, direction: str, taps: Sequence[int], padding: int | None = None) -> Tensor:
+    """Filter and take every second pixel ("down"), or put zeros between them and filter ("up")."""
+    row = torch.tensor(taps, dtype=x.dtype, device=x.device) / sum(taps)
+    kernel = torch.outer(row, row).expand(x.shape[1], 1, -1, -1)
+    around = (len(taps) - 1) // 2 if padding is None else padding
+    if direction == "down":
+        return F.conv2d(x, kernel, stride=2, padding=around, groups=x.shape[1])
+    return F.conv_transpose2d(x, 4 * kernel, stride=2, padding=around, groups=x.shape[1])
+
+
+class SideStep(nn.Module):
+    """A step of the side path beside a U-Net's encoder: a 3×3 convolution, then half the size by the filter.
+
+    The convolution goes on beyond the edge as far as the filter reaches.
+    """
+
+    def __init__(self, inputs: int, outputs: int, taps: Sequence[int] = BOX, bias: bool = True) -> None:
+        super().__init__()
+        self.taps = tuple(taps)
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1 + (len(taps) - 1) // 2, bias=False)
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2)."""
+        x = filtered(self.convolution(x), "down", self.taps, padding=0)
+        return x if self.bias is None else x + self.bias[:, None, None]
 
 
 class Resample(nn.Module):
     """Downsampling or upsampling by 2 between levels.
 
     With weights: down by a convolution of stride 2, up by nearest neighbour and a convolution (DDPM). Without:
-    average pooling over 2×2 pixels, and nearest neighbour.
+    average pooling over 2×2 pixels, and nearest neighbour, or another filter's taps. at_end: where the convolution of
+    stride 2 has its zeros.
     """
 
-    def __init__(self, channels: int, direction: str, weights: bool, separable: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        direction: str,
+        weights: bool,
+        separable: bool = False,
+        taps: Sequence[int] = BOX,
+        at_end: bool = False,
+    ) -> None:
         super().__init__()
         self.by_stride = weights and direction == "down"
         self.direction = direction
+        self.taps = tuple(taps)
         stride = 2 if self.by_stride else 1
         self.convolution = conv3x3(channels, channels, separable, stride) if weights else nn.Identity()
+        if self.by_stride and at_end and isinstance(self.convolution, nn.Conv2d):
+            self.convolution = PaddedAtEnd(self.convolution)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H/2, W/2) or (B, C, 2·H, 2·W)."""
-        return self.convolution(x if self.by_stride else resized(x, self.direction))
+        return self.convolution(x if self.by_stride else resized(x, self.direction, self.taps))
 
 
 NOTHING = Modulation()
@@ -121,6 +182,7 @@ class ResidualBlock(nn.Module):
     modulation(context) -> (Modulation,) acts on the second norm, bias before it; attention(x, context), over
     the places as tokens, follows the branch. activation: a class of module. skip_first: what passes by is resampled and
     projected before the branch, which reads that; pixel_norm: and normalised by pixel (Karras et al. 2024, figure 22).
+    taps: of the resampling's filter.
     """
 
     def __init__(
@@ -139,9 +201,11 @@ class ResidualBlock(nn.Module):
         activation: Callable[[], nn.Module] = nn.SiLU,
         skip_first: bool = False,
         pixel_norm: bool = False,
+        taps: Sequence[int] = BOX,
     ) -> None:
         super().__init__()
         self.resample = resample
+        self.taps = tuple(taps)
         self.skip_first = skip_first
         self.pixel_norm = pixel_norm
         self.activation = activation()
@@ -159,12 +223,12 @@ class ResidualBlock(nn.Module):
         """(B, inputs, H, W) -> (B, outputs, H, W), or half or twice the size."""
         (how,) = (NOTHING,) if self.modulation is None else self.modulation(context)
         if self.skip_first:
-            x = self.skip(x if self.resample is None else resized(x, self.resample))
+            x = self.skip(x if self.resample is None else resized(x, self.resample, self.taps))
         if self.pixel_norm:
             x = pixel_norm(x)
         h = self.activation(self.norm1(x))
         if self.resample is not None and not self.skip_first:
-            h, x = resized(h, self.resample), resized(x, self.resample)
+            h, x = resized(h, self.resample, self.taps), resized(x, self.resample, self.taps)
         h = self.conv1(h)
         if how.bias is not None:
             h = h.add_(how.bias[:, :, None, None])
@@ -237,6 +301,8 @@ class UNet(nn.Module):
     channels: (of the image, after the first convolution, before the last, of the prediction).
     The image's channels are those of the noisy one, of the images that are conditions, and, with `ones`, a channel of
     ones, by which layers without biases know a constant. activation: before the head. gain: behind it.
+    side: {cell of the encoder: module}, the steps of a path that begins with the image: what each gives is added to the
+    cell's output, over √2, and goes on on both paths.
     """
 
     def __init__(
@@ -250,6 +316,7 @@ class UNet(nn.Module):
         activation: nn.Module,
         gain: nn.Module | None = None,
         ones: bool = False,
+        side: Mapping[int, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         image, first, last, prediction = channels
@@ -263,6 +330,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(last, prediction, 3, padding=1)
         self.gain = gain
         self.ones = ones
+        self.side = nn.ModuleDict({str(place): step for place, step in (side or {}).items()})
 
     def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W)."""
@@ -275,10 +343,12 @@ class UNet(nn.Module):
             # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy. Nor can
             # it differentiate such maps forwards (dual numbers).
             x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)
+        beside, x = x, self.stem(x)
         skips = [x]
-        for cell in self.encoder:
+        for place, cell in enumerate(self.encoder):
             x = cell(x, context)
+            if str(place) in self.side:
+                x = beside = (x + self.side[str(place)](beside)) * math.sqrt(0.5)
             skips.append(x)
         for cell in (*self.middle, *self.decoder):
             x = cell(x, context, skips.pop() if cell.fusion is not None else None)

@@ -28,6 +28,8 @@ NoiseEmbedding = Annotated[
 Activation = Annotated[Literal["silu", "mp_silu"], Choice("silu", "mp_silu")]
 WeightNorm = Annotated[Literal["none", "learned", "forced"], Choice("none", "learned", "forced")]
 QueryKeyNorm = Annotated[Literal["none", "cosine", "rms", "unit"], Choice("none", "cosine", "rms", "unit")]
+Padding = Annotated[Literal["both", "end"], Choice("both", "end")]
+ResampleFilter = Annotated[Literal["box", "fir"], Choice("box", "fir")]
 ClassEmbedding = Literal["after_mlp", "before_mlp"]
 
 
@@ -47,4 +49,6 @@ def disagreement(config: UNet) -> str | None:
         return f"{joined}, beside which second_label has no place; say class_embedding: after_mlp"
     if config.class_embedding == "before_mlp" and config.mp_embedding:
         return f"{joined}, and mp_embedding adds it behind the MLP; say class_embedding: after_mlp"
+    if config.padding == "end" and (config.down != "strided_conv" or config.convolution != "full"):
+        return "padding 'end' is that of down: strided_conv with full convolutions; say padding: both"
     return None

@@ -35,7 +35,9 @@ from ablate_zoo.backbone._unet_options import (
     Down,
     NoiseEmbedding,
     Norm,
+    Padding,
     QueryKeyNorm,
+    ResampleFilter,
     Rescale,
     Up,
     WeightNorm,
@@ -107,6 +109,13 @@ class UNet(Backbone):
 
     # What the papers do in the one or the other way; the steps of EDM2's configurations A to G are among them
     # (Karras et al. 2024, table 1). `studies/models/` has each network's own.
+    least_group: Annotated[int | None, Field(ge=1, le=65_536), Added(before=None)] = None
+    """channels of a group at the least: where fewer channels are, there are fewer groups"""
+    padding: Annotated[Padding, Added(before="both")] = "both"  # of strided_conv; end: zeros behind the last row alone
+    resample_filter: Annotated[ResampleFilter, Added(before="box")] = "box"
+    """of every resampling: box: average, nearest neighbour; fir: 1, 3, 3, 1 along each axis"""
+    side_path: Annotated[bool, Added(before=False)] = False
+    """the image goes down beside the encoder by convolutions, and is added at each size (NCSN++, "residual")"""
     norm_eps: Annotated[float, Field(gt=0, le=0.1), Added(before=1e-5)] = 1e-5  # ε of the norms
     norm_affine: Annotated[bool, Added(before=True)] = True  # norms have a learned scale, and shift
     pixel_norm: Annotated[bool, Added(before=False)] = False
@@ -147,6 +156,11 @@ class UNet(Backbone):
         return self.stem_width or self.channels[0]
 
     @property
+    def taps(self) -> tuple[int, ...]:
+        """Of the filter of its resampling, along each axis."""
+        return {"box": (1, 1), "fir": (1, 3, 3, 1)}[self.resample_filter]
+
+    @property
     def encoder(self) -> list[UNetStep]:
         """Its steps, from the image's size down."""
         return list(encoder_steps(self.stem, self.channels, self.blocks))
@@ -172,7 +186,7 @@ class UNet(Backbone):
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
         normed = {n for step in (*self.encoder, *self.decoder) for n in (step.inputs, step.outputs)}
-        bad = [n for n in sorted(normed) if n % self.groups]
+        bad = [n for n in sorted(normed) if n % self.groups_of(n)]
         if self.norm == "group" and bad:
             near = nearest(self.groups, divisors(*normed))
             raise ValueError(
@@ -247,7 +261,7 @@ class UNet(Backbone):
         if problem := self._heads_problem(attended):
             return problem
         places = (height * width) >> 2 * (depth - 1)
-        least = {"group": min(self.channels) // self.groups, "instance": 1}.get(self.norm)
+        least = {"group": min(n // self.groups_of(n) for n in self.channels), "instance": 1}.get(self.norm)
         if least is not None and least * places == 1:
             return f"norm {self.norm!r} has one number to average at size {sides[-1]}: take fewer levels or groups"
         return None
@@ -260,6 +274,10 @@ class UNet(Backbone):
             return None
         near = nearest(number, divisors(*attended))
         return f"{field} {number} does not divide {bad[0]} channels; the nearest that divides all: {near}"
+
+    def groups_of(self, channels: int) -> int:
+        """How many groups the norm of that many channels has."""
+        return self.groups if self.least_group is None else max(1, min(self.groups, channels // self.least_group))
 
     def heads_of(self, channels: int) -> int:
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
@@ -293,6 +311,7 @@ class UNet(Backbone):
             activation_of(self.activation)() if self.head_activation else nn.Identity(),
             Gain() if self.output_gain else None,
             self.constant_channel,
+            builder.side_path(image + beside + further_inputs),
         )
         if self.zero_init:
             modules.begin_at_zero(network.head)

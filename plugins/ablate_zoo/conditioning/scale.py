@@ -25,7 +25,7 @@ class Scale(Conditioning):
 
     def requires(self) -> Mapping[str, str]:
         """Blocks of feature maps."""
-        return {"feature_maps": "it scales the maps between two convolutions; 'adaln' does so for tokens"}
+        return {"feature_maps": "it modulates the norm between two convolutions; 'adaln' does so for tokens"}
 
     def modulation(self, site: Site) -> nn.Module:
         """`ScaleModulation` of `ablate_zoo.layers.norms`."""

@@ -84,13 +84,18 @@ def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
     return norms[kind]()
 
 
+def over_tokens(part: Tensor) -> Tensor:
+    """Return a part of a modulation as one for tokens: (B, D) -> (B, 1, D); what is of each token, as it is."""
+    return part.unsqueeze(1) if part.ndim == 2 else part
+
+
 def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-    """FiLM, the modulation of adaptive layer norm: h·(1 + scale) + shift over tokens, (B, N, D) with (B, D)."""
+    """FiLM, the modulation of adaptive layer norm: h·(1 + scale) + shift, (B, N, D) with (B, D) or alike."""
     if scale is not None and shift is not None:
-        return shift.unsqueeze(1).addcmul(h, 1 + scale.unsqueeze(1))
+        return over_tokens(shift).addcmul(h, 1 + over_tokens(scale))
     if scale is not None:
-        return h * (1 + scale.unsqueeze(1))
-    return h if shift is None else h + shift.unsqueeze(1)
+        return h * (1 + over_tokens(scale))
+    return h if shift is None else h + over_tokens(shift)
 
 
 def modulate_maps(h: Tensor, how: Modulation) -> Tensor:
@@ -105,8 +110,8 @@ def modulate_maps(h: Tensor, how: Modulation) -> Tensor:
 
 
 def gated_sum(x: Tensor, gate: Tensor | None, h: Tensor) -> Tensor:
-    """Gated residual sum x + gate·h over tokens, (B, N, D) with (B, D); without a gate x + h."""
-    return x + h if gate is None else torch.addcmul(x, gate.unsqueeze(1), h)
+    """Gated residual sum x + gate·h over tokens, (B, N, D) with (B, D) or alike; without a gate x + h."""
+    return x + h if gate is None else torch.addcmul(x, over_tokens(gate), h)
 
 
 def stochastic_depth(branch: Tensor, share: float) -> Tensor:
