@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ablate.discovery.catalog import Catalog
     from ablate.results import Results
+    from ablate.results.several import SeveralResults
     from ablate.spec.component import Component
     from ablate.study.candidate_cost import CandidateCost
 
@@ -61,11 +62,27 @@ def run(
     return load_results(launched.folder)
 
 
-def load(folder: str | Path) -> Results:
-    """The results of a study's folder, finished or not. Raises InputError where it is none."""
+@overload
+def load(folder: str | Path) -> Results: ...
+
+
+@overload
+def load(folder: list[str | Path] | list[str] | list[Path] | tuple[str | Path, ...]) -> SeveralResults: ...
+
+
+def load(folder: str | Path | Sequence[str | Path]) -> Results | SeveralResults:
+    """The results of a study's folder, finished or not; of a list of folders, their tables as one.
+
+    Of several, the tables have a column `study`, and `front` is one over all candidates. Raises InputError where one is
+    no study's folder.
+    """
     from ablate.results import load as load_results
 
-    return load_results(Path(folder))
+    if isinstance(folder, str | Path):
+        return load_results(Path(folder))
+    from ablate.results.several import load_several
+
+    return load_several(list(folder))
 
 
 def plan(

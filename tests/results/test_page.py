@@ -227,6 +227,13 @@ def test_it_is_accessible_and_nothing_is_cut_off(
     assert page.evaluate("document.documentElement.scrollWidth") == width
     ends = "(e) => [...e.querySelectorAll('td, th')].map((cell) => cell.getBoundingClientRect().right)"
     assert max(page.locator("#table").evaluate(ends)) <= width
+    cut = page.evaluate(
+        "() => [...document.querySelectorAll('.xtitle, .ytitle')].filter((title) => {"
+        " const own = title.getBoundingClientRect(), chart = title.closest('.chart').getBoundingClientRect();"
+        " return own.left < chart.left - 1 || own.right > chart.right + 1 || own.top < chart.top - 1"
+        " || own.bottom > chart.bottom + 1; }).map((title) => title.textContent)"
+    )
+    assert cut == []
     assert told == []
     page.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ruamel.yaml import YAML
 
 from ablate.cli import main, new
 from ablate.discovery.catalog import Catalog, catalog

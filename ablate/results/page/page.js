@@ -35,9 +35,19 @@ function colours() {
       dark: matchMedia("screen and (prefers-color-scheme: dark)").matches };
 }
 
-function axis(title, more) {
+function inLines(words, most) {
+  // Words in lines of at most so many signs: a title is never cut. Long names break behind their underscores and slashes.
+  const rows = [""];
+  for (const part of shorten(words, 90).match(/[^ _/]*[ _/]+|[^ _/]+/g) ?? []) {
+    if (rows[rows.length - 1].length + part.trimEnd().length > most) rows.push("");
+    rows[rows.length - 1] += part;
+  }
+  return rows.filter((row) => row.trim()).map((row) => text(row.trim())).join("<br>");
+}
+
+function axis(title, more, most = innerWidth < 620 ? 34 : 80) {
   const c = colours();
-  return Object.assign({ title: { text: text(shorten(title, 90)), font: { color: c.ink } }, color: c.quiet, gridcolor: c.faint, linecolor: c.line,
+  return Object.assign({ title: { text: inLines(title, most), font: { color: c.ink } }, color: c.quiet, gridcolor: c.faint, linecolor: c.line,
     zerolinecolor: c.line, automargin: true, tickformat: "~g" }, more);
 }
 
@@ -121,7 +131,7 @@ async function front() {
     { x: line.map((p) => p[0]), y: line.map((p) => p[1]), mode: "lines", line: { color: c.mark, width: 1.5 }, hoverinfo: "skip" },
     { x: x.map((v) => v[0]), y: y.map((v) => v[0]), error_x: bars(x), error_y: bars(y), mode: "markers+text", text: shown.map(() => ""), textposition: "top center", textfont: { size: 11, color: c.ink },
       marker, customdata: shown.map((one) => one.hash), hovertext: shown.map(words), hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: false },
-  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest" }));
+  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest" }));
   await Plotly.restyle(chart, { text: [labels(chart, shown, x, y)] }, [1]);
   if (!chart.listens) {
     chart.listens = true;
@@ -265,7 +275,7 @@ const scale = (found, key) => positive(found, key) && wide(found, key) ? { type:
 
 function during() {
   const of = at("during-x").value, found = data.during.lines;
-  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value")), height: 420, ...legend("during-chart") }));
+  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value"), 34), height: 420, ...legend("during-chart") }));
 }
 function losses() {
   const found = data.losses.lines;
@@ -284,7 +294,7 @@ function forest() {
     hovertemplate: "%{hovertext}<extra></extra>" };
   at("effects-note").textContent = `${told.larger ? "Right" : "Left"} of the line is better. Bars: ${told.level} % intervals for all comparisons at once; paired by seed; ${told.test}, Holm-corrected. ▲ better, ▼ worse, ■ equivalent, ● open.` +
     (told.more ? ` The first ${rows.length}; ${told.more} more are in the table.` : "");
-  return draw("effects-chart", [trace], layout({ xaxis: axis(told.label), yaxis: axis("", { tickvals: rows.map((_, i) => i), ticktext: names, range: [rows.length - 0.5, -0.5], tickfont: { size: rows.length > 30 ? 10 : 12 }, zeroline: false }), shapes, height: 110 + 26 * rows.length, margin: { l: 60, r: 20, t: 10, b: 50 } }));
+  return draw("effects-chart", [trace], layout({ xaxis: axis(told.label, {}, narrow ? 22 : 80), yaxis: axis("", { tickvals: rows.map((_, i) => i), ticktext: names, range: [rows.length - 0.5, -0.5], tickfont: { size: rows.length > 30 ? 10 : 12 }, zeroline: false }), shapes, height: 110 + 26 * rows.length, margin: { l: 60, r: 20, t: 10, b: 50 } }));
 }
 function probes() {
   const done = [];
@@ -309,7 +319,7 @@ function probes() {
     }
     const drawn = () => {
       const found = probe.moments[at(id + "-moment")?.value ?? moments[0]];
-      return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}), height: 380, ...legend(id) }));
+      return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}, 34), height: 380, ...legend(id) }));
     };
     done.push(drawn);
   });
@@ -324,6 +334,10 @@ async function library() {
   document.head.append(script);
 }
 async function all() { for (const one of drawings) await one(); }
+let lastDrawn = Promise.resolve();
+function redraw() { // one after the other: who prints begins the next before the last is through
+  if (window.Plotly) lastDrawn = lastDrawn.then(all);
+}
 
 table();
 if (data.axes) {
@@ -344,7 +358,7 @@ if (data.losses) drawings.push(losses);
 if (data.probes.length) drawings.push(probes);
 if (drawings.length) library().then(all).then(() => { document.documentElement.dataset.drawn = "true"; });
 else document.documentElement.dataset.drawn = "true";
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (window.Plotly) all(); });
-addEventListener("beforeprint", () => { light = true; document.querySelectorAll("details").forEach((one) => { one.open = true; }); if (window.Plotly) all(); });
-addEventListener("afterprint", () => { light = false; if (window.Plotly) all(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+addEventListener("beforeprint", () => { light = true; document.querySelectorAll("details").forEach((one) => { one.open = true; }); redraw(); });
+addEventListener("afterprint", () => { light = false; redraw(); });
 })();
