@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from ablate.candidates.flops import Cost
     from ablate.discovery.catalog import Catalog
     from ablate.results import Results
+    from ablate.results.several import SeveralResults
     from ablate.spec.component import Component
+    from ablate.study.candidate_cost import CandidateCost
 
 __version__ = "0.1.0"
 __all__ = ["build", "catalog", "cost", "create", "load", "plan", "published", "record", "recorded", "run", "simulate"]
@@ -61,11 +62,27 @@ def run(
     return load_results(launched.folder)
 
 
-def load(folder: str | Path) -> Results:
-    """The results of a study's folder, finished or not. Raises InputError where it is none."""
+@overload
+def load(folder: str | Path) -> Results: ...
+
+
+@overload
+def load(folder: list[str | Path] | list[str] | list[Path] | tuple[str | Path, ...]) -> SeveralResults: ...
+
+
+def load(folder: str | Path | Sequence[str | Path]) -> Results | SeveralResults:
+    """The results of a study's folder, finished or not; of a list of folders, their tables as one.
+
+    Of several, the tables have a column `study`, and `front` is one over all candidates. Raises InputError where one is
+    no study's folder.
+    """
     from ablate.results import load as load_results
 
-    return load_results(Path(folder))
+    if isinstance(folder, str | Path):
+        return load_results(Path(folder))
+    from ablate.results.several import load_several
+
+    return load_several(list(folder))
 
 
 def plan(
@@ -109,14 +126,17 @@ def cost(
     shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
     plugins: str | Path | Sequence[str | Path] = (),
-) -> Cost:
+) -> CandidateCost:
     """Parameters, macs and Gflops of a candidate, counted on the meta device: nothing is allocated.
 
-    candidate: a mapping as under `base:` of a study, or a file of `studies/models/`, which brings its
-    own shape and classes. shape: (C, H, W) of what the network sees. plugins: files or packages with
-    components of yours. Raises InputError, with a study's own reasons, for what no study would train:
+    candidate: a mapping as under `base:` of a study (also `{"model": NAME, ...}`), or a known network by name or file,
+    as in `studies/models/`, which brings its own shape and classes. shape: (C, H, W) of what the network sees. plugins:
+    files or packages with components of yours. Raises InputError, with a study's own reasons, for what none trains:
     wrong fields, and components that do not go together. A mapping or file with a shape of its own is a known
     network: what its own training would need (such as a loss for its variance) is not asked of it.
+
+    Of the result: `params`, `gflops`, `macs`, `gflops_edm2` (by EDM2's rule) of a forward pass; `sample_gflops` of a
+    sample (evaluations, guidance), `train_gflops` of training on one image.
     """
     from ablate.discovery.plugin_files import plugin_names
     from ablate.errors import in_python

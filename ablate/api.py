@@ -8,7 +8,7 @@ from ablate.kinds.analysis import Analysis, Compared, PairedPermutation
 from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
 from ablate.kinds.auxiliary import Auxiliary, SiteAuxiliary
-from ablate.kinds.backbone import Backbone, network_blocks
+from ablate.kinds.backbone import Backbone, Constrained, network_blocks
 from ablate.kinds.clip import Clip, Norms
 from ablate.kinds.condition import CLASS_COLUMN, Condition
 from ablate.kinds.conditioning import Conditioning, Context, Modulation, Site
@@ -99,6 +99,7 @@ __all__ = [
     "ConditionSpec",
     "Conditioning",
     "Conditions",
+    "Constrained",
     "Context",
     "Coupling",
     "Course",

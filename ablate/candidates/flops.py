@@ -2,11 +2,13 @@
 
 `macs` is the raw matrix work of one forward pass on the meta device: linear layers, convolutions and
 attention products, each multiply-accumulate counted once. `gflops` adds one per output element of each
-normalisation layer, which is what the published figures of DiT contain (docs/decisions/0003).
+normalisation layer, which is what the published figures of DiT contain (docs/decisions/0003). `gflops_edm2` follows
+the rule by which EDM2's figures were counted (docs/decisions/0050).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +40,17 @@ NORMALISATIONS = {
     if hasattr(_aten, name)
 }
 
+# By EDM2's rule (docs/decisions/0050): so many operations for each number that comes out; one for other elementwise
+# operations. Of a reduction, one for each number that goes in.
+ACTIVATION, SOFTMAX, NORMALISATION = 3, 3, 4
+ACTIVATIONS = {
+    getattr(_aten, name)
+    for name in ("silu", "gelu", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "hardswish", "mish", "softplus")
+}
+SOFTMAXES = {getattr(_aten, name) for name in ("softmax", "_softmax", "_safe_softmax") if hasattr(_aten, name)}
+OTHERS = {_aten.cat, _aten.avg_pool2d, _aten.upsample_nearest2d, _aten.upsample_bilinear2d, _aten._unsafe_index}
+REDUCTIONS = {_aten.linalg_vector_norm, _aten.mean, _aten.sum, _aten.var, _aten.var_mean}
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -49,6 +62,7 @@ class Cost:
     activations: int  # elements that all operations put out: an upper bound of what training keeps
     # Gflops of a pass in training, where routing or the objective computes something else there; None: the same.
     train_pass_gflops: float | None = None
+    gflops_edm2: float = math.nan  # by EDM2's rule: `macs`, and elementwise work in the place of the norms' share
 
     @property
     def trained_gflops(self) -> float:
@@ -73,7 +87,9 @@ class Counter(TorchDispatchMode):
         self.flops = 0
         self.norm_elements = 0
         self.activations = 0
-        self._outputs: dict[Any, tuple[Any, int, int, int]] = {}  # key -> (output, flops, norms, activations)
+        self.elementwise = 0  # operations that are no matrix work, by EDM2's rule
+        # key -> (output, flops, norms, activations, elementwise)
+        self._outputs: dict[Any, tuple[Any, int, int, int, int]] = {}
 
     @property
     def work(self) -> int:
@@ -88,21 +104,25 @@ class Counter(TorchDispatchMode):
         if key in self._outputs:
             out, *counts = self._outputs[key]
         else:
-            before = self.flops, self.norm_elements, self.activations
+            before = self._totals()
             out = NotImplemented if func._overloadpacket in NORMALISATIONS else self._parts(func, args, kwargs)
             if out is NotImplemented:
                 out = func(*args, **kwargs)
                 counts = self._count(func, args, kwargs, out)
             else:
-                counts = [self.flops - before[0], self.norm_elements - before[1], self.activations - before[2]]
-                self.flops, self.norm_elements, self.activations = before
+                counts = [now - then for now, then in zip(self._totals(), before, strict=True)]
+                self.flops, self.norm_elements, self.activations, self.elementwise = before
             if key is not None:
                 self._outputs[key] = (out, *counts)
-        flops, norms, activations = counts
+        flops, norms, activations, elementwise = counts
+        self.elementwise += elementwise
         self.flops += flops
         self.norm_elements += norms
         self.activations += activations
         return out
+
+    def _totals(self) -> tuple[int, int, int, int]:
+        return self.flops, self.norm_elements, self.activations, self.elementwise
 
     def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Return the outcome of a composite operation, its parts counted; NotImplemented where it has none."""
@@ -115,7 +135,24 @@ class Counter(TorchDispatchMode):
         flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
         norms = tree_leaves(out)[0].numel() if packet in NORMALISATIONS else 0
         outputs = [] if func.is_view else tree_leaves(out)
-        return [flops, norms, sum(leaf.numel() for leaf in outputs if isinstance(leaf, Tensor))]
+        activations = sum(leaf.numel() for leaf in outputs if isinstance(leaf, Tensor))
+        return [flops, norms, activations, elementwise_operations(func, args, out)]
+
+
+def elementwise_operations(func: Any, args: Any, out: Any) -> int:
+    """Return how many operations beside matrix work an operation of torch's is, by EDM2's rule."""
+    packet = func._overloadpacket
+    if packet in REDUCTIONS:
+        return int(args[0].numel())
+    first = next((leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)), None)
+    if first is None:
+        return 0
+    for packets, each in ((NORMALISATIONS, NORMALISATION), (SOFTMAXES, SOFTMAX), (ACTIVATIONS, ACTIVATION)):
+        if packet in packets:
+            return each * first.numel()
+    has_bias = packet is _aten.addmm or (packet is _aten.convolution and args[2] is not None)
+    counts = has_bias or packet in OTHERS or torch.Tag.pointwise in func.tags
+    return first.numel() if counts else 0
 
 
 def example_inputs(setting: InputSpec) -> tuple[Tensor, Tensor, Labels]:
@@ -136,7 +173,8 @@ def measure(network: nn.Module, setting: InputSpec, is_routed: bool = False) -> 
     macs = counter.flops // 2
     params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     other = None if in_training == counter.work else in_training / 1e9
-    return Cost(params, counter.work / 1e9, macs, counter.activations, other)
+    edm2 = (macs + counter.elementwise) / 1e9
+    return Cost(params, counter.work / 1e9, macs, counter.activations, other, edm2)
 
 
 def _count(network: nn.Module, setting: InputSpec) -> Counter:

@@ -14,10 +14,11 @@ STATIC = ("gflops", "params", "macs")  # known before a candidate is trained, an
 # What a trial costs: known of every trial, smaller is better.
 KNOWN_BEFOREHAND = (*STATIC, "sample_gflops")
 COSTS = (
-    *(*STATIC, "sample_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *(*STATIC, "sample_gflops", "train_gflops", "seconds", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("peak_memory_bytes", "train_memory_bytes", "images"),
 )
 TRAIN_PASS = "train_pass_gflops"  # of a job and a record whose pass in training has other Gflops than `gflops`
+TRAIN = "train_gflops"  # the Gflops of a trial's whole training, forward and backward: no record holds them
 TRAIN_PASSES = 3  # forward passes that training on an image costs: one, and a backward pass that is worth two
 POINT = ("loss", "train_seconds")  # stand in a record for each point of the training too
 RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
@@ -89,6 +90,8 @@ class Objective:
 
     def value(self, record: Mapping[str, Any]) -> float | None:
         """Return the value in a trial's record; None where it was not measured, or is not finite."""
+        if self.column == TRAIN:
+            return trained_gflops(record)
         if self.column in record:
             value = record[self.column]
             return None if value is None else float(value)
@@ -110,6 +113,16 @@ class Constraint:
     def excess(self, value: float) -> float:
         """Return how far a value lies beyond the bounds; 0 or less within them."""
         return max(value - self.at_most, self.at_least - value)
+
+
+def trained_gflops(record: Mapping[str, Any]) -> float | None:
+    """Return the Gflops of a trial's training, forward and backward, as far as it came; None where they are not known.
+
+    Three passes for each image, each of `gflops`, or of what a pass in training really takes.
+    """
+    one, images = record.get(TRAIN_PASS), record.get("images")
+    one = record.get("gflops") if one is None else one
+    return None if one is None or images is None else TRAIN_PASSES * float(one) * float(images)
 
 
 def share_key(share: float) -> str:

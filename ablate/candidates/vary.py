@@ -17,6 +17,7 @@ from ablate.spec.component import Choice, Config, Range, Resolver
 from ablate.spec.fields import conditions, find_field, get, put, why_not
 from ablate.spec.slots import default_name, slot_kind
 
+RANGE = ("low", "high", "log", "step")  # what a range says
 Admit = Callable[[Mapping[str, Any]], str | None]  # a whole spec -> why it cannot work, or None
 
 
@@ -95,15 +96,16 @@ def _dimension(
             choices = [[{"type": name}] for name in choices]
     elif choices == "all":
         choices = _default_range(path, info)
-    if isinstance(choices, Mapping) and "type" not in choices:
+    if isinstance(choices, Mapping) and "type" not in choices and not (kind is not None and are_named(choices)):
         ranged = _ranged(path, choices, info)
         present = find_field(space.root, space.base, path.split("."), space.resolver) is not None
         return replace(ranged, baseline=baseline_label(space, path, info, {}) if present else None), {}, left_out
-    if not isinstance(choices, list | tuple) or not choices:
+    named = dict(choices) if kind is not None and are_named(choices) else None
+    if named is None and (not isinstance(choices, list | tuple) or not choices):
         raise SpecError([Problem((path,), f"expected a list of choices, 'all', or low and high, not {choices!r}")])
     base_value = get(space.base, path.split("."))
     base_option = default_name(info, space.resolver) if base_value is None and kind is not None else base_value
-    labels = labels_of(choices, base_option)
+    labels = labels_of(choices, base_option) if named is None else named
     if len(labels) < len(choices):
         raise SpecError([Problem((path,), "the same choice stands twice")])
     if find_field(space.root, space.base, path.split("."), space.resolver) is None:
@@ -115,6 +117,13 @@ def _dimension(
     # A choice that is the base's own means the base as it stands, with the fields that it gives.
     options = labels if base_value is None else {**labels, baseline: base_value}
     return Dimension(path, tuple(labels), baseline=baseline), options, left_out
+
+
+def are_named(choices: Any) -> bool:
+    """Return whether the choices of a slot have names of their own, {name: component}, which the tables then show."""
+    if not isinstance(choices, Mapping) or not choices or {"type", *RANGE} & set(choices):
+        return False
+    return all(isinstance(name, str) and isinstance(one, str | Mapping) for name, one in choices.items())
 
 
 def _admitted(
@@ -156,10 +165,10 @@ def _default_range(path: str, info: FieldInfo) -> Any:
 
 
 def _ranged(path: str, bounds: Mapping[str, Any], info: FieldInfo) -> Dimension:
-    unknown = set(bounds) - {"low", "high", "log", "step"}
+    unknown = set(bounds) - set(RANGE)
     if unknown:
         word = sorted(unknown)[0]
-        hint = did_you_mean(word, ["low", "high", "log", "step"])
+        hint = did_you_mean(word, RANGE)
         raise SpecError([Problem((path, word), f"a range has no {word!r}{hint}")])
     low, high, log, step = (bounds.get(key) for key in ("low", "high", "log", "step"))
     types = {info.annotation, *get_args(info.annotation)}

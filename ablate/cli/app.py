@@ -23,6 +23,7 @@ from ablate.cli import (
     schema,
     show,
     status,
+    worker,
 )
 from ablate.cli.outcome import Command, Commands
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
+    worker.worker,
     plan.plan,
     status.status,
     show.show,

@@ -43,7 +43,7 @@ def evaluate(
         typer.Option("--set", metavar="PATH=VALUE", help="As solver.grid=karras or guidance.scale=[1, 2]. Repeatable."),
     ] = None,
     plugin: PluginFiles = None,
-    executor: Annotated[str | None, typer.Option(metavar="local|ray", help="Where it runs.")] = None,
+    executor: Annotated[str | None, typer.Option(metavar="NAME", help="Where it runs: local, ray, workers.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time.")] = None,
     device: Device = "auto",
     figures: Figures = True,

@@ -6,23 +6,35 @@ import importlib.util
 import keyword
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ablate.errors import InputError, did_you_mean
 
 TEMPLATES = Path(__file__).parent / "templates"
-COMMON = {"pyproject.toml.j2": "pyproject.toml", "readme.md.j2": "README.md", "test.py.j2": "test_{module}.py"}
+COMMON = {
+    "pyproject.toml.j2": "pyproject.toml",
+    "readme.md.j2": "README.md",
+    "test.py.j2": "test_{module}.py",
+    "workflow.yml.j2": ".github/workflows/check.yml",
+}
 
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the plugin and its component, such as soft_gate.")],
-    kind: Annotated[str, typer.Option(help="What it brings: weighting, conditioning or fusion.")] = "weighting",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
+    kind: Annotated[
+        str, typer.Option(help="What it brings, such as fusion; `ablate plugins list` names all kinds.")
+    ] = "weighting",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder, or file, is made.")] = Path(),
+    file: Annotated[bool, typer.Option("--file", help="One file, for --plugin, instead of a package.")] = False,
 ) -> None:
-    """Write a plugin to begin with: pyproject.toml, one module with one component, and its test."""
+    """Write a plugin to begin with, that works: a component of any kind, as a package or one file.
+
+    A package has pyproject.toml, the module, its test, a study that tries it, README.md and a workflow for checks.
+    """
     from ablate.discovery.catalog import catalog
     from ablate.io.files import nameable
 
@@ -32,39 +44,74 @@ def new(
     module = _module(name)
     if module in {entry.name for entry in catalog().entries(kind)}:
         raise InputError(f"there is a {kind} {module!r} already: choose another name", "NAME")
-    folder = write(nameable(out, "--out") / name, module, kind)
+    if file:
+        path = write_file(nameable(out, "--out") / f"{module}.py", module, kind)
+        print(f"{path}: a {kind}, {module!r}. Change what it computes, then")
+        print(f"  ablate plugins check {path}")
+        print(f"  ablate run STUDY --plugin {path}")
+        return
+    from ablate.cli.tried import study_words
+
+    folder = write(nameable(out, "--out") / name, module, kind, study_words(kind, catalog()))
     print(f"{folder}: a {kind}, {module!r}. Change what it computes, then")
     print(f"  ablate plugins check {folder / module}.py")
     print(f"  pip install -e {folder}       from then on studies know it")
 
 
-def write(folder: Path, module: str, kind: str) -> Path:
-    """Write the files, all or none. Raises InputError where there is something already."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def write(folder: Path, module: str, kind: str, study: Mapping[str, Any] | None = None) -> Path:
+    """Write the files of a package, all or none. Raises InputError where there is something already.
 
-    from ablate.discovery.api_version import VERSION
-
-    if folder.exists() or folder.is_symlink():
-        raise InputError("is there already, and nothing is overwritten: choose another name, or --out", str(folder))
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
-    words = {
-        "distribution": folder.name,
-        "module": module,
-        "title": "".join(word.capitalize() for word in module.split("_")),
-        "kind": kind,
-        "api_version": VERSION,
-    }
+    study: what the study's template needs (`ablate.cli.tried`); None: it has no study.
+    """
+    _refuse_taken(folder)
+    words = {**_words(module, kind), "distribution": folder.name, "study": study is not None, **(study or {})}
+    files = {**COMMON, f"{kind}.py.j2": "{module}.py", **({"study.yaml.j2": "study.yaml"} if study else {})}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
         written = Path(temporary) / folder.name
         written.mkdir()
-        for template, file in {**COMMON, f"{kind}.py.j2": "{module}.py"}.items():
-            text = environment.get_template(template).render(words)
-            (written / file.format(**words)).write_text(text, encoding="utf-8")
+        for template, name in files.items():
+            path = written / name.format(**words)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_render(template, words), encoding="utf-8")
         written.rename(folder)
     return folder
+
+
+def write_file(path: Path, module: str, kind: str) -> Path:
+    """Write the module alone. Raises InputError where there is something already."""
+    from ablate.io.files import write_atomic
+
+    _refuse_taken(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, _render(f"{kind}.py.j2", _words(module, kind)))
+    return path
+
+
+def _render(template: str, words: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(words)
+
+
+def _words(module: str, kind: str) -> dict[str, Any]:
+    from ablate.discovery.api_version import VERSION
+
+    title = "".join(word.capitalize() for word in module.split("_"))
+    return {"module": module, "title": title, "kind": kind, "api_version": VERSION}
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise InputError("is there already, and nothing is overwritten: choose another name, or --out", str(path))
 
 
 def _module(name: str) -> str:

@@ -52,7 +52,8 @@ def plan(
     Gflops.
     """
     from ablate.study.load import load_study
-    from ablate.study.models import composed, is_model
+    from ablate.study.models import composed
+    from ablate.study.recipes import is_model
     from ablate.study.yaml import read
 
     if candidate is not None and not network:
@@ -101,27 +102,31 @@ def _print_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], 
 
     model_cost = cost(model, None, None, plugins)  # raises InputError
     if as_json:
-        emit_json({"model": name, "params": model_cost.params, "gflops": model_cost.gflops, "macs": model_cost.macs})
+        keys = ("params", "gflops", "gflops_edm2", "macs", "sample_gflops", "train_gflops")
+        emit_json({"model": name, **{key: getattr(model_cost, key) for key in keys}})
         return
     shape = "×".join(map(str, model["shape"]))
-    row = [name, shape, count(model_cost.params), number(model_cost.gflops, 4)]
-    table(("model", "image", "params", "Gflops"), [row])
+    costs = {
+        "gflops": "Gflops",
+        "gflops_edm2": "Gflops by EDM2's rule",
+        "sample_gflops": "Gflops a sample",
+        "train_gflops": "training Gflops an image",
+    }
+    numbers = [number(getattr(model_cost, key), 4) for key in costs]
+    table(("model", "image", "params", *costs.values()), [[name, shape, count(model_cost.params), *numbers]])
 
 
 def _print(frame: pd.DataFrame, device: str) -> None:
     from ablate.cli.terminal import duration, echo, size, table
     from ablate.results.numbers import count, number
 
-    ratios = (frame["sample_gflops"].astype(float) / frame["gflops"].astype(float)).dropna()
-    drawn = len(ratios) > 0 and ratios.max() > ratios.min() * (1 + 1e-6)  # else it says what Gflops say
-    sample = ["Gflops a sample"] if drawn else []
-    columns = ["candidate", "params", "Gflops", *sample, "memory", "images", f"time of a trial ({device})"]
+    costs = {"gflops": "Gflops", "sample_gflops": "Gflops a sample", "train_gflops": "training Gflops"}
+    columns = ["candidate", "params", *costs.values(), "memory", "images", f"time of a trial ({device})"]
     rows = [
         [
             str(row["candidate"]),
             "–" if row["params"] is None else count(row["params"]),
-            "–" if row["gflops"] is None else number(row["gflops"], 4),
-            *(["–" if row["sample_gflops"] is None else number(row["sample_gflops"], 4)] if drawn else []),
+            *("–" if row[cost] is None else number(row[cost], 4) for cost in costs),
             "–" if row["failure"] is not None else "?" if row["memory_bytes"] is None else size(row["memory_bytes"]),
             "" if row["images"] is None else str(row["images"]),
             "cannot be built" if row["failure"] is not None else duration(row["seconds"]),

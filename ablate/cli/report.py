@@ -16,16 +16,19 @@ def report(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in DIR by default.")
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Also draw the figures/ of DIR, for papers and slides.")
+    ] = True,
 ) -> None:
     """Draw the figures, and write report.html.
 
-    One page that needs nothing else: table, verdict, figures, every trial.
+    One page that needs nothing else: verdict, charts to point at, samples, tables, how to run it again.
     """
     from ablate.cli.terminal import echo
     from ablate.results import load
     from ablate.results.report import report as write
 
     results = load(folder)
-    drawn = results.figures(say=complain)
-    for path in (write(results, out), *drawn):
+    drawn = results.figures(say=complain) if pictures else None
+    for path in (write(results, out, drawn), *(drawn or ())):
         echo(path)

@@ -32,7 +32,7 @@ def run(
     plugin: PluginFiles = None,
     profile: Profile = None,
     executor: Annotated[
-        str | None, typer.Option(metavar="local|ray", help="Where segments run; ray where it is installed.")
+        str | None, typer.Option(metavar="NAME", help="Where trials run: local, ray (where it is installed), workers.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=10_000, metavar="N", help="Trials at a time; as many as fit by default.")

@@ -10,6 +10,8 @@ from typing import Any
 from ablate.io.files import read_json
 from ablate.io.locks import is_locked
 
+HELD = "held"  # in a study's folder of workers, see `ablate.execute.leases`
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -33,7 +35,8 @@ def driven(folder: Path) -> bool:
 def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
     """Return the progress of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
-    state = "running" if is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
+    held = place.is_symlink() and place.readlink().parent.parent.name == HELD  # by a worker, on any machine
+    state = "running" if held or is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
     progress, age = _last_progress(place / "progress.json")
     numbers = {key: progress.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}
     return Unfinished(trial, state, **numbers, age_seconds=age)

@@ -41,6 +41,20 @@ def installed() -> Iterable[PluginSource]:
             yield PluginSource(f"{distribution}:{point.name}", distribution, version, point.load)
 
 
+def folders(name: str) -> list[Path]:
+    """Return the folders of that name in the packages of installed plugins, such as `models`; imports no plugin."""
+    found: dict[Path, None] = {}
+    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except (ImportError, ValueError):  # a broken plugin, which the catalog tells
+            continue
+        for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+            if (folder := Path(place) / name).is_dir():
+                found.setdefault(folder)
+    return list(found)
+
+
 def unavailable(plugin: str) -> str | None:
     """Explain in one sentence why there is no plugin of that name; None where there is one to be loaded."""
     if "\0" in plugin or not plugin.strip():

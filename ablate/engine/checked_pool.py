@@ -49,6 +49,10 @@ class CheckedPool:
         """Kill the worker of a job that hangs; see `Pool.abandon`."""
         return self._pool.abandon(job, why)
 
+    def news(self) -> list[str]:
+        """Return lines for the user; see `Pool.news`."""
+        return self._pool.news()
+
     def close(self) -> None:
         """Stop everything; see `Pool.close`."""
         self._pool.close()

@@ -5,7 +5,7 @@
 - A job whose worker was lost (killed, preempted, its node gone) is tried again, `RETRIES` times.
 - A job that ran out of memory beside others is tried again alone, with nothing beside it; one that ran alone is tried
   again smaller (half the micro-batch, half the sampling batch), as long as it can be made smaller.
-- A job that gives no sign of life (heartbeat) for too long is killed, and counts as failed.
+- A job that gives no sign of life (heartbeat) for too long, or takes longer than it may, is killed, and has failed.
 - A full disk, other source code and other data end the run.
 
 Everything else is for good: the caller gets the job and its report.
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ablate.engine.checked_pool import CheckedPool
-from ablate.engine.watchdog import Watchdog
+from ablate.engine.watchdog import LATE, Watchdog
+from ablate.spec.quantities import format_seconds
 from ablate.worker.messages import WorkerReport
 from ablate.worker.reports import raise_if_fatal
 
@@ -100,7 +101,9 @@ class Dispatcher(Generic[J]):
                 if not self._retry(job, report):
                     yield job, report
             self._fill()
-            self._kill_silent()
+            for line in self._pool.news():
+                self._say(line)
+            self._end_overdue()
             self._tick()
 
     def _fill(self) -> None:
@@ -145,11 +148,16 @@ class Dispatcher(Generic[J]):
             raise_if_fatal(report, Path(job["folder"]))
         return False
 
-    def _kill_silent(self) -> None:
-        """End the jobs that hang: the others go on without them."""
-        for key, seconds in self._watchdog.silent(self.running).items():
+    def _end_overdue(self) -> None:
+        """End the jobs that hang, or take longer than they may: the others go on without them."""
+        for key, (reason, seconds) in self._watchdog.to_end(self.running).items():
             job = self.running[key]
-            why = f"no sign of life for {seconds:.0f} s {self._activity(job)}"
-            advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
-            if not self._pool.abandon(key, f"{why}: {advice}"):
+            if reason == LATE:
+                why = f"not done after {format_seconds(seconds)} {self._activity(job)}"
+                message = f"{why}: `executor.limits.trial` gives it no more"
+            else:
+                why = f"no sign of life for {seconds:.0f} s {self._activity(job)}"
+                advice = "a plugin's code that waits for ever, or a step that is longer than `executor.patience` [s]"
+                message = f"{why}: {advice}"
+            if not self._pool.abandon(key, message):
                 self._say(f"warning: {self._name(job)}: {why}; this executor cannot end it")

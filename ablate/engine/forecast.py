@@ -39,7 +39,7 @@ class Forecast:
     ) -> None:
         self._candidate = candidate
         self._flops = flops
-        self._slots = slots
+        self.slots = slots
         self._clock = clock
         self._training = training
         self._candidates: dict[str, float | None] = {}  # by assignment; None: it cannot be counted
@@ -87,7 +87,7 @@ class Forecast:
         listed = [seconds(self._candidates.get(_key(assignment))) for assignment in unasked]
         average = statistics.fmean(listed or map(seconds, self._trials.values()))
         work += seeds * [*listed, *[average] * (candidates - len(listed))]
-        return max(sum(work) / self._slots, max(work, default=0.0))  # the last one works alone
+        return max(sum(work) / self.slots, max(work, default=0.0))  # the last one works alone
 
     def _fitted(
         self, records: Mapping[str, Mapping[str, Any]], running: Sequence[Running], now: float

@@ -71,7 +71,7 @@ class Engine:
             tuple(constraint.of.name for constraint in plan.constraints),
             self.ladder.until(0),
         )
-        self._reporter = ProgressReporter(plan, watch, pool.slots)
+        self._reporter = ProgressReporter(plan, watch, lambda: pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
         self.dispatcher: Dispatcher[TrialJob] = Dispatcher(
             pool,
@@ -306,6 +306,7 @@ class Engine:
         cost, build_error = None, None
         try:
             with doing(f"building the network of {name}"), contained():
+                plan.try_build(candidate)
                 cost = plan.trial_settings.cost(candidate)
         except Exception as error:  # noqa: BLE001 - a plugin's own code, built here for the first time
             build_error = error

@@ -57,3 +57,5 @@ class Plan:
     # Of a candidate and a seed: the trial whose weights it learns from; None without a teacher.
     teacher: Callable[[Candidate, int], TeacherOfJob | None] = lambda candidate, seed: None
     source_keys: Callable[[Candidate], Mapping[str, Any]] = lambda candidate: {}  # keys of a job: the source it needs
+    # Builds a candidate's network in another process first; raises an exception where that does not come to an end.
+    try_build: Callable[[Candidate], None] = lambda candidate: None

@@ -18,14 +18,15 @@ SHARE = 0.05  # of the driver's time, at the most, that goes into snapshots: the
 class ProgressReporter:
     """Calls `watch` with a snapshot of the study's progress, every quarter of a second at the most.
 
-    slots: trials that run at a time.
+    slots: gives how many trials run at a time, by now.
     """
 
-    def __init__(self, plan: Plan, watch: Callable[[Progress], None], slots: int) -> None:
+    def __init__(self, plan: Plan, watch: Callable[[Progress], None], slots: Callable[[], int]) -> None:
         self.lines: list[str] = []  # since the last snapshot
         self.forecast = Forecast(
-            plan.candidate, plan.flops, slots, training=60 * (plan.trial_settings.budget.minutes or 0.0)
+            plan.candidate, plan.flops, slots(), training=60 * (plan.trial_settings.budget.minutes or 0.0)
         )
+        self._slots = slots
         self._plan = plan
         self._watch = watch
         self._due = 0.0  # time of the next snapshot
@@ -63,6 +64,7 @@ class ProgressReporter:
         self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         seconds_left = None
         if not final and not self._open_ended:
+            self.forecast.slots = self._slots()
             unasked = ledger.unasked()
             self.forecast.foresee(unasked)
             seconds_left = self.forecast.left(records, at_work, queued, unasked, candidates, seeds)

@@ -1,4 +1,7 @@
-"""The watchdog: finds workers that hang, by their heartbeat (the files that they write into a trial's folder)."""
+"""The watchdog: finds workers that hang, by their heartbeat (the files that they write into a trial's folder).
+
+And those that take longer than they may.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 EVERY = 5.0  # seconds between two looks, at the most
+
+SILENT, LATE = "silent", "late"  # why a job is to be ended
 
 Mark = tuple[tuple[int, int] | None, ...]
 
@@ -22,14 +27,14 @@ def of_training(job: Mapping[str, Any]) -> list[Path]:
 class _Heartbeat:
     mark: Mark
     since: float
-    begun: bool  # whether a worker has it: on a busy cluster it may wait for hours
+    begun: float | None  # since when a worker has it: on a busy cluster it may wait for hours
 
 
 class Watchdog:
     """Finds the jobs without a heartbeat for `patience` seconds (None: never).
 
     Only changes of the files count, seen on this machine's clock: those of the workers' may differ.
-    signs: the files of a job.
+    signs: the files of a job. limit: seconds that a job may take, from its first heartbeat on; None: any.
     """
 
     def __init__(
@@ -37,8 +42,10 @@ class Watchdog:
         patience: float | None,
         clock: Callable[[], float] = time.monotonic,
         signs: Callable[[Mapping[str, Any]], Iterable[Path]] = of_training,
+        limit: float | None = None,
     ) -> None:
         self._signs = signs
+        self._limit = limit
         self._patience = patience
         self._clock = clock
         self._heartbeats: dict[str, _Heartbeat] = {}
@@ -46,23 +53,33 @@ class Watchdog:
 
     def begun(self, job: Mapping[str, Any]) -> None:
         """Begin to watch a job that is handed to a worker."""
-        self._heartbeats[job["job"]] = _Heartbeat(self._mark(job), self._clock(), False)
+        self._heartbeats[job["job"]] = _Heartbeat(self._mark(job), self._clock(), None)
 
     def silent(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """Return the running jobs without a heartbeat for too long, {name: seconds}; each is named once."""
-        now = self._clock()
-        if self._patience is None or now - self._looked < min(EVERY, self._patience / 4):
+        return {name: seconds for name, (why, seconds) in self.to_end(jobs).items() if why == SILENT}
+
+    def to_end(self, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, float]]:
+        """Return the running jobs that are to be ended, {name: (SILENT or LATE, seconds)}; each is named once."""
+        now, limits = self._clock(), [s for s in (self._patience, self._limit) if s is not None]
+        if not limits or now - self._looked < min(EVERY, min(limits) / 4):
             return {}
         self._looked = now
-        silent = {}
+        found = {}
         for name, job in jobs.items():
             heartbeat, mark = self._heartbeats[name], self._mark(job)
             if mark != heartbeat.mark:
-                self._heartbeats[name] = _Heartbeat(mark, now, True)
-            elif heartbeat.begun and now - heartbeat.since >= self._patience:
-                silent[name] = now - heartbeat.since
-                heartbeat.since = now  # it is named once
-        return silent
+                begun = now if heartbeat.begun is None else heartbeat.begun
+                heartbeat = self._heartbeats[name] = _Heartbeat(mark, now, begun)
+            if heartbeat.begun is None:
+                continue
+            if self._limit is not None and now - heartbeat.begun >= self._limit:
+                found[name] = (LATE, self._limit)
+                heartbeat.begun = heartbeat.since = now  # it is named once
+            elif self._patience is not None and now - heartbeat.since >= self._patience:
+                found[name] = (SILENT, now - heartbeat.since)
+                heartbeat.since = now
+        return found
 
     def _mark(self, job: Mapping[str, Any]) -> Mark:
         """Return the identity and time of each heartbeat file, which change when it is written anew."""

@@ -22,6 +22,7 @@ from ablate.execute.ray_environment import environment, loopback, same_handlers
 LOOK = 5.0  # seconds between two looks whether a cluster's head still listens
 SILENCE = 25.0  # seconds without an answer: after 60 Ray ends the program that is connected
 CONNECT = 10.0  # seconds to reach a cluster
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}  # Ray's remarks between our lines: what is lost, a report says
 JOINING = 60.0  # seconds in which Ray has to have connected to a cluster that listens
 
 
@@ -42,7 +43,7 @@ class Joined(Cluster):
 
     def __init__(self, address: str | None, source: str | None = None) -> None:
         """Connect. source: the setting that has the address, for the message where no cluster is there."""
-        with same_handlers():
+        with environment(QUIET), same_handlers():
             import ray
 
         self._leave = address is not None
@@ -50,7 +51,7 @@ class Joined(Cluster):
         if address is not None:
             try:
                 _reach(address)
-                with _loopback_for(address) as loopback_kept, same_handlers():
+                with environment(QUIET), _loopback_for(address) as loopback_kept, same_handlers():
                     _try_in_another_process(address, loopback_kept)
                     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

@@ -25,8 +25,9 @@ from pydantic import model_validator
 from ablate.errors import InputError
 from ablate.execute import work as jobs
 from ablate.execute.child import GRACE, SIGNALS
+from ablate.execute.memory_limit import resident, too_much
 from ablate.execute.pool import QueuePool
-from ablate.kinds.executor import Executor, Pool
+from ablate.kinds.executor import Executor, Pool, Report
 from ablate.spec.component import Extent
 
 _READY: list[Child] = []  # worker processes that no pool has yet
@@ -49,6 +50,8 @@ class Local(Executor):
     def _one_worker(self) -> Self:
         if self.workers not in (None, 1):
             raise ValueError("the executor 'local' runs one job at a time: leave `workers` out, or use 'ray'")
+        if self.in_process and self.limits is not None:
+            raise ValueError("what runs in the driver itself cannot be ended: leave `in_process` or `limits` out")
         return self
 
     @contextlib.contextmanager
@@ -79,23 +82,33 @@ class Local(Executor):
         ready = next((child for child in _READY if child.work == work), None)
         if ready is not None:
             _READY.remove(ready)
-        return LocalPool(work, ready)
+        return LocalPool(work, ready, self.memory)
 
 
 class LocalPool(QueuePool):
-    """A pool of one worker process, which is replaced when it dies. child: one that is there already."""
+    """A pool of one worker process, which is replaced when it dies.
+
+    child: one that is there already. memory: bytes that a job may have resident.
+    """
 
     apart = True
 
-    def __init__(self, work: str, child: Child | None = None) -> None:
+    def __init__(self, work: str, child: Child | None = None, memory: int | None = None) -> None:
         super().__init__(slots=1, threads=None)
         self._work = work
+        self._memory = memory
         self._child = child or Child(work)
 
     def _begin(self, name: str, job: str) -> None:
         while not self._child.begin(name, job, self._ended):
             self._child.close()
             self._child = Child(self._work)
+
+    def wait(self, timeout: float) -> list[Report]:
+        """See `Pool.wait`. A job that has more memory than it may is ended."""
+        if self._memory is not None:
+            self._child.limit(self._memory)
+        return super().wait(timeout)
 
     def abandon(self, job: str, why: str) -> bool:
         """See `Pool.abandon`; the report says where in the code it hung."""
@@ -172,12 +185,30 @@ class Child:
             trace, before = self._fault(), trace
             if time.monotonic() > end or self._process.poll() is not None:
                 break
+        self._kill()
+        self._ended.put(jobs.ended(job, why, self._fault()))
+        return True
+
+    def limit(self, memory: int) -> bool:
+        """End the job where the process, and those that it has started, have more bytes resident; return whether."""
+        name = self._job
+        if name is None or (used := resident(self._process.pid)) <= memory or self._take_job() != name:
+            return False
+        self._kill()
+        self._ended.put(jobs.oom(name, too_much(used, memory)))
+        return True
+
+    def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
         with self._lock:
             self._gone = True
-        self._ended.put(jobs.ended(job, why, self._fault()))
-        return True
+
+    def ask_to_stop(self) -> None:
+        """Ask it to stop at its next step; it reports how its job ended, and exits."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
 
     def _fault(self) -> str:
         """Return the traceback that faulthandler wrote; most recent call first."""

@@ -7,6 +7,7 @@ engine retries, Ray does not.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -18,10 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ablate.errors import InputError
+from ablate.execute import memory_limit
 from ablate.execute import work as jobs
+from ablate.execute.nodes import Nodes
 from ablate.execute.pool import QueuePool
 from ablate.execute.share import Resources, Share, machine, share
 from ablate.execute.work import stop_file
@@ -47,6 +50,8 @@ class Ray(Executor):
     cpus: Annotated[int | None, Field(ge=1, le=1024), Extent()] = None  # a worker; None: cores // workers
     gpus: Annotated[float | None, Field(ge=0.001, le=64), Extent()] = None  # a worker; None: 1, or as `workers` asks
 
+    _study: Path | None = PrivateAttr(None)
+
     @model_validator(mode="after")
     def _whole_gpus(self) -> Self:
         if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
@@ -57,6 +62,12 @@ class Ray(Executor):
     def available(cls) -> bool:
         """Whether Ray is installed."""
         return importlib.util.find_spec("ray") is not None
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return the executor for a study's folder, which every node has to see."""
+        placed = self.model_copy()
+        placed._study = folder
+        return placed
 
     def start(self, work: str, device: str) -> Pool:
         """Start workers on this machine or on the cluster. To be called in the main thread."""
@@ -76,7 +87,7 @@ class Ray(Executor):
         resources = machine(device)
         each = share(resources, self.workers, self.cpus, self.gpus, device)
         # On a cluster of our own one CPU stands for one worker, whatever it gets.
-        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus))
+        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus), self.memory)
 
     def _on(self, cluster: Cluster, work: str, device: str) -> Pool:
         """Start workers on a cluster that is connected."""
@@ -86,7 +97,7 @@ class Ray(Executor):
             each = share(resources, self.workers, self.cpus, self.gpus, device)
             if each.cpus > resources.cpus:
                 raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {resources.cpus}")
-            return RayPool(work, each, each.cpus, lambda: cluster)
+            return RayPool(work, each, each.cpus, lambda: cluster, self.memory, Nodes(each, self.workers, self._study))
         except BaseException:
             cluster.close()
             raise
@@ -95,24 +106,40 @@ class Ray(Executor):
 class RayPool(QueuePool):
     """Submits jobs as tasks; their ends come in by callback.
 
-    cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die.
+    cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die. memory: bytes that a
+    job may have resident. nodes: of a cluster that was joined, whose slots follow them.
     """
 
     apart = True
 
-    def __init__(self, work: str, each: Share, cpus: int, cluster: Callable[[], Cluster]) -> None:
+    def __init__(
+        self,
+        work: str,
+        each: Share,
+        cpus: int,
+        cluster: Callable[[], Cluster],
+        memory: int | None = None,
+        nodes: Nodes | None = None,
+    ) -> None:
         super().__init__(each.workers, each.cpus)
         self._connect = cluster
         self._cluster = cluster()
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
         task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
-        self._task = task(_task(work, list(sys.path)))
+        self._task = task(_task(work, list(sys.path), memory))
+        self._nodes = nodes
+        self._placed: dict[str, str] = {}  # the node of each job that runs, where they are placed
+        if nodes is not None:
+            self.slots = nodes.slots
         self._folders: dict[str, Path] = {}  # of the jobs that a stop file can stop
         self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
 
     def wait(self, timeout: float) -> list[Report]:
         """See `Pool.wait`. A cluster of our own that died is started again; its jobs are lost."""
-        reports = super().wait(timeout)
+        reports = self._released(super().wait(timeout))
+        if self._nodes is not None and self._cluster.alive():
+            self._nodes.look()
+            self.slots = self._nodes.slots
         if reports or not self._tasks or self._cluster.alive():
             return reports
         for name in list(self._tasks):
@@ -122,12 +149,39 @@ class RayPool(QueuePool):
         self._cluster = self._connect()
         return super().wait(0)
 
+    def news(self) -> list[str]:
+        """Return what there is to say of nodes."""
+        if self._nodes is None:
+            return []
+        lines, self._nodes.news = self._nodes.news, []
+        return lines
+
+    def _released(self, reports: list[Report]) -> list[Report]:
+        """Return reports as they are, but for those that a node is to blame for: it gets no more, the job is lost."""
+        found: list[Report] = []
+        for report in reports:
+            name = report["job"]
+            node = self._placed.pop(name, None)
+            if node is not None and self._nodes is not None:
+                self._nodes.release(node)
+                if {"other_source", "other_data"} & set(report) and self._nodes.pass_over(node, report["message"]):
+                    report = json.loads(jobs.lost(name, f"its node is passed over: {report['message']}"))
+            found.append(report)
+        return found
+
     def _begin(self, name: str, job: str) -> None:
+        task = self._task
+        if self._nodes is not None:
+            self._nodes.ask(json.loads(job))
+            self._placed[name] = self._nodes.place()
+            strategies = importlib.import_module("ray.util.scheduling_strategies")
+            on = strategies.NodeAffinitySchedulingStrategy(self._placed[name], soft=False)
+            task = task.options(scheduling_strategy=on)
         if (folder := json.loads(job).get("folder")) is not None:
             self._folders[name] = Path(folder)
             with contextlib.suppress(OSError):
                 stop_file(folder).unlink()  # of a driver that was killed while it stopped
-        reference = self._task.remote(job)
+        reference = task.remote(job)
         self._tasks[name] = reference
         reference.future().add_done_callback(partial(self._ended_with, name, reference))
 
@@ -142,6 +196,8 @@ class RayPool(QueuePool):
             self._ended.put(future.result())
         elif isinstance(error, OutOfMemoryError):
             self._ended.put(jobs.oom(name, str(error)))
+        elif (why := memory_limit.noted(self._folders.get(name))) is not None:
+            self._ended.put(jobs.oom(name, why))
         elif isinstance(error, RayTaskError):  # before the work function: the package is missing on a node
             self._ended.put(jobs.failed(name, error))
         elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
@@ -166,6 +222,8 @@ class RayPool(QueuePool):
             for reference in list(self._tasks.values()):
                 ray.cancel(reference, force=True)
         finally:
+            if self._nodes is not None:
+                self._nodes.end()
             self._cluster.close()
             for file in files.values():
                 with contextlib.suppress(OSError):
@@ -191,14 +249,15 @@ def _ray() -> Any:
     return ray
 
 
-def _task(work: str, path: list[str]) -> Callable[[str], str]:
+def _task(work: str, path: list[str], memory: int | None) -> Callable[[str], str]:
     """Return what a worker runs: a closure, which travels by value, so that the driver's `sys.path` is there first."""
 
     def run(job: str) -> str:
         sys.path.extend(entry for entry in path if entry not in sys.path)
+        from ablate.execute.memory_limit import watched
         from ablate.execute.work import call, stop_by_file, stop_by_sigterm
 
-        with stop_by_sigterm() as signalled:
+        with stop_by_sigterm() as signalled, watched(job, memory):
             ordered = stop_by_file(job)
             return call(work, job, lambda: signalled() or ordered())
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ablate.kinds.executor import STATUSES, Stop, Stopped, Work
+from ablate.kinds.executor import STATUSES, Job, Stop, Stopped, Work
 
 LOOK_SECONDS = 1.0  # between two looks at the stop file
 
@@ -24,13 +24,26 @@ def call(work: str, job: str, stop: Stop) -> str:
     No exception escapes: an exception, also of the import, and also a KeyboardInterrupt that a trial's own code
     raises, is a report with status `failed`, and so is a report that is not JSON (NaN is not) or has no known status.
     """
-    name = json.loads(job)["job"]
+    content = json.loads(job)
+    name = content["job"]
     try:
-        return _text(_function(work)(json.loads(job), stop), name)
+        study = Path(content["folder"]).parent.parent if "folder" in content else None
+        return _text(_function(work)(with_plugins(content, study), stop), name)
     except Stopped:
         return lost(name, "stopped before it was through")
     except BaseException as error:  # noqa: BLE001 - any end of one trial is a report, the study goes on
         return failed(name, error)
+
+
+def with_plugins(job: Job, study: Path | None) -> Job:
+    """Return the job with the copies that the study's folder keeps of plugin files which this machine has not."""
+    missing = [one for one in job.get("plugins", ()) if one.endswith(".py") and not Path(one).is_file()]
+    if not missing or study is None:
+        return job
+    from ablate.discovery.plugin_files import stored_copy
+
+    copies = {one: str(copy) for one in missing if (copy := stored_copy(study, one)) is not None}
+    return {**job, "plugins": [copies.get(one, one) for one in job["plugins"]]}
 
 
 def stop_file(folder: Path | str) -> Path:

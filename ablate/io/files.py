@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,12 +30,53 @@ def write_with(path: Path, write: Callable[[Path], object], durable: bool = True
             _settle(file, durable)
 
 
-def write_atomic(path: Path, content: str | bytes, durable: bool = True) -> None:
-    """Write text (UTF-8) or bytes atomically."""
+def write_atomic(path: Path, content: str | bytes, durable: bool = True, beside: Iterable[Path] = ()) -> None:
+    """Write text (UTF-8) or bytes atomically.
+
+    beside: files that were written with `durable=False`, and are synced together with this one before it takes its
+    place: what it answers for is on the disk when it is.
+    """
     data = content.encode() if isinstance(content, str) else content
     with _replacing(path) as temporary, open(temporary, "xb") as file:
         file.write(data)
-        _settle(file, durable)
+        others = list(beside)
+        if others and durable:
+            file.flush()
+            sync([Path(temporary), *others])
+        _settle(file, durable and not others)
+
+
+def sync(files: Sequence[Path]) -> None:
+    """Sync files to the disk, all at once: a journal then commits once for all. Those that are not there are left out.
+
+    Raises OSError where the disk refuses one of them.
+    """
+    errors: list[OSError] = []
+
+    def one(file: Path) -> None:
+        try:
+            handle = os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            errors.append(error)
+            return
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            errors.append(error)
+        finally:
+            os.close(handle)
+
+    threads = [threading.Thread(target=one, args=(file,)) for file in files[1:]]
+    for thread in threads:
+        thread.start()
+    for file in files[:1]:
+        one(file)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 @contextlib.contextmanager
@@ -63,9 +105,9 @@ def _settle(file: IO[bytes], durable: bool) -> None:
     os.chmod(file.name, 0o644)
 
 
-def write_json(path: Path, data: Any, durable: bool = True) -> None:
-    """Write JSON atomically; NaN and infinity are refused, so that any reader understands it."""
-    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n", durable)
+def write_json(path: Path, data: Any, durable: bool = True, beside: Iterable[Path] = ()) -> None:
+    """Write JSON atomically; NaN and infinity are refused, so that any reader understands it. See `write_atomic`."""
+    write_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n", durable, beside)
 
 
 def read_json(path: Path) -> Any:

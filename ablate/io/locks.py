@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.errors import InputError
+
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 POLL_SECONDS = 0.1  # between two tries to acquire a lock that another process holds
+STOPPED_SECONDS = 30.0  # that a lock's holder may be stopped until nobody waits for it any more
+_LOOKS = 20  # tries between two looks at the holder
 
 
 def try_lock(file: Path) -> BaseFileLock | None:
@@ -39,11 +43,21 @@ def locked(file: Path, pause: Callable[[], object] = lambda: None) -> Iterator[N
     """Hold an exclusive file lock within a `with`; wait as long as another process holds it.
 
     While it waits, `pause` is called ten times a second; what it raises ends the waiting. Raises OSError where the
-    file cannot be written.
+    file cannot be written, and InputError where the holder is a process of this machine that is stopped.
     """
+    tries, stopped_since = 0, None
     while (lock := try_lock(file)) is None:
         pause()
         time.sleep(POLL_SECONDS)
+        tries += 1
+        if tries % _LOOKS == 0:
+            process = _stopped_holder(file)
+            stopped_since = None if process is None else stopped_since or time.monotonic()
+            if stopped_since is not None and time.monotonic() - stopped_since >= STOPPED_SECONDS:
+                what = f"is held by process {process}, which is stopped"
+                raise InputError(
+                    f"{what}: let it go on (kill -CONT {process}), or end it (kill -9 {process})", str(file)
+                )
     try:
         yield
     finally:
@@ -86,3 +100,17 @@ def _is_locked_by_trying(file: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def _stopped_holder(file: Path) -> int | None:
+    """Return the process that holds the file's lock, where it is stopped; None where it works, or cannot be known."""
+    try:
+        inode = f":{file.stat().st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():  # 1: FLOCK  ADVISORY  WRITE 1234 08:01:567 0 EOF
+            fields = line.split()
+            if len(fields) > 5 and fields[1] != "->" and fields[5].endswith(inode):
+                state = Path(f"/proc/{fields[4]}/stat").read_text().rpartition(")")[2].split()[0]
+                return int(fields[4]) if state == "T" else None
+    except (OSError, ValueError, IndexError):  # no Linux; or it is gone by now
+        pass
+    return None

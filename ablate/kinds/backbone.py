@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from ablate.kinds.embedder import Embedder
 from ablate.spec.component import Component, InputSpec
@@ -40,7 +40,7 @@ class Backbone(Component):
         towards which it predicts; without it, that is the first label itself. Returns (B, C, H, W), or
         (B, 2·C, H, W) with "learned_variance". It draws its initial weights from torch's global
         generator, and can be built on the meta device. What its blocks are, it may say itself: see
-        `network_blocks`.
+        `network_blocks`. Modules whose weights have to keep something are told of each step: see `Constrained`.
         """
 
     def at_base_width(self) -> Backbone | None:
@@ -51,6 +51,20 @@ class Backbone(Component):
         told how much wider the input of each parameter is (`Trained.fan_in`). Its parameters have the same names.
         """
         return None
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """A module of a network whose weights keep something, such as their norm, whatever the optimizer does."""
+
+    def after_step(self) -> None:
+        """Bring the weights back, in place. Called after each step of the optimizer; twice is as good as once."""
+        ...
+
+
+def constrained(network: nn.Module) -> list[Constrained]:
+    """Return the modules of a network that are to be told of each step of the optimizer."""
+    return [module for module in network.modules() if isinstance(module, Constrained)]
 
 
 def network_blocks(network: nn.Module) -> dict[str, nn.Module]:

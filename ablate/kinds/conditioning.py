@@ -24,6 +24,8 @@ class Context(NamedTuple):
 class Modulation(NamedTuple):
     """The modulation of one residual branch by the condition; each (B, width) or None for nothing.
 
+    Where a network's condition is of each token, (B, N, E), so is the modulation, (B, N, width).
+
     h = branch(norm(x + bias) * (1 + scale) + shift);  x = x + gate * h
     """
 

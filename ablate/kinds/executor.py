@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from ablate.spec.component import Component, Extent
+from ablate.spec.component import Component, Config, Extent
+from ablate.spec.quantities import Bytes, Seconds
 
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
 Status = Literal["done", "diverged", "paused", "oom", "failed", "lost"]
@@ -66,6 +68,10 @@ class Pool(ABC):
         """
         return False
 
+    def news(self) -> list[str]:
+        """Return lines for the user since the last time: of workers that do not take part, and why."""
+        return []
+
     @abstractmethod
     def close(self) -> None:
         """Stop everything, running jobs too (they resume from their checkpoints). Again is no error."""
@@ -77,6 +83,14 @@ class Pool(ABC):
         self.close()
 
 
+class Limits(Config):
+    """What a trial may take. One that takes more is ended, and told; the study goes on."""
+
+    trial: Annotated[Seconds | None, Field(ge=1, le=1e8), Extent()] = None  # each time that it is begun: then it failed
+    build: Annotated[Seconds | None, Field(ge=0.1, le=1e6), Extent()] = None  # of its network, tried apart first
+    memory: Annotated[Bytes | None, Field(ge=2**26, le=2**50), Extent()] = None  # resident: then it is out of memory
+
+
 class Executor(Component):
     """Starts a pool that runs `work`, a function from JSON to JSON, on jobs."""
 
@@ -84,6 +98,12 @@ class Executor(Component):
 
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
     patience: Annotated[float | None, Field(gt=0, le=1e7), Extent()] = 1800.0  # s of silence that end a trial
+    limits: Annotated[Limits | None, Extent()] = None  # as {trial: 2h, build: 60s, memory: 20GiB}
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that a trial's processes may have resident; None: as many as there are."""
+        return None if self.limits is None else self.limits.memory
 
     @classmethod
     def available(cls) -> bool:
@@ -99,6 +119,10 @@ class Executor(Component):
         job: that of a study's baseline, without the keys of a folder's run.
         """
         return None
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return the executor for a study's folder, which `start` then knows; most need not."""
+        return self
 
     def getting_ready(self, work: str) -> AbstractContextManager[None]:
         """Begin, without waiting, what takes long before the first job; what `start` leaves ends with the `with`.

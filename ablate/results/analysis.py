@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ablate.kinds.analysis import Analysis
+    from ablate.results.paper_table import PaperTable
 
 
 class StudyAnalysis(StudyContents):
@@ -181,6 +182,17 @@ class StudyAnalysis(StudyContents):
 
         asked = (objective.source, objective.sign, against.config_hash, dict(where or {}), plan)
         return self.once(("effects", *asked), compute)
+
+    def table(self, metrics: Sequence[str] | None = None) -> PaperTable:
+        """Return the table for a paper, a row a candidate, the best first; `.style` shows it with the best in bold.
+
+        Means over the complete seeds with 95 % intervals, and which candidates the study's test does not tell from the
+        best. metrics: names such as `["kid"]`; all by default. See `ablate.results.paper_table.PaperTable` for the
+        columns. Raises InputError for a metric that is not there, and for values that may not be compared.
+        """
+        from ablate.results.paper_table import paper_table
+
+        return paper_table(self, metrics)
 
     def pairs(
         self,

@@ -70,6 +70,12 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         ),
         "macs": ColumnDoc("multiply-accumulates of that forward pass", "multiply-accumulates", "smaller"),
         "sample_gflops": _SAMPLE_GFLOPS,
+        "train_gflops": ColumnDoc(
+            "cost of its training as far as it came, forward and backward: 3 · gflops · images (or 3 · "
+            "train_pass_gflops · images)",
+            "Gflops",
+            "smaller",
+        ),
         "train_pass_gflops": ColumnDoc(
             "cost of one pass in training, a third of a step, where routing, the objective or a sibling of guidance "
             "makes it another than `gflops`; of what is trained for a part of the training, the mean over all of it",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ablate.candidates.objectives import TRAIN_PASS
+from ablate.candidates.objectives import TRAIN, TRAIN_PASS, trained_gflops
 from ablate.evaluation.collapse import THRESHOLD as COLLAPSED
 from ablate.evaluation.noisiness import THRESHOLD as NOISY
 from ablate.results.divergence import describe_divergence
@@ -24,7 +24,7 @@ TRIAL = (
     *("peak_memory_bytes", "device", "versions"),
 )
 EXTRA = (
-    *("sample_gflops", "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
+    *("sample_gflops", TRAIN, "loss", "train_seconds", "evaluate_seconds", "overhead_seconds"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety"),
     *("failure", "message", "data_hash", "sources"),
 )
@@ -46,10 +46,10 @@ CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "ima
 # Columns that folders of earlier versions do not have.
 ADDED = (
     *("solver_settings", "sample_gflops", "noise", "variety", "data_hash", "sources", "reference", "solver_error"),
-    *("train_seconds", "labels"),
+    *("train_seconds", "labels", TRAIN),
 )
 _NUMBERS = {
-    *("seed", "params", "gflops", "sample_gflops", "macs", "images", "seconds", "peak_memory_bytes", TRAIN_PASS),
+    *("seed", "params", "gflops", "sample_gflops", TRAIN, "macs", "images", "seconds", "peak_memory_bytes", TRAIN_PASS),
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
@@ -85,7 +85,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     with two EMA lengths), the one that was recorded first, which is the study's own. A trial that
     did not complete has none: what it had on its way is in the metrics table only.
     """
-    flat = [{**row, **_extras(row)} for row in _full_hashes(rows)]
+    flat = [{**row, TRAIN: trained_gflops(row), **_extras(row)} for row in _full_hashes(rows)]
     frame = _frame(flat, TRIAL)
     for path in _paths(flat):
         frame[f"c.{path}"] = _column([row["choices"].get(path) for row in flat])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.objectives import share_key
+from ablate.candidates.vary import are_named
 from ablate.errors import InputError
 from ablate.io.sealed import DamagedError, read_sealed
 from ablate.results.readable import READ, SCHEMA
@@ -159,4 +160,6 @@ def _all_choices(varied: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             before = together.setdefault(path, choices)
             if isinstance(before, list) and isinstance(choices, list):
                 together[path] = [*before, *(choice for choice in choices if choice not in before)]
+            elif are_named(before) and are_named(choices):
+                together[path] = {**choices, **before}
     return together

@@ -1,4 +1,4 @@
-"""Write report.html: the study on one page, with its figures inside."""
+"""Write report.html: the study on one page, with its charts and figures inside."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import json
 import re
 import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -17,25 +18,21 @@ from ablate.errors import InputError
 from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
 from ablate.io.text import printable
-from ablate.results.figures import figures, probes
+from ablate.results.figures import figures
+from ablate.results.page import candidates, library, lines, tables
+from ablate.results.page.pictures import pictures
 from ablate.results.remarks import explanations, remarks
 from ablate.results.tables import formatted, grouped
 from ablate.results.verdict import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from jinja2 import Environment
 
     from ablate.results.analysis import StudyAnalysis
 
+# The figures that stand on the page as pictures; the others are its charts.
 CAPTIONS = {
-    "front": "Quality against cost. The line joins the candidates that no other beats in both. Where there are several "
-    "seeds, small points are seeds, large ones their mean, bars one standard deviation.",
-    "effects": "Each candidate against the baseline, paired by seed; p is Holm-corrected. Where there are several "
-    "seeds, small points are seeds, and the bar is the 95 % interval of the difference that holds for all "
-    "comparisons at once (Bonferroni).",
-    "curves": "Training loss against images seen, mean over seeds; the band is one standard deviation.",
-    "quality": "Quality at points of the training, against images, training Gflops (forward and backward) and seconds, "
-    "mean over seeds; the band is the 95 % interval of the mean, with one deviation for all candidates at a point.",
     "axes": "The same candidates with samples taken in other ways: evaluations of the network, guidance, average.",
     "scaling": "Quality against Gflops over the sizes, with the power law above a floor that fits them; beside it the "
     "sizes that Peebles & Xie (2023) published.",
@@ -47,74 +44,164 @@ CAPTIONS = {
     "Watanabe et al. 2023). The bar is what half of the candidates give, in 95 % of draws; orange what chance gives.",
     "slices": "All candidates by each of their choices; the line is the mean of those with a choice.",
     "progress": "The best so far, and the hypervolume of the candidates so far, against the training of all trials.",
-    "samples": "Samples of the candidates from the same latents.",
+}
+PARTS = {
+    "front": "Front",
+    "candidates": "Candidates",
+    "effects": "Effects",
+    "training": "During training",
+    "samples": "Samples",
+    "probes": "Probes",
+    "analyses": "Analyses",
+    "cost": "Cost and time",
+    "failures": "Failures",
+    "trials": "Trials",
+    "again": "Run it again",
 }
 
 
-def report(results: StudyAnalysis, out: str | Path | None = None) -> Path:
+def report(results: StudyAnalysis, out: str | Path | None = None, drawn: Sequence[Path] | None = None) -> Path:
     """Write the page and return its path.
 
-    out: a file, `report.html` in the study's folder by default.
+    It needs no other file and no network. out: a file, `report.html` in the study's folder by default. drawn: the files
+    of figures that were drawn just now; without them the page draws its own.
     """
-    from jinja2 import Environment, StrictUndefined
-
     path = nameable(Path(out)) if out is not None else results.path / "report.html"
-    source = (resources.files("ablate.results") / "report.html.j2").read_text(encoding="utf-8")
-    # autoescape: nothing is markup; finalize: nothing reverses a line or is invalid in UTF-8
-    page = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
-    )
-    page.filters["breakable"] = _breakable
-    template = page.from_string(source)
+    environment = _environment()
+    folder = resources.files("ablate.results.page")
     numbers = grouped(results)
     cells = formatted(results, numbers)
-    trials = _trials(results)
-    html = template.render(
+    rows = candidates.rows(results, numbers)
+    data, samples = _data(results, rows), pictures(results)
+    stills = _stills(results, drawn)
+    has = {key: bool(data[key]) for key in ("effects", "during", "losses", "probes")}
+    has |= {"front": data["axes"] is not None, "training": has["during"] or has["losses"]}
+    absent = {part for part in ("front", "effects", "training", "probes") if not has[part]}
+    absent |= {part for part, content in (("samples", samples), ("analyses", stills)) if not content}
+    html = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
         name=results.name,
         question=results.study.get("question", ""),
         verdict=verdict(results),
         notes=_notes(results, numbers, cells),
+        parts=[(anchor, title) for anchor, title in PARTS.items() if anchor not in absent],
+        has=has,
         columns=list(cells.columns),
-        rows=[(row, bool(front)) for row, front in zip(cells.to_numpy().tolist(), numbers["on_front"], strict=True)],
-        figures=_drawn_figures(results),
-        trials=trials.to_dict("split"),
-        versions=[_versions(text) for text in sorted(set(results.trials["versions"].dropna()))],
+        rows=list(zip(cells.to_numpy().tolist(), _sortable(cells, numbers), rows, strict=True)),
+        front_note=_front_note(results, data),
+        lines_note=_lines_note(results),
+        samples=samples,
+        sampled=_sampled(samples, rows),
+        figures=stills,
+        costs=tables.costs(results),
+        failures=tables.failures(results),
+        trials=tables.trials(results).to_dict("split"),
+        versions=tables.versions(results),
         warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
         launches=[launches.format_launch(launch) for launch in results.launches],
+        plotly=library.version(),
+        style=Markup(environment.from_string((folder / "page.css").read_text(encoding="utf-8")).render()),
+        program=Markup((folder / "page.js").read_text(encoding="utf-8")),
+        library=Markup(library.packed()),
+        data=_json(data),
     )
     write_atomic(path, html)
     return path
 
 
-def _drawn_figures(results: StudyAnalysis) -> list[tuple[str, str, str]]:
-    """Draw the figures anew, so that they agree with the tables; return (name, caption, data URI) of each."""
-    entries = []
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = {p.stem: p for p in figures(results, Path(folder), ("svg",))}
-        captions = {**CAPTIONS, **{name: probes.caption(name) for name in drawn if name.startswith("probe_")}}
-        for name, caption in captions.items():
-            if name in drawn:
-                data = base64.b64encode(drawn[name].read_bytes()).decode()
-                entries.append((name, caption, f"data:image/svg+xml;base64,{data}"))
-    return entries
+def _environment() -> Environment:
+    """Make templates in which nothing that a study says is markup, reverses a line, or is invalid in UTF-8."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
+    )
+    environment.filters["breakable"] = _breakable
+    return environment
 
 
-def _trials(results: StudyAnalysis) -> pd.DataFrame:
-    """Format the trials, a row each: candidate and metrics first, the folder last; hashes by their beginning."""
-    frame = results.trials.drop(columns=["versions", "config_hash", "sources"], errors="ignore").astype(object)
-    frame = frame.where(frame.notna(), "").map(_cell)
-    frame = frame[[c for c in frame.columns if c == "trial" or (frame[c] != "").any()]]
-    first = [
-        c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame
+def _data(results: StudyAnalysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the page's charts are drawn from."""
+    found = candidates.measures(results)
+    measured = [key for key, one in found.items() if not one["cost"]]
+    axes: dict[str, Any] | None = candidates.axes(results, found) if measured else None
+    if axes is not None:
+        across = [one[0] for one in found[axes["x"]]["values"].values()]
+        axes["log"] = min(across) > 0 and max(across) / min(across) > 10
+    return {
+        "candidates": rows,
+        "measures": found,
+        "axes": axes,
+        "effects": lines.forest(results),
+        "during": lines.during(results),
+        "losses": lines.losses(results),
+        "probes": lines.probed(results),
+    }
+
+
+def _json(data: object) -> Markup:
+    """Format data for a script element: no sign in it ends the element, or controls anything."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
+
+
+def _sortable(cells: pd.DataFrame, numbers: pd.DataFrame) -> list[list[float | None]]:
+    """Return the numbers that rows are sorted by, as the table's cells; None where a cell is sorted as text."""
+    columns = {"Gflops": "gflops", "params": "params", "n": "n", "p (Holm)": "p_holm", "front": "front_probability"}
+    if (times := numbers.attrs["time_to_quality"]) is not None:
+        columns |= (
+            {next(c for c in cells.columns if str(c).startswith("Gflops to")): "time_to_quality"} if times else {}
+        )
+    found = []
+    for name in cells.columns:
+        column = columns.get(str(name), str(name) if name in numbers.attrs["metrics"] else "")
+        found.append([candidates.finite(v) for v in numbers[column]] if column in numbers else [None] * len(numbers))
+    return [list(row) for row in zip(*found, strict=True)]
+
+
+def _sampled(samples: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of samples, in the order of the candidates' table, the baseline first."""
+    ordered = sorted(rows, key=lambda row: not row["baseline"])
+    return [
+        {"hash": row["hash"], "name": row["name"], **one, "other_seed": one["seed"] != samples["seed"]}
+        for row in ordered
+        if (one := samples.get("rows", {}).get(row["hash"])) is not None
     ]
-    return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(value))
+def _front_note(results: StudyAnalysis, data: dict[str, Any]) -> str:
+    """Explain the front's chart."""
+    goals = ", ".join(goal.column for goal in results.objectives())
+    notes = ["The line joins what nothing beats in both axes, by the means"]
+    notes.append(f"◆ is on the front of the study's objectives, {goals}; ★ is the baseline")
+    if any(value[1] is not None for one in data["measures"].values() for value in one["values"].values()):
+        notes.append("Bars are 95 % intervals of the means, with one deviation for all candidates")
+    if any(row["chance"] is not None for row in data["candidates"]):
+        notes.append("Colour says how probably a candidate is on that front, if its expected values were known")
+    else:
+        notes.append("Too few seeds tell how probably candidates are on that front")
+    return "".join(f"{note}. " for note in notes).rstrip()
+
+
+def _lines_note(results: StudyAnalysis) -> str:
+    more = len(results.candidates) - lines.LINES
+    return (
+        f"Drawn are the baseline, the front and the best, {lines.LINES} in all; {more:,} more are not."
+        if more > 0
+        else ""
+    )
+
+
+def _stills(results: StudyAnalysis, drawn: Sequence[Path] | None) -> list[tuple[str, str, str]]:
+    """Return (name, caption, data URI) of each figure that is no chart: drawn anew, unless it was drawn just now."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = figures(results, Path(folder), ("svg",), list(CAPTIONS)) if drawn is None else drawn
+        found = {path.stem: path for path in paths if path.suffix == ".svg"}
+        return [
+            (name, caption, f"data:image/svg+xml;base64,{base64.b64encode(found[name].read_bytes()).decode()}")
+            for name, caption in CAPTIONS.items()
+            if name in found
+        ]
 
 
 def _breakable(name: object) -> Markup:
@@ -138,17 +225,9 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -
         if "p (Holm)" in cells:
             notes.append(f"p: {told['test']}, against the baseline, paired by seed, Holm-corrected")
         notes += [f"{text[:1].upper()}{text[1:]}" for text in (told["note"], *told["assumptions"]) if text]
-    lines = (*remarks(results, numbers), *explanations(results))
-    notes += [f"{line[:1].upper()}{line[1:]}".rstrip(".") for line in lines]
+    said = (*remarks(results, numbers), *explanations(results))
+    notes += [f"{line[:1].upper()}{line[1:]}".rstrip(".") for line in said]
     return [f"{note}." for note in notes if note]
-
-
-def _versions(text: str) -> str:
-    """Format a trial's versions, which are JSON: `ablate 0.1.0, torch 2.13.0`."""
-    try:
-        return ", ".join(f"{name} {version}" for name, version in json.loads(text).items())
-    except (ValueError, AttributeError):  # of a table that others wrote
-        return text
 
 
 def _text(path: Path) -> str:

@@ -118,7 +118,8 @@ def _remeasure(
         say(f"warning: {line}")
     chosen = choose_executor(None, executor, workers, catalog)
     watchdog = Watchdog(_patience(folder, chosen), signs=lambda job: [sign(job)])
-    with driving(folder), start_workers(chosen, "ablate.worker.remeasure:run", chosen_device) as pool:
+    placed = chosen.in_folder(folder.absolute())
+    with driving(folder), start_workers(placed, "ablate.worker.remeasure:run", chosen_device) as pool:
         history.log(
             folder,
             "evaluate",

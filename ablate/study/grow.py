@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ablate.candidates.vary import are_named
+
 GROWING = ("vary", "design", "budget")  # parts of a study that may differ from those of its first launch
 LEDGER = "optuna.db"
 
@@ -66,6 +68,8 @@ def _contains(now: Any, then: Any) -> bool:
     """Return whether one line of `vary` has all that another has: choices in a list, a range within a range."""
     if isinstance(now, list) and isinstance(then, list):
         return all(choice in now for choice in then)
+    if are_named(now) and are_named(then):
+        return all(name in now and now[name] == choice for name, choice in then.items())
     if isinstance(now, Mapping) and isinstance(then, Mapping) and {"low", "high"} <= now.keys() & then.keys():
         rest = {key: value for key, value in then.items() if key not in ("low", "high")}
         return (

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
+from ablate.candidates.vary import RANGE
 from ablate.discovery.catalog import Catalog
 from ablate.spec.component import Config, Opened
 from ablate.spec.descriptions import descriptions
@@ -28,12 +29,25 @@ _RANGE = {
     "required": ["low", "high"],
     "additionalProperties": False,
 }
+_MODEL = {
+    "type": "object",
+    "description": "A known network by name or file; what stands beside it takes the place of its parts.",
+    "properties": {"model": {"type": "string"}},
+    "required": ["model"],
+}
+_NAMED = {
+    "type": "object",
+    "description": "Choices of a component by names of their own, which the tables show.",
+    "minProperties": 1,
+    "propertyNames": {"not": {"enum": ["type", *RANGE]}},
+    "additionalProperties": {"type": ["string", "object"]},
+}
 _VARY = {
     "type": "object",
     "description": "What moves: a dotted path below `base`, and its choices.",
     "propertyNames": {"pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"},
     "additionalProperties": {
-        "anyOf": [{"const": "all"}, {"type": "array", "minItems": 1, "uniqueItems": True}, _RANGE]
+        "anyOf": [{"const": "all"}, {"type": "array", "minItems": 1, "uniqueItems": True}, _RANGE, _NAMED]
     },
 }
 
@@ -69,6 +83,8 @@ def study_schema(catalog: Catalog) -> dict[str, Any]:
         description = _text(catalog.kind(kind))
         definitions[kind] = {"description": description, "anyOf": [{"enum": catalog.names(kind)}, *choices]}
     study = _config(Study, catalog, definitions)
+    base = study["properties"]["base"]
+    study["properties"]["base"] = {"description": base.pop("description"), "anyOf": [_MODEL, base]}
     study["properties"]["vary"] = _VARY
     study["properties"]["constraints"] = _CONSTRAINTS
     study["properties"]["reference"] = _REFERENCE

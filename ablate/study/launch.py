@@ -18,12 +18,13 @@ from ablate.errors import Argument, InputError, SpecError, did_you_mean
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
 from ablate.kinds.data import describe_data
-from ablate.kinds.executor import Executor
+from ablate.kinds.executor import Executor, Limits
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
 from ablate.study import dataset, history, lock, taught
 from ablate.study.borrow import Reuse
+from ablate.study.building import building, check_limits
 from ablate.study.estimate import flops_of
 from ablate.study.examine import examined
 from ablate.study.ineffective import left_out
@@ -104,6 +105,7 @@ def _launch(
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     reuse = Reuse(loaded, folder, say)
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
+    check_limits(chosen)
     with chosen.getting_ready(WORK):
         chosen_device = choose_device(device)
         with doing("examining the study's settings", 6):
@@ -178,7 +180,8 @@ def choose_executor(own: Executor | None, name: str | None, workers: int | None,
     if name is not None:
         if name not in catalog.names("executor"):
             raise InputError(f"there is no executor {name!r}{did_you_mean(name, catalog.names('executor'))}")
-        executor = own if own is not None and own.name == name else create(Executor, name, catalog)
+        limits = {} if own is None or own.limits is None else {"limits": own.limits.spec()}
+        executor = own if own is not None and own.name == name else create(Executor, {"type": name, **limits}, catalog)
     elif own is not None:
         executor = own
     else:
@@ -267,8 +270,12 @@ def _run(
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
     try:
-        with start_workers(executor, WORK, plan.device) as pool:
-            outcome = Engine(plan, pool, look, Watchdog(executor.patience)).run()
+        with (
+            start_workers(executor.in_folder(plan.folder), WORK, plan.device) as pool,
+            building(executor.limits, plan) as plan,
+        ):
+            limits = executor.limits or Limits()
+            outcome = Engine(plan, pool, look, Watchdog(executor.patience, limit=limits.trial)).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong
             _write_tables(plan.folder)

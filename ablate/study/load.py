@@ -29,8 +29,8 @@ from ablate.study.estimate import training_pass
 from ablate.study.finished import FinishedTrials
 from ablate.study.fit import Fit, check_choices
 from ablate.study.loaded import LoadedStudy
-from ablate.study.models import is_model
 from ablate.study.override import applied
+from ablate.study.recipes import is_model, with_recipe
 from ablate.study.reference import reference_problems
 from ablate.study.refusal import refusal
 from ablate.study.rungs import rung_problems
@@ -73,8 +73,9 @@ def _load(
     document = read(source) if isinstance(source, str | Path) else document_of(source)
     _is_study(document)
     document = applied(document, profile, overrides)
-    problems = _unknown_keys(document)
     root = _root(document)
+    document = with_recipe(document, root)
+    problems = _unknown_keys(document)
     catalog = study_catalog(document, plugins, problems).at(root)
     try:
         study = fill(Study, document.data, catalog)
@@ -128,7 +129,10 @@ def _is_study(document: Document) -> None:
     data = document.data
     needed = [name for name, info in Study.model_fields.items() if info.is_required() and not _is_extent(info)]
     if is_model(document):
-        problem = "is a model, not a study: `ablate plan` shows its cost; to train it, put it under `base:` of a study"
+        model = "NAME" if document.file is None else document.file.stem
+        problem = (
+            f"is a model, not a study: `ablate plan` shows its cost; to train it, say base: {{model: {model}}} in one"
+        )
     elif {"identity", "science", "versions"} <= data.keys():
         problem = "is the lock of a study's folder, not a study; the study is study.yaml beside it"
     elif "backbone" in data and not {"study", "data", "base"} & data.keys():

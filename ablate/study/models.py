@@ -11,17 +11,13 @@ from ablate.discovery.catalog import catalog
 from ablate.errors import InputError, SpecError
 from ablate.runtime.isolation import isolated
 from ablate.spec.component import InputSpec
-from ablate.study.yaml import Document, read
+from ablate.study.recipes import MODEL, overridden, parts, read_model
+from ablate.study.yaml import read
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ablate.candidates.flops import Cost
-
-
-def is_model(document: Document) -> bool:
-    """Return whether a file is a known network, not a study: it has its shape, which a study has from its data."""
-    return "shape" in document.data and not {"study", "data"} & document.data.keys()
+    from ablate.study.candidate_cost import CandidateCost
 
 
 def cost(
@@ -29,10 +25,12 @@ def cost(
     shape: tuple[int, int, int] | None,
     classes: int | None,
     plugins: tuple[str, ...] = (),
-) -> Cost:
+) -> CandidateCost:
     """Return the cost of a candidate; see `ablate.cost`. Raises InputError for what cannot be composed or built."""
+    from ablate.study.candidate_cost import CandidateCost
+
     network, setting = composed(candidate, shape, classes, plugins)
-    return cost_of(network.backbone, setting)
+    return CandidateCost.of(network, setting)
 
 
 def build(
@@ -64,10 +62,14 @@ def composed(
     where = None
     if isinstance(candidate, str | Path):
         where = str(candidate)
-        candidate = read(Path(candidate)).data
+        file = Path(candidate)
+        named = not file.suffix and not file.exists()
+        candidate = read_model(str(candidate), Path(), where).data if named else read(file).data
     spec = dict(candidate)
+    if isinstance(spec.get(MODEL), str):
+        model = read_model(spec.pop(MODEL), Path(), where).data
+        spec = {**{key: model[key] for key in ("shape", "classes") if key in model}, **overridden(parts(model), spec)}
     own_shape, own_classes = spec.pop("shape", None), spec.pop("classes", None)
-    spec.pop("model", None)
     spec = dict(spec.get("base", spec))
     sizes = shape or own_shape
     if sizes is None or len(sizes) != 3:

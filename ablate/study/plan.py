@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablate.candidates.candidate import Candidate
+from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError
@@ -110,7 +111,17 @@ def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, 
     candidate = loaded.candidate(assignment)
     settings = loaded.trial_settings
     numbers: dict[str, Any] = dict.fromkeys(
-        ("params", "gflops", "macs", "sample_gflops", "memory_bytes", "seconds", "images")
+        (
+            "params",
+            "gflops",
+            "gflops_edm2",
+            "macs",
+            "sample_gflops",
+            "train_gflops",
+            "memory_bytes",
+            "seconds",
+            "images",
+        )
     )
     failure = None
     try:
@@ -138,8 +149,10 @@ def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str
     return {
         "params": cost.params,
         "gflops": cost.gflops,
+        "gflops_edm2": cost.gflops_edm2,
         "macs": cost.macs,
         "sample_gflops": sample_gflops(candidate, settings.setting, cost.gflops),
+        "train_gflops": None if images is None else TRAIN_PASSES * cost.trained_gflops * images,
         "memory_bytes": memory_bytes(candidate, settings.setting, device),
         "seconds": _seconds(loaded, candidate, cost, images, device),
         "images": images,

@@ -11,6 +11,7 @@ raises AssertionError with what is wrong, or NotApplicable where there is nothin
 
 from __future__ import annotations
 
+from ablate.testing.apart import examine_apart
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.run import Outcome, check_component, checks, conformance, examine
 from ablate.testing.target import Target, find
@@ -25,5 +26,6 @@ __all__ = [
     "checks",
     "conformance",
     "examine",
+    "examine_apart",
     "find",
 ]

@@ -52,7 +52,7 @@ def examine(entry: Entry, catalog: Catalog, spec: Mapping[str, Any] | None = Non
     """
     case, name = Case(entry, catalog, spec), f"{entry.kind}/{entry.name}"
     for check in checks(entry.cls):
-        outcome = _outcome(name, check, case)
+        outcome = outcome_of(name, check, case)
         yield outcome
         if check is common.makes_from_defaults and outcome.state != "passed":
             return
@@ -128,7 +128,8 @@ def call(check: Check, case: Case) -> None:
             raise AssertionError(str(change)) from None
 
 
-def _outcome(name: str, check: Check, case: Case) -> Outcome:
+def outcome_of(name: str, check: Check, case: Case) -> Outcome:
+    """Run one check, and return its outcome; name: of the component, `kind/name`."""
     try:
         call(check, case)
     except NotApplicable as reason:

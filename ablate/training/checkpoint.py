@@ -46,12 +46,14 @@ def save(folder: Path, checkpoint: Checkpoint, kept: str | None = None) -> str:
     """
     name = stem(checkpoint.images)
     file = folder / f"{name}.safetensors"
+    written = kept is None
     if kept is None:
-        write_tensors(file, checkpoint.tensors)
+        write_tensors(file, checkpoint.tensors, durable=False)
         kept = _hash(file)
     header = {"schema": 1, "images": checkpoint.images, "sha256": kept}
     facts = json.loads(json.dumps({**header, **checkpoint.facts}, allow_nan=False))  # as they will be read
-    write_json(folder / f"{name}.json", sealed(facts))
+    # Synced together: facts that come to the disk before their tensors do not fit them, and the older one counts.
+    write_json(folder / f"{name}.json", sealed(facts), beside=[file] if written else [])
     # Removed are older ones, damaged ones from further on, and what a killed process left half written.
     _keep(folder, sorted(path.stem for path in folder.glob("[0-9]*.json") if path.stem <= name)[-NEWEST:])
     return kept
@@ -68,11 +70,11 @@ def _keep(folder: Path, names: Collection[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], durable: bool = True) -> None:
     """Write one file of safetensors atomically. Raises OSError where the disk refuses."""
     separate = _separate_storages(tensors)
     with _plain_errors():
-        write_with(file, lambda temporary: save_file(separate, temporary))
+        write_with(file, lambda temporary: save_file(separate, temporary), durable)
 
 
 def retain(folder: Path, into: Path, images: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ablate.candidates.candidate import Candidate, format_component
 from ablate.errors import InputError
 from ablate.kinds.augmentation import Uniform
-from ablate.kinds.backbone import network_blocks
+from ablate.kinds.backbone import constrained, network_blocks
 from ablate.kinds.clip import Norms
 from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, dropped, rows
 from ablate.kinds.ema import Weights
@@ -142,6 +142,7 @@ class Learner:
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
         self._hiding = hiding(self.network)
+        self._constrained = constrained(self.network)
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
 
@@ -297,6 +298,8 @@ class Learner:
         norms = self.candidate.clip.apply(self.trainable)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        for module in self._constrained:
+            module.after_step()
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)

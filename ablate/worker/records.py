@@ -21,6 +21,7 @@ from ablate.worker.messages import Record
 RECORD = "record.json"
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
+BESIDE = ("curve.json", "probes.json")  # written with a record, whatever it says of files
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
 STATES = (COMPLETE, DIVERGED)
 STATUS: Mapping[str, Status] = {COMPLETE: "done", DIVERGED: "diverged", PAUSED: "paused"}  # of the report, by state
@@ -34,10 +35,12 @@ def file_of(record: Mapping[str, Any]) -> str:
 def write(folder: Path, record: Record) -> Record:
     """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses.
 
-    That of a trial which has ended takes the place of what there was while it was paused.
+    The files that it answers for are synced with it. That of a trial which has ended takes the place of what there was
+    while it was paused.
     """
     with_checksum = sealed(record)
-    write_json(folder / file_of(record), with_checksum)
+    beside = [folder / name for name in (*record.get("files", {}), *BESIDE)]
+    write_json(folder / file_of(record), with_checksum, beside=dict.fromkeys(beside))
     if record["state"] != PAUSED:
         (folder / PAUSE).unlink(missing_ok=True)
     return cast(Record, with_checksum)

@@ -69,11 +69,11 @@ class TrialEvaluation:
             array, picture = io.BytesIO(), io.BytesIO()
             np.save(array, samples, allow_pickle=False)
             contact_sheet(samples).save(picture, "PNG")
-            write_atomic(self._folder / "samples.npy", array.getvalue())
-            write_atomic(self._folder / "samples.png", picture.getvalue())
+            write_atomic(self._folder / "samples.npy", array.getvalue(), durable=False)  # synced with the record
+            write_atomic(self._folder / "samples.png", picture.getvalue(), durable=False)
             if self._dataset.conditions:
                 drawn_for = DrawnFor(self._dataset, self._evaluation.samples, self._job["seed"], torch.device("cpu"))
-                write_json(self._folder / "samples.json", drawn_for.described(len(samples)))
+                write_json(self._folder / "samples.json", drawn_for.described(len(samples)), durable=False)
         during = self._evaluation.during
         if during is not None and during.samples < self._evaluation.samples:
             first = dict(list(averages.items())[:1])  # the one that counts

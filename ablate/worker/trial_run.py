@@ -174,13 +174,13 @@ class TrialRun:
                 divergence = self._diverged_in_sampling(error)
         measuring = training.quality.seconds + time.monotonic() - begun
         rows += training.quality.rows  # after those of the end, which count
-        write_json(self.folder / "curve.json", training.curve.rows)
+        write_json(self.folder / "curve.json", training.curve.rows, durable=False)  # synced with the record
         if training.is_paused:
             keep_newest(self.folder / CHECKPOINTS)
         probing = training.probing
         if probing.axes():
             observations = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
-            write_json(self.folder / "probes.json", sealed(observations))
+            write_json(self.folder / "probes.json", sealed(observations), durable=False)
         return self._record(rows, divergence, measuring, before + time.monotonic() - self.begun)
 
     def _diverged_in_sampling(self, error: NotFiniteError) -> Divergence:

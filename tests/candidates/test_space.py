@@ -176,6 +176,19 @@ def test_all_means_the_declared_range_or_what_is_admitted() -> None:
         make_space(Candidate, BASE, {"backbone.conditioning": "all"}, CATALOG, lambda spec: "never")
 
 
+def test_choices_of_a_component_may_have_names_of_their_own() -> None:
+    wide = {"type": "toy_scale", "gain": 3.0}
+    named = {"narrow": {"type": "toy_scale", "gain": 2}, "wide": wide, "shift": "toy_shift"}
+    whole = space({"backbone.conditioning": named})
+    (d,) = whole.dimensions
+    assert d.choices == ("narrow", "wide", "shift") and d.baseline == "narrow"  # which says what the base says
+    assert whole.apply({"backbone.conditioning": "wide"})["backbone"]["conditioning"] == wide
+    assert whole.apply({"backbone.conditioning": "narrow"}) == BASE
+    assert [a["backbone.conditioning"] for a in whole.proposals(design("grid")) or ()] == list(named)
+    assert "holds no number" in refusal({"backbone.conditioning": {"low": "toy_scale", "high": "toy_shift"}})
+    assert "a range has no 'max'" in refusal({"backbone.depth": {"min": 1, "max": 3}})  # numbers have no names
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [

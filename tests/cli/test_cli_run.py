@@ -71,14 +71,13 @@ def test_plan_counts_and_trains_nothing(place, within):
     assert sorted(p.name for p in place.iterdir() if p.name != "__pycache__") == ["tiny.py", "tiny.yaml"]
 
 
-def test_a_plan_shows_what_a_sample_costs_where_candidates_differ_in_that(place, within):
-    text = within("plan", "tiny.yaml", cwd=place).stdout
-    assert "Gflops a sample" not in text, "it says what Gflops say"
+def test_a_plan_shows_what_sampling_and_training_cost_beside_gflops(place, within):
     call = ["plan", "tiny.yaml", "--set", "vary={solver.steps: [10, 40]}"]
     text, rows = (within(*call, *more, cwd=place).stdout for more in ((), ("--json",)))
-    assert "Gflops a sample" in text
+    assert "Gflops a sample" in text and "training Gflops" in text
     for row in json.loads(rows)["candidates"]:
-        assert number(row["sample_gflops"], 4) in text
+        assert number(row["sample_gflops"], 4) in text and number(row["train_gflops"], 4) in text
+        assert row["train_gflops"] == 3 * row["gflops"] * row["images"]
 
 
 def test_plan_of_a_search_tells_its_space(place, within):

@@ -8,7 +8,7 @@ import pytest
 from command_line import PATIENCE, ablate, environment, words
 
 HEAVY = ("torch", "pandas", "optuna", "ray", "pydantic", "numpy", "rich", "sqlalchemy", "ruamel.yaml")
-COMMANDS = ("run", "plan", "status", "show", "report", "export", "data", "plugins", "doctor", "schema")
+COMMANDS = ("run", "worker", "plan", "status", "show", "report", "export", "data", "plugins", "doctor", "schema")
 
 
 def imported(code):

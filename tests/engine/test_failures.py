@@ -18,11 +18,14 @@ from studies_for_tests import Driver, ledger, marks, search, study, trials
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
 from ablate.candidates.trial import TrialSettings
-from ablate.engine import Engine, Watchdog, dispatch
+from ablate.engine import CheckedPool, Engine, Watchdog, dispatch
 from ablate.engine.ledger import WORST
+from ablate.engine.watchdog import LATE
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
+from ablate.kinds.executor import Limits
 from ablate.runtime import patient
+from ablate.study.building import building, check_limits
 from ablate.study.launch import plan_of
 
 
@@ -246,6 +249,48 @@ def test_silence_is_counted_from_a_workers_first_sign(tmp_path: Path) -> None:
     assert watchdog.silent(jobs) == {"one": 61}
     assert watchdog.silent(jobs) == {}  # said once
     assert Watchdog(None).silent(jobs) == {}
+
+
+def test_a_trial_that_takes_longer_than_it_may_is_ended(tmp_path: Path) -> None:
+    """However much it tells; the clock starts with its first sign of life."""
+    now = [0.0]
+    watchdog, jobs = Watchdog(60.0, lambda: now[0], limit=100.0), {"one": {"job": "one", "folder": str(tmp_path)}}
+    watchdog.begun(jobs["one"])
+    for now[0] in (1000.0, 1050.0, 1099.0):
+        (tmp_path / "job.json").unlink(missing_ok=True)
+        (tmp_path / "job.json").write_text("{}")
+        assert watchdog.to_end(jobs) == {}
+    now[0] = 1106.0
+    assert watchdog.to_end(jobs) == {"one": (LATE, 100.0)}
+    assert watchdog.to_end(jobs) == {}
+
+
+@pytest.mark.parametrize("trap", ["build_hang", pytest.param("build_segfault", marks=pytest.mark.thorough)])
+def test_a_network_whose_build_hangs_or_crashes_fails_its_trial_alone(tmp_path: Path, trap: str) -> None:
+    """Each is built in another process first."""
+    spec = study(
+        vary={"backbone": ["probe", {"type": "probe", "trap": trap}]}, design={"type": "one_factor", "seeds": 1}
+    )
+    driver = Driver(tmp_path, spec)
+    plan = plan_of(driver.loaded, tmp_path, "cpu")
+    with (
+        Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool,
+        building(Limits(build="3s"), plan) as guarded,
+    ):
+        outcome = Engine(guarded, CheckedPool(pool, "local")).run()
+    failures = list(trials(tmp_path, "failure.json").values())
+    assert (outcome.measured, outcome.failed) == (1, 1), failures
+    (failure,) = failures
+    why = (
+        "not done after 3s: `executor.limits.build`" if trap == "build_hang" else "it crashed in native code [SIGSEGV]"
+    )
+    assert why in failure["message"] and "probes_for_tests.py" in failure["message"]
+
+
+def test_a_limit_below_a_checkpoint_is_refused() -> None:
+    check_limits(Local(limits={"trial": "2h", "memory": "20GiB", "build": 60}))
+    with pytest.raises(InputError, match=r"limits\.trial: is 50s, and a trial writes its first checkpoint after 1min"):
+        check_limits(Local(limits={"trial": 50}))
 
 
 # --- memory --------------------------------------------------------------------------------------

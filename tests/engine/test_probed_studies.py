@@ -152,8 +152,14 @@ def test_figures_and_report_show_what_was_seen(run: Path, tmp_path: Path) -> Non
         (tmp_path / "trials" / trial.name / "record.json").write_text(json.dumps(sealed({**record, "metrics": []})))
         shutil.copy(trial / "probes.json", tmp_path / "trials" / trial.name)
     page = report(load(tmp_path)).read_text()
-    for name in ("weight_norm", "loss_by_level", "activation_variance"):
-        assert f"Probe {name}: a line a candidate" in page and f'alt="probe_{name}"' in page
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    drawn = {probe["name"]: probe for probe in data["probes"]}
+    assert set(drawn) == {"weight norm", "loss by level", "activation variance"}
+    seen = load(tmp_path).probes.merge(load(tmp_path).trials[["trial", "config_hash"]], on="trial")
+    seen = seen[(seen["probe"] == "activation_variance") & (seen["images"] == 32)]
+    for config_hash, line in drawn["activation variance"]["moments"]["32 images"].items():
+        own = seen[seen["config_hash"] == config_hash].groupby("x")["value"].mean()
+        assert line["value"] == pytest.approx(own.tolist(), rel=1e-4)
 
 
 def test_the_tables_alone_tell_the_same(run: Path, results: Results, tmp_path: Path) -> None:

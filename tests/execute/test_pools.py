@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 from waiting_for_tests import PATIENCE, collect, run, until
 
 from ablate.execute.local import Local
-from ablate.kinds.executor import Pool
+from ablate.execute.ray import Ray
+from ablate.execute.workers import Workers
+from ablate.kinds.executor import Executor, Pool
 
 WORK = "work_for_tests:work"
 HERE = Path(__file__).parents[1] / "helpers"
@@ -45,6 +48,7 @@ def test_exception_is_a_report_with_its_traceback(pool: Pool) -> None:
     assert 'raise ZeroDivisionError("seven by nought")' in report["traceback"]
     assert run(pool, do="exit")["status"] == "failed"
     assert run(pool, do="interrupt")["message"] == "KeyboardInterrupt"  # of the job's own: nobody pressed Ctrl-C
+    assert run(pool, do="cancel")["message"] == "CancelledError"
     assert run(pool, do="echo")["status"] == "done"  # and the worker goes on
 
 
@@ -63,6 +67,22 @@ def test_slots_are_counted(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "go on").touch()
     assert set(collect(pool, pool.slots)) == {str(i) for i in range(pool.slots)}
     assert run(pool, do="echo")["status"] == "done"
+
+
+@pytest.mark.parametrize("executor", [Local, Workers, Ray])
+def test_a_job_that_takes_more_memory_than_it_may_is_ended_and_told(
+    request: pytest.FixtureRequest, tmp_path: Path, executor: type[Executor]
+) -> None:
+    if executor is Ray:
+        request.getfixturevalue("ray_pool")  # its cluster
+    with executor(workers=1, limits={"memory": "400MiB"}).start(WORK, "cpu") as pool:
+        assert run(pool, do="grow", bytes=1 << 20, seconds=0.6, folder=str(tmp_path))["bytes"] == 1 << 20
+        report = run(pool, do="grow", bytes=500 << 20, seconds=1e6, folder=str(tmp_path))
+        assert report["status"] == "oom"
+        assert re.fullmatch(r"its processes had \d+\.?\d* MiB resident, .* is 400 MiB", report["message"])
+        assert run(pool, do="echo", folder=str(tmp_path))["status"] == "done"
+    with pytest.raises(ValueError, match="cannot be ended"):
+        Local(in_process=True, limits={"memory": "1GiB"})
 
 
 # --- local ---------------------------------------------------------------------------------------

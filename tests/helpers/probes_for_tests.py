@@ -120,6 +120,8 @@ class Probe(Backbone):
         "leave",
         "exit",
         "cancel",
+        "build_hang",
+        "build_segfault",
         "segfault",
         "hang",
     ] = "none"
@@ -138,6 +140,10 @@ class Probe(Backbone):
             os._exit(0)
         if self.trap == "cancel":
             raise asyncio.CancelledError
+        if self.trap == "build_hang":
+            time.sleep(1e6)
+        if self.trap == "build_segfault":
+            ctypes.string_at(0)
         return Network(self, setting)
 
 

@@ -37,6 +37,19 @@ def _interrupt(job, stop):
     raise KeyboardInterrupt
 
 
+def _cancel(job, stop):
+    import asyncio
+
+    raise asyncio.CancelledError
+
+
+def _grow(job, stop):
+    """Take memory, and hold it."""
+    held = bytearray(os.urandom(1 << 20) * (job["bytes"] >> 20))
+    time.sleep(job["seconds"])
+    return {"status": "done", "bytes": len(held)}
+
+
 def _segfault(job, stop):
     import ctypes
 
@@ -96,3 +109,27 @@ def _spin(job, stop):
 
 def _threads(job, stop):
     return {"status": "done", "threads": job["threads"], "omp": os.environ.get("OMP_NUM_THREADS")}
+
+
+def _mark(job, stop):
+    """Say in a file that it began, wait until that is enough, and leave a result in its folder."""
+    from ablate.kinds.executor import Stopped
+
+    mark = Path(job["file"])
+    with mark.open("a") as file:
+        file.write(f"{os.getpid()} ")
+    while not mark.with_suffix(".enough").exists():
+        time.sleep(0.01)
+        if stop():
+            raise Stopped
+    (Path(job["folder"]) / "result").write_text(str(os.getpid()))
+    return {"status": "done", "pid": os.getpid()}
+
+
+def _node(job, stop):
+    """The node of the Ray cluster on which it runs, as its own resource calls it."""
+    import ray
+
+    time.sleep(job.get("seconds", 0))
+    ids = ray.get_runtime_context().get_node_id()
+    return {"status": "done", "node": next(n for n in ray.nodes() if n["NodeID"] == ids)["Resources"]}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.errors import InputError
 from ablate.io import locks
 
 HOLD = """
@@ -81,3 +82,25 @@ def test_what_cannot_be_written_is_an_error_to_lock_and_unknown_to_ask(tmp_path:
         locks.try_lock(tmp_path / "file" / ".lock")
     assert raised.value.strerror
     assert not locks.is_locked(tmp_path / "file" / ".lock")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who holds a lock is known on Linux alone")
+def test_nobody_waits_for_ever_for_a_process_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "STOPPED_SECONDS", 0.3)
+    monkeypatch.setattr(locks, "_LOOKS", 1)
+    file, tries = tmp_path / "lock", iter(range(10))
+
+    def pause() -> None:
+        if next(tries, None) is None:
+            raise InterruptedError
+
+    with another_process(file) as process:
+        with pytest.raises(InterruptedError), locks.locked(file, pause):  # it works: one waits
+            pytest.fail("two hold it")
+        process.send_signal(signal.SIGSTOP)
+        with (
+            pytest.raises(InputError, match=rf"process {process.pid}, which is stopped: let it go on"),
+            locks.locked(file),
+        ):
+            pytest.fail("two hold it")
+        process.send_signal(signal.SIGCONT)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from results_folders import METRIC, Study
 
+from ablate.candidates.objectives import Objective
 from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.front import hypervolume, nondominated
@@ -94,6 +95,20 @@ def test_every_name_of_an_objective(conditioning: Study) -> None:
         results.front(["kidd"])
     with pytest.raises(InputError, match="at least one"):
         results.front([])
+
+
+def test_training_is_a_cost_of_every_trial(study: Study) -> None:
+    study.head()
+    fill(study, {"adaln_zero": [1.0, 1.0], "adaln": [2.0, 2.0]}, {"adaln_zero": 4.0, "adaln": 2.0})
+    results = load(study.path)
+    trials = results.trials
+    assert (trials["train_gflops"] == 3 * trials["gflops"] * trials["images"]).all()
+    front = results.front(["kid", "train_gflops"])
+    assert front["on_front"].all()  # the dearer one is the better one
+    objective = Objective("train_gflops", "train_gflops")
+    assert objective.is_cost and objective.value({"gflops": 2.0, "images": 5}) == 30.0
+    assert objective.value({"gflops": 2.0, "train_pass_gflops": 4.0, "images": 5}) == 60.0
+    assert objective.value({"gflops": None, "images": 5}) is None
 
 
 def test_larger_is_better(study: Study) -> None:

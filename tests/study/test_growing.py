@@ -113,6 +113,8 @@ def test_killed_while_it_grows_it_is_as_it_was(begun: Path) -> None:
         ({"vary": {"a": [1]}, "seed": 1}, {"vary": {"a": [1]}}, None),
         ({"vary": {"a": [1]}, "design": "grid"}, {"vary": {"a": [1]}, "design": "search"}, 1),
         ({"vary": {"a": [1]}}, {"vary": {"a": [1]}}, 0),
+        ({"vary": {"a": {"b": "c"}}}, {"vary": {"a": {"b": "c", "d": "e"}}}, 1),  # choices with names
+        ({"vary": {"a": {"b": "c"}}}, {"vary": {"a": {"b": "e", "d": "e"}}}, None),
     ],
 )
 def test_what_growth_is(then: dict[str, Any], now: dict[str, Any], lines: int | None) -> None:

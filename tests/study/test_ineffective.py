@@ -81,10 +81,10 @@ def test_a_field_that_some_candidate_reads_is_read() -> None:
 def test_what_all_leaves_out_is_told_and_kept(design: str) -> None:
     loaded = load_study(STUDY, overrides=["vary={backbone.conditioning: all}", f"design={design}"])
     (line,) = ineffective_settings(loaded)
-    assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero: ")
+    assert line.startswith("vary.backbone.conditioning: all leaves out adagn, adagn_zero, scale: ")
     assert "needs 'feature_maps'" in line and len(line) < 300
     locked = lock.make(loaded)
-    assert locked["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero"}
+    assert locked["left_out"]["backbone.conditioning"].keys() == {"adagn", "adagn_zero", "scale"}
     assert list(left_out(locked["left_out"])) == [line], "a later launch, for which `all` is frozen, says it again"
 
 

@@ -25,8 +25,8 @@ def loaded(tmp_path: Path) -> LoadedStudy:
 def test_a_row_for_each_candidate(loaded: LoadedStudy) -> None:
     frame = plan(loaded)
     assert list(frame.columns) == [
-        "candidate", "c.backbone.conditioning", "c.backbone.width", "params", "gflops", "macs", "sample_gflops",
-        "memory_bytes", "seconds", "images", "seeds", "config_hash", "failure",
+        "candidate", "c.backbone.conditioning", "c.backbone.width", "params", "gflops", "gflops_edm2", "macs",
+        "sample_gflops", "train_gflops", "memory_bytes", "seconds", "images", "seeds", "config_hash", "failure",
     ]  # fmt: skip
     assert list(frame["c.backbone.width"]) == [8, 8, 16]
     assert frame["candidate"].is_unique
@@ -36,6 +36,9 @@ def test_a_row_for_each_candidate(loaded: LoadedStudy) -> None:
     width, kernel, pixels = 8, 9, 64  # convolutions 1 -> 8 -> 8 -> 8 -> 1 with biases, on 8×8 pixels
     assert frame["params"][0] == (kernel + 1) * width + 2 * (kernel * width + 1) * width + kernel * width + 1
     assert frame["macs"][0] == pixels * kernel * (width + 2 * width * width + width)
+    assert (frame["train_gflops"] == 3 * frame["gflops"] * 3200).all() and (
+        frame["gflops_edm2"] > frame["gflops"]
+    ).all()
     assert frame.attrs["trials"] == 6
     assert frame.attrs["space"]["backbone.width"] == [8, 16]
 

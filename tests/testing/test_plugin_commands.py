@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ruamel.yaml import YAML
 
-from ablate.cli import main
-from ablate.testing import common
+from ablate.cli import main, new
+from ablate.discovery.catalog import Catalog, catalog
+from ablate.study.load import load_study
+from ablate.testing import common, examine, find
 
 WRONG = Path(__file__).parent / "wrong_weightings.py"
 
@@ -43,15 +47,59 @@ def test_a_new_plugin_conforms(plugins, kind, name, tmp_path, request):
         request.getfixturevalue("alike_elsewhere")
     result = plugins("new", name, "--kind", kind)
     module = name.replace("-", "_")
-    files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md"}
+    files = {f"{module}.py", f"test_{module}.py", "pyproject.toml", "README.md", "study.yaml", ".github"}
     assert result.returncode == 0 and result.stderr == ""
     assert {path.name for path in (tmp_path / name).iterdir()} == files
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
-    checked = plugins("check", f"{name}/{module}.py", "--json")
+    checked = plugins("check", f"{name}/{module}.py", "--json", "--here")
     document = json.loads(checked.stdout)
     assert checked.returncode == 0 and document["passed"] and document["tracebacks"] == []
     assert {one["component"] for one in document["checks"]} == {f"{kind}/{module}"}
     assert sum(one["state"] == "passed" for one in document["checks"]) >= 10
+
+
+KINDS = sorted(catalog().kinds())
+
+
+def test_every_kind_has_a_template_whose_component_loads(tmp_path):
+    files = [new.write_file(tmp_path / f"mine_{kind}.py", f"mine_{kind}", kind) for kind in KINDS]
+    loaded = Catalog([str(file) for file in files])
+    assert [one.traceback for one in loaded.broken] == []
+    assert [kind for kind in KINDS if not loaded.entry(kind, f"mine_{kind}").cls.__doc__] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_template_of_every_kind_conforms(kind, tmp_path, alike_elsewhere):
+    plugin = find(str(new.write_file(tmp_path / f"mine_{kind}.py", f"mine_{kind}", kind)))
+    outcomes = [one for entry in plugin.entries for one in examine(entry, plugin.catalog)]
+    assert [f"{one.check}: {one.reason}" for one in outcomes if one.state == "failed"] == []
+    assert sum(one.state == "passed" for one in outcomes) >= 10
+
+
+@pytest.mark.parametrize("kind", ["weighting", "gate", "norm", "design"])
+def test_a_package_brings_a_study_that_tries_it(kind, plugins, tmp_path):
+    assert plugins("new", "my-own", "--kind", kind).returncode == 0
+    folder = tmp_path / "my-own"
+    workflow = YAML(typ="safe").load(folder / ".github" / "workflows" / "check.yml")
+    assert workflow["jobs"]["check"]["steps"][-1] == {"run": "ablate plugins check my_own.py"}
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {"ablate": {"my_own": "my_own"}}
+    if kind == "design":  # it is no choice of a candidate
+        assert not (folder / "study.yaml").exists() and "study.yaml" not in (folder / "README.md").read_text()
+        return
+    study = load_study(folder / "study.yaml")
+    (choices,) = study.study.vary.values()
+    assert choices[-1] == "my_own" and len(choices) == 2
+
+
+def test_one_file_is_written_where_one_is_asked_for(plugins, tmp_path):
+    result = plugins("new", "soft-snr", "--file")
+    assert result.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["soft_snr.py"]
+    before = (tmp_path / "soft_snr.py").read_text()
+    again = plugins("new", "soft-snr", "--file")
+    assert again.returncode == 2 and "nothing is overwritten" in again.stderr
+    assert (tmp_path / "soft_snr.py").read_text() == before
 
 
 @pytest.mark.thorough
@@ -86,7 +134,7 @@ def test_what_cannot_be_made_is_told_and_nothing_is_written(plugins, arguments, 
 def test_a_plugin_that_does_not_conform_ends_with_1(plugins, tmp_path, alike_elsewhere):
     file = tmp_path / "worse.py"
     file.write_text(WORSE)
-    ran = plugins("check", file)
+    ran = plugins("check", file, "--here")
     assert ran.returncode == 1 and ran.stderr == ""
     line = next(line for line in ran.stdout.splitlines() if "is_finite_and_not_negative" in line)
     assert line.startswith("weighting/worse") and "failed" in line and "is negative" in line
@@ -123,7 +171,7 @@ def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, w
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
     with pytest.raises(SystemExit, match="1"):
-        main(["plugins", "check", str(file)])
+        main(["plugins", "check", str(file), "--here"])
     output = capsys.readouterr().out
     assert " failed" in output.splitlines()[-1] and "Traceback" not in output
     assert output.count(why) == 1 and "worse.py:" in output
@@ -133,7 +181,7 @@ def test_for_programs_each_failed_check_has_its_traceback(tmp_path, capsys, alik
     file = tmp_path / "worse.py"
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", "return level.no_such_thing"))
     with pytest.raises(SystemExit, match="1"):
-        main(["plugins", "check", str(file), "--json"])
+        main(["plugins", "check", str(file), "--json", "--here"])
     failed = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["state"] == "failed"]
     assert failed and all(f'File "{file}", line 13, in weight' in one["traceback"] for one in failed)
     assert all("no_such_thing" in one["reason"] and f"{file}:13" in one["reason"] for one in failed)
@@ -147,9 +195,9 @@ def test_a_plugin_that_cannot_be_loaded_is_shown_with_its_traceback(plugins, tmp
 
 
 def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins, alike_elsewhere):
-    ran = plugins("check", "target/v", "--json")
+    ran = plugins("check", "target/v", "--json", "--here")
     assert ran.returncode == 0 and json.loads(ran.stdout)["passed"]
-    local = plugins("check", "weighting/negative", "--plugin", WRONG)
+    local = plugins("check", "weighting/negative", "--plugin", WRONG, "--here")
     assert local.returncode == 1 and "weighting/negative" in local.stdout
     ran = plugins("check", "target/w")
     assert ran.returncode == 2 and "there is no target 'w'" in ran.stderr

@@ -285,6 +285,7 @@ def test_any_candidate_trains_or_is_refused_before_it_is_built(name):
         if rng.random() < (0.7 if name == "dit" else 0.9):  # a U-ViT takes none
             spec["routing"] = "none"
         spec |= {"embedders": [], "base_width": None}  # there are no conditions, nor rates by width
+        spec["spare_outputs"] = spec["spare_outputs"] and not spec["learned_sigma"]
         loss = "hybrid_vlb" if spec["learned_sigma"] or rng.random() < 0.1 else "mse"
         setting = InputSpec(rng.choice([(1, 8, 8), (3, 8, 4), (4, 6, 6)]), rng.choice([None, 3]))
         try:

@@ -195,6 +195,15 @@ def test_the_network_is_told_the_familiar_step():
     assert seen[0].dtype == x.dtype
 
 
+def test_a_network_may_be_told_time_itself():
+    """SiT and LightningDiT embed t in [0, 1]."""
+    process = make(RectifiedFlow(), Flow(), NoPrecondition(time_scale=1))
+    seen = []
+    x = torch.zeros(1, 1, 2, 2)
+    process.predict(lambda x, noise, labels: (seen.append(noise), x)[1], x, process.level(torch.tensor(0.25)), None)
+    assert seen[0].item() == 0.25
+
+
 def test_channels_of_a_learned_variance_pass_through():
     process = make(Linear(), Epsilon())
     b = batch(process, 0.4)

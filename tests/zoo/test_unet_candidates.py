@@ -57,7 +57,7 @@ def unet(rng: random.Random) -> dict[str, Any]:
     levels = rng.choice([1, 2, 2, 3])
     fields = catalog().get("backbone", "unet").model_fields
     switches = {f: _value(info, rng) for f, info in fields.items() if not slot_kind(info)}
-    return {
+    spec = {
         **{f: v for f, v in switches.items() if v is not None and rng.random() < 0.5},
         "type": "unet",
         "width": rng.choice([4, 8, 8, 16]),
@@ -71,6 +71,19 @@ def unet(rng: random.Random) -> dict[str, Any]:
         "conditioning": drawn("conditioning", rng),
         "fusion": drawn("fusion", rng),
     }
+    return spec if rng.random() < 0.1 else agreeing(spec)
+
+
+def agreeing(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same with options that go together, which few draws have."""
+    changed = dict(spec)
+    if spec.get("weight_norm", "none") != "none":
+        changed["zero_init"] = False
+    if spec.get("pixel_norm"):
+        changed["norm"] = "none"
+    if spec.get("class_embedding") == "before_mlp":
+        changed |= {"second_label": False, "mp_embedding": False}
+    return changed
 
 
 def outcome(number: int) -> str:

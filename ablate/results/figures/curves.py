@@ -80,7 +80,7 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
     end: float | None = None
     complete = curves[curves["state"] == "complete"]
     if len(complete):
-        shared = _binned(complete)
+        shared = binned(complete)
         over = shared.groupby("images")["loss"]
         mean, spread = over.mean(), over.std()
         axes.plot(mean.index, mean, color=look.colour, linestyle=look.dash, linewidth=1.7)
@@ -88,7 +88,7 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
             axes.fill_between(mean.index, mean - spread, mean + spread, color=look.colour, alpha=0.2, linewidth=0)
         end = float(shared[shared["images"] == shared["images"].max()]["loss"].mean())
     for _, trial in curves[curves["state"] != "complete"].groupby("trial"):
-        line = _binned(trial).sort_values("images")
+        line = binned(trial).sort_values("images")
         axes.plot(line["images"], line["loss"], color=look.colour, linestyle=look.dash, linewidth=0.9, alpha=0.7)
         last = line.iloc[-1]
         if (trial["state"] == "diverged").all():
@@ -106,13 +106,13 @@ def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
     for rows in curves[:OTHERS]:
         complete = rows[rows["state"] == "complete"]
         if len(complete):
-            mean = _binned(complete).groupby("images")["loss"].mean()
+            mean = binned(complete).groupby("images")["loss"].mean()
             lines.append(np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)]))
     if lines:
         axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1), autolim=False)
 
 
-def _binned(curves: pd.DataFrame) -> pd.DataFrame:
+def binned(curves: pd.DataFrame) -> pd.DataFrame:
     """Interpolate all trials to one grid, at most POINTS long and no longer than the shortest trial."""
     last = float(curves.groupby("trial")["images"].max().min())
     grids = [np.sort(rows["images"].unique()) for _, rows in curves.groupby("trial")]

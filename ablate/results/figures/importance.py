@@ -45,13 +45,14 @@ def draw(results: StudyAnalysis) -> Figure | None:
     about = f"what tells the best {tables[0].attrs['top']} of {tables[0].attrs['candidates']} candidates from all"
     note = f"{about} (PED-ANOVA, shares)\nbar: 95 % by resampling; orange: what chance gives; p: by permutation"
     for axes, table in zip(panels, tables, strict=True):
-        _panel(axes, table.head(MOST))
+        draw_panel(axes, table.head(MOST))
         style.title(axes, f"Importance for {table.attrs['of']}", note if axes is panels[0] else "", left=-110)
     panels[-1].set_xlabel("importance")
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame) -> None:
+def draw_panel(axes: Axes, table: pd.DataFrame, size: float = 8.5) -> None:
+    """Draw a bar a choice with its interval and p, and what chance gives. size: of the text beside it, in points."""
     for i, (_, row) in enumerate(table.iterrows()):
         colour = style.COLOURS[0] if row["p"] < TOLD else style.MUTED
         axes.barh(i, row["importance"], height=0.55, color=colour, alpha=0.35, linewidth=0, zorder=2)
@@ -60,7 +61,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot([row["by_chance"]] * 2, [i - 0.36, i + 0.36], color=CHANCE, linewidth=1.6, zorder=3)
         text = f"{row['importance']:.2f}   p {probability(row['p'])}"
         axes.annotate(
-            text, (1, i), (8, 0), ("axes fraction", "data"), "offset points", fontsize=8.5, va="center", color=colour
+            text, (1, i), (8, 0), ("axes fraction", "data"), "offset points", fontsize=size, va="center", color=colour
         )
     axes.set_yticks(range(len(table)), [name(path) for path in table["path"]])
     axes.set_ylim(len(table) - 0.4, -0.6)

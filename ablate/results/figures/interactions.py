@@ -90,6 +90,15 @@ def _in_order(levels: pd.Series[str]) -> list[str]:
 
 
 def _panel(axes: Axes, cells: pd.DataFrame, one: str, other: str, p: float) -> None:
+    draw_cells(axes, cells)
+    told = "" if math.isnan(p) else f"   p {probability(p)}"
+    text = f"{name(one)} × {name(other)}{told}"
+    axes.annotate(text, (0, 1), (2, 4), "axes fraction", "offset points", fontsize=9, fontweight="bold")
+    axes.legend(title=name(other), fontsize=7.5, title_fontsize=7.5, frameon=False, loc="best")
+
+
+def draw_cells(axes: Axes, cells: pd.DataFrame) -> None:
+    """Draw the means of two factors' levels (`cell_means`), a line a level of the second one."""
     places = {level: i for i, level in enumerate(_in_order(cells["one"]))}
     lines = _in_order(cells["other"])
     cells = cells.sort_values("one", key=lambda levels: levels.map(places), kind="stable")
@@ -106,8 +115,4 @@ def _panel(axes: Axes, cells: pd.DataFrame, one: str, other: str, p: float) -> N
     axes.set_xticks(range(len(places)), texts, rotation=30 if long else 0, ha="right" if long else "center")
     axes.set_xlim(-0.4, len(places) - 0.6)
     axes.tick_params(axis="x", labelsize=8.5)
-    told = "" if math.isnan(p) else f"   p {probability(p)}"
-    text = f"{name(one)} × {name(other)}{told}"
-    axes.annotate(text, (0, 1), (2, 4), "axes fraction", "offset points", fontsize=9, fontweight="bold")
-    axes.legend(title=name(other), fontsize=7.5, title_fontsize=7.5, frameon=False, loc="best")
     style.finish(axes)

@@ -38,12 +38,6 @@ def draw(results: StudyAnalysis, name: str) -> Figure | None:
     return None if rows.empty else _figure(results, probe, str(axes.get(probe, "x")), rows)
 
 
-def caption(name: str) -> str:
-    """Return the caption of a probe's figure in the report."""
-    probe = name.removeprefix("probe_")
-    return f"Probe {probe}: a line a candidate, mean over seeds; the band is the range over seeds."
-
-
 def _figure(results: StudyAnalysis, name: str, axis: str, rows: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 

@@ -35,11 +35,11 @@ def draw(results: StudyAnalysis) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    found = _points(results)
+    found = quality_points(results)
     if found is None:
         return None
     goal, points, paused = found
-    means = _means(points)
+    means = quality_means(points)
     panels = [of for of in COMPUTE if np.isfinite(means[of].to_numpy(dtype=float)).all()]
     figure = Figure(figsize=(2.2 + 3.6 * len(panels), 4.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -64,7 +64,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
     return figure
 
 
-def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.DataFrame] | None:
+def quality_points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.DataFrame] | None:
     """Return the study's metric, or else the first, that was measured during training, and its points.
 
     Those of complete trials, then those of trials that are paused.
@@ -81,7 +81,7 @@ def _points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.DataFra
     return None
 
 
-def _means(points: pd.DataFrame) -> pd.DataFrame:
+def quality_means(points: pd.DataFrame) -> pd.DataFrame:
     """Return a row a candidate and point: config_hash, images, train_gflops, train_seconds, value, low, high."""
     positive = bool((points["value"] > 0).all())
     scaled = points.assign(value=np.log(points["value"]) if positive else points["value"])

@@ -36,7 +36,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
     from matplotlib.figure import Figure
 
     candidates, scores = _selection(results)
-    samples = {c: _stored(results, c) for c in candidates}
+    samples = {c: stored(results, c) for c in candidates}
     seeds = Counter(seed for by_seed in samples.values() for seed in by_seed)
     if not seeds:
         return None
@@ -59,8 +59,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
         if (grid := grids[candidate]) is None:
             axes.text(0.01, 0.5, "no samples", color=style.MUTED, fontsize=9, va="center", transform=axes.transAxes)
             continue
-        strip = _strip(grid, columns)
-        axes.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
+        row_of_images = strip(grid, columns)
+        axes.imshow(row_of_images, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
     omitted = len(results.candidates) - len(candidates)
     note = f"seed {shared}; each column starts from the same noise"
     if scores and results.quality:
@@ -98,7 +98,7 @@ def _name(candidate: CandidateRow, scores: dict[str, str], samples: Mapping[int,
     return "\n".join([candidate.label, " ".join(lines)] if lines else [candidate.label])
 
 
-def _stored(results: StudyAnalysis, candidate: CandidateRow) -> dict[int, NDArray[np.uint8]]:
+def stored(results: StudyAnalysis, candidate: CandidateRow) -> dict[int, NDArray[np.uint8]]:
     """Read {seed: samples, uint8 (N, C, H, W)} of the candidate's trials that have readable ones."""
     trials = results.trials[results.trials["config_hash"] == candidate.config_hash].sort_values("seed")
     samples = {}
@@ -124,17 +124,17 @@ def _load(trial: Path) -> NDArray[np.uint8] | None:
     return images if valid else None
 
 
-def _strip(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+def strip(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     """Join the first images side by side on white: (H, W) grey or (H, W, 3), one pixel apart."""
     images = images[:columns]
     n, channels, height, width = images.shape
     colours = images[:, :3] if channels >= 3 else images[:, :1]
     gap = max(round(height / 20), 1)
-    strip = np.full((colours.shape[1], height + 2 * gap, columns * (width + 2 * gap)), 255, dtype=np.uint8)
+    canvas = np.full((colours.shape[1], height + 2 * gap, columns * (width + 2 * gap)), 255, dtype=np.uint8)
     for i in range(n):
         x = i * (width + 2 * gap) + gap
-        strip[:, gap : gap + height, x : x + width] = colours[i]
-    return strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0)
+        canvas[:, gap : gap + height, x : x + width] = colours[i]
+    return canvas[0] if len(canvas) == 1 else canvas.transpose(1, 2, 0)
 
 
 def _cell(size: NDArray[np.float64], margin: float, row: int, columns: int) -> tuple[float, float, float, float]:

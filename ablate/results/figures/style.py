@@ -91,6 +91,11 @@ def axis_label(objective: Objective) -> str:
     return f"{objective.column}   ({'higher' if objective.larger_is_better else 'lower'} is better)"
 
 
+def column_label(objective: Objective) -> str:
+    """Return an objective's name for people, without the direction."""
+    return UNITS.get(objective.column, objective.column) if objective.is_cost else objective.column
+
+
 def title(axes: Axes, text: str, sub: str = "", left: float = 0, up: float = 0) -> None:
     """Write a left-aligned title above a quieter line, `left` and `up` points from the axes' corner."""
     text = textwrap.fill(label(text, 300), 68)

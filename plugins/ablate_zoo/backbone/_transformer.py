@@ -58,6 +58,9 @@ class Transformer(Backbone):
     embedders: Annotated[tuple[Embedder, ...], Field(max_length=16), Added(before=[])] = ()  # of conditions
     second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
+    spare_outputs: Annotated[bool, Added(before=False)] = (
+        False  # twice the channels, the second half of which nobody reads
+    )
 
     # pre: the branch reads Norm(x); post: Norm(x + branch); sandwich: x + Norm(branch(Norm(x)))
     norm_placement: Literal["pre", "post", "sandwich"] = "pre"
@@ -98,6 +101,12 @@ class Transformer(Backbone):
     def head_count(self) -> int:
         """How many heads attend."""
         return self.heads if self.head_width is None else self.width // self.head_width
+
+    @model_validator(mode="after")
+    def _outputs_are_read(self) -> Self:
+        if self.spare_outputs and self.learned_sigma:
+            raise ValueError("learned_sigma gives the second half of the outputs a meaning; say spare_outputs: false")
+        return self
 
     @model_validator(mode="after")
     def _parallel_reads_a_norm(self) -> Self:
@@ -154,6 +163,10 @@ class Transformer(Backbone):
     def _outputs(self, setting: InputSpec) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
 
+    def _made_outputs(self, setting: InputSpec) -> int:
+        """Return the channels that the last layer makes, those that nobody reads included."""
+        return self._outputs(setting) * (2 if self.spare_outputs else 1)
+
     def _tokens(self, setting: InputSpec) -> PatchTokens:
         from ablate_zoo.backbone._transformer_modules import PatchTokens
         from ablate_zoo.layers.conditions import joined_channels
@@ -165,11 +178,12 @@ class Transformer(Backbone):
             (channels + joined_channels(self.embedders, setting), height, width),
             self.patch,
             self.width,
-            self._outputs(setting),
+            self._made_outputs(setting),
             self.positions.build(*grid, self.width),
             self.positions.rotation(*grid, self.width // self.head_count) if turns else None,
             self.conditioning.sequence(self._site(2, setting)),
             self.registers,
+            self._outputs(setting),
         )
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
@@ -223,7 +237,7 @@ class Transformer(Backbone):
 
         modulation = self.conditioning.head(self._site(1, setting))
         last = self.norm.build(self.width, self._affine(modulation))
-        return PatchHead(last, self.width, self._outputs(setting) * self.patch**2, modulation)
+        return PatchHead(last, self.width, self._made_outputs(setting) * self.patch**2, modulation)
 
     def _at_width(
         self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[Block], head: PatchHead, constant: bool

@@ -12,7 +12,7 @@ from ablate.api import Carry, Context, Labels, Layout, Modulation
 from ablate_zoo.layers.attention import xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass, LevelEmbedding
-from ablate_zoo.layers.norms import gated_sum, modulate, stochastic_depth
+from ablate_zoo.layers.norms import gated_sum, modulate, over_tokens, stochastic_depth
 
 NOTHING = Modulation()
 
@@ -55,7 +55,7 @@ class ResidualBranch(nn.Module):
 
     def read(self, x: Tensor, how: Modulation, *layout: Layout | None) -> Tensor:
         """Compute the branch's output for x, before it is added. layout: for a branch that is a mixer."""
-        h = x if how.bias is None else x + how.bias.unsqueeze(1)
+        h = x if how.bias is None else x + over_tokens(how.bias)
         if self.before is not None:
             h = modulate(self.before(h), how.shift, how.scale)
         h = self.branch(h, *layout)
@@ -72,7 +72,7 @@ class ResidualBranch(nn.Module):
         if self.total is None:
             x = gated_sum(x, how.gate, h)
         else:
-            x = self.total(x, h if how.gate is None else how.gate.unsqueeze(1) * h)
+            x = self.total(x, h if how.gate is None else over_tokens(how.gate) * h)
         return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
 
 
@@ -130,7 +130,7 @@ class PatchTokens(nn.Module):
     (Darcet et al. 2024), and tokens of the condition, which sequence(context) -> (B, _, D) makes; None: there are none.
     Patches hold the channels of images that are conditions, too; shape: (C, H, W) of all of them.
     positions(tokens) and rotation() are those of the kind `positions`. outputs: channels of the image that `image` puts
-    together again.
+    together again; kept: how many of them it gives, the first ones; None: all.
     """
 
     def __init__(
@@ -143,11 +143,13 @@ class PatchTokens(nn.Module):
         rotation: nn.Module | None = None,
         sequence: nn.Module | None = None,
         registers: int = 0,
+        kept: int | None = None,
     ) -> None:
         super().__init__()
         channels, height, breadth = shape
         self.patch = patch
         self.outputs = outputs
+        self.kept = outputs if kept is None else kept
         self.grid = (height // patch, breadth // patch)
         self.embed = nn.Linear(channels * patch * patch, width)
         self.positions = positions
@@ -189,10 +191,10 @@ class PatchTokens(nn.Module):
         return cut.reshape(b, rows * columns, c * p * p)
 
     def image(self, tokens: Tensor) -> Tensor:
-        """Unpatchify: (B, N, outputs·p·p) -> (B, outputs, H, W)."""
+        """Unpatchify: (B, N, outputs·p·p) -> (B, kept, H, W)."""
         (rows, columns), p = self.grid, self.patch
         cut = tokens.view(len(tokens), rows, columns, p, p, self.outputs).permute(0, 5, 1, 3, 2, 4)
-        return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)
+        return cut.reshape(len(tokens), self.outputs, rows * p, columns * p)[:, : self.kept]
 
 
 class DiT(nn.Module):
@@ -291,7 +293,7 @@ def _xavier_ratio(fixed: int, width: int, ratio: float) -> float:
 
 def _second_layers(condition: LevelAndClass) -> Iterator[nn.Linear]:
     for level in (condition.level, condition.way):
-        if isinstance(level, LevelEmbedding):
+        if isinstance(level, LevelEmbedding) and level.second is not None:
             yield level.second
 
 

@@ -1,26 +1,22 @@
-"""Modules of the U-Net on feature maps (B, C, H, W): residual block, resampling, attention, network; their builder."""
+"""Modules of the U-Net on feature maps (B, C, H, W): residual block, resampling, attention, network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from ablate.api import Context, InputSpec, Labels, Layout, MixerSite, Modulation, Site
+from ablate.api import Context, Labels, Layout, Modulation
 from ablate_zoo.layers.attention import zero
-from ablate_zoo.layers.conditions import Embedders, with_channels
-from ablate_zoo.layers.embedding import ClassEmbedding, LevelAndClass, LevelEmbedding
+from ablate_zoo.layers.conditions import with_channels
+from ablate_zoo.layers.magnitudes import mp_sum, pixel_norm
 from ablate_zoo.layers.norms import RMSNorm, modulate_maps, stochastic_depth
 
-if TYPE_CHECKING:
-    from ablate_zoo.backbone.unet import UNet as UNetConfig
-    from ablate_zoo.backbone.unet import UNetStep
+BOX = (1, 1)  # taps of average pooling, and of nearest neighbour
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -39,11 +35,14 @@ class ChannelRMSNorm(RMSNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def norm(kind: str, channels: int, groups: int) -> nn.Module:
-    """Build the norm of that kind: group (Wu & He 2018), instance (a group for each channel), layer, rms."""
+def norm(kind: str, channels: int, groups: int, eps: float = 1e-5, affine: bool = True) -> nn.Module:
+    """Build the norm of that kind: group (Wu & He 2018), instance (a group for each channel), layer, rms, none."""
+    if kind == "none":
+        return nn.Identity()
     if kind in ("group", "instance"):
-        return nn.GroupNorm(groups if kind == "group" else channels, channels, eps=1e-5)
-    return {"layer": ChannelLayerNorm, "rms": ChannelRMSNorm}[kind](channels, eps=1e-5)
+        return nn.GroupNorm(groups if kind == "group" else channels, channels, eps=eps, affine=affine)
+    layer = {"layer": ChannelLayerNorm, "rms": ChannelRMSNorm}[kind]
+    return layer(channels, eps=eps, elementwise_affine=affine)
 
 
 def conv3x3(inputs: int, outputs: int, separable: bool = False, stride: int = 1) -> nn.Module:
@@ -54,34 +53,93 @@ def conv3x3(inputs: int, outputs: int, separable: bool = False, stride: int = 1)
     return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
 
 
+class PaddedAtEnd(nn.Module):
+    """A convolution of stride 2 whose zeros all lie behind the last row and column (Ho et al. 2020, in TensorFlow)."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        convolution.padding = (0, 0)
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2), H and W even."""
+        return self.convolution(F.pad(x, (0, 1, 0, 1)))
+
+
 def begin_at_zero(convolution: nn.Module) -> nn.Module:
     """Zero-initialise the last layer of a convolution: what its output is added to starts unchanged."""
     zero(convolution[-1] if isinstance(convolution, nn.Sequential) else convolution)
     return convolution
 
 
-def resized(x: Tensor, direction: str) -> Tensor:
-    """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour."""
+def resized(x: Tensor, direction: str, taps: Sequence[int] = BOX) -> Tensor:
+    """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour.
+
+    taps: of another FIR filter along each axis, such as 1, 3, 3, 1 (Zhang 2019; Song et al. 2021); beyond the edge lie
+    zeros.
+    """
+    if tuple(taps) != BOX:
+        return filtered(x, direction, taps)
     return F.avg_pool2d(x, 2) if direction == "down" else F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def filtered(x: Tensor, direction: str, taps: Sequence[int], padding: int | None = None) -> Tensor:
+    """Filter and take every second pixel ("down"), or put zeros between them and filter ("up")."""
+    row = torch.tensor(taps, dtype=x.dtype, device=x.device) / sum(taps)
+    kernel = torch.outer(row, row).expand(x.shape[1], 1, -1, -1)
+    around = (len(taps) - 1) // 2 if padding is None else padding
+    if direction == "down":
+        return F.conv2d(x, kernel, stride=2, padding=around, groups=x.shape[1])
+    return F.conv_transpose2d(x, 4 * kernel, stride=2, padding=around, groups=x.shape[1])
+
+
+class SideStep(nn.Module):
+    """A step of the side path beside a U-Net's encoder: a 3×3 convolution, then half the size by the filter.
+
+    The convolution goes on beyond the edge as far as the filter reaches.
+    """
+
+    def __init__(self, inputs: int, outputs: int, taps: Sequence[int] = BOX, bias: bool = True) -> None:
+        super().__init__()
+        self.taps = tuple(taps)
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1 + (len(taps) - 1) // 2, bias=False)
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/2, W/2)."""
+        x = filtered(self.convolution(x), "down", self.taps, padding=0)
+        return x if self.bias is None else x + self.bias[:, None, None]
 
 
 class Resample(nn.Module):
     """Downsampling or upsampling by 2 between levels.
 
     With weights: down by a convolution of stride 2, up by nearest neighbour and a convolution (DDPM). Without:
-    average pooling over 2×2 pixels, and nearest neighbour.
+    average pooling over 2×2 pixels, and nearest neighbour, or another filter's taps. at_end: where the convolution of
+    stride 2 has its zeros.
     """
 
-    def __init__(self, channels: int, direction: str, weights: bool, separable: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        direction: str,
+        weights: bool,
+        separable: bool = False,
+        taps: Sequence[int] = BOX,
+        at_end: bool = False,
+    ) -> None:
         super().__init__()
         self.by_stride = weights and direction == "down"
         self.direction = direction
+        self.taps = tuple(taps)
         stride = 2 if self.by_stride else 1
         self.convolution = conv3x3(channels, channels, separable, stride) if weights else nn.Identity()
+        if self.by_stride and at_end and isinstance(self.convolution, nn.Conv2d):
+            self.convolution = PaddedAtEnd(self.convolution)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H/2, W/2) or (B, C, 2·H, 2·W)."""
-        return self.convolution(x if self.by_stride else resized(x, self.direction))
+        return self.convolution(x if self.by_stride else resized(x, self.direction, self.taps))
 
 
 NOTHING = Modulation()
@@ -91,12 +149,13 @@ BLOCKS_THAT_RESAMPLE = ("residual", "residual_conv")  # ways of resampling that 
 class ResidualSum(nn.Module):
     """Residual connection, rescaled or not: x + h, (x + h)/√2, or (x + a·h)/√(1 + a²) with a learned from 1.
 
-    Dividing keeps the variance of x where the branch has the same variance (Song et al. 2021, appendix H). drop_path:
-    the probability of stochastic depth.
+    Dividing keeps the variance of x where the branch has the same variance (Song et al. 2021, appendix H); so does
+    "mp_sum", in which the branch has the part `balance`. drop_path: the probability of stochastic depth.
     """
 
-    def __init__(self, rescale: str, drop_path: float) -> None:
+    def __init__(self, rescale: str, drop_path: float, balance: float = 0.3) -> None:
         super().__init__()
+        self.balance = balance if rescale == "mp_sum" else None
         self.factor = math.sqrt(0.5) if rescale == "sqrt_half" else 1.0
         self.weight = nn.Parameter(torch.ones(())) if rescale == "learned" else None
         self.drop_path = drop_path
@@ -105,6 +164,8 @@ class ResidualSum(nn.Module):
         """Both alike in shape. The branch must be the caller's own: its memory is used for the sum."""
         if self.training and self.drop_path:
             branch = stochastic_depth(branch, self.drop_path)
+        if self.balance is not None:
+            return mp_sum(x, branch, self.balance)
         if self.weight is not None:
             a = self.weight.to(branch.dtype)
             return (x + a * branch) * torch.rsqrt(1 + a * a)
@@ -119,7 +180,9 @@ class ResidualBlock(nn.Module):
     convolution. resample: None, "down" or "up": within the block, both its branch and what passes by change
     their size (Brock et al. 2019, BigGAN), `project` with a 1×1 convolution on the latter.
     modulation(context) -> (Modulation,) acts on the second norm, bias before it; attention(x, context), over
-    the places as tokens, follows the branch.
+    the places as tokens, follows the branch. activation: a class of module. skip_first: what passes by is resampled and
+    projected before the branch, which reads that; pixel_norm: and normalised by pixel (Karras et al. 2024, figure 22).
+    taps: of the resampling's filter.
     """
 
     def __init__(
@@ -135,11 +198,19 @@ class ResidualBlock(nn.Module):
         dropout: float = 0.0,
         resample: str | None = None,
         project: bool = False,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        skip_first: bool = False,
+        pixel_norm: bool = False,
+        taps: Sequence[int] = BOX,
     ) -> None:
         super().__init__()
         self.resample = resample
-        self.norm1 = norm(inputs)
-        self.conv1 = convolution(inputs, outputs)
+        self.taps = tuple(taps)
+        self.skip_first = skip_first
+        self.pixel_norm = pixel_norm
+        self.activation = activation()
+        self.norm1 = norm(outputs if skip_first else inputs)
+        self.conv1 = convolution(outputs if skip_first else inputs, outputs)
         self.modulation = modulation
         self.norm2 = norm(outputs)
         self.dropout = nn.Dropout(dropout)
@@ -151,17 +222,21 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W), or half or twice the size."""
         (how,) = (NOTHING,) if self.modulation is None else self.modulation(context)
-        h = F.silu(self.norm1(x))
-        if self.resample is not None:
-            h, x = resized(h, self.resample), resized(x, self.resample)
+        if self.skip_first:
+            x = self.skip(x if self.resample is None else resized(x, self.resample, self.taps))
+        if self.pixel_norm:
+            x = pixel_norm(x)
+        h = self.activation(self.norm1(x))
+        if self.resample is not None and not self.skip_first:
+            h, x = resized(h, self.resample, self.taps), resized(x, self.resample, self.taps)
         h = self.conv1(h)
         if how.bias is not None:
             h = h.add_(how.bias[:, :, None, None])
         h = modulate_maps(self.norm2(h), how)
-        h = self.conv2(self.dropout(F.silu(h)))
+        h = self.conv2(self.dropout(self.activation(h)))
         if how.gate is not None:
             h = h * how.gate[:, :, None, None]
-        x = self.residual(self.skip(x), h)
+        x = self.residual(x if self.skip_first else self.skip(x), h)
         return x if self.cross is None else x + over_places(self.cross, x, context)
 
 
@@ -192,27 +267,42 @@ def over_places(attention: nn.Module, x: Tensor, beside: Context | Layout) -> Te
 
 
 class Cell(nn.Module):
-    """One step of a U-Net: fuse the skip connection (or not), a block or resampling, self-attention (or not)."""
+    """One step of a U-Net: fuse the skip connection (or not), a block or resampling, self-attention (or not).
 
-    def __init__(self, body: nn.Module, attention: nn.Module | None = None, fusion: nn.Module | None = None) -> None:
+    limit: what leaves it is kept within ± that; None: it is left as it is.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        attention: nn.Module | None = None,
+        fusion: nn.Module | None = None,
+        limit: float | None = None,
+    ) -> None:
         super().__init__()
         self.fusion = fusion
         self.body = body
         self.attention = attention
+        self.limit = limit
 
     def forward(self, x: Tensor, context: Context, skip: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W'); the skip connection is there where it fuses one."""
         if self.fusion is not None:
             x = self.fusion(x, skip, context)
         x = self.body(x, context)
-        return x if self.attention is None else self.attention(x)
+        if self.attention is not None:
+            x = self.attention(x)
+        return x if self.limit is None else x.clamp(-self.limit, self.limit)
 
 
 class UNet(nn.Module):
     """U-Net: stem, encoder whose every output is a skip connection, middle, decoder that fuses them, head.
 
     channels: (of the image, after the first convolution, before the last, of the prediction).
-    The image's channels are those of the noisy one, and of the images that are conditions.
+    The image's channels are those of the noisy one, of the images that are conditions, and, with `ones`, a channel of
+    ones, by which layers without biases know a constant. activation: before the head. gain: behind it.
+    side: {cell of the encoder: module}, the steps of a path that begins with the image: what each gives is added to the
+    cell's output, over √2, and goes on on both paths.
     """
 
     def __init__(
@@ -223,6 +313,10 @@ class UNet(nn.Module):
         middle: Sequence[nn.Module],
         decoder: Sequence[nn.Module],
         norm: nn.Module,
+        activation: nn.Module,
+        gain: nn.Module | None = None,
+        ones: bool = False,
+        side: Mapping[int, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         image, first, last, prediction = channels
@@ -232,120 +326,31 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList(middle)
         self.decoder = nn.ModuleList(decoder)
         self.norm = norm
+        self.activation = activation
         self.head = nn.Conv2d(last, prediction, 3, padding=1)
+        self.gain = gain
+        self.ones = ones
+        self.side = nn.ModuleDict({str(place): step for place, step in (side or {}).items()})
 
     def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """Image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, prediction, H, W)."""
         context = self.condition(noise, labels, second)
         x = with_channels(x, context)
+        if self.ones:
+            x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
         if x.device.type == "cpu" and forward_ad.unpack_dual(x).tangent is None:
             # Convolutions are faster so, and the places of a map are tokens without a copy. Elsewhere group norm
             # gives its output in torch's own order, whatever it was given: there, each norm would cost a copy. Nor can
             # it differentiate such maps forwards (dual numbers).
             x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)
+        beside, x = x, self.stem(x)
         skips = [x]
-        for cell in self.encoder:
+        for place, cell in enumerate(self.encoder):
             x = cell(x, context)
+            if str(place) in self.side:
+                x = beside = (x + self.side[str(place)](beside)) * math.sqrt(0.5)
             skips.append(x)
         for cell in (*self.middle, *self.decoder):
             x = cell(x, context, skips.pop() if cell.fusion is not None else None)
-        return self.head(F.silu(self.norm(x))).contiguous()
-
-
-class UNetBuilder:
-    """Builds the modules of encoder, middle and decoder from a U-Net's config, in the order of the forward pass."""
-
-    def __init__(self, config: UNetConfig, setting: InputSpec) -> None:
-        self.config = config
-        self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
-        self.shape = setting.shape[1:]
-        self.side = min(self.shape)
-        steps = [*config.encoder, *config.decoder]
-        ways = {"down": config.down, "up": config.up, None: "residual"}
-        self.blocks = 2 + sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)  # two in the middle
-        self.built = 0  # blocks so far
-
-    def condition(self, classes: int | None, further: Embedders | None = None) -> LevelAndClass:
-        """Timestep and class embedding, initialised as in ADM: by the layers' own initial weights; other conditions."""
-        width = self.config.width
-        level = LevelEmbedding(self.embedding, size=width + width % 2)  # as many cosines as sines
-        label = None if classes is None else ClassEmbedding(classes, self.embedding)
-        for layer in (level.first, level.second, label):
-            if layer is not None:
-                layer.reset_parameters()
-        way = LevelEmbedding(self.embedding, size=width + width % 2) if self.config.second_label else None
-        return LevelAndClass(level, label, way, further)
-
-    def cell(self, step: UNetStep) -> nn.Module:
-        """Build one step of encoder or decoder."""
-        if step.resample is not None:
-            return Cell(self._resample(step))
-        config = self.config
-        attends = self.side >> step.level in config.attention_resolutions
-        if step.skip is None:
-            return Cell(self._block(step), self._attention(step) if attends else None)
-        attends = attends and (step.last or config.decoder_attention == "every_block")
-        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
-        return Cell(self._block(step), self._attention(step) if attends else None, fusion)
-
-    def middle(self) -> list[nn.Module]:
-        """Build the bottleneck at the smallest size: block, attention, block."""
-        step = self.config.bottleneck
-        attention = self._attention(step) if self.config.middle_attention else None
-        return [Cell(self._block(step), attention), Cell(self._block(step))]
-
-    def norm(self, channels: int) -> nn.Module:
-        """Build a norm of the kind that the network has."""
-        return norm(self.config.norm, channels, self.config.groups)
-
-    def _block(self, step: UNetStep, project: bool = False) -> nn.Module:
-        config, how = self.config, self.config.conditioning
-        site = self._site(step.outputs, step)
-        self.built += 1
-        return ResidualBlock(
-            step.inputs,
-            step.outputs,
-            self.norm,
-            partial(conv3x3, separable=config.convolution == "separable"),
-            # Behind a gate that starts at zero, a second zero would keep both from ever learning.
-            self._last if "identity_at_start" not in how.provides() else nn.Identity(),
-            self._residual(),
-            how.modulation(site),
-            how.attention(site),
-            config.dropout,
-            step.resample,
-            project,
-        )
-
-    def _site(self, width: int, step: UNetStep) -> Site:
-        height, across = (side >> step.level for side in self.shape)
-        heads = self.config.heads_of(width)
-        return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
-
-    def _attention(self, step: UNetStep) -> nn.Module:
-        site = self._site(step.outputs, step)
-        mixer_site = MixerSite(
-            site.width,
-            site.embedding,
-            heads=site.heads,
-            zero_init=self.config.zero_init,
-            block=site.block,
-            blocks=site.blocks,
-            resolution=site.resolution,
-        )
-        return SelfAttentionBlock(self.norm(step.outputs), self.config.attention.build(mixer_site), self._residual())
-
-    def _resample(self, step: UNetStep) -> nn.Module:
-        assert step.resample is not None
-        way = self.config.down if step.resample == "down" else self.config.up
-        if way in BLOCKS_THAT_RESAMPLE:
-            return self._block(step, project=way == "residual_conv")
-        weights = way in ("strided_conv", "nearest_conv")
-        return Resample(step.inputs, step.resample, weights, self.config.convolution == "separable")
-
-    def _residual(self) -> ResidualSum:
-        return ResidualSum(self.config.rescale, self.config.drop_path)
-
-    def _last(self, layer: nn.Module) -> nn.Module:
-        return begin_at_zero(layer) if self.config.zero_init else layer
+        x = self.head(self.activation(self.norm(x)))
+        return (x if self.gain is None else self.gain(x)).contiguous()

@@ -1,13 +1,13 @@
 """backbone `unet`: convolutional U-Net, an encoder and a decoder of residual blocks joined by skip connections.
 
-Its fields, and the steps that they come to, known before anything is built; `_unet_modules` has the network.
+Its fields, known before anything is built; `_unet_steps` has the steps that they come to, `_unet_modules` the network,
+which `_unet_builder` puts together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,23 @@ from ablate.api import (
     slot,
     unread_options,
 )
+from ablate_zoo.backbone._unet_options import (
+    Activation,
+    Attending,
+    ClassEmbedding,
+    Convolution,
+    Down,
+    NoiseEmbedding,
+    Norm,
+    Padding,
+    QueryKeyNorm,
+    ResampleFilter,
+    Rescale,
+    Up,
+    WeightNorm,
+    disagreement,
+)
+from ablate_zoo.backbone._unet_steps import UNetStep, decoder_steps, divisors, encoder_steps, heads_for, nearest
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
@@ -34,64 +51,6 @@ if TYPE_CHECKING:
 
 Multiplier = Annotated[float, Field(gt=0, le=64)]
 Side = Annotated[int, Field(ge=1, le=65_536)]
-Convolution = Annotated[Literal["full", "separable"], Choice("full", "separable")]
-Norm = Annotated[Literal["group", "instance", "layer", "rms"], Choice("group", "instance", "layer", "rms")]
-Attending = Annotated[Literal["every_block", "last_block"], Choice("every_block", "last_block")]
-Down = Annotated[
-    Literal["strided_conv", "pool", "residual", "residual_conv"],
-    Choice("strided_conv", "pool", "residual", "residual_conv"),
-]
-Up = Annotated[
-    Literal["nearest_conv", "nearest", "residual", "residual_conv"],
-    Choice("nearest_conv", "nearest", "residual", "residual_conv"),
-]
-Rescale = Annotated[Literal["none", "sqrt_half", "learned"], Choice("none", "sqrt_half", "learned")]
-
-
-@dataclass(frozen=True)
-class UNetStep:
-    """One step of a U-Net: a residual block at a level, or a change of resolution between two levels."""
-
-    level: int  # 0 is the image's own size; each level down halves it
-    inputs: int  # channels
-    outputs: int
-    resample: Literal["down", "up"] | None = None
-    skip: int | None = None  # channels of the skip that is fused first; None: no skip
-    before: int = 0  # channels of what it is fused with
-    last: bool = True  # the last block of its level in the encoder or decoder
-
-
-def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[UNetStep]:
-    """Yield the encoder's steps: at each level its blocks, then half the size.
-
-    stem: channels at the start; channels: one number for each level.
-    """
-    width = stem
-    for level, outputs in enumerate(channels):
-        for i in range(blocks):
-            yield UNetStep(level, width, outputs, last=i == blocks - 1)
-            width = outputs
-        if level < len(channels) - 1:
-            yield UNetStep(level + 1, width, width, resample="down")
-
-
-def decoder_steps(
-    stem: int, channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]
-) -> Iterator[UNetStep]:
-    """Yield the decoder's steps: from the deepest level up, one block more than in the encoder, then twice the size.
-
-    fused(channels, skip channels) -> channels of what the two become. Every output of the encoder, and of the
-    convolution before it, is the skip connection of one block.
-    """
-    skips = [stem, *(step.outputs for step in encoder_steps(stem, channels, blocks))]
-    width = channels[-1]
-    for level in reversed(range(len(channels))):
-        for i in range(blocks + 1):
-            skip = skips.pop()
-            yield UNetStep(level, fused(width, skip), channels[level], skip=skip, before=width, last=i == blocks)
-            width = channels[level]
-        if level:
-            yield UNetStep(level - 1, width, width, resample="up")
 
 
 class UNet(Backbone):
@@ -135,7 +94,10 @@ class UNet(Backbone):
     class_condition: bool = True  # False: labels are not read
     embedders: Annotated[tuple[Embedder, ...], Field(max_length=16), Added(before=[])] = ()  # of conditions
 
-    rescale: Rescale = "none"  # of x + h: none; sqrt_half: by √½; learned: (x + a·h)/√(1 + a²)
+    # Of x + h: none; sqrt_half: by √½; learned: (x + a·h)/√(1 + a²); mp_sum: ((1 − t)·x + t·h)/√((1 − t)² + t²)
+    rescale: Rescale = "none"
+    balance: Annotated[float, Field(gt=0, lt=1), When("rescale", ("mp_sum",)), Added(before=0.3), Range(0.1, 0.5)] = 0.3
+    """t, the branch's part"""
     zero_init: bool = True  # each branch ends in a layer that starts at zero, as does the network
     dropout: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.3)] = 0.0  # before the second convolution of a block
     drop_path: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.2)] = (
@@ -144,6 +106,44 @@ class UNet(Backbone):
     second_label: Annotated[bool, Added(before=False)] = False  # also told towards which noise level it predicts
     learned_sigma: bool = False  # twice the channels: a prediction and an interpolation of the variance
     low_resolution: bool = False  # an upsampler: short for the embedder `channels` of the condition of that name
+
+    # What the papers do in the one or the other way; the steps of EDM2's configurations A to G are among them
+    # (Karras et al. 2024, table 1). `studies/models/` has each network's own.
+    least_group: Annotated[int | None, Field(ge=1, le=65_536), Added(before=None)] = None
+    """channels of a group at the least: where fewer channels are, there are fewer groups"""
+    padding: Annotated[Padding, Added(before="both")] = "both"  # of strided_conv; end: zeros behind the last row alone
+    resample_filter: Annotated[ResampleFilter, Added(before="box")] = "box"
+    """of every resampling: box: average, nearest neighbour; fir: 1, 3, 3, 1 along each axis"""
+    side_path: Annotated[bool, Added(before=False)] = False
+    """the image goes down beside the encoder by convolutions, and is added at each size (NCSN++, "residual")"""
+    norm_eps: Annotated[float, Field(gt=0, le=0.1), Added(before=1e-5)] = 1e-5  # ε of the norms
+    norm_affine: Annotated[bool, Added(before=True)] = True  # norms have a learned scale, and shift
+    pixel_norm: Annotated[bool, Added(before=False)] = False
+    """what enters a block of the encoder is divided by the root mean square of its channels, pixel by pixel"""
+    skip_first: Annotated[bool, Added(before=False)] = False
+    """in the encoder a block changes size and channels of what passes by first, and its branch reads that"""
+    activation: Annotated[Activation, Added(before="silu")] = "silu"  # mp_silu: SiLU(x)/0.596
+    head_activation: Annotated[bool, Added(before=True)] = True  # before the last convolution
+    output_gain: Annotated[bool, Added(before=False)] = False  # a learned factor of the output, 0 before training
+    biases: Annotated[bool, Added(before=True)] = True  # of convolutions and linear layers, all of them
+    constant_channel: Annotated[bool, Added(before=False)] = False  # a channel of ones joins those of the image
+    weight_norm: Annotated[WeightNorm, Added(before="none")] = "none"
+    """weights of norm 1 for each output; forced: what is trained is brought back to it after each step, too"""
+    qk_norm: Annotated[QueryKeyNorm, Added(before="none")] = "none"  # of the attention's queries and keys, a head
+    clip_activations: Annotated[float | None, Field(gt=0, le=1e9), Added(before=None)] = None
+    """what leaves a block is kept within ± this"""
+    noise_embedding: Annotated[NoiseEmbedding, Added(before="frequencies")] = "frequencies"
+    """endpoint: frequencies down to 1/10,000 itself; fourier: random features; fourier_pairs: random cos and sin"""
+    noise_features: Annotated[int | None, Field(ge=2, le=65_536, multiple_of=2), Added(before=None)] = None
+    """how many numbers the noise level is embedded in first; None: `width`"""
+    fourier_scale: Annotated[
+        float, Field(gt=0, le=1000), When("noise_embedding", ("fourier_pairs",)), Added(before=16.0)
+    ] = 16.0  # deviation of the random frequencies
+    embedding_layers: Annotated[int, Field(ge=1, le=2), Added(before=2)] = 2  # of the noise level's MLP
+    class_embedding: Annotated[ClassEmbedding, Added(before="after_mlp")] = "after_mlp"
+    """where the class is added to the noise level: behind the MLP of that, or before it"""
+    mp_embedding: Annotated[bool, Added(before=False)] = False
+    """noise level and class are added by a magnitude-preserving sum, each with half the weight"""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -154,6 +154,11 @@ class UNet(Backbone):
     def stem(self) -> int:
         """Channels after the first convolution."""
         return self.stem_width or self.channels[0]
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Of the filter of its resampling, along each axis."""
+        return {"box": (1, 1), "fir": (1, 3, 3, 1)}[self.resample_filter]
 
     @property
     def encoder(self) -> list[UNetStep]:
@@ -181,7 +186,7 @@ class UNet(Backbone):
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
         normed = {n for step in (*self.encoder, *self.decoder) for n in (step.inputs, step.outputs)}
-        bad = [n for n in sorted(normed) if n % self.groups]
+        bad = [n for n in sorted(normed) if n % self.groups_of(n)]
         if self.norm == "group" and bad:
             near = nearest(self.groups, divisors(*normed))
             raise ValueError(
@@ -195,15 +200,30 @@ class UNet(Backbone):
             raise ValueError(problem)
         return self
 
+    @model_validator(mode="after")
+    def _options_agree(self) -> Self:
+        if problem := disagreement(self):
+            raise ValueError(problem)
+        return self
+
     def provides(self) -> frozenset[str]:
         """Feature maps to condition; a null class, the variance where it is learned, and a second noise label."""
         offers = {"null_class": self.class_condition, "learned_variance": self.learned_sigma}
         offers["second_label"] = self.second_label
         return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
 
+    def excludes(self) -> Mapping[str, str]:
+        """Weight decay, where weights are kept at one norm."""
+        if self.weight_norm != "forced":
+            return {}
+        return {
+            "weight_decay": "weight_norm 'forced' keeps the weights' norm, which a decay pulls at: say weight_decay: 0"
+        }
+
     def unread_fields(self) -> Mapping[str, str]:
-        """Heads, where neither its attention nor its conditioning reads them."""
-        return unread_options({"heads": ["heads", "head_width"]}, self.attention, self.conditioning)
+        """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
+        fields = {"heads": ["heads", "head_width"], "query_key_norm": ["qk_norm"]}
+        return unread_options(fields, self.attention, self.conditioning)
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""
@@ -241,7 +261,7 @@ class UNet(Backbone):
         if problem := self._heads_problem(attended):
             return problem
         places = (height * width) >> 2 * (depth - 1)
-        least = {"group": min(self.channels) // self.groups, "instance": 1}.get(self.norm)
+        least = {"group": min(n // self.groups_of(n) for n in self.channels), "instance": 1}.get(self.norm)
         if least is not None and least * places == 1:
             return f"norm {self.norm!r} has one number to average at size {sides[-1]}: take fewer levels or groups"
         return None
@@ -255,46 +275,48 @@ class UNet(Backbone):
         near = nearest(number, divisors(*attended))
         return f"{field} {number} does not divide {bad[0]} channels; the nearest that divides all: {near}"
 
+    def groups_of(self, channels: int) -> int:
+        """How many groups the norm of that many channels has."""
+        return self.groups if self.least_group is None else max(1, min(self.groups, channels // self.least_group))
+
     def heads_of(self, channels: int) -> int:
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
         return heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UNet` of `ablate_zoo.backbone._unet_modules`, its parts made by `UNetBuilder`."""
+        from torch import nn
+
         from ablate_zoo.backbone import _unet_modules as modules
+        from ablate_zoo.backbone._unet_builder import UNetBuilder
         from ablate_zoo.layers.conditions import ImageChannels, embedders, joined_channels
+        from ablate_zoo.layers.magnitudes import Gain, activation_of, normalise_weights, strip_biases
 
         image = setting.shape[0]
-        builder = modules.UNetBuilder(self, setting)
+        builder = UNetBuilder(self, setting)
         norm = builder.norm(self.channels[0])
         outputs = image * (2 if self.learned_sigma else 1)
+        further_inputs = 1 if self.constant_channel else 0
         upsampled = [(ConditionSpec("low_resolution", "image", setting.shape), ImageChannels())]
         further = embedders(self.embedders, setting, builder.embedding, upsampled if self.low_resolution else ())
         beside = joined_channels(self.embedders, setting) + (image if self.low_resolution else 0)
         classes = setting.classes if further is None or "class" not in further.parts else None
         network = modules.UNet(
-            (image + beside, self.stem, self.channels[0], outputs),
+            (image + beside + further_inputs, self.stem, self.channels[0], outputs),
             builder.condition(classes if self.class_condition else None, further),
             [builder.cell(step) for step in self.encoder],
             builder.middle(),
             [builder.cell(step) for step in self.decoder],
             norm,
+            activation_of(self.activation)() if self.head_activation else nn.Identity(),
+            Gain() if self.output_gain else None,
+            self.constant_channel,
+            builder.side_path(image + beside + further_inputs),
         )
         if self.zero_init:
             modules.begin_at_zero(network.head)
+        if not self.biases:
+            strip_biases(network)
+        if self.weight_norm != "none":
+            normalise_weights(network, self.weight_norm == "forced")
         return network
-
-
-def nearest(target: int, among: Iterable[int]) -> int:
-    """Return the number that is closest to the target; the smaller of two."""
-    return min(among, key=lambda n: (abs(n - target), n))
-
-
-def divisors(*numbers: int) -> list[int]:
-    """Return the common divisors of some numbers."""
-    return [n for n in range(1, min(numbers) + 1) if not any(number % n for number in numbers)]
-
-
-def heads_for(channels: int, heads: int) -> int:
-    """Return the largest number of attention heads, up to the wanted one, that divides the channels."""
-    return max(n for n in divisors(channels) if n <= max(heads, 1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ablate.api import Conditioning, Site
+from ablate.api import Added, Conditioning, Site
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +19,8 @@ class CrossAttention(Conditioning):
     name = "cross_attention"
     reads_heads = True
 
+    norm: Annotated[bool, Added(before=False)] = False  # layer norm of what looks; DiT's has none
+
     def provides(self) -> frozenset[str]:
         """The network looks at every token of its condition."""
         return frozenset({"condition_tokens"})
@@ -27,4 +29,4 @@ class CrossAttention(Conditioning):
         """Attention over the condition's tokens."""
         from ablate_zoo.layers.attention import LookAtCondition
 
-        return LookAtCondition(site.width, site.embedding, site.heads)
+        return LookAtCondition(site.width, site.embedding, site.heads, self.norm)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.api import Context
+from ablate_zoo.layers.magnitudes import mp_weights
 from ablate_zoo.layers.norms import group_norm
 from ablate_zoo.layers.skip_attention import SkipAttention
 
@@ -136,7 +137,8 @@ class Concat(nn.Module):
     """Skip connection by concatenation: W·[d, g⊙s], W a 1×1 convolution; or [d, g⊙s] as it is.
 
     gate: a module (d, s, context) -> g, broadcastable to s; None: g = 1. W is held in two halves, because
-    W·[d, s] = W_d·d + W_s·s needs no copy of both features, and none is kept for the backward pass.
+    W·[d, s] = W_d·d + W_s·s needs no copy of both features, and none is kept for the backward pass. mp: without W,
+    the parts are multiplied by `mp_weights`.
     """
 
     def __init__(
@@ -146,9 +148,11 @@ class Concat(nn.Module):
         project: bool = True,
         gate: nn.Module | None = None,
         skip_dropout: float = 0.0,
+        mp: bool = False,
     ) -> None:
         super().__init__()
         self.project = project
+        self.weights = mp_weights(channels, skip_channels, 0.5) if mp else None
         if project:
             both = channels + skip_channels
             self.decoder = unit_conv(channels, channels, fan_in=both)
@@ -161,6 +165,8 @@ class Concat(nn.Module):
         if self.gate is not None:
             s = s * self.gate(d, s, context).to(s.dtype)
         s = self.drop(s, len(d))
+        if self.weights is not None:
+            d, s = d * self.weights[0], s * self.weights[1]
         return self.decoder(d) + self.skip(s) if self.project else torch.cat([d, s], dim=1)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ablate.api import Gate, slot
+from ablate.api import Added, Gate, When, slot
 from ablate_zoo.fusion._skip import SkipFusion
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ class Concat(SkipFusion):
 
     project: bool = True  # False: the block that follows takes d's and s's channels together
     gate: Gate = slot("none")
+    mp: Annotated[bool, When("project", (False,)), Added(before=False)] = False
+    """magnitude-preserving: d and s weigh alike, whatever their channels are (Karras et al. 2024, eq. 103)"""
 
     def channels(self, channels: int, skip_channels: int) -> int:
         """Those of d and s together, where nothing projects them."""
@@ -28,4 +30,4 @@ class Concat(SkipFusion):
         from ablate_zoo.fusion._modules import Concat as Module
 
         gate = self.gate.build(channels, skip_channels, embedding)
-        return Module(channels, skip_channels, self.project, gate, self.skip_dropout)
+        return Module(channels, skip_channels, self.project, gate, self.skip_dropout, self.mp and not self.project)

@@ -128,17 +128,19 @@ class CrossAttention(nn.Module):
 class LookAtCondition(nn.Module):
     """Cross-attention of a network's tokens to those of the condition (timestep, class), as a conditioning adds it.
 
-    Without a norm of its own: with one, DiT-XL/2 would take 137.63 Gflops, not the published 137.62.
+    Without a norm of its own: with one, DiT-XL/2 would take 137.63 Gflops, not the published 137.62. norm: a layer norm
+    of x, as in Stable Diffusion's blocks (Rombach et al. 2022).
     """
 
-    def __init__(self, width: int, embedding: int, heads: int) -> None:
+    def __init__(self, width: int, embedding: int, heads: int, norm: bool = False) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.attention = CrossAttention(width, embedding, heads)
         xavier(self.attention)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(B, N, width): what is added to x."""
-        return self.attention(x, context.tokens, context.mask)
+        return self.attention(self.norm(x), context.tokens, context.mask)
 
 
 def xavier(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Random Fourier features of a noise level, and the learned log variance that reads them."""
+"""Random Fourier features of a noise level, single and in pairs, and the learned log variance that reads them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ class RandomFourier(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """(...,) -> (..., size)."""
         return (2 * math.pi * (noise[..., None] * self.frequency + self.phase)).cos() * math.sqrt(2)
+
+
+class FourierPairs(nn.Module):
+    """Random Fourier features in pairs, cos and sin of 2π·f·c, f normal of deviation `scale` (Song et al. 2021).
+
+    c is the noise label, which goes with the logarithm of the noise level.
+    """
+
+    frequency: Tensor
+
+    def __init__(self, size: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("frequency", torch.randn(size // 2) * scale)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(...,) -> (..., size)."""
+        angles = 2 * math.pi * noise[..., None] * self.frequency
+        return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class LogVariance(nn.Module):

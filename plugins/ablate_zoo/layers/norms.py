@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from ablate.api import Context, Modulation
 from ablate_zoo.layers.attention import zero
+from ablate_zoo.layers.magnitudes import Gain, UnitQueryKey, activation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EPSILON = 1e-6  # as in DiT
 
@@ -73,17 +74,28 @@ class CosineQueryKey(nn.Module):
 
 
 def query_key_norm(kind: str, heads: int, size: int) -> nn.Module | None:
-    """Build the query-key norm for heads of that size: "none", "cosine" or "rms"."""
-    return {"none": lambda: None, "cosine": lambda: CosineQueryKey(heads), "rms": lambda: RMSQueryKey(size)}[kind]()
+    """Build the query-key norm for heads of that size: "none", "cosine", "rms" or "unit"."""
+    norms: dict[str, Callable[[], nn.Module | None]] = {
+        "none": lambda: None,
+        "cosine": lambda: CosineQueryKey(heads),
+        "rms": lambda: RMSQueryKey(size),
+        "unit": UnitQueryKey,
+    }
+    return norms[kind]()
+
+
+def over_tokens(part: Tensor) -> Tensor:
+    """Return a part of a modulation as one for tokens: (B, D) -> (B, 1, D); what is of each token, as it is."""
+    return part.unsqueeze(1) if part.ndim == 2 else part
 
 
 def modulate(h: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-    """FiLM, the modulation of adaptive layer norm: h·(1 + scale) + shift over tokens, (B, N, D) with (B, D)."""
+    """FiLM, the modulation of adaptive layer norm: h·(1 + scale) + shift, (B, N, D) with (B, D) or alike."""
     if scale is not None and shift is not None:
-        return shift.unsqueeze(1).addcmul(h, 1 + scale.unsqueeze(1))
+        return over_tokens(shift).addcmul(h, 1 + over_tokens(scale))
     if scale is not None:
-        return h * (1 + scale.unsqueeze(1))
-    return h if shift is None else h + shift.unsqueeze(1)
+        return h * (1 + over_tokens(scale))
+    return h if shift is None else h + over_tokens(shift)
 
 
 def modulate_maps(h: Tensor, how: Modulation) -> Tensor:
@@ -98,8 +110,8 @@ def modulate_maps(h: Tensor, how: Modulation) -> Tensor:
 
 
 def gated_sum(x: Tensor, gate: Tensor | None, h: Tensor) -> Tensor:
-    """Gated residual sum x + gate·h over tokens, (B, N, D) with (B, D); without a gate x + h."""
-    return x + h if gate is None else torch.addcmul(x, gate.unsqueeze(1), h)
+    """Gated residual sum x + gate·h over tokens, (B, N, D) with (B, D) or alike; without a gate x + h."""
+    return x + h if gate is None else torch.addcmul(x, over_tokens(gate), h)
 
 
 def stochastic_depth(branch: Tensor, share: float) -> Tensor:
@@ -132,3 +144,19 @@ class AdaptiveModulation(nn.Module):
         regressed = self.linear(nn.functional.silu(context.embedding))
         chunks = iter(regressed.chunk(len(self.parts) * self.branches, dim=-1))
         return tuple(Modulation(**{part: next(chunks) for part in self.parts}) for _ in range(self.branches))
+
+
+class ScaleModulation(nn.Module):
+    """Scale-only modulation of residual branches: g·W·a(e), g a learned number or 1 (Karras et al. 2024)."""
+
+    def __init__(self, embedding: int, width: int, branches: int, gain: bool, activation: str) -> None:
+        super().__init__()
+        self.branches = branches
+        self.activation = activation_of(activation)()
+        self.linear = nn.Linear(embedding, branches * width)
+        self.gain = Gain() if gain else nn.Identity()
+
+    def forward(self, context: Context) -> tuple[Modulation, ...]:
+        """One Modulation a branch, its scale (B, width)."""
+        scales = self.gain(self.linear(self.activation(context.embedding)))
+        return tuple(Modulation(scale=scale) for scale in scales.chunk(self.branches, dim=-1))

@@ -1,4 +1,4 @@
-"""What mixers of queries, keys and values share: value residuals."""
+"""What mixers of queries, keys and values share: value residuals, and the norm of values."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Attention(Mixer):
         float, Field(gt=0, lt=1), When("value_residual", ("fixed", "learned")), Range(0.25, 0.75)
     ] = 0.5  # λ, their share; at the start, where it is learned
 
+    value_norm: Annotated[bool, Added(before=False)] = False  # values over their root mean square, head by head
+
     def requires(self) -> Mapping[str, str]:
         """A network of one stack of tokens, where the first block's values are mixed in."""
         if self.value_residual == "none":
@@ -35,6 +37,12 @@ class Attention(Mixer):
 
     def values(self, site: MixerSite) -> nn.Module | None:
         """Build what the values of a block pass through, (v, layout) -> v; None: they stay as they are."""
+        from ablate_zoo.layers.magnitudes import UnitValues
+
+        mixed = self._mixed(site)
+        return UnitValues(mixed) if self.value_norm else mixed
+
+    def _mixed(self, site: MixerSite) -> nn.Module | None:
         from ablate_zoo.layers.value_residual import LeaveValues, ValueResidual
 
         if self.value_residual == "none":

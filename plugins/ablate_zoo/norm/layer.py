@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ablate.api import Norm
+from pydantic import Field
+
+from ablate.api import Added, Norm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,10 +17,10 @@ class Layer(Norm):
 
     name = "layer"
 
+    eps: Annotated[float, Field(gt=0, le=0.1), Added(before=1e-6)] = 1e-6  # ε; 1e-6 as in DiT, 1e-5 in U-ViT
+
     def build(self, width: int, affine: bool) -> nn.Module:
-        """`nn.LayerNorm` with DiT's ε."""
+        """`nn.LayerNorm`."""
         from torch import nn
 
-        from ablate_zoo.layers.norms import EPSILON
-
-        return nn.LayerNorm(width, eps=EPSILON, elementwise_affine=affine)
+        return nn.LayerNorm(width, eps=self.eps, elementwise_affine=affine)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ablate.api import Norm
+from pydantic import Field
+
+from ablate.api import Added, Norm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,8 +17,10 @@ class RMS(Norm):
 
     name = "rms"
 
+    eps: Annotated[float, Field(gt=0, le=0.1), Added(before=1e-6)] = 1e-6  # ε; 1e-6 as in DiT, 1e-5 in U-ViT
+
     def build(self, width: int, affine: bool) -> nn.Module:
         """`RMSNorm` of `ablate_zoo.layers.norms`."""
-        from ablate_zoo.layers.norms import EPSILON, RMSNorm
+        from ablate_zoo.layers.norms import RMSNorm
 
-        return RMSNorm(width, eps=EPSILON, elementwise_affine=affine)
+        return RMSNorm(width, eps=self.eps, elementwise_affine=affine)

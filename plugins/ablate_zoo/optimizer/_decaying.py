@@ -35,6 +35,10 @@ class Decaying(Optimizer):
     vector_rate: Annotated[float, Field(gt=0, le=1000), Range(0.1, 10, log=True), Added(before=1.0)] = 1.0
     """of biases, gains of norms and the like, over `lr`"""
 
+    def provides(self) -> frozenset[str]:
+        """Weight decay, where there is some."""
+        return frozenset({"weight_decay"} if self.weight_decay else ())
+
     def idle(self, course: Course) -> Iterator[str]:
         """Nothing decays, and some are spared."""
         yield from super().idle(course)
@@ -91,7 +95,7 @@ class AdamLike(Decaying):
 
     def provides(self) -> frozenset[str]:
         """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is."""
-        return frozenset({"rates_by_width"})
+        return super().provides() | {"rates_by_width"}
 
     @property
     def betas(self) -> tuple[float, float]:

@@ -1,0 +1,167 @@
+"""Builds the modules of a U-Net from its config: condition, encoder, middle and decoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ablate.api import InputSpec, MixerSite, Site
+from ablate_zoo.backbone._unet_modules import (
+    BLOCKS_THAT_RESAMPLE,
+    Cell,
+    Resample,
+    ResidualBlock,
+    ResidualSum,
+    SelfAttentionBlock,
+    SideStep,
+    begin_at_zero,
+    conv3x3,
+    norm,
+)
+from ablate_zoo.layers.conditions import Embedders
+from ablate_zoo.layers.embedding import (
+    ClassEmbedding,
+    EndpointFrequencies,
+    JoinedEmbedding,
+    LevelAndClass,
+    LevelEmbedding,
+)
+from ablate_zoo.layers.fourier import FourierPairs, RandomFourier
+from ablate_zoo.layers.magnitudes import activation_of, mp_sum
+from ablate_zoo.layers.norms import query_key_norm
+
+if TYPE_CHECKING:
+    from ablate_zoo.backbone._unet_steps import UNetStep
+    from ablate_zoo.backbone.unet import UNet as UNetConfig
+
+
+class UNetBuilder:
+    """Builds the modules of encoder, middle and decoder from a U-Net's config, in the order of the forward pass."""
+
+    def __init__(self, config: UNetConfig, setting: InputSpec) -> None:
+        self.config = config
+        self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
+        self.shape = setting.shape[1:]
+        self.side = min(self.shape)
+        steps = [*config.encoder, *config.decoder]
+        ways = {"down": config.down, "up": config.up, None: "residual"}
+        self.blocks = 2 + sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)  # two in the middle
+        self.built = 0  # blocks so far
+
+    def condition(self, classes: int | None, further: Embedders | None = None) -> nn.Module:
+        """Timestep and class embedding, initialised as in ADM: by the layers' own initial weights; other conditions."""
+        config = self.config
+        level = self._level()
+        joined = config.class_embedding == "before_mlp"
+        label = None if classes is None else ClassEmbedding(classes, level.size if joined else self.embedding)
+        for layer in (level.first, level.second, label):
+            if layer is not None:
+                layer.reset_parameters()
+        if joined:
+            return JoinedEmbedding(level, label, further)
+        way = self._level() if config.second_label else None
+        return LevelAndClass(level, label, way, further, partial(mp_sum, t=0.5) if config.mp_embedding else torch.add)
+
+    def _level(self) -> LevelEmbedding:
+        config = self.config
+        size = config.noise_features or config.width + config.width % 2  # as many cosines as sines
+        waves = {
+            "frequencies": lambda: None,
+            "endpoint": lambda: EndpointFrequencies(size),
+            "fourier": lambda: RandomFourier(size),
+            "fourier_pairs": lambda: FourierPairs(size, config.fourier_scale),
+        }[config.noise_embedding]()
+        activation = activation_of(config.activation)()
+        return LevelEmbedding(self.embedding, size, waves, config.embedding_layers, activation)
+
+    def cell(self, step: UNetStep) -> nn.Module:
+        """Build one step of encoder or decoder."""
+        config = self.config
+        if step.resample is not None:
+            return Cell(self._resample(step), limit=config.clip_activations)
+        attends = self.side >> step.level in config.attention_resolutions
+        if step.skip is None:
+            block = self._block(step, is_encoder=True)
+            return Cell(block, self._attention(step) if attends else None, limit=config.clip_activations)
+        attends = attends and (step.last or config.decoder_attention == "every_block")
+        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
+        return Cell(self._block(step), self._attention(step) if attends else None, fusion, config.clip_activations)
+
+    def side_path(self, image: int) -> dict[int, nn.Module]:
+        """Build the path of the image beside the encoder, {cell: step}; {} where there is none."""
+        config = self.config
+        downs = [(i, step.outputs) for i, step in enumerate(config.encoder) if step.resample == "down"]
+        inputs = [image, *(outputs for _, outputs in downs[:-1])]
+        pairs = zip(downs, inputs, strict=True) if config.side_path and downs else ()
+        return {i: SideStep(before, outputs, config.taps, config.biases) for (i, outputs), before in pairs}
+
+    def middle(self) -> list[nn.Module]:
+        """Build the bottleneck at the smallest size: block, attention, block."""
+        step = self.config.bottleneck
+        attention, limit = self._attention(step) if self.config.middle_attention else None, self.config.clip_activations
+        return [Cell(self._block(step), attention, limit=limit), Cell(self._block(step), limit=limit)]
+
+    def norm(self, channels: int) -> nn.Module:
+        """Build a norm of the kind that the network has."""
+        config = self.config
+        return norm(config.norm, channels, config.groups_of(channels), config.norm_eps, config.norm_affine)
+
+    def _block(self, step: UNetStep, project: bool = False, is_encoder: bool = False) -> nn.Module:
+        config, how = self.config, self.config.conditioning
+        site = self._site(step.outputs, step)
+        self.built += 1
+        return ResidualBlock(
+            step.inputs,
+            step.outputs,
+            self.norm,
+            partial(conv3x3, separable=config.convolution == "separable"),
+            # Behind a gate that starts at zero, a second zero would keep both from ever learning.
+            self._last if "identity_at_start" not in how.provides() else nn.Identity(),
+            self._residual(),
+            how.modulation(site),
+            how.attention(site),
+            config.dropout,
+            step.resample,
+            project,
+            activation_of(config.activation),
+            config.skip_first and is_encoder,
+            config.pixel_norm and is_encoder,
+            config.taps,
+        )
+
+    def _site(self, width: int, step: UNetStep) -> Site:
+        height, across = (side >> step.level for side in self.shape)
+        heads = self.config.heads_of(width)
+        return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
+
+    def _attention(self, step: UNetStep) -> nn.Module:
+        site = self._site(step.outputs, step)
+        mixer_site = MixerSite(
+            site.width,
+            site.embedding,
+            heads=site.heads,
+            zero_init=self.config.zero_init,
+            block=site.block,
+            blocks=site.blocks,
+            resolution=site.resolution,
+            query_key_norm=partial(query_key_norm, self.config.qk_norm, site.heads, site.width // site.heads),
+        )
+        return SelfAttentionBlock(self.norm(step.outputs), self.config.attention.build(mixer_site), self._residual())
+
+    def _resample(self, step: UNetStep) -> nn.Module:
+        assert step.resample is not None
+        way = self.config.down if step.resample == "down" else self.config.up
+        if way in BLOCKS_THAT_RESAMPLE:
+            return self._block(step, way == "residual_conv", is_encoder=step.resample == "down")
+        weights = way in ("strided_conv", "nearest_conv")
+        separable, at_end = self.config.convolution == "separable", self.config.padding == "end"
+        return Resample(step.inputs, step.resample, weights, separable, self.config.taps, at_end)
+
+    def _residual(self) -> ResidualSum:
+        return ResidualSum(self.config.rescale, self.config.drop_path, self.config.balance)
+
+    def _last(self, layer: nn.Module) -> nn.Module:
+        return begin_at_zero(layer) if self.config.zero_init else layer

@@ -1,0 +1,137 @@
+"""A Ray cluster of several nodes: one lacks the study's folder, one has other versions, one comes later and goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from waiting_for_tests import PATIENCE, until
+
+from ablate.execute.ray import Ray
+
+HERE = Path(__file__).parents[1] / "helpers"
+DRIVER = """
+import json, sys
+from pathlib import Path
+from ablate.execute.ray import Ray
+study = Path(sys.argv[2])
+with Ray(address=sys.argv[1]).in_folder(study).start("work_for_tests:work", "cpu") as pool:
+    number = 0
+    for line in sys.stdin:
+        seen, jobs, done = set(), int(line), 0
+        running = 0
+        while done < jobs:
+            while running < pool.slots and number < 10**6 and running + done < jobs:
+                number += 1
+                running += 1
+                folder = str(study / "trials" / str(number))
+                pool.submit({"job": str(number), "do": "node", "seconds": 0.2, "folder": folder})
+            for report in pool.wait(0.25):
+                running -= 1
+                assert report["status"] in ("done", "lost"), report
+                if report["status"] == "done":
+                    done += 1
+                    seen |= {key for key in report["node"] if key.startswith("name_")}
+        print(json.dumps({"slots": pool.slots, "nodes": sorted(seen), "news": pool.news()}), flush=True)
+"""
+
+
+class Cluster:
+    """`ray start`, a process a node, each with one CPU and a resource that names it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = server.getsockname()[1]
+        own = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+        self.environment = {**os.environ, **own, "PYTHONPATH": path}
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, before: str = "", **variables: str) -> None:
+        """Start a node, after a line of shell in a mount namespace of its own."""
+        head = f"--head --port {self.port} --temp-dir {self.folder} --include-dashboard false"
+        place = head if not self.nodes else f"--address 127.0.0.1:{self.port}"
+        ray = f"{sys.executable} -m ray.scripts.scripts start {place} --num-cpus 1 --block"
+        ray += f" --object-store-memory 80000000 --resources '{{\"name_{name}\": 1}}'"
+        script = f"{before + ' && ' if before else ''}exec {ray}"
+        command = ["unshare", "-m", "sh", "-c", script] if before else ["sh", "-c", script]
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as output:
+            self.nodes[name] = subprocess.Popen(
+                command,
+                env={**self.environment, **variables},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        # One after the other: nodes of one machine reach for the same ports.
+        until(lambda: b"Ray runtime started" in log.read_bytes(), PATIENCE, f"node {name} does not start")
+
+    def kill(self, name: str) -> None:
+        """Take a node away."""
+        node = self.nodes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))
+    made = Cluster(folder)
+    try:
+        yield made
+    finally:
+        for name in list(made.nodes):
+            made.kill(name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+def test_slots_follow_the_nodes_and_those_that_do_not_fit_are_passed_over(cluster: Cluster, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine has no mount namespaces for us")
+    other = tmp_path / "other" / "torch-1.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.0\n")
+    (tmp_path / "place" / "study" / "trials").mkdir(parents=True)
+    cluster.start("head")
+    cluster.start("blind", f"mount -t tmpfs none {tmp_path / 'place'}")
+    cluster.start("old", PYTHONPATH=os.pathsep.join((str(other.parent), cluster.environment["PYTHONPATH"])))
+    command = [sys.executable, "-c", DRIVER, f"127.0.0.1:{cluster.port}", str(tmp_path / "place" / "study")]
+    driver = subprocess.Popen(command, env=cluster.environment, stdin=-1, stdout=-1, stderr=-1, text=True)
+    assert driver.stdin is not None and driver.stdout is not None
+
+    def ask(jobs: int) -> dict[str, object]:
+        print(jobs, file=driver.stdin, flush=True)
+        line = driver.stdout.readline()
+        assert line, driver.communicate()
+        answer: dict[str, object] = json.loads(line)
+        return answer
+
+    first = ask(6)
+    assert first["nodes"] == ["name_head"] and first["slots"] == 1, first
+    news = "\n".join(map(str, first["news"]))
+    assert "it does not see the study's folder" in news
+    assert "other versions than the driver: torch" in news and news.count("is passed over") == 2
+    cluster.start("later")
+    until(lambda: ask(2)["slots"] == 2, PATIENCE, "a node that joined is not used")
+    assert ask(8)["nodes"] == ["name_head", "name_later"]
+    cluster.kill("later")
+    until(lambda: ask(1)["slots"] == 1, PATIENCE, "a node that is gone is waited for")
+    assert ask(3)["nodes"] == ["name_head"]
+    assert driver.communicate(timeout=PATIENCE) == ("", "")  # not a word of Ray's own
+    assert driver.returncode == 0 and not list((tmp_path / "place" / "study").glob(".ray-*"))

@@ -1,0 +1,41 @@
+"""Times and sizes with units."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.spec.quantities import format_seconds, format_size, seconds, size
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("2h", 7200), ("90 min", 5400), ("1h30m", 5400), ("60", 60), ("0.5d", 43200), ("1.5 s", 1.5)]
+)
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value == seconds(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("20GiB", 20 << 30), ("500 MB", 500_000_000), ("1.5kib", 1536), ("7", 7), ("2TB", 2 * 10**12)]
+)
+def test_sizes(text: str, value: int) -> None:
+    assert size(text) == value == size(value)
+
+
+@pytest.mark.parametrize("text", ["", "h", "2 hours", "1h-3m", "-5s", "1e3s", "20GiB", "nan", "2h x"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected seconds, or a time such as"):
+        seconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "20 gigs", "1GiB2MiB", "-1MB", "2h", "inf"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected bytes, or a size such as"):
+        size(text)
+
+
+@given(st.integers(1, 10**7))
+def test_what_is_formatted_reads_back(value: int) -> None:
+    assert seconds(format_seconds(value)) == value
+    assert abs(size(format_size(value << 10)) - (value << 10)) <= 0.001 * (value << 10)
