@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from moocore import hv_contributions, pareto_rank
+from moocore import pareto_rank
 from numpy.typing import NDArray
 
 from ablate.api import Rung
 from ablate_zoo.fidelity._halving import Halving
-
-BEYOND = 0.1  # of the range of each axis, by which the reference point of a hypervolume lies beyond the worst
 
 
 class WeightedSum(Halving):
@@ -37,25 +35,6 @@ class MoAsha(Halving):
             return [np.empty(0, dtype=np.int64)]
         ranks = pareto_rank(points)
         order = [i for rank in np.unique(ranks) for i in _net(points, np.flatnonzero(ranks == rank))]
-        return [np.array(order, dtype=np.int64)]
-
-
-class Contribution(Halving):
-    """By what each adds to the hypervolume of the rung's front (log axes), then of the front below, and so on."""
-
-    name = "contribution"
-
-    def groups(self, rung: Rung) -> list[NDArray[np.int64]]:
-        """Return all in one group: front after front, each from the largest contribution on."""
-        points = np.log(np.hstack([rung.quality, rung.cost])) if len(rung.numbers) else np.empty((0, 2))
-        left, order = np.arange(len(points)), list[int]()
-        while len(left):
-            span = np.ptp(points, axis=0)
-            reference = points.max(axis=0) + BEYOND * np.where(span > 0, span, 1.0)
-            front = left[pareto_rank(points[left]) == 0]
-            gains = hv_contributions(points[front], ref=reference)
-            order += front[np.argsort(-gains, kind="stable")].tolist()
-            left = np.setdiff1d(left, front)
         return [np.array(order, dtype=np.int64)]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from numpy.typing import NDArray
-from rules import Contribution, MoAsha, WeightedSum
+from rules import MoAsha, WeightedSum
 
 import ablate
 from ablate.candidates.objectives import TRAIN_PASSES, Objective, share_key
@@ -50,8 +50,8 @@ COLUMNS = (
     *(f"at_{level:g}" for level in LEVELS),
 )
 SHOWN = (  # in the figure
-    *("random", "nsga2 + pareto_asha 1/3", "random + contribution 1/3", "random + mo_asha 1/3"),
-    *("random + weighted sum", "random + freeze_thaw", "nsga2 + freeze_thaw"),
+    *("random", "tpe", "random + pareto_asha 1/3", "random + bands 1/3", "random + mo_asha 1/3"),
+    *("random + weighted sum", "random + freeze_thaw", "tpe + pareto_asha 1/3"),
 )
 TPE = {"type": "search", "algorithm": "tpe", "joint": True}
 SAMPLERS: dict[str, dict[str, Any]] = {
@@ -71,8 +71,8 @@ FIDELITIES: dict[str, Any] = {
     "weighted sum 1/3": WeightedSum(**THIRD),
     "mo_asha": MoAsha(**NINTH),
     "mo_asha 1/3": MoAsha(**THIRD),
-    "contribution": Contribution(**NINTH),
-    "contribution 1/3": Contribution(**THIRD),
+    "bands": {"type": "pareto_asha", "by": "bands", **NINTH},
+    "bands 1/3": {"type": "pareto_asha", "by": "bands", **THIRD},
 }
 METHODS: dict[str, tuple[str, str]] = {
     **{name: (name, "none") for name in SAMPLERS},

@@ -25,7 +25,7 @@ from ablate.study.load import load_study
 from ablate.study.points import check_points
 from ablate_zoo.fidelity.pareto_asha import ParetoAsha
 
-HALVING = {"type": "pareto_asha", "first": 0.25, "factor": 2, "bands": 1}
+HALVING = {"type": "pareto_asha", "first": 0.25, "factor": 2, "by": "bands", "bands": 1}
 
 
 def halved(count: int = 6, fidelity: Any = HALVING, seeds: int = 1, **changes: Any) -> dict[str, Any]:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ablate.api import Rung
+from ablate.api import Added, Rung, When
 from ablate_zoo.fidelity._halving import Halving
+
+BEYOND = 0.1  # of the range of each axis, by which the reference point of a hypervolume lies beyond the worst
 
 
 class ParetoAsha(Halving):
-    """Asynchronous successive halving in bands of cost: a candidate is compared with those that cost about the same.
+    """Asynchronous successive halving for several objectives, of which costs (Gflops) are known beforehand.
 
-    What a candidate costs (Gflops) is known beforehand and does not change. With plain non-dominated sorting the
-    cheapest candidate would never be stopped, however bad it is, since nothing that is better is as cheap. So the
-    candidates at a rung are divided by cost into `bands` of equal size, and in each the best 1/factor go on. A study
-    without an objective of cost has one band. Several measured objectives are ranked by non-dominated sorting (Deb et
-    al. 2002), equals by the sum of their ranks.
+    With plain non-dominated sorting the cheapest candidate would never be stopped, however bad it is, since nothing
+    that is better is as cheap. So the best 1/factor of a rung go on by one of two rules:
+
+    contribution: front after front (non-dominated sorting, Deb et al. 2002), and within a front by what each adds to
+    its hypervolume, up to a tenth of the range beyond the worst; on log axes where all values are positive. On both
+    halves of the first recorded table it finds the front with less training than bands (docs/decisions/0039).
+
+    bands: candidates are divided by cost into `bands` of equal size, and in each the best go on; several measured
+    objectives are ranked by non-dominated sorting, equals by the sum of their ranks.
     """
 
     name = "pareto_asha"
 
-    bands: Annotated[int, Field(ge=1, le=100)] = 3  # of cost, with as many candidates each
+    by: Annotated[Literal["contribution", "bands"], Added(before="bands")] = "contribution"
+    bands: Annotated[int, Field(ge=1, le=100), When("by", ("bands",))] = 3  # of cost, with as many candidates each
 
     def groups(self, rung: Rung) -> list[NDArray[np.int64]]:
-        """Return the bands from the cheapest on, each by quality."""
+        """Return all as one group by what they contribute, or the bands from the cheapest on, each by quality."""
+        if self.by == "contribution":
+            return [_by_contribution(np.hstack([rung.quality, rung.cost]))]
         order = _order(rung.quality)
         if not rung.cost.shape[1]:
             return [order]
@@ -36,6 +45,25 @@ class ParetoAsha(Halving):
         by_cost = np.lexsort([place, rung.cost[:, 0]])
         bands = max(1, min(self.bands, int(len(order) / self.factor)))  # a band of fewer could promote nobody
         return [band[np.argsort(place[band])] for band in np.array_split(by_cost, bands)]
+
+
+def _by_contribution(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rows of (n, m) minimised values, the one that adds most to the hypervolume of its front first."""
+    from moocore import hv_contributions, pareto_rank
+
+    if points.shape[1] == 1:
+        return np.argsort(points[:, 0], kind="stable")
+    if len(points) and (points > 0).all():
+        points = np.log(points)
+    left, order = np.arange(len(points)), list[int]()
+    while len(left):
+        span = np.ptp(points, axis=0)
+        reference = points.max(axis=0) + BEYOND * np.where(span > 0, span, 1.0)
+        front = left[pareto_rank(points[left]) == 0]
+        gains = hv_contributions(points[front], ref=reference)
+        order += front[np.argsort(-gains, kind="stable")].tolist()
+        left = np.setdiff1d(left, front)
+    return np.array(order, dtype=np.int64)
 
 
 def _order(quality: NDArray[np.float64]) -> NDArray[np.int64]:
