@@ -1,0 +1,110 @@
+"""Compiled networks: the same training up to rounding, and the network as it is where the compiler fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from learners import CPU, candidate, learner
+from torch import nn
+
+from ablate.errors import SpecError
+from ablate.training.compiled import CompiledNetwork, compiler_problem
+from ablate.training.learner import Learner
+
+TOLERANCE = 1e-4  # of each weight's change over three steps, in fp32: what docs/decisions/0048 states
+needs_compiler = pytest.mark.skipif(compiler_problem(CPU) is not None, reason="no C++ compiler here")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    return tmp_path
+
+
+def started(cache: Path, **parts: Any) -> Learner:
+    """A learner whose gates are open, so that everything reaches the output, and ready to take steps."""
+    made = learner(**parts)
+    made.data.cache = cache
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in made.network.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=generator))
+    made.network.train()
+    made.prepare(lambda: None)
+    return made
+
+
+@needs_compiler
+def test_a_compiled_network_trains_as_the_plain_one(cache: Path) -> None:
+    """With dropout, whose masks are the same, and an odd last part of each batch; hooks still see every module."""
+    backbone = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "dropout": 0.3}
+    plain, compiled = (started(cache, backbone=backbone, compile=mode) for mode in ("none", "default"))
+    assert plain.compiled is None and compiled.compiled is not None
+    facts = compiled.compiled.result
+    assert (facts.mode, facts.eager) == ("default", None) and facts.graphs >= 1 and facts.seconds > 0
+    assert list(cache.glob("compiled/*"))  # generated code is kept for the next trial
+    assert compiled.steps_done == 0 and all(p.grad is None for p in compiled.parameters)
+    before = {name: value.clone() for name, value in plain.network.state_dict().items()}
+    assert all(torch.equal(value, before[name]) for name, value in compiled.network.state_dict().items())
+
+    losses = [[float(made.step(1000).loss) for _ in range(3)] for made in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=TOLERANCE)
+    for name, value in plain.network.state_dict().items():
+        moved = (value - before[name]).norm()
+        assert (compiled.network.state_dict()[name] - value).norm() <= TOLERANCE * moved + 1e-7, name
+
+    seen: list[nn.Module] = []
+    block = next(module for name, module in compiled.network.named_modules() if name == "blocks.0")
+    handle = block.register_forward_hook(lambda module, inputs, output: seen.append(module))
+    compiled.step(1000)
+    handle.remove()
+    assert seen == [block]
+    graphs = compiled.compiled._graphs
+    compiled.micro = 3  # a shape that the warm-up did not have: taken as it is, nothing is compiled now
+    compiled.step(1000)
+    assert compiled.compiled._graphs == graphs
+
+
+def warmed(network: nn.Module, cache: Path) -> CompiledNetwork:
+    made = CompiledNetwork(network, "default")
+    made.warm_up(lambda: made(torch.ones(2, 3)).sum().backward(), CPU, cache)
+    return made
+
+
+def test_where_the_compiler_fails_the_network_runs_as_it_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config as inductor
+
+    network = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        assert "no C++ compiler" in (compiler_problem(CPU) or "")
+        made = warmed(network, cache)
+    assert made.result.eager is not None and made.result.eager.startswith("torch could not compile it: ")
+    x = torch.randn(2, 3)
+    assert torch.equal(made(x), network(x))
+    assert "TORCHINDUCTOR_CACHE_DIR" not in __import__("os").environ
+
+
+def test_a_lack_of_memory_is_no_failure_of_the_compiler(cache: Path) -> None:
+    made = CompiledNetwork(nn.Linear(3, 3), "default")
+
+    def passes() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        made.warm_up(passes, CPU, cache)
+
+
+def test_a_network_on_which_something_looks_in_every_pass_is_not_compiled(cache: Path) -> None:
+    network = nn.Sequential(nn.Linear(3, 3))
+    network[0].register_forward_hook(lambda module, inputs, output: None)
+    made = warmed(network, cache)
+    assert made.result.eager is not None and "reads activations" in made.result.eager and made.result.graphs == 0
+
+
+def test_compiling_is_no_part_of_the_identity() -> None:
+    assert candidate(compile="max-autotune").digest() == candidate().digest()
+    with pytest.raises(SpecError, match="compile: default does not go with recompute: true"):
+        candidate(compile="default", recompute=True)
