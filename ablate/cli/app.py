@@ -18,6 +18,7 @@ from ablate.cli import (
     metrics,
     plan,
     plugins,
+    profile,
     report,
     run,
     schema,
@@ -38,6 +39,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (
     run.run,
     plan.plan,
+    profile.profile,
     status.status,
     show.show,
     report.report,

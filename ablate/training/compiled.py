@@ -96,8 +96,7 @@ class CompiledNetwork:
         own = {"compile_threads": 1} if device.type == "cpu" else {}  # the cores are shared out among trials
         try:
             with _keeping_code_in(folder, anew), inductor.patch(**own), warnings.catch_warnings():
-                for kind in (DeprecationWarning, FutureWarning):  # of torch's own older parts, which nobody can heed
-                    warnings.simplefilter("ignore", kind)
+                warnings.simplefilter("ignore")  # what a compiler says of its own parts, nobody here can heed
                 self._compiled = torch.compile(self._network, backend=self._backend(), dynamic=False)
                 passes()
         except Exception as error:  # noqa: BLE001 - whatever a compiler raises; the network's own errors come again

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from learners import CPU, candidate, learner
+from segments_for_tests import PLUGIN, job, run
 from torch import nn
 
+from ablate.candidates.candidate import compose
+from ablate.discovery.catalog import catalog
 from ablate.errors import SpecError
+from ablate.results import frames
 from ablate.training.compiled import CompiledNetwork, compiler_problem
 from ablate.training.learner import Learner
 
-TOLERANCE = 1e-4  # of each weight's change over three steps, in fp32: what docs/decisions/0048 states
+TOLERANCE = 1e-3  # of how far three steps move all weights together, in fp32, and of the loss (docs/decisions/0048)
+SMALL = """
+import torch
+from torch import nn
+from ablate.api import Backbone
+
+class Network(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(channels, 1, 1))
+        self.level = nn.Parameter(torch.randn(1))
+
+    def forward(self, x, noise, labels):
+        return torch.tanh(x * self.scale + (self.level * noise)[:, None, None, None])
+
+class Small(Backbone):
+    name = "small"
+
+    def build(self, setting):
+        return Network(setting.shape[0])
+"""
 needs_compiler = pytest.mark.skipif(compiler_problem(CPU) is not None, reason="no C++ compiler here")
 
 
@@ -38,8 +63,28 @@ def started(cache: Path, **parts: Any) -> Learner:
 
 
 @needs_compiler
+def test_a_trial_with_a_compiled_network_is_the_same_trial(tmp_path: Path) -> None:
+    """Its record says what was compiled and how long that took; nothing global is left changed."""
+    plugin = tmp_path / "small.py"
+    plugin.write_text(SMALL)
+    spec = {"backbone": "small", "solver": {"type": "ddim", "steps": 2}, "batch": 32}
+    ways = [compose({**spec, "compile": mode}, catalog((PLUGIN, str(plugin)))) for mode in ("none", "default")]
+    plain, compiled = (
+        run(job(tmp_path / one.compile, one, {"steps": 3}, plugins=[PLUGIN, str(plugin)], cache=str(tmp_path)))["record"]
+        for one in ways
+    )
+    assert compiled["trial"] == plain["trial"] and compiled["state"] == plain["state"] == "complete"
+    assert compiled["loss"] == pytest.approx(plain["loss"], rel=TOLERANCE)
+    assert compiled["compile"] == {"mode": "default", "graphs": 1, "eager": None}
+    assert 0 < compiled["compile_seconds"] < compiled["overhead_seconds"]
+    assert not {"compile", "compile_seconds"} & plain.keys()
+    assert "compile_seconds" in frames.trials([compiled], frames.metrics([])).columns
+
+
+@needs_compiler
+@pytest.mark.thorough
 def test_a_compiled_network_trains_as_the_plain_one(cache: Path) -> None:
-    """With dropout, whose masks are the same, and an odd last part of each batch; hooks still see every module."""
+    """With dropout, whose masks are the same; hooks still see every module."""
     backbone = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "dropout": 0.3}
     plain, compiled = (started(cache, backbone=backbone, compile=mode) for mode in ("none", "default"))
     assert plain.compiled is None and compiled.compiled is not None
@@ -52,9 +97,11 @@ def test_a_compiled_network_trains_as_the_plain_one(cache: Path) -> None:
 
     losses = [[float(made.step(1000).loss) for _ in range(3)] for made in (plain, compiled)]
     assert losses[1] == pytest.approx(losses[0], rel=TOLERANCE)
-    for name, value in plain.network.state_dict().items():
-        moved = (value - before[name]).norm()
-        assert (compiled.network.state_dict()[name] - value).norm() <= TOLERANCE * moved + 1e-7, name
+    moved, apart = (
+        torch.cat([(value - to[name]).flatten() for name, value in plain.network.state_dict().items()]).norm()
+        for to in (before, compiled.network.state_dict())
+    )
+    assert 0 < apart < TOLERANCE * moved
 
     seen: list[nn.Module] = []
     block = next(module for name, module in compiled.network.named_modules() if name == "blocks.0")
@@ -84,7 +131,7 @@ def test_where_the_compiler_fails_the_network_runs_as_it_is(cache: Path, monkeyp
     assert made.result.eager is not None and made.result.eager.startswith("torch could not compile it: ")
     x = torch.randn(2, 3)
     assert torch.equal(made(x), network(x))
-    assert "TORCHINDUCTOR_CACHE_DIR" not in __import__("os").environ
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
 def test_a_lack_of_memory_is_no_failure_of_the_compiler(cache: Path) -> None:
