@@ -70,9 +70,7 @@ def _print(study: str, found: CandidateProfile) -> None:
     echo(f"  memory        {'not told by this system' if found.memory_bytes is None else size(found.memory_bytes)}")
     if found.compilation is not None and found.compilation.eager is None:
         echo(f"  compiling     {duration(found.compilation.seconds)}, {found.compilation.graphs} graphs")
-    rows = [
-        [o.name, f"{o.share:.0%}", number(1e3 * o.seconds, 3), f"{o.calls:.3g}"] for o in step.operators
-    ]
+    rows = [[o.name, f"{o.share:.0%}", number(1e3 * o.seconds, 3), f"{o.calls:.3g}"] for o in step.operators]
     echo("")
     table(("operator", "share", "ms a step", "calls a step"), rows, title="the dearest operators, own time")
     echo("")

@@ -109,7 +109,9 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "images",
         ),
         "compile_seconds": ColumnDoc(
-            "time of compiling the network, within `overhead_seconds`; only where `compile` asked for it", "s", "smaller"
+            "time of compiling the network, within `overhead_seconds`; only where asked for",
+            "s",
+            "smaller",
         ),
         "skipped_steps": ColumnDoc(
             "optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"

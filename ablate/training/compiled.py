@@ -76,7 +76,9 @@ class CompiledNetwork:
         failure = self._attempt(passes, device, cache / CACHE)
         if failure is not None and _in_its_files(failure):  # such as a library that a killed process left half written
             (cache / CACHE).mkdir(parents=True, exist_ok=True)
-            failure = self._attempt(passes, device, Path(tempfile.mkdtemp(prefix="anew-", dir=cache / CACHE)), anew=True)
+            failure = self._attempt(
+                passes, device, Path(tempfile.mkdtemp(prefix="anew-", dir=cache / CACHE)), anew=True
+            )
         reason = None
         if failure is not None:
             reason = f"torch could not compile it: {_first_line(failure)}"

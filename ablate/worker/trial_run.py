@@ -260,7 +260,10 @@ def _compilation(learner: Learner) -> dict[str, Any]:
     if learner.compiled is None:
         return {}
     facts = learner.compiled.result
-    return {"compile_seconds": facts.seconds, "compile": {"mode": facts.mode, "graphs": facts.graphs, "eager": facts.eager}}
+    return {
+        "compile_seconds": facts.seconds,
+        "compile": {"mode": facts.mode, "graphs": facts.graphs, "eager": facts.eager},
+    }
 
 
 def _prepare(job: TrialJob, stop: Stop) -> WorkerReport:

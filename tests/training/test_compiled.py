@@ -70,7 +70,9 @@ def test_a_trial_with_a_compiled_network_is_the_same_trial(tmp_path: Path) -> No
     spec = {"backbone": "small", "solver": {"type": "ddim", "steps": 2}, "batch": 32}
     ways = [compose({**spec, "compile": mode}, catalog((PLUGIN, str(plugin)))) for mode in ("none", "default")]
     plain, compiled = (
-        run(job(tmp_path / one.compile, one, {"steps": 3}, plugins=[PLUGIN, str(plugin)], cache=str(tmp_path)))["record"]
+        run(job(tmp_path / one.compile, one, {"steps": 3}, plugins=[PLUGIN, str(plugin)], cache=str(tmp_path)))[
+            "record"
+        ]
         for one in ways
     )
     assert compiled["trial"] == plain["trial"] and compiled["state"] == plain["state"] == "complete"
@@ -142,6 +144,20 @@ def test_a_lack_of_memory_is_no_failure_of_the_compiler(cache: Path) -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         made.warm_up(passes, CPU, cache)
+
+
+def test_half_a_file_in_the_cache_costs_a_second_attempt(cache: Path) -> None:
+    """A process that was killed while it compiled leaves one."""
+    made, folders = CompiledNetwork(nn.Linear(3, 3), "default"), []
+
+    def passes() -> None:
+        folders.append(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]))
+        if len(folders) == 1:
+            raise ImportError("abc.main.so: file too short")
+
+    made.warm_up(passes, CPU, cache)
+    assert folders[0] == cache / "compiled" and folders[1].parent == folders[0] and len(folders) == 2
+    assert made.result.eager == "torch found nothing in it that can be compiled"
 
 
 def test_a_network_on_which_something_looks_in_every_pass_is_not_compiled(cache: Path) -> None:
