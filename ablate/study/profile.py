@@ -110,7 +110,8 @@ def _advice(
     """Yield what to do, by what was measured."""
     compiled = learner.compiled
     if compiled is not None and compiled.result.eager is not None:
-        yield f"the network runs as it is, though compile: {compiled.result.mode} was asked for: {compiled.result.eager}"
+        asked = f"compile: {compiled.result.mode}"
+        yield f"the network runs as it is, though {asked} was asked for: {compiled.result.eager}"
     if profile.busy < IDLE:
         idle = f"for {1 - profile.busy:.0%} of a step the device waits for Python and for launches"
         yield f"{idle}: a larger batch makes each of the {profile.launches:.0f} launches do more"

@@ -69,16 +69,15 @@ class CompiledNetwork:
     def warm_up(self, passes: Callable[[], object], device: torch.device, cache: Path) -> None:
         """Compile what `passes` does: the passes of a step, forward and backward.
 
-        cache: the folder in whose `compiled` generated code is kept, unless TORCHINDUCTOR_CACHE_DIR names another. Where
-        the compiler fails, `result` says why, and the network runs as it is. Raises what a lack of memory raises.
+        cache: the folder in whose `compiled` generated code is kept, unless TORCHINDUCTOR_CACHE_DIR names another.
+        Where the compiler fails, `result` says why, and the network runs as it is. Raises what a lack of memory raises.
         """
         begun = time.monotonic()
         failure = self._attempt(passes, device, cache / CACHE)
         if failure is not None and _in_its_files(failure):  # such as a library that a killed process left half written
             (cache / CACHE).mkdir(parents=True, exist_ok=True)
-            failure = self._attempt(
-                passes, device, Path(tempfile.mkdtemp(prefix="anew-", dir=cache / CACHE)), anew=True
-            )
+            fresh = Path(tempfile.mkdtemp(prefix="anew-", dir=cache / CACHE))
+            failure = self._attempt(passes, device, fresh, anew=True)
         reason = None
         if failure is not None:
             reason = f"torch could not compile it: {_first_line(failure)}"
@@ -101,7 +100,7 @@ class CompiledNetwork:
                 warnings.simplefilter("ignore")  # what a compiler says of its own parts, nobody here can heed
                 self._compiled = torch.compile(self._network, backend=self._backend(), dynamic=False)
                 passes()
-        except Exception as error:  # noqa: BLE001 - whatever a compiler raises; the network's own errors come again
+        except Exception as error:  # whatever a compiler raises; the network's own errors come again
             if out_of_memory(error):
                 raise
             return error

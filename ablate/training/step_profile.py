@@ -32,8 +32,8 @@ class OperatorTime:
 class StepProfile:
     """The profile of a training step.
 
-    busy: share of a step's time in [0, 1] in which the device computes: on a GPU the union of its kernels' times over the
-    time of a step without the profiler; on the CPU the share of a profiled step that lies inside of torch's operators.
+    busy: share of a step's time in [0, 1] in which the device computes: on a GPU the union of its kernels' times over
+    the time of a step without the profiler; on the CPU the share of a profiled step inside of torch's operators.
     launches: on a GPU kernels and copies, on the CPU operators that call no other one.
     """
 

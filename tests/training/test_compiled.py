@@ -65,14 +65,12 @@ def started(cache: Path, **parts: Any) -> Learner:
 @needs_compiler
 def test_a_trial_with_a_compiled_network_is_the_same_trial(tmp_path: Path) -> None:
     """Its record says what was compiled and how long that took; nothing global is left changed."""
-    plugin = tmp_path / "small.py"
-    plugin.write_text(SMALL)
+    plugins = (PLUGIN, str(tmp_path / "small.py"))
+    (tmp_path / "small.py").write_text(SMALL)
     spec = {"backbone": "small", "solver": {"type": "ddim", "steps": 2}, "batch": 32}
-    ways = [compose({**spec, "compile": mode}, catalog((PLUGIN, str(plugin)))) for mode in ("none", "default")]
+    ways = [compose({**spec, "compile": mode}, catalog(plugins)) for mode in ("none", "default")]
     plain, compiled = (
-        run(job(tmp_path / one.compile, one, {"steps": 3}, plugins=[PLUGIN, str(plugin)], cache=str(tmp_path)))[
-            "record"
-        ]
+        run(job(tmp_path / one.compile, one, {"steps": 3}, plugins=list(plugins), cache=str(tmp_path)))["record"]
         for one in ways
     )
     assert compiled["trial"] == plain["trial"] and compiled["state"] == plain["state"] == "complete"
