@@ -94,9 +94,10 @@ class CompiledNetwork:
         import torch._inductor.config as inductor
 
         self._graphs, self._warming = 0, True
-        own = {"compile_threads": 1} if device.type == "cpu" else {}  # the cores are shared out among trials
+        # On the CPU the cores are shared out among trials.
+        own: dict[str, Any] = {"compile_threads": 1} if device.type == "cpu" else {}
         try:
-            with _keeping_code_in(folder, anew), inductor.patch(**own), warnings.catch_warnings():
+            with _keeping_code_in(folder, anew), inductor.patch(own), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what a compiler says of its own parts, nobody here can heed
                 self._compiled = torch.compile(self._network, backend=self._backend(), dynamic=False)
                 passes()

@@ -71,16 +71,16 @@ def profile_steps(step: Callable[[], object], device: torch.device, steps: int, 
 def _summary(profiler: Any, device: torch.device, steps: int, plain: float, profiled: float) -> StepProfile:
     events = [event for event in profiler.events() if not _is_ours(event.name)]
     if device.type == "cuda":
-        work = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]
+        work = [event for event in events if _is_on(event, "CUDA")]
         busy = union((e.time_range.start, e.time_range.end) for e in work) * 1e-6 / steps / plain
     else:
-        work = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
+        work = [event for event in events if _is_on(event, "CPU")]
         busy = union((e.time_range.start, e.time_range.end) for e in work) * 1e-6 / steps / profiled
         work = [event for event in work if not event.cpu_children]
     own = [event for event in profiler.key_averages() if not _is_ours(event.key)]
     name = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     if device.type == "cuda":
-        own = [event for event in own if event.device_type == torch.autograd.DeviceType.CUDA]
+        own = [event for event in own if _is_on(event, "CUDA")]
     total = sum(getattr(event, name) for event in own) or 1.0
     own.sort(key=lambda event: getattr(event, name), reverse=True)
     operators = tuple(
@@ -98,6 +98,10 @@ def union(intervals: Iterable[Sequence[float]]) -> float:
         total += max(0.0, last - max(first, end))
         end = max(end, last)
     return total
+
+
+def _is_on(event: Any, device: str) -> bool:
+    return bool(event.device_type.name == device)
 
 
 def _is_ours(name: str) -> bool:
