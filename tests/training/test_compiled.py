@@ -84,7 +84,7 @@ def test_a_trial_with_a_compiled_network_is_the_same_trial(tmp_path: Path) -> No
 @needs_compiler
 @pytest.mark.thorough
 def test_a_compiled_network_trains_as_the_plain_one(cache: Path) -> None:
-    """With dropout, whose masks are the same; hooks still see every module."""
+    """With dropout, whose masks are the same."""
     backbone = {"type": "dit", "patch": 4, "depth": 1, "width": 16, "heads": 2, "dropout": 0.3}
     plain, compiled = (started(cache, backbone=backbone, compile=mode) for mode in ("none", "default"))
     assert plain.compiled is None and compiled.compiled is not None
@@ -103,16 +103,36 @@ def test_a_compiled_network_trains_as_the_plain_one(cache: Path) -> None:
     )
     assert 0 < apart < TOLERANCE * moved
 
+
+def test_what_is_traced_and_when(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph, with the rules of the number format in it; later nothing is traced, and hooks see every module.
+
+    What is traced runs as it was traced, without a C++ compiler, so that numbers are equal.
+    """
+
+    def backend(self: CompiledNetwork) -> Any:
+        def keep(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+            self._graphs += 1
+            return graph.forward
+
+        return keep
+
+    monkeypatch.setattr(CompiledNetwork, "_backend", backend)
+    plain, traced = (started(cache, precision="bf16", compile=mode) for mode in ("none", "default"))
+    assert traced.compiled is not None
+    assert (traced.compiled.result.graphs, traced.compiled.result.eager) == (1, None)
+    assert traced.steps_done == 0 and all(p.grad is None for p in traced.parameters)
+    assert torch.equal(plain.loss(*plain.batch()), traced.loss(*traced.batch()))
+
     seen: list[nn.Module] = []
-    block = next(module for name, module in compiled.network.named_modules() if name == "blocks.0")
+    block = next(module for name, module in traced.network.named_modules() if name == "blocks.0")
     handle = block.register_forward_hook(lambda module, inputs, output: seen.append(module))
-    compiled.step(1000)
+    traced.step(1000)
     handle.remove()
     assert seen == [block]
-    graphs = compiled.compiled._graphs
-    compiled.micro = 3  # a shape that the warm-up did not have: taken as it is, nothing is compiled now
-    compiled.step(1000)
-    assert compiled.compiled._graphs == graphs
+    traced.micro = 3  # a shape that the warm-up did not have: taken as it is, nothing is traced now
+    traced.step(1000)
+    assert traced.compiled._graphs == 1
 
 
 def warmed(network: nn.Module, cache: Path) -> CompiledNetwork:
