@@ -33,21 +33,22 @@ COLUMNS = ("network", "device", "threads", "clock", "batch", "images_per_second"
 class PlainBlock(nn.Module):
     """adaLN-Zero, attention by torch's fused kernel, GELU."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH, heads: int = HEADS) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(WIDTH, eps=1e-6, elementwise_affine=False)
-        self.norm2 = nn.LayerNorm(WIDTH, eps=1e-6, elementwise_affine=False)
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(approximate="tanh"), nn.Linear(4 * WIDTH, WIDTH))
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, 6 * WIDTH))
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """(B, N, D), (B, D) -> (B, N, D)."""
         b, n, d = x.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(c).unsqueeze(1).chunk(6, dim=-1)
         h = self.norm1(x) * (1 + scale1) + shift1
-        q, k, v = self.qkv(h).view(b, n, 3, HEADS, d // HEADS).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(h).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
         x = x + gate1 * self.out(h)
         return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
@@ -56,22 +57,31 @@ class PlainBlock(nn.Module):
 class Plain(nn.Module):
     """DiT as the paper describes it, without a thought of speed beyond torch's own kernels."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        depth: int = DEPTH,
+        width: int = WIDTH,
+        heads: int = HEADS,
+        patch: int = PATCH,
+        shape: tuple[int, int, int] = SHAPE,
+    ) -> None:
         super().__init__()
-        channels, side, _ = SHAPE
-        self.embed = nn.Conv2d(channels, WIDTH, PATCH, stride=PATCH)
-        self.positions = nn.Parameter(torch.randn(1, (side // PATCH) ** 2, WIDTH), requires_grad=False)
-        self.time = nn.Sequential(nn.Linear(256, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
-        self.label = nn.Embedding(CLASSES + 1, WIDTH)
-        self.blocks = nn.ModuleList(PlainBlock() for _ in range(DEPTH))
-        self.norm = nn.LayerNorm(WIDTH, eps=1e-6, elementwise_affine=False)
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, 2 * WIDTH))
-        self.head = nn.Linear(WIDTH, channels * PATCH**2)
+        channels, side, _ = shape
+        self.patch = patch
+        self.embed = nn.Conv2d(channels, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.randn(1, (side // patch) ** 2, width), requires_grad=False)
+        self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(CLASSES + 1, width)
+        self.blocks = nn.ModuleList(PlainBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.head = nn.Linear(width, channels * patch**2)
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         """(B, C, H, W), (B,), (B,) -> (B, C, H, W)."""
         b, c, height, width = x.shape
-        rates = torch.exp(torch.arange(128) * (-9.21 / 128))
+        patch = self.patch
+        rates = torch.exp(torch.arange(128, device=x.device) * (-9.21 / 128))
         angles = noise[:, None] * rates
         e = self.time(torch.cat([angles.cos(), angles.sin()], dim=-1)) + self.label(labels)
         h = self.embed(x).flatten(2).transpose(1, 2) + self.positions
@@ -79,22 +89,28 @@ class Plain(nn.Module):
             h = block(h, e)
         shift, scale = self.modulation(e).unsqueeze(1).chunk(2, dim=-1)
         h = self.head(self.norm(h) * (1 + scale) + shift)
-        h = h.view(b, height // PATCH, width // PATCH, PATCH, PATCH, c).permute(0, 5, 1, 3, 2, 4)
+        h = h.view(b, height // patch, width // patch, patch, patch, c).permute(0, 5, 1, 3, 2, 4)
         return h.reshape(x.shape)
 
 
-def theirs() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def theirs(
+    depth: int = DEPTH,
+    width: int = WIDTH,
+    heads: int = HEADS,
+    patch: int = PATCH,
+    shape: tuple[int, int, int] = SHAPE,
+) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers' own imports warn
         from diffusers import DiTTransformer2DModel
     network = DiTTransformer2DModel(
-        num_attention_heads=HEADS,
-        attention_head_dim=WIDTH // HEADS,
-        in_channels=SHAPE[0],
-        out_channels=SHAPE[0],
-        num_layers=DEPTH,
-        sample_size=SHAPE[1],
-        patch_size=PATCH,
+        num_attention_heads=heads,
+        attention_head_dim=width // heads,
+        in_channels=shape[0],
+        out_channels=shape[0],
+        num_layers=depth,
+        sample_size=shape[1],
+        patch_size=patch,
         num_embeds_ada_norm=CLASSES,
     )
 
@@ -105,7 +121,8 @@ def theirs() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
         def forward(self, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
             """(B, C, H, W), (B,), (B,) -> (B, C, H, W)."""
-            return self.network(x, timestep=noise, class_labels=labels).sample
+            output: Tensor = self.network(x, timestep=noise, class_labels=labels).sample
+            return output
 
     return Called()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -89,6 +89,7 @@ class Candidate(Config):
         None  # images a forward pass (gradient accumulation)
     )
     recompute: Annotated[bool, Extent()] = False  # activation checkpointing: blocks are computed again, not kept
+    compile: Annotated[Literal["none", "default", "max-autotune"], Extent()] = "none"  # the network, by torch.compile
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
         None  # root mean square of the data in [-1, 1]; None: measured
     )
@@ -100,6 +101,15 @@ class Candidate(Config):
             near = min(fits, key=lambda size: abs(size - (self.micro or 1)))
             raise ValueError(
                 f"micro {self.micro} does not divide the batch of {self.batch}; the nearest that does: {near}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compiles_what_is_kept(self) -> Self:
+        if self.recompute and self.compile != "none":
+            raise ValueError(
+                f"compile: {self.compile} does not go with recompute: true, which calls every block by itself; leave "
+                "one of them out"
             )
         return self
 

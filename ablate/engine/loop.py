@@ -465,7 +465,9 @@ class Engine:
             return f"{name}: paused after {record['images']:,} images at {self.ladder.describe(record, until)}"
         values = [f"{o.name} {v:.4g}" for o in self.plan.objectives if (v := o.value(record)) is not None]
         skipped = f", {record['skipped_steps']} steps skipped" if record.get("skipped_steps") else ""
-        return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped})"
+        compiled = record.get("compile")
+        uncompiled = f", not compiled: {compiled['eager']}" if compiled and compiled["eager"] else ""
+        return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped}{uncompiled})"
 
     def _report(self, final: bool = False) -> None:
         trials, paused = len(self._groups), len(self._paused)

@@ -114,6 +114,11 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass",
             "images",
         ),
+        "compile_seconds": ColumnDoc(
+            "time of compiling the network, within `overhead_seconds`; only where asked for",
+            "s",
+            "smaller",
+        ),
         "skipped_steps": ColumnDoc(
             "optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"
         ),

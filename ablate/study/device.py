@@ -22,6 +22,8 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
     """
     import torch
 
+    from ablate.training.compiled import compiler_problem
+
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     candidates_and_paths = list(candidates(loaded))
     warnings = []
@@ -38,6 +40,8 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         if not _has_blocks(candidate.backbone, candidate.inputs(loaded.trial_settings.setting)):
             reason = "no module of it in an nn.ModuleList has a forward pass of its own"
             warnings.append(f"recompute: true saves nothing with backbone {name!r}: {reason}")
+    if any(c.compile != "none" for c, _ in candidates_and_paths) and (lacks := compiler_problem(on)) is not None:
+        warnings.append(f"compile: networks are trained as they are: {lacks}")
     return warnings
 
 

@@ -30,6 +30,7 @@ from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
+from ablate.training.compiled import CompiledNetwork, forget_compiled
 from ablate.training.images import Images as Images
 from ablate.training.sibling import SiblingLearner
 from ablate.training.terms import StepModel, Terms, teacher_like
@@ -138,6 +139,8 @@ class Learner:
             spec = candidate.of_sibling(sibling)
             smaller = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
             self.sibling = SiblingLearner(smaller, sibling.until)
+        self.compiled = None if candidate.compile == "none" else CompiledNetwork(self.network, candidate.compile)
+        self._is_sibling = is_sibling
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
@@ -154,15 +157,33 @@ class Learner:
     def predict(self, x: Tensor, c_noise: Tensor, labels: Labels, *second: Tensor) -> Tensor:
         """Evaluate the network in mixed precision, with activation checkpointing, as the candidate says."""
         with self._autocast(), recomputed(self._recomputed if torch.is_grad_enabled() else [], self._autocast):
-            output: Tensor = self.network(x, c_noise, labels, *second)
+            output: Tensor = (self.compiled or self.network)(x, c_noise, labels, *second)
         return output
 
     def prepare(self, pause: Callable[[], None]) -> None:
-        """Compute what the terms need of the training images, before the first step; `pause` is called now and then."""
+        """Do what comes before the first step: the terms look at the training images, the network is compiled.
+
+        `pause` is called now and then.
+        """
+        if self.compiled is not None and not self._is_sibling:
+            forget_compiled()
         if self.sibling is not None:
             self.sibling.learner.prepare(pause)
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
+        if self.compiled is not None:
+            self._compile(self.compiled)
+
+    def _compile(self, compiled: CompiledNetwork) -> None:
+        """Compile the network by the passes of the next step, of which nothing is left."""
+        held = [(buffer, buffer.clone()) for part in (self.network, self.terms) for buffer in part.buffers()]
+        try:
+            compiled.warm_up(lambda: self.gradients(*self.batch()), self.device, self.data.cache)
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, value in held:
+                    buffer.copy_(value)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return self.candidate.precision.forward(self.device)

@@ -101,6 +101,14 @@ class MeasureJob(TrialJob):
     asked: Ways
 
 
+class CompiledAs(TypedDict):
+    """What a record says of compiling the network. eager: why it ran as it is; None where it ran compiled."""
+
+    mode: str
+    graphs: int
+    eager: str | None
+
+
 class Record(TypedDict):
     """The result of a trial; `record.json` in its folder. Times in seconds, memory in bytes."""
 
@@ -144,6 +152,8 @@ class Record(TypedDict):
     variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
+    compile_seconds: NotRequired[float]  # of `overhead_seconds`, where the candidate says `compile`
+    compile: NotRequired[CompiledAs]
     teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
     continued_from: NotRequired[ContinuedFrom]  # where the training was not begun from nothing
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated

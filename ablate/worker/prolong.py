@@ -26,6 +26,7 @@ from ablate.worker import records
 from ablate.worker.messages import TrialJob
 
 TORCH = "torch"
+BEFORE = {"compile": "none"}  # of candidates of earlier versions
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class LongerTraining:
         job: Mapping[str, Any] = self.job
         if shorter.get("micro"):
             return f"for want of memory it was trained in parts of {shorter['micro']} images"
-        if shorter.get("candidate") != job["candidate"]:
-            return "it was trained with another micro or recompute"
+        if {**BEFORE, **(shorter.get("candidate") or {})} != {**BEFORE, **job["candidate"]}:
+            return "it was trained with another micro, recompute or compile"
         if shorter.get("device") != job.get("device"):
             return f"it was trained on {shorter.get('device')}"
         if shorter.get("hashes") != job.get("hashes"):

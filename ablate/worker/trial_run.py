@@ -235,6 +235,7 @@ class TrialRun:
             **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
+            **_compilation(learner),
             **({"teacher": self.teacher} if self.teacher is not None else {}),
             **({BEGUN: training.continued_from} if training.continued_from is not None else {}),
         }
@@ -252,6 +253,17 @@ class TrialRun:
             weights = learner.process.x0_weight(learner.process.level(t)).tolist()
         pairs = zip(learner.candidate.schedule.log_snr(t).tolist(), weights, strict=True)
         return [{"log_snr": snr, "x0_weight": weight} for snr, weight in pairs if np.isfinite([snr, weight]).all()]
+
+
+def _compilation(learner: Learner) -> dict[str, Any]:
+    """Return what a record says of compiling the network; nothing where that was not asked for."""
+    if learner.compiled is None:
+        return {}
+    facts = learner.compiled.result
+    return {
+        "compile_seconds": facts.seconds,
+        "compile": {"mode": facts.mode, "graphs": facts.graphs, "eager": facts.eager},
+    }
 
 
 def _prepare(job: TrialJob, stop: Stop) -> WorkerReport:

@@ -39,7 +39,7 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
     frames |= {"membership": results.membership(), "expected": results.expected(), "attainment": results.attainment()}
     frames |= {"marginals": results.marginals(), "slices": results.slices(), "common": results.common()}
     frames |= {"reversals": results.reversals()}
-    # In a study with constraints, in one with replayed or reused trials, and in one with routing.
+    # In a study with constraints, in one with replayed or reused trials, with routing, or with compiled networks.
     optional = {
         "front": {"violates"},
         "trials": {
@@ -50,6 +50,7 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
             "continued_from",
             "continued_images",
             "ended",
+            "compile_seconds",
         },
         # On the log scale, and with a margin of equivalence.
         "effects": {"ratio", "ratio_low", "ratio_high", "p_equivalent"},

@@ -39,20 +39,21 @@ Arguments = Annotated[
 class Search(Sampled):
     """A sampler that learns from the candidates before.
 
-    `nsga2` (Deb et al. 2002), `nsga3` (Deb & Jain 2014), `tpe` (Bergstra et al. 2011; for several objectives Ozaki et
-    al. 2022), `gp` (a Gaussian process and the expected improvement of the hypervolume, Ament et al. 2023; seconds for
-    a candidate once there are hundreds), or chance. Any other sampler by its import path (package.module:Class), or of
-    OptunaHub (optunahub:samplers/auto_sampler), with its own `arguments`.
+    `tpe` (Bergstra et al. 2011; for several objectives Ozaki et al. 2022), which found the front of the first recorded
+    table with the least training (docs/decisions/0039), `nsga2` (Deb et al. 2002), `nsga3` (Deb & Jain 2014), `gp` (a
+    Gaussian process and the expected improvement of the hypervolume, Ament et al. 2023; seconds for a candidate once
+    there are hundreds), or chance. Any other sampler by its import path (package.module:Class), or of OptunaHub
+    (optunahub:samplers/auto_sampler), with its own `arguments`.
     """
 
     name = "search"
 
-    algorithm: Algorithm = "nsga2"  # nsga2, nsga3, tpe, gp, random, or package.module:Class
+    algorithm: Algorithm = "tpe"  # tpe, nsga2, nsga3, gp, random, or package.module:Class
     population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2", "nsga3"))] = (
         20  # candidates a generation
     )
     joint: Annotated[bool, Added(before=False), When("algorithm", ("tpe",))] = (
-        False  # TPE models all choices together, in groups that exist together
+        True  # TPE models all choices together, in groups that exist together
     )
     arguments: Annotated[Arguments, Added(before=[])] = ()  # {name: value} for a sampler by its import path
 
