@@ -37,7 +37,7 @@ def profile(
     """
     from ablate.cli.terminal import emit_json
     from ablate.study.load import load_study
-    from ablate.study.models import is_model
+    from ablate.study.recipes import is_model
     from ablate.study.yaml import read
 
     if is_model(read(study)):

@@ -62,6 +62,7 @@ def started(cache: Path, **parts: Any) -> Learner:
     return made
 
 
+@pytest.mark.thorough
 @needs_compiler
 def test_a_trial_with_a_compiled_network_is_the_same_trial(tmp_path: Path) -> None:
     """Its record says what was compiled and how long that took; nothing global is left changed."""
