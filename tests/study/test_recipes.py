@@ -122,6 +122,6 @@ def test_what_is_no_recipe_is_refused(tmp_path):
     misspelt = refusal(study({"model": "dit_s_2", "backbone": {"widht": 8}}))
     assert "has no field 'widht'; did you mean 'width'?" in misspelt
     grey = refusal(study({"model": "dit_s_2"}))  # told at the line of the model's own file
-    assert "dit_s_2.yaml:21: base.guidance: guidance 'cfg': cannot guide 3 channels of 1" in grey
+    assert "dit_s_2.yaml:23: base.guidance: guidance 'cfg': cannot guide 3 channels of 1" in grey
     group_norm = refusal(study({"model": "edm2_xs", "backbone": {**SMALL, "norm": "group", "groups": 8}}))
     assert "pixel_norm takes the place of the norms in the branches" in group_norm
