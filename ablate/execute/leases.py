@@ -7,7 +7,8 @@ A job is a folder with a ticket (what is to be run) and the trial's own folder. 
 Who renames it has it, so two never hold one job. A holder touches the ticket (a heartbeat); a lease whose ticket has
 not changed for too long goes back to `waiting`, with N, the number of holders that were lost, one more. A holder that
 was only stopped and goes on then writes to paths that are gone: nothing that it writes can reach the trial, and it
-finds that out by its next heartbeat. `trials/TRIAL` is a link to the trial's folder meanwhile; only a driver moves it.
+finds that out by its next heartbeat (leases: Gray & Cheriton 1989).
+`trials/TRIAL` is a link to the trial's folder meanwhile; only a driver moves it.
 """
 
 from __future__ import annotations

@@ -74,10 +74,10 @@ def _watch(process: _Process, known: Apart, seconds: float, gib: float) -> Gener
                 raise InputError(line["error"]["message"], line["error"]["where"] or "")
             elif "loaded" in line:
                 known.components, known.broken = line["loaded"], [tuple(one) for one in line["broken"]]
-                yield from _printed("", process.printed(), "loads")
+                yield from _printed("", process.printed(line["printed"]), "loads")
             elif "outcome" in line:
                 outcome = Outcome(**line["outcome"])
-                said = process.printed()
+                said = process.printed(line["printed"])
                 yield replace(outcome, reason=outcome.reason or _words(said)) if said else outcome
             elif "done" in line:
                 return None
@@ -161,11 +161,11 @@ class _Process:
         for line in whole.splitlines():
             yield json.loads(line)
 
-    def printed(self) -> str:
-        """Return what was printed to stdout since the last time."""
+    def printed(self, until: int) -> str:
+        """Return what was printed to stdout since the last time, until so many bytes were."""
         with self._out.open("rb") as file:
             file.seek(self._shown)
-            content = file.read()
+            content = file.read(max(until - self._shown, 0))
         self._shown += len(content)
         return content.decode(errors="replace")
 

@@ -16,13 +16,15 @@ from typing import Any
 def run(log: str, target: str, after: str, plugins: list[str]) -> None:
     """Load a target and run its checks behind `after` (`component: check`), or all of them; exit by itself.
 
-    Lines: {"loading": target}, then {"error": …} or {"loaded": [component, …], "broken": [[plugin, module, reason,
-    traceback], …]}, then {"begin": [component, check]} and {"outcome": {…}} in turns, {"done": true} at the end.
+    Lines, each with the bytes that were `printed` to stdout by then: {"loading": target}, then {"error": …} or
+    {"loaded": [component, …], "broken": [[plugin, module, reason, traceback], …]}, then {"begin": [component, check]}
+    and {"outcome": {…}} in turns, {"done": true} at the end.
     """
     with open(log, "a", encoding="utf-8") as file:  # noqa: PTH123 - held open
 
         def tell(**content: Any) -> None:
-            file.write(json.dumps(content) + "\n")
+            sys.stdout.flush()
+            file.write(json.dumps({**content, "printed": os.fstat(1).st_size}) + "\n")
             file.flush()
 
         with contextlib.suppress(AttributeError, ValueError, OSError):  # on systems without signals

@@ -1,4 +1,7 @@
-"""Compiled networks: a network's passes in training by torch.compile, and as they are where that cannot be."""
+"""Compiled networks: a network's passes in training by torch.compile, and as they are where that cannot be.
+
+torch.compile: Ansel et al. 2024.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -248,24 +247,34 @@ class NewWorkers(Pool):
         pass
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_path: Path, gone: bool) -> None:
-    """The file is edited while the study runs, then its worker dies: the next one imports what lies there now.
+def test_a_worker_without_the_plugin_s_file_takes_the_folder_s_copy(tmp_path: Path) -> None:
+    """As on a node that was not given the plugin; the copy's source is that of the other trials."""
+    folder = lay_out(tmp_path)
+    loaded = load_study(folder / "mine.yaml", profile="tiny")
+    lock.write(folder / "out", loaded)
+    pool = NewWorkers((folder / "mine.py").unlink)
+    outcome = Engine(plan_of(loaded, folder / "out", "cpu"), CheckedPool(pool, "test")).run()
+    assert (outcome.measured, outcome.failed) == (2, 0) and not (folder / "mine.py").exists()
+    kept = [read_json(record) for record in (folder / "out").glob("trials/*/record.json")]
+    assert {one["choices"]["weighting"] for one in kept} == {"uniform", "mine_of_what_was_done"}
+    name = "weighting/mine_of_what_was_done"
+    (made,) = {one["sources"][name] for one in kept if name in one["sources"]}
+    assert made == loaded.catalog.entry("weighting", "mine_of_what_was_done").source_hash
 
-    Or nothing lies there, as on a node that was not given the plugin: no trial after the other fails of it.
-    """
+
+def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_path: Path) -> None:
+    """The file is edited while the study runs, then its worker dies: the next one imports what lies there now."""
     folder = lay_out(tmp_path)
     loaded = load_study(folder / "mine.yaml", profile="tiny")
     lock.write(folder / "out", loaded)
 
     def change() -> None:
-        mine = folder / "mine.py"
-        mine.unlink() if gone else mine.write_text(MINE.replace("0.0 *", "0.7 *"))
+        (folder / "mine.py").write_text(MINE.replace("0.0 *", "0.7 *"))
 
     with pytest.raises(InputError) as caught:
         Engine(plan_of(loaded, folder / "out", "cpu"), CheckedPool(NewWorkers(change), "test")).run()
     message = str(caught.value)
-    line = f"plugin mine.py: not there on {socket.gethostname()}" if gone else "weighting/mine_of_what_was_done: "
+    line = "weighting/mine_of_what_was_done: "
     assert "a worker imported other source code" in message and line in message
     assert str(folder / "mine.py") in message and "what was measured is kept" in message
     assert not list((folder / "out").glob("trials/*/failure.json")), "it is not the candidate's failure"

@@ -258,7 +258,7 @@ BREWED_WITH_CHECKS = textwrap.dedent('''
 def test_what_is_meant_by_a_target():
     assert {e.distribution for e in find("ablate").entries} == {"ablate"}
     assert [e.name for e in find("schedule/cosine").entries] == ["cosine"]
-    assert {e.name for e in find("ablate.execute").entries} == {"local", "ray", "replay"}
+    assert {e.name for e in find("ablate.execute").entries} == {"local", "ray", "replay", "slurm", "workers"}
 
 
 @pytest.mark.parametrize(

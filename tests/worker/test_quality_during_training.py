@@ -150,9 +150,9 @@ def test_a_point_writes_the_tensors_of_its_checkpoint_once(
     written: list[int] = []
     real = checkpoint.write_tensors
 
-    def write(file: Path, tensors: Any) -> None:
+    def write(file: Path, tensors: Any, durable: bool = True) -> None:
         written.append(int(file.stem))
-        real(file, tensors)
+        real(file, tensors, durable)
 
     monkeypatch.setattr(checkpoint, "write_tensors", write)
     trial_job = job(tmp_path, dit(), evaluate=POINTS)

@@ -177,11 +177,11 @@ def test_cached_features_of_the_reference_that_were_changed_are_computed_anew(tm
 
     dataset, features = DATA.load(CACHE), KNOWN.create("features", "pixels")
     asked = (features, {"pooled"}, dataset, tmp_path, torch.device("cpu"))
-    metric_evaluator._references.clear()
+    metric_evaluator._tables.clear()
     first = np.array(metric_evaluator.reference_features(*asked)["pooled"])
     (file,) = (tmp_path / "features").glob("*.npy")
     for damage in (lambda content: content[:-8], lambda content: content[:-1] + b"\x00"):
         file.write_bytes(damage(file.read_bytes()))
-        metric_evaluator._references.clear()
+        metric_evaluator._tables.clear()
         assert np.array_equal(metric_evaluator.reference_features(*asked)["pooled"], first)
-    metric_evaluator._references.clear()
+    metric_evaluator._tables.clear()
