@@ -60,9 +60,9 @@ def texts_apart(figure: Figure) -> None:
     up = {id(text): ax for ax in figure.axes for text in ax.get_yticklabels()}
     for text in texts:
         box = text.get_window_extent(renderer)
-        if (ax := across.get(id(text))) and not ax.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1 + 1:
+        if (ax := across.get(id(text))) and not ax.bbox.x0 - 0.01 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1 + 0.01:
             continue  # of a tick beyond the axes, which is not drawn
-        if (ax := up.get(id(text))) and not ax.bbox.y0 - 1 <= (box.y0 + box.y1) / 2 <= ax.bbox.y1 + 1:
+        if (ax := up.get(id(text))) and not ax.bbox.y0 - 0.01 <= (box.y0 + box.y1) / 2 <= ax.bbox.y1 + 0.01:
             continue
         assert box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1, text.get_text()
         assert box.y0 >= whole.y0 - 1 and box.y1 <= whole.y1 + 1, text.get_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from learners import learner, train
 from torch.nn import functional as F
 
 import ablate
@@ -17,7 +18,6 @@ from ablate.kinds.backbone import constrained, network_blocks
 from ablate.spec.component import InputSpec
 from ablate.study.yaml import read
 from ablate_zoo.layers.magnitudes import SILU, UnitConv2d, mp_silu, mp_sum, mp_weights, pixel_norm
-from tests.helpers.learners import learner, train
 
 MODELS = Path(__file__).parents[2] / "studies" / "models"
 TABLE = ablate.published()
