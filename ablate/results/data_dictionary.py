@@ -114,6 +114,11 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass",
             "images",
         ),
+        "packed": ColumnDoc(
+            "how many trials were trained as one, this one among them; then its seconds are its share, and its memory is "
+            "not known",
+            "trials",
+        ),
         "compile_seconds": ColumnDoc(
             "time of compiling the network, within `overhead_seconds`; only where asked for",
             "s",

@@ -49,9 +49,17 @@ class PackedPass:
         self._members = everyone
         self._call = vmap(self._network, in_dims=(0, 0, 0), randomness="error")
 
-    def _network(self, parameters: Any, buffers: Any, inputs: Sequence[Any]) -> Tensor:
+    def _network(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Sequence[Any]) -> Tensor:
+        """Evaluate one network, as `vmap` sees it. Shared buffers may not be written: the others' would not be."""
+        shared = {name: b for name, b in self.networks[0].named_buffers() if name not in buffers}
+        before = {name: (id(b), b._version) for name, b in shared.items()} | {n: (id(b), 0) for n, b in buffers.items()}
+        own = dict(buffers)
         with FoldedAttention():
-            output: Tensor = functional_call(self.networks[0], (parameters, buffers), tuple(inputs))
+            output: Tensor = functional_call(self.networks[0], (parameters, own), tuple(inputs))
+        after = dict(self.networks[0].named_buffers())
+        now = {name: (id(after[name]), after[name]._version) for name in shared} | {n: (id(own[n]), 0) for n in own}
+        if written := [name for name in before if before[name] != now[name]]:
+            raise PackedPassError(f"its network writes into the buffer {written[0]}")
         return output
 
     def __call__(self, inputs: Sequence[Sequence[Tensor | None]]) -> Tensor:
@@ -75,6 +83,8 @@ class PackedPass:
                 output = vmap(
                     lambda p, b, given: self._network(p, b, filled(given)), in_dims=(0, 0, 0), randomness="error"
                 )(self._parameters, self._buffers, stacked)
+        except PackedPassError:
+            raise
         except Exception as error:
             if out_of_memory(error):
                 raise
