@@ -128,9 +128,7 @@ def trial_step(case: Case, batch: int, precision: str, device: torch.device, com
     return lambda: learner.step(1e9)
 
 
-def trial_learner(
-    case: Case, batch: int, precision: str, device: torch.device, compiled: bool, seed: int
-) -> Learner:
+def trial_learner(case: Case, batch: int, precision: str, device: torch.device, compiled: bool, seed: int) -> Learner:
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (2 * batch, *case.shape), dtype=np.uint8)
     labels = None if case.classes is None else generator.integers(0, case.classes, 2 * batch)
@@ -201,7 +199,9 @@ def measure(case: Case, precision: str, asked: argparse.Namespace, device: torch
         yield row
 
 
-def measure_packs(case: Case, precision: str, asked: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+def measure_packs(
+    case: Case, precision: str, asked: argparse.Namespace, device: torch.device
+) -> Iterator[dict[str, Any]]:
     """The rows of seeds of one network that are trained as one, beside one seed."""
     shared = {**dict.fromkeys(COLUMNS, ""), "network": case.name, "compile": "none", "precision": precision}
     shared |= {"batch": asked.batch, "rounds": asked.rounds}

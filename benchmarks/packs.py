@@ -100,7 +100,9 @@ def main() -> int:
         for name in works:
             wall, cpu = zip(*taken[name], strict=True)
             ratios = [
-                statistics.median(one[at] / other[at] for one, other in zip(taken[name], taken["separate"], strict=True))
+                statistics.median(
+                    one[at] / other[at] for one, other in zip(taken[name], taken["separate"], strict=True)
+                )
                 for at in (0, 1)
             ]
             row = {

@@ -36,9 +36,14 @@ def pack_size(
         return 1, f"{NONE}: the budget is a time, and a pack's trials share theirs; give images, steps or train_gflops"
     for objective in (*objectives, *(constraint.of for constraint in constraints)):
         if (what := SHARED.get(objective.column)) is not None:
-            return 1, f"{NONE}: what one trial of a pack takes of the {what} cannot be told, and {objective.name!r} counts"
+            return (
+                1,
+                f"{NONE}: what one trial of a pack takes of the {what} cannot be told, and {objective.name!r} counts",
+            )
     if pack == "auto":
-        return (AUTO, None) if device == "cuda" else (1, f"{NONE}: `pack: auto` packs on a GPU; on the CPU say a number")
+        return (
+            (AUTO, None) if device == "cuda" else (1, f"{NONE}: `pack: auto` packs on a GPU; on the CPU say a number")
+        )
     return int(pack), None
 
 

@@ -21,7 +21,7 @@ Mark = tuple[tuple[int, int] | None, ...]
 
 
 def of_training(job: Mapping[str, Any]) -> list[Path]:
-    """Return the heartbeat files of a training, or of those of a pack: written when a worker takes a trial up, then once a second."""
+    """Return the heartbeat files of a training, or of a pack's: written when it is taken up, then once a second."""
     folders = [Path(one["folder"]) for one in members(job)]
     return [folder / name for folder in folders for name in ("job.json", "progress.json")]
 

@@ -115,8 +115,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "images",
         ),
         "packed": ColumnDoc(
-            "how many trials were trained as one, this one among them; then its seconds are its share, and its memory is "
-            "not known",
+            "how many trials were trained as one, this one among them; its seconds are then its share, its memory unknown",
             "trials",
         ),
         "compile_seconds": ColumnDoc(

@@ -37,7 +37,9 @@ class PackedPass:
         self._buffers: dict[str, Tensor] = {}
         everyone = [dict(network.named_parameters()) for network in self.networks]
         beside = [dict(network.named_buffers()) for network in self.networks]
-        shapes = [{name: tensor.shape for name, tensor in {**p, **b}.items()} for p, b in zip(everyone, beside, strict=True)]
+        shapes = [
+            {name: tensor.shape for name, tensor in {**p, **b}.items()} for p, b in zip(everyone, beside, strict=True)
+        ]
         if any(own != shapes[0] for own in shapes):
             raise PackedPassError("their networks have not one shape")
         for name, parameter in first.named_parameters():

@@ -207,7 +207,7 @@ class PackRun:
         self.reports.append(_report(member.job, written))
 
     def _failed(self, job: TrialJob, error: Exception) -> None:
-        """Take in that a trial failed, which is out of the pack: it runs again, alone. What is everybody's is raised."""
+        """Note that a trial failed, which is out of the pack: it runs again, alone. What is everybody's is raised."""
         if isinstance(error, Stopped):
             raise error
         if out_of_memory(error) and not isinstance(error, MeasuringOutOfMemoryError):

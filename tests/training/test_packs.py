@@ -17,7 +17,12 @@ DIFFERENT = {  # candidates of one network
     "rate": {"optimizer": {"type": "adamw", "lr": 5e-3, "weight_decay": 0.1}},
     "weighting": {"weighting": "min_snr"},
     "schedule": {"schedule": "cosine", "target": "epsilon", "levels": "logit_normal"},
-    "edm": {"schedule": "edm", "target": "x0", "precondition": "edm", "weighting": {"type": "edm", "uncertainty": True}},
+    "edm": {
+        "schedule": "edm",
+        "target": "x0",
+        "precondition": "edm",
+        "weighting": {"type": "edm", "uncertainty": True},
+    },
     "average": {"ema": "power", "clip": "global_norm", "optimizer": {"type": "sgd", "lr": 1e-2}},
     "guidance": {"guidance": {"type": "classifier"}},
 }
@@ -132,7 +137,10 @@ def test_observers_of_a_step_see_their_own_members_gradients() -> None:
     [
         ({}, None),
         ({"dropout": 0.1}, "random"),
-        ({"conditioning": "in_context", "qk_norm": "cosine", "positions": "rope", "mlp": "swiglu", "norm": "rms"}, None),
+        (
+            {"conditioning": "in_context", "qk_norm": "cosine", "positions": "rope", "mlp": "swiglu", "norm": "rms"},
+            None,
+        ),
     ],
 )
 def test_a_network_that_cannot_be_taken_as_one_is_told_before(more: dict[str, object], why: str | None) -> None:
