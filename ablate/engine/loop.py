@@ -276,7 +276,7 @@ class Engine:
         self._fail(job, {"job": job["job"], "status": "failed", "message": message})
 
     def _begin(self, job: TrialJob) -> dict[str, Any]:
-        """Return the job as it is sent to a worker, with the keys that the preparation gave to it, or to its members."""
+        """Return the job as it is sent to a worker, with the keys that the preparation gave it, or its members."""
         if MEMBERS in job:
             return {**job, MEMBERS: [self._begin(cast(TrialJob, member)) for member in members(job)]}
         if self._shared is None:

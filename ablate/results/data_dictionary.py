@@ -115,7 +115,7 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "images",
         ),
         "packed": ColumnDoc(
-            "how many trials were trained as one, this one among them; its seconds are then its share, its memory unknown",
+            "how many trials were trained as one, with this one; its seconds are then its share, its memory unknown",
             "trials",
         ),
         "compile_seconds": ColumnDoc(

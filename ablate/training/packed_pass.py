@@ -55,11 +55,11 @@ class PackedPass:
         """Evaluate one network, as `vmap` sees it. Shared buffers may not be written: the others' would not be."""
         shared = {name: b for name, b in self.networks[0].named_buffers() if name not in buffers}
         before = {name: (id(b), b._version) for name, b in shared.items()} | {n: (id(b), 0) for n, b in buffers.items()}
-        own = dict(buffers)
+        own = {**parameters, **buffers}  # torch leaves in it what stands there after the pass
         with FoldedAttention():
-            output: Tensor = functional_call(self.networks[0], (parameters, own), tuple(inputs))
+            output: Tensor = functional_call(self.networks[0], own, tuple(inputs))
         after = dict(self.networks[0].named_buffers())
-        now = {name: (id(after[name]), after[name]._version) for name in shared} | {n: (id(own[n]), 0) for n in own}
+        now = {name: (id(after[name]), after[name]._version) for name in shared} | {n: (id(own[n]), 0) for n in buffers}
         if written := [name for name in before if before[name] != now[name]]:
             raise PackedPassError(f"its network writes into the buffer {written[0]}")
         return output
