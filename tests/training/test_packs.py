@@ -22,7 +22,7 @@ DIFFERENT = {  # candidates of one network
         "schedule": "edm",
         "target": "x0",
         "precondition": "edm",
-        "weighting": {"type": "edm", "uncertainty": True},
+        "weighting": "edm2",
     },
     "average": {"ema": "power", "clip": "global_norm", "optimizer": {"type": "sgd", "lr": 1e-2}},
     "guidance": {"guidance": {"type": "classifier"}},

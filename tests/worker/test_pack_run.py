@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +110,24 @@ def test_a_checkpoint_of_a_pack_is_an_ordinary_one(
         with pytest.raises(Stopped):
             run(jobs[1], after(5))
         run(pack(*jobs))
+    for one, other in zip(jobs, alone, strict=True):
+        assert_alike(one, other)
+
+
+def test_killed_in_the_midst_it_goes_on(tmp_path: Path, alone: list[dict[str, Any]], often: None) -> None:
+    """kill -9 of the process that trains the pack, in any step after the first checkpoints."""
+    jobs = trials(tmp_path)
+    process = os.fork()
+    if not process:
+        run(pack(*jobs))
+        os._exit(0)
+    while not all(list(Path(one["folder"], "checkpoint").glob("*.json")) for one in jobs):
+        time.sleep(0.001)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert not list(tmp_path.glob("*/record.json")), "too late"
+    run(jobs[0])
+    assert len(run(pack(*jobs))["members"]) == 3
     for one, other in zip(jobs, alone, strict=True):
         assert_alike(one, other)
 
