@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from ablate.spec.component import Component, Config, Extent
 from ablate.spec.quantities import Bytes, Seconds
 
+MOST_PACKED = 1024
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
 Status = Literal["done", "diverged", "paused", "oom", "failed", "lost"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -99,7 +100,7 @@ class Executor(Component):
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
     patience: Annotated[float | None, Field(gt=0, le=1e7), Extent()] = 1800.0  # s of silence that end a trial
     limits: Annotated[Limits | None, Extent()] = None  # as {trial: 2h, build: 60s, memory: 20GiB}
-    pack: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] | None, Extent()] = None
+    pack: Annotated[Literal["auto"] | int | None, Extent()] = None
     """trials of one network shape that are trained as one, at the most; auto: 8 on a GPU, none on the CPU"""
 
     @model_validator(mode="after")
@@ -107,6 +108,10 @@ class Executor(Component):
         if self.pack is not None and not self.packs:
             raise ValueError(
                 f"the executor {self.name!r} trains every trial by itself: leave `pack` out, or use 'local'"
+            )
+        if isinstance(self.pack, int) and not 1 <= self.pack <= MOST_PACKED:
+            raise ValueError(
+                f"`pack` is the number of trials trained as one, 1 to {MOST_PACKED}, or auto; not {self.pack}"
             )
         return self
 

@@ -6,6 +6,7 @@ from learners import CPU, SETTING, candidate, images
 from torch import nn
 
 from ablate.kinds.probe import StepObserver
+from ablate.training.checkpoint import Checkpoint
 from ablate.training.learner import Learner
 from ablate.training.pack import MemberError, Pack
 from ablate.training.packed_pass import PackedPass, PackedPassError, refusal
@@ -85,7 +86,10 @@ def test_who_leaves_a_pack_goes_on_alone_and_the_others_together() -> None:
     pack.step([(HORIZON, ())] * 2)
     packed[0].step(HORIZON)
     resumed = learner(1, micro=4)
-    resumed.load(packed[1].state({}))
+    state = packed[1].state({})
+    resumed.load(
+        Checkpoint(state.images, {name: tensor.clone() for name, tensor in state.tensors.items()}, state.facts)
+    )
     pack.dissolve()
     for one in (*packed, resumed):
         one.step(HORIZON)

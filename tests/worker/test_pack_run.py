@@ -94,7 +94,7 @@ def test_records_of_a_pack_are_those_of_its_trials_alone(tmp_path: Path, alone: 
     assert run(pack(*jobs))["members"] == report["members"]  # nothing that was measured is measured again
 
 
-@pytest.mark.parametrize("packed_first", [True, False])
+@pytest.mark.parametrize("packed_first", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_checkpoint_of_a_pack_is_an_ordinary_one(
     tmp_path: Path, alone: list[dict[str, Any]], often: None, packed_first: bool
 ) -> None:
