@@ -73,8 +73,9 @@ class Packs:
             queue.remove(mate)
         together = [job, *found]
         self._number += 1
-        shared = {key: job[key] for key in ("device", "cache") if key in job}  # type: ignore[literal-required]
-        pack = {"job": f"pack-{self._number}", "folder": job["folder"], **shared, MEMBERS: together}
+        keys: Mapping[str, Any] = job
+        shared = {key: keys[key] for key in ("device", "cache") if key in keys}
+        pack: dict[str, Any] = {"job": f"pack-{self._number}", "folder": job["folder"], **shared, MEMBERS: together}
         return cast(TrialJob, pack)
 
     def _limit(self, job: TrialJob) -> int:

@@ -148,8 +148,9 @@ class _Attention(torch.autograd.Function):
             (part.expand(count, *part.shape) if at is None else part.movedim(at, 0)).flatten(0, 1)
             for part, at in zip(parts, in_dims, strict=True)
         ]
-        attended = F.scaled_dot_product_attention(*folded)
-        return attended.unflatten(0, (count, -1)), 0
+        q, k, v = folded
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return attended.reshape(count, -1, *attended.shape[1:]), 0
 
 
 def refusal(backbone: Backbone, setting: InputSpec) -> str | None:
