@@ -9,7 +9,8 @@ own words, each as it is and by `torch.compile`. Each takes the same step: forwa
 error, backward, fused AdamW. `ablate` is the whole step of a trial beside them, with its draws, noise, clipping
 and average. Rounds take turns; the figure is the median. `ratio` is to diffusers' network as it is, in the same
 format. `busy` and `launches` are those of `ablate profile`. What does not fit or is not installed is a row that
-says so in `note`. Packed seeds do not exist yet, and have no rows.
+says so in `note`. `pack of 8` is the whole step of eight seeds of the small DiT trained as one, beside `pack of 1`, the
+same step of one seed in the same rounds: images a second of all of them, and in `note` the time over that of one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from ablate.runtime.memory import out_of_memory
 from ablate.spec.component import InputSpec
 from ablate.spec.explain import exception_summary
 from ablate.training.learner import Images, Learner
+from ablate.training.pack import Pack
 from ablate.training.step_profile import profile_steps
 
 COLUMNS = ("network", "step", "compile", "precision", "batch", "images_per_second", "ratio", "busy", "launches")
@@ -120,18 +124,23 @@ def stepper(network: nn.Module, case: Case, batch: int, precision: str, device: 
 
 def trial_step(case: Case, batch: int, precision: str, device: torch.device, compiled: bool) -> Step:
     """The whole step of a trial of `ablate`, on random images."""
+    learner = trial_learner(case, batch, precision, device, compiled, 0)
+    return lambda: learner.step(1e9)
+
+
+def trial_learner(case: Case, batch: int, precision: str, device: torch.device, compiled: bool, seed: int) -> Learner:
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (2 * batch, *case.shape), dtype=np.uint8)
     labels = None if case.classes is None else generator.integers(0, case.classes, 2 * batch)
     data = Dataset(pixels, labels, pixels, labels, case.classes, "0" * 64)
     more = {"batch": batch, "precision": precision, "compile": "default" if compiled else "none"}
     candidate = compose({"backbone": case.spec, "clip": "global_norm", **more}, catalog())
-    learner = Learner(candidate, InputSpec(case.shape, case.classes), Images(data, device), 0, device, None)
+    learner = Learner(candidate, InputSpec(case.shape, case.classes), Images(data, device), seed, device, None)
     learner.network.train()
     learner.prepare(lambda: None)
     if learner.compiled is not None and learner.compiled.result.eager is not None:
         raise RuntimeError(learner.compiled.result.eager)
-    return lambda: learner.step(1e9)
+    return learner
 
 
 def contenders(case: Case, compiles: bool) -> Iterator[tuple[str, bool, Callable[..., Step]]]:
@@ -190,6 +199,46 @@ def measure(case: Case, precision: str, asked: argparse.Namespace, device: torch
         yield row
 
 
+def measure_packs(
+    case: Case, precision: str, asked: argparse.Namespace, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """The rows of seeds of one network that are trained as one, beside one seed."""
+    shared = {**dict.fromkeys(COLUMNS, ""), "network": case.name, "compile": "none", "precision": precision}
+    shared |= {"batch": asked.batch, "rounds": asked.rounds}
+    shared |= {"device": device_name(device), "torch": torch.__version__.partition("+")[0]}
+    steps: dict[int, Step] = {}
+    rows: dict[int, dict[str, Any]] = {}
+    for count in (1, asked.seeds):
+        rows[count] = {**shared, "step": f"pack of {count}"}
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        try:
+            learners = [trial_learner(case, asked.batch, precision, device, False, seed) for seed in range(count)]
+            if count == 1:
+                steps[count] = partial(learners[0].step, 1e9)
+            else:
+                steps[count] = partial(Pack(learners).step, [(1e9, ())] * count)
+            steps[count]()
+            profile = profile_steps(steps[count], device, asked.profiled, None)
+        except Exception as error:  # noqa: BLE001 - a row that says so, and the others go on
+            rows[count]["note"] = "out of memory" if out_of_memory(error) else exception_summary(error)[:120]
+            steps.pop(count, None)
+            continue
+        rows[count] |= {"busy": f"{profile.busy:.3f}", "launches": f"{profile.launches:.0f}"}
+        if device.type == "cuda":
+            rows[count]["memory_bytes"] = torch.cuda.max_memory_allocated(device) - before
+    watch = bench.Stopwatch(device, asked.clock)
+    turns = [watch.turn(steps, number) for number in range(asked.rounds)] if steps else []
+    for count, row in rows.items():
+        if count in steps:
+            row["images_per_second"] = f"{count * asked.batch / statistics.median(turn[count] for turn in turns):.1f}"
+            if 1 in steps:
+                times = statistics.median(turn[count] / turn[1] for turn in turns)
+                row["note"] = f"{times:.3f} times the time of one seed"
+        yield row
+
+
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
@@ -217,6 +266,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--precisions", nargs="+", choices=FORMATS)
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="of small, S/2, B/2 and unet ...; all by default")
+    parser.add_argument("--seeds", type=int, help="in a pack; 8, or 3 in the small form")
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     device = torch.device(asked.device)
@@ -225,6 +275,7 @@ def main() -> int:
         return 2
     asked.batch = asked.batch or (4 if asked.small else 256)
     asked.rounds, asked.profiled = (2, 1) if asked.small else (asked.rounds, 5)
+    asked.seeds = asked.seeds or (3 if asked.small else 8)
     chosen = [case for case in cases(asked.small) if asked.networks is None or case.name in asked.networks]
     if not chosen:
         print(f"there are: {', '.join(case.name for case in cases(asked.small))}", file=sys.stderr)
@@ -232,7 +283,8 @@ def main() -> int:
     rows = []
     for case in chosen:
         for precision in asked.precisions or (("fp32", "bf16") if asked.small else ("bf16", "fp16", "fp32")):
-            for row in measure(case, precision, asked, device):
+            packs = measure_packs(case, precision, asked, device) if case.name == "small" else iter(())
+            for row in chain(measure(case, precision, asked, device), packs):
                 rows.append(row)
                 bench.show(row, SHOWN)
                 bench.keep(rows, COLUMNS, asked.csv)

@@ -14,7 +14,7 @@ Everything else is for good: the caller gets the job and its report.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,7 @@ TICK = 0.25  # seconds between two looks at the workers
 RETRIES = 5  # times that a job is tried again after its worker was lost
 
 J = TypeVar("J", bound=Mapping[str, Any])
+Opened = tuple[list[tuple[J, WorkerReport]], list[J]]
 
 
 class Dispatcher(Generic[J]):
@@ -43,6 +44,9 @@ class Dispatcher(Generic[J]):
     more: called when a worker is free and the queue is empty; it may add jobs, and is False when there are no more.
     ahead: called when the workers, processes of their own, are busy and the queue is empty; it may add jobs, so that
         one is ready.
+    together: called with a job that is about to begin, the queue, and the jobs that are to run alone; gives the job, or
+        one of several jobs that it takes from the queue (a pack).
+    opened: gives, of a pack that has ended, its jobs with their reports, and those to queue again; None of any other.
     begin: called when a job is handed to a worker; gives the job as it is sent.
     tick: called at every look at the workers.
     """
@@ -58,7 +62,9 @@ class Dispatcher(Generic[J]):
         smaller: Callable[[J, WorkerReport], J | None],
         resumed: str,
         more: Callable[[], bool] = lambda: False,
-        ahead: Callable[[], None] = lambda: None,
+        ahead: Callable[[], object] = lambda: None,
+        together: Callable[[J, deque[J], Collection[str]], J] = lambda job, queue, alone: job,
+        opened: Callable[[J, WorkerReport], Opened[J] | None] = lambda job, report: None,
         begin: Callable[[J], Mapping[str, Any]] = lambda job: job,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
@@ -71,6 +77,8 @@ class Dispatcher(Generic[J]):
         self._resumed = resumed
         self._more = more
         self._ahead = ahead
+        self._together = together
+        self._opened = opened
         self._begin = begin
         self._tick = tick
         self.queue: deque[J] = deque()
@@ -98,8 +106,11 @@ class Dispatcher(Generic[J]):
                 self._ahead()
             for report in self._pool.wait(TICK):
                 job = self.running.pop(report["job"])
-                if not self._retry(job, report):
-                    yield job, report
+                ended, again = self._opened(job, report) or ([(job, report)], [])
+                self.queue.extendleft(reversed(again))
+                for one, its_report in ended:
+                    if not self._retry(one, its_report):
+                        yield one, its_report
             self._fill()
             for line in self._pool.news():
                 self._say(line)
@@ -116,7 +127,8 @@ class Dispatcher(Generic[J]):
             exclusive = self.queue[0]["job"] in self._alone or not self._alone.isdisjoint(self.running)
             if exclusive and self.running:
                 return
-            self._submit(self.queue.popleft())
+            job = self.queue.popleft()
+            self._submit(job if exclusive else self._together(job, self.queue, self._alone))
 
     def _submit(self, job: J) -> None:
         complete_job = self._begin(job)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.flops import Cost
@@ -19,6 +19,7 @@ from ablate.engine.dispatch import Dispatcher
 from ablate.engine.estimates import counted_train_gflops, with_memory_estimate
 from ablate.engine.ladder import Ladder
 from ablate.engine.ledger import WORST, Ledger
+from ablate.engine.packs import MEMBERS, Packs, members
 from ablate.engine.plan import Plan
 from ablate.engine.prepare import prepare
 from ablate.engine.progress import Outcome, Progress, running
@@ -44,7 +45,8 @@ ENDED = "ended.json"  # in the study's folder while nothing is left to do
 class Engine:
     """Runs a study to its end, and resumes it: nothing that was measured is measured again.
 
-    watch: is called with a snapshot of the progress. watchdog: finds the trials that hang. Raises InputError where the
+    watch: is called with a snapshot of the progress. watchdog: finds the trials that hang. pack: how many trials are
+    trained as one, at the most. Raises InputError where the
     data cannot be prepared or the ledger cannot be written, and OSError where a disk is full: the folder resumes.
     """
 
@@ -54,6 +56,7 @@ class Engine:
         pool: CheckedPool,
         watch: Callable[[Progress], None] = lambda progress: None,
         watchdog: Watchdog | None = None,
+        pack: int = 1,
     ) -> None:
         self.plan = plan
         self.pool = pool
@@ -73,16 +76,19 @@ class Engine:
         )
         self._reporter = ProgressReporter(plan, watch, lambda: pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
+        self._packs = Packs(pack, plan.trial_settings.setting, plan.names.trial, self._reporter.say)
         self.dispatcher: Dispatcher[TrialJob] = Dispatcher(
             pool,
             watchdog or Watchdog(None),
             self._reporter.say,
-            name=plan.names.trial,
+            name=self._name,
             activity=self._activity,
             smaller=self._smaller,
             resumed="it goes on from its checkpoint",
             more=self._ask,
             ahead=self._ask_ahead,
+            together=lambda job, queue, alone: self._packs.form(job, queue, alone, self._ask_ahead),
+            opened=lambda job, report: self._packs.open(job, report) if MEMBERS in job else None,
             begin=self._begin,
             tick=self._report,
         )
@@ -166,12 +172,16 @@ class Engine:
             return True
         return self.ledger.remaining() == 0 and self._add_seed()
 
-    def _ask_ahead(self) -> None:
-        """Queue the next candidate before a worker waits for it, where what others measure has no say in it."""
+    def _ask_ahead(self) -> bool:
+        """Queue the next candidate before a worker waits for it, where what others measure has no say in it.
+
+        Return whether there was one.
+        """
         plan = self.plan
         settled = not self.ledger.searches or not plan.design.learns
         if settled and plan.total is None and not self.ladder.rungs and self.ledger.remaining():
-            self._ask()
+            return self._ask()
+        return False
 
     def _add_seed(self) -> bool:
         """Queue one further seed of a candidate, where the seeding adds one and the study's total leaves room."""
@@ -245,6 +255,7 @@ class Engine:
         if "estimated_memory_bytes" not in job:
             job = with_memory_estimate(job, candidate, self.plan)
         self._jobs[job["trial"]] = job
+        self._packs.know(job, candidate)
         until = self.ladder.until(rung)
         gflops = job.get("train_pass_gflops", job["gflops"]) or 0.0
         images = self.plan.trial_settings.budget.images_for(candidate.batch, gflops) or 0
@@ -265,15 +276,23 @@ class Engine:
         self._fail(job, {"job": job["job"], "status": "failed", "message": message})
 
     def _begin(self, job: TrialJob) -> dict[str, Any]:
-        """Return the job as it is sent to a worker, with the keys that the preparation gave."""
+        """Return the job as it is sent to a worker, with the keys that the preparation gave it, or its members."""
+        if MEMBERS in job:
+            return {**job, MEMBERS: [self._begin(cast(TrialJob, member)) for member in members(job)]}
         if self._shared is None:
             self._shared = prepare(self.pool, job, self.plan.cache, self._report)
         (Path(job["folder"]) / FAILURE).unlink(missing_ok=True)
         self._reporter.forecast.begun(job["trial"])
         return {**self._shared, **job}
 
+    def _name(self, job: TrialJob) -> str:
+        """Return what a job is called in lines for the user."""
+        return f"a pack of {len(members(job))} trials" if MEMBERS in job else self.plan.names.trial(job)
+
     def _activity(self, job: TrialJob) -> str:
         """Return what a trial's worker was doing when it last wrote its progress."""
+        if MEMBERS in job:
+            return "in any of its trials"
         last = running(job, self.plan.names)
         return f"in phase {last.phase!r}, after {last.images:,} images"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ablate.engine.dispatch import TICK, Dispatcher
 from ablate.engine.forecast import Forecast
 from ablate.engine.ledger import Ledger
+from ablate.engine.packs import members
 from ablate.engine.plan import Plan
 from ablate.engine.progress import Outcome, Progress, running
 from ablate.worker.messages import Record, TrialJob
@@ -60,7 +61,8 @@ class ProgressReporter:
             return
         candidates, seeds = ledger.remaining(), self._plan.design.seeds
         lines, self.lines = tuple(self.lines), []
-        at_work = tuple(running(job, self._plan.names) for job in dispatcher.running.values())
+        jobs = (job for together in dispatcher.running.values() for job in members(together))
+        at_work = tuple(running(job, self._plan.names) for job in jobs)
         self._due = now + max(TICK, (time.monotonic() - now) / SHARE)
         seconds_left = None
         if not final and not self._open_ended:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.engine.packs import members
+
 EVERY = 5.0  # seconds between two looks, at the most
 
 SILENT, LATE = "silent", "late"  # why a job is to be ended
@@ -19,8 +21,9 @@ Mark = tuple[tuple[int, int] | None, ...]
 
 
 def of_training(job: Mapping[str, Any]) -> list[Path]:
-    """Return the heartbeat files of a training: written when a worker takes a trial up, then once a second."""
-    return [Path(job["folder"]) / name for name in ("job.json", "progress.json")]
+    """Return the heartbeat files of a training, or of a pack's: written when it is taken up, then once a second."""
+    folders = [Path(one["folder"]) for one in members(job)]
+    return [folder / name for folder in folders for name in ("job.json", "progress.json")]
 
 
 @dataclass

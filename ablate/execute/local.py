@@ -43,6 +43,7 @@ class Local(Executor):
 
     name = "local"
     preference: ClassVar[int] = 0
+    packs: ClassVar[bool] = True
 
     in_process: Annotated[bool, Extent()] = False  # in the driver itself, for a debugger: then a crash ends both
 

@@ -37,6 +37,8 @@ def call(work: str, job: str, stop: Stop) -> str:
 
 def with_plugins(job: Job, study: Path | None) -> Job:
     """Return the job with the copies that the study's folder keeps of plugin files which this machine has not."""
+    if "members" in job:
+        return {**job, "members": [with_plugins(member, study) for member in job["members"]]}
     missing = [one for one in job.get("plugins", ()) if one.endswith(".py") and not Path(one).is_file()]
     if not missing or study is None:
         return job

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, get_args
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, model_validator, with_config
 from typing_extensions import TypedDict
 
 from ablate.spec.component import Component, Config, Extent
 from ablate.spec.quantities import Bytes, Seconds
 
+MOST_PACKED = 1024
 Job = Mapping[str, Any]  # JSON: {"job": id, "threads": CPU threads or null, ...}
 Status = Literal["done", "diverged", "paused", "oom", "failed", "lost"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -99,6 +100,20 @@ class Executor(Component):
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
     patience: Annotated[float | None, Field(gt=0, le=1e7), Extent()] = 1800.0  # s of silence that end a trial
     limits: Annotated[Limits | None, Extent()] = None  # as {trial: 2h, build: 60s, memory: 20GiB}
+    pack: Annotated[Literal["auto"] | int | None, Extent()] = None
+    """trials of one network shape that are trained as one, at the most; auto: 8 on a GPU, none on the CPU"""
+
+    @model_validator(mode="after")
+    def _packs_where_it_can(self) -> Self:
+        if self.pack is not None and not self.packs:
+            raise ValueError(
+                f"the executor {self.name!r} trains every trial by itself: leave `pack` out, or use 'local'"
+            )
+        if isinstance(self.pack, int) and not 1 <= self.pack <= MOST_PACKED:
+            raise ValueError(
+                f"`pack` is the number of trials trained as one, 1 to {MOST_PACKED}, or auto; not {self.pack}"
+            )
+        return self
 
     @property
     def memory(self) -> int | None:
@@ -111,6 +126,7 @@ class Executor(Component):
         return True
 
     preference: ClassVar[int] = 0
+    packs: ClassVar[bool] = False  # whether a job of several trials (`members`) is brought to a worker as any other
     measures: ClassVar[bool] = True  # False: it runs no work, and reports what was recorded earlier
 
     def refuse_trials(self, job: Job) -> str | None:

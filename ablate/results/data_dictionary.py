@@ -114,6 +114,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "micro-batch size of gradient accumulation, where the whole batch is not taken in one forward pass",
             "images",
         ),
+        "packed": ColumnDoc(
+            "how many trials were trained as one, with this one; its seconds are then its share, its memory unknown",
+            "trials",
+        ),
         "compile_seconds": ColumnDoc(
             "time of compiling the network, within `overhead_seconds`; only where asked for",
             "s",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.candidate import Candidate
+from ablate.candidates.packing import pack_size
 from ablate.discovery.catalog import Catalog
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
@@ -269,13 +270,18 @@ def _run(
             _write_tables(plan.folder)
             due = time.monotonic() + max(TABLES_SECONDS, (time.monotonic() - begun) / TABLES_SHARE)
 
+    settings = plan.trial_settings
+    size, note = pack_size(executor.pack, plan.device, settings.budget, plan.objectives, plan.constraints)
+    if note is not None:
+        say(note)
     try:
         with (
             start_workers(executor.in_folder(plan.folder), WORK, plan.device) as pool,
             building(executor.limits, plan) as plan,
         ):
             limits = executor.limits or Limits()
-            outcome = Engine(plan, pool, look, Watchdog(executor.patience, limit=limits.trial)).run()
+            watchdog = Watchdog(executor.patience, limit=limits.trial)
+            outcome = Engine(plan, pool, look, watchdog, size).run()
     except BaseException:
         with contextlib.suppress(OSError):  # the disk may be what is wrong
             _write_tables(plan.folder)

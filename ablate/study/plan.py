@@ -26,6 +26,7 @@ from ablate.study.detect import check_sought, detection
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
+from ablate.study.packs import describe_packs
 from ablate.study.points import describe_points
 from ablate.study.prolong import Prolong
 from ablate.study.rungs import describe_fidelity
@@ -80,6 +81,7 @@ def plan(
     frame.attrs["warnings"] = warnings
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["points"] += [*describe_seeding(loaded.study, count), *describe_taught(loaded)]
+    frame.attrs["points"] += describe_packs(loaded, choose_device(device))
     lines, left = Prolong(loaded, folder, choose_device(device)).describe() if folder is not None else ([], 1.0)
     frame.attrs["points"] += lines
     # Of the training that all of them to the end would take.

@@ -23,6 +23,7 @@ from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
 from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
+from ablate.kinds.process import Network
 from ablate.kinds.routing import hiding
 from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
@@ -241,12 +242,14 @@ class Learner:
         """Compute the loss of each image of a batch, (B,) fp32: the objective with its auxiliary terms."""
         return self._losses(noised, labels)[0]
 
-    def _losses(self, noised: Noised, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(
+        self, noised: Noised, labels: Labels, predict: Network | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         model = StepModel(
             self.candidate,
             self.process,
             self.network,
-            self.predict,
+            predict or self.predict,
             self._autocast,
             lambda: next(iter(self.average.weights().values())),
             self.draws,
@@ -277,17 +280,31 @@ class Learner:
         seed_everything(self.seed, "dropout", self.steps_done)
         total = torch.zeros((), device=self.device)
         for part, part_labels in self.parts(noised, labels):
-            losses, terms = self._losses(part, part_labels)
-            if image_losses is not None:
-                image_losses.append(losses.detach())
-            if term_means is not None:
-                for name, values in terms.items():
-                    mean = values.detach().sum() / self.candidate.batch
-                    term_means[name] = term_means[name] + mean if name in term_means else mean
-            loss = losses.sum() / self.candidate.batch
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+            total += self.backward(part, part_labels, image_losses, term_means)
         return total
+
+    def backward(
+        self,
+        part: Noised,
+        labels: Labels,
+        image_losses: list[Tensor] | None = None,
+        term_means: dict[str, Tensor] | None = None,
+        predict: Network | None = None,
+    ) -> Tensor:
+        """Add the gradients of one part of a batch, as `gradients` does; return what it adds to the mean loss.
+
+        predict: gives the network's output in the place of the network itself.
+        """
+        losses, terms = self._losses(part, labels, predict)
+        if image_losses is not None:
+            image_losses.append(losses.detach())
+        if term_means is not None:
+            for name, values in terms.items():
+                mean = values.detach().sum() / self.candidate.batch
+                term_means[name] = term_means[name] + mean if name in term_means else mean
+        loss = losses.sum() / self.candidate.batch
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> TrainingStep:
         """Take one optimizer step over the next batch.
@@ -296,20 +313,28 @@ class Learner:
         """
         self.horizon = budget
         noised, labels = self.batch()
-        loss, norms, rate, terms = self.learn(noised, labels, observers)
+        return self.completed(noised, labels, self.learn(noised, labels, observers))
+
+    def completed(self, noised: Noised, labels: Labels, learned: Learned) -> TrainingStep:
+        """Take the step of what guidance trains beside the network, whose own is taken; return the whole step."""
+        loss, norms, rate, terms = learned
         beside: Tensor | None = None
         if self.companion is not None:
             beside = self.companion.step(self.parts(noised, labels), self.candidate.batch)
         elif self.sibling is not None:
-            beside = self.sibling.step(noised, labels, budget)
+            beside = self.sibling.step(noised, labels, self.horizon)
         numbers = (loss, norms.before, norms.after, rate, beside, terms)
         return TrainingStep(self.steps_done, self.images_seen, *numbers)
 
     def learn(self, noised: Noised, labels: Labels, observers: Sequence[StepObserver] = ()) -> Learned:
         """Take one optimizer step of the network alone, on a given batch."""
-        batch = self.candidate.batch
         terms: dict[str, Tensor] = {}
         loss = self.gradients(noised, labels, term_means=terms)
+        return self.descend(loss, terms, observers)
+
+    def descend(self, loss: Tensor, terms: Mapping[str, Tensor], observers: Sequence[StepObserver] = ()) -> Learned:
+        """Clip the gradients that the parameters have, step the optimizer, update the averages."""
+        batch = self.candidate.batch
         rate = self.candidate.optimizer.rate(self.images_seen + batch, self.horizon)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get(RATE_SHARE, 1.0)

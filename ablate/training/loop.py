@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,6 +37,10 @@ LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which w
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
 CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 
+T = TypeVar("T")
+Wanted = tuple[float, Sequence[StepObserver]]  # the next step, as `Learner.step` takes it
+Steps = Generator[Wanted, TrainingStep, T]  # asks for steps, one after the other, and returns a T
+
 
 class Training:
     """The training loop of one trial: steps, learning curve, checkpoints, progress file. `stop` is asked at every step.
@@ -46,7 +50,8 @@ class Training:
     evaluation: says at which points `measure` is called, which adds to `quality`. measured_with: hashes of its source.
     until: the share of the budget, one of the evaluation's points, at which the training pauses; None: at no point.
     shorter: a shorter training from whose checkpoint it begins, where it has none of its own. keep: shares of the
-    budget after which a checkpoint stays for good, beside the newest ones.
+    budget after which a checkpoint stays for good, beside the newest ones. clock: seconds of this training's own;
+    settle: waits for the device where that is no time of its own alone.
     Raises Stopped when told to stop.
     """
 
@@ -66,8 +71,11 @@ class Training:
         until: float | None = None,
         shorter: ShorterTraining | None = None,
         keep: Sequence[float] = (),
+        clock: Callable[[], float] = monotonic,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         self._make = make
+        self._clock, self._settle = clock, settle
         self._sources = dict(sources or {})
         self._folder = folder
         self._stop = stop
@@ -116,6 +124,25 @@ class Training:
 
         Return None, or why the training diverged (a record's `divergence`).
         """
+        return self.drive(self.steps())
+
+    def drive(self, steps: Steps[T]) -> T:
+        """Take the steps that a generator asks for, one after the other; return what it returns."""
+        try:
+            wanted = next(steps)
+            while True:
+                try:
+                    step = self._take_step(*wanted)
+                except Exception as error:  # noqa: BLE001 - for the generator, which raises it
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(step)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def steps(self) -> Steps[Divergence | None]:
+        """Do what `run` does, and ask the caller for each step; what is thrown in its place is raised again."""
         self.learner.network.train()
         self.learner.prepare(self.pause)
         state, first = Before(restored_outside=True), True
@@ -124,11 +151,16 @@ class Training:
         self._keep_if_due()  # where an earlier run was stopped before
         self._measure_if_due()
         waiting: list[TrainingStep] = []  # steps whose numbers are still on the device
-        clock = saved = monotonic()
+        clock, looked, saved = self._clock(), monotonic(), monotonic()
         interval = CHECKPOINT_SECONDS
         while not (self._budget_is_spent() or self.is_paused):
             observers = self.probing.before(self.learner, self._horizon(), self._next_step_is_last())
-            waiting.append(self._take_step(observers, state))
+            try:
+                waiting.append((yield self._horizon(), observers))
+            except Exception as error:  # where the step fails after a change of global state, that is the error
+                if not out_of_memory(error):
+                    state.check_failed(STEPPING, error)
+                raise
             if first:
                 state.check(STEPPING, self._repeat_step)
                 first = False
@@ -136,13 +168,15 @@ class Training:
                 self._memory.step_done()
             stopping = self._stop()
             due = self.learner.average.due(self.learner.images_seen, self.learner.candidate.batch, self._horizon())
-            point = self._point_is_due(monotonic() - clock)
-            row = self._row_is_due(monotonic() - clock)
+            point = self._point_is_due(self._clock() - clock)
+            row = self._row_is_due(self._clock() - clock)
             kept = self.learner.images_seen in self._kept_at
-            if not (stopping or due or point or row or kept or monotonic() - clock >= LOOK_SECONDS):
+            if not (stopping or due or point or row or kept or monotonic() - looked >= LOOK_SECONDS):
                 continue
+            if self._settle is not None:
+                self._settle()
             bad = self._add_to_curve(waiting)
-            now = monotonic()
+            now = self._clock()
             self.seconds += now - clock
             if bad is not None:
                 state.check(STEPPING, self._repeat_step)
@@ -151,6 +185,7 @@ class Training:
             if self._row_is_due():
                 self.curve.close_row(last.images, last.rate, self.seconds)
             self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
+            now = monotonic()
             if due or self._budget_is_spent():
                 self.snapshots.keep(last.images, self.learner.average.snapshot())
                 now = monotonic()
@@ -163,7 +198,7 @@ class Training:
                 raise Stopped
             self._keep_if_due()
             self._measure_if_due()
-            clock, waiting = monotonic(), []
+            clock, looked, waiting = self._clock(), monotonic(), []
         if not self.is_paused:
             self.probing.finish(self.learner)
         return None
@@ -173,14 +208,8 @@ class Training:
         """Whether the training has come to where it pauses; its checkpoint is written, and a later run goes on."""
         return self._until is not None and not self._budget_is_spent() and self.quality.has_passed(self._until)
 
-    def _take_step(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
-        """Take one step; where it fails after a change of global state, raise that as the error."""
-        try:
-            return self.learner.step(self._horizon(), observers)
-        except Exception as error:
-            if not out_of_memory(error):
-                state.check_failed(STEPPING, error)
-            raise
+    def _take_step(self, horizon: float, observers: Sequence[StepObserver]) -> TrainingStep:
+        return self.learner.step(horizon, observers)
 
     def _repeat_step(self) -> None:
         """Take a step that does not count, to locate a change of global state."""
@@ -216,6 +245,11 @@ class Training:
         if self._stop():
             raise Stopped
         if monotonic() - self._written_at >= LOOK_SECONDS:
+            self.tell(self._phase)
+
+    def beat(self) -> None:
+        """Write the progress file where it has grown old: others of this process are at work, and this one waits."""
+        if monotonic() - self._written_at >= 10 * LOOK_SECONDS:
             self.tell(self._phase)
 
     def tell(self, phase: str, loss: float | None = None, speed: float | None = None) -> None:

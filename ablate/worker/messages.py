@@ -152,6 +152,7 @@ class Record(TypedDict):
     variety: NotRequired[float | None]  # of the samples: 0 all alike, 1 as different as the data
     skipped_steps: NotRequired[int]
     micro: NotRequired[int]
+    packed: NotRequired[int]  # how many trials were trained as one, this one among them; then seconds are its share
     compile_seconds: NotRequired[float]  # of `overhead_seconds`, where the candidate says `compile`
     compile: NotRequired[CompiledAs]
     teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
@@ -183,6 +184,9 @@ class WorkerReport(Report):
     errno: NotRequired[int | None]  # the disk is full, or refuses
     other_data: NotRequired[str]  # where the worker has other data than the run: which
     other_source: NotRequired[list[SourceChange]]  # where it has other source code
+    members: NotRequired[list[Any]]  # of a pack: reports of those trials that have ended
+    apart: NotRequired[dict[str, str]]  # ... and why others have to run alone, by job
+    unfit: NotRequired[str]  # ... and why trials of this shape cannot be trained as one
 
 
 def worker_report(report: Mapping[str, Any], executor: str) -> WorkerReport:

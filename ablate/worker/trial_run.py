@@ -13,10 +13,10 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ from ablate.training.checkpoint import CHECKPOINTS, keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
 from ablate.training.learner import Learner
-from ablate.training.loop import Training
+from ablate.training.loop import Steps, Training
 from ablate.training.probing import Probing
 from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.worker import records, sources, teachers
@@ -56,6 +56,15 @@ WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
 BESIDE = ("curve.json", "samples.npy", "samples.png", "samples.json")  # what a record answers for
 
 
+class Shared(NamedTuple):
+    """What is a trial's own where several are trained as one."""
+
+    clock: Callable[[], float]
+    settle: Callable[[], None]  # waits for the device, on everybody's account
+    memory: Gauge
+    facts: Mapping[str, Any]  # keys of its record
+
+
 def run(job: Job, stop: Stop) -> WorkerReport:
     """Run one job to its end; other exceptions than those of memory and disk pass.
 
@@ -63,6 +72,10 @@ def run(job: Job, stop: Stop) -> WorkerReport:
     with the `errno`, `failed` where the disk is full. Raises Stopped soon after `stop()` has become true; the folder
     resumes.
     """
+    if "members" in job:
+        from ablate.worker.pack_run import run_pack
+
+        return run_pack(job, stop)
     try:
         with alone_in_process(job, stop) as stop_in_turn:
             checked = trial_job(job)
@@ -98,14 +111,19 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
 
 
 class TrialRun:
-    """One run of a trial, with all that it needs in memory: data, network, optimizer, evaluation."""
+    """One run of a trial, with all that it needs in memory: data, network, optimizer, evaluation.
 
-    def __init__(self, job: TrialJob, folder: Path, stop: Stop) -> None:
-        self.begun = time.monotonic()
+    shared: of a trial that is trained with others as one: its own clock, a gauge, and what its record says of it.
+    """
+
+    def __init__(self, job: TrialJob, folder: Path, stop: Stop, shared: Shared | None = None) -> None:
+        self._clock = time.monotonic if shared is None else shared.clock
+        self.begun = self._clock()
         self.job = job
         self.folder = folder
         self.device = torch.device(job["device"])
-        self.memory = Gauge(self.device)
+        self.memory = Gauge(self.device) if shared is None else shared.memory
+        self._facts = {} if shared is None else shared.facts
         catalog = sources.checked_catalog(job)
         watch = Watch()
         with watch.over("this candidate, while it is put together,"):
@@ -152,6 +170,8 @@ class TrialRun:
                 job.get("until"),
                 ShorterTraining.of(job),
                 job.get("checkpoints", ()),
+                self._clock,
+                None if shared is None else shared.settle,
             )
         except BaseException:  # such as a network for which there is no room
             self.memory.end_training()
@@ -159,10 +179,14 @@ class TrialRun:
 
     def run(self) -> Record:
         """Train, sample and measure the trial, and return its record; of one that pauses, what there is so far."""
+        return self.training.drive(self.steps())
+
+    def steps(self) -> Steps[Record]:
+        """Do what `run` does, and ask the caller for each step of the training."""
         training = self.training
         before = training.seconds + training.quality.seconds  # by earlier runs of this trial
         try:
-            divergence = training.run()
+            divergence = yield from training.steps()
         finally:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
@@ -181,7 +205,7 @@ class TrialRun:
         if probing.axes():
             observations = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
             write_json(self.folder / "probes.json", sealed(observations), durable=False)
-        return self._record(rows, divergence, measuring, before + time.monotonic() - self.begun)
+        return self._record(rows, divergence, measuring, before + self._clock() - self.begun)
 
     def _diverged_in_sampling(self, error: NotFiniteError) -> Divergence:
         learner = self.training.learner
@@ -234,6 +258,7 @@ class TrialRun:
             **({"probes": probing.summaries()} if probing.axes() else {}),
             **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
+            **self._facts,
             **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
             **_compilation(learner),
             **({"teacher": self.teacher} if self.teacher is not None else {}),

@@ -260,7 +260,7 @@ def over_places(attention: nn.Module, x: Tensor, beside: Context | Layout) -> Te
     beside: its second argument, the condition or how the tokens lie.
     """
     b, c, height, width = x.shape
-    last = x.is_contiguous(memory_format=torch.channels_last)
+    last = x.permute(0, 2, 3, 1).is_contiguous()  # as within torch.func too, where formats cannot be asked for
     tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), beside)
     maps = tokens.view(b, height, width, c).permute(0, 3, 1, 2)
     return maps if last else maps.contiguous()  # in the memory format that it came in

@@ -33,7 +33,12 @@ def gelu(x: Tensor, out: Tensor, gate: Tensor, slope: bool) -> None:
 
 
 def fast_path_applies(x: Tensor, weight: Tensor) -> bool:
-    """Return whether x and the weights are in fp32 on the CPU, and are meant to stay so; and x is no dual number."""
+    """Return whether x and the weights are in fp32 on the CPU, and are meant to stay so; and x is no dual number.
+
+    Nor within `torch.func.vmap`, which takes the passes of several networks as one.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return False
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     plain = plain and forward_ad.unpack_dual(x).tangent is None
     return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
