@@ -90,6 +90,9 @@ class Candidate(Config):
     )
     recompute: Annotated[bool, Extent()] = False  # activation checkpointing: blocks are computed again, not kept
     compile: Annotated[Literal["none", "default", "max-autotune"], Extent()] = "none"  # the network, by torch.compile
+    layout: Annotated[Literal["contiguous", "channels_last"], Extent()] = "contiguous"  # of convolutions in memory
+    capture: Annotated[Literal["none", "auto"], Extent()] = "none"  # the training step, as a CUDA graph
+    devices: Annotated[int, Field(ge=1, le=64), Extent()] = 1  # GPUs, on the CPU processes, that share a training step
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
         None  # root mean square of the data in [-1, 1]; None: measured
     )
@@ -110,6 +113,18 @@ class Candidate(Config):
             raise ValueError(
                 f"compile: {self.compile} does not go with recompute: true, which calls every block by itself; leave "
                 "one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_share_a_batch(self) -> Self:
+        if self.devices > self.batch:
+            raise ValueError(f"devices: {self.devices} cannot share a batch of {self.batch}: each takes an image at least")
+        whole = self.needs_whole_batches()
+        if self.devices > 1 and whole is not None:
+            raise ValueError(
+                f"devices: {self.devices} cuts the batch of {self.batch} into parts, and {whole} compares the images "
+                "of a whole batch; leave devices out"
             )
         return self
 

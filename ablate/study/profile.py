@@ -59,6 +59,8 @@ def profile_candidate(
         raise InputError(f"the trace cannot be written to {trace}: name a file in a folder that exists", "--trace")
     label, candidate = candidate_by_name(loaded, name)
     on = torch.device(choose_device(device))
+    if on.type == "mps":
+        raise InputError("torch's profiler does not see what runs on mps: profile with --device cpu or cuda", "--device")
     refusal = candidate.precision.refuse_on(on)
     if refusal is not None:
         raise InputError(f"precision {candidate.precision.name!r}: {refusal}", label)

@@ -22,6 +22,7 @@ from ablate.kinds.executor import Stop, Stopped
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
+from ablate.training.busy import BusyGauge
 from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
@@ -84,6 +85,7 @@ class Training:
         self.snapshots = Snapshots(folder / "snapshots")
         self._saved: tuple[int, str] | None = None  # images of the checkpoint on disk, and the hash of its tensors
         self.learner, facts = self._resume()
+        self.busy = BusyGauge(self.learner.device)
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
             self.health = TrainingHealth(facts.get("vitals"))
@@ -175,6 +177,7 @@ class Training:
 
     def _take_step(self, observers: Sequence[StepObserver], state: Before) -> TrainingStep:
         """Take one step; where it fails after a change of global state, raise that as the error."""
+        self.busy.before_step()
         try:
             return self.learner.step(self._horizon(), observers)
         except Exception as error:
