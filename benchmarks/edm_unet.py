@@ -1,4 +1,4 @@
-"""EDM's U-Net (DDPM++) in torch's own words, to stand beside ours: no component, no slot, no option that it does not need.
+"""EDM's U-Net (DDPM++) in torch's own words, to stand beside ours: no component, no slot, no option beyond its own.
 
 Written from Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", table 7 and
 appendix F.1, and from Song et al. 2021, appendix H. A residual block is norm, SiLU, convolution, plus what the noise
@@ -43,6 +43,7 @@ class Block(nn.Module):
                 nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, C, H, W), (B, D) -> (B, C', H', W')."""
         h = self._resized(F.silu(self.norm0(x)))
         h = self.conv0(h) + self.told(embedding)[:, :, None, None]
         h = F.dropout(F.silu(self.norm1(h)), self.dropout, self.training)
@@ -109,13 +110,15 @@ class EdmUNet(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
+        """(B, 3, S, S), (B,), (B,) -> (B, 3, S, S)."""
         half = self.width // 2
         frequencies = 10_000.0 ** -(torch.arange(half, device=x.device) / (half - 1))
         angles = noise.float()[:, None] * frequencies
         embedding = self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1) + self.classes(labels))
         kept = [x := self.first(x)]
         for block in self.encoder:
-            kept.append(x := block(x, embedding))
+            x = block(x, embedding)
+            kept = [*kept, x]
         for block in self.middle:
             x = block(x, embedding)
         for block, takes in zip(self.decoder, self.takes, strict=True):

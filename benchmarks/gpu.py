@@ -237,7 +237,9 @@ def main() -> int:
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--precisions", nargs="+", choices=FORMATS)
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="of small, S/2, B/2, unet …, edm …; all by default")
+    parser.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="of small, S/2, B/2, unet …, edm …; all by default"
+    )
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     device = torch.device(asked.device)

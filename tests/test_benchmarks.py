@@ -26,7 +26,7 @@ def test_the_benchmark_for_gpus_runs_on_a_cpu(tmp_path: Path) -> None:
     with table.open() as lines:
         rows = {row["step"]: row for row in csv.DictReader(lines)}
     assert rows.keys() == {"diffusers", "plain", "ours", "ablate", "captured"}
-    assert rows["captured"]["note"] == "RuntimeError: there is no CUDA device here"
+    assert rows["captured"]["note"].startswith("RuntimeError: there is no CUDA device here")
     for row in rows.values():
         assert (row["device"], row["precision"], row["compile"], row["batch"]) == ("cpu", "fp32", "none", "4")
         assert row["note"] or (float(row["images_per_second"]) > 0 and 0 < float(row["busy"]) <= 1)

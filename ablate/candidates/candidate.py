@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
 
 
+CAPTURED = "captured_step"  # the capability of a step that is replayed: who must not be captured excludes it
 MOST_PARAMS = 10**12
 PIXELS = 0.5  # root mean square of pixels in [-1, 1], about: of data that nobody has read yet
 META = (
@@ -119,7 +120,9 @@ class Candidate(Config):
     @model_validator(mode="after")
     def _devices_share_a_batch(self) -> Self:
         if self.devices > self.batch:
-            raise ValueError(f"devices: {self.devices} cannot share a batch of {self.batch}: each takes an image at least")
+            raise ValueError(
+                f"devices: {self.devices} cannot share a batch of {self.batch}: each takes an image at least"
+            )
         whole = self.needs_whole_batches()
         if self.devices > 1 and whole is not None:
             raise ValueError(
@@ -162,6 +165,11 @@ class Candidate(Config):
         """
         parts: tuple[Objective | Auxiliary, ...] = (self.objective, *self.auxiliary)
         return next((f"{part.kind} {part.name!r}" for part in parts if part.couples()), None)
+
+    def pass_images(self, micro: int | None = None) -> int:
+        """Return the images of a forward pass: a device's share of the batch, cut by `micro` (None: its own)."""
+        share = -(-self.batch // self.devices)
+        return min(micro or self.micro or share, share)
 
     def drops(self) -> Drops:
         """Return how often training leaves out labels and conditions, for guidance or for the objective."""

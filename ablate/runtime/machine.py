@@ -10,7 +10,6 @@ import platformdirs
 
 from ablate.errors import InputError, did_you_mean
 
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

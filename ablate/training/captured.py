@@ -9,12 +9,14 @@ replayed step draws what the plain one draws.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ablate.candidates.candidate import CAPTURED, Candidate
 from ablate.kinds.clip import Norms
 from ablate.runtime.memory import out_of_memory
 from ablate.spec.explain import exception_summary
@@ -23,10 +25,8 @@ from ablate.training.host_watch import HostWatch, culprit
 from ablate.training.static_draws import StaticDraws
 
 if TYPE_CHECKING:
-    from ablate.candidates.candidate import Candidate
     from ablate.training.learner import Learner
 
-CAPTURED = "captured_step"  # a component that must not be captured says in `excludes` why it does not go with it
 WARM_UP = 3  # plain steps before the recorded one, as torch asks for
 TOLERANCE = 1e-3  # of how far a step moves all weights together: by so much a replay may differ from the plain step
 NO_CUDA = "there is no CUDA device here"
@@ -55,7 +55,7 @@ class CapturedStep:
     """
 
     def __init__(self, learner: Learner, recorder: Callable[[], Recorder] | None = None) -> None:
-        self._learner = learner
+        self._learner: Learner = weakref.proxy(learner)  # which holds this one, and is to go when nobody needs it
         self._make = recorder
         self._draws = StaticDraws(learner.draws)
         self._recorder: Recorder | None = None

@@ -1,4 +1,4 @@
-"""What records a piece of work on a device once, and does it again without Python: a CUDA graph, or a tape of operators.
+"""What records a piece of work on a device, and does it again without Python: a CUDA graph, or a tape of operators.
 
 Both do again exactly what was done: the same operators on the same tensors, with every number of Python's as it was
 when it was recorded.
@@ -67,7 +67,7 @@ class CudaGraph(Recorder):
 class Tape(Recorder):
     """A CUDA graph in slow motion, for devices that have none: the operators of the work, called again one by one.
 
-    Each writes into the tensors that it wrote into when it was recorded. It saves no time; it shows what a replay gives.
+    Each writes into the tensors that it wrote into when it was recorded. It saves no time: it shows what replays give.
     """
 
     def __init__(self) -> None:

@@ -88,9 +88,12 @@ class HostWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._before is not None and (place >= len(self._before) or repr(self._before[place]) != repr(own)):
             self.note(MOVES)
         output = func(*args, **kwargs)
-        if self._device.type != "cpu" and torch.Tag.nondeterministic_seeded in func.tags:
-            if any(isinstance(leaf, Tensor) and leaf.device.type == "cpu" for leaf in tree_leaves(output)):
-                self.note(DRAWS)
+        if (
+            self._device.type != "cpu"
+            and torch.Tag.nondeterministic_seeded in func.tags
+            and any(isinstance(leaf, Tensor) and leaf.device.type == "cpu" for leaf in tree_leaves(output))
+        ):
+            self.note(DRAWS)
         return output
 
 

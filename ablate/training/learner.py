@@ -28,8 +28,8 @@ from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
-from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.captured import CapturedStep, Learned
+from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.compiled import CompiledNetwork, forget_compiled
 from ablate.training.group import Group, Order
@@ -92,8 +92,7 @@ class Learner:
         self.data = images
         self.device = device
         self.seed = seed
-        share = math.ceil(candidate.batch / candidate.devices)  # images of a process
-        self.micro = min(micro or candidate.micro or share, share)  # images a forward pass
+        self.micro = candidate.pass_images(micro)
         watch = Watch()
         own = "sibling/" if is_sibling else ""  # streams of initial weights
         self.network: nn.Module = new_network(candidate, setting, seed, device, watch, f"{own}weights")

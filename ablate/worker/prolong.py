@@ -26,7 +26,12 @@ from ablate.worker import records
 from ablate.worker.messages import TrialJob
 
 TORCH = "torch"
-BEFORE = {"compile": "none", "layout": "contiguous", "capture": "none", "devices": 1}  # of candidates of earlier versions
+BEFORE = {
+    "compile": "none",
+    "layout": "contiguous",
+    "capture": "none",
+    "devices": 1,
+}  # of candidates of earlier versions
 
 
 @dataclass(frozen=True)

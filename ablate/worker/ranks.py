@@ -34,6 +34,7 @@ from ablate.spec.explain import exception_summary
 from ablate.training.checkpoint import newest, save
 from ablate.training.group import Group, Order
 from ablate.training.learner import Learner
+from ablate.training.loop import Training
 from ablate.worker import sources
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import TrialJob, trial_job
@@ -44,8 +45,7 @@ PATIENCE = timedelta(days=7)  # the others wait while the first one measures
 GRACE = 10.0  # seconds in which a process that fails says why, and in which the others end
 LOOK = 0.05  # seconds
 CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ablate.worker.ranks import main; "
-    "main(*sys.argv[2:])"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ablate.worker.ranks import main; main(*sys.argv[2:])"
 )
 
 
@@ -72,38 +72,38 @@ def refuse_devices(candidate: Candidate, device: torch.device) -> str | None:
 
 
 @contextlib.contextmanager
-def shared(job: TrialJob, learner: Learner, pause: Callable[[], None]) -> Iterator[None]:
-    """Let other processes share a learner's steps within a `with`, as its candidate says; none where it says 1.
+def shared(job: TrialJob, training: Training) -> Iterator[None]:
+    """Let other processes share the steps of a training within a `with`, as its candidate says; none where it says 1.
 
-    pause: called while they are awaited. Raises RankLostError or RankFailedError where one of them ends before the
-    training, and InputError where there are fewer devices.
+    Raises RankLostError or RankFailedError where one of them ends before the training, and InputError where there are
+    fewer devices. Who diagnoses a divergence meanwhile does that alone, with a learner of his own.
     """
-    size = learner.candidate.devices
+    candidate, device = training.learner.candidate, training.learner.device
+    size = candidate.devices
     if size == 1:
         yield
         return
-    refusal = refuse_devices(learner.candidate, learner.device)
+    refusal = refuse_devices(candidate, device)
     if refusal is not None:
         raise InputError(refusal)
     state = Path(job["folder"]) / STATE
     shutil.rmtree(state, ignore_errors=True)
-    save(state, learner.state({"trial": Path(job["folder"]).name}))
+    save(state, training.learner.state({"trial": Path(job["folder"]).name}))
     threads = torch.get_num_threads()
     with _Ranks(job, size, state) as ranks:
         try:
-            ranks.join(pause)
-            if learner.device.type == "cpu":
+            ranks.join(training.pause)
+            if device.type == "cpu":
                 torch.set_num_threads(max(1, threads // size))
-            learner.group = Group(0, size)
-            learner.group.compare(learner.parameters)
-            shutil.rmtree(state)
+            group = training.learner.group = Group(0, size)
+            group.compare(training.learner.parameters)
             yield
-            learner.group.order(Order.END)
+            group.order(Order.END)
         except Exception as error:
             ranks.explain(error)
             raise
         finally:
-            learner.group = None
+            training.learner.group = None
             torch.set_num_threads(threads)
 
 

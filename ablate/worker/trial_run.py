@@ -165,7 +165,7 @@ class TrialRun:
         training = self.training
         before = training.seconds + training.quality.seconds  # by earlier runs of this trial
         try:
-            with shared(self.job, training.learner, training.pause):
+            with shared(self.job, training):
                 divergence = training.run()
         finally:
             self.memory.end_training()
@@ -238,7 +238,7 @@ class TrialRun:
             **({"probes": probing.summaries()} if probing.axes() else {}),
             **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
-            **({"micro": learner.micro} if learner.micro < self.candidate.batch // self.candidate.devices else {}),
+            **({"micro": learner.micro} if learner.micro * self.candidate.devices < self.candidate.batch else {}),
             **_compilation(learner),
             **({"capture": learner.captured.result._asdict()} if learner.captured is not None else {}),
             **({"devices": self.candidate.devices} if self.candidate.devices > 1 else {}),

@@ -61,7 +61,12 @@ def test_replays_give_what_the_plain_step_gives(name: str) -> None:
     numbers = [[made.step(MANY) for _ in range(9)] for made in (plain, captured)]
     assert captured.captured.result.plain is None and captured.captured.result.replayed >= 3
     for one, two in zip(*numbers, strict=True):
-        assert (one.number, one.images, one.rate, one.terms.keys()) == (two.number, two.images, two.rate, two.terms.keys())
+        assert (one.number, one.images, one.rate, one.terms.keys()) == (
+            two.number,
+            two.images,
+            two.rate,
+            two.terms.keys(),
+        )
         assert torch.equal(one.loss, two.loss) and torch.equal(one.gradient_norm, two.gradient_norm)
         assert torch.equal(one.clipped_norm, two.clipped_norm)
         assert all(torch.equal(value, two.terms[term]) for term, value in one.terms.items())
@@ -70,7 +75,7 @@ def test_replays_give_what_the_plain_step_gives(name: str) -> None:
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
-READING = '''
+READING = """
 import random
 import torch
 from torch import nn
@@ -89,7 +94,7 @@ class Reading(Auxiliary):
 
     def build(self, host):
         return Reader()
-'''
+"""
 LINES = {
     "if error.mean() > 2: error = error * 2": "reads a number on the host",
     "error = error * error.detach().mean().item()": "reads a number on the host",

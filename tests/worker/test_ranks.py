@@ -38,7 +38,7 @@ def others() -> list[psutil.Process]:
 
 
 def at_step(number: int, do: Callable[[], bool], size: int) -> Callable[[], bool]:
-    """A stop that is asked at every step: at this one, what it says is done. While others are awaited it says nothing."""
+    """A stop that is asked at every step: at this one, what it says is done. While others are awaited, nothing is."""
     left = iter(range(number - 1))
     return lambda: (size == 1 or torch.distributed.is_initialized()) and next(left, None) is None and do()
 
@@ -51,7 +51,8 @@ def kill() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("begun", "ended"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.thorough), pytest.param(3, 3, marks=pytest.mark.thorough)]
+    ("begun", "ended"),
+    [(2, 1), pytest.param(1, 2, marks=pytest.mark.thorough), pytest.param(3, 3, marks=pytest.mark.thorough)],
 )
 def test_a_trial_is_the_same_whoever_takes_its_steps(tmp_path: Path, begun: int, ended: int) -> None:
     """Begun by some processes and ended by others, it comes to the record of one process alone."""
