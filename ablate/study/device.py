@@ -48,7 +48,7 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
     if any(c.compile != "none" for c, _ in candidates_and_paths) and (lacks := compiler_problem(on)) is not None:
         warnings.append(f"compile: networks are trained as they are: {lacks}")
     for candidate, path in candidates_and_paths:
-        if (refusal := refuse_devices(candidate, on)) is not None:
+        if (refusal := refuse_devices(candidate, on, getattr(loaded.study.executor, "gpus", None))) is not None:
             raise InputError(refusal, loaded.document.where(("base", "devices")))
         if on.type == "mps" and (refusal := refuse_mps(candidate)) is not None:
             raise InputError(refusal, loaded.document.where(path))

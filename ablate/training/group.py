@@ -24,10 +24,14 @@ class Order(IntEnum):
 
 
 class Group(NamedTuple):
-    """One of several processes that share a training. rank: 0 … size − 1; the first one leads."""
+    """One of several processes that share a training. rank: 0 … size − 1; the first one leads.
+
+    control: torch's group in which orders are given; None: the one of the gradients.
+    """
 
     rank: int
     size: int
+    control: dist.ProcessGroup | None = None
 
     def share(self, images: int) -> slice:
         """Return which images of a batch this process takes; shares differ by one image at most."""
@@ -48,7 +52,7 @@ class Group(NamedTuple):
     def order(self, order: Order, budget: float = 0.0) -> tuple[Order, float]:
         """Tell the others what to do next, or be told: (order, images of the whole training)."""
         said = torch.tensor([float(order), budget], dtype=torch.float64)
-        dist.broadcast(said, 0)
+        dist.broadcast(said, 0, self.control)
         return Order(int(said[0])), float(said[1])
 
     def compare(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -56,6 +60,6 @@ class Group(NamedTuple):
         sums = [p.detach().double().sum() for p in parameters]
         own = torch.stack([torch.tensor(float(len(sums)), dtype=torch.float64), *(value.cpu() for value in sums)])
         first = own.clone()
-        dist.broadcast(first, 0)
+        dist.broadcast(first, 0, self.control)
         if not torch.equal(own, first):
             raise RuntimeError(f"process {self.rank} of {self.size} has other weights than the first one")

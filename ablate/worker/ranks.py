@@ -42,6 +42,7 @@ from ablate.worker.teacher_weights import teacher_weights
 
 STATE = ".ranks"  # folder of the trial with the state that the others begin with, and with how they failed
 PATIENCE = timedelta(days=7)  # the others wait while the first one measures
+STEP_PATIENCE = timedelta(minutes=10)  # for a sum of gradients on GPUs, where NCCL does not notice who is gone
 GRACE = 10.0  # seconds in which a process that fails says why, and in which the others end
 LOOK = 0.05  # seconds
 CODE = (
@@ -57,18 +58,21 @@ class RankFailedError(RuntimeError):
     """A process that shares a trial's steps failed, with an exception of its own."""
 
 
-def refuse_devices(candidate: Candidate, device: torch.device) -> str | None:
-    """Return why there cannot be so many devices for a trial, and what to do; None where there can."""
-    if candidate.devices == 1 or device.type == "cpu":
+def refuse_devices(candidate: Candidate, device: torch.device, lent: float | None = None) -> str | None:
+    """Return why there cannot be so many devices for a trial, and what to do; None where there can.
+
+    lent: how many GPUs its worker gets; None: all of this machine's.
+    """
+    size = candidate.devices
+    if size == 1 or device.type == "cpu":
         return None
     if device.type != "cuda":
-        return f"devices: {candidate.devices} of one trial are GPUs of CUDA or processes on the CPU, not {device.type}"
-    there = torch.cuda.device_count()
-    if candidate.devices <= there:
+        return f"devices: {size} of one trial are GPUs of CUDA, or processes on the CPU, and not {device.type}"
+    there = torch.cuda.device_count() if lent is None else int(lent)
+    if size <= there:
         return None
-    return f"devices: {candidate.devices} are asked for, and a trial has {there} here: lower `devices`, or give a " + (
-        "worker more GPUs (`gpus` of the executor)"
-    )
+    what = f"devices: {size} are asked for, and a trial has {there} here"
+    return f"{what}: lower `devices`, or give a worker more GPUs (`gpus` of the executor)"
 
 
 @contextlib.contextmanager
@@ -92,11 +96,13 @@ def shared(job: TrialJob, training: Training) -> Iterator[None]:
     threads = torch.get_num_threads()
     with _Ranks(job, size, state) as ranks:
         try:
-            ranks.join(training.pause)
+            group = ranks.join(training.pause, device)
             if device.type == "cpu":
                 torch.set_num_threads(max(1, threads // size))
-            group = training.learner.group = Group(0, size)
+            training.learner.group = group
             group.compare(training.learner.parameters)
+            for file in state.iterdir():  # all have read it
+                file.unlink()
             yield
             group.order(Order.END)
         except Exception as error:
@@ -137,7 +143,7 @@ class _Ranks:
             process.wait()
         shutil.rmtree(self._state, ignore_errors=True)
 
-    def join(self, pause: Callable[[], None]) -> None:
+    def join(self, pause: Callable[[], None], device: torch.device) -> Group:
         """Wait until all have built what they train, and make the group."""
         ready = [f"ready/{rank}" for rank in range(1, self._size)]
         while not self._store.check(ready):
@@ -145,7 +151,7 @@ class _Ranks:
                 raise RankLostError  # explained by who calls
             pause()
             time.sleep(LOOK)
-        begin(self._store, 0, self._size)
+        return begin(self._store, 0, self._size, device)
 
     def explain(self, error: Exception) -> None:
         """Raise what is behind an exception, where one of the others has ended; return where none has."""
@@ -172,10 +178,13 @@ class _Ranks:
             raise RankLostError(f"{who} {how}") from error
 
 
-def begin(store: dist.Store, rank: int, size: int) -> None:
-    """Join the group: numbers on the CPU go by gloo, gradients on GPUs by NCCL."""
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+def begin(store: dist.Store, rank: int, size: int, device: torch.device) -> Group:
+    """Join the group: gradients on GPUs go by NCCL, all else by gloo."""
+    if device.type == "cpu":
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        return Group(rank, size)
+    dist.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=rank, world_size=size, timeout=STEP_PATIENCE)
+    return Group(rank, size, dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
 def main(folder: str, rank: str, size: str, port: str, leader: str) -> None:
@@ -208,14 +217,14 @@ def _follow(folder: Path, state: Path, rank: int, size: int, port: int) -> None:
         raise RuntimeError("the state of the first process cannot be read")
     learner.load(checkpoint)
     learner.network.train()
-    learner.group = Group(rank, size)
+    learner.group = Group(rank, size)  # its share; nobody is joined yet
     learner.prepare(lambda: None)
     store = dist.TCPStore("127.0.0.1", port, size, is_master=False)
     store.set(f"ready/{rank}", "")
-    begin(store, rank, size)
-    learner.group.compare(learner.parameters)
+    group = learner.group = begin(store, rank, size, device)
+    group.compare(learner.parameters)
     while True:
-        order, budget = learner.group.order(Order.STEP)
+        order, budget = group.order(Order.STEP)
         if order is Order.END:
             return
         learner.step(budget)
