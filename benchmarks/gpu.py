@@ -3,11 +3,12 @@
     python benchmarks/gpu.py --device cuda --csv benchmarks/gpu.csv --figure docs/pictures/gpu.png
     python benchmarks/gpu.py --small --no-compile          # a minute on a CPU: whether the script works
 
-DiT-S/2 and B/2 on 4×32×32 latents, a small DiT (depth 6, width 192, patch 2 on 4×16×16) and DDPM's U-Net on
-3×32×32, batch 256: `ours` beside diffusers' `DiTTransformer2DModel` or `UNet2DModel` and a plain DiT in torch's
-own words, each as it is and by `torch.compile`. Each takes the same step: forward in the number format, squared
-error, backward, fused AdamW. `ablate` is the whole step of a trial beside them, with its draws, noise, clipping
-and average. Rounds take turns; the figure is the median. `ratio` is to diffusers' network as it is, in the same
+DiT-S/2 and B/2 on 4×32×32 latents, a small DiT (depth 6, width 192, patch 2 on 4×16×16), DDPM's U-Net and EDM's
+(DDPM++) on 3×32×32, batch 256: `ours` beside diffusers' `DiTTransformer2DModel` or `UNet2DModel`, a plain DiT and
+EDM's U-Net in torch's own words (`edm_unet.py`), each as it is and by `torch.compile`. Each takes the same step:
+forward in the number format, squared error, backward, fused AdamW. `ablate` is the whole step of a trial beside
+them, with its draws, noise, clipping and average; `captured` the same step as a CUDA graph. Rounds take turns; the
+figure is the median. `ratio` is to the first peer's network (diffusers' where there is one) as it is, in the same
 format. `busy` and `launches` are those of `ablate profile`. What does not fit or is not installed is a row that
 says so in `note`. `pack of 8` is the whole step of eight seeds of the small DiT trained as one, beside `pack of 1`, the
 same step of one seed in the same rounds: images a second of all of them, and in `note` the time over that of one.
@@ -29,9 +30,11 @@ from typing import Any
 
 import bench
 import dit_step
+import edm_unet
 import numpy as np
 import torch
 import unet_step
+import yaml
 from torch import Tensor, nn
 
 import ablate
@@ -91,13 +94,22 @@ def unet(shape: unet_step.Shape) -> Case:
     )
 
 
+def edm(width: int, multipliers: tuple[int, ...], blocks: int, groups: int) -> Case:
+    """EDM's DDPM++, ours from the file of the published network."""
+    file = Path(__file__).parents[1] / "studies" / "models" / "edm_cifar10_ddpmpp.yaml"
+    sizes = {"width": width, "multipliers": multipliers, "blocks": blocks, "groups": groups, "stem_width": width}
+    spec = {**yaml.safe_load(file.read_text(encoding="utf-8"))["backbone"], **sizes}
+    own = {"width": width, "multipliers": multipliers, "blocks": blocks, "groups": groups}
+    return Case(f"edm {width}", (3, 32, 32), spec, {"edm": lambda: edm_unet.EdmUNet(**own)}, CLASSES)
+
+
 def cases(small: bool) -> list[Case]:
     if small:
         unets = unet_step.Shape("ddpm", 8, (1, 2), 1, None)
-        return [dit("small", 1, 32, 2, (4, 8, 8)), unet(unets)]
+        return [dit("small", 1, 32, 2, (4, 8, 8)), unet(unets), edm(16, (1, 2), 1, 4)]
     shape = (4, 32, 32)
     dits = [dit("small", 6, 192, 3, (4, 16, 16)), dit("S/2", 12, 384, 6, shape), dit("B/2", 12, 768, 12, shape)]
-    return [*dits, unet(unet_step.Shape("ddpm", 128, (1, 2, 2, 2), 2, None))]
+    return [*dits, unet(unet_step.Shape("ddpm", 128, (1, 2, 2, 2), 2, None)), edm(128, (2, 2, 2), 4, 32)]
 
 
 def stepper(network: nn.Module, case: Case, batch: int, precision: str, device: torch.device, compiled: bool) -> Step:
@@ -122,24 +134,39 @@ def stepper(network: nn.Module, case: Case, batch: int, precision: str, device: 
     return step
 
 
-def trial_step(case: Case, batch: int, precision: str, device: torch.device, compiled: bool) -> Step:
+def trial_step(
+    case: Case, batch: int, precision: str, device: torch.device, compiled: bool, captured: bool = False
+) -> Step:
     """The whole step of a trial of `ablate`, on random images."""
-    learner = trial_learner(case, batch, precision, device, compiled, 0)
+    learner = trial_learner(case, batch, precision, device, compiled, 0, captured)
     return lambda: learner.step(1e9)
 
 
-def trial_learner(case: Case, batch: int, precision: str, device: torch.device, compiled: bool, seed: int) -> Learner:
+def trial_learner(
+    case: Case,
+    batch: int,
+    precision: str,
+    device: torch.device,
+    compiled: bool,
+    seed: int,
+    captured: bool = False,
+) -> Learner:
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (2 * batch, *case.shape), dtype=np.uint8)
     labels = None if case.classes is None else generator.integers(0, case.classes, 2 * batch)
     data = Dataset(pixels, labels, pixels, labels, case.classes, "0" * 64)
     more = {"batch": batch, "precision": precision, "compile": "default" if compiled else "none"}
+    more |= {"capture": "auto" if captured else "none"}
     candidate = compose({"backbone": case.spec, "clip": "global_norm", **more}, catalog())
     learner = Learner(candidate, InputSpec(case.shape, case.classes), Images(data, device), seed, device, None)
     learner.network.train()
     learner.prepare(lambda: None)
     if learner.compiled is not None and learner.compiled.result.eager is not None:
         raise RuntimeError(learner.compiled.result.eager)
+    while learner.captured is not None and not learner.captured.result.replayed:
+        if learner.captured.result.plain is not None:
+            raise RuntimeError(learner.captured.result.plain)
+        learner.step(1e9)
     return learner
 
 
@@ -158,6 +185,7 @@ def contenders(case: Case, compiles: bool) -> Iterator[tuple[str, bool, Callable
         for name, make in everyone.items():
             yield name, compiled, make
         yield "ablate", compiled, lambda *how: trial_step(case, *how)
+        yield "captured", compiled, lambda *how: trial_step(case, *how, captured=True)
 
 
 def measure(case: Case, precision: str, asked: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -193,8 +221,9 @@ def measure(case: Case, precision: str, asked: argparse.Namespace, device: torch
     for key, row in rows.items():
         if key in steps:
             row["images_per_second"] = f"{asked.batch / statistics.median(turn[key] for turn in turns):.1f}"
-            if ("diffusers", False) in steps:
-                ratio = statistics.median(turn["diffusers", False] / turn[key] for turn in turns)
+            first = next(iter(case.peers)), False
+            if first in steps:
+                ratio = statistics.median(turn[first] / turn[key] for turn in turns)
                 row["ratio"] = f"{ratio:.3f}"
         yield row
 
@@ -265,7 +294,9 @@ def main() -> int:
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--precisions", nargs="+", choices=FORMATS)
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="of small, S/2, B/2 and unet ...; all by default")
+    parser.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="of small, S/2, B/2, unet …, edm …; all by default"
+    )
     parser.add_argument("--seeds", type=int, help="in a pack; 8, or 3 in the small form")
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ablate.candidates.flops import Cost
 
 
+CAPTURED = "captured_step"  # the capability of a step that is replayed: who must not be captured excludes it
 MOST_PARAMS = 10**12
 PIXELS = 0.5  # root mean square of pixels in [-1, 1], about: of data that nobody has read yet
 META = (
@@ -90,6 +91,9 @@ class Candidate(Config):
     )
     recompute: Annotated[bool, Extent()] = False  # activation checkpointing: blocks are computed again, not kept
     compile: Annotated[Literal["none", "default", "max-autotune"], Extent()] = "none"  # the network, by torch.compile
+    layout: Annotated[Literal["contiguous", "channels_last"], Extent()] = "contiguous"  # of convolutions in memory
+    capture: Annotated[Literal["none", "auto"], Extent()] = "none"  # the training step, as a CUDA graph
+    devices: Annotated[int, Field(ge=1, le=64), Extent()] = 1  # GPUs, on the CPU processes, that share a training step
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
         None  # root mean square of the data in [-1, 1]; None: measured
     )
@@ -110,6 +114,20 @@ class Candidate(Config):
             raise ValueError(
                 f"compile: {self.compile} does not go with recompute: true, which calls every block by itself; leave "
                 "one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_share_a_batch(self) -> Self:
+        if self.devices > self.batch:
+            raise ValueError(
+                f"devices: {self.devices} cannot share a batch of {self.batch}: each takes an image at least"
+            )
+        whole = self.needs_whole_batches()
+        if self.devices > 1 and whole is not None:
+            raise ValueError(
+                f"devices: {self.devices} cuts the batch of {self.batch} into parts, and {whole} compares the images "
+                "of a whole batch; leave devices out"
             )
         return self
 
@@ -147,6 +165,11 @@ class Candidate(Config):
         """
         parts: tuple[Objective | Auxiliary, ...] = (self.objective, *self.auxiliary)
         return next((f"{part.kind} {part.name!r}" for part in parts if part.couples()), None)
+
+    def pass_images(self, micro: int | None = None) -> int:
+        """Return the images of a forward pass: a device's share of the batch, cut by `micro` (None: its own)."""
+        share = -(-self.batch // self.devices)
+        return min(micro or self.micro or share, share)
 
     def drops(self) -> Drops:
         """Return how often training leaves out labels and conditions, for guidance or for the objective."""

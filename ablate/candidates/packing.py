@@ -63,6 +63,12 @@ def why_alone(candidate: Candidate, setting: InputSpec) -> str | None:
         return "recompute: true calls every block by itself"
     if candidate.compile != "none":
         return f"compile: {candidate.compile} makes code for one network"
+    if candidate.capture != "none":
+        return f"capture: {candidate.capture} replays the step of one network"
+    if candidate.devices > 1:
+        return f"devices: {candidate.devices} share the steps of one trial"
+    if candidate.layout != "contiguous":
+        return f"layout: {candidate.layout} is an order of one network's weights"
     if candidate.inputs(setting).conditions:
         names = ", ".join(spec.name for spec in candidate.inputs(setting).conditions)
         return f"its network is told more than a class ({names})"

@@ -55,6 +55,8 @@ def devices() -> Iterator[Row]:
         yield "torch", False, f"cannot be imported: {error}"
         return
     yield "device cpu", True, f"{torch.get_num_threads()} threads"
+    if torch.backends.mps.is_available():
+        yield "device mps", True, "without fp64: objectives and weightings that compute in it are refused there"
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = (

@@ -23,7 +23,7 @@ Profile = Annotated[
     str | None, typer.Option(metavar="NAME", help="One of the study's own `profiles`: the same at another scale.")
 ]
 Device = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", help="What to run on; auto takes a GPU where there is one.")
+    str, typer.Option(metavar="auto|cpu|cuda|mps", help="What to run on; auto takes a GPU where there is one.")
 ]
 Figures = Annotated[
     bool, typer.Option("--figures/--no-figures", help="Draw the figures at the end; `ablate report` can do it later.")

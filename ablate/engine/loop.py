@@ -486,7 +486,9 @@ class Engine:
         skipped = f", {record['skipped_steps']} steps skipped" if record.get("skipped_steps") else ""
         compiled = record.get("compile")
         uncompiled = f", not compiled: {compiled['eager']}" if compiled and compiled["eager"] else ""
-        return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped}{uncompiled})"
+        capture = record.get("capture")
+        plain = f", plain step: {capture['plain']}" if capture and capture["plain"] else ""
+        return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped}{uncompiled}{plain})"
 
     def _report(self, final: bool = False) -> None:
         trials, paused = len(self._groups), len(self._paused)

@@ -9,7 +9,6 @@ What a trial's own code prints goes to `output.txt` in the trial's folder.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import importlib
 import json
@@ -24,12 +23,12 @@ from types import FrameType
 from typing import Any
 
 from ablate.execute.work import call
+from ablate.runtime.parent import end_with
 
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 SIGNALS = (signal.SIGINT, signal.SIGTERM, HANGUP)  # blocked by the driver until they are handled here
 GRACE = 30.0  # seconds that a running job gets to reach its next step and to write its checkpoint
 OUTPUT = "output.txt"
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Worker:
@@ -95,15 +94,6 @@ def main() -> None:
     """Run a worker; called as `python -c CODE PATH WORK DRIVER FAULTS`, see `ablate.execute.local`."""
     work, driver, faults = sys.argv[2:]
     Worker(work, int(driver), int(faults)).serve()
-
-
-def end_with(driver: int) -> None:
-    """End this process when the driver ends, whatever kills it, and however busy this process is."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != driver:  # it was dead before that
-        _exit()
 
 
 def _exit() -> None:

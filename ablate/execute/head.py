@@ -16,7 +16,8 @@ import signal
 import sys
 from typing import Any
 
-from ablate.execute.child import SIGNALS, end_with
+from ablate.execute.child import SIGNALS
+from ablate.runtime.parent import end_with
 
 
 def main() -> None:

@@ -20,13 +20,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ablate.errors import InputError
-from ablate.execute.child import GRACE, end_with
+from ablate.execute.child import GRACE
 from ablate.execute.leases import Jobs, Lease, Observer
 from ablate.execute.local import Child
 from ablate.execute.presence import DRIVER, SILENCE, Presence, driver_of, is_dead, other_versions, refuse
 from ablate.execute.work import with_plugins
 from ablate.io.files import read_json
 from ablate.runtime.machine import cache_folder
+from ablate.runtime.parent import end_with
 from ablate.worker import sources
 
 POLL = 0.1  # seconds between two looks for a job, or for its end

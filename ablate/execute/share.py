@@ -40,6 +40,8 @@ def share(resources: Resources, workers: int | None, cpus: int | None, gpus: flo
     where there are more workers than GPUs. Raises InputError where not even one worker fits.
     """
     if device != "cuda":
+        if workers is None and device == "mps":
+            workers = 1  # there is one, and its memory is the machine's
         if workers is None:
             by_memory = math.inf if resources.memory is None else resources.memory // MEMORY_PER_WORKER
             workers = int(max(1, min(resources.cpus // (cpus or 1), by_memory)))

@@ -175,7 +175,7 @@ class Process:
 
 def _labels_of(x: Tensor, noise: Tensor) -> Tensor:
     """Return c_noise for each image of x, (B,), in the type of x."""
-    return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(x.device)).to(x.dtype)
+    return x.new_ones(len(x)) * (noise if noise.ndim == 0 else noise.to(device=x.device, dtype=x.dtype)).to(x.dtype)
 
 
 @lru_cache(maxsize=4096)

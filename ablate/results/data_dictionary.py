@@ -123,6 +123,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "s",
             "smaller",
         ),
+        "devices": ColumnDoc("GPUs, on the CPU processes, that shared each step, where there were several"),
+        "device_busy": ColumnDoc(
+            "share of a few steps of the training in which the GPU computes; missing on other devices", "", "larger"
+        ),
         "skipped_steps": ColumnDoc(
             "optimizer steps that loss scaling (fp16) skipped for a gradient that was not finite", "steps", "smaller"
         ),

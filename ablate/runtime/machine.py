@@ -10,13 +10,19 @@ import platformdirs
 
 from ablate.errors import InputError, did_you_mean
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
 
 def choose_device(name: str) -> str:
-    """Return `cpu` or `cuda`; `auto` takes a GPU where there is one."""
+    """Return `cpu`, `cuda` or `mps`; `auto` takes a GPU of CUDA where there is one."""
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"there is no device {name!r}{did_you_mean(name, ['auto', 'cpu', 'cuda'])}")
+    if name not in DEVICES:
+        raise InputError(f"there is no device {name!r}{did_you_mean(name, DEVICES)}")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("no mps device (Apple's GPU) is to be seen here; say --device cpu, or see `ablate doctor`")
+        return name
     able = torch.cuda.is_available()
     if name == "cuda" and not able:
         raise InputError("no CUDA device is to be seen here; say --device cpu, or see `ablate doctor`")

@@ -42,7 +42,7 @@ class Gauge:
             self._before = _peak(self._device)
             _reset(self._device)
             self._base = _peak(self._device)
-        elif allocated() is not None:
+        elif self._device.type == "cpu" and allocated() is not None:
             _warm_up()
             self._watch = Watch()
 

@@ -92,7 +92,8 @@ class RandomStreams:
         draw: Callable[[Tensor, torch.Generator], None],
     ) -> Tensor:
         """Draw a batch from blocks of `size` images; of a block cut in two the rest waits for the next batch."""
-        batch = torch.empty(tuple(shape), dtype=dtype, device=self.device)
+        device = torch.device("cpu") if dtype == torch.float64 and self.device.type == "mps" else self.device
+        batch = torch.empty(tuple(shape), dtype=dtype, device=device)
         for block, rows, place in parts(first, shape[0], size):
             whole = rows == slice(0, size)
             begun = self._begun.get(stream)
@@ -100,7 +101,7 @@ class RandomStreams:
                 batch[place] = begun[1][rows]
                 continue
             values = batch[place] if whole else batch.new_empty((size, *shape[1:]))
-            draw(values, self.at(stream, block))
+            draw(values, torch.Generator(device).manual_seed(mix(self.seed, stream, block)))
             if not whole:
                 batch[place] = values[rows]
                 self._begun[stream] = block, values
@@ -180,9 +181,16 @@ def seed_all(value: int) -> None:
     torch.default_generator.manual_seed(value)
     if _has_cuda():
         torch.cuda.manual_seed(value)
+    if _has_mps():
+        torch.mps.manual_seed(value)
     Seed.busy = False
 
 
 @cache
 def _has_cuda() -> bool:
     return torch.cuda.is_available()
+
+
+@cache
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()

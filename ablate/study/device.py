@@ -9,8 +9,9 @@ from ablate.engine.contained import contained
 from ablate.errors import InputError, Path, SpecError
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.design import Assignment
+from ablate.runtime.machine import choose_device
 from ablate.runtime.patient import doing
-from ablate.spec.component import InputSpec
+from ablate.spec.component import Component, InputSpec
 from ablate.study.estimate import matmul_rate, plain_rate
 from ablate.study.loaded import LoadedStudy
 
@@ -22,9 +23,13 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
     """
     import torch
 
+    from ablate.study.capturing import capture_warnings
     from ablate.training.compiled import compiler_problem
+    from ablate.worker.ranks import refuse_devices
 
     on = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "mps":
+        on = torch.device(choose_device(device))
     candidates_and_paths = list(candidates(loaded))
     warnings = []
     for precision, path in {candidate.precision: path for candidate, path in candidates_and_paths}.items():
@@ -42,7 +47,28 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
             warnings.append(f"recompute: true saves nothing with backbone {name!r}: {reason}")
     if any(c.compile != "none" for c, _ in candidates_and_paths) and (lacks := compiler_problem(on)) is not None:
         warnings.append(f"compile: networks are trained as they are: {lacks}")
+    for candidate, path in candidates_and_paths:
+        if (refusal := refuse_devices(candidate, on, getattr(loaded.study.executor, "gpus", None))) is not None:
+            raise InputError(refusal, loaded.document.where(("base", "devices")))
+        if on.type == "mps" and (refusal := refuse_mps(candidate)) is not None:
+            raise InputError(refusal, loaded.document.where(path))
+    if any(c.capture != "none" for c, _ in candidates_and_paths):
+        warnings += capture_warnings(loaded, on, assignments(loaded))
     return warnings
+
+
+def refuse_mps(candidate: Candidate) -> str | None:
+    """Return which part of a candidate computes in fp64 on the device, which mps does not have; None if none does.
+
+    The noise levels themselves, which are fp64, are drawn and computed on the CPU there.
+    """
+    parts: list[Component] = [*candidate.auxiliary, *([] if candidate.objective.one_pass else [candidate.objective])]
+    if candidate.weighting.build() is not None:
+        parts.append(candidate.weighting)
+    if not parts:
+        return None
+    part = parts[0]
+    return f"{part.kind} {part.name!r} computes in fp64, which mps does not have; say --device cpu, or leave it out"
 
 
 def _has_blocks(backbone: Backbone, setting: InputSpec) -> bool:

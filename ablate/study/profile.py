@@ -18,6 +18,7 @@ from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import candidate_by_name
+from ablate.training.captured import excluded
 from ablate.training.compiled import Compilation
 from ablate.training.learner import Learner, new_network
 from ablate.training.step_profile import StepProfile, profile_steps
@@ -59,6 +60,10 @@ def profile_candidate(
         raise InputError(f"the trace cannot be written to {trace}: name a file in a folder that exists", "--trace")
     label, candidate = candidate_by_name(loaded, name)
     on = torch.device(choose_device(device))
+    if on.type == "mps":
+        raise InputError(
+            "torch's profiler does not see what runs on mps: profile with --device cpu or cuda", "--device"
+        )
     refusal = candidate.precision.refuse_on(on)
     if refusal is not None:
         raise InputError(f"precision {candidate.precision.name!r}: {refusal}", label)
@@ -68,7 +73,7 @@ def profile_candidate(
     except Exception as error:
         if not out_of_memory(error):
             raise
-        micro = candidate.micro or candidate.batch
+        micro = candidate.pass_images()
         raise InputError(
             f"a step of {micro} images a pass does not fit into the memory of {on.type}: say "
             f"--set base.micro={max(1, micro // 2)}, or recompute: true",
@@ -112,11 +117,15 @@ def _advice(
     if compiled is not None and compiled.result.eager is not None:
         asked = f"compile: {compiled.result.mode}"
         yield f"the network runs as it is, though {asked} was asked for: {compiled.result.eager}"
+    if learner.captured is not None and learner.captured.result.plain is not None:
+        yield f"the plain step was taken, though capture: auto was asked for: {learner.captured.result.plain}"
     if profile.busy < IDLE:
         idle = f"for {1 - profile.busy:.0%} of a step the device waits for Python and for launches"
         yield f"{idle}: a larger batch makes each of the {profile.launches:.0f} launches do more"
         if candidate.compile == "none" and not candidate.recompute:
             yield "try --set base.compile=default, which makes fewer launches"
+        if on.type == "cuda" and candidate.capture == "none" and excluded(candidate) is None:
+            yield "try --set base.capture=auto, which replays the step with one launch"
         if on.type == "cuda":
             yield "try several trials at a time on this device, --workers 2"
     if on.type == "cuda" and (names := _other_formats(loaded, candidate, on)):
@@ -124,7 +133,9 @@ def _advice(
     slow = candidate.precision.warn_on(on)
     if slow is not None:
         yield f"precision: {candidate.precision.name} is slow here: {slow}"
-    if learner.micro < candidate.batch:
+    if candidate.devices > 1:
+        yield f"one device was looked at; in a trial, {candidate.devices} share each step"
+    elif learner.micro < candidate.batch:
         yield f"a batch is cut into parts of {learner.micro}: leave micro out where memory suffices"
     if candidate.recompute:
         yield "recompute: true takes another forward pass in each step: leave it out where memory suffices"

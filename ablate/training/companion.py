@@ -15,6 +15,7 @@ from ablate.kinds.process import Process
 from ablate.runtime.randomness import seed_everything
 from ablate.spec.component import InputSpec
 from ablate.training.checkpoint import by_prefix, flatten_optimizer, restore_optimizer, with_prefix
+from ablate.training.group import Group
 
 MEMORY = 0.99  # of the loss that is recorded, a step
 
@@ -52,9 +53,14 @@ class CompanionLearner:
             total += loss.detach()
         return total
 
-    def step(self, parts: Iterable[tuple[Noised, Labels]], batch: int) -> Tensor:
-        """Take one optimizer step over a batch in micro-batches; return its mean loss."""
+    def step(self, parts: Iterable[tuple[Noised, Labels]], batch: int, group: Group | None = None) -> Tensor:
+        """Take one optimizer step over a batch in micro-batches; return its mean loss.
+
+        group: the processes that share the batch, each of which gives the parts of its own share.
+        """
         total = self.gradients(parts, batch)
+        if group is not None:
+            group.sum(self.network.parameters(), [total])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.recent_loss = recent(self.recent_loss, total)

@@ -47,8 +47,8 @@ def examine(learner: Learner) -> StepDiagnosis:
     losses: list[Tensor] = []
     with _watched(learner.network, NETWORK) as bad_modules:
         total = learner.gradients(noised, labels, losses)
-    image_losses = torch.cat(losses).double()
-    snr = noised.level.log_snr
+    image_losses = torch.cat(losses).cpu().double()
+    snr = noised.level.log_snr.cpu()
     order = image_losses.nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:WORST]
     worst = tuple(zip(snr[order].tolist(), image_losses[order].tolist(), strict=True))
     module, message = _of_network(learner, bad_modules, total)

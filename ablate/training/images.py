@@ -126,4 +126,7 @@ def _on_device(array: NDArray[np.uint8] | NDArray[np.floating], device: torch.de
 
 
 def _take_rows(images: Tensor, index: Tensor, device: torch.device) -> Tensor:
-    return images[index.to(images.device)].to(device)
+    rows = images[index.to(images.device)]
+    if device.type == "cuda" and not rows.is_cuda:
+        return rows.pin_memory().to(device, non_blocking=True)  # the device copies while Python goes on
+    return rows.to(device)

@@ -29,9 +29,11 @@ from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
+from ablate.training.captured import CapturedStep, Learned
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
 from ablate.training.compiled import CompiledNetwork, forget_compiled
+from ablate.training.group import Group, Order
 from ablate.training.images import Images as Images
 from ablate.training.sibling import SiblingLearner
 from ablate.training.terms import StepModel, Terms, teacher_like
@@ -49,15 +51,6 @@ class TrainingStep(NamedTuple):
     rate: float
     companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
     terms: Mapping[str, Tensor] = {}  # the loss in parts, by name, where it has several
-
-
-class Learned(NamedTuple):
-    """What one optimizer step of a network gave."""
-
-    loss: Tensor
-    norms: Norms  # of the gradient
-    rate: float
-    terms: Mapping[str, Tensor]
 
 
 def new_network(
@@ -100,10 +93,12 @@ class Learner:
         self.data = images
         self.device = device
         self.seed = seed
-        self.micro = min(micro or candidate.micro or candidate.batch, candidate.batch)  # images a forward pass
+        self.micro = candidate.pass_images(micro)
         watch = Watch()
         own = "sibling/" if is_sibling else ""  # streams of initial weights
         self.network: nn.Module = new_network(candidate, setting, seed, device, watch, f"{own}weights")
+        if candidate.layout == "channels_last":
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher: nn.Module | None = None
         if teacher is not None:
             self.network.load_state_dict(dict(teacher))
@@ -141,14 +136,22 @@ class Learner:
             smaller = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
             self.sibling = SiblingLearner(smaller, sibling.until)
         self.compiled = None if candidate.compile == "none" else CompiledNetwork(self.network, candidate.compile)
+        self.group: Group | None = None  # of processes that share the steps, where there are several
         self._is_sibling = is_sibling
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
+        self.captured = None if candidate.capture == "none" or is_sibling else CapturedStep(self)
         self._read_blocks = self.terms.blocks(self.network)  # whose activations the terms read
         self._hiding = hiding(self.network)
         self._constrained = constrained(self.network)
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
+        self.notice_progress: Callable[[], None] | None = None  # called where a term reads how far the training is
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done, as far as its length is known."""
+        return min(1.0, self.images_seen / self.horizon)
 
     @property
     def images_seen(self) -> int:
@@ -174,12 +177,15 @@ class Learner:
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
         if self.compiled is not None:
             self._compile(self.compiled)
+        if self.captured is not None:
+            self.captured.prepare()
 
     def _compile(self, compiled: CompiledNetwork) -> None:
         """Compile the network by the passes of the next step, of which nothing is left."""
         held = [(buffer, buffer.clone()) for part in (self.network, self.terms) for buffer in part.buffers()]
         try:
-            compiled.warm_up(lambda: self.gradients(*self.batch()), self.device, self.data.cache)
+            self.seed_dropout()
+            compiled.warm_up(lambda: self.accumulate(*self.batch()), self.device, self.data.cache)
         finally:
             self.optimizer.zero_grad(set_to_none=True)
             with torch.no_grad():
@@ -254,16 +260,19 @@ class Learner:
             lambda: next(iter(self.average.weights().values())),
             self.draws,
             self._read_blocks,
-            min(1.0, self.images_seen / self.horizon),
+            self.progress,
             self.setting.classes or 0,
             self.teacher,
             self._hiding,
+            self.notice_progress,
         )
         losses: tuple[Tensor, dict[str, Tensor]] = self.terms(noised, labels, model)
         return losses
 
     def parts(self, noised: Noised, labels: Labels) -> Iterator[tuple[Noised, Labels]]:
-        """Split the batch into micro-batches of at most `micro` images."""
+        """Split the batch, or this process's share of it, into micro-batches of at most `micro` images."""
+        if self.group is not None:
+            noised, labels = _cut(noised, labels, self.group.share(len(noised.x)))
         return _split_batch(noised, labels, self.micro)
 
     def gradients(
@@ -277,7 +286,25 @@ class Learner:
 
         The loss of each image is added to `image_losses`, (B,) a part; the mean of each term to `term_means`.
         """
-        seed_everything(self.seed, "dropout", self.steps_done)
+        self.seed_dropout()
+        total = self.accumulate(noised, labels, image_losses, term_means)
+        if self.group is not None:
+            self.group.sum(self.trainable.values(), [total, *(term_means or {}).values()])
+        return total
+
+    def seed_dropout(self) -> None:
+        """Seed the global generators for the next step, which dropout and the like draw from."""
+        own = "dropout" if self.group is None or self.group.rank == 0 else f"dropout/{self.group.rank}"
+        seed_everything(self.seed, own, self.steps_done)
+
+    def accumulate(
+        self,
+        noised: Noised,
+        labels: Labels,
+        image_losses: list[Tensor] | None = None,
+        term_means: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Do what `gradients` does with this process's share of the batch, drawing on from where the generators are."""
         total = torch.zeros((), device=self.device)
         for part, part_labels in self.parts(noised, labels):
             total += self.backward(part, part_labels, image_losses, term_means)
@@ -312,17 +339,26 @@ class Learner:
         `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
         """
         self.horizon = budget
+        if self.group is not None and self.group.rank == 0:
+            self.group.order(Order.STEP, budget)
+        learned = None if self.captured is None or observers else self.captured.step()
+        if learned is not None:
+            return self._counted(learned)
         noised, labels = self.batch()
         return self.completed(noised, labels, self.learn(noised, labels, observers))
 
     def completed(self, noised: Noised, labels: Labels, learned: Learned) -> TrainingStep:
         """Take the step of what guidance trains beside the network, whose own is taken; return the whole step."""
-        loss, norms, rate, terms = learned
         beside: Tensor | None = None
         if self.companion is not None:
-            beside = self.companion.step(self.parts(noised, labels), self.candidate.batch)
+            beside = self.companion.step(self.parts(noised, labels), self.candidate.batch, self.group)
         elif self.sibling is not None:
             beside = self.sibling.step(noised, labels, self.horizon)
+        return self._counted(learned, beside)
+
+    def _counted(self, learned: Learned, beside: Tensor | None = None) -> TrainingStep:
+        """Return a step that was taken, with the loss of what is trained beside the network."""
+        loss, norms, rate, terms = learned
         numbers = (loss, norms.before, norms.after, rate, beside, terms)
         return TrainingStep(self.steps_done, self.images_seen, *numbers)
 
@@ -330,14 +366,28 @@ class Learner:
         """Take one optimizer step of the network alone, on a given batch."""
         terms: dict[str, Tensor] = {}
         loss = self.gradients(noised, labels, term_means=terms)
-        return self.descend(loss, terms, observers)
+        return self.finish_step(loss, terms, observers)
 
-    def descend(self, loss: Tensor, terms: Mapping[str, Tensor], observers: Sequence[StepObserver] = ()) -> Learned:
-        """Clip the gradients that the parameters have, step the optimizer, update the averages."""
-        batch = self.candidate.batch
-        rate = self.candidate.optimizer.rate(self.images_seen + batch, self.horizon)
+    def finish_step(self, loss: Tensor, terms: Mapping[str, Tensor], observers: Sequence[StepObserver] = ()) -> Learned:
+        """Take the rest of a step whose gradients are in the parameters: rate, clipping, optimizer, average."""
+        rate = self.set_rate()
+        norms = self.descend(observers)
+        self.count_step()
+        return Learned(loss, norms, rate, terms)
+
+    def set_rate(self) -> float:
+        """Give the optimizer the learning rate of the next step, and return it."""
+        rate = self.candidate.optimizer.rate(self.images_seen + self.candidate.batch, self.horizon)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get(RATE_SHARE, 1.0)
+            own = rate * group.get(RATE_SHARE, 1.0)
+            if isinstance(group["lr"], Tensor):  # of a captured step, which reads it where it stands
+                group["lr"].fill_(own)
+            else:
+                group["lr"] = own
+        return rate
+
+    def descend(self, observers: Sequence[StepObserver] = ()) -> Norms:
+        """Clip the gradients that are in the parameters, and take the optimizer's step; return their norms."""
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
@@ -349,9 +399,12 @@ class Learner:
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
+        return norms
+
+    def count_step(self) -> None:
+        """Count a step that was taken, and update the average."""
         self.steps_done += 1
-        self.average.update(self.images_seen, batch)
-        return Learned(loss, norms, rate, terms)
+        self.average.update(self.images_seen, self.candidate.batch)
 
     @property
     def companion_network(self) -> nn.Module | None:
@@ -395,6 +448,8 @@ class Learner:
         self.average.load(parts["average"])
         fresh = self.optimizer.state_dict()
         self.optimizer.load_state_dict(restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"]))
+        if self.candidate.layout == "channels_last":
+            _lay_out_as_parameters(self.optimizer)
         if checkpoint.facts["scaler"]:
             self.scaler.load_state_dict(checkpoint.facts["scaler"])
         if self.uncertainty is not None:
@@ -405,6 +460,17 @@ class Learner:
         if self.sibling is not None:
             self.sibling.load(parts["sibling"], checkpoint.facts["sibling"])
         self.steps_done = checkpoint.facts["steps"]
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Bring an optimizer's state, as it was loaded, into the order in memory that its parameters have.
+
+    Fused kernels go through both in the order of memory.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _build(part: Component, build: Callable[[], Any], device: torch.device, watch: Watch) -> Any:
@@ -425,10 +491,14 @@ def _split_batch(noised: Noised, labels: Labels, size: int) -> Iterator[tuple[No
         yield noised, labels
         return
     for begin in range(0, total, size):
-        cut = slice(begin, begin + size)
-        level = type(noised.level)(*(value[cut] for value in noised.level))
-        part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level, _origin(noised.origin, cut))
-        yield part, rows(labels, cut)
+        yield _cut(noised, labels, slice(begin, begin + size))
+
+
+def _cut(noised: Noised, labels: Labels, cut: slice) -> tuple[Noised, Labels]:
+    """Return some neighbouring images of a batch."""
+    level = type(noised.level)(*(value[cut] for value in noised.level))
+    part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level, _origin(noised.origin, cut))
+    return part, rows(labels, cut)
 
 
 def _origin(origin: Origin | None, cut: slice) -> Origin | None:

@@ -22,6 +22,7 @@ from ablate.kinds.executor import Stop, Stopped
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
+from ablate.training.busy import BusyGauge
 from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
@@ -92,6 +93,7 @@ class Training:
         self.snapshots = Snapshots(folder / "snapshots")
         self._saved: tuple[int, str] | None = None  # images of the checkpoint on disk, and the hash of its tensors
         self.learner, facts = self._resume()
+        self.busy = BusyGauge(self.learner.device)
         if facts:
             self.curve, self.seconds = Curve(facts["curve"]), float(facts["seconds"])
             self.health = TrainingHealth(facts.get("vitals"))
@@ -209,6 +211,7 @@ class Training:
         return self._until is not None and not self._budget_is_spent() and self.quality.has_passed(self._until)
 
     def _take_step(self, horizon: float, observers: Sequence[StepObserver]) -> TrainingStep:
+        self.busy.before_step()
         return self.learner.step(horizon, observers)
 
     def _repeat_step(self) -> None:

@@ -66,7 +66,7 @@ def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
     micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
-    return _simulate(candidate, setting, device, min(micro or candidate.micro or candidate.batch, candidate.batch))
+    return _simulate(candidate, setting, device, candidate.pass_images(micro))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
@@ -111,7 +111,7 @@ def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro
     weights = live.now
     live.take(images)
     saved = 0
-    for _ in range(1 if micro == candidate.batch else 2):  # the second part finds gradients already
+    for _ in range(1 if micro * candidate.devices >= candidate.batch else 2):  # the second part finds gradients already
         saved = max(
             saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live, teacher)
         )

@@ -67,7 +67,7 @@ class Pack:
         steps: list[TrainingStep | Exception] = []
         for i, (learner, (_, observers)) in enumerate(zip(self.learners, wanted, strict=True)):
             try:
-                learned = learner.descend(losses[i], terms[i], observers)
+                learned = learner.finish_step(losses[i], terms[i], observers)
                 steps.append(learner.completed(batches[i].noised, batches[i].labels, learned))
             except Exception as error:  # noqa: BLE001 - it is this member's, and the others go on
                 steps.append(error)

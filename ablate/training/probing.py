@@ -169,7 +169,8 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
     draws = RandomStreams(mix(seed, "probe", 0), learner.device)
     index = draws.order(0, count, len(learner.data))
     x0 = learner.data.take(index)
-    t = (torch.arange(count, dtype=torch.float64, device=learner.device) % LEVELS + 0.5) / LEVELS
+    at = torch.device("cpu") if learner.device.type == "mps" else learner.device  # which has no fp64
+    t = (torch.arange(count, dtype=torch.float64, device=at) % LEVELS + 0.5) / LEVELS
     noise = torch.randn(x0.shape, device=learner.device, generator=draws.at("noise", 0))
     labels = learner.told(index, x0, lambda s: draws.uniform(s, 0, count))
     return learner.process.diffuse(x0, noise, learner.process.level(t)), labels

@@ -37,8 +37,8 @@ class StepModel:
 
     predict: the network in training, (x, c_noise, labels, ...) -> output. averaged: the weights of the average. sites:
     the blocks whose activations are kept of the first pass. null: the null class. teacher: the frozen network that an
-    objective learns from, if there is one. hiding: what hides patches within the network, if something does. It is
-    made anew for each part, and holds what they share.
+    objective learns from, if there is one. hiding: what hides patches within the network, if something does.
+    notice_progress: called where a term reads `progress`. It is made anew for each part, and holds what they share.
     """
 
     def __init__(
@@ -55,10 +55,12 @@ class StepModel:
         null: int = 0,
         teacher: nn.Module | None = None,
         hiding: HidesPatches | None = None,
+        notice_progress: Callable[[], None] | None = None,
     ) -> None:
         self.process = process
         self.loss = candidate.loss
-        self.progress = progress
+        self.done = progress
+        self._notice_progress = notice_progress
         self.precision = precision
         self._candidate = candidate
         self._network = network
@@ -72,6 +74,13 @@ class StepModel:
         self._prediction: Tensor | None = None
         self._hidden: Tensor | None = None
         self._activations: dict[str, Tensor] = {}
+
+    @property
+    def progress(self) -> float:
+        """The share that is done; whoever wants to know that a term reads it is told."""
+        if self._notice_progress is not None:
+            self._notice_progress()
+        return self.done
 
     def predict(self, x: Tensor, level: Level, labels: Labels, towards: Level | None = None) -> Tensor:
         """The prediction; of the first call of a step the activations are kept, and what was hidden."""
@@ -189,7 +198,7 @@ class Terms(nn.Module):
         terms = dict(self.objective(noised, labels, model))
         loss = _sum(terms.values())
         for part, name, module in zip(self.parts, self.names, self.auxiliary, strict=True):
-            if part.weight > 0 and model.progress < part.until:
+            if part.weight > 0 and model.done < part.until:
                 terms[name] = module(noised, labels, model)
                 loss = loss + part.weight * terms[name]
         return loss, terms if len(terms) > 1 else {}

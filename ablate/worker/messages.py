@@ -109,6 +109,13 @@ class CompiledAs(TypedDict):
     eager: str | None
 
 
+class CapturedAs(TypedDict):
+    """What a record says of captured steps. plain: why the plain step was taken; None where steps were replayed."""
+
+    plain: str | None
+    replayed: int
+
+
 class Record(TypedDict):
     """The result of a trial; `record.json` in its folder. Times in seconds, memory in bytes."""
 
@@ -155,6 +162,9 @@ class Record(TypedDict):
     packed: NotRequired[int]  # how many trials were trained as one, this one among them; then seconds are its share
     compile_seconds: NotRequired[float]  # of `overhead_seconds`, where the candidate says `compile`
     compile: NotRequired[CompiledAs]
+    capture: NotRequired[CapturedAs]
+    devices: NotRequired[int]  # that shared its steps, where there were several
+    device_busy: NotRequired[float]  # share of a few steps in which the GPU computes
     teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
     continued_from: NotRequired[ContinuedFrom]  # where the training was not begun from nothing
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated

@@ -48,7 +48,8 @@ def half_micro_batch(job: TrialJob) -> TrialJob | None:
     if job.get("whole_batch"):
         return None
     candidate = job["candidate"]
-    micro = int(job.get("micro") or candidate.get("micro") or candidate["batch"]) // 2
+    share = -(-candidate["batch"] // candidate.get("devices", 1))
+    micro = min(int(job.get("micro") or candidate.get("micro") or share), share) // 2
     return {**job, "micro": micro} if micro >= 1 else None
 
 

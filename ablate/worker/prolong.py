@@ -26,7 +26,12 @@ from ablate.worker import records
 from ablate.worker.messages import TrialJob
 
 TORCH = "torch"
-BEFORE = {"compile": "none"}  # of candidates of earlier versions
+BEFORE = {
+    "compile": "none",
+    "layout": "contiguous",
+    "capture": "none",
+    "devices": 1,
+}  # of candidates of earlier versions
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class LongerTraining:
         if shorter.get("micro"):
             return f"for want of memory it was trained in parts of {shorter['micro']} images"
         if {**BEFORE, **(shorter.get("candidate") or {})} != {**BEFORE, **job["candidate"]}:
-            return "it was trained with another micro, recompute or compile"
+            return "it was trained with another micro, recompute, compile, layout, capture or devices"
         if shorter.get("device") != job.get("device"):
             return f"it was trained on {shorter.get('device')}"
         if shorter.get("hashes") != job.get("hashes"):

@@ -48,6 +48,7 @@ from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
+from ablate.worker.ranks import RankLostError, with_ranks
 from ablate.worker.reports import report_of
 from ablate.worker.teacher_weights import teacher_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
@@ -83,6 +84,8 @@ def run(job: Job, stop: Stop) -> WorkerReport:
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # their tensors are large, and the next job may need the memory
         report = report_of(job, error)
+        if report is None and isinstance(error, RankLostError):
+            report = {"job": job["job"], "status": "lost", "message": str(error)}
         if report is None:
             raise
         return report
@@ -186,7 +189,8 @@ class TrialRun:
         training = self.training
         before = training.seconds + training.quality.seconds  # by earlier runs of this trial
         try:
-            divergence = yield from training.steps()
+            with with_ranks(self.job, training):
+                divergence = yield from training.steps()
         finally:
             self.memory.end_training()
         rows: list[dict[str, Any]] = []
@@ -259,8 +263,11 @@ class TrialRun:
             **self.evaluation.looks,
             **({"skipped_steps": training.health.skipped} if learner.scaler.is_enabled() else {}),
             **self._facts,
-            **({"micro": learner.micro} if learner.micro < self.candidate.batch else {}),
+            **({"micro": learner.micro} if learner.micro * self.candidate.devices < self.candidate.batch else {}),
             **_compilation(learner),
+            **({"capture": learner.captured.result._asdict()} if learner.captured is not None else {}),
+            **({"devices": self.candidate.devices} if self.candidate.devices > 1 else {}),
+            **({"device_busy": training.busy.share} if training.busy.share is not None else {}),
             **({"teacher": self.teacher} if self.teacher is not None else {}),
             **({BEGUN: training.continued_from} if training.continued_from is not None else {}),
         }
@@ -273,7 +280,8 @@ class TrialRun:
 
     def _weighting(self, learner: Learner) -> list[dict[str, float]]:
         """Return the effective weight on the squared x0-error over log SNR."""
-        t = torch.linspace(0, 1, WEIGHT_POINTS + 2, dtype=torch.float64, device=self.device)[1:-1]
+        at = torch.device("cpu") if self.device.type == "mps" else self.device  # which has no fp64
+        t = torch.linspace(0, 1, WEIGHT_POINTS + 2, dtype=torch.float64, device=at)[1:-1]
         with torch.no_grad():
             weights = learner.process.x0_weight(learner.process.level(t)).tolist()
         pairs = zip(learner.candidate.schedule.log_snr(t).tolist(), weights, strict=True)
@@ -308,7 +316,7 @@ def _training_parts(candidate: Candidate, data: Data, probes: list[Probe]) -> It
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @lru_cache(maxsize=1)

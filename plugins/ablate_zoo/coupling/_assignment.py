@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ablate.api import Coupling, Course
@@ -25,6 +25,10 @@ class Assigned(Coupling):
     @abstractmethod
     def cost(self, squared: Tensor) -> Tensor:
         """Compute the cost of a pair from its squared distance, fp32."""
+
+    def excludes(self) -> Mapping[str, str]:
+        """A captured step: what is on the device cannot wait for the processor."""
+        return {"captured_step": "it solves the assignment on the processor in every step"}
 
     def idle(self, course: Course) -> Iterable[str]:
         """Warn of a batch of one, and of classes that are not there."""
