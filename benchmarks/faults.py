@@ -2,14 +2,15 @@
 
     python benchmarks/faults.py 1000 [--first 0] [--jobs 1] [--kinds KIND,...] [--csv benchmarks/faults.csv]
 
-A study of three trials is run again and again by the command line, and each time one thing goes wrong: the driver or a
-worker is killed, or stopped for a while, the disk is full, files may not grow, a file of the folder is damaged (cut, one
-bit, emptied, deleted, overwritten), the clock is set back, the folder is renamed. Then the same command is given until it
-ends with 0. Held: tables equal to the undisturbed run's; a record that was written is not written again; no trial is
-missing; an end by itself is exit code 2 with one message; a damaged file is got over or named; nothing is left behind.
-What does not hold is printed, and its folder kept. A fault is the same for its number and kind, on any machine, but for
-those at moments of a clock. The executor is `local` in the driver's process where nothing else is said. `full disk`
-mounts a tmpfs, which takes root. The summary that a run prints at its end is left out: the tables are compared.
+A study of three trials is run again and again by the command line, and each time one thing goes wrong: the driver or
+a worker is killed, or stopped for a while, the disk is full, files may not grow, a file of the folder is damaged
+(cut, one bit, emptied, deleted, overwritten), the clock is set back, the folder is renamed. Then the same command is
+given until it ends with 0. Held: tables equal to the undisturbed run's; a record that was written is not written
+again; no trial is missing; an end by itself is exit code 2 with one message; a damaged file is got over or named;
+nothing is left behind. What does not hold is printed, and its folder kept. A fault is the same for its number and
+kind, on any machine, but for those at moments of a clock. The executor is `local` in the driver's process where
+nothing else is said. `full disk` mounts a tmpfs, which takes root. The summary that a run prints at its end is left
+out: the tables are compared.
 """
 
 from __future__ import annotations

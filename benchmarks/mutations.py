@@ -3,11 +3,12 @@
     python benchmarks/mutations.py 10000 [--lines 500] [--seed 0] [--jobs 1] [--csv benchmarks/mutations.csv]
 
 A study file is one of studies/ with one to four things changed (keys dropped and renamed, values of other types, NaN,
-huge and empty ones, lists and mappings where a scalar stands, deep nesting, anchors, tags, tabs, bytes that are no text).
-It is given to `ablate plan`; what turns out to be a study in order is planned to the end once in ten times. A command line
-is a command with arguments and options that do not fit. Held: exit code 2 (of a study in order, and of a command that finds
-nothing wrong, 0), one message on stderr, no traceback, nothing on stdout, nothing written, at most 10 s of CPU.
-Hypothesis draws them, by seed; 250 of them in a process of its own. What does not hold is printed with its seed.
+huge and empty ones, lists and mappings where a scalar stands, deep nesting, anchors, tags, tabs, bytes that are no
+text). It is given to `ablate plan`; what turns out to be a study in order is planned to the end once in ten times. A
+command line is a command with arguments and options that do not fit. Held: exit code 2 (of a study in order, and of a
+command that finds nothing wrong, 0), one message on stderr, no traceback, nothing on stdout, nothing written, at most
+10 s of CPU. Hypothesis draws them, by seed; 250 of them in a process of its own. What does not hold is printed with
+its seed.
 """
 
 from __future__ import annotations

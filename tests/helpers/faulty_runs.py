@@ -1,4 +1,4 @@
-"""A tiny study run by the command line in forked processes, where nothing has to be imported again, and how they ended."""
+"""A tiny study run by the command line in forked processes, which need not import anything, and how they ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from kills_for_tests import errors, lay_out, marks, tables
+from kills_for_tests import lay_out, marks, tables
 
 STUDY = """\
 study: faults
@@ -158,6 +158,3 @@ class Lab:
             except AssertionError as error:
                 found.append(f"{what}: {' '.join(str(error).split())[:300]}")
         return found
-
-
-__all__ = ["GOT_OVER", "Ended", "Lab", "Run", "errors", "marks"]

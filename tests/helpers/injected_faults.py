@@ -1,4 +1,4 @@
-"""Faults that are injected into a run of a study or into its folder, each by a number; afterwards it has to be whole."""
+"""Faults that are injected into a run of a study or into its folder, each by a number; then it has to be whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from faulty_runs import GOT_OVER, Ended, Lab, Run, marks
+from faulty_runs import GOT_OVER, Ended, Lab, Run
+from kills_for_tests import marks
 
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "sqlite3.connect"}
 TRIES = 4  # runs after a fault until the study is whole
@@ -144,8 +145,6 @@ def file_sizes(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
-    log = [os.open(os.devnull, os.O_WRONLY)]  # what it prints is in files too: they are made before
-    os.close(log[0])
     _first(fault, Run(lab.file, out, fault.executor, limit).wait(), 0, 2, None)
 
 
@@ -278,7 +277,7 @@ def finish(fault: Fault, lab: Lab, out: Path, before: dict[str, tuple[int, int]]
 
 
 def _first(fault: Fault, ended: Ended, *codes: int | None) -> None:
-    """Note how a run ended, and what about that is not as it should be. codes: with which it may end; None: a signal."""
+    """Note how a run ended, and what is wrong about that. codes: with which it may end; None: by a signal."""
     fault.ends.append("killed" if ended.code is None else str(ended.code))
     fault.cpu += ended.cpu
     if ended.code not in codes:

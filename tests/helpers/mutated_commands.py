@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 SERVERS = {"dashboard", "worker"}  # what stays where all is in order: only with what is in no order
 ODD_WORDS = (
-    "", " ", "-", "--", "---", "-1", "0", "nan", "inf", "1e9", "10" * 30, "ü", "日本", "\x1b[2J", "a\nb", "\udc80", "x" * 3000,
-    "/", ".", "..", "~", "/dev/null", "/proc/self/mem", "/root/nowhere/x", "a=b", "=", "seed=", "budget.images=", "vary=3",
-    "base.backbone=nothing", "study=../x", "design.seeds=-1", "budget={steps: 1}", "data=nan", "objectives=[[[", "a..b=1",
-    "executor=ray2", "--help=3", "--set", "--out", "-h", "auto", "cuda", "local", "all", "none", "None", "[1", "{", "*", "'",
+    "", " ", "-", "--", "---", "-1", "0", "nan", "inf", "1e9", "10" * 30, "ü", "日本", "\x1b[2J", "a\nb", "\udc80",
+    "x" * 3000, "/", ".", "..", "~", "/dev/null", "/proc/self/mem", "/root/nowhere/x", "a=b", "=", "seed=", "vary=3",
+    "base.backbone=nothing", "study=../x", "design.seeds=-1", "budget={steps: 1}", "data=nan", "objectives=[[[",
+    "executor=ray2", "--help=3", "--set", "--out", "-h", "auto", "cuda", "local", "all", "none", "None", "[1", "{",
+    "budget.images=", "a..b=1", "*", "'",
 )  # fmt: skip
 
 

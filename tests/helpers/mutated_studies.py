@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 Keys = tuple[str | int, ...]
 
 ODD_TEXT = (
-    "", " ", "\n", "None", "all", "..", "/", "~", "a\tb", "ü", "日本語", "\u202eabc", "\x07bell", "\x1b[31mred", "🙂" * 40,
-    "x" * 5000, "%s {0} %(a)s", "$HOME", "-1", "1e400", "0x10", "1_000", "yes", "2020-99-99", "null", "[", "{type: unet}",
-    "nan", "../../etc/passwd", "C:\\", "a.b.c", "<b>&amp;", "'", '"', "*", "&a", "!!python/name:os.system", "\u2028",
+    "", " ", "\n", "None", "all", "..", "/", "~", "a\tb", "ü", "日本語", "\u202eabc", "\x07bell", "\x1b[31mred",
+    "🙂" * 40, "x" * 5000, "%s {0} %(a)s", "$HOME", "-1", "1e400", "0x10", "1_000", "yes", "2020-99-99", "null", "[",
+    "nan", "../../etc/passwd", "C:\\", "a.b.c", "<b>&amp;", "'", '"', "*", "&a", "!!python/name:os.system",
+    "{type: unet}", "\u2028",
 )  # fmt: skip
 ODD_NUMBERS = (
-    0, 1, -1, 2, 3, 7, 0.5, -0.0, 1e-320, 1e308, -1e308, math.nan, math.inf, -math.inf, 2**31, 2**63, 2**64, 10**30, 10**400,
-    1e9, 10**9, 65_537, True, False,
+    0, 1, -1, 2, 3, 7, 0.5, -0.0, 1e-320, 1e308, -1e308, math.nan, math.inf, -math.inf, 2**31, 2**63, 2**64, 10**30,
+    10**400, 1e9, 10**9, 65_537, True, False,
+)  # fmt: skip
+
+
+CHANGES_OF_TEXT = (
+    "tab", "dedent", "indent", "twice", "cut", "character", "tag", "anchor", "alias", "merge", "laughs", "document",
+    "crlf", "bom", "latin", "utf16", "nul", "quote", "comment",
 )  # fmt: skip
 
 
@@ -33,8 +40,8 @@ def _deep(depth: int, as_list: bool) -> Any:
 def _odd_values(names: Sequence[str]) -> st.SearchStrategy[Any]:
     """Values of all types; names: of components and of fields, which fit somewhere, though seldom here."""
     scalars = st.one_of(
-        st.sampled_from(ODD_TEXT), st.sampled_from(ODD_NUMBERS), st.none(), st.sampled_from(names), st.text(max_size=20),
-        st.floats(), st.integers(-(10**6), 10**6), st.dates(),
+        st.sampled_from(ODD_TEXT), st.sampled_from(ODD_NUMBERS), st.none(), st.sampled_from(names),
+        st.text(max_size=20), st.floats(), st.integers(-(10**6), 10**6), st.dates(),
     )  # fmt: skip
     lists = st.lists(scalars, max_size=4)
     mappings = st.dictionaries(st.one_of(st.sampled_from(names), st.sampled_from(("type", "low", "high"))), scalars)
@@ -107,8 +114,7 @@ def _changed_text(draw: st.DrawFn, text: str) -> bytes:
     lines = text.splitlines()
     at = draw(st.integers(0, max(0, len(lines) - 1)))
     line = lines[at] if lines else ""
-    match draw(st.sampled_from(("tab", "dedent", "indent", "twice", "cut", "character", "tag", "anchor", "alias", "merge",
-                                "laughs", "document", "crlf", "bom", "latin", "utf16", "nul", "quote", "comment"))):  # fmt: skip
+    match draw(st.sampled_from(CHANGES_OF_TEXT)):
         case "tab":
             lines[at : at + 1] = ["\t" + line.lstrip()]
         case "dedent":

@@ -228,6 +228,3 @@ def report(tried: Sequence[Tried]) -> str:
     """Return what was not as it should be, for a failing test."""
     found = [one for one in tried if one.wrong]
     return "\n\n".join(f"{one.wrong}\n{one.stderr}\nof:\n{one.input[:3000]}" for one in found[:5])
-
-
-__all__ = ["Tried", "report", "sys", "try_command_lines", "try_studies"]
