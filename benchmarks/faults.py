@@ -23,23 +23,66 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 
 
-def part(count: int, first: int, kinds: list[str] | None, step: int) -> None:
-    """Inject every `step`-th fault from `first` on, and print one line of JSON for each."""
+def inject_all(count: int, first: int, kinds: list[str] | None, jobs: int) -> None:
+    """Inject the faults from number `first` on, in `jobs` processes, and print one line of JSON for each."""
     from faulty_runs import Lab
     from injected_faults import FAULTS, inject, interrupted, schedule
 
-    place = Path(tempfile.mkdtemp(prefix="f", dir="/tmp"))
-    lab = Lab(place)
+    lab = Lab(Path(tempfile.mkdtemp(prefix="f", dir="/tmp")))
     stopped = interrupted(lab)
-    for kind, number in schedule(count, kinds or list(FAULTS))[first::step]:
-        print(json.dumps(vars(inject(lab, stopped, kind, number))), flush=True)
+    faults = schedule(first + count, kinds or list(FAULTS))[first:]
+
+    def some(own: int) -> None:
+        for kind, number in faults[own::jobs]:
+            os.write(1, (json.dumps(vars(inject(lab, stopped, kind, number))) + "\n").encode())
+
+    processes = []
+    for own in range(1, jobs):  # forked with all that was imported, which takes longer than several faults
+        if (pid := os.fork()) == 0:
+            try:
+                some(own)
+            finally:
+                os._exit(0)
+        processes.append(pid)
+    some(0)
+    for pid in processes:
+        os.waitpid(pid, 0)
+
+
+class Table:
+    """What came out, by fault, executor and exit codes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._wrong: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, fault: dict[str, Any]) -> None:
+        """Count a fault, and write the table anew."""
+        key = (str(fault["kind"]), str(fault["executor"]), " ".join(fault["ends"]))
+        self._counts[key] += 1
+        self._wrong[key] += bool(fault["wrong"])
+        with self._file.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("fault", "executor", "exit_codes", "count", "not_as_it_should_be"))
+            writer.writerows((*key, self._counts[key], self._wrong[key]) for key in sorted(self._counts))
+
+    @property
+    def total(self) -> int:
+        """How many faults there were."""
+        return sum(self._counts.values())
+
+    @property
+    def wrong(self) -> int:
+        """After how many of them something was not as it should be."""
+        return sum(self._wrong.values())
 
 
 def main() -> None:
@@ -48,53 +91,26 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--kinds", type=lambda text: text.split(","))
-    parser.add_argument("--step", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--inject", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--csv", type=Path, default=HERE / "faults.csv")
     args = parser.parse_args()
-    if args.step:
-        part(args.count, args.first, args.kinds, args.step)
+    if args.inject:
+        inject_all(args.count, args.first, args.kinds, args.jobs)
         return
-    counts: Counter[tuple[str, str, str]] = Counter()
-    wrong: Counter[tuple[str, str, str]] = Counter()
-
-    def follow(first: int) -> None:
-        words = [
-            sys.executable,
-            __file__,
-            str(args.count),
-            "--first",
-            str(args.first + first),
-            "--step",
-            str(args.jobs),
-        ]
-        words += ["--kinds", ",".join(args.kinds)] if args.kinds else []
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                fault = json.loads(line)
-                key = (fault["kind"], fault["executor"], " ".join(fault["ends"]))
-                counts[key] += 1
-                wrong[key] += bool(fault["wrong"])
-                if fault["wrong"]:
-                    print(line, end="", flush=True)
-                write()
-        if process.returncode:
-            print(f"the process of faults {first} ended with {process.returncode}", flush=True)
-            wrong["-", "-", "-"] += 1
-
-    def write() -> None:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("fault", "executor", "exit_codes", "count", "not_as_it_should_be"))
-            writer.writerows((*key, counts[key], wrong[key]) for key in sorted(counts))
-        print(
-            f"{sum(counts.values())} faults, {sum(wrong.values())} not as they should be", file=sys.stderr, flush=True
-        )
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(follow, range(args.jobs)))
-    raise SystemExit(1 if sum(wrong.values()) else 0)
+    table = Table(args.csv)
+    words = [sys.executable, __file__, *sys.argv[1:], "--inject"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            fault = json.loads(line)
+            table.add(fault)
+            if fault["wrong"]:
+                print(line, end="", flush=True)
+            print(f"{table.total} faults, {table.wrong} not as they should be", file=sys.stderr, flush=True)
+    if table.total != args.count:
+        print(f"{args.count - table.total} faults have no end: exit code {process.returncode}", file=sys.stderr)
+    raise SystemExit(1 if table.wrong or table.total != args.count else 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import pytest
 from kills_for_tests import lay_out, marks, tables
 
 STUDY = """\
@@ -130,20 +131,24 @@ class Lab:
         self.place = place
         self.file = lay_out(place / "study", STUDY)
         self.undisturbed = place / "undisturbed"
-        os.environ.update(ENVIRONMENT, ABLATE_CACHE=str(place / "cache"))
+        self._patch = pytest.MonkeyPatch()
+        for name, value in {**ENVIRONMENT, "ABLATE_CACHE": str(place / "cache")}.items():
+            self._patch.setenv(name, value)
         self._run_here()
         self.tables = tables(self.undisturbed)
         self.records = len(marks(self.undisturbed))
 
     def _run_here(self) -> None:
         """In this process, so that what it imports is there for all that are forked from it."""
-        import ablate.cli.run
-
         # The table and the verdict that a run prints at its end take longer than the study; the tables are compared.
-        ablate.cli.run._summarise = lambda folder: None
+        self._patch.setattr("ablate.cli.run._summarise", lambda folder: None)
         words = ["run", str(self.file), "--out", str(self.undisturbed), "--device", "cpu", "--no-figures"]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
             assert _call([*words, *EXECUTORS["within"]], lambda: None) == 0, told.getvalue()
+
+    def close(self) -> None:
+        """Leave this process as it was."""
+        self._patch.undo()
 
     def copy(self, source: Path, name: str) -> Path:
         """Return a copy of a study's folder, times and all."""

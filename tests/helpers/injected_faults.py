@@ -319,10 +319,10 @@ FAULTS: dict[str, tuple[Callable[[Fault, Lab, Path, random.Random], None], str, 
 }
 
 
-def interrupted(lab: Lab) -> list[Path]:
-    """Return folders of runs that were killed: after a record, and in the middle of trainings."""
+def interrupted(lab: Lab, writes: tuple[int, ...] = (45, 75)) -> list[Path]:
+    """Return folders of runs that were killed at these changes: in the middle of a training, and after a record."""
     found = []
-    for number in (45, 60, 80):
+    for number in writes:
         out = lab.place / f"interrupted-{number}"
         Run(lab.file, out, "within", at_write(out, number, killed)).wait()
         found.append(out)

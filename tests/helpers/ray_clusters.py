@@ -16,6 +16,7 @@ from pathlib import Path
 from waiting_for_tests import PATIENCE, until
 
 HERE = Path(__file__).parent
+TRIES = 4  # times that a node is started
 
 
 class Cluster:
@@ -38,6 +39,13 @@ class Cluster:
         ray += f" --object-store-memory 80000000 --resources '{{\"name_{name}\": 1}}'"
         script = f"{before + ' && ' if before else ''}exec {ray}"
         command = ["unshare", "-m", "sh", "-c", script] if before else ["sh", "-c", script]
+        for _ in range(TRIES):
+            if self._started(name, command, variables):
+                return
+        raise AssertionError((self.folder / f"{name}.log").read_text()[-2000:])
+
+    def _started(self, name: str, command: list[str], variables: dict[str, str]) -> bool:
+        """Start it, and return whether it came: Ray gives a node 30 s, which on a busy machine is too short."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             self.nodes[name] = subprocess.Popen(
@@ -47,8 +55,16 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        # One after the other: nodes of one machine reach for the same ports.
-        until(lambda: b"Ray runtime started" in log.read_bytes(), PATIENCE, f"node {name} does not start")
+        node = self.nodes[name]
+
+        def decided() -> bool:
+            return b"Ray runtime started" in log.read_bytes() or node.poll() is not None
+
+        until(decided, PATIENCE, f"node {name} does not start")  # one after the other: they reach for the same ports
+        if node.poll() is None:
+            return True
+        self.kill(name)
+        return False
 
     def kill(self, name: str) -> None:
         """Take a node away."""
