@@ -1,4 +1,4 @@
-"""The small form of `benchmarks/faults.py`: whatever happens to a study or to its folder, it comes to the same tables."""
+"""The small form of `benchmarks/faults.py`: whatever happens to a study or its folder, it comes to the same tables."""
 
 from __future__ import annotations
 

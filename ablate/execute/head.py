@@ -19,7 +19,6 @@ from typing import Any
 
 from ablate.execute.child import SIGNALS, end_with
 
-
 REGISTERED = 150.0  # seconds that a node may take to be known to its head; Ray itself gives up after 30
 
 

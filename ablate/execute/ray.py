@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ablate.errors import InputError
 from ablate.execute import memory_limit
 from ablate.execute import work as jobs
 from ablate.execute.nodes import Nodes
 from ablate.execute.pool import QueuePool
-from ablate.execute.ray_workers_env import Variable, checked_variables, runtime_env_of
+from ablate.execute.ray_workers_env import RuntimeEnv, Variables, runtime_env_of
 from ablate.execute.share import Resources, Share, machine, share
 from ablate.execute.work import stop_file
 from ablate.kinds.executor import Executor, Pool, Report
@@ -52,8 +52,8 @@ class Ray(Executor):
     gpus: Annotated[float | None, Field(ge=0.001, le=64), Extent()] = None  # a worker; None: 1, or as `workers` asks
 
     # Variables of the workers' environment; null: the driver's own value.
-    env: Annotated[dict[str, Variable], AfterValidator(checked_variables), Extent()] = {}
-    runtime_env: Annotated[dict[str, Any], Extent()] = {}  # Ray's own: {pip: [...], working_dir: ...}
+    env: Annotated[Variables, Extent()] = ()
+    runtime_env: Annotated[RuntimeEnv, Extent()] = "{}"  # Ray's own: {pip: [...], working_dir: ...}
 
     _study: Path | None = PrivateAttr(None)
 

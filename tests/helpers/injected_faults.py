@@ -153,7 +153,7 @@ def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
     files = sorted(path for path in out.rglob("*") if path.is_file() and path.name not in HIDDEN)
     file, how = rng.choice(files), rng.choice(DAMAGES)
     fault.what = f"{how}: {file.relative_to(out)}"
-    before, backup = marks(out), file.read_bytes()
+    before, backup, stands = marks(out), file.read_bytes(), (file.parent / "record.json").exists()
     _damage(file, how, rng)
     if file.name == "record.json":
         before.pop(file.parent.name, None)
@@ -168,23 +168,23 @@ def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
         if "remove it" not in ended.err:
             file.write_bytes(backup)
     finish(fault, lab, out, before)
-    _beside(fault, out, file, backup)
+    if stands:
+        _beside(fault, file, backup)
 
 
-def _beside(fault: Fault, out: Path, file: Path, backup: bytes) -> None:
-    """A file of a complete trial that is still damaged has to be told by who reads the folder."""
-    own = file.name in ("curve.json", "samples.npy", "samples.png", "probes.json")
-    if own and file.exists() and file.read_bytes() != backup:
-        import ablate
+def _beside(fault: Fault, file: Path, backup: bytes) -> None:
+    """A file beside a record that is damaged still has to be told, or left out, by who reads the folder."""
+    if file.name not in ("curve.json", "samples.npy", "samples.png") or not file.exists():
+        return
+    import ablate
+    from ablate.results.figures.samples import as_recorded
 
-        results = ablate.load(out)
-        if not any(file.name in line for line in results.warnings):
-            # Measured again: the record answers for what is there now, times and all.
-            from ablate.worker.records import hashes, read
-
-            record = read(file.parent)
-            if record is None or record["files"] != hashes(file.parent, tuple(record["files"])):
-                fault.wrong.append(f"nobody says that {file} is damaged")
+    if file.read_bytes() != backup and as_recorded(file):
+        fault.wrong.append(f"{file} is damaged, and is shown")
+    if file.name == "curve.json" and not as_recorded(file):
+        results = ablate.load(file.parents[2])
+        if not any(str(file) in line for line in results.warnings):
+            fault.wrong.append(f"nobody says that {file} is damaged")
 
 
 def _damage(file: Path, how: str, rng: random.Random) -> None:
@@ -280,6 +280,8 @@ def _first(fault: Fault, ended: Ended, *codes: int | None) -> None:
     """Note how a run ended, and what is wrong about that. codes: with which it may end; None: by a signal."""
     fault.ends.append("killed" if ended.code is None else str(ended.code))
     fault.cpu += ended.cpu
+    if fault.executor == "ray" and "Ray does not start on this machine" in ended.err:
+        codes = (*codes, 2)  # a machine that is too busy for it
     if ended.code not in codes:
         fault.wrong.append(f"exit code {ended.code}: {ended.err[-1500:]}")
     if "Traceback" in ended.err or "Traceback" in ended.out:
