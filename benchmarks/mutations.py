@@ -20,9 +20,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 HELPERS = HERE.parent / "tests" / "helpers"
@@ -30,25 +33,57 @@ sys.path.insert(0, str(HELPERS))
 CHUNK = 250
 
 
-def chunk(what: str, seed: int, count: int) -> list[dict[str, object]]:
-    """Try `count` of one sort in this process."""
-    from tried_mutations import try_command_lines, try_studies
+def chunk(what: str, seed: int, count: int) -> None:
+    """Try `count` of one sort in this process, and print a line of JSON for each."""
+    from tried_mutations import Tried, try_command_lines, try_studies
+
+    def tell(one: Tried) -> None:
+        print(json.dumps(vars(one)), flush=True)
 
     with tempfile.TemporaryDirectory(prefix="m") as place:
-        tried = (try_studies if what == "studies" else try_command_lines)(seed, count, Path(place))
-        return [vars(one) for one in tried]
+        (try_studies if what == "studies" else try_command_lines)(seed, count, Path(place), tell)
 
 
-def apart(what: str, seed: int, count: int) -> list[dict[str, object]]:
-    """Try them in a process of its own; one that ends by itself is a row that says so."""
+def apart(what: str, seed: int, count: int) -> Iterator[dict[str, Any]]:
+    """Try them in a process of its own, and yield each; one that ends by itself is a row that says so."""
     words = [sys.executable, __file__, str(count), "--chunk", what, "--seed", str(seed)]
-    ran = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    try:
-        rows: list[dict[str, object]] = json.loads(ran.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        why = f"the process ended with {ran.returncode}: {ran.stderr[-2000:]}"
-        return [{"what": what, "outcome": "crash", "cpu": 0.0, "wrong": [why], "input": f"seed {seed}", "stderr": ""}]
-    return [{**row, "seed": seed} for row in rows]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield {**json.loads(line), "seed": seed}
+    if process.returncode:
+        wrong = [f"the process ended with {process.returncode}"]
+        yield {"what": what, "outcome": "crash", "cpu": 0.0, "wrong": wrong, "input": f"seed {seed}", "stderr": ""}
+
+
+class Table:
+    """What came out, by sort and outcome."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._slowest: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+        self.wrong = 0
+
+    def take(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Count rows as they come, print those that are not as they should be, and write the table anew."""
+        for row in rows:
+            with self._lock:
+                key = (str(row["what"]), str(row["outcome"]))
+                self._counts[key] += 1
+                self._slowest[key] = max(self._slowest.get(key, 0.0), row["cpu"])
+                if row["wrong"]:
+                    self.wrong += 1
+                    print(json.dumps(row), flush=True)
+                self._write()
+
+    def _write(self) -> None:
+        with self._file.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("what", "outcome", "count", "slowest_cpu_s"))
+            writer.writerows((*key, self._counts[key], round(self._slowest[key], 2)) for key in sorted(self._counts))
 
 
 def main() -> None:
@@ -61,31 +96,17 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=HERE / "mutations.csv")
     args = parser.parse_args()
     if args.chunk:
-        print(json.dumps(chunk(args.chunk, args.seed, args.studies)))
+        chunk(args.chunk, args.seed, args.studies)
         return
     chunks = [
         (what, args.seed + first, min(CHUNK, total - first))
         for what, total in (("lines", args.lines), ("studies", args.studies))
         for first in range(0, total, CHUNK)
     ]
-    counts: Counter[tuple[str, str]] = Counter()
-    slowest: dict[tuple[str, str], float] = {}
-    wrong = 0
+    table = Table(args.csv)
     with ThreadPoolExecutor(args.jobs) as pool:
-        for rows in pool.map(lambda one: apart(*one), chunks):
-            for row in rows:
-                key = (str(row["what"]), str(row["outcome"]))
-                counts[key] += 1
-                slowest[key] = max(slowest.get(key, 0.0), float(str(row["cpu"])))
-                if row["wrong"]:
-                    wrong += 1
-                    print(json.dumps(row), flush=True)
-            print(f"{sum(counts.values())} tried, {wrong} not as they should be", file=sys.stderr, flush=True)
-            with args.csv.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(("what", "outcome", "count", "slowest_cpu_s"))
-                writer.writerows((*key, counts[key], round(slowest[key], 2)) for key in sorted(counts))
-    raise SystemExit(1 if wrong else 0)
+        list(pool.map(lambda one: table.take(apart(*one)), chunks))
+    raise SystemExit(1 if table.wrong else 0)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ def test_variables_are_stated_or_taken_from_the_driver(monkeypatch: pytest.Monke
         ({"env": {"A": True}}, "not True"),
         ({"env": 3}, "env: "),
         ({"runtime_env": 3}, "runtime_env: "),
-        ({"env": {"NOT_SET_FOR_TEST": None}}, "takes NOT_SET_FOR_TEST from the driver, which has none: export it first"),
+        (
+            {"env": {"NOT_SET_FOR_TEST": None}},
+            "takes NOT_SET_FOR_TEST from the driver, which has none: export it first",
+        ),
         ({"env": {"A": "1"}, "runtime_env": {"env_vars": {"A": "2"}}}, "A stands in `env` too"),
         ({"runtime_env": {"pip": 3}}, "Ray does not take it: .*pip"),
     ],

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -167,8 +167,17 @@ def _drawn(number: int, count: int, what: st.SearchStrategy[object], one: object
     seed(number)(quiet(given(what)(one)))()  # type: ignore[arg-type]
 
 
-def try_studies(number: int, count: int, place: Path, whole: int = 10) -> list[Tried]:
-    """Give so many mutated study files to `ablate plan`; of those in order, one in `whole` to its end."""
+def _nothing(one: Tried) -> None:
+    pass
+
+
+def try_studies(
+    number: int, count: int, place: Path, tell: Callable[[Tried], None] = _nothing, whole: int = 10
+) -> list[Tried]:
+    """Give so many mutated study files to `ablate plan`; of those in order, one in `whole` to its end.
+
+    tell: gets each as soon as it was tried.
+    """
     texts = [file.read_text() for file in lay_out(place)]
     file, tried = place / "studies" / "mutated.yaml", list[Tried]()
 
@@ -187,13 +196,14 @@ def try_studies(number: int, count: int, place: Path, whole: int = 10) -> list[T
                 planned.wrong = [why for why in planned.wrong if "of CPU" not in why]
                 first = planned
         tried.append(first)
+        tell(first)
 
     with inside(place):
         _drawn(number, count, mutated(texts, names()), one)
     return tried
 
 
-def try_command_lines(number: int, count: int, place: Path) -> list[Tried]:
+def try_command_lines(number: int, count: int, place: Path, tell: Callable[[Tried], None] = _nothing) -> list[Tried]:
     """Give so many command lines to the command line."""
     import typer
 
@@ -218,6 +228,7 @@ def try_command_lines(number: int, count: int, place: Path) -> list[Tried]:
         if words[0] == "run":  # of a study in order it would train
             words = [*words, "--set", "budget.images=-1"]
         tried.append(call(words, "lines", place, " ".join(map(repr, words))))
+        tell(tried[-1])
 
     with inside(place):
         _drawn(number, count, command_lines(commands_of(typer.main.get_command(app)), where), one)
