@@ -51,8 +51,7 @@ class Ray(Executor):
     cpus: Annotated[int | None, Field(ge=1, le=1024), Extent()] = None  # a worker; None: cores // workers
     gpus: Annotated[float | None, Field(ge=0.001, le=64), Extent()] = None  # a worker; None: 1, or as `workers` asks
 
-    # Variables of the workers' environment; null: the driver's own value.
-    env: Annotated[Variables, Extent()] = ()
+    env: Annotated[Variables, Extent()] = ()  # {NAME: value} of the workers' environment; null: the driver's own value
     runtime_env: Annotated[RuntimeEnv, Extent()] = "{}"  # Ray's own: {pip: [...], working_dir: ...}
 
     _study: Path | None = PrivateAttr(None)

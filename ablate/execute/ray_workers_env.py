@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -9,45 +10,50 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StrictFloat, StrictInt, StrictStr, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from ablate.errors import InputError
 from ablate.spec.explain import short
 
-Variable = StrictStr | StrictInt | StrictFloat | None
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _pairs(value: Any) -> Any:
-    """Return the pairs of a mapping, which has no hash; anything else as it is."""
-    return tuple(value.items()) if isinstance(value, Mapping) else value
-
-
-def _checked(env: tuple[tuple[str, Variable], ...]) -> tuple[tuple[str, Variable], ...]:
-    """Return variables as they are. Raises ValueError for what is no name, and for a value that is no text."""
-    for name, value in env:
-        if not _NAME.fullmatch(name):
+    """Return the pairs of a mapping, which has no hash. Raises ValueError for what are no variables."""
+    if not isinstance(value, Mapping | list | tuple):
+        raise ValueError(f"expected a mapping, such as {{HF_HOME: /data}}, not {short(value)}")
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else tuple(value)
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError(f"expected a mapping, such as {{HF_HOME: /data}}, not {short(value)}")
+        name, text = pair
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"{short(name)} is no name of an environment variable: letters, digits and '_'")
-        if isinstance(value, str) and "\0" in value:
+        if isinstance(text, bool) or not isinstance(text, str | int | float | None):
+            raise ValueError(f"{name}: expected a text, a number or null, not {short(text)}; true and false in quotes")
+        if isinstance(text, str) and "\0" in text:
             raise ValueError(f"{name} holds a NUL, which no variable does")
-    return env
+    return pairs
 
 
 def _as_json(value: Any) -> Any:
     """Return a mapping as JSON, which has a hash; a text as it is, where it is the JSON of a mapping."""
     if isinstance(value, str):
-        content = json.loads(value)  # raises ValueError
-        if not isinstance(content, dict):
-            raise ValueError(f"expected a mapping, not {short(content)}")
-        return value
-    return json.dumps(value, sort_keys=True, allow_nan=False) if isinstance(value, Mapping) else value
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(value), dict):
+                return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a mapping, such as {{pip: [einops]}}, not {short(value)}")
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"holds what is no JSON: {error}") from None
 
 
 # In a study both are mappings.
 Variables = Annotated[
-    tuple[tuple[str, Variable], ...],
+    tuple[tuple[str, Any], ...],
     BeforeValidator(_pairs),
-    AfterValidator(_checked),
     WithJsonSchema({"type": ["object", "array"], "additionalProperties": {"type": ["string", "number", "null"]}}),
 ]
 RuntimeEnv = Annotated[str, BeforeValidator(_as_json), WithJsonSchema({"type": ["object", "string"]})]
