@@ -1,9 +1,14 @@
-"""What a trial costs beside its training: Optuna alone, ablate (local, Ray), Ray Tune with OptunaSearch.
+"""What a trial costs beside its training: ablate on its executors, and the engines of others.
 
-    python benchmarks/engine.py [--trials 200] [--csv benchmarks/engine.csv]
+    python benchmarks/engine.py [--trials 200] [--csv benchmarks/engine.csv] [--syne PYTHON]
 
-All in one run on one machine, each in a process of its own. Start-up (imports, the cluster) is
-reported apart from the cost of a trial. Ray Tune needs more than Ray: pip install "ray[tune]".
+Optuna alone (ask and tell), Optuna with two jobs of its own, ablate on `local`, on `ray`, and with two `workers`, Ray
+Tune with OptunaSearch, Syne Tune's local backend. All in one run on one machine, each in a process of its own, two
+trials at a time where an engine has that. Start-up (imports, the cluster) is reported apart from the cost of a trial:
+that is counted from the first trial's end, and on executors with two workers from when both have ended one. Ray Tune
+needs more than Ray: pip install "ray[tune]". Syne Tune may stand in an environment of its own: `--syne` is its Python.
+`load` is how many processes wanted the processors in the last minute, on average: beyond their number the seconds are
+those of a shared machine, and only ratios of one run say something.
 """
 
 from __future__ import annotations
@@ -41,16 +46,34 @@ def optuna_alone(trials: int) -> tuple[float, float]:
         return started - begun, (time.perf_counter() - started) / trials
 
 
-def ablate_on(executor: str, trials: int) -> tuple[float, float]:
+def optuna_parallel(trials: int) -> tuple[float, float]:
+    """Optuna's own `optimize` with two jobs on SQLite, an objective that returns at once."""
+    begun = time.perf_counter()
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        study = optuna.create_study(
+            storage=f"sqlite:///{folder}/optuna.db",
+            directions=["minimize", "minimize"],
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )
+        started = time.perf_counter()
+        study.optimize(lambda trial: (trial.suggest_float("backbone.knob", 0, 1), 0.0), n_trials=trials, n_jobs=2)
+        return started - begun, (time.perf_counter() - started) / trials
+
+
+def ablate_on(executor: str, trials: int, workers: int | None = None) -> tuple[float, float]:
     """The same through `ablate.run`: a real segment a trial, its folder, its checkpoint, its record."""
     begun = time.perf_counter()
     from ablate.engine import Progress
     from ablate.study.launch import launch
 
     seen: list[tuple[float, int]] = []  # (when, trials done), without start-up and the final figures
+    both = 1 if workers is None else workers  # who is to have ended a trial before the clock runs
 
     def watch(progress: Progress) -> None:
-        if progress.done:
+        if progress.done >= both:
             seen.append((time.perf_counter(), progress.done))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -59,8 +82,10 @@ def ablate_on(executor: str, trials: int) -> tuple[float, float]:
             out=Path(folder) / "noop",
             overrides=[f"design.trials={trials}"],
             executor=executor,
+            workers=workers,
             device="cpu",
             watch=watch,
+            figures=False,
         )
     (started, few), (ended, many) = seen[0], seen[-1]
     return started - begun, (ended - started) / (many - few)
@@ -92,11 +117,47 @@ def ray_tune(trials: int) -> tuple[float, float]:
     return started - begun, (ended - started) / trials
 
 
+SYNE_TRIAL = """
+from argparse import ArgumentParser
+from syne_tune import Reporter
+parser = ArgumentParser()
+parser.add_argument("--knob", type=float)
+Reporter()(loss=parser.parse_known_args()[0].knob)
+"""
+
+
+def syne_tune(trials: int) -> tuple[float, float]:
+    """Syne Tune's local backend with two workers, and a script that reports once and ends."""
+    begun = time.perf_counter()
+    from syne_tune import StoppingCriterion, Tuner
+    from syne_tune.backend import LocalBackend
+    from syne_tune.config_space import uniform
+    from syne_tune.optimizer.baselines import RandomSearch
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SYNETUNE_FOLDER"] = folder
+        script = Path(folder) / "trial.py"
+        script.write_text(SYNE_TRIAL)
+        tuner = Tuner(
+            trial_backend=LocalBackend(entry_point=str(script)),
+            scheduler=RandomSearch({"knob": uniform(0, 1)}, metrics=["loss"]),
+            stop_criterion=StoppingCriterion(max_num_trials_finished=trials - 1),  # it stops once there are more
+            n_workers=2,
+            sleep_time=0.01,
+        )
+        started = time.perf_counter()
+        tuner.run()
+        return started - begun, (time.perf_counter() - started) / trials
+
+
 WAYS = {
     "optuna ask/tell": optuna_alone,
+    "optuna n_jobs=2": optuna_parallel,
     "ablate local": lambda trials: ablate_on("local", trials),
-    "ablate ray": lambda trials: ablate_on("ray", trials),
+    "ablate ray": lambda trials: ablate_on("ray", trials, 2),
+    "ablate workers": lambda trials: ablate_on("workers", trials, 2),
     "ray tune + OptunaSearch": ray_tune,
+    "syne tune local backend": syne_tune,
 }
 
 
@@ -105,6 +166,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--tune-trials", type=int, default=30)
     parser.add_argument("--csv", type=Path, default=HERE / "engine.csv")
+    parser.add_argument("--syne", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--only")
     args = parser.parse_args()
     if args.only:
@@ -113,7 +175,8 @@ def main() -> None:
         return
     rows = []
     for way in WAYS:
-        command = [sys.executable, __file__, "--only", way, "--trials", str(args.trials)]
+        python = args.syne if "syne" in way else sys.executable
+        command = [python, __file__, "--only", way, "--trials", str(args.trials)]
         done = subprocess.run(
             [*command, "--tune-trials", str(args.tune_trials)], capture_output=True, text=True, check=False
         )
@@ -124,6 +187,7 @@ def main() -> None:
         rows.append({"way": way, "trials": trials, "start_s": round(start, 2), "s_per_trial": round(each, 4)})
         base = rows[0]["s_per_trial"]
         rows[-1]["over_optuna_s"] = round(each - base, 4)
+        rows[-1]["load"] = round(os.getloadavg()[0], 1)
         print(rows[-1], flush=True)
     with args.csv.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))

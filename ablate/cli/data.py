@@ -51,11 +51,14 @@ def inspect(
 
     from ablate.cli.terminal import emit_json
     from ablate.errors import InputError, did_you_mean
+    from ablate.io.files import fit_for_a_file
     from ablate.pictures import Colour, Labelling, open_pictures
 
     for option, value, kind in (("--labels", labels, Labelling), ("--colour", colour, Colour)):
         if value not in get_args(kind):
             raise InputError(f"there is no {value!r}{did_you_mean(value, get_args(kind))}", option)
+    if sheet is not None:
+        fit_for_a_file(sheet, "--sheet")  # before all pictures are read
     pictures = open_pictures(
         path,
         size=size,

@@ -34,6 +34,7 @@ def export(
     """
     from ablate.cli.terminal import echo
     from ablate.errors import InputError, did_you_mean
+    from ablate.io.files import fit_for_a_folder
     from ablate.results import load
     from ablate.results.export import export as write
     from ablate.results.paper_formats import write_table
@@ -45,6 +46,8 @@ def export(
     formats = [*SUFFIXES, "all"]
     if format_ is not None and format_ not in formats:
         raise InputError(f"there is no format {format_!r}{did_you_mean(format_, formats)}", "--format")
+    if out is not None:
+        fit_for_a_folder(out, "--out")
     results = load(folder)
     if to:
         for name in dict.fromkeys(to):

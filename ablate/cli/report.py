@@ -25,9 +25,12 @@ def report(
     One page that needs nothing else: verdict, charts to point at, samples, tables, how to run it again.
     """
     from ablate.cli.terminal import echo
+    from ablate.io.files import fit_for_a_file
     from ablate.results import load
     from ablate.results.report import report as write
 
+    if out is not None:
+        fit_for_a_file(out, "--out")  # before the figures are drawn
     results = load(folder)
     drawn = results.figures(say=complain) if pictures else None
     for path in (write(results, out, drawn), *(drawn or ())):

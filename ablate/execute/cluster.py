@@ -14,6 +14,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 from ablate.errors import InputError
 from ablate.execute.beside import UNAUTHORIZED, Beside, RayError
@@ -22,7 +23,11 @@ from ablate.execute.ray_environment import environment, loopback, same_handlers
 LOOK = 5.0  # seconds between two looks whether a cluster's head still listens
 SILENCE = 25.0  # seconds without an answer: after 60 Ray ends the program that is connected
 CONNECT = 10.0  # seconds to reach a cluster
-QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}  # Ray's remarks between our lines: what is lost, a report says
+QUIET = {
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",  # Ray's remarks between our lines: what is lost, a report says
+    # Ray's native code ends a program whose head is gone, after 60 s and with a dump of its stack: `alive` is earlier.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
+}
 JOINING = 60.0  # seconds in which Ray has to have connected to a cluster that listens
 
 
@@ -33,6 +38,10 @@ class Cluster(ABC):
         """Return whether jobs can still end. If not: `close`, make another."""
         return True
 
+    def answers(self) -> bool:
+        """Return whether it may be asked now: a head that is away would be waited for."""
+        return True
+
     @abstractmethod
     def close(self) -> None:
         """Leave, or end, the cluster."""
@@ -41,7 +50,9 @@ class Cluster(ABC):
 class Joined(Cluster):
     """A cluster that exists already: at an address, or the one that this program itself is connected to (None)."""
 
-    def __init__(self, address: str | None, source: str | None = None) -> None:
+    def __init__(
+        self, address: str | None, source: str | None = None, runtime_env: dict[str, Any] | None = None
+    ) -> None:
         """Connect. source: the setting that has the address, for the message where no cluster is there."""
         with environment(QUIET), same_handlers():
             import ray
@@ -53,7 +64,8 @@ class Joined(Cluster):
                 _reach(address)
                 with environment(QUIET), _loopback_for(address) as loopback_kept, same_handlers():
                     _try_in_another_process(address, loopback_kept)
-                    ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+                    more = {} if runtime_env is None else {"runtime_env": runtime_env}
+                    ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
             except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 raise InputError(_refusal(address, error), source) from error
         self._address = address if address and "://" in address else str(ray.get_runtime_context().gcs_address)
@@ -72,6 +84,10 @@ class Joined(Cluster):
                     advice = "start its head and give the same command again, or add --executor local"
                     raise InputError(f"{problem}; {advice}: it goes on from what is there") from error
         return True
+
+    def answers(self) -> bool:
+        """Return whether the head listened when it was last looked at."""
+        return self._last_answer >= self._last_look
 
     def close(self) -> None:
         """Disconnect, where the connection is ours."""

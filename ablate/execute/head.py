@@ -14,10 +14,13 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from ablate.execute.child import SIGNALS
 from ablate.runtime.parent import end_with
+
+REGISTERED = 150.0  # seconds that a node may take to be known to its head; Ray itself gives up after 30
 
 
 def main() -> None:
@@ -47,5 +50,27 @@ def connect(init: dict[str, Any], loopback: bool) -> str:
 
     if loopback:
         ray_constants.ENABLE_RAY_CLUSTER = False
+    _wait_longer()
     ray.init(**init, log_to_driver=False, logging_level=logging.CRITICAL)
     return str(ray.get_runtime_context().gcs_address)
+
+
+def _wait_longer() -> None:
+    """Let Ray wait for its own node as long as a busy machine takes, where Ray asks as it did when this was written."""
+    from ray._private import services
+
+    ask = getattr(services, "get_node", None)
+    if ask is None:
+        return
+
+    def patient(*words: Any, **named: Any) -> Any:
+        end = time.monotonic() + REGISTERED
+        while True:
+            try:
+                return ask(*words, **named)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = patient

@@ -32,10 +32,14 @@ KEYS = ("plugins", "root", "hashes", "sources")  # of a job: what the source of 
 class Nodes:
     """The nodes of the cluster. each: what a worker gets; workers: how many at the most; None: as many as fit.
 
-    study: the study's folder, which every node has to see; None: nobody asks. news: lines for the user.
+    study: the study's folder, which every node has to see; None: nobody asks. runtime_env: Ray's, of what is asked.
+    news: lines for the user.
     """
 
-    def __init__(self, each: Share, workers: int | None, study: Path | None) -> None:
+    def __init__(
+        self, each: Share, workers: int | None, study: Path | None, runtime_env: dict[str, Any] | None = None
+    ) -> None:
+        self._options = {} if runtime_env is None else {"runtime_env": runtime_env}
         self._each = each
         self._workers = workers
         self._study = study
@@ -141,7 +145,8 @@ class Nodes:
     def _ask(self, node: str) -> None:
         ray = _ray()
         on = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on)(_asking(list(sys.path)))
+        remote = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on, **self._options)
+        task = remote(_asking(list(sys.path)))
         self._asked[node] = task.remote(json.dumps(self._terms))
 
     def _hear(self, timeout: float) -> None:
@@ -157,6 +162,8 @@ class Nodes:
                     why = ray.get(reference)
                 except ray.exceptions.RayTaskError as error:  # such as a package that is missing there
                     why = str(error.cause if error.cause is not None else error).strip().splitlines()[-1]
+                except ray.exceptions.RuntimeEnvSetupError as error:
+                    why = f"it cannot set up executor.runtime_env: {str(error).strip().partition(chr(10))[0]}"
                 except ray.exceptions.RayError:  # it is gone
                     continue
                 if why is not None:

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -49,9 +49,13 @@ _ENVIRONMENT = {
 
 
 class Own(Cluster):
-    """A cluster of this machine alone. slots: tasks of one CPU at once; threads: of OpenMP in each worker."""
+    """A cluster of this machine alone.
 
-    def __init__(self, slots: int, gpus: int, threads: int) -> None:
+    slots: tasks of one CPU at once; threads: of OpenMP in each worker. runtime_env: Ray's, of the workers.
+    """
+
+    def __init__(self, slots: int, gpus: int, threads: int, runtime_env: dict[str, Any] | None = None) -> None:
+        self._runtime_env = runtime_env
         try:
             self._begin(slots, gpus, threads)
         except (RuntimeError, ValueError, OSError):  # on a busy machine its servers may be late
@@ -92,6 +96,7 @@ class Own(Cluster):
                     _node_ip_address="127.0.0.1",
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
+                    **({} if self._runtime_env is None else {"runtime_env": self._runtime_env}),
                 )
             children = psutil.Process(self._head.pid).children()
             self._servers = [p for p in children if p.name() in ("raylet", "gcs_server")]

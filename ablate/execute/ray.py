@@ -26,6 +26,7 @@ from ablate.execute import memory_limit
 from ablate.execute import work as jobs
 from ablate.execute.nodes import Nodes
 from ablate.execute.pool import QueuePool
+from ablate.execute.ray_workers_env import RuntimeEnv, Variables, runtime_env_of
 from ablate.execute.share import Resources, Share, machine, share
 from ablate.execute.work import stop_file
 from ablate.kinds.executor import Executor, Pool, Report
@@ -49,6 +50,9 @@ class Ray(Executor):
     address: Annotated[str | None, Extent()] = None  # host:port, auto or ray://host:port; None: RAY_ADDRESS
     cpus: Annotated[int | None, Field(ge=1, le=1024), Extent()] = None  # a worker; None: cores // workers
     gpus: Annotated[float | None, Field(ge=0.001, le=64), Extent()] = None  # a worker; None: 1, or as `workers` asks
+
+    env: Annotated[Variables, Extent()] = ()  # {NAME: value} of the workers' environment; null: the driver's own value
+    runtime_env: Annotated[RuntimeEnv, Extent()] = "{}"  # Ray's own: {pip: [...], working_dir: ...}
 
     _study: Path | None = PrivateAttr(None)
 
@@ -80,24 +84,27 @@ class Ray(Executor):
         source = None if self.address else "RAY_ADDRESS"
         if address is not None and not address.strip():
             raise InputError("is empty: unset it, or say host:port", "RAY_ADDRESS")
+        runtime_env = runtime_env_of(self.env, self.runtime_env)
         if "ray" in sys.modules and _ray().is_initialized():
-            return self._on(Joined(None), work, device)
+            return self._on(Joined(None), work, device, runtime_env)
         if address not in (None, "local"):
-            return self._on(Joined(address, source), work, device)
+            return self._on(Joined(address, source, runtime_env), work, device)
         resources = machine(device)
         each = share(resources, self.workers, self.cpus, self.gpus, device)
         # On a cluster of our own one CPU stands for one worker, whatever it gets.
-        return RayPool(work, each, 1, partial(Own, each.workers, resources.gpus, each.cpus), self.memory)
+        own = partial(Own, each.workers, resources.gpus, each.cpus, runtime_env)
+        return RayPool(work, each, 1, own, self.memory)
 
-    def _on(self, cluster: Cluster, work: str, device: str) -> Pool:
-        """Start workers on a cluster that is connected."""
+    def _on(self, cluster: Cluster, work: str, device: str, runtime_env: dict[str, Any] | None = None) -> Pool:
+        """Start workers on a cluster that is connected. runtime_env: of the tasks, where the connection has none."""
         try:
             total = _ray().cluster_resources()
             resources = Resources(int(total.get("CPU", 0)), int(total.get("GPU", 0)))
             each = share(resources, self.workers, self.cpus, self.gpus, device)
             if each.cpus > resources.cpus:
                 raise InputError(f"a worker asks for {each.cpus} CPUs, and the cluster has {resources.cpus}")
-            return RayPool(work, each, each.cpus, lambda: cluster, self.memory, Nodes(each, self.workers, self._study))
+            nodes = Nodes(each, self.workers, self._study, runtime_env)
+            return RayPool(work, each, each.cpus, lambda: cluster, self.memory, nodes, runtime_env)
         except BaseException:
             cluster.close()
             raise
@@ -107,7 +114,7 @@ class RayPool(QueuePool):
     """Submits jobs as tasks; their ends come in by callback.
 
     cpus: what Ray counts for one task; cluster: connects to Ray, again should the cluster die. memory: bytes that a
-    job may have resident. nodes: of a cluster that was joined, whose slots follow them.
+    job may have resident. nodes: of a cluster that was joined, whose slots follow them. runtime_env: of the tasks.
     """
 
     apart = True
@@ -120,12 +127,14 @@ class RayPool(QueuePool):
         cluster: Callable[[], Cluster],
         memory: int | None = None,
         nodes: Nodes | None = None,
+        runtime_env: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(each.workers, each.cpus)
         self._connect = cluster
         self._cluster = cluster()
         # max_calls=0: also a worker with a GPU serves many jobs, as importing torch takes seconds.
-        task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0)
+        options = {} if runtime_env is None else {"runtime_env": runtime_env}
+        task = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0, **options)
         self._task = task(_task(work, list(sys.path), memory))
         self._nodes = nodes
         self._placed: dict[str, str] = {}  # the node of each job that runs, where they are placed
@@ -133,11 +142,15 @@ class RayPool(QueuePool):
             self.slots = nodes.slots
         self._folders: dict[str, Path] = {}  # of the jobs that a stop file can stop
         self._tasks: dict[str, Any] = {}  # object references of what runs; who takes one out reports on it
+        # On a cluster of our own all workers import at once what jobs need, not each for its own first trial.
+        ready = _ray().remote(num_cpus=cpus, num_gpus=each.gpus, max_retries=0, max_calls=0, **options)
+        own = each.workers if nodes is None else 0
+        self._readying = [ready(_readying(work, list(sys.path))).remote() for _ in range(own)]
 
     def wait(self, timeout: float) -> list[Report]:
         """See `Pool.wait`. A cluster of our own that died is started again; its jobs are lost."""
         reports = self._released(super().wait(timeout))
-        if self._nodes is not None and self._cluster.alive():
+        if self._nodes is not None and self._cluster.alive() and self._cluster.answers():
             self._nodes.look()
             self.slots = self._nodes.slots
         if reports or not self._tasks or self._cluster.alive():
@@ -187,7 +200,7 @@ class RayPool(QueuePool):
 
     def _ended_with(self, name: str, reference: Any, future: Future[str]) -> None:
         """Called in one of Ray's threads."""
-        from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+        from ray.exceptions import OutOfMemoryError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
 
         if self._tasks.get(name) is not reference or self._tasks.pop(name, None) is None:
             return  # reported as lost
@@ -198,6 +211,9 @@ class RayPool(QueuePool):
             self._ended.put(jobs.oom(name, str(error)))
         elif (why := memory_limit.noted(self._folders.get(name))) is not None:
             self._ended.put(jobs.oom(name, why))
+        elif isinstance(error, RuntimeEnvSetupError):  # such as a package of `runtime_env` that cannot be had there
+            reason = str(error).strip().partition("\n")[0]
+            self._ended.put(jobs.failed(name, InputError(f"a node cannot set up executor.runtime_env: {reason}")))
         elif isinstance(error, RayTaskError):  # before the work function: the package is missing on a node
             self._ended.put(jobs.failed(name, error))
         elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
@@ -247,6 +263,19 @@ def _ray() -> Any:
     import ray
 
     return ray
+
+
+def _readying(work: str, path: list[str]) -> Callable[[], None]:
+    """Return what makes a worker ready: a closure, as that of `_task`. What is wrong is for the first job to report."""
+
+    def get_ready() -> None:
+        sys.path.extend(entry for entry in path if entry not in sys.path)
+        with contextlib.suppress(Exception):
+            module = importlib.import_module(work.partition(":")[0])
+            if hasattr(module, "get_ready"):
+                module.get_ready()
+
+    return get_ready
 
 
 def _task(work: str, path: list[str], memory: int | None) -> Callable[[str], str]:

@@ -160,6 +160,30 @@ def nameable(path: Path, where: str = "") -> Path:
     return path
 
 
+def fit_for_a_file(path: Path, where: str = "") -> Path:
+    """Check the path of a file that is to be written, before the work for it. Raises InputError where none can be."""
+    nameable(path, where)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it, such as {path / 'NAME'}", where)
+    _fit_above(path, where)
+    return path
+
+
+def fit_for_a_folder(path: Path, where: str = "") -> Path:
+    """Check the path of a folder that is to be written into. Raises InputError where there can be none."""
+    nameable(path, where)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; name a folder", where)
+    _fit_above(path, where)
+    return path
+
+
+def _fit_above(path: Path, where: str) -> None:
+    above = next((one for one in path.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise InputError(f"{above} is a file, and no folder can be below it; name another place", where)
+
+
 def sweep(folder: Path) -> None:
     """Delete the temporary files of killed processes, and SQLite's journals of them; where nobody else writes."""
     for path in folder.glob(f".*{TEMPORARY}*"):

@@ -102,7 +102,7 @@ def _launch(
         loaded = load_study(study, overrides=settled, plugins=plugins, profile=profile, frozen=frozen)
         for warning in lock.check(folder, loaded):
             say(warning)
-    elif folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
+    elif folder.exists() and not _may_begin_in(folder):
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     reuse = Reuse(loaded, folder, say)
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
@@ -148,7 +148,7 @@ def _launch(
                 executor=chosen.spec(),
                 device=chosen_device,
             )
-            for swept in (folder, folder / "figures"):
+            for swept in (folder, folder / "figures", *folder.glob(f"{history.SOURCES}/*")):
                 sweep(swept)
             plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
             plan = replace(plan, say=say, borrow=reuse)
@@ -166,6 +166,17 @@ def _launch(
 def folder_for(study: str | Path | Mapping[str, Any], loaded: LoadedStudy, out: Path | None) -> Path:
     """Return the folder of a study's results: `out`, or the one whose own `study.yaml` it is, or results/<study>."""
     return (out or _own_folder(study) or Path("results") / loaded.study.study).absolute()
+
+
+def _may_begin_in(folder: Path) -> bool:
+    """Return whether a study may begin in what is at its folder's path: nothing, or a launch that was killed there.
+
+    One that is killed, or that finds the disk full, before there is a lock has left sources, and its own `.driver`.
+    """
+    if not folder.is_dir():
+        return False
+    left = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return not left or (left == {history.SOURCES} and (folder / ".driver").exists())
 
 
 def _own_folder(study: str | Path | Mapping[str, Any]) -> Path | None:

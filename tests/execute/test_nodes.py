@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray_clusters import Cluster, ray_cluster
 from waiting_for_tests import PATIENCE, until
 
 from ablate.execute.ray import Ray
 
-HERE = Path(__file__).parents[1] / "helpers"
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -46,56 +41,10 @@ with Ray(address=sys.argv[1]).in_folder(study).start("work_for_tests:work", "cpu
 """
 
 
-class Cluster:
-    """`ray start`, a process a node, each with one CPU and a resource that names it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = server.getsockname()[1]
-        own = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-        path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
-        self.environment = {**os.environ, **own, "PYTHONPATH": path}
-        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, before: str = "", **variables: str) -> None:
-        """Start a node, after a line of shell in a mount namespace of its own."""
-        head = f"--head --port {self.port} --temp-dir {self.folder} --include-dashboard false"
-        place = head if not self.nodes else f"--address 127.0.0.1:{self.port}"
-        ray = f"{sys.executable} -m ray.scripts.scripts start {place} --num-cpus 1 --block"
-        ray += f" --object-store-memory 80000000 --resources '{{\"name_{name}\": 1}}'"
-        script = f"{before + ' && ' if before else ''}exec {ray}"
-        command = ["unshare", "-m", "sh", "-c", script] if before else ["sh", "-c", script]
-        log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
-            self.nodes[name] = subprocess.Popen(
-                command,
-                env={**self.environment, **variables},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        # One after the other: nodes of one machine reach for the same ports.
-        until(lambda: b"Ray runtime started" in log.read_bytes(), PATIENCE, f"node {name} does not start")
-
-    def kill(self, name: str) -> None:
-        """Take a node away."""
-        node = self.nodes.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(node.pid, signal.SIGKILL)
-        node.wait()
-
-
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="n", dir="/tmp"))
-    made = Cluster(folder)
-    try:
+    with ray_cluster() as made:
         yield made
-    finally:
-        for name in list(made.nodes):
-            made.kill(name)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow

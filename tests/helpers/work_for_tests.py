@@ -133,3 +133,8 @@ def _node(job, stop):
     time.sleep(job.get("seconds", 0))
     ids = ray.get_runtime_context().get_node_id()
     return {"status": "done", "node": next(n for n in ray.nodes() if n["NodeID"] == ids)["Resources"]}
+
+
+def _variable(job, stop):
+    """A variable of the worker's environment."""
+    return {"status": "done", "value": os.environ.get(job["variable"])}

@@ -113,15 +113,21 @@ def _load(trial: Path) -> NDArray[np.uint8] | None:
     """Read a trial's samples; None where they are gone, cut short, or not those that it recorded."""
     path = trial / "samples.npy"
     try:
-        record = records.read_valid(trial)
-        hashes = {} if record is None else record.get("files") or {}
-        if hashes.get(path.name, own_hash := file_hash(path)) != own_hash:
+        if not as_recorded(path):
             return None
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # not there, or cut short
         return None
     valid = images.ndim == 4 and len(images) and images.shape[1] >= 1 and images.dtype == np.uint8
     return images if valid else None
+
+
+def as_recorded(path: Path) -> bool:
+    """Return whether a file of a trial is the one that its record answers for. Raises OSError where it is gone."""
+    record = records.read_valid(path.parent)
+    hashes = {} if record is None else record.get("files") or {}
+    own_hash = file_hash(path)
+    return bool(hashes.get(path.name, own_hash) == own_hash)
 
 
 def strip(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

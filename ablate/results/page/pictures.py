@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ablate.results.figures.leading import leading
-from ablate.results.figures.samples import stored, strip
+from ablate.results.figures.samples import as_recorded, stored, strip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def _previews(results: StudyAnalysis) -> dict[str, Any]:
     for name, trial, seed in zip(trials["config_hash"], trials["trial"], trials["seed"], strict=True):
         path = results.path / "trials" / str(trial) / "samples.png"
         try:
-            content = path.read_bytes() if name not in rows else b""
+            content = path.read_bytes() if name not in rows and as_recorded(path) else b""
         except OSError:
             continue
         size += len(content)
