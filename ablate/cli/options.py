@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, such as studies/dit_conditioning.yaml.")]
+def _readable(text: str) -> Path:
+    """Return the folder to read; of a URL a copy of what is new there."""
+    from ablate.runtime.stored import readable
+
+    return readable(text)
+
+
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, such as results/dit_conditioning.")]
+Readable = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR|URL",
+        parser=_readable,
+        help="A study's folder, such as results/dit_conditioning, or its URL: s3://bucket/folder.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

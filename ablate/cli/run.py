@@ -25,8 +25,11 @@ def run(
     context: typer.Context,
     study: StudyFile,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The study's folder, results/<study> by default; an existing one is resumed."),
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="The study's folder, results/<study> by default; an existing one is resumed. Or s3://bucket/folder.",
+        ),
     ] = None,
     set_: Set = None,
     plugin: PluginFiles = None,
@@ -57,6 +60,8 @@ def run(
     from ablate.study import confirm as confirmation
 
     confirmation.check(confirm, confirm_seeds)
+    if out is not None:
+        _check_store(out, confirm)
     options: dict[str, Any] = {
         "out": out,
         "overrides": set_ or (),
@@ -76,6 +81,17 @@ def run(
         loaded = load_study(study, overrides=more["overrides"], plugins=plugin or (), profile=profile)
         outcomes.append(_launch(study, loaded, more))
     _conclude(outcomes)
+
+
+def _check_store(out: str, confirm: int | None) -> None:
+    """Raise InputError where the study's folder is in a store that is none for this."""
+    from ablate.errors import InputError
+    from ablate.io.stores import is_url
+
+    if out.startswith("memory://"):
+        raise InputError("memory:// lasts as long as a process: it is for ablate.run in Python", out)
+    if confirm is not None and is_url(out):
+        raise InputError("--confirm runs in a folder of this machine; a study at a URL has none", out)
 
 
 def _launch(study: str, loaded: LoadedStudy, options: Mapping[str, Any]) -> Launched:

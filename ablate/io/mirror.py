@@ -72,6 +72,9 @@ class Mirror:
         What was measured here, and did not come there any more, is not lost; everything else is as it is there.
         """
         there = {name for name in self.store.list() if travels(name)}
+        if "lock.json" not in there:  # nothing was ever there, or it is gone: what is here counts
+            self._same = {}
+            return
         keep = [f"{trial}/" for trial in self._recorded_trials() if f"{trial}/{RECORDS[0]}" not in there]
         for name in self._here():
             if name not in there and not name.startswith(tuple(keep)):
@@ -83,7 +86,7 @@ class Mirror:
         """Make one folder below what the store has of it."""
         there = {name: found for name, found in self.store.list(prefix).items() if travels(name) and wanted(name)}
         for name in self._here(prefix):
-            if name not in there and wanted(name):
+            if name not in there:  # a network too: it may be one of before
                 (self.folder / name).unlink(missing_ok=True)
         for name in [name for name in self._same if name.startswith(f"{prefix}/") and name not in there]:
             del self._same[name]
