@@ -79,7 +79,6 @@ def load(folder: str | Path | Sequence[str | Path]) -> Results | SeveralResults:
     no study's folder.
     """
     from ablate.results import load as load_results
-
     from ablate.runtime.stored import readable
 
     if isinstance(folder, str | Path):

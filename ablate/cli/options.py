@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, such as studies/dit_conditioning.yaml.")]
+
+
 def _readable(text: str) -> Path:
     """Return the folder to read; of a URL a copy of what is new there."""
     from ablate.runtime.stored import readable

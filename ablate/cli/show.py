@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.options import Readable, Json
+from ablate.cli.options import Json, Readable
 from ablate.io import launches
 from ablate.io.columns import Column, layout
 

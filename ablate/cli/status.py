@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.options import Readable, Json
+from ablate.cli.options import Json, Readable
 
 if TYPE_CHECKING:
     from ablate.results import Results

@@ -37,7 +37,11 @@ FILE = "ledger.json"  # in the study's folder: which ledger in the database is i
 OWNER = "ablate"  # attribute of Optuna's study: of which folder it is
 DIALECT = "postgresql+psycopg"
 SECONDS = 10  # that a database may take to answer
-QUIET = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # of a connection whose other end died
+QUIET = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}  # of a connection whose other end died
 ADVICE = "put it right, then give the same command again: it goes on from what is there"
 TABLES = ("studies", "trials", "alembic_version")
 
@@ -74,9 +78,7 @@ class Database:
         except (SQLAlchemyError, StorageInternalError) as error:
             raise self._refused(error) from None
 
-    def ledger(
-        self, objectives: Sequence[Objective], labels: Sequence[str], identity: str | None
-    ) -> DatabaseStudy:
+    def ledger(self, objectives: Sequence[Objective], labels: Sequence[str], identity: str | None) -> DatabaseStudy:
         """Return the study's ledger, made where there is none. identity: of the study; with another one it is new."""
         try:
             own = self._own()
@@ -118,7 +120,9 @@ class Database:
                 connection.execute(f"SET tcp_{name} = {value}")  # the server finds out too where this end has died
             held = connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
             if held is None or not held[0]:
-                holder = connection.execute(_HOLDER, [self._key & 0xFFFFFFFF, (self._key >> 32) & 0xFFFFFFFF]).fetchone()
+                holder = connection.execute(
+                    _HOLDER, [self._key & 0xFFFFFFFF, (self._key >> 32) & 0xFFFFFFFF]
+                ).fetchone()
                 who = f" ({holder[0]}, since {holder[1]:%Y-%m-%d %H:%M})" if holder else ""
                 raise InputError(f"another `ablate run` of {self._name!r} is at work with this ledger{who}", self.place)
             connection.commit()

@@ -31,7 +31,7 @@ WORST = 1e30  # score of a diverged candidate: finite, because Optuna refuses Na
 
 
 class Ledger:
-    """One Optuna study in one SQLite file, or where `store` has it. Every method raises InputError where the file refuses."""
+    """One Optuna study in one SQLite file, or where `store` has it. Methods raise InputError where it refuses."""
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ from ablate.errors import InputError
 from ablate.execute import store_signs as signs
 from ablate.execute.presence import SILENCE
 from ablate.execute.store_jobs import Observer, StoreJobs
-from ablate.io.mirror import Mirror, is_small
 from ablate.io.locks import is_locked
+from ablate.io.mirror import Mirror, is_small
 from ablate.io.stores import Store, normal_url
 from ablate.runtime.patient import doing
 from ablate.runtime.stored import DRIVER, driver_folder
@@ -200,5 +200,3 @@ def stored_driver(url: str, say: Callable[[str], None]) -> StoreDriver:
 def driver_at(folder: Path) -> StoreDriver | None:
     """Return who drives the study of a folder for a store, in this process; None where the folder is the study's."""
     return _current.get(str(folder))
-
-

@@ -1,7 +1,7 @@
 """Jobs in an object store, each held by one worker at a time, whatever machines reach the store.
 
-Nothing is renamed there, so a job is a log, `workers/jobs/JOB/0`, `1`, `2` … Its last entry says how it stands, and each
-entry is created where there is none (`Store.create`): of all that want to write the next one, one does.
+Nothing is renamed there, so a job is a log, `workers/jobs/JOB/0`, `1`, `2` … Its last entry says how it stands, and
+each is created where there is none (`Store.create`): of all that want to write the next one, one does.
 
     posted ──► claimed ──► saved … ──► ended                     by its holder
                    └──► released, or lost (by whoever looks on) ──► claimed …
@@ -198,7 +198,7 @@ class StoreJobs:
     def sweep(self) -> None:
         """Remove what late holders have left of jobs that are no more. For the driver, at its beginning and end."""
         kept = set(self.look())
-        folders = {place: [name for name in self.store.list(place)] for place in (JOBS, FILES, ORDERS)}
+        folders = {place: list(self.store.list(place)) for place in (JOBS, FILES, ORDERS)}
         self.store.remove(
             name
             for place, names in folders.items()

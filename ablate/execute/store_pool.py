@@ -75,7 +75,7 @@ class StorePool(Pool):
         self._live: list[str] = []
         self._seen: dict[str, str] = {}  # marks of signs
         self._news: list[str] = []
-        self._told = {name for name in self._store.list(REFUSED)}
+        self._told = set(self._store.list(REFUSED))
         self._jobs.sweep()
         for standing in self._jobs.look().values():
             if standing.kind not in HELD:

@@ -20,8 +20,8 @@ def checked(text: str) -> str:
         raise ValueError(f"the ledger lives in SQLite, in the study's folder, or in PostgreSQL; {EXPECTED}")
     if password is not None or any("pass" in key.lower() for key in query):
         raise ValueError(
-            "holds a password, which would stand in the study's lock and logs; leave it out, and put it into PGPASSWORD "
-            "or ~/.pgpass"
+            "holds a password, which would stand in the study's lock and logs; leave it out, and put it into "
+            "PGPASSWORD or ~/.pgpass"
         )
     if len(parts.path) < 2:
         raise ValueError(f"names no database; {EXPECTED}")

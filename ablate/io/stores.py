@@ -90,9 +90,7 @@ class Store:
     patience: seconds that it may be away before a call raises StoreError. say: takes lines for the user.
     """
 
-    def __init__(
-        self, url: str, patience: float = PATIENCE, say: Callable[[str], None] = lambda line: None
-    ) -> None:
+    def __init__(self, url: str, patience: float = PATIENCE, say: Callable[[str], None] = lambda line: None) -> None:
         self.url = normal_url(url)
         self.patience = patience
         self._say = say
@@ -257,7 +255,8 @@ class Store:
             except Exception as error:
                 if isinstance(error, OSError) and error.filename is not None:
                     raise  # the disk here
-                if type(error).__name__ in _FOR_GOOD or getattr(error, "code", None) in (401, 403):
+                forbidden = getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden")
+                if type(error).__name__ in _FOR_GOOD or forbidden:
                     raise StoreError(f"refuses: {_reason(error)}", self.url) from None
                 waited = time.monotonic() - begun
                 if waited + pause > self.patience:
@@ -301,7 +300,7 @@ def _filesystem(protocol: str, url: str) -> Any:
         extra = f"ablate[{EXTRAS[package]}]" if package in EXTRAS else package
         advice = f"install {package}: pip install '{extra}'" if package else str(error)
         raise InputError(f"{protocol}:// needs a package that is not installed; {advice}", url) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - of a filesystem's own package
         raise StoreError(f"cannot be opened: {_reason(error)}", url) from None
 
 

@@ -111,8 +111,8 @@ class Executor(Component):
         return True
 
     preference: ClassVar[int] = 0
-    # Where trials of a study run whose folder is a URL of a store: in the driver's own folder for it on this machine, or
-    # with workers that fetch what they need; None: it cannot, as its workers would have to share a folder.
+    # Where trials of a study run whose folder is the URL of one in a store: in the driver's own folder for it on this
+    # machine, or with workers that fetch what they need; None: nowhere, as its workers would have to share a folder.
     by_url: ClassVar[Literal["here", "there"] | None] = None
     measures: ClassVar[bool] = True  # False: it runs no work, and reports what was recorded earlier
 

@@ -15,8 +15,8 @@ from ablate.candidates.candidate import Candidate
 from ablate.discovery.catalog import Catalog
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
-from ablate.io.files import nameable, sweep
 from ablate.execute.store_driver import stored_driver
+from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
 from ablate.io.stores import is_url
 from ablate.kinds.data import describe_data
@@ -71,9 +71,9 @@ def launch(
 ) -> Launched:
     """Run or resume a study. Nothing is written before all of the input is known to be right.
 
-    A folder's own `study.yaml` goes on in that folder. out: a folder, or the URL of one in a store (`s3://bucket/name`):
-    then the driver works in a folder of this machine, and what it writes there goes up. words: of the command line, for the folder's log. figures:
-    whether they are drawn at the end.
+    A folder's own `study.yaml` goes on in that folder. out: a folder, or the URL of one in a store
+    (`s3://bucket/name`): then the driver works in a folder of this machine, and what it writes there goes up. words:
+    of the command line, for the folder's log. figures: whether they are drawn at the end.
     """
     if out is not None:
         nameable(Path(out), Argument("out"))
@@ -135,7 +135,11 @@ def _launch(
         taught.check_data(loaded, data_hash)
         if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
             raise InputError(problem, f"executor {chosen.name!r}")
-        with driving(folder), _ledger_of(loaded, folder) as store, contextlib.nullcontext() if stored is None else stored.driving():
+        with (
+            driving(folder),
+            _ledger_of(loaded, folder) as store,
+            contextlib.nullcontext() if stored is None else stored.driving(),
+        ):
             if stored is not None and (chosen.by_url == "here" or lock.grows(folder, loaded)):
                 stored.networks()
             lock.check(folder, loaded)  # again: another may have been first

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>'
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+HEADERS = [("Content-Type", "application/xml"), ("Content-Length", str(len(SLOW_DOWN)))]
 
 
 class Server:
@@ -45,21 +46,21 @@ class Server:
             if self._faults and not self._after:
                 self._faults -= 1
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start("503 Slow Down", [("Content-Type", "application/xml")])
+                start("503 Slow Down", HEADERS)
                 return [SLOW_DOWN]
             if self._faults and environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE"):
                 self._faults -= 1
                 b"".join(self._app(environ, lambda *answer: None))
-                start("503 Slow Down", [("Content-Type", "application/xml")])
+                start("503 Slow Down", HEADERS)
                 return [SLOW_DOWN]
             return list(self._app(environ, start))
 
 
 def main() -> None:
     """Serve until the parent is gone."""
-    from werkzeug.serving import make_server
-
     import logging
+
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, Server(), threaded=True)
