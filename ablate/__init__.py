@@ -55,7 +55,7 @@ def run(
 
     options: dict[str, Any] = {"profile": profile, "executor": executor, "workers": workers, "device": device}
     with in_python():
-        check(confirm, confirm_seeds)
+        check(confirm, confirm_seeds, out)
         options |= {"overrides": _assignments(overrides), "plugins": plugin_names(plugins), "figures": figures}
         launched = launch(study, out=out, **options)
         if confirm is not None:

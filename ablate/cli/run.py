@@ -57,11 +57,12 @@ def run(
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
     from ablate.cli.terminal import echo  # what follows takes a while to import: first what is wrong is told
+    from ablate.errors import Argument, InputError
     from ablate.study import confirm as confirmation
 
-    confirmation.check(confirm, confirm_seeds)
-    if out is not None:
-        _check_store(out, confirm)
+    confirmation.check(confirm, confirm_seeds, out)
+    if out is not None and out.startswith("memory://"):
+        raise InputError("memory:// lasts as long as a process: it is for ablate.run in Python", Argument("out", out))
     options: dict[str, Any] = {
         "out": out,
         "overrides": set_ or (),
@@ -81,17 +82,6 @@ def run(
         loaded = load_study(study, overrides=more["overrides"], plugins=plugin or (), profile=profile)
         outcomes.append(_launch(study, loaded, more))
     _conclude(outcomes)
-
-
-def _check_store(out: str, confirm: int | None) -> None:
-    """Raise InputError where the study's folder is in a store that is none for this."""
-    from ablate.errors import InputError
-    from ablate.io.stores import is_url
-
-    if out.startswith("memory://"):
-        raise InputError("memory:// lasts as long as a process: it is for ablate.run in Python", out)
-    if confirm is not None and is_url(out):
-        raise InputError("--confirm runs in a folder of this machine; a study at a URL has none", out)
 
 
 def _launch(study: str, loaded: LoadedStudy, options: Mapping[str, Any]) -> Launched:

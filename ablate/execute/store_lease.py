@@ -63,8 +63,10 @@ class StoreLease:
         if not self._lost.is_set() and not self._writing.locked():
             number = self._number
             with contextlib.suppress(StoreError):  # a store that is away takes nothing away
-                if not self._jobs.is_last(self.name, number) and number == self._number and not self._over.is_set():
-                    self._lost.set()
+                if not self._jobs.is_last(self.name, number):
+                    with self._writing:  # the next entry may be one of our own that is just written
+                        if number == self._number:
+                            self._lost.set()
         return not self._lost.is_set()
 
     def cancelled(self) -> str | None:

@@ -13,6 +13,7 @@ from ablate.errors import InputError
 from ablate.execute import store_signs as signs
 from ablate.execute import work as jobs
 from ablate.execute.child import GRACE
+from ablate.execute.exchange import ENDED as LEFT_NOTHING
 from ablate.execute.joined import moved
 from ablate.execute.leases import Ticket
 from ablate.execute.presence import SILENCE
@@ -80,7 +81,8 @@ class StorePool(Pool):
         for standing in self._jobs.look().values():
             if standing.kind not in HELD:
                 self._take_back(standing)
-        driver.push()  # workers look for the lock
+        (driver.folder / LEFT_NOTHING).unlink(missing_ok=True)  # or workers that join would leave at once
+        driver.push()  # they look for the lock
         self._helpers = list(helpers(self._store.url))
         self.slots = max(1, sum(helper.slots for helper in self._helpers))
 

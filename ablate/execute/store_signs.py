@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import socket
+import time
 from typing import Any
 
 import psutil
@@ -55,7 +56,7 @@ class Sign:
 
     def beat(self, **more: Any) -> None:
         """Write it anew."""
-        content = {**self._facts, "beat": next(self._beats), **more}
+        content = {**self._facts, "beat": next(self._beats), "time": time.time(), **more}
         self._store.write(self._name, json.dumps(content).encode())
 
     def end(self) -> None:

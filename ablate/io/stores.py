@@ -156,9 +156,12 @@ class Store:
 
         def one(name: str) -> str | None:
             def put() -> str | None:
-                if not files[name].exists():
+                try:
+                    self._fs.put_file(str(files[name]), self._key(name))
+                except FileNotFoundError:
+                    if files[name].exists():
+                        raise
                     return None
-                self._fs.put_file(str(files[name]), self._key(name))
                 return name
 
             return self._patiently(put)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from ablate.errors import InputError
-from ablate.io.files import read_json
+from ablate.io.files import read_json, write_json
 from ablate.io.locks import is_locked, locked
 from ablate.io.mirror import STATE, Mirror, is_small
 from ablate.io.stores import Store, is_url, name_of, normal_url
 from ablate.runtime.machine import cache_folder
 
+SIGNS = ".signs.json"  # in a copy: what driver and workers last said of themselves
 DRIVER = ".driver"  # held by the `ablate run` that is at work in a folder
 
 
@@ -48,7 +51,16 @@ def readable(place: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".mirror"):
         Mirror(store, folder).pull(is_small)
+        write_json(folder / SIGNS, _signs(store), durable=False)
     return folder
+
+
+def _signs(store: Store) -> dict[str, Any]:
+    """Return what driver and workers last said of themselves, for `ablate status`."""
+    names = [name for name in store.list("workers/present") if name.endswith(".json")]
+    texts = {name: store.read(name) for name in ("workers/driver.json", *names)}
+    said = {name: json.loads(text) for name, text in texts.items() if text is not None}
+    return {"driver": said.pop("workers/driver.json", None), "workers": list(said.values())}
 
 
 def url_of(folder: Path) -> str | None:
