@@ -17,7 +17,7 @@ from ablate.execute.presence import SILENCE
 from ablate.execute.store_jobs import Observer, StoreJobs
 from ablate.io.locks import is_locked
 from ablate.io.mirror import Mirror, is_small
-from ablate.io.stores import Store, normal_url
+from ablate.io.stores import Object, Store, normal_url
 from ablate.runtime.patient import doing
 from ablate.runtime.stored import DRIVER, driver_folder
 
@@ -110,7 +110,7 @@ class StoreDriver:
 
     def _begin(self) -> None:
         number, last = self._last()
-        if last and not last.get("ended"):
+        if last and not last.get("ended") and last.get("seat") != self.mirror.seat:  # the folder's lock is ours
             self._wait_for(last)
         if not self.conditional:
             self._say(
@@ -148,10 +148,8 @@ class StoreDriver:
         observer, age = Observer(), 0.0
         with doing(f"seeing whether the driver on host {last.get('host')} is still at work", 0.2):
             while age < SILENCE:
-                there = self.store.list("workers")
-                if signs.DRIVER not in there:
-                    return
-                before, age = age, observer.look({signs.DRIVER: there[signs.DRIVER]}, SILENCE / 6)[signs.DRIVER]
+                sign = self.store.list("workers").get(signs.DRIVER, Object(0, ""))  # it may be about to write one
+                before, age = age, observer.look({signs.DRIVER: sign}, SILENCE / 6)[signs.DRIVER]
                 if age < before:
                     raise refusal
                 time.sleep(1.0)
@@ -181,8 +179,7 @@ class StoreDriver:
                 return
 
     def _end(self) -> None:
-        if self._problem is not None:
-            return  # which is raised, or was; nothing more may be written there
+        self.check()  # nothing more may be written there
         self.push()
         self._write(self._number + 1, {**signs.facts(), "seat": self.mirror.seat, "ended": True})
         self._sign.end()

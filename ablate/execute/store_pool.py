@@ -35,6 +35,7 @@ from ablate.io.mirror import is_small
 from ablate.io.stores import Object
 from ablate.kinds.executor import Job, Pool, Report
 from ablate.runtime.patient import doing
+from ablate.runtime.stored import SIGNS
 
 LOOK_SECONDS = 1.0  # between two looks for reports
 SLOW_SECONDS = 3.0  # between two looks at workers
@@ -75,6 +76,7 @@ class StorePool(Pool):
         self._looked = self._looked_at_workers = float("-inf")
         self._live: list[str] = []
         self._seen: dict[str, str] = {}  # marks of signs
+        self._signs: dict[str, dict[str, Any]] = {}
         self._news: list[str] = []
         self._told = set(self._store.list(REFUSED))
         self._jobs.sweep()
@@ -104,12 +106,12 @@ class StorePool(Pool):
         if plain.get("prepare"):
             content = {"work": self._work, "job": plain}
             self._store.write(PREPARE, json.dumps(content).encode())
-        for standing in self._jobs.look().values():
-            if standing.job == name:
+        while same := [standing for standing in self._jobs.look().values() if standing.job == name]:
+            for standing in same:
                 if standing.ticket == ticket and standing.kind in (*WAITING, *HELD):
                     self._running[name] = standing.name
                     return
-                self._take_back(standing)
+                self._take_back(standing)  # unless its holder was just writing: then once more
         self._driver.push("sources")
         if trial is not None:
             self._driver.push(f"trials/{trial}")
@@ -221,13 +223,17 @@ class StorePool(Pool):
         self._live = [name for name, age in ages.items() if age < max(self._lease, SILENCE)]
         for name in present:
             if self._seen.get(name) != present[name].mark:
-                self._note(signs.read(self._store, name) or {})
+                self._signs[name] = signs.read(self._store, name) or {}
+                self._note(self._signs[name])
             elif ages[name] > signs.BEAT_SECONDS and signs.is_gone(signs.read(self._store, name) or {}):
                 self._store.remove([name])
                 self._live = [one for one in self._live if one != name]
             elif ages[name] > 10 * SILENCE:
                 self._store.remove([name])
         self._seen = {name: found.mark for name, found in present.items()}
+        self._signs = {name: sign for name, sign in self._signs.items() if name in present}
+        said = {"driver": None, "workers": list(self._signs.values())}
+        write_json(self._driver.folder / SIGNS, said, durable=False)
         self.slots = max(1, sum(helper.slots for helper in self._helpers), len(self._live))
         for helper in self._helpers:
             helper.keep(len(self._live))

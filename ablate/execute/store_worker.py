@@ -24,7 +24,7 @@ from ablate.io.stores import Object, Store, StoreError, name_of
 from ablate.runtime.machine import cache_folder
 
 LOOK_SECONDS = 1.0  # between two looks for a job
-STUDY_FILES = ("lock.json", "study.yaml")
+LOCK = "lock.json"
 
 
 class StoreExchange:
@@ -42,7 +42,7 @@ class StoreExchange:
                 "a driver alone may use it",
                 self.store.url,
             )
-        if self.store.read(STUDY_FILES[0]) is None:
+        if self.store.read(LOCK) is None:
             begin = f"ablate run STUDY --out {self.store.url} --executor workers"
             raise InputError(f"is no study's folder; begin one there: {begin}", self.store.url)
         self.name = signs.worker_name()
@@ -110,7 +110,9 @@ class StoreExchange:
 
     def _begin(self, standing: Standing, number: int) -> StoreLease:
         lease = StoreLease(self._jobs, standing, number, self.name, self.study / "jobs" / standing.name)
-        self._bring("sources")
+        if standing.ticket.job.get("plugins"):  # copies of those that this machine has not
+            self.store.download({LOCK: self.study / LOCK})
+            self._bring("sources")
         for path in _below(standing.ticket.job, f"{standing.ticket.study}/"):
             if path != f"trials/{standing.ticket.trial}" and "/" in path:
                 self._bring(path)  # of the trial that it learns from, or goes on from

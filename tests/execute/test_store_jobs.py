@@ -170,8 +170,9 @@ def test_time_in_which_nobody_could_look_does_not_count() -> None:
 
 
 def driver_of(store: Store, folder: Path) -> StoreDriver:
-    (folder / "lock.json").parent.mkdir(parents=True, exist_ok=True)
-    (folder / "lock.json").write_text("{}")
+    (folder / "sources" / "x").mkdir(parents=True, exist_ok=True)
+    (folder / "sources" / "x" / "mine.py").write_text("")
+    (folder / "lock.json").write_text('{"kept": {"/gone/mine.py": "sources/x/mine.py"}}')
     return StoreDriver(store.url, folder, print)
 
 
@@ -206,12 +207,17 @@ def test_a_pool_in_a_store_and_a_worker_that_joins(store: Store, tmp_path: Path)
             until(lambda: reports.extend(pool.wait(0.1)) or reports, PATIENCE, "no report came")
             assert reports[0]["status"] == "done" and len(mark.read_text().split()) == 1  # it was not begun again
             assert (tmp_path / "second" / "trials" / "one" / "result").read_text() == str(reports[0]["pid"])
+            pool.submit({"job": "two", "do": "echo", "plugins": ["/gone/mine.py"]})
+            until(lambda: reports.extend(pool.wait(0.1)) or len(reports) == 2, PATIENCE, "no report came")
+            (copy,) = reports[1]["got"]["plugins"]  # which the driver's folder keeps
+            assert copy == str(worker._study / "sources" / "x" / "mine.py")
         store.write(ENDED, b"{}")
         thread.join(PATIENCE)
-        assert not thread.is_alive() and worker.tally.done == 1 and lines == ["one: done"]
+        assert not thread.is_alive() and worker.tally.done == 2 and lines == ["one: done", "two: done"]
     assert sorted(name for name in store.list() if not name.startswith("workers/driver/")) == [
         "ended.json",
         "lock.json",
+        "sources/x/mine.py",
         "trials/one/result",
     ]
 
