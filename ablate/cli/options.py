@@ -17,7 +17,19 @@ def _readable(text: str) -> Path:
     return readable(text)
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, such as results/dit_conditioning.")]
+def _here(text: str) -> Path:
+    """Return a folder of this machine. Raises InputError for the URL of a store."""
+    from ablate.errors import InputError
+    from ablate.io.stores import is_url
+
+    if is_url(text):
+        raise InputError(f"is in a store, and this needs a folder of this machine: aws s3 sync {text} DIR", text)
+    return Path(text)
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", parser=_here, help="A study's folder, such as results/dit_conditioning.")
+]
 Readable = Annotated[
     Path,
     typer.Argument(

@@ -72,11 +72,16 @@ class Database:
             import psycopg  # noqa: F401
         except ImportError:
             raise InputError("PostgreSQL needs psycopg: pip install 'ablate[postgres]'", "storage") from None
+        self._connection: Any = None
         try:
             self._engine_arguments = {"creator": self._connect, "poolclass": StaticPool}
             self._check()
         except (SQLAlchemyError, StorageInternalError) as error:
+            self._let_go()
             raise self._refused(error) from None
+        except BaseException:
+            self._let_go()
+            raise
 
     def ledger(self, objectives: Sequence[Objective], labels: Sequence[str], identity: str | None) -> DatabaseStudy:
         """Return the study's ledger, made where there is none. identity: of the study; with another one it is new."""
@@ -98,6 +103,7 @@ class Database:
         """Close the connection; with it the lock ends."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+        self._let_go()
 
     # --- within ---------------------------------------------------------------------------------------
 
@@ -126,6 +132,7 @@ class Database:
                 who = f" ({holder[0]}, since {holder[1]:%Y-%m-%d %H:%M})" if holder else ""
                 raise InputError(f"another `ablate run` of {self._name!r} is at work with this ledger{who}", self.place)
             connection.commit()
+            self._connection = connection
         except BaseException:
             connection.close()
             raise
@@ -171,12 +178,16 @@ class Database:
             return
         if owner is None or owner.get("id") != self._own().get("id"):
             of = f", begun in {owner.get('folder')} on host {owner.get('host')}" if owner else ", not made by ablate"
-            self.close()
             raise InputError(
                 f"holds the ledger of another study of the name {self._name!r}{of}; give this study another name, or "
                 "another database",
                 self.place,
             )
+
+    def _let_go(self) -> None:
+        """Close the connection, whoever has it: with it the lock ends."""
+        if self._connection is not None:
+            self._connection.close()
 
     def _own(self) -> dict[str, Any]:
         try:
@@ -269,7 +280,7 @@ class DatabaseStudy:
 _RENAME = text("UPDATE studies SET study_name = :after WHERE study_name = :before")
 _HOLDER = """
     SELECT application_name, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid)
-    WHERE locktype = 'advisory' AND granted AND objid = %s AND classid = %s
+    WHERE locktype = 'advisory' AND granted AND objid = %s AND classid = %s AND datname = current_database()
 """
 
 

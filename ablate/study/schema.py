@@ -76,8 +76,7 @@ class Study(Config):
     )
     analysis: Annotated[AnalysisPlan, Extent(), Field(default_factory=dict, validate_default=True)]  # how they compare
     executor: Annotated[Executor | None, Extent()] = None
-    # Where the ledger of candidates lives: a database, postgresql://host/database; none: SQLite in the study's folder.
-    storage: Annotated[DatabaseUrl | None, Extent()] = None
+    storage: Annotated[DatabaseUrl | None, Extent()] = None  # of the ledger: postgresql://host/database; none: SQLite
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # of the search, not of the trials
     profiles: Annotated[
         dict[Name, dict[str, Any]], Extent()

@@ -81,8 +81,10 @@ def test_a_ledger_there_is_the_ledger_of_a_file(url: str, tmp_path: Path) -> Non
         store = partial(Database(url, "s", tmp_path).ledger, identity=identity.get("identity", "1"))
         return Ledger(tmp_path / "optuna.db", "s", *settled, store=store)
 
-    file = Ledger(tmp_path / "of_file.db", "s", *settled)
-    wanted = asked(file, 5) + asked(file, 3)
+    wanted: list[float] = []
+    for count in (5, 3):
+        file = Ledger(tmp_path / "of_file.db", "s", *settled)
+        wanted += asked(file, count)
     first = there()
     got = asked(first, 5)
     first.close()
@@ -108,14 +110,16 @@ def test_of_two_drivers_one_is_refused_until_the_other_is_gone(url: str, server:
     first = subprocess.Popen(
         [sys.executable, "-c", DRIVER, url, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert first.stdout is not None and first.stdout.readline() == "holds it\n"
-    for folder in (tmp_path, tmp_path / "elsewhere"):
-        with pytest.raises(InputError, match=rf"another `ablate run` of 's' is at work .*process {first.pid}") as told:
-            Database(url, "s", folder)
-        assert server.secret not in str(told.value)
-    Database(url, "another", tmp_path).close()
-    first.kill()
-    first.wait()
+    with first:
+        assert first.stdout is not None and first.stdout.readline() == "holds it\n"
+        for folder in (tmp_path, tmp_path / "elsewhere"):
+            with pytest.raises(
+                InputError, match=rf"another `ablate run` of 's' is at work .*process {first.pid}"
+            ) as it:
+                Database(url, "s", folder)
+            assert server.secret not in str(it.value)
+        Database(url, "another", tmp_path).close()
+        first.kill()
     second = None
     while second is None:  # its connection ends with it, as soon as the server sees that
         try:
