@@ -85,6 +85,8 @@ def test_a_ledger_there_is_the_ledger_of_a_file(url: str, tmp_path: Path) -> Non
     for count in (5, 3):
         file = Ledger(tmp_path / "of_file.db", "s", *settled)
         wanted += asked(file, count)
+        if count == 5:
+            file.close()
     first = there()
     got = asked(first, 5)
     first.close()
@@ -96,6 +98,7 @@ def test_a_ledger_there_is_the_ledger_of_a_file(url: str, tmp_path: Path) -> Non
     told = [[trial.values for trial in one._study.get_trials()] for one in (second, file)]
     assert told[0] == told[1] and told[0][3] == [0.25]
     second.close()
+    file.close()
     grown = there(identity="2")  # the study has other choices now: its ledger is made anew
     assert list(grown.replay()) == [] and grown.remaining() == 8
     grown.close()
@@ -113,9 +116,7 @@ def test_of_two_drivers_one_is_refused_until_the_other_is_gone(url: str, server:
     with first:
         assert first.stdout is not None and first.stdout.readline() == "holds it\n"
         for folder in (tmp_path, tmp_path / "elsewhere"):
-            with pytest.raises(
-                InputError, match=rf"another `ablate run` of 's' is at work .*process {first.pid}"
-            ) as it:
+            with pytest.raises(InputError, match=rf"`ablate run` of 's' is at work .*process {first.pid}") as it:
                 Database(url, "s", folder)
             assert server.secret not in str(it.value)
         Database(url, "another", tmp_path).close()
@@ -148,6 +149,7 @@ def test_a_driver_whose_lock_another_has_writes_no_more(url: str, server: Postgr
     with pytest.raises(InputError, match="another `ablate run` of 's' is at work"):
         late.tell(entry, [1.0] * len(loaded.objectives))
     other.close()
+    late.close()
 
 
 @needs_server
