@@ -104,7 +104,7 @@ def test_what_a_late_holder_writes_does_not_count(store: Store, tmp_path: Path) 
 
 
 def test_taking_in_may_be_cut_short_anywhere(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Killed(BaseException):  # noqa: N818 - no store is asked again after it
+    class Killed(BaseException):  # no store is asked again after it
         pass
 
     def counted(what: Any) -> Any:
