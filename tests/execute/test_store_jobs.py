@@ -11,6 +11,8 @@ from typing import Any
 
 import fsspec
 import pytest
+from segments_for_tests import CACHE
+from studies_for_tests import study
 from waiting_for_tests import until
 
 import ablate
@@ -242,3 +244,32 @@ def test_a_study_that_is_not_there_has_no_workers_and_no_results(store: Store) -
         StoreExchange(store.url)
     with pytest.raises(InputError, match=r"is no study's folder: there is no lock\.json"):
         ablate.load(store.url)
+
+
+def test_a_study_in_a_store_is_the_study_of_a_folder(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on where it was begun, and from another machine: nothing is measured again."""
+    monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    spec = study(vary={"backbone.width": [2]}, executor={"type": "local", "in_process": True})
+
+    def records() -> dict[str, str]:
+        return {name: found.mark for name, found in store.list("trials").items() if name.endswith("/record.json")}
+
+    first = ablate.run(spec, out=store.url, device="cpu", figures=False)
+    begun = records()
+    assert len(begun) == len(first.trials) == 4
+    for machine in ("same", "another"):
+        if machine == "another":
+            monkeypatch.setenv("ABLATE_STORES", str(tmp_path / "another"))
+        again = ablate.run(spec, out=store.url, device="cpu", figures=False)
+        assert (again.path == first.path) == (machine == "same")
+        assert again.trials.equals(first.trials) and records() == begun
+    loaded = ablate.load(store.url)
+    assert loaded.path not in (first.path, again.path) and loaded.trials.equals(first.trials)
+    assert [name for name in store.list() if name.endswith("checkpoint/000000000032.safetensors")]
+    assert not list(loaded.path.glob("trials/*/checkpoint/*.safetensors"))  # who reads needs no networks
+    with pytest.raises(InputError, match="a confirmation is run in a folder of this machine"):
+        ablate.run(spec, out=store.url, confirm=1)
+    with pytest.raises(InputError, match=r"needs a study's folder that its workers share.*executor='local'"):
+        ablate.run(spec, out=store.url, executor="slurm")
