@@ -104,7 +104,7 @@ class StoreDriver:
 
     def _last(self) -> tuple[int, dict[str, Any]]:
         """Return the number of the log's last entry, and the entry; 0 where there is none."""
-        numbers = [int(n) for name in self.store.list(LOG) if (n := name.rpartition("/")[2]).isdigit()]
+        numbers = [int(n) for name in self.store.listing(LOG) if (n := name.rpartition("/")[2]).isdigit()]
         content = signs.read(self.store, f"{LOG}/{max(numbers)}") if numbers else None
         return (max(numbers), content or {}) if numbers else (0, {})
 
@@ -148,7 +148,7 @@ class StoreDriver:
         observer, age = Observer(), 0.0
         with doing(f"seeing whether the driver on host {last.get('host')} is still at work", 0.2):
             while age < SILENCE:
-                sign = self.store.list("workers").get(signs.DRIVER, Object(0, ""))  # it may be about to write one
+                sign = self.store.listing("workers").get(signs.DRIVER, Object(0, ""))  # it may be about to write one
                 before, age = age, observer.look({signs.DRIVER: sign}, SILENCE / 6)[signs.DRIVER]
                 if age < before:
                     raise refusal

@@ -107,7 +107,7 @@ class StoreJobs:
         """Return how all jobs stand, by the names of their folders, in order of these."""
         last: dict[str, int] = {}
         begun = set()
-        for name in self.store.list(JOBS):
+        for name in self.store.listing(JOBS):
             folder, _, number = name.removeprefix(f"{JOBS}/").partition("/")
             if number.isdigit():
                 last[folder] = max(last.get(folder, 0), int(number))
@@ -185,20 +185,20 @@ class StoreJobs:
             self.store.copy({key: target for key, target in pairs.items() if key not in records})
             self.store.copy({key: pairs[key] for key in records})
             self.store.remove(
-                name for name in self.store.list(place) if name.removeprefix(f"{place}/") not in standing.files
+                name for name in self.store.listing(place) if name.removeprefix(f"{place}/") not in standing.files
             )
         self.remove(standing.name)
 
     def remove(self, name: str) -> None:
         """Remove a job: without its first entry there is none."""
         self.store.remove([f"{JOBS}/{name}/0"])
-        self.store.remove([*self.store.list(f"{JOBS}/{name}"), *self.store.list(f"{FILES}/{name}")])
+        self.store.remove([*self.store.listing(f"{JOBS}/{name}"), *self.store.listing(f"{FILES}/{name}")])
         self.store.remove([f"{ORDERS}/{name}"])
 
     def sweep(self) -> None:
         """Remove what late holders have left of jobs that are no more. For the driver, at its beginning and end."""
         kept = set(self.look())
-        folders = {place: list(self.store.list(place)) for place in (JOBS, FILES, ORDERS)}
+        folders = {place: list(self.store.listing(place)) for place in (JOBS, FILES, ORDERS)}
         self.store.remove(
             name
             for place, names in folders.items()
@@ -232,7 +232,7 @@ def _ticket(entry: Mapping[str, Any]) -> Ticket | None:
 
 def files_of(store: Store, trial: str) -> dict[str, str]:
     """Return what a trial in the store consists of, {file: object}."""
-    return {name.removeprefix(f"trials/{trial}/"): name for name in store.list(f"trials/{trial}")}
+    return {name.removeprefix(f"trials/{trial}/"): name for name in store.listing(f"trials/{trial}")}
 
 
 def local_files(folder: Path) -> dict[str, Path]:

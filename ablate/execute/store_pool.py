@@ -78,7 +78,7 @@ class StorePool(Pool):
         self._seen: dict[str, str] = {}  # marks of signs
         self._signs: dict[str, dict[str, Any]] = {}
         self._news: list[str] = []
-        self._told = set(self._store.list(REFUSED))
+        self._told = set(self._store.listing(REFUSED))
         self._jobs.sweep()
         for standing in self._jobs.look().values():
             if standing.kind not in HELD:
@@ -165,7 +165,7 @@ class StorePool(Pool):
         finally:
             for helper in self._helpers:
                 helper.end()
-        self._store.remove([PREPARE, *self._store.list(REFUSED)])
+        self._store.remove([PREPARE, *self._store.listing(REFUSED)])
         self._jobs.sweep()
 
     # --- looks ----------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class StorePool(Pool):
     def _look_at_workers(self, standings: list[Standing]) -> None:
         """Count the workers that are there, take over from those that are not, and note what the others report."""
         self._give_up(standings)
-        present: dict[str, Object] = self._store.list(PRESENT)
+        present: dict[str, Object] = self._store.listing(PRESENT)
         ages = self._workers.look(present, SLOW_SECONDS * 3)
         self._live = [name for name, age in ages.items() if age < max(self._lease, SILENCE)]
         for name in present:
@@ -237,7 +237,7 @@ class StorePool(Pool):
         self.slots = max(1, sum(helper.slots for helper in self._helpers), len(self._live))
         for helper in self._helpers:
             helper.keep(len(self._live))
-        for name in self._store.list(REFUSED):
+        for name in self._store.listing(REFUSED):
             if name not in self._told:
                 self._told.add(name)
                 why = (signs.read(self._store, name) or {}).get("why")

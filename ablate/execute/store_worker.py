@@ -121,7 +121,7 @@ class StoreExchange:
         return lease
 
     def _bring(self, prefix: str) -> None:
-        there: dict[str, Object] = self.store.list(prefix)
+        there: dict[str, Object] = self.store.listing(prefix)
         self.store.download({name: self.study / name for name in there if not (self.study / name).exists()})
 
     def reap(self, standings: dict[str, Standing]) -> None:
@@ -138,7 +138,7 @@ class StoreExchange:
         """See `Exchange`."""
 
         def ask() -> bool:
-            there = {name: found for name, found in self.store.list("workers").items() if name == signs.DRIVER}
+            there = {name: found for name, found in self.store.listing("workers").items() if name == signs.DRIVER}
             return not self._held and self._driver.look(there, SILENCE / 3).get(signs.DRIVER, SILENCE + 1) > SILENCE
 
         return self._seldom("alone", ask)
@@ -173,7 +173,7 @@ def give_up_lost(jobs: StoreJobs, observer: Observer, held: list[Standing]) -> l
 
     A worker whose sign has gone is one that was seen to be dead, or has left in the midst of it.
     """
-    present = jobs.store.list(PRESENT)
+    present = jobs.store.listing(PRESENT)
     ages = observer.look(present, gap=min(standing.ticket.seconds for standing in held) / 3)
     lost = []
     for standing in held:

@@ -56,7 +56,7 @@ class Mirror:
         gone there.
         """
         stay = tuple(keep)
-        there = {name: found for name, found in self.store.list().items() if travels(name)}
+        there = {name: found for name, found in self.store.listing().items() if travels(name)}
         new = [name for name in there if wanted(name) and not name.startswith(stay) and self._is_other(name, there)]
         self._get(there, [name for name in new if _is_record(name)])  # what lies beside is no older than they
         self._get(there, [name for name in new if not _is_record(name)])
@@ -71,7 +71,7 @@ class Mirror:
 
         What was measured here, and did not come there any more, is not lost; everything else is as it is there.
         """
-        there = {name for name in self.store.list() if travels(name)}
+        there = {name for name in self.store.listing() if travels(name)}
         if "lock.json" not in there:  # nothing was ever there, or it is gone: what is here counts
             self._same = {}
             return
@@ -84,7 +84,7 @@ class Mirror:
 
     def pull_part(self, prefix: str, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Make one folder below what the store has of it."""
-        there = {name: found for name, found in self.store.list(prefix).items() if travels(name) and wanted(name)}
+        there = {name: found for name, found in self.store.listing(prefix).items() if travels(name) and wanted(name)}
         for name in self._here(prefix):
             if name not in there:  # a network too: it may be one of before
                 (self.folder / name).unlink(missing_ok=True)

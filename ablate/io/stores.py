@@ -134,7 +134,7 @@ class Store:
 
     # --- many of them ---------------------------------------------------------------------------------
 
-    def list(self, folder: str = "") -> dict[str, Object]:
+    def listing(self, folder: str = "") -> dict[str, Object]:
         """Return all objects below a folder, by name."""
 
         def look() -> dict[str, Any]:
@@ -213,7 +213,7 @@ class Store:
             else:
                 self.write(name, content)
                 conditional = False
-            if self.read(name) is None or name not in self.list("workers"):
+            if self.read(name) is None or name not in self.listing("workers"):
                 raise StoreError("does not show what was just written to it", self.url)
             self.remove([name])
         finally:

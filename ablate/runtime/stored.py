@@ -57,7 +57,7 @@ def readable(place: str | Path) -> Path:
 
 def _signs(store: Store) -> dict[str, Any]:
     """Return what driver and workers last said of themselves, for `ablate status`."""
-    names = [name for name in store.list("workers/present") if name.endswith(".json")]
+    names = [name for name in store.listing("workers/present") if name.endswith(".json")]
     texts = {name: store.read(name) for name in ("workers/driver.json", *names)}
     said = {name: json.loads(text) for name, text in texts.items() if text is not None}
     return {"driver": said.pop("workers/driver.json", None), "workers": list(said.values())}

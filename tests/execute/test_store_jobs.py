@@ -102,7 +102,7 @@ def test_what_a_late_holder_writes_does_not_count(store: Store, tmp_path: Path) 
     assert names == {"checkpoint/1.json": b"by late", "record.json": b"by second", "paused.json": b"before"}
     assert not late.finish("{}") and not jobs.look()  # an entry without a job
     jobs.sweep()
-    assert not store.list("workers")
+    assert not store.listing("workers")
 
 
 def test_taking_in_may_be_cut_short_anywhere(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +136,15 @@ def test_taking_in_may_be_cut_short_anywhere(store: Store, tmp_path: Path, monke
             try:
                 jobs.take_in(next(iter(jobs.look().values())), "one")
             except Killed:
-                if "trials/one/record.json" in store.list():
-                    assert "trials/one/curve.json" in store.list()
+                if "trials/one/record.json" in store.listing():
+                    assert "trials/one/curve.json" in store.listing()
         through = left >= 0
         for standing in StoreJobs(store).look().values():
             StoreJobs(store).take_in(standing, "one")
         assert set(files_of(store, "one")) - {"old.json"} == {"curve.json", "record.json"}
         StoreJobs(store).sweep()
-        assert not store.list("workers")
-        store.remove(store.list())
+        assert not store.listing("workers")
+        store.remove(store.listing())
         if through:
             return
     raise AssertionError("it never came to an end")
@@ -216,7 +216,7 @@ def test_a_pool_in_a_store_and_a_worker_that_joins(store: Store, tmp_path: Path)
         store.write(ENDED, b"{}")
         thread.join(PATIENCE)
         assert not thread.is_alive() and worker.tally.done == 2 and lines == ["one: done", "two: done"]
-    assert sorted(name for name in store.list() if not name.startswith("workers/driver/")) == [
+    assert sorted(name for name in store.listing() if not name.startswith("workers/driver/")) == [
         "ended.json",
         "lock.json",
         "sources/x/mine.py",
@@ -254,7 +254,7 @@ def test_a_study_in_a_store_is_the_study_of_a_folder(
     spec = study(vary={"backbone.width": [2]}, executor={"type": "local", "in_process": True})
 
     def records() -> dict[str, str]:
-        return {name: found.mark for name, found in store.list("trials").items() if name.endswith("/record.json")}
+        return {name: found.mark for name, found in store.listing("trials").items() if name.endswith("/record.json")}
 
     first = ablate.run(spec, out=store.url, device="cpu", figures=False)
     begun = records()
@@ -267,7 +267,7 @@ def test_a_study_in_a_store_is_the_study_of_a_folder(
         assert again.trials.equals(first.trials) and records() == begun
     loaded = ablate.load(store.url)
     assert loaded.path not in (first.path, again.path) and loaded.trials.equals(first.trials)
-    assert [name for name in store.list() if name.endswith("checkpoint/000000000032.safetensors")]
+    assert [name for name in store.listing() if name.endswith("checkpoint/000000000032.safetensors")]
     assert not list(loaded.path.glob("trials/*/checkpoint/*.safetensors"))  # who reads needs no networks
     with pytest.raises(InputError, match="a confirmation is run in a folder of this machine"):
         ablate.run(spec, out=store.url, confirm=1)

@@ -105,7 +105,7 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
                 killed(one)
     folder = readable(url)
     assert_same_tables(folder, undisturbed)
-    assert {name for name in Store(url).list("workers") if not name.startswith("workers/driver/")} == set()
+    assert {name for name in Store(url).listing("workers") if not name.startswith("workers/driver/")} == set()
 
 
 def test_a_store_that_cannot_be_reached_is_refused_in_one_message(

@@ -50,7 +50,7 @@ def test_kinds_of_stores_that_are_not_there_are_refused() -> None:
 
 
 def test_of_two_that_create_one_name_one_does_and_a_lost_answer_is_no_refusal(store: Store) -> None:
-    assert store.check() and not store.list()  # what it tried with is gone
+    assert store.check() and not store.listing()  # what it tried with is gone
     assert store.create("log/1", b"mine") and not store.create("log/1", b"yours")
     assert store.read("log/1") == b"mine" and store.read("log/2") is None
     assert store.create("log/1", b"mine")  # done before, and the answer was lost
@@ -110,7 +110,7 @@ def test_what_is_new_travels_and_nothing_else(store: Store, tmp_path: Path) -> N
     (here / "trials/t/record.json").unlink()
     assert Mirror(store, here).push() == 2  # also by a process that begins anew
     assert Mirror(store, there).pull(is_small) == 1 and files(there) == {"lock.json": "2"}
-    assert "trials/t/checkpoint/1.safetensors" in store.list()
+    assert "trials/t/checkpoint/1.safetensors" in store.listing()
 
 
 def test_what_was_measured_here_and_did_not_come_there_stays_when_another_was_at_work(
@@ -145,6 +145,6 @@ def test_a_folder_whose_store_was_emptied_fills_it_again(store: Store, tmp_path:
     write(tmp_path, "lock.json", "1")
     mirror = Mirror(store, tmp_path)
     mirror.push()
-    store.remove(store.list())
+    store.remove(store.listing())
     mirror.adopt(is_small)
     assert mirror.push() == 1 and files(tmp_path) == {"lock.json": "1"}
