@@ -10,12 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from kills_for_tests import LONG, assert_same_tables, command, environment, errors, lay_out, run, until
 from object_server import ObjectServer, object_server
 
+from ablate.execute.store_driver import StoreDriver
 from ablate.execute.store_jobs import HELD, StoreJobs
+from ablate.execute.store_pool import StorePool
+from ablate.execute.workers import _Own
 from ablate.io.stores import Store
 from ablate.runtime.stored import readable
 
@@ -25,7 +30,7 @@ pytestmark = [
     pytest.mark.thorough,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
-LEASE = ("--executor", "workers", "--set", "executor={type: workers, lease: 15}")
+LEASE = ("--executor", "workers", "--set", "executor={type: workers, lease: 30}")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +111,52 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
     folder = readable(url)
     assert_same_tables(folder, undisturbed)
     assert {name for name in Store(url).listing("workers") if not name.startswith("workers/driver/")} == set()
+
+
+def test_a_worker_that_is_killed_or_stopped_loses_its_job_to_another(
+    server: ObjectServer, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """The stopped one goes on when its job is another's: what it hands in is dropped. Meanwhile the server says 503."""
+    url, mark, study = "s3://bucket/late", tmp_path / "mark", tmp_path / "study"
+    study.mkdir()
+    (study / "lock.json").write_text("{}")
+    driver = StoreDriver(url, study, print)
+    driver.fetch()
+    with (
+        driver.driving(),
+        StorePool("work_for_tests:work", driver, lambda url: [_Own(url, 1), _Own(url, 1)], 60.0) as pool,
+    ):
+        pool.submit({"job": "one", "do": "mark", "folder": str(study / "trials" / "one"), "file": str(mark)})
+        begun: list[str] = []
+
+        def another() -> bool:
+            """Another process has begun it."""
+            assert pool.wait(0.01) == []
+            now = mark.read_text().split() if mark.exists() else []
+            return len(now) > len(begun)
+
+        stopped: list[psutil.Process] = []
+        for end in (signal.SIGKILL, signal.SIGSTOP):
+            until(another, LONG, "nobody began it")
+            begun = mark.read_text().split()
+            (standing,) = driver.jobs.look().values()
+            process = psutil.Process(int(standing.worker.split("-")[-2]))
+            stopped = [process, *process.children()]
+            for one in stopped:
+                one.send_signal(end)
+            server.fail(6, after=end == signal.SIGKILL)
+        until(another, LONG, "nobody took it over")
+        for one in stopped:
+            one.send_signal(signal.SIGCONT)
+        mark.with_suffix(".enough").touch()
+        reports: list[Any] = []
+        until(lambda: reports.extend(pool.wait(0.1)) or reports, LONG, "no report came")
+        assert reports[0]["status"] == "done" and str(reports[0]["pid"]) == mark.read_text().split()[-1]
+        assert str(reports[0]["pid"]) not in begun
+        assert (study / "trials" / "one" / "result").read_text() == str(reports[0]["pid"])
+        assert pool.wait(0.5) == []
+    there = set(Store(url).listing())
+    assert {name for name in there if name.startswith("trials/")} == {"trials/one/output.txt", "trials/one/result"}
 
 
 def test_a_store_that_cannot_be_reached_is_refused_in_one_message(
