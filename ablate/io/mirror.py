@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ablate.io.files import read_json, write_json
 from ablate.io.stores import Object, Store, StoreError, sameness
@@ -167,9 +168,15 @@ def _snapshot(file: Path, place: Path) -> Path:
         return file
     copy = place / uuid.uuid4().hex
     try:
-        with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+        uri = f"file:{quote(str(file))}?mode=ro"  # or it would be made where it has just been renamed
+        with (
+            contextlib.closing(sqlite3.connect(uri, uri=True, timeout=60)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
             source.backup(target)
     except sqlite3.Error as error:
+        if not file.exists():
+            return file
         raise StoreError(f"cannot be read ({error})", str(file)) from None
     return copy
 
