@@ -40,7 +40,8 @@ def run(
 ) -> Results:
     """Run a study, or resume it where its folder already exists; the results.
 
-    study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`). figures: whether they are
+    study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`), or the URL of one in a
+    store, `s3://bucket/name`. figures: whether they are
     drawn at the end; `Results.figures` draws them later. confirm: so many of the best, and the baseline, are run again
     on `confirm_seeds` fresh seeds; see `Results.confirmation`.
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
@@ -54,9 +55,9 @@ def run(
 
     options: dict[str, Any] = {"profile": profile, "executor": executor, "workers": workers, "device": device}
     with in_python():
-        check(confirm, confirm_seeds)
+        check(confirm, confirm_seeds, out)
         options |= {"overrides": _assignments(overrides), "plugins": plugin_names(plugins), "figures": figures}
-        launched = launch(study, out=None if out is None else Path(out), **options)
+        launched = launch(study, out=out, **options)
         if confirm is not None:
             launch(study, **confirming(launched, options, confirm, confirm_seeds))
     return load_results(launched.folder)
@@ -73,16 +74,18 @@ def load(folder: list[str | Path] | list[str] | list[Path] | tuple[str | Path, .
 def load(folder: str | Path | Sequence[str | Path]) -> Results | SeveralResults:
     """The results of a study's folder, finished or not; of a list of folders, their tables as one.
 
+    A folder may be the URL of one in a store, `s3://bucket/name`: what is new of it is brought here first.
     Of several, the tables have a column `study`, and `front` is one over all candidates. Raises InputError where one is
     no study's folder.
     """
     from ablate.results import load as load_results
+    from ablate.runtime.stored import readable
 
     if isinstance(folder, str | Path):
-        return load_results(Path(folder))
+        return load_results(readable(folder))
     from ablate.results.several import load_several
 
-    return load_several(list(folder))
+    return load_several([readable(one) for one in folder])
 
 
 def plan(

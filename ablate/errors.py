@@ -57,8 +57,12 @@ class InputError(Exception):
         return "\n".join(_placed(_flag(where), message) for where, message in parts)
 
 
+_SECRET = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)|([?&][a-z]*pass[a-z]*=)[^&\s]+", re.IGNORECASE)
+
+
 def _placed(where: str | None, message: str) -> str:
-    return f"{where}: {message}" if where else message
+    """Return the message with its place; a password in a URL is in neither."""
+    return _SECRET.sub(lambda match: f"{match[1] or match[2]}…", f"{where}: {message}" if where else message)
 
 
 _OPTION = re.compile(

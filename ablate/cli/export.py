@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ablate.cli.options import Folder
+from ablate.cli.options import Readable
 
 SUFFIXES = {"csv": "csv", "latex": "tex", "markdown": "md"}
 TO = ("csv", "parquet", "markdown", "latex", "html")
 
 
 def export(
-    folder: Folder,
+    folder: Readable,
     to: Annotated[
         list[str] | None,
         typer.Option("--to", metavar="|".join(TO), help="Write candidates.<format>; may be given several times."),

@@ -8,7 +8,36 @@ from typing import Annotated
 import typer
 
 StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, such as studies/dit_conditioning.yaml.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder, such as results/dit_conditioning.")]
+
+
+def _readable(text: str) -> Path:
+    """Return the folder to read; of a URL a copy of what is new there."""
+    from ablate.runtime.stored import readable
+
+    return readable(text)
+
+
+def _here(text: str) -> Path:
+    """Return a folder of this machine. Raises InputError for the URL of a store."""
+    from ablate.errors import InputError
+    from ablate.io.stores import is_url
+
+    if is_url(text):
+        raise InputError(f"is in a store, and this needs a folder of this machine: aws s3 sync {text} DIR", text)
+    return Path(text)
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", parser=_here, help="A study's folder, such as results/dit_conditioning.")
+]
+Readable = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR|URL",
+        parser=_readable,
+        help="A study's folder, such as results/dit_conditioning, or its URL: s3://bucket/folder.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ablate.cli.options import Folder
+from ablate.cli.options import Readable
 from ablate.cli.outcome import complain
 
 
 def report(
-    folder: Folder,
+    folder: Readable,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in DIR by default.")
     ] = None,

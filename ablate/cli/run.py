@@ -25,8 +25,11 @@ def run(
     context: typer.Context,
     study: StudyFile,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The study's folder, results/<study> by default; an existing one is resumed."),
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="The study's folder, results/<study> by default; an existing one is resumed. Or s3://bucket/folder.",
+        ),
     ] = None,
     set_: Set = None,
     plugin: PluginFiles = None,
@@ -54,9 +57,12 @@ def run(
     loaded = load_study(study, overrides=set_ or (), plugins=plugin or (), profile=profile)
 
     from ablate.cli.terminal import echo  # what follows takes a while to import: first what is wrong is told
+    from ablate.errors import Argument, InputError
     from ablate.study import confirm as confirmation
 
-    confirmation.check(confirm, confirm_seeds)
+    confirmation.check(confirm, confirm_seeds, out)
+    if out is not None and out.startswith("memory://"):
+        raise InputError("memory:// lasts as long as a process: it is for ablate.run in Python", Argument("out", out))
     options: dict[str, Any] = {
         "out": out,
         "overrides": set_ or (),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.options import Folder, Json
+from ablate.cli.options import Json, Readable
 from ablate.io import launches
 from ablate.io.columns import Column, layout
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def show(folder: Folder, as_json: Json = False) -> None:
+def show(folder: Readable, as_json: Json = False) -> None:
     """Say what was done in a study's folder: the study, its launches, the source of its components."""
     from ablate.cli.outcome import complain
     from ablate.cli.terminal import columns_of, emit_json

@@ -9,7 +9,9 @@ from typing import Any
 
 from ablate.io.files import read_json
 from ablate.io.locks import is_locked
+from ablate.runtime.stored import SIGNS
 
+RECENT = 60.0  # seconds
 HELD = "held"  # in a study's folder of workers, see `ablate.execute.leases`
 
 
@@ -28,14 +30,29 @@ class Unfinished:
 
 
 def driven(folder: Path) -> bool:
-    """Return whether an `ablate run` is at work in the folder."""
-    return is_locked(folder / ".driver")
+    """Return whether an `ablate run` is at work in the folder; of a copy of a store, whether it has just said so."""
+    return is_locked(folder / ".driver") or _is_recent(_said(folder).get("driver"))
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """Return what driver and workers of a study in a store last said of themselves."""
+    try:
+        content = read_json(folder / SIGNS)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_recent(sign: Any) -> bool:
+    """Return whether somebody gave a sign of life within a minute, where the clocks agree."""
+    return isinstance(sign, dict) and isinstance(sign.get("time"), float) and time.time() - sign["time"] < RECENT
 
 
 def unfinished(folder: Path, trial: str, at_work: bool) -> Unfinished:
     """Return the progress of a trial that has neither record nor failure."""
     place = folder / "trials" / trial
     held = place.is_symlink() and place.readlink().parent.parent.name == HELD  # by a worker, on any machine
+    held = held or any(_is_recent(one) and one.get("trial") == trial for one in _said(folder).get("workers", ()))
     state = "running" if held or is_locked(place / ".lock") else "waiting" if at_work else "interrupted"
     progress, age = _last_progress(place / "progress.json")
     numbers = {key: progress.get(key) for key in ("phase", "images", "total", "loss", "images_per_second")}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.cli.options import Folder, Json
+from ablate.cli.options import Json, Readable
 
 if TYPE_CHECKING:
     from ablate.results import Results
@@ -15,7 +15,7 @@ OPEN = ("running", "unreadable", "paused")  # states of trials that a worker may
 SILENT = 300.0  # seconds without a sign of life after which it is worth a word
 
 
-def status(folder: Folder, as_json: Json = False) -> None:
+def status(folder: Readable, as_json: Json = False) -> None:
     """Show how far a study is, also while it runs.
 
     Counts by state, running trials with their last sign of life, failures with their reasons, the table so far.

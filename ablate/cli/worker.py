@@ -6,19 +6,21 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from ablate.cli.options import Folder
 from ablate.cli.outcome import SOME_FAILED, complain
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last as batch systems send it before their time is over
 
 
 def worker(
-    folder: Folder,
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR|URL", help="A study's folder, or its URL in a store: s3://bucket/folder.")
+    ],
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, metavar="N", help="CPU threads of a trial; torch chooses by default.")
     ] = None,
@@ -26,19 +28,20 @@ def worker(
         float, typer.Option(min=0, max=1e7, metavar="SECONDS", help="How long it waits without a driver and work.")
     ] = 600.0,
 ) -> None:
-    """Run trials of a study until there are no more; as many workers as you like, on all machines that have DIR.
+    """Run trials of a study until there are no more; as many workers as you like, on all machines that reach it.
 
     The study's driver is `ablate run STUDY --out DIR --executor workers`. What a worker that dies was at is taken over
     by another, from its checkpoint. SIGTERM and SIGUSR1 let it write a checkpoint first.
     """
     from ablate.errors import InputError
-    from ablate.execute.joined import JoinedWorker
+    from ablate.execute.joined import JoinedWorker, exchange
     from ablate.study import lock
 
-    if lock.read(folder) is None:
+    place = exchange(folder, complain)
+    if isinstance(place, Path) and lock.read(place) is None:
         begin = f"begin one there: ablate run STUDY --out {folder} --executor workers"
-        raise InputError(f"is no study's folder; {begin}", str(folder))
-    joined = JoinedWorker(folder.absolute(), threads, wait, complain)
+        raise InputError(f"is no study's folder; {begin}", folder)
+    joined = JoinedWorker(place, threads, wait, complain)
     with _stopping(joined.stop):
         tally = joined.run()
     complain(f"{tally.done} done, {tally.failed} failed" + (f", {tally.lost} taken over" if tally.lost else ""))

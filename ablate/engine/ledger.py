@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -31,7 +31,7 @@ WORST = 1e30  # score of a diverged candidate: finite, because Optuna refuses Na
 
 
 class Ledger:
-    """One Optuna study in one SQLite file. Every method raises InputError where the file refuses."""
+    """One Optuna study in one SQLite file, or where `store` has it. Methods raise InputError where it refuses."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Ledger:
         seed: int,
         constraints: Sequence[str] = (),
         share: float | None = None,
-        store: Store | None = None,
+        store: Store | Callable[[Sequence[Objective], Sequence[str]], Store] | None = None,
     ) -> None:
         """Open the ledger. share: of the budget, at which scores are taken; None: at its end. store: None: the file."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -67,6 +67,9 @@ class Ledger:
         self._last_is_new = False  # whether the last candidate was no repeat
         self._unseen: list[Assignment] | None = None  # what a small space still has; None: not listed
         labels = [_score_name(objective, share) for objective in objectives]
+        if callable(store):
+            with refusals(file):
+                store = store(objectives, labels)
         self._store: Store = store or StudyFile(file, name, objectives, labels)
 
     @property

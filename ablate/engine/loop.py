@@ -73,6 +73,7 @@ class Engine:
             plan.seed,
             tuple(constraint.of.name for constraint in plan.constraints),
             self.ladder.until(0),
+            plan.store,
         )
         self._reporter = ProgressReporter(plan, watch, lambda: pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.names import Names
@@ -17,6 +17,9 @@ from ablate.kinds.design import Assignment, Design
 from ablate.kinds.fidelity import Fidelity
 from ablate.kinds.seeding import Seeding
 from ablate.worker.messages import Record, TeacherOfJob, TrialJob
+
+if TYPE_CHECKING:  # Optuna takes seconds to import
+    from ablate.engine.storage import Store
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Plan:
     # Keys of a job that begins with the checkpoint of a shorter training; {} where it begins with nothing.
     prolong: Callable[[TrialJob, Candidate], Mapping[str, Any]] = lambda job, candidate: {}
     earlier: tuple[Place, ...] = ()  # this study's trials of smaller budgets, whose candidates a search takes up again
+    # Makes the ledger elsewhere than in the study's folder, of objectives and what their values are called.
+    store: Callable[[Sequence[Objective], Sequence[str]], Store] | None = None
     say: Callable[[str], None] = lambda line: None  # at once, from any thread: what the driver itself waits for
     names: Names = field(default_factory=Names)  # what candidates are called
     # Of a candidate and a seed: the trial whose weights it learns from; None without a teacher.

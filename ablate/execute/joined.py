@@ -21,19 +21,18 @@ from typing import Any
 
 from ablate.errors import InputError
 from ablate.execute.child import GRACE
-from ablate.execute.leases import Jobs, Lease, Observer
+from ablate.execute.exchange import ENDED, PREPARE, Exchange, FolderExchange, Held
 from ablate.execute.local import Child
-from ablate.execute.presence import DRIVER, SILENCE, Presence, driver_of, is_dead, other_versions, refuse
+from ablate.execute.presence import SILENCE, other_versions
 from ablate.execute.work import with_plugins
-from ablate.io.files import read_json
+from ablate.io.stores import is_url
 from ablate.runtime.machine import cache_folder
 from ablate.runtime.parent import end_with
 from ablate.worker import sources
 
 POLL = 0.1  # seconds between two looks for a job, or for its end
 BEATS = 6.0  # signs of life in the time after which a lease is taken over
-ENDED = "ended.json"  # in the study's folder while nothing is left to do
-PREPARE = "prepare.json"  # in the jobs' folder: the job that makes what all trials share
+__all__ = ["ENDED", "PREPARE", "JoinedWorker", "Tally", "UnfitError", "main"]
 
 
 class UnfitError(InputError):
@@ -51,7 +50,7 @@ class Tally:
 
 
 class JoinedWorker:
-    """Runs the jobs of a study's folder, one at a time.
+    """Runs the jobs of a study, one at a time. study: its folder, or where else its jobs are exchanged.
 
     threads: CPU threads of a job; None: as the job says, or torch chooses. wait: seconds that it waits without a
     driver and without work. say: takes lines for the user.
@@ -59,19 +58,19 @@ class JoinedWorker:
 
     def __init__(
         self,
-        study: Path,
+        study: Path | Exchange,
         threads: int | None = None,
         wait: float = 600.0,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._study = study
-        self._jobs = Jobs(study)
+        self._jobs: Exchange = FolderExchange(study) if isinstance(study, Path) else study
+        self._study = self._jobs.study
         self._threads = threads
         self._wait = wait
         self._say = say
         self._stop = threading.Event()
         self._over = threading.Event()
-        self._lease: Lease | None = None
+        self._lease: Held | None = None
         self._lost = threading.Event()  # the lease was taken over
         self._child: Child | None = None
         self._ended: SimpleQueue[str] = SimpleQueue()
@@ -86,35 +85,34 @@ class JoinedWorker:
     def run(self) -> Tally:
         """Run jobs until there are no more. Raises UnfitError where this machine cannot run them."""
         self._check_versions()
-        presence, observer, idle_since = Presence(self._jobs), Observer(), time.monotonic()
-        threading.Thread(target=self._beat, args=(presence,), name="ablate-beat", daemon=True).start()
+        self._jobs.join()
+        idle_since = time.monotonic()
+        threading.Thread(target=self._beat, name="ablate-beat", daemon=True).start()
         try:
             while not self._stop.is_set():
-                self._jobs.create()  # a driver that ended may have removed them
-                if (lease := self._jobs.claim(presence.name)) is not None:
+                if (lease := self._jobs.claim()) is not None:
                     self._take(lease)
                     idle_since = time.monotonic()
-                elif self._finished():
+                elif self._jobs.finished():
                     break
                 else:
-                    self._jobs.reap(observer, lambda worker: is_dead(self._jobs, worker))
-                    if self._is_alone(observer) and time.monotonic() - idle_since >= self._wait:
+                    if self._jobs.alone() and time.monotonic() - idle_since >= self._wait:
                         self._say(f"no driver and no work for {self._wait:.0f} s")
                         break
                     self._stop.wait(POLL)
         except UnfitError as error:
-            refuse(self._jobs, str(error))
+            self._jobs.refuse(str(error))
             raise
         finally:
             self._over.set()
             self._end_child()
-            presence.end()
+            self._jobs.leave()
         self.tally.stopped = self._stop.is_set()
         return self.tally
 
     # --- one job --------------------------------------------------------------------------------------
 
-    def _take(self, lease: Lease) -> None:
+    def _take(self, lease: Held) -> None:
         """Run a job that this worker holds, and hand it in, or put it back."""
         self._lost.clear()
         self._lease = lease
@@ -129,11 +127,12 @@ class JoinedWorker:
             raise
         finally:
             self._lease = None
+            lease.drop()
 
-    def _here(self, lease: Lease) -> dict[str, Any]:
+    def _here(self, lease: Held) -> dict[str, Any]:
         """Return the job with its paths as this machine has them."""
         ticket = lease.ticket
-        job: dict[str, Any] = _moved(dict(ticket.job), ticket.study, str(self._study))
+        job: dict[str, Any] = moved(dict(ticket.job), ticket.study, str(self._study))
         if ticket.trial is not None:
             job["folder"] = str(lease.place / ticket.trial)
         if "cache" in job and not os.access(job["cache"], os.W_OK):
@@ -144,12 +143,12 @@ class JoinedWorker:
 
     def _check_versions(self) -> None:
         """Raise UnfitError where versions here are not those of the driver."""
-        driver = driver_of(self._jobs)
+        driver = self._jobs.driver()
         if driver is not None and (other := other_versions(driver)) is not None:
             message = f"{_host()} has other versions than the driver on {driver.get('host')}: {other}"
             raise UnfitError(f"{message}; results would differ, so install the same ones")
 
-    def _check_fit(self, job: Mapping[str, Any], lease: Lease) -> None:
+    def _check_fit(self, job: Mapping[str, Any], lease: Held) -> None:
         """Raise UnfitError where this machine has other source, other data or other versions than the job wants."""
         self._check_versions()
         if "sources" in job and (key := json.dumps(job["sources"], sort_keys=True)) not in self._fits:
@@ -163,7 +162,7 @@ class JoinedWorker:
         if self._prepared or job.get("prepare"):
             return
         try:
-            content = read_json(self._jobs.root / PREPARE)
+            content = self._jobs.preparation()
             prepare = {**content["job"], **{key: job[key] for key in ("plugins", "cache", "folder") if key in job}}
         except (OSError, ValueError, KeyError, TypeError):
             return
@@ -174,9 +173,9 @@ class JoinedWorker:
                 raise UnfitError(f"{_host()} cannot run this study's trials: {reason}")
             self._prepared = True
 
-    def _report_of(self, job: Mapping[str, Any], lease: Lease) -> dict[str, Any] | None:
+    def _report_of(self, job: Mapping[str, Any], lease: Held) -> dict[str, Any] | None:
         """Run a job in the process beside; None where it was stopped and put back, or is another's by now."""
-        if self._lost.is_set() or lease.place.exists() is False:
+        if self._lost.is_set() or not lease.beat():
             return None
         while self._child is None or not self._child.begin(str(job["job"]), json.dumps(job), self._ended):
             self._end_child()
@@ -207,12 +206,12 @@ class JoinedWorker:
                 return None
             return report
 
-    def _put_back(self, job: Mapping[str, Any], lease: Lease) -> None:
+    def _put_back(self, job: Mapping[str, Any], lease: Held) -> None:
         self._end_child()
         if lease.release():
             self._say(f"{job['job']}: stopped; it goes on from its checkpoint")
 
-    def _hand_in(self, lease: Lease, job: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    def _hand_in(self, lease: Held, job: Mapping[str, Any], report: Mapping[str, Any]) -> None:
         """Hand in a report; raise UnfitError where it says that this machine is at fault."""
         if "other_source" in report:
             raise UnfitError(_other_source(report["other_source"]))
@@ -229,24 +228,16 @@ class JoinedWorker:
 
     # --- around it ------------------------------------------------------------------------------------
 
-    def _beat(self, presence: Presence) -> None:
+    def _beat(self) -> None:
         """Give signs of life, in a thread of its own."""
         while True:
             lease = self._lease
             seconds = SILENCE if lease is None else min(lease.ticket.seconds, SILENCE)
             if self._over.wait(min(seconds / BEATS, 1.0 if lease is None else 5.0)):
                 return
-            presence.beat()
+            self._jobs.beat()
             if lease is not None and lease is self._lease and not lease.beat() and lease is self._lease:
                 self._lost.set()
-
-    def _finished(self) -> bool:
-        return (self._study / ENDED).exists() and not any(self._jobs.places())
-
-    def _is_alone(self, observer: Observer) -> bool:
-        """Return whether no driver is there; one that is away may come back."""
-        file = self._jobs.root / DRIVER
-        return not any(self._jobs.places()) and (not file.exists() or observer.age(file) > SILENCE)
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -255,15 +246,24 @@ class JoinedWorker:
         self._ended = SimpleQueue()
 
 
-def _moved(value: Any, before: str, now: str) -> Any:
+def exchange(study: str, say: Callable[[str], None] = lambda line: None) -> Path | Exchange:
+    """Return where the jobs of a study are exchanged: in its folder, or in the store that a URL names."""
+    if not is_url(study):
+        return Path(study).absolute()
+    from ablate.execute.store_worker import StoreExchange
+
+    return StoreExchange(study, say)
+
+
+def moved(value: Any, before: str, now: str) -> Any:
     """Return JSON whose paths below one folder lead to another, under which this machine has it."""
     if before == now:
         return value
     if isinstance(value, str):
         return now + value[len(before) :] if value == before or value.startswith(before.rstrip("/") + "/") else value
     if isinstance(value, dict):
-        return {key: _moved(item, before, now) for key, item in value.items()}
-    return [_moved(item, before, now) for item in value] if isinstance(value, list) else value
+        return {key: moved(item, before, now) for key, item in value.items()}
+    return [moved(item, before, now) for item in value] if isinstance(value, list) else value
 
 
 def _other_source(changes: list[Any]) -> str:
@@ -284,7 +284,7 @@ def main() -> None:
     from ablate.execute.child import SIGNALS
 
     request, driver = json.loads(sys.argv[2]), int(sys.argv[3])
-    worker = JoinedWorker(Path(request["study"]), request["threads"], wait=float("inf"))
+    worker = JoinedWorker(exchange(request["study"]), request["threads"], wait=float("inf"))
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal's Ctrl-C is the driver's to heed
     signal.signal(signal.SIGTERM, lambda number, frame: worker.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

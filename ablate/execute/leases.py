@@ -130,6 +130,9 @@ class Lease:
         """Put the job back for others; False where the lease was taken over."""
         return self.beat() and self._move(self._jobs.waiting / self._key)
 
+    def drop(self) -> None:
+        """Nothing is left here of a job that has moved on."""
+
     def _move(self, target: Path) -> bool:
         try:
             self.place.rename(target)

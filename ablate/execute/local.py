@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -42,6 +42,7 @@ class Local(Executor):
     """Runs one job at a time, in a process beside the driver: for small studies, and where Ray is not installed."""
 
     name = "local"
+    by_url: ClassVar[Literal["here", "there"] | None] = "here"
     preference: ClassVar[int] = 0
     packs: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 from ablate.errors import InputError
 from ablate.io.files import write_json
@@ -32,6 +32,7 @@ class Replay(Executor):
     """
 
     name = "replay"
+    by_url: ClassVar[Literal["here", "there"] | None] = "here"
     preference: ClassVar[int] = -1  # never chosen by itself
     measures: ClassVar[bool] = False
 

@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -25,6 +25,7 @@ from ablate.execute.child import GRACE
 from ablate.execute.leases import Jobs, Observer, Ticket
 from ablate.execute.local import signals_deferred
 from ablate.execute.share import machine, share
+from ablate.execute.store_driver import driver_at
 from ablate.io.files import read_json, write_json
 from ablate.kinds.executor import Executor, Job, Pool, Report
 from ablate.runtime.patient import doing
@@ -47,6 +48,7 @@ class Workers(Executor):
 
     name = "workers"
     preference: ClassVar[int] = -1  # never chosen by itself
+    by_url: ClassVar[Literal["here", "there"] | None] = "there"
 
     lease: Annotated[float, Field(ge=1, le=leases.LONGEST), Extent()] = 60.0  # s without a sign of life
     _study: Path | None = PrivateAttr(None)
@@ -64,10 +66,14 @@ class Workers(Executor):
         own = self.workers or (1 if self._study is None else 0)
         threads = share(machine(device), own, None, None, "cpu").cpus if own else None
 
-        def helpers(jobs: Jobs) -> list[Helper]:
-            return [_Own(jobs, threads) for _ in range(own)]
+        def helpers(study: str) -> list[Helper]:
+            return [_Own(study, threads) for _ in range(own)]
 
-        return WorkersPool(work, self._study, helpers, self.lease, self.memory)
+        if self._study is not None and (driver := driver_at(self._study)) is not None:
+            from ablate.execute.store_pool import StorePool
+
+            return StorePool(work, driver, helpers, self.lease, self.memory)
+        return WorkersPool(work, self._study, lambda jobs: helpers(str(jobs.study)), self.lease, self.memory)
 
 
 class Helper(ABC):
@@ -254,8 +260,8 @@ class _Own(Helper):
 
     slots = 1
 
-    def __init__(self, jobs: Jobs, threads: int | None) -> None:
-        self._request = json.dumps({"study": str(jobs.study), "threads": threads})
+    def __init__(self, study: str, threads: int | None) -> None:
+        self._request = json.dumps({"study": study, "threads": threads})
         self._starts = 0
         self._process = self._start()
 

@@ -127,6 +127,9 @@ class Executor(Component):
 
     preference: ClassVar[int] = 0
     packs: ClassVar[bool] = False  # whether a job of several trials (`members`) is brought to a worker as any other
+    # Where trials of a study run whose folder is the URL of one in a store: in the driver's own folder for it on this
+    # machine, or with workers that fetch what they need; None: nowhere, as its workers would have to share a folder.
+    by_url: ClassVar[Literal["here", "there"] | None] = None
     measures: ClassVar[bool] = True  # False: it runs no work, and reports what was recorded earlier
 
     def refuse_trials(self, job: Job) -> str | None:

@@ -19,7 +19,7 @@ from ablate.worker import records
 PREFIX = "budget-"
 LOCK = "lock.json"
 BOTH = ("study.yaml", "study.original.yaml", "launches.jsonl")  # files that stay, and are copied
-STAY = (*BOTH, LOCK, "sources", ".driver")
+STAY = (*BOTH, LOCK, "sources", ".driver", ".store.json", "ledger.json")
 
 
 def name_of(budget: Mapping[str, Any]) -> str:

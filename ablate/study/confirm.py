@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ablate.errors import Argument, InputError
+from ablate.io.stores import is_url
 from ablate.kinds.design import Design
 from ablate.results import load as load_results
 from ablate.results.searches.best import assignment_of, best, fresh_seed
@@ -17,8 +18,12 @@ from ablate.study.loaded import LoadedStudy
 SEEDS = 5  # fresh ones, of each candidate, by default
 
 
-def check(count: int | None, seeds: int) -> None:
-    """Raise InputError where this is no number of candidates to confirm, or of seeds."""
+def check(count: int | None, seeds: int, out: object = None) -> None:
+    """Raise InputError where this is no number of candidates to confirm, or of seeds, or the folder is none for it."""
+    if count is not None and is_url(out):
+        raise InputError(
+            f"a confirmation is run in a folder of this machine, and {out} is in a store", Argument("confirm")
+        )
     if count is not None and count < 1:
         raise InputError(f"expected the number of candidates to confirm, 1 or more, not {count}", Argument("confirm"))
     if seeds < 2:

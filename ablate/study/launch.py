@@ -16,8 +16,10 @@ from ablate.candidates.packing import pack_size
 from ablate.discovery.catalog import Catalog
 from ablate.engine.contained import contained
 from ablate.errors import Argument, InputError, SpecError, did_you_mean
+from ablate.execute.store_driver import stored_driver
 from ablate.io.files import nameable, sweep
 from ablate.io.locks import try_lock
+from ablate.io.stores import is_url
 from ablate.kinds.data import describe_data
 from ablate.kinds.executor import Executor, Limits
 from ablate.runtime.machine import cache_folder, choose_device, usable
@@ -37,6 +39,7 @@ from ablate.worker.datasets import describe
 
 if TYPE_CHECKING:  # what runs it takes seconds to import, in which the worker gets ready
     from ablate.engine import CheckedPool, Outcome, Plan, Progress
+    from ablate.engine.database import Database
 
 WORK = "ablate.worker.trial_run:run"
 TABLES_SECONDS = 10.0  # between two writings of the tables while a study runs, at the least
@@ -55,7 +58,7 @@ class Launched:
 def launch(
     study: str | Path | Mapping[str, Any],
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
     plugins: Sequence[str] = (),
     profile: str | None = None,
@@ -69,18 +72,21 @@ def launch(
 ) -> Launched:
     """Run or resume a study. Nothing is written before all of the input is known to be right.
 
-    A folder's own `study.yaml` goes on in that folder. words: of the command line, for the folder's log. figures:
-    whether they are drawn at the end.
+    A folder's own `study.yaml` goes on in that folder. out: a folder, or the URL of one in a store
+    (`s3://bucket/name`): then the driver works in a folder of this machine, and what it writes there goes up. words:
+    of the command line, for the folder's log. figures: whether they are drawn at the end.
     """
     if out is not None:
-        nameable(out, Argument("out"))
+        nameable(Path(out), Argument("out"))
+    if isinstance(out, str) and not is_url(out):
+        out = Path(out.removeprefix("file://"))
     with telling(say):
         return _launch(study, out, overrides, plugins, profile, executor, workers, device, words, watch, say, figures)
 
 
 def _launch(
     study: str | Path | Mapping[str, Any],
-    out: Path | None,
+    out: str | Path | None,
     overrides: Sequence[str],
     plugins: Sequence[str],
     profile: str | None,
@@ -93,7 +99,11 @@ def _launch(
     figures: bool,
 ) -> Launched:
     loaded = load_study(study, overrides=overrides, plugins=plugins, profile=profile)
-    folder = folder_for(study, loaded, out)
+    stored = stored_driver(out, say) if isinstance(out, str) else None
+    if stored is not None:
+        stored.fetch()
+        watch = stored.watching(watch)
+    folder = folder_for(study, loaded, out if isinstance(out, Path) or stored is None else stored.folder)
     locked = lock.read(folder)
     if locked is not None:
         frozen = lock.frozen_vary(locked)
@@ -105,7 +115,7 @@ def _launch(
     elif folder.exists() and not _may_begin_in(folder):
         raise InputError(f"{folder} holds something that is no study; give another folder with --out")
     reuse = Reuse(loaded, folder, say)
-    chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog)
+    chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog, stored is not None)
     check_limits(chosen)
     with chosen.getting_ready(WORK):
         chosen_device = choose_device(device)
@@ -126,7 +136,13 @@ def _launch(
         taught.check_data(loaded, data_hash)
         if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
             raise InputError(problem, f"executor {chosen.name!r}")
-        with driving(folder):
+        with (
+            driving(folder),
+            _ledger_of(loaded, folder) as store,
+            contextlib.nullcontext() if stored is None else stored.driving(),
+        ):
+            if stored is not None and (chosen.by_url == "here" or lock.grows(folder, loaded)):
+                stored.networks()
             lock.check(folder, loaded)  # again: another may have been first
             advice = "bring those data back, or give another folder with --out"
             for line in dataset.check(folder, loaded.study.data, data_hash, lock.read(folder), advice):
@@ -151,6 +167,8 @@ def _launch(
             for swept in (folder, folder / "figures", *folder.glob(f"{history.SOURCES}/*")):
                 sweep(swept)
             plan = plan_of(loaded, folder, chosen_device, data_hash, chosen.measures)
+            if store is not None:
+                plan = replace(plan, store=partial(store.ledger, identity=(lock.read(folder) or {}).get("identity")))
             plan = replace(plan, say=say, borrow=reuse)
             if chosen.measures:
                 prolong = Prolong(loaded, folder, chosen_device)
@@ -187,8 +205,13 @@ def _own_folder(study: str | Path | Mapping[str, Any]) -> Path | None:
     return folder if (folder / "lock.json").is_file() else None
 
 
-def choose_executor(own: Executor | None, name: str | None, workers: int | None, catalog: Catalog) -> Executor:
-    """Return the executor of that name, or the study's own, or the preferred one of those that are installed."""
+def choose_executor(
+    own: Executor | None, name: str | None, workers: int | None, catalog: Catalog, by_url: bool = False
+) -> Executor:
+    """Return the executor of that name, or the study's own, or the preferred one of those that are installed.
+
+    by_url: the study's folder is in a store, where not all can run trials: InputError for one that cannot.
+    """
     if name is not None:
         if name not in catalog.names("executor"):
             raise InputError(f"there is no executor {name!r}{did_you_mean(name, catalog.names('executor'))}")
@@ -198,13 +221,35 @@ def choose_executor(own: Executor | None, name: str | None, workers: int | None,
         executor = own
     else:
         able = [e.cls for e in catalog.entries("executor") if issubclass(e.cls, Executor) and e.cls.available()]
+        able = [cls for cls in able if cls.by_url is not None or not by_url]
         executor = max(able, key=lambda cls: cls.preference)()
+    if by_url and executor.by_url is None:
+        raise InputError(
+            f"the executor {executor.name!r} needs a study's folder that its workers share, and a URL is none; say "
+            "--executor local, or --executor workers, whose workers join by `ablate worker URL`"
+        )
     if workers is None:
         return executor
     try:
         return create(Executor, {**executor.spec(), "workers": workers}, catalog)
     except SpecError as error:
         raise InputError(error.problems[0].message, Argument("workers")) from None
+
+
+@contextlib.contextmanager
+def _ledger_of(loaded: LoadedStudy, folder: Path) -> Iterator[Database | None]:
+    """Be the only driver of a study's ledger in a database, where it has one there."""
+    if loaded.study.storage is None:
+        yield None
+        return
+    from ablate.engine.database import Database
+
+    with doing("opening the ledger's database", 2):
+        database = Database(loaded.study.storage, loaded.study.study, folder)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def start_workers(executor: Executor, work: str, device: str) -> CheckedPool:

@@ -280,6 +280,12 @@ def _range(dimension: Mapping[str, Any]) -> dict[str, Any]:
     return {**ends, "log": dimension["log"], "step": dimension["step"]}
 
 
+def grows(folder: Path, loaded: LoadedStudy) -> bool:
+    """Return whether a study has a larger budget than its folder began with, so that what is there moves aside."""
+    before = read(folder)
+    return before is not None and _has_more_budget(before, loaded)
+
+
 def _has_more_budget(lock: Mapping[str, Any], loaded: LoadedStudy) -> bool:
     return grow.is_larger(lock["science"]["budget"], loaded.study.budget.active())
 

@@ -18,6 +18,7 @@ from ablate.candidates.objectives import RECORDED, Constraint, Objective
 from ablate.candidates.total import Total
 from ablate.candidates.trial import Budget
 from ablate.errors import Problem, SpecError, did_you_mean
+from ablate.io import database_url
 from ablate.kinds.data import Data
 from ablate.kinds.design import Design
 from ablate.kinds.executor import Executor
@@ -40,6 +41,8 @@ def _folder_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_folder_name), Field(json_schema_extra={"pattern": _NAME})]
+
+DatabaseUrl = Annotated[str, AfterValidator(database_url.checked)]
 
 
 class Study(Config):
@@ -73,6 +76,7 @@ class Study(Config):
     )
     analysis: Annotated[AnalysisPlan, Extent(), Field(default_factory=dict, validate_default=True)]  # how they compare
     executor: Annotated[Executor | None, Extent()] = None
+    storage: Annotated[DatabaseUrl | None, Extent()] = None  # of the ledger: postgresql://host/database; none: SQLite
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # of the search, not of the trials
     profiles: Annotated[
         dict[Name, dict[str, Any]], Extent()
