@@ -90,7 +90,7 @@ class StudyContents:
 
         Then candidate, seed and `c.<path>` choices. `attrs["axes"]` says by probe what x is: a depth, a log SNR.
         """
-        return self._with_choices(probes.read(self.path, self._warnings))
+        return self._with_choices(probes.read(self.path, self._warnings, probes.observed(self._stored.trials)))
 
     def _with_choices(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add to rows of trials what each trial is: its candidate, its seed and its choices."""

@@ -18,25 +18,21 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.io import packed
 from ablate.io.files import file_hash, write_json, write_with
 from ablate.io.sealed import DamagedError, read_sealed, sealed
 from ablate.results import frames, index, probes, readable
 from ablate.results.identity import distinct
 from ablate.results.measurements import DECIDES
-from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
+from ablate.results.readable import READ, SCHEMA, read_mapping
 from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
-_FILES = (
-    records.RECORD,
-    records.PAUSE,
-    "failure.json",
-    "job.json",
-    "curve.json",
-    records.ORIGIN,
+_FILES = (  # that are read
+    *(records.PACKED, records.RECORD, records.PAUSE, "failure.json", records.JOB, records.CURVE, records.ORIGIN),
     "measured",
-)  # that are read
-_READING = (sys.modules[__name__], records, readable, frames)  # the code that makes rows of files
+)
+_READING = (sys.modules[__name__], records, packed, readable, frames)  # the code that makes rows of files
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -128,7 +124,7 @@ def write_tables(folder: Path | str) -> None:
     stored = read(folder)
     write_with(folder / "trials.parquet", lambda path: stored.trials.to_parquet(path, index=False))
     write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
-    probes.write_table(folder)
+    probes.write_table(folder, probes.observed(stored.trials))
     sums = {"schema": SCHEMA, "files": records.hashes(folder, TABLES)}
     write_json(folder / probes.SUMS, sealed(sums), durable=False)
 
@@ -173,7 +169,7 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
     failure = {} if record or unreadable else _read_own(folder / "failure.json", rows.warnings)
     pause = {} if record or unreadable or failure else _record(folder, rows.warnings, records.PAUSE)
     record = record or pause
-    job = {} if record else _read_own(folder / "job.json", rows.warnings)
+    job = {} if record else _read_own(folder / records.JOB, rows.warnings)
     curve = _curve(folder, record, rows)
     entry = record or failure or job
     if not entry and not curve and len(rows.warnings) == n_warnings:
@@ -216,9 +212,15 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
 
 def _curve(folder: Path, record: Mapping[str, Any], rows: _Rows) -> list[dict[str, Any]]:
     """Read the curve of a trial, where it is the recorded one."""
-    if not _as_recorded(folder, "curve.json", record, rows):
+    if records.SECOND not in record and not _as_recorded(folder, records.CURVE, record, rows):
         return []
-    return [{**point, "trial": folder.name} for point in read_rows(folder / "curve.json", rows.warnings)]
+    try:
+        return [{**point, "trial": folder.name} for point in records.content(folder, records.CURVE)]
+    except FileNotFoundError:
+        return []
+    except DamagedError as error:
+        rows.warnings.append(str(error))
+        return []
 
 
 def _record(folder: Path, warnings: list[str], name: str = records.RECORD) -> dict[str, Any]:

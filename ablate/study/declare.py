@@ -23,7 +23,7 @@ def analysis_problems(study: Study) -> list[Problem]:
 
 def complete_seeds(folder: Path) -> set[int]:
     """Return the seeds of which a trial of a folder has a result: who looks at it has seen them."""
-    names = (record.parent.name for record in folder.glob("trials/*/record.json"))
+    names = (trial.name for trial in records.recorded(folder))
     return {int(found[1]) for name in names if (found := _SEED.search(name))}
 
 

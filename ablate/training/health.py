@@ -6,7 +6,7 @@ Also the types of what a record says of a divergence. Without torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -66,6 +66,18 @@ class TrainingHealth:
         return self._in_a_row >= MOST_SKIPS
 
 
+def speeds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the images a second of each row of a learning curve, since the row before."""
+    return [_speed(before, row) for before, row in zip([_BEGINNING, *rows], rows, strict=False)]
+
+
+def _speed(before: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    return float((row["images"] - before["images"]) / max(row["seconds"] - before["seconds"], 1e-9))
+
+
+_BEGINNING: Mapping[str, Any] = {"images": 0, "seconds": 0.0}
+
+
 class Curve:
     """The learning curve, and the sums of its next row.
 
@@ -111,7 +123,8 @@ class Curve:
         if not self._sums:
             return
         means = {name: total / count if count else None for name, (total, count) in self._sums.items()}
-        speed = (images - self.images) / max(seconds - self.seconds, 1e-9)
+        before = {"images": self.images, "seconds": self.seconds}
+        speed = _speed(before, {"images": images, "seconds": seconds})
         self.rows.append({"images": images, **means, "lr": rate, "images_per_second": speed, "seconds": seconds})
         self._sums = {}
 
