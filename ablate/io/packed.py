@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[Any, bytes]:
     """Read the first line, and the second as it is stored. Raises OSError, and ValueError for what is damaged."""
     member = zlib.decompressobj(_GZIP)
     try:
-        text = member.decompress(path.read_bytes())  # noqa: FURB101
+        text = member.decompress(path.read_bytes())
         if not member.eof:
             raise ValueError("is cut short")
         return json.loads(text), member.unused_data

@@ -11,6 +11,7 @@ from ablate.errors import InputError, Problem
 from ablate.statistics.declared import AnalysisPlan
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import Study
+from ablate.worker import records
 
 FROZEN = ("test", "alpha", "delta", "scale", "most_seeds")  # what decides a verdict
 _SEED = re.compile(r"-s(\d+)$")
