@@ -44,7 +44,8 @@ class PaperTable(pd.DataFrame):
     """A row a candidate, the best first; `.style` shows it as it stands in a paper.
 
     Columns: candidate, id (the beginning of its hash), `c.*`, gflops, sample_gflops, train_gflops, params, and for each
-    metric `<metric>` (mean over the complete seeds), `<metric>.low` and `<metric>.high` (95 % interval, one deviation for all candidates),
+    metric `<metric>` (mean over the complete seeds), `<metric>.low` and `<metric>.high` (95 % interval, one deviation
+    for all candidates),
     `<metric>.n`, and `<metric>.best`: whether it is the best or the study's test does not tell it from the best.
     `attrs`: metrics, caption, larger_is_better, alike (columns that are the same for all).
     """

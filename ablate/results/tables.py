@@ -34,9 +34,9 @@ def grouped(results: StudyAnalysis) -> pd.DataFrame:
 
     Columns: candidate, `c.*`, gflops, sample_gflops, train_gflops (of a trial's whole training; both are missing where
     a folder of an earlier version does not tell them), params, `<metric>` and `<metric>.sd` (over complete seeds),
-    seconds, n, diverged, failed, paused, on_front and front_probability (of the study's objectives), the effect on the first metric against
-    the baseline, and, where quality was measured during training, the time to quality (`attrs["time_to_quality"]` says
-    to which).
+    seconds, n, diverged, failed, paused, on_front and front_probability (of the study's objectives), the effect on the
+    first metric against the baseline, and, where quality was measured during training, the time to quality
+    (`attrs["time_to_quality"]` says to which).
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
