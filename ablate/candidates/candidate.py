@@ -201,9 +201,7 @@ class Candidate(Config):
         return self.model_copy(update={"objective": objective})
 
 
-def compose(
-    spec: Mapping[str, Any], catalog: Catalog, path: Path = (), filler: SlotFiller | None = None
-) -> Candidate:
+def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = (), filler: SlotFiller | None = None) -> Candidate:
     """Parse a spec into a candidate, with all slots filled. Raises SpecError with every problem and its path.
 
     filler: of the catalog, which may remember the components of other candidates.

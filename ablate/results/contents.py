@@ -81,7 +81,7 @@ class StudyContents:
         loss. These alone are there where only the tables were committed.
         """
         return self._with_choices(
-            with_quality(store.curves_of(self._stored), self._stored.trials, self._stored.metrics)
+            with_quality(store.curves_of(self._stored, self._warnings), self._stored.trials, self._stored.metrics)
         )
 
     @cached_property

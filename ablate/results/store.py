@@ -44,7 +44,7 @@ class Stored:
     metrics: pd.DataFrame  # long: a row a measurement
     curves: pd.DataFrame  # long: a row a logged point of training
     warnings: tuple[str, ...] = ()
-    unread: tuple[Path, ...] = ()  # folders of trials whose curves are not in `curves` yet: `curves_of` reads them
+    unread: tuple[Path, ...] = ()  # folders of trials whose curves are not in `curves`: `curves_of` reads them
 
 
 @dataclass
@@ -90,26 +90,32 @@ def without_collection() -> Iterator[None]:
 
 def _read(folder: Path) -> Stored:
     rows, folders = _Rows(), _trial_folders(folder)
-    known = len(folders) >= index.FEWEST and _read_known(folder, folders, rows)
-    if len(folders) < index.FEWEST:
+    many = len(folders) >= index.FEWEST
+    if many:
+        _read_known(folder, folders, rows)
+    else:
         for trial in folders:
             _read_trial(trial, rows)
     if not rows.trials and (folder / "trials.parquet").exists():
         return _read_tables(folder, rows.warnings)
     metrics, doubtful = distinct(frames.metrics(rows.metrics), DECIDES)
     rows.warnings.extend(doubtful)
-    curves, unread = frames.curves([] if known else rows.curves), tuple(folders) if known else ()
+    curves, unread = frames.curves([] if many else rows.curves), tuple(folders) if many else ()
     return Stored(frames.trials(rows.trials, metrics), metrics, curves, tuple(rows.warnings), unread)
 
 
-def curves_of(stored: Stored) -> pd.DataFrame:
-    """Return the training curves, and read those that were left aside because their trials were known."""
+def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
+    """Return the training curves, and read those that were left aside because there are many.
+
+    Where one cannot be read, a line goes into `warnings`.
+    """
     if not stored.unread:
         return stored.curves
     rows = _Rows()
     for folder in stored.unread:
         record = _record(folder, []) or _record(folder, [], records.PAUSE)
         rows.curves += _curve(folder, record, rows)
+    warnings.extend(line for line in rows.warnings if line not in stored.warnings)
     return frames.curves(rows.curves)
 
 
@@ -137,40 +143,44 @@ def _trial_folders(folder: Path) -> list[Path]:
         return [trials / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
 
 
-def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> bool:
-    """Take the trials that the folder's index knows and whose files are unchanged, and read the others.
+def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> None:
+    """Take the trials that the folder's index knows and whose files are unchanged, and read the others, without curves.
 
-    Returns whether any was taken, so that its curve was not read. The index is written anew where a trial was read.
+    The index is written anew where a trial was read.
     """
     reader = index.reader_of(str(module.__file__) for module in _READING)
-    before, after, taken = index.read(folder, reader), dict[str, index.Trial](), False
+    before, after = index.read(folder, reader), dict[str, index.Trial]()
     for trial in trials:
         one = before.get(trial.name)
         if one is not None and index.unchanged(trial, one.state):
-            after[trial.name], taken = one, True
+            after[trial.name] = one
             rows.add(one.row, one.metrics)
             continue
         now, state, own = index.now(), index.state_of(trial, _FILES), _Rows()
-        _read_trial(trial, own)
+        _read_trial(trial, own, with_curve=False)
         rows.warnings += own.warnings
         rows.add(own.trials[0] if own.trials else None, own.metrics)
-        rows.curves += own.curves
         if not own.warnings and index.settled(state, now):
             after[trial.name] = index.Trial(state, own.trials[0] if own.trials else None, own.metrics)
     if after.keys() != before.keys() or any(after[name] is not before[name] for name in after):
         index.write(folder, after, reader)
-    return taken
 
 
-def _read_trial(folder: Path, rows: _Rows) -> None:
-    n_warnings = len(rows.warnings)
-    record = _record(folder, rows.warnings)
+def _read_trial(folder: Path, rows: _Rows, with_curve: bool = True) -> None:
+    """Read a trial; without its curve it is only looked whether that is the recorded one, where there is a record."""
+    n_warnings, damage = len(rows.warnings), list[str]()
+    record = _record(folder, rows.warnings, damage=damage)
     unreadable = len(rows.warnings) > n_warnings and not record  # neither running nor measured: nobody knows
     failure = {} if record or unreadable else _read_own(folder / "failure.json", rows.warnings)
     pause = {} if record or unreadable or failure else _record(folder, rows.warnings, records.PAUSE)
     record = record or pause
     job = {} if record else _read_own(folder / records.JOB, rows.warnings)
-    curve = _curve(folder, record, rows)
+    if record and not with_curve:
+        curve = []
+        rows.warnings += [f"{line}; its curve is left out" for line in damage]
+        _as_recorded(folder, records.CURVE, record, rows)
+    else:
+        curve = _curve(folder, record, rows)
     entry = record or failure or job
     if not entry and not curve and len(rows.warnings) == n_warnings:
         return  # an empty folder: nothing was asked for yet
@@ -223,10 +233,12 @@ def _curve(folder: Path, record: Mapping[str, Any], rows: _Rows) -> list[dict[st
         return []
 
 
-def _record(folder: Path, warnings: list[str], name: str = records.RECORD) -> dict[str, Any]:
+def _record(
+    folder: Path, warnings: list[str], name: str = records.RECORD, damage: list[str] | None = None
+) -> dict[str, Any]:
     """Read the trial's record; {} without one, and, with a warning, where it is damaged."""
     try:
-        record: Mapping[str, Any] = records.read(folder, name=name) or {}
+        record: Mapping[str, Any] = records.read(folder, name=name, damage=damage) or {}
         data = dict(record)
     except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")

@@ -26,6 +26,7 @@ from ablate.worker.messages import Record
 PACKED = "trial.jsonl.gz"  # of a trial that has ended: its record, then what is `BESIDE` it
 RECORD = "record.json"  # the same in folders of earlier versions, which have the others as files
 JOB, CURVE, PROBES = BESIDE = ("job.json", "curve.json", "probes.json")
+OTHER_SECOND = "its second line, with job and curve, is not the one that was recorded with the trial"
 SECOND = "beside"  # in a packed record: the SHA-256 of the second line
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
@@ -138,7 +139,7 @@ def content(folder: Path, name: str) -> Any:
     file = folder / PACKED
     try:
         if record.get(SECOND) != hashlib.sha256(second).hexdigest():
-            raise ValueError("its second line is not the one that was recorded with the trial")
+            raise ValueError(OTHER_SECOND)
         stored = packed.content(second)
         if name not in stored:
             raise FileNotFoundError(f"{file}: holds no {name}")
@@ -168,11 +169,14 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
     return [point for point in data if isinstance(point, dict)]
 
 
-def read(folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD) -> Record | None:
+def read(
+    folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD, damage: list[str] | None = None
+) -> Record | None:
     """Read the record in a trial's folder; None where there is none.
 
-    job: the job that it has to answer. name: PAUSE for the record of a trial that is paused. Raises DamagedError where
-    a file is there that does not count.
+    job: the job that it has to answer. name: PAUSE for the record of a trial that is paused. damage: takes a line where
+    what a packed file holds beside the record is damaged, which is no reason not to count the record. Raises
+    DamagedError where a file is there that does not count.
     """
     file = folder / name
     try:
@@ -182,9 +186,11 @@ def read(folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD)
             return None
         file = folder / PACKED
         try:
-            record, _ = _read_packed(folder)
+            record, second = _read_packed(folder)
         except FileNotFoundError:
             return None
+        if damage is not None and record.get(SECOND) != hashlib.sha256(second).hexdigest():
+            damage.append(f"{file}: {OTHER_SECOND}")
     problem = fault(record, folder.name, job, (PAUSED,) if name == PAUSE else STATES)
     if problem is not None:
         raise DamagedError(file, problem)

@@ -57,8 +57,9 @@ def test_more_choices_and_a_further_line_join_what_was_measured(begun: Path, tmp
     spec["vary"]["target"] = ["epsilon", "v"]
     grown = run(begun, spec)
     assert len(grown.trials) == 6 and grown.trials["c.target"].notna().all()
-    for trial, record in before.items():  # but for its name and the checksum it is the same file
-        after = {**trials(begun)[trial], "choices": record["choices"], "checksum": record["checksum"]}
+    for trial, record in before.items():  # but for its name and the checksums it is the same file
+        own = {key: record[key] for key in ("choices", "checksum", "beside")}
+        after = {**trials(begun)[trial], **own}
         assert after == record and "target" in trials(begun)[trial]["choices"]
     plain = run(tmp_path / "whole", spec)
     assert plain.front()[["candidate", "kid_pixels"]].equals(grown.front()[["candidate", "kid_pixels"]])
