@@ -28,6 +28,7 @@ RECORD = "record.json"  # the same in folders of earlier versions, which have th
 JOB, CURVE, PROBES = BESIDE = ("job.json", "curve.json", "probes.json")
 OTHER_SECOND = "its second line, with job and curve, is not the one that was recorded with the trial"
 SECOND = "beside"  # in a packed record: the SHA-256 of the second line
+PROGRESS = "progress.json"  # a worker's sign of life
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
@@ -107,7 +108,7 @@ def _found(folder: Path) -> dict[str, Any]:
 
 def _tidy(folder: Path) -> None:
     """Remove what a packed file stands for; it may still be there after a kill between the one and the other."""
-    for name in (*BESIDE, PAUSE):
+    for name in (*BESIDE, PAUSE, PROGRESS):
         (folder / name).unlink(missing_ok=True)
 
 
