@@ -23,7 +23,8 @@ from ablate.io.files import write_atomic
 _GZIP = 31  # for zlib: a gzip header, and the largest window
 _BYTES = 8  # of a float
 FLOATS, DERIVED = "float64", "derived"
-Derived = Mapping[str, Callable[[Sequence[Mapping[str, Any]]], list[Any]]]  # {column: its values, by the others}
+Columns = Mapping[str, list[Any]]
+Derived = Mapping[str, Callable[[Columns], list[Any]]]  # {column: its values, by the others}
 _NONE: Derived = {}
 
 
@@ -65,7 +66,7 @@ def by_columns(rows: Sequence[Mapping[str, Any]], derived: Derived = _NONE) -> l
 
     derived: columns that may follow from the others: one that does, in all rows, is not stored.
     """
-    follow = [name for name, of in derived.items() if of(rows) == [row.get(name) for row in rows]]
+    follow = {name for name, of in derived.items() if _follows(rows, name, of)}
     blocks = []
     for names, run in itertools.groupby(rows, key=tuple):
         block = list(run)
@@ -76,20 +77,46 @@ def by_columns(rows: Sequence[Mapping[str, Any]], derived: Derived = _NONE) -> l
 
 def by_rows(blocks: Sequence[Mapping[str, Any]], derived: Derived = _NONE) -> list[dict[str, Any]]:
     """Return the rows that `by_columns` was given. Raises ValueError, KeyError or TypeError for what is none of it."""
-    rows: list[dict[str, Any]] = []
-    follow: set[str] = set()
+    columns, rows, first = whole_columns(blocks, derived), list[dict[str, Any]](), 0
     for block in blocks:
-        columns = block["columns"]
-        follow.update(name for name, values in columns.items() if values == DERIVED)
-        own: list[dict[str, Any]] = [dict.fromkeys(columns) for _ in range(block["rows"])]
-        for name in (name for name in columns if name not in follow):
-            for row, value in zip(own, _column(columns[name]), strict=True):
-                row[name] = value
-        rows += own
-    for name in follow:
-        for row, value in zip(rows, derived[name](rows), strict=True):
-            row[name] = value
+        names, last = list(block["columns"]), first + block["rows"]
+        if names:
+            parts = [columns[name][first:last] for name in names]
+            rows += [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
+        else:
+            rows += [{} for _ in range(first, last)]
+        first = last
     return rows
+
+
+def whole_columns(blocks: Sequence[Mapping[str, Any]], derived: Derived = _NONE) -> Columns:
+    """Return the columns of all blocks together, with None where a row has no such key. Raises as `by_rows`."""
+    columns: dict[str, list[Any]] = {}
+    count, follow = 0, set[str]()
+    for block in blocks:
+        more = block["rows"]
+        for name, stored in block["columns"].items():
+            values = [None] * more if stored == DERIVED else _column(stored)
+            if len(values) != more:
+                raise ValueError(f"column {name!r} has {len(values)} of {more} rows")
+            if stored == DERIVED:
+                follow.add(name)
+            columns.setdefault(name, [None] * count).extend(values)
+        count += more
+        for values in columns.values():
+            values.extend([None] * (count - len(values)))
+    return {**columns, **{name: derived[name](columns) for name in follow}}
+
+
+def _follows(rows: Sequence[Mapping[str, Any]], name: str, of: Callable[[Columns], list[Any]]) -> bool:
+    """Return whether a column of these rows is what follows from the others."""
+    if not rows or any(name not in row for row in rows):
+        return False
+    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    try:
+        return of(columns) == columns[name]
+    except (KeyError, TypeError):  # what it follows from is not there
+        return False
 
 
 def _stored(values: list[Any]) -> Any:

@@ -111,12 +111,17 @@ def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
     """
     if not stored.unread:
         return stored.curves
-    rows = _Rows()
+    rows, columns, count = _Rows(), dict[str, list[Any]](), 0
     for folder in stored.unread:
-        record = _record(folder, []) or _record(folder, [], records.PAUSE)
-        rows.curves += _curve(folder, record, rows)
+        own = _curve_columns(folder, rows)
+        more = len(next(iter(own.values()), ()))
+        for name, values in {**own, "trial": [folder.name] * more}.items():
+            columns.setdefault(name, [None] * count).extend(values)
+        count += more
+        for values in columns.values():
+            values.extend([None] * (count - len(values)))
     warnings.extend(line for line in rows.warnings if line not in stored.warnings)
-    return frames.curves(rows.curves)
+    return frames.curves_by_column(columns)
 
 
 def write_tables(folder: Path | str) -> None:
@@ -231,6 +236,21 @@ def _curve(folder: Path, record: Mapping[str, Any], rows: _Rows) -> list[dict[st
     except DamagedError as error:
         rows.warnings.append(str(error))
         return []
+
+
+def _curve_columns(folder: Path, rows: _Rows) -> Mapping[str, list[Any]]:
+    """Read the same by columns; {} without one."""
+    packed_alone = (folder / records.PACKED).exists() and not (folder / records.RECORD).exists()
+    record = {} if packed_alone else _record(folder, []) or _record(folder, [], records.PAUSE)
+    if not _as_recorded(folder, records.CURVE, record, rows):
+        return {}
+    try:
+        return records.curve_columns(folder)
+    except FileNotFoundError:
+        return {}
+    except DamagedError as error:
+        rows.warnings.append(str(error))
+        return {}
 
 
 def _record(

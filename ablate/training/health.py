@@ -66,16 +66,15 @@ class TrainingHealth:
         return self._in_a_row >= MOST_SKIPS
 
 
-def speeds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return the images a second of each row of a learning curve, since the row before."""
-    return [_speed(before, row) for before, row in zip([_BEGINNING, *rows], rows, strict=False)]
+def speeds(columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    """Return the images a second of each row of a learning curve, since the row before, by its columns."""
+    images, seconds = columns["images"], columns["seconds"]
+    befores = zip((0, *images), (0.0, *seconds), strict=True)
+    return [_speed(*before, *row) for before, row in zip(befores, zip(images, seconds, strict=True), strict=False)]
 
 
-def _speed(before: Mapping[str, Any], row: Mapping[str, Any]) -> float:
-    return float((row["images"] - before["images"]) / max(row["seconds"] - before["seconds"], 1e-9))
-
-
-_BEGINNING: Mapping[str, Any] = {"images": 0, "seconds": 0.0}
+def _speed(images_before: float, seconds_before: float, images: float, seconds: float) -> float:
+    return float((images - images_before) / max(seconds - seconds_before, 1e-9))
 
 
 class Curve:
@@ -123,8 +122,7 @@ class Curve:
         if not self._sums:
             return
         means = {name: total / count if count else None for name, (total, count) in self._sums.items()}
-        before = {"images": self.images, "seconds": self.seconds}
-        speed = _speed(before, {"images": images, "seconds": seconds})
+        speed = _speed(self.images, self.seconds, images, seconds)
         self.rows.append({"images": images, **means, "lr": rate, "images_per_second": speed, "seconds": seconds})
         self._sums = {}
 

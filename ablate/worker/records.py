@@ -136,6 +136,11 @@ def content(folder: Path, name: str) -> Any:
     """
     if (folder / RECORD).exists() or not (folder / PACKED).exists():
         return _read_rows(folder / name) if name == CURVE else read_sealed(folder / name)
+    return _part(folder, name, lambda stored, record: _unpacked(name, stored, record))
+
+
+def _part(folder: Path, name: str, unpack: Callable[[Any, Mapping[str, Any]], Any]) -> Any:
+    """Return a part of a packed file, as `unpack` makes it of what is stored and the record. Raises as `content`."""
     record, second = _read_packed(folder)
     file = folder / PACKED
     try:
@@ -144,9 +149,17 @@ def content(folder: Path, name: str) -> Any:
         stored = packed.content(second)
         if name not in stored:
             raise FileNotFoundError(f"{file}: holds no {name}")
-        return _unpacked(name, stored[name], record)
+        return unpack(stored[name], record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(file, f"its {name} cannot be read ({error})") from None
+
+
+def curve_columns(folder: Path) -> packed.Columns:
+    """Return the curve of a trial by columns, which takes a fraction of its rows. Raises as `content`."""
+    if (folder / RECORD).exists() or not (folder / PACKED).exists():
+        return packed.whole_columns(packed.by_columns(content(folder, CURVE)))
+    columns: packed.Columns = _part(folder, CURVE, lambda stored, record: packed.whole_columns(stored, _DERIVED))
+    return columns
 
 
 def _unpacked(name: str, stored: Any, record: Mapping[str, Any]) -> Any:
