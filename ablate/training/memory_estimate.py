@@ -284,7 +284,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if key is not None:
                 _remember(key, out, tree_leaves((args, kwargs)))
         else:
-            out = form() if callable(form) else tree_map(lambda make: make(), form)
+            out = form() if callable(form) else tree_map(lambda make: make and make(), form)
         self.take((out,) if isinstance(out, Tensor) else tree_leaves(out))
         return out
 
@@ -293,14 +293,17 @@ def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
     """Remember the form of an operation's outputs, where their memory is their own."""
     places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
     leaves = tree_leaves(out)
-    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
-    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
+    made = [leaf for leaf in leaves if leaf is not None]  # a norm without weights gives none for their gradients
+    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in made)
+    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in made):
         if len(FORMS) >= MOST_FORMS:
             FORMS.clear()
         FORMS[key] = tree_map(_maker, out)
 
 
-def _maker(output: Tensor) -> Callable[[], Tensor]:
+def _maker(output: Tensor | None) -> Callable[[], Tensor] | None:
+    if output is None:
+        return None
     return partial(torch.empty_strided, output.shape, output.stride(), dtype=output.dtype, device=META)
 
 
