@@ -62,8 +62,12 @@ def write(folder: Path, record: Record, beside: Mapping[str, Any] | None = None)
     """
     if record["state"] == PAUSED or (folder / RECORD).exists():
         return _write_open(folder, record, beside or {})
-    second = _second_line(record, _found(folder) if beside is None else beside)
-    whole = sealed({**record, SECOND: hashlib.sha256(second).hexdigest()})
+    if beside is None and (damaged := _damaged(folder)) is not None:
+        second, checksum = damaged  # it is not thrown away, and goes on to be told
+    else:
+        second = _second_line(record, _found(folder) if beside is None else beside)
+        checksum = hashlib.sha256(second).hexdigest()
+    whole = sealed({**record, SECOND: checksum})
     packed.write(folder / PACKED, whole, second, [folder / name for name in record.get("files", {})])
     _tidy(folder)
     return cast(Record, whole)
@@ -104,6 +108,16 @@ def _found(folder: Path) -> dict[str, Any]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def _damaged(folder: Path) -> tuple[bytes, str] | None:
+    """Return the second line of a packed file and the checksum that it should have, where it has another; else None."""
+    try:
+        record, second = _read_packed(folder)
+    except (FileNotFoundError, DamagedError):
+        return None
+    checksum = str(record.get(SECOND))
+    return None if checksum == hashlib.sha256(second).hexdigest() else (second, checksum)
 
 
 def _tidy(folder: Path) -> None:
