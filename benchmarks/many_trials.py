@@ -28,6 +28,7 @@ from replay import study, table
 from ablate.execute.replay import Replay
 from ablate.study import lock
 from ablate.study.load import load_study
+from ablate.worker.records import PACKED
 
 COLUMNS = ("trials", "what", "state", "seconds", "cpu_seconds", "peak_mib")
 CHANGED = 100
@@ -92,7 +93,7 @@ def status(folder: Path) -> dict[str, Any]:
 
 def touch(folder: Path) -> None:
     """Write some records anew, as they are."""
-    for file in sorted(folder.glob("trials/*/record.json"))[:CHANGED]:
+    for file in sorted(folder.glob(f"trials/*/{PACKED}"))[:CHANGED]:
         file.write_bytes(file.read_bytes())
 
 

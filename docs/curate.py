@@ -3,9 +3,9 @@
     python docs/curate.py results/dit_conditioning [...]
 
 Tables, records, curves, samples, figures, Optuna's ledger and the log of launches are kept, so that `ablate.load`,
-`ablate report` and `ablate dashboard` read the curated folder as any other. Checkpoints and snapshots are not, nor
-what names places of the machine (job.json; the lock's root; the log of launches is cut to names), so a curated study
-cannot go on.
+`ablate report` and `ablate dashboard` read the curated folder as any other. Packed trials become files of text, of
+which a new run shows what it changed. Checkpoints and snapshots are not kept, nor what names places of the machine (a
+trial's job; the lock's root; the log of launches is cut to names), so a curated study cannot go on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from ablate.io.files import write_json
 from ablate.io.sealed import read_sealed, sealed, unsealed
+from ablate.worker import records
 
 CURATED = Path(__file__).resolve().parent.parent / "results" / "curated"
 KEPT = (
@@ -38,6 +39,8 @@ def curate(folder: Path) -> Path:
             kept = place / file.relative_to(folder)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, kept)
+    for packed in folder.glob(f"trials/*/{records.PACKED}"):
+        records.unpack(packed.parent, place / "trials" / packed.parent.name)
     lock = unsealed(read_sealed(place / "lock.json"))
     lock.pop("root", None)  # where the study's file stood on the machine
     write_json(place / "lock.json", sealed(lock))

@@ -40,7 +40,7 @@ from ablate.kinds.weighting import Weighting
 from ablate.runtime.isolation import GlobalStateError, isolated
 from ablate.spec.component import Added, Choice, Component, Config, Extent, InputSpec, slot
 from ablate.spec.explain import exception_summary
-from ablate.spec.slots import fill
+from ablate.spec.slots import SlotFiller, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,11 +224,14 @@ class Candidate(Config):
         return self.model_copy(update={"objective": objective})
 
 
-def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = ()) -> Candidate:
-    """Parse a spec into a candidate, with all slots filled. Raises SpecError with every problem and its path."""
+def compose(spec: Mapping[str, Any], catalog: Catalog, path: Path = (), filler: SlotFiller | None = None) -> Candidate:
+    """Parse a spec into a candidate, with all slots filled. Raises SpecError with every problem and its path.
+
+    filler: of the catalog, which may remember the components of other candidates.
+    """
     if not isinstance(spec, Mapping):
         raise SpecError([Problem(path, f"expected a mapping with at least 'backbone', not {spec!r}")])
-    return fill(Candidate, spec, catalog, path)
+    return fill(Candidate, spec, catalog, path, filler)
 
 
 def misfits(

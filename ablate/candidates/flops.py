@@ -49,6 +49,9 @@ ACTIVATIONS = {
 }
 SOFTMAXES = {getattr(_aten, name) for name in ("softmax", "_softmax", "_safe_softmax") if hasattr(_aten, name)}
 OTHERS = {_aten.cat, _aten.avg_pool2d, _aten.upsample_nearest2d, _aten.upsample_bilinear2d, _aten._unsafe_index}
+# What operations gave and counted, by their arguments' shapes: (output, flops, norms, activations, elementwise).
+OUTCOMES: dict[Any, tuple[Any, int, int, int, int]] = {}
+MOST_OUTCOMES = 20_000
 REDUCTIONS = {_aten.linalg_vector_norm, _aten.mean, _aten.sum, _aten.var, _aten.var_mean}
 
 
@@ -79,7 +82,7 @@ class Counter(TorchDispatchMode):
     For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
     parts are counted, unless it is counted itself.
     Shapes on the meta device are computed in Python, which is slow; what an operation gives is
-    remembered by its arguments' shapes, so that the second of equal blocks costs next to nothing.
+    remembered by its arguments' shapes, for all networks, so that the second of equal blocks costs next to nothing.
     """
 
     def __init__(self) -> None:
@@ -88,8 +91,6 @@ class Counter(TorchDispatchMode):
         self.norm_elements = 0
         self.activations = 0
         self.elementwise = 0  # operations that are no matrix work, by EDM2's rule
-        # key -> (output, flops, norms, activations, elementwise)
-        self._outputs: dict[Any, tuple[Any, int, int, int, int]] = {}
 
     @property
     def work(self) -> int:
@@ -101,8 +102,10 @@ class Counter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         key = operation_key(func, args, kwargs)
-        if key in self._outputs:
-            out, *counts = self._outputs[key]
+        if key is not None and torch.is_inference_mode_enabled():
+            key = (*key, "inference")  # such a tensor is none for other passes
+        if key in OUTCOMES:
+            out, *counts = OUTCOMES[key]
         else:
             before = self._totals()
             out = NotImplemented if func._overloadpacket in NORMALISATIONS else self._parts(func, args, kwargs)
@@ -113,7 +116,9 @@ class Counter(TorchDispatchMode):
                 counts = [now - then for now, then in zip(self._totals(), before, strict=True)]
                 self.flops, self.norm_elements, self.activations, self.elementwise = before
             if key is not None:
-                self._outputs[key] = (out, *counts)
+                if len(OUTCOMES) >= MOST_OUTCOMES:
+                    OUTCOMES.clear()
+                OUTCOMES[key] = (out, *counts)
         flops, norms, activations, elementwise = counts
         self.elementwise += elementwise
         self.flops += flops

@@ -19,9 +19,13 @@ COSTS = (
 )
 TRAIN_PASS = "train_pass_gflops"  # of a job and a record whose pass in training has other Gflops than `gflops`
 TRAIN = "train_gflops"  # the Gflops of a trial's whole training, forward and backward: no record holds them
+SAMPLE = "sample_gflops"  # the Gflops of drawing one sample: NFE × calls that guidance takes × `gflops`
 TRAIN_PASSES = 3  # forward passes that training on an image costs: one, and a backward pass that is worth two
 POINT = ("loss", "train_seconds")  # stand in a record for each point of the training too
 RECORDED = (*COSTS, "loss")  # what stands in a record as it is; the training loss is no cost, and no measurement either
+
+# What tables of candidates call these costs.
+COST_NAMES = {"gflops": "Gflops", SAMPLE: "Gflops a sample", TRAIN: "training Gflops"}
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class TrialSettings:
     ) -> list[dict[str, Any]]:
         """Return a candidate's jobs, one a seed from `first_seed` on: the JSON that a worker needs to run the trial.
 
-        The trial's folder keeps it as `job.json`.
+        The trial's folder keeps it (`ablate.worker.records`).
         """
         config_hash = self.digest(candidate)
         shared = {

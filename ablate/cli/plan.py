@@ -117,10 +117,11 @@ def _print_model(name: str, model: Mapping[str, Any], plugins: tuple[str, ...], 
 
 
 def _print(frame: pd.DataFrame, device: str) -> None:
+    from ablate.candidates.objectives import COST_NAMES
     from ablate.cli.terminal import duration, echo, size, table
     from ablate.results.numbers import count, number
 
-    costs = {"gflops": "Gflops", "sample_gflops": "Gflops a sample", "train_gflops": "training Gflops"}
+    costs = COST_NAMES
     columns = ["candidate", "params", *costs.values(), "memory", "images", f"time of a trial ({device})"]
     rows = [
         [

@@ -81,9 +81,8 @@ def _progress(results: Results) -> dict[str, Any]:
     timed = trials[trials["seconds"].notna()]
     spent = dict(zip(timed["trial"].tolist(), timed["seconds"].tolist(), strict=True))
     for one in open_:
-        curve = results.curves[results.curves["trial"] == one["trial"]]
-        if len(curve):
-            spent[one["trial"]] = float(curve["seconds"].max())
+        if (trained := _trained_seconds(results.path / "trials" / one["trial"])) is not None:
+            spent[one["trial"]] = trained
     return {
         "study": results.name,
         "folder": str(results.path),
@@ -94,6 +93,18 @@ def _progress(results: Results) -> dict[str, Any]:
         "failures": failures,
         "trial_seconds": sum(spent.values()),
     }
+
+
+def _trained_seconds(trial: Path) -> float | None:
+    """Return the seconds of training in a trial's curve; None where it has none. Only its own is read."""
+    from ablate.worker import records
+
+    try:
+        rows = records.content(trial, records.CURVE)
+    except (OSError, ValueError):  # not there yet, or damaged, which is told where it is read for a table
+        return None
+    seconds = [float(row["seconds"]) for row in rows if isinstance(row.get("seconds"), int | float)]
+    return max(seconds, default=None)
 
 
 def _left_out(results: Results) -> list[str]:

@@ -119,6 +119,7 @@ class Catalog:
         self._entries: dict[str, list[Entry]] = {}
         self._kinds: dict[str, tuple[type[Component], str]] = {}
         self._names: dict[type[Component], tuple[str, Entry]] = {}
+        self._defaults: dict[str, tuple[int, str | None]] = {}  # {kind: (how many entries there were, the default)}
         self._manager = pluggy.PluginManager(hooks.GROUP)
         self._manager.add_hookspecs(hooks)
         for module in pkgutil.iter_modules(kinds.__path__, f"{kinds.__name__}."):
@@ -190,9 +191,13 @@ class Catalog:
 
     def default(self, kind: str) -> str | None:
         """Return the component that its kind's own distribution declares the default."""
-        home = self._kinds[kind][1]
-        names = [e.full_name for e in self.entries(kind) if e.distribution == home and e.cls.default]
-        return names[0] if len(names) == 1 else None
+        home, entries = self._kinds[kind][1], self.entries(kind)
+        count, default = self._defaults.get(kind, (-1, None))
+        if count != len(entries):
+            names = [e.full_name for e in entries if e.distribution == home and e.cls.default]
+            default = names[0] if len(names) == 1 else None
+            self._defaults[kind] = len(entries), default
+        return default
 
     @overload
     def create(self, kind: type[K], spec: Any) -> K: ...

@@ -29,7 +29,7 @@ def record_in_folder(job: TrialJob, report: WorkerReport, name: str, say: Callab
         "was written from what it reported, its curve, samples and checkpoint are not here. Let all workers see the "
         "study's folder"
     )
-    return records.write(folder, record)
+    return records.write(folder, record, {records.JOB: dict(job)})
 
 
 def write_failure(job: TrialJob, report: WorkerReport, attempts: int) -> None:

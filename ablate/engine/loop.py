@@ -188,7 +188,7 @@ class Engine:
         """Queue one further seed of a candidate, where the seeding adds one and the study's total leaves room."""
         for group in self._seeds.new(self._groups):
             for seed in self._seeds.further(group):  # that an earlier run has measured
-                if not (self.plan.folder / "trials" / trial_id(group.trials[0], seed) / records.RECORD).exists():
+                if not records.is_recorded(self.plan.folder / "trials" / trial_id(group.trials[0], seed)):
                     break
                 self._open_seed(group, seed)
         chosen = self._seeds.next() if self.spending.used_up(1) is None else None

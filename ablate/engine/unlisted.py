@@ -39,11 +39,12 @@ def trained_in(place: Place, space: Space, compose: Compose, known: Container[st
     Each trial gives one, so that of a candidate with several seeds comes several times. known: starts of the
     config_hash of those that are left out.
     """
-    files = [file for name in (records.RECORD, records.PAUSE) for file in place.folder.glob(f"trials/*/{name}")]
+    names = (records.RECORD, records.PACKED, records.PAUSE)
+    files = [file for name in names for file in place.folder.glob(f"trials/*/{name}")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
         if file.parent.name.partition("-")[0] in known:
             continue
-        record = records.read_valid(file.parent, file.name)
+        record = records.read_valid(file.parent, records.PAUSE if file.name == records.PAUSE else records.RECORD)
         if record is None:
             continue
         assignment = _in_this_space(space, record["choices"])

@@ -122,12 +122,13 @@ class ReplayPool(Pool):
     def _written(self, end: _End) -> Record:
         """Write into a trial's folder what a worker would, and return the record as it is written."""
         folder, record = Path(end.job["folder"]), cast(Record, end.report["record"])  # type: ignore[typeddict-item]
-        write_json(folder / "job.json", sealed(end.job), durable=False)
-        return records.write(folder, {**record, "simulated_end": end.time})
+        if record["state"] == records.PAUSED:
+            write_json(folder / records.JOB, sealed(end.job), durable=False)
+        return records.write(folder, {**record, "simulated_end": end.time}, {records.JOB: dict(end.job)})
 
 
 def _last_end(trials: Path) -> float:
     """Return the last simulated end of the trials of a folder; 0 where none was replayed."""
-    files = [file for name in (records.RECORD, records.PAUSE) for file in trials.glob(f"*/{name}")]
-    found = (records.read_valid(file.parent, file.name) for file in files)
+    found = [records.read_valid(trial) for trial in records.recorded(trials.parent)]
+    found += [records.read_valid(file.parent, file.name) for file in trials.glob(f"*/{records.PAUSE}")]
     return max((record.get("simulated_end", 0.0) for record in found if record is not None), default=0.0)

@@ -22,7 +22,8 @@ from ablate.io.stores import Object, Store, StoreError, sameness
 
 STATE = ".store.json"
 WORKERS = "workers"  # in the store: what a driver and its workers tell each other
-RECORDS = ("record.json", "paused.json")  # that make a trial count: after all else of it
+FINISHED = ("trial.jsonl.gz", "record.json")  # of trials that have ended; the second in folders of earlier versions
+RECORDS = (*FINISHED, "paused.json")  # that make a trial count: after all else of it
 LARGE = (".safetensors",)  # networks: who reads tables needs none
 DATABASE, JOURNALS = ".db", ("-journal", "-wal", "-shm")
 
@@ -76,7 +77,9 @@ class Mirror:
         if "lock.json" not in there:  # nothing was ever there, or it is gone: what is here counts
             self._same = {}
             return
-        keep = [f"{trial}/" for trial in self._recorded_trials() if f"{trial}/{RECORDS[0]}" not in there]
+        keep = [
+            f"{trial}/" for trial in self._recorded_trials() if not any(f"{trial}/{name}" in there for name in FINISHED)
+        ]
         for name in self._here():
             if name not in there and not name.startswith(tuple(keep)):
                 (self.folder / name).unlink(missing_ok=True)
@@ -144,7 +147,7 @@ class Mirror:
 
     def _recorded_trials(self) -> list[str]:
         trials = self.folder / "trials"
-        return [f"trials/{file.parent.name}" for file in trials.glob(f"*/{RECORDS[0]}")]
+        return [f"trials/{file.parent.name}" for name in FINISHED for file in trials.glob(f"*/{name}")]
 
 
 def travels(name: str) -> bool:

@@ -48,6 +48,11 @@ def read_sealed(file: Path) -> dict[str, Any]:
         raise DamagedError(file, f"cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise DamagedError(file, f"cannot be read ({error})") from None
+    return check_sealed(file, content)
+
+
+def check_sealed(file: Path, content: Any) -> dict[str, Any]:
+    """Return what was read from a file. Raises DamagedError where it is no JSON object, or its checksum is another."""
     if not isinstance(content, dict):
         raise DamagedError(file, "holds no JSON object")
     if CHECKSUM in content and not _fits(content):

@@ -81,7 +81,7 @@ class StudyContents:
         loss. These alone are there where only the tables were committed.
         """
         return self._with_choices(
-            with_quality(store.curves_of(self._stored), self._stored.trials, self._stored.metrics)
+            with_quality(store.curves_of(self._stored, self._warnings), self._stored.trials, self._stored.metrics)
         )
 
     @cached_property
@@ -90,7 +90,7 @@ class StudyContents:
 
         Then candidate, seed and `c.<path>` choices. `attrs["axes"]` says by probe what x is: a depth, a log SNR.
         """
-        return self._with_choices(probes.read(self.path, self._warnings))
+        return self._with_choices(probes.read(self.path, self._warnings, probes.observed(self._stored.trials)))
 
     def _with_choices(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add to rows of trials what each trial is: its candidate, its seed and its choices."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ablate.candidates.names import show
+from ablate.candidates.objectives import COST_NAMES
 from ablate.errors import InputError, did_you_mean
 from ablate.io import text
 from ablate.io.files import nameable, write_atomic
@@ -63,8 +64,9 @@ def latex(results: StudyAnalysis) -> str:
     numbers = grouped(results)
     cells = formatted(results, numbers, sign=r"\pm")
     metrics = [name for name in numbers.attrs["metrics"] if name in cells]
-    cells = cells[["candidate", "Gflops", "params", *metrics, "n"]]
-    same = [c for c in ("Gflops", "params", "n") if len(cells) > 1 and cells[c].nunique() == 1]
+    costs = [name for name in (*COST_NAMES.values(), "params") if name in cells]
+    cells = cells[["candidate", *costs, *metrics, "n"]]
+    same = [c for c in (*costs, "n") if len(cells) > 1 and cells[c].nunique() == 1]
     comments = ["mean \u00b1 standard deviation over n seeds"]
     comments += [f"{name}: {cells[name].iloc[0]} for every candidate" for name in same]
     best = {name: _best(results, name, numbers) for name in metrics}
@@ -95,7 +97,7 @@ def _latex_cell(name: str, cell: str, metric: bool, bold: bool) -> str:
 
 def _arrow(results: StudyAnalysis, name: str, metrics: Sequence[str]) -> str:
     """Return an arrow for the direction that is better: that of a metric; down for a cost."""
-    if name not in (*metrics, "Gflops", "params"):
+    if name not in (*metrics, *COST_NAMES.values(), "params"):
         return ""
     larger = name in metrics and results.objective(name).larger_is_better
     return r" $\uparrow$" if larger else r" $\downarrow$"

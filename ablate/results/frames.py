@@ -71,10 +71,16 @@ def curves(rows: Iterable[Row]) -> pd.DataFrame:
     `term.<name>` is a term of a loss that has several, as a row's `term_<name>`.
     """
     listed = list(rows)
-    table = _frame(listed, CURVE)
-    terms = dict.fromkeys(key for row in listed for key in row if key.startswith(TERM))
-    for key in terms:
-        table[f"term.{key.removeprefix(TERM)}"] = pd.Series([row.get(key) for row in listed], dtype="float64")
+    names = dict.fromkeys(key for row in listed for key in row)
+    return curves_by_column({name: [row.get(name) for row in listed] for name in names})
+
+
+def curves_by_column(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Make the same table of columns of equal lengths, with None where a row has no value."""
+    count = len(next(iter(columns.values()), ()))
+    table = pd.DataFrame({name: _typed(name, columns.get(name, [None] * count)) for name in CURVE})
+    for key in (key for key in columns if key.startswith(TERM)):
+        table[f"term.{key.removeprefix(TERM)}"] = pd.Series(columns[key], dtype="float64")
     return table
 
 

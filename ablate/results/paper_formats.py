@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.candidates.objectives import COST_NAMES
 from ablate.io import text
 from ablate.io.files import nameable, write_atomic
 from ablate.results.paper_table import PaperTable, paper_table
@@ -15,7 +16,7 @@ from ablate.results.paper_table import PaperTable, paper_table
 if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
 
-SIGNS = {"Gflops": False, "params": False}  # costs, and whether larger is better
+SIGNS = dict.fromkeys((*COST_NAMES.values(), "params"), False)  # costs, and whether larger is better
 
 
 def write_table(results: StudyAnalysis, to: str, out: str | Path | None = None) -> Path:

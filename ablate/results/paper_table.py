@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ablate.candidates.objectives import Objective
+from ablate.candidates.objectives import COST_NAMES, SAMPLE, TRAIN, Objective
 from ablate.errors import InputError
 from ablate.io.text import label, printable
 from ablate.results.intervals import Mean, intervals
 from ablate.results.measurements import DECIDES
 from ablate.results.numbers import count, number, plus_minus
+from ablate.results.tables import dearer
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
     from ablate.results.analysis import StudyAnalysis
 
-COSTS = ("gflops", "params")
+COSTS = (*COST_NAMES, "params")
+DEARER = (SAMPLE, TRAIN)  # which folders of earlier versions may not tell
 BEST = "bold: the best, and what the test of the study does not tell from it"
 # How a value was taken, as the caption says it; the others of `DECIDES` are told by their names.
 WORDS = {
@@ -41,8 +43,9 @@ WORDS = {
 class PaperTable(pd.DataFrame):
     """A row a candidate, the best first; `.style` shows it as it stands in a paper.
 
-    Columns: candidate, id (the beginning of its hash), `c.*`, gflops, params, and for each metric `<metric>` (mean over
-    the complete seeds), `<metric>.low` and `<metric>.high` (95 % interval, one deviation for all candidates),
+    Columns: candidate, id (the beginning of its hash), `c.*`, gflops, sample_gflops, train_gflops, params, and for each
+    metric `<metric>` (mean over the complete seeds), `<metric>.low` and `<metric>.high` (95 % interval, one deviation
+    for all candidates),
     `<metric>.n`, and `<metric>.best`: whether it is the best or the study's test does not tell it from the best.
     `attrs`: metrics, caption, larger_is_better, alike (columns that are the same for all).
     """
@@ -70,9 +73,10 @@ class PaperTable(pd.DataFrame):
         """Return the table as text, printable, and which cells are bold, (rows, columns)."""
         shown: dict[str, list[str]] = {"candidate": [label(name) for name in self["candidate"]]}
         bold: dict[str, list[bool]] = {}
-        for name, write in (("gflops", number), ("params", count)):
-            if name in self and name not in self.attrs["alike"]:
-                shown[{"gflops": "Gflops"}.get(name, name)] = [write(float(v)) for v in self[name]]
+        for name in COSTS:
+            if name in self and name not in self.attrs["alike"] and (name not in DEARER or self[name].notna().any()):
+                write = count if name == "params" else number
+                shown[COST_NAMES.get(name, name)] = [write(float(v)) for v in self[name]]
         for name in self.attrs["metrics"]:
             halves = self[f"{name}.high"] - self[name]
             column = printable(name)
@@ -97,7 +101,11 @@ def paper_table(results: StudyAnalysis, metrics: Sequence[str] | None = None) ->
     choices = table.set_index("config_hash")[[c for c in table.columns if c.startswith("c.")]]
     for path in choices.columns:
         columns[str(path)] = choices[path].reindex(order).tolist()
+    dear = dearer(results.trials)
     for cost in COSTS:
+        if cost in dear:
+            columns[cost] = dear[cost].reindex(order).tolist()
+            continue
         known = intervals(results, Objective(cost, cost))
         columns[cost] = [known[h].mean if h in known else math.nan for h in order]
     captions: dict[str, list[str]] = {}
@@ -113,9 +121,10 @@ def paper_table(results: StudyAnalysis, metrics: Sequence[str] | None = None) ->
         captions.setdefault(note, []).append(better)
     columns["n"] = [int(n) for n in table["n"]]
     result = PaperTable(columns)
-    alike = [c for c in (*COSTS, "n") if len(result) > 1 and result[c].nunique(dropna=False) == 1]
+    alike = [c for c in (*COSTS, "n") if len(result) > 1 and result[c].notna().all() and result[c].nunique() == 1]
     about = f"{results.name}: mean over n seeds ± half of its 95 % interval, with one deviation for all candidates"
-    costs = {"gflops": lambda v: f"{number(v)} Gflops", "params": lambda v: f"{count(v)} parameters"}
+    costs = {name: lambda v, title=title: f"{number(v)} {title}" for name, title in COST_NAMES.items()}
+    costs["params"] = lambda v: f"{count(v)} parameters"
     same = [f"{costs[c](float(result[c].iloc[0]))} for every candidate" for c in alike if c in costs]
     told = [f"{' and '.join(names)}: {note}." for note, names in captions.items()]
     result.attrs.update(

@@ -9,36 +9,52 @@ from typing import Any
 import pandas as pd
 
 from ablate.io.files import file_hash, write_with
+from ablate.io.sealed import DamagedError
 from ablate.results.readable import read_mapping
+from ablate.worker import records
 
 PROBE = ("trial", "probe", "images", "site", "x", "value")
 TABLE = "probes.parquet"
 SUMS = "tables.json"  # {"files": {table: SHA-256}}: of a folder of which only the tables are left
 
 
-def read(folder: Path, warnings: list[str]) -> pd.DataFrame:
+def read(folder: Path, warnings: list[str], trials: Iterable[str] | None = None) -> pd.DataFrame:
     """Read the observations of probes: a row each, with trial, probe, images, site, x, value.
 
-    Taken from the trials' own `probes.json`, or from the committed table where there is no trial.
+    Taken from the trials' own files, or from the committed table where there is no trial. trials: those that were
+    observed, where it is known: no other packed file is opened.
     `attrs["axes"]` says by probe what x is. A file that is damaged is named in `warnings`.
     """
     rows: list[dict[str, Any]] = []
     axes: dict[str, str] = {}
-    files = sorted(folder.glob("trials/*/probes.json"))
-    if not files and (folder / TABLE).exists() and not (folder / "trials").is_dir():
+    if (folder / TABLE).exists() and not (folder / "trials").is_dir():
         return _read_table(folder / TABLE, warnings)
-    for file in files:
-        document = read_mapping(file, warnings)
+    observed = {file.parent for file in folder.glob(f"trials/*/{records.PROBES}")}
+    may = records.recorded(folder) if trials is None else [folder / "trials" / trial for trial in trials]
+    for trial in sorted(observed.union(may)):
+        document = _document(trial, warnings)
         points, names = document.get("rows"), document.get("axes")
         good = [p for p in points if isinstance(p, Mapping) and "probe" in p] if isinstance(points, list) else []
-        rows.extend({**point, "trial": file.parent.name} for point in good)
+        rows.extend({**point, "trial": trial.name} for point in good)
         axes.update({str(k): str(v) for k, v in names.items()} if isinstance(names, Mapping) else {})
     return _frame(rows, axes)
 
 
-def write_table(folder: Path) -> None:
-    """Write probes.parquet, atomically, where a trial has observations."""
-    rows = read(folder, [])
+def _document(trial: Path, warnings: list[str]) -> Mapping[str, Any]:
+    """Return what probes observed of a trial; {} where there is nothing, and, with a warning, where it is damaged."""
+    try:
+        found = records.content(trial, records.PROBES)
+    except FileNotFoundError:
+        return {}
+    except DamagedError as error:
+        warnings.append(str(error))
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def write_table(folder: Path, trials: Iterable[str] | None = None) -> None:
+    """Write probes.parquet, atomically, where a trial has observations. trials: see `read`."""
+    rows = read(folder, [], trials)
     if len(rows) and (folder / "trials").is_dir():
         table = rows.assign(axis=rows["probe"].map(rows.attrs["axes"]))
         table.attrs = {}
@@ -71,8 +87,8 @@ def _read_table(path: Path, warnings: list[str]) -> pd.DataFrame:
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, str]) -> pd.DataFrame:
-    records = list(rows)
-    frame = pd.DataFrame({name: [row.get(name) for row in records] for name in PROBE})
+    listed = list(rows)
+    frame = pd.DataFrame({name: [row.get(name) for row in listed] for name in PROBE})
     for name in ("images", "x", "value"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
     frame.attrs["axes"] = dict(axes)
@@ -82,6 +98,11 @@ def _frame(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, str]) -> pd.Dat
 def labels(trials: pd.DataFrame) -> list[str]:
     """Return the probes that have a column (`p.<name>`) in a table of trials."""
     return [str(c).removeprefix("p.") for c in trials.columns if str(c).startswith("p.")]
+
+
+def observed(trials: pd.DataFrame) -> list[str]:
+    """Return the trials that may have observations, by the table of trials: none where it has no column of a probe."""
+    return trials["trial"].tolist() if labels(trials) else []
 
 
 def summary_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ablate.io.files import read_json
 from ablate.io.sealed import DamagedError, read_sealed
 
 SCHEMA = 1
@@ -25,21 +24,6 @@ def read_mapping(path: Path, warnings: list[str]) -> dict[str, Any]:
     if isinstance(schema := data.get("schema", SCHEMA), int) and schema > SCHEMA:
         warnings.append(f"{path}: schema {schema} was written by a newer ablate; {READ}")
     return data
-
-
-def read_rows(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
-    """Read a JSON list of objects; [] without a file, and, with a warning, where it is damaged."""
-    try:
-        data = read_json(path)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        warnings.append(f"{path}: cannot be read ({error})")
-        return []
-    if not isinstance(data, list):
-        warnings.append(f"{path}: holds no list of points")
-        return []
-    return [point for point in data if isinstance(point, dict)]
 
 
 def read_yaml(path: Path, warnings: list[str]) -> dict[str, Any]:

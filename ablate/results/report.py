@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from ablate.candidates.objectives import COST_NAMES
 from ablate.errors import InputError
 from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
@@ -147,7 +148,8 @@ def _json(data: object) -> Markup:
 
 def _sortable(cells: pd.DataFrame, numbers: pd.DataFrame) -> list[list[float | None]]:
     """Return the numbers that rows are sorted by, as the table's cells; None where a cell is sorted as text."""
-    columns = {"Gflops": "gflops", "params": "params", "n": "n", "p (Holm)": "p_holm", "front": "front_probability"}
+    columns = {name: column for column, name in COST_NAMES.items()}
+    columns |= {"params": "params", "n": "n", "p (Holm)": "p_holm", "front": "front_probability"}
     if (times := numbers.attrs["time_to_quality"]) is not None:
         columns |= (
             {next(c for c in cells.columns if str(c).startswith("Gflops to")): "time_to_quality"} if times else {}

@@ -18,25 +18,21 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.io import packed
 from ablate.io.files import file_hash, write_json, write_with
 from ablate.io.sealed import DamagedError, read_sealed, sealed
 from ablate.results import frames, index, probes, readable
 from ablate.results.identity import distinct
 from ablate.results.measurements import DECIDES
-from ablate.results.readable import READ, SCHEMA, read_mapping, read_rows
+from ablate.results.readable import READ, SCHEMA, read_mapping
 from ablate.worker import records
 
 TABLES = ("trials.parquet", "metrics.parquet", probes.TABLE)
-_FILES = (
-    records.RECORD,
-    records.PAUSE,
-    "failure.json",
-    "job.json",
-    "curve.json",
-    records.ORIGIN,
+_FILES = (  # that are read
+    *(records.PACKED, records.RECORD, records.PAUSE, "failure.json", records.JOB, records.CURVE, records.ORIGIN),
     "measured",
-)  # that are read
-_READING = (sys.modules[__name__], records, readable, frames)  # the code that makes rows of files
+)
+_READING = (sys.modules[__name__], records, packed, readable, frames)  # the code that makes rows of files
 _ID = re.compile(r"(?P<hash>[0-9a-f]+)-s(?P<seed>\d+)")
 
 
@@ -48,7 +44,7 @@ class Stored:
     metrics: pd.DataFrame  # long: a row a measurement
     curves: pd.DataFrame  # long: a row a logged point of training
     warnings: tuple[str, ...] = ()
-    unread: tuple[Path, ...] = ()  # folders of trials whose curves are not in `curves` yet: `curves_of` reads them
+    unread: tuple[Path, ...] = ()  # folders of trials whose curves are not in `curves`: `curves_of` reads them
 
 
 @dataclass
@@ -94,27 +90,38 @@ def without_collection() -> Iterator[None]:
 
 def _read(folder: Path) -> Stored:
     rows, folders = _Rows(), _trial_folders(folder)
-    known = len(folders) >= index.FEWEST and _read_known(folder, folders, rows)
-    if len(folders) < index.FEWEST:
+    many = len(folders) >= index.FEWEST
+    if many:
+        _read_known(folder, folders, rows)
+    else:
         for trial in folders:
             _read_trial(trial, rows)
     if not rows.trials and (folder / "trials.parquet").exists():
         return _read_tables(folder, rows.warnings)
     metrics, doubtful = distinct(frames.metrics(rows.metrics), DECIDES)
     rows.warnings.extend(doubtful)
-    curves, unread = frames.curves([] if known else rows.curves), tuple(folders) if known else ()
+    curves, unread = frames.curves([] if many else rows.curves), tuple(folders) if many else ()
     return Stored(frames.trials(rows.trials, metrics), metrics, curves, tuple(rows.warnings), unread)
 
 
-def curves_of(stored: Stored) -> pd.DataFrame:
-    """Return the training curves, and read those that were left aside because their trials were known."""
+def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
+    """Return the training curves, and read those that were left aside because there are many.
+
+    Where one cannot be read, a line goes into `warnings`.
+    """
     if not stored.unread:
         return stored.curves
-    rows = _Rows()
+    rows, columns, count = _Rows(), dict[str, list[Any]](), 0
     for folder in stored.unread:
-        record = _record(folder, []) or _record(folder, [], records.PAUSE)
-        rows.curves += _curve(folder, record, rows)
-    return frames.curves(rows.curves)
+        own = _curve_columns(folder, rows)
+        more = len(next(iter(own.values()), ()))
+        for name, values in {**own, "trial": [folder.name] * more}.items():
+            columns.setdefault(name, [None] * count).extend(values)
+        count += more
+        for values in columns.values():
+            values.extend([None] * (count - len(values)))
+    warnings.extend(line for line in rows.warnings if line not in stored.warnings)
+    return frames.curves_by_column(columns)
 
 
 def write_tables(folder: Path | str) -> None:
@@ -128,7 +135,7 @@ def write_tables(folder: Path | str) -> None:
     stored = read(folder)
     write_with(folder / "trials.parquet", lambda path: stored.trials.to_parquet(path, index=False))
     write_with(folder / "metrics.parquet", lambda path: stored.metrics.to_parquet(path, index=False))
-    probes.write_table(folder)
+    probes.write_table(folder, probes.observed(stored.trials))
     sums = {"schema": SCHEMA, "files": records.hashes(folder, TABLES)}
     write_json(folder / probes.SUMS, sealed(sums), durable=False)
 
@@ -141,40 +148,44 @@ def _trial_folders(folder: Path) -> list[Path]:
         return [trials / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
 
 
-def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> bool:
-    """Take the trials that the folder's index knows and whose files are unchanged, and read the others.
+def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> None:
+    """Take the trials that the folder's index knows and whose files are unchanged, and read the others, without curves.
 
-    Returns whether any was taken, so that its curve was not read. The index is written anew where a trial was read.
+    The index is written anew where a trial was read.
     """
     reader = index.reader_of(str(module.__file__) for module in _READING)
-    before, after, taken = index.read(folder, reader), dict[str, index.Trial](), False
+    before, after = index.read(folder, reader), dict[str, index.Trial]()
     for trial in trials:
         one = before.get(trial.name)
         if one is not None and index.unchanged(trial, one.state):
-            after[trial.name], taken = one, True
+            after[trial.name] = one
             rows.add(one.row, one.metrics)
             continue
         now, state, own = index.now(), index.state_of(trial, _FILES), _Rows()
-        _read_trial(trial, own)
+        _read_trial(trial, own, with_curve=False)
         rows.warnings += own.warnings
         rows.add(own.trials[0] if own.trials else None, own.metrics)
-        rows.curves += own.curves
         if not own.warnings and index.settled(state, now):
             after[trial.name] = index.Trial(state, own.trials[0] if own.trials else None, own.metrics)
     if after.keys() != before.keys() or any(after[name] is not before[name] for name in after):
         index.write(folder, after, reader)
-    return taken
 
 
-def _read_trial(folder: Path, rows: _Rows) -> None:
-    n_warnings = len(rows.warnings)
-    record = _record(folder, rows.warnings)
+def _read_trial(folder: Path, rows: _Rows, with_curve: bool = True) -> None:
+    """Read a trial; without its curve it is only looked whether that is the recorded one, where there is a record."""
+    n_warnings, damage = len(rows.warnings), list[str]()
+    record = _record(folder, rows.warnings, damage=damage)
     unreadable = len(rows.warnings) > n_warnings and not record  # neither running nor measured: nobody knows
     failure = {} if record or unreadable else _read_own(folder / "failure.json", rows.warnings)
     pause = {} if record or unreadable or failure else _record(folder, rows.warnings, records.PAUSE)
     record = record or pause
-    job = {} if record else _read_own(folder / "job.json", rows.warnings)
-    curve = _curve(folder, record, rows)
+    job = {} if record else _read_own(folder / records.JOB, rows.warnings)
+    if record and not with_curve:
+        curve = []
+        rows.warnings += [f"{line}; its curve is left out" for line in damage]
+        _as_recorded(folder, records.CURVE, record, rows)
+    else:
+        curve = _curve(folder, record, rows)
     entry = record or failure or job
     if not entry and not curve and len(rows.warnings) == n_warnings:
         return  # an empty folder: nothing was asked for yet
@@ -216,15 +227,38 @@ def _read_trial(folder: Path, rows: _Rows) -> None:
 
 def _curve(folder: Path, record: Mapping[str, Any], rows: _Rows) -> list[dict[str, Any]]:
     """Read the curve of a trial, where it is the recorded one."""
-    if not _as_recorded(folder, "curve.json", record, rows):
+    if records.SECOND not in record and not _as_recorded(folder, records.CURVE, record, rows):
         return []
-    return [{**point, "trial": folder.name} for point in read_rows(folder / "curve.json", rows.warnings)]
+    try:
+        return [{**point, "trial": folder.name} for point in records.content(folder, records.CURVE)]
+    except FileNotFoundError:
+        return []
+    except DamagedError as error:
+        rows.warnings.append(str(error))
+        return []
 
 
-def _record(folder: Path, warnings: list[str], name: str = records.RECORD) -> dict[str, Any]:
+def _curve_columns(folder: Path, rows: _Rows) -> Mapping[str, list[Any]]:
+    """Read the same by columns; {} without one."""
+    packed_alone = (folder / records.PACKED).exists() and not (folder / records.RECORD).exists()
+    record = {} if packed_alone else _record(folder, []) or _record(folder, [], records.PAUSE)
+    if not _as_recorded(folder, records.CURVE, record, rows):
+        return {}
+    try:
+        return records.curve_columns(folder)
+    except FileNotFoundError:
+        return {}
+    except DamagedError as error:
+        rows.warnings.append(str(error))
+        return {}
+
+
+def _record(
+    folder: Path, warnings: list[str], name: str = records.RECORD, damage: list[str] | None = None
+) -> dict[str, Any]:
     """Read the trial's record; {} without one, and, with a warning, where it is damaged."""
     try:
-        record: Mapping[str, Any] = records.read(folder, name=name) or {}
+        record: Mapping[str, Any] = records.read(folder, name=name, damage=damage) or {}
         data = dict(record)
     except DamagedError as error:
         warnings.append(f"{error}; it does not count, and `ablate run` measures the trial again")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ablate.candidates.objectives import COST_NAMES, SAMPLE, TRAIN
 from ablate.errors import InputError
 from ablate.results.front import WITHOUT_VALUE, front
 from ablate.results.fronts.membership import membership
@@ -31,10 +32,11 @@ TIMES = {
 def grouped(results: StudyAnalysis) -> pd.DataFrame:
     """Compute the table of results, as numbers: a row a candidate, its seeds grouped.
 
-    Columns: candidate, `c.*`, gflops, params, `<metric>` and `<metric>.sd` (over complete seeds), seconds, n, diverged,
-    failed, paused, on_front and front_probability (of the study's objectives), the effect on the first metric against
-    the baseline, and, where quality was measured during training, the time to quality (`attrs["time_to_quality"]` says
-    to which).
+    Columns: candidate, `c.*`, gflops, sample_gflops, train_gflops (of a trial's whole training; both are missing where
+    a folder of an earlier version does not tell them), params, `<metric>` and `<metric>.sd` (over complete seeds),
+    seconds, n, diverged, failed, paused, on_front and front_probability (of the study's objectives), the effect on the
+    first metric against the baseline, and, where quality was measured during training, the time to quality
+    (`attrs["time_to_quality"]` says to which).
 
     Best first in the study's quality, candidates of which a seed diverged after all that came through. What
     cannot be computed, because values were taken in different ways, is left missing and named in
@@ -52,6 +54,8 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     )
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", *WITHOUT_VALUE]].copy()
+    for place, (name, known) in enumerate(dearer(results.trials).items(), start=table.columns.get_loc("gflops") + 1):
+        table.insert(place, name, table["config_hash"].map(known).astype(float))
     try:
         if (broken := results.violations()) is not None:
             table["violates"] = [broken.get(str(h), "") for h in table["config_hash"].tolist()]
@@ -114,6 +118,21 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     return table
 
 
+def dearer(trials: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Return what a candidate costs beside a forward pass, {column: mean over its trials, by config_hash}.
+
+    Of a sample, which is known before training; of training, over the complete seeds: one that diverged took less.
+    """
+    complete = trials[trials["state"] == "complete"]
+    found = {}
+    for name, rows in ((SAMPLE, trials), (TRAIN, complete)):
+        groups = rows.groupby("config_hash")[name]
+        means, least = groups.mean().astype(float), groups.min().astype(float)
+        # Of equal values the mean is that value: rounding would make one candidate dearer.
+        found[name] = means.where(least < groups.max().astype(float), least)
+    return found
+
+
 def _gflops(value: float) -> str:
     """Format four digits with their zeros, so that a column can be compared at a glance."""
     return f"{value:#.4g}" if math.isfinite(value) else "–"
@@ -141,6 +160,7 @@ def _front(row: pd.Series[Any]) -> str:
 def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> pd.DataFrame:
     """Format the table of results as text: `mean ± sd`, one column a metric; the front is marked by '●'."""
     base = results.baseline
+    told = [name for name in (SAMPLE, TRAIN) if table[name].notna().any()]
     rows = []
     for _, row in table.iterrows():
         is_baseline = base is not None and row["config_hash"] == base.config_hash
@@ -149,7 +169,9 @@ def formatted(results: StudyAnalysis, table: pd.DataFrame, sign: str = "±") -> 
             if is_baseline and row["candidate"] != "baseline"
             else row["candidate"]
         }
-        cells["Gflops"], cells["params"] = _gflops(row["gflops"]), count(row["params"])
+        cells[COST_NAMES["gflops"]] = _gflops(row["gflops"])
+        cells |= {COST_NAMES[name]: number(row[name]) for name in told}
+        cells["params"] = count(row["params"])
         for metric in table.attrs["metrics"]:
             cells[metric] = plus_minus(row[metric], row[f"{metric}.sd"], sign)
         if (times := table.attrs["time_to_quality"]) is not None:

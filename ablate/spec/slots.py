@@ -6,8 +6,10 @@ all at once, each problem with its full path.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, cast, get_args, get_origin
 
 from pydantic import ValidationError
@@ -21,6 +23,7 @@ from ablate.spec.renamed import Renaming, tell
 
 LARGEST = 2**63 - 1  # of whole numbers
 LONGEST = 10_000  # of words, in letters
+REMEMBERED = 20_000  # components that a filler remembers, at the most
 EXPLAINED = "explained"  # the type of pydantic's errors whose message is in the words of a study's author already
 
 
@@ -69,24 +72,44 @@ def create(kind: type[K], spec: Any, resolver: Resolver, path: Path = ()) -> K:
         raise SpecError(_problems(error, kind, path)) from None
 
 
-def fill(cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path = ()) -> M:
-    """Return a config with these values, its slots filled. Raises SpecError with all problems."""
+def fill(
+    cls: type[M], values: Mapping[str, Any], resolver: Resolver, path: Path = (), filler: SlotFiller | None = None
+) -> M:
+    """Return a config with these values, its slots filled. Raises SpecError with all problems.
+
+    filler: of the resolver, which may remember (`SlotFiller`).
+    """
     try:
-        return cls.model_validate(values, context=SlotFiller(resolver))
+        return cls.model_validate(values, context=filler or SlotFiller(resolver))
     except ValidationError as error:
         raise SpecError(_problems(error, cls, path)) from None
 
 
 class SlotFiller(Filler):
-    """The context of a validation: it finds components by name, and says what is wrong in plain words."""
+    """The context of a validation: it finds components by name, and says what is wrong in plain words.
 
-    def __init__(self, resolver: Resolver) -> None:
+    remember: one that was made of a spec is used again for an equal one; components are frozen, so many candidates
+    share most of theirs. What was renamed is told for the first of equal ones alone.
+    """
+
+    def __init__(self, resolver: Resolver, remember: bool = False) -> None:
         self.resolver = resolver
+        self._made: dict[tuple[type[Component], str], Any] | None = {} if remember else None
 
     def component(self, kind: type[K], spec: Any) -> K:
         """Return the component that a slot's value describes: a name, a mapping, or the component itself."""
         if isinstance(spec, kind):
             return spec
+        if self._made is None or (key := key_of(spec)) is None:
+            return self._component(kind, spec)
+        made: K | None = self._made.get((kind, key))
+        if made is None:
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
+            made = self._made[kind, key] = self._component(kind, spec)
+        return made
+
+    def _component(self, kind: type[K], spec: Any) -> K:
         at: Path = () if isinstance(spec, str) else ("type",)
         if isinstance(spec, str):
             spec = {"type": spec}
@@ -117,12 +140,12 @@ class SlotFiller(Filler):
         if not isinstance(value, Mapping):
             raise _refusal([Problem((), f"expected a mapping, not {short(value)}")])
         values, problems = dict(value), list[Problem]()
-        for field, info in cls.model_fields.items():
-            if slot_kind(info) is not None:
+        for field, info, is_slot, is_nested in _fields(cls):
+            if is_slot:
                 self._name_default(field, info, values)
                 if field in values:
                     values[field] = named_today(info, values[field])
-            elif nested_config(info) is None and (wrong := list(_unfit_values(values.get(field), info, (field,)))):
+            elif not is_nested and (wrong := list(_unfit_values(values.get(field), info, (field,)))):
                 problems += wrong
                 values[field] = None
         broken = {problem.path[0] for problem in problems}
@@ -146,6 +169,23 @@ class SlotFiller(Filler):
                 values[field] = default
         elif isinstance(value, Mapping) and "type" not in value and name and get_origin(info.annotation) is not tuple:
             values[field] = {"type": name, **value}
+
+
+@lru_cache(maxsize=1024)
+def _fields(cls: type[Config]) -> tuple[tuple[str, FieldInfo, bool, bool], ...]:
+    """Return the fields of a config, each with whether it is a slot, and whether it holds a plain config."""
+    return tuple(
+        (field, info, slot_kind(info) is not None, nested_config(info) is not None)
+        for field, info in cls.model_fields.items()
+    )
+
+
+def key_of(spec: Any) -> str | None:
+    """Return what tells a spec from others, as JSON; None where it is none."""
+    try:
+        return json.dumps(spec, sort_keys=True)
+    except (TypeError, ValueError):
+        return None
 
 
 def _unfit_values(value: Any, info: FieldInfo, path: Path) -> Iterator[Problem]:

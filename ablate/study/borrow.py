@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import InputError
-from ablate.io.files import write_json
+from ablate.io.files import write_atomic, write_json
 from ablate.io.sealed import sealed
 from ablate.study import aside, grow, lock
 from ablate.study.differences import differences
@@ -78,7 +78,7 @@ class Reuse:
         try:
             probes = records.job_of(source, record).get("probes", [])
         except (FileNotFoundError, ValueError):
-            return "have no job.json that counts"
+            return "have no job that counts"
         return None if probes == job.get("probes", []) else "were observed by other probes"
 
     def _say_once(self, folder: Path, why: str) -> None:
@@ -90,7 +90,8 @@ class Reuse:
     def _copy(source: Path, target: Path, folder: Path) -> None:
         """Copy a trial's files; the record, by which it counts, last. What was half trained here gives way."""
         shutil.rmtree(target, ignore_errors=True)
-        names = {records.RECORD, ".lock", "progress.json", records.ORIGIN}
+        counts = records.RECORD if (source / records.RECORD).exists() else records.PACKED
+        names = {records.RECORD, records.PACKED, ".lock", "progress.json", records.ORIGIN}
         shutil.copytree(source, target, ignore=lambda _, files: names.intersection(files))
         origin: Mapping[str, Any] = {
             "schema": 1,
@@ -99,7 +100,7 @@ class Reuse:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(target / records.ORIGIN, sealed(origin))
-        shutil.copy2(source / records.RECORD, target / records.RECORD)
+        write_atomic(target / counts, (source / counts).read_bytes())
 
 
 def folder_of(loaded: LoadedStudy, name: str) -> Path:

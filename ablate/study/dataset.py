@@ -80,8 +80,8 @@ def check(folder: Path, data: Data, now: str | None, lock: Mapping[str, Any] | N
 def trained_on(folder: Path, names: Names) -> dict[str, list[str]]:
     """Return {hash of the data: the trials that were trained on them}, from all records that count."""
     trials: dict[str, list[str]] = {}
-    for file in sorted(folder.glob("trials/*/record.json")):
-        record = records.read_valid(file.parent)
+    for trial in records.recorded(folder):
+        record = records.read_valid(trial)
         if record is not None and isinstance(data_hash := record.get("data_hash"), str):
             trials.setdefault(data_hash, []).append(names.trial(record))
     return trials

@@ -11,6 +11,7 @@ from ablate.errors import InputError, Problem
 from ablate.statistics.declared import AnalysisPlan
 from ablate.study.loaded import LoadedStudy
 from ablate.study.schema import Study
+from ablate.worker import records
 
 FROZEN = ("test", "alpha", "delta", "scale", "most_seeds")  # what decides a verdict
 _SEED = re.compile(r"-s(\d+)$")
@@ -23,7 +24,7 @@ def analysis_problems(study: Study) -> list[Problem]:
 
 def complete_seeds(folder: Path) -> set[int]:
     """Return the seeds of which a trial of a folder has a result: who looks at it has seen them."""
-    names = (record.parent.name for record in folder.glob("trials/*/record.json"))
+    names = (trial.name for trial in records.recorded(folder))
     return {int(found[1]) for name in names if (found := _SEED.search(name))}
 
 

@@ -142,7 +142,7 @@ def _candidates(folder: Path, name: str) -> list[Taught]:
         record: Mapping[str, Any] | None = records.read_valid(trial)
         state = UNFINISHED if record is None else "replayed" if "replayed" in record else record["state"]
         try:
-            job = record or read_sealed(trial / "job.json")
+            job = record or read_sealed(trial / records.JOB)
             own = Taught(job["config_hash"], names(job["choices"]), job["choices"] == baseline)
             taught = found.setdefault(own.config_hash, own)
             state = FAILED if record is None and (trial / "failure.json").is_file() else state
@@ -183,6 +183,6 @@ def _differs(trial: Path, student: Candidate, fit: Fit) -> Iterator[str]:
     try:
         job = records.job_of(trial, record)
     except (FileNotFoundError, DamagedError):
-        yield "its job.json is gone or damaged, so it is not known how it was trained"
+        yield "its job is gone or damaged, so it is not known how it was trained"
         return
     yield from differences_of(job, record, student, fit)

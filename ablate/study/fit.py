@@ -5,7 +5,7 @@ each candidate of a design that lists its candidates (full factorial, one factor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.candidates.candidate import Candidate, compose, misfits
@@ -18,9 +18,19 @@ from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.probe import Probe
 from ablate.spec.component import InputSpec
+from ablate.spec.slots import SlotFiller, key_of
 from ablate.study.finished import FinishedTrials
 
+REMEMBERED = 20_000  # candidates, at the most
 MOST_PROBLEMS = 8  # of many candidates that fail, as in a large grid
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was composed for a study: the components that candidates share, and candidates by their specs."""
+
+    filler: SlotFiller
+    candidates: dict[str, Candidate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,13 +42,28 @@ class Fit:
     setting: InputSpec
     budget: Budget
     finished: FinishedTrials  # of other studies, from which candidates learn
+    _known: _Known = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", _Known(SlotFiller(self.catalog, remember=True)))
 
     def compose(self, spec: Mapping[str, Any], path: Path = ()) -> Candidate:
         """Compose a candidate. Raises SpecError for wrong fields, and for components that do not go together.
 
         Also where it learns from a trial of another study that cannot teach it.
         """
-        candidate = compose(spec, self.catalog, path)
+        known, key = self._known.candidates, None if path else key_of(spec)
+        if key is not None and (before := known.get(key)) is not None:
+            return before
+        candidate = self._composed(spec, path)
+        if key is not None:
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[key] = candidate
+        return candidate
+
+    def _composed(self, spec: Mapping[str, Any], path: Path) -> Candidate:
+        candidate = compose(spec, self.catalog, path, self._known.filler)
         problems = misfits(candidate, self.data, self.setting, path, withheld=self._withheld())
         if problems:
             raise SpecError(problems)

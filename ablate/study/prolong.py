@@ -124,7 +124,7 @@ class Prolong:
     @staticmethod
     def _has_begun(trial: Path) -> bool:
         """Return whether a trial has a record, or a checkpoint of its own."""
-        return (trial / records.RECORD).exists() or any((trial / CHECKPOINTS).glob("[0-9]*.json"))
+        return records.is_recorded(trial) or any((trial / CHECKPOINTS).glob("[0-9]*.json"))
 
     def _known(self) -> Iterator[tuple[Assignment, TrialJob, Candidate]]:
         """Yield the trials that are known beforehand, each with its job as a worker would get it."""

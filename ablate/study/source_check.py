@@ -104,12 +104,12 @@ def _date(iso: str) -> str:
 
 def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every result with its trial's name: records, and what `ablate evaluate` measured."""
-    for trial in sorted(folder.glob("trials/*/record.json")):
-        record = records.read_valid(trial.parent)
+    for trial in records.recorded(folder):
+        record = records.read_valid(trial)
         if record is None:
             continue
         name = names.trial(record)
         yield name, record
-        for file in records.measured(trial.parent):
+        for file in records.measured(trial):
             with contextlib.suppress(FileNotFoundError, DamagedError):  # which do not count
                 yield f"{name}, measured again", read_sealed(file)

@@ -6,7 +6,7 @@ Also the types of what a record says of a divergence. Without torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -66,6 +66,17 @@ class TrainingHealth:
         return self._in_a_row >= MOST_SKIPS
 
 
+def speeds(columns: Mapping[str, Sequence[Any]]) -> list[float]:
+    """Return the images a second of each row of a learning curve, since the row before, by its columns."""
+    images, seconds = columns["images"], columns["seconds"]
+    befores = zip((0, *images), (0.0, *seconds), strict=True)
+    return [_speed(*before, *row) for before, row in zip(befores, zip(images, seconds, strict=True), strict=False)]
+
+
+def _speed(images_before: float, seconds_before: float, images: float, seconds: float) -> float:
+    return float((images - images_before) / max(seconds - seconds_before, 1e-9))
+
+
 class Curve:
     """The learning curve, and the sums of its next row.
 
@@ -111,7 +122,7 @@ class Curve:
         if not self._sums:
             return
         means = {name: total / count if count else None for name, (total, count) in self._sums.items()}
-        speed = (images - self.images) / max(seconds - self.seconds, 1e-9)
+        speed = _speed(self.images, self.seconds, images, seconds)
         self.rows.append({"images": images, **means, "lr": rate, "images_per_second": speed, "seconds": seconds})
         self._sums = {}
 

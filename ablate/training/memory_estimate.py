@@ -36,6 +36,13 @@ FORMS: dict[
     Any, Any
 ] = {}  # of what operations give, by their arguments' shapes: candidates have most of them in common
 MOST_FORMS = 20_000
+# Fields of a candidate of which a pass of its network alone asks nothing; an objective of several passes asks them.
+UNASKED = frozenset(
+    {
+        *("schedule", "levels", "target", "precondition", "loss", "solver", "clip", "coupling", "sigma_data"),
+        *("micro", "compile"),
+    }
+)
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
@@ -66,7 +73,7 @@ def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
     micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
-    return _simulate(candidate, setting, device, candidate.pass_images(micro))
+    return _simulate(_Asked(candidate), setting, device, candidate.pass_images(micro))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
@@ -77,10 +84,27 @@ def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int 
         return None
 
 
-@lru_cache(maxsize=256)
-def _simulate(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
+class _Asked:
+    """A candidate, equal to another that takes the same memory: where all is equal that a simulated step asks."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        alone = candidate.one_pass
+        fields = (name for name in type(candidate).model_fields if not (alone and name in UNASKED))
+        self._parts = tuple(getattr(candidate, name) for name in fields)
+        self._hash = hash(self._parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self._parts == other._parts
+
+
+@lru_cache(maxsize=4096)
+def _simulate(asked: _Asked, setting: InputSpec, device: str, micro: int) -> Footprint:
     with isolated():
-        return _simulate_step(candidate, setting, device, micro)
+        return _simulate_step(asked.candidate, setting, device, micro)
 
 
 def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
@@ -231,8 +255,10 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def take(self, tensors: Iterable[Any]) -> None:
         """Count the storages of these tensors, until they are freed."""
         for tensor in tensors:
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:
-                self._track(tensor.untyped_storage())
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self._alive:
+                    self._track(storage)
         self.peak = max(self.peak, self.now)
 
     def _track(self, storage: torch.UntypedStorage) -> None:
@@ -256,8 +282,8 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if key is not None:
                 _remember(key, out, tree_leaves((args, kwargs)))
         else:
-            out = tree_map(lambda make: make(), form)
-        self.take(tree_leaves(out))
+            out = form() if callable(form) else tree_map(lambda make: make and make(), form)
+        self.take((out,) if isinstance(out, Tensor) else tree_leaves(out))
         return out
 
 
@@ -265,14 +291,17 @@ def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
     """Remember the form of an operation's outputs, where their memory is their own."""
     places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
     leaves = tree_leaves(out)
-    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves)
-    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in leaves):
+    made = [leaf for leaf in leaves if leaf is not None]  # a norm without weights gives none for their gradients
+    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in made)
+    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in made):
         if len(FORMS) >= MOST_FORMS:
             FORMS.clear()
         FORMS[key] = tree_map(_maker, out)
 
 
-def _maker(output: Tensor) -> Callable[[], Tensor]:
+def _maker(output: Tensor | None) -> Callable[[], Tensor] | None:
+    if output is None:
+        return None
     return partial(torch.empty_strided, output.shape, output.stride(), dtype=output.dtype, device=META)
 
 

@@ -46,7 +46,7 @@ class ContinuedFrom(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
-    """The job of a trial run; `job.json` in the trial's folder."""
+    """The job of a trial run; `job.json` in the trial's folder while it is not finished."""
 
     schema: int
     job: str  # its name, unique in a run
@@ -117,7 +117,7 @@ class CapturedAs(TypedDict):
 
 
 class Record(TypedDict):
-    """The result of a trial; `record.json` in its folder. Times in seconds, memory in bytes."""
+    """The result of a trial, in its folder (`ablate.worker.records`). Times in seconds, memory in bytes."""
 
     schema: int
     trial: str
@@ -153,6 +153,7 @@ class Record(TypedDict):
     weighting: NotRequired[list[dict[str, float]]]
     divergence: NotRequired[Divergence | None]
     files: NotRequired[dict[str, str]]  # {name: SHA-256}
+    beside: NotRequired[str]  # SHA-256 of the second line of a packed file, with the trial's job, curve and probes
     companion_loss: NotRequired[float | None]
     probes: NotRequired[dict[str, float | None]]
     noise: NotRequired[float | None]  # of the samples: 0 as smooth as the data, 1 white noise

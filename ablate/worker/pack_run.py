@@ -202,7 +202,7 @@ class PackRun:
 
     def _ended(self, member: Member, record: Record) -> None:
         self._members.remove(member)
-        written = records.write(member.folder, record)
+        written = records.write(member.folder, record, member.run.beside())
         (member.folder / "progress.json").unlink(missing_ok=True)
         self.reports.append(_report(member.job, written))
 

@@ -17,7 +17,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation, EvaluationPoints
 from ablate.candidates.objectives import TRAIN_PASS
 from ablate.candidates.trial import Budget
-from ablate.io.sealed import DamagedError, read_sealed
+from ablate.io.sealed import DamagedError
 from ablate.kinds.probe import Probe
 from ablate.training.checkpoint import CHECKPOINTS, KEPT, facts_of
 from ablate.training.prolonged import ShorterTraining
@@ -51,10 +51,10 @@ class LongerTraining:
         study: the folder of the trial's study, as a record calls it.
         """
         try:
-            shorter = read_sealed(trial / "job.json")
+            shorter = records.job(trial)
             budget = Budget(**shorter["budget"])
         except (OSError, DamagedError, KeyError, TypeError, ValueError):
-            return "its job.json is gone, or does not count"
+            return "its job is gone, or does not count"
         length = budget.images_for(self.candidate.batch, shorter.get(TRAIN_PASS) or shorter.get("gflops") or 0.0)
         if length is None:
             return "time decided how long it was trained"

@@ -35,7 +35,7 @@ FIRST = (*_JOB[:2], "state", *_JOB[2:], "share", *_POINT, "unmeasured")  # colum
 REST = "record"  # the column of JSON
 _OWN = (  # of the folder in which a trial was recorded, or rebuilt from the columns
     *("schema", "trial", "choices", "matched", "metrics", "shares", "train_seconds_at", "unmeasured", "seconds"),
-    *("overhead_seconds", "ended", "host", "files", "checksum"),
+    *("overhead_seconds", "ended", "host", "files", "beside", "checksum"),
 )
 _OF_THE_END = ("peak_memory_bytes", "noise", "variety", "probes", "companion_loss", "skipped_steps")
 

@@ -1,66 +1,248 @@
 """The record of a trial: the one place that writes it, reads it, and checks whether it counts.
 
-A record is the JSON of `record.json` in a trial's folder. It carries the SHA-256 of its own canonical JSON
-(`checksum`), and counts only where it is whole: that sum is right, every key that is relied on is there and
-of its type, and trial, configuration and seed are those of the folder that it lies in. What is not whole is
-an absent record: it is kept aside, and the trial is measured again.
+A record is JSON in a trial's folder: the first line of `trial.jsonl.gz`, whose second has the trial's job, curve and
+probes; or, in folders of earlier versions, `record.json`, with files beside it. It carries the SHA-256 of its own
+canonical JSON (`checksum`), and counts only where it is whole: that sum is right, every key that is relied on is there
+and of its type, and trial, configuration and seed are those of the folder that it lies in. What is not whole is an
+absent record: it is kept aside, and the trial is measured again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ablate.io.files import file_hash, write_json
-from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, read_sealed, sealed, set_aside
+from ablate.io import packed
+from ablate.io.files import file_hash, read_json, write_json
+from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, check_sealed, read_sealed, sealed, set_aside
 from ablate.kinds.executor import Status
+from ablate.training.health import speeds
 from ablate.worker.messages import Record
 
-RECORD = "record.json"
+PACKED = "trial.jsonl.gz"  # of a trial that has ended: its record, then what is `BESIDE` it
+RECORD = "record.json"  # the same in folders of earlier versions, which have the others as files
+JOB, CURVE, PROBES = BESIDE = ("job.json", "curve.json", "probes.json")
+OTHER_SECOND = "its second line, with job and curve, is not the one that was recorded with the trial"
+SECOND = "beside"  # in a packed record: the SHA-256 of the second line
+PROGRESS = "progress.json"  # a worker's sign of life
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
-BESIDE = ("curve.json", "probes.json")  # written with a record, whatever it says of files
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
 STATES = (COMPLETE, DIVERGED)
 STATUS: Mapping[str, Status] = {COMPLETE: "done", DIVERGED: "diverged", PAUSED: "paused"}  # of the report, by state
+_DERIVED = {"images_per_second": speeds}  # of a curve's columns
+_EQUAL = "equal"  # of a packed job: its keys that are those of the record
 
 
 def file_of(record: Mapping[str, Any]) -> str:
-    """Return the name of the file that a record stands in."""
+    """Return the name of the file in which a record is looked for first."""
     return PAUSE if record["state"] == PAUSED else RECORD
 
 
-def write(folder: Path, record: Record) -> Record:
+def is_recorded(folder: Path) -> bool:
+    """Return whether a trial's folder holds the record of a trial that has ended, whether or not it counts."""
+    return any(os.path.exists(f"{folder}/{name}") for name in (PACKED, RECORD))  # noqa: PTH110 - of thousands
+
+
+def recorded(study: Path) -> list[Path]:
+    """Return the folders of a study's trials that hold a record, in order."""
+    return [trial for trial in sorted(study.glob("trials/*")) if is_recorded(trial)]
+
+
+def write(folder: Path, record: Record, beside: Mapping[str, Any] | None = None) -> Record:
     """Write a trial's record with its checksum, atomically, and return it so. Raises OSError where the disk refuses.
 
-    The files that it answers for are synced with it. That of a trial which has ended takes the place of what there was
-    while it was paused.
+    beside: what belongs to it, by the names of `BESIDE`; None: what there is already. The files that it answers for are
+    synced with it. Of a trial that has ended one packed file takes the place of what there was while it was trained; a
+    folder of an earlier version stays as it is.
     """
-    with_checksum = sealed(record)
-    beside = [folder / name for name in (*record.get("files", {}), *BESIDE)]
-    write_json(folder / file_of(record), with_checksum, beside=dict.fromkeys(beside))
+    if record["state"] == PAUSED or (folder / RECORD).exists():
+        return _write_open(folder, record, beside or {})
+    if beside is None and (damaged := _damaged(folder)) is not None:
+        second, checksum = damaged  # it is not thrown away, and goes on to be told
+    else:
+        second = _second_line(record, _found(folder) if beside is None else beside)
+        checksum = hashlib.sha256(second).hexdigest()
+    whole = sealed({**record, SECOND: checksum})
+    packed.write(folder / PACKED, whole, second, [folder / name for name in record.get("files", {})])
+    _tidy(folder)
+    return cast(Record, whole)
+
+
+def _write_open(folder: Path, record: Record, beside: Mapping[str, Any]) -> Record:
+    """Write a record as a file beside others: of a trial that is paused, or of a folder of an earlier version."""
+    written = [name for name in (CURVE, PROBES) if name in beside]
+    for name in written:
+        write_json(folder / name, beside[name], durable=False)
+    files = {**record.get("files", {}), **hashes(folder, written)}
+    whole = sealed({**record, "files": files} if written else record)
+    names = dict.fromkeys((*files, CURVE, PROBES))
+    write_json(folder / file_of(record), whole, beside=[folder / name for name in names])
     if record["state"] != PAUSED:
         (folder / PAUSE).unlink(missing_ok=True)
-    return cast(Record, with_checksum)
+    return cast(Record, whole)
 
 
-def read(folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD) -> Record | None:
+def _second_line(record: Mapping[str, Any], beside: Mapping[str, Any]) -> bytes:
+    stored = dict(beside)
+    if JOB in stored:
+        equal = [key for key, value in stored[JOB].items() if key in record and record[key] == value]
+        stored[JOB] = {_EQUAL: equal, **{key: value for key, value in stored[JOB].items() if key not in equal}}
+    if CURVE in stored:
+        stored[CURVE] = packed.by_columns(stored[CURVE], _DERIVED)
+    if PROBES in stored:
+        stored[PROBES] = {**stored[PROBES], "rows": packed.by_columns(stored[PROBES]["rows"])}
+    return packed.line(stored)
+
+
+def _found(folder: Path) -> dict[str, Any]:
+    """Return what belongs to a trial's record already, by the names of `BESIDE`; what is damaged is left out."""
+    found = {}
+    for name in BESIDE:
+        try:
+            found[name] = content(folder, name)
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _damaged(folder: Path) -> tuple[bytes, str] | None:
+    """Return the second line of a packed file and the checksum that it should have, where it has another; else None."""
+    try:
+        record, second = _read_packed(folder)
+    except (FileNotFoundError, DamagedError):
+        return None
+    checksum = str(record.get(SECOND))
+    return None if checksum == hashlib.sha256(second).hexdigest() else (second, checksum)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a packed file stands for; it may still be there after a kill between the one and the other."""
+    for name in (*BESIDE, PAUSE, PROGRESS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _read_packed(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the record of a packed file, its checksum verified, and its second line as it is stored.
+
+    Raises FileNotFoundError, and DamagedError.
+    """
+    file = folder / PACKED
+    try:
+        record, second = packed.read(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(file, f"cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DamagedError(file, f"cannot be read ({error})") from None
+    return check_sealed(file, record), second
+
+
+def content(folder: Path, name: str) -> Any:
+    """Return what belongs to a trial, by one of the names of `BESIDE`: a part of its packed file, or a file.
+
+    Raises FileNotFoundError where there is none, and DamagedError where it does not count.
+    """
+    if (folder / RECORD).exists() or not (folder / PACKED).exists():
+        return _read_rows(folder / name) if name == CURVE else read_sealed(folder / name)
+    return _part(folder, name, lambda stored, record: _unpacked(name, stored, record))
+
+
+def _part(folder: Path, name: str, unpack: Callable[[Any, Mapping[str, Any]], Any]) -> Any:
+    """Return a part of a packed file, as `unpack` makes it of what is stored and the record. Raises as `content`."""
+    record, second = _read_packed(folder)
+    file = folder / PACKED
+    try:
+        if record.get(SECOND) != hashlib.sha256(second).hexdigest():
+            raise ValueError(OTHER_SECOND)
+        stored = packed.content(second)
+        if name not in stored:
+            raise FileNotFoundError(f"{file}: holds no {name}")
+        return unpack(stored[name], record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(file, f"its {name} cannot be read ({error})") from None
+
+
+def curve_columns(folder: Path) -> packed.Columns:
+    """Return the curve of a trial by columns, which takes a fraction of its rows. Raises as `content`."""
+    if (folder / RECORD).exists() or not (folder / PACKED).exists():
+        return packed.whole_columns(packed.by_columns(content(folder, CURVE)))
+    columns: packed.Columns = _part(folder, CURVE, lambda stored, record: packed.whole_columns(stored, _DERIVED))
+    return columns
+
+
+def _unpacked(name: str, stored: Any, record: Mapping[str, Any]) -> Any:
+    if name == JOB:
+        own = {key: value for key, value in stored.items() if key != _EQUAL}
+        return {**{key: record[key] for key in stored[_EQUAL]}, **own}
+    if name == CURVE:
+        return packed.by_rows(stored, _DERIVED)
+    return {**stored, "rows": packed.by_rows(stored["rows"])}
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        data = read_json(file)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DamagedError(file, f"cannot be read ({error})") from None
+    if not isinstance(data, list):
+        raise DamagedError(file, "holds no list of points")
+    return [point for point in data if isinstance(point, dict)]
+
+
+def read(
+    folder: Path, job: Mapping[str, Any] | None = None, name: str = RECORD, damage: list[str] | None = None
+) -> Record | None:
     """Read the record in a trial's folder; None where there is none.
 
-    job: the job that it has to answer. name: PAUSE for the record of a trial that is paused. Raises DamagedError where
-    a file is there that does not count.
+    job: the job that it has to answer. name: PAUSE for the record of a trial that is paused. damage: takes a line where
+    what a packed file holds beside the record is damaged, which is no reason not to count the record. Raises
+    DamagedError where a file is there that does not count.
     """
     file = folder / name
     try:
         record = read_sealed(file)
     except FileNotFoundError:
-        return None
+        if name != RECORD:
+            return None
+        file = folder / PACKED
+        try:
+            record, second = _read_packed(folder)
+        except FileNotFoundError:
+            return None
+        if damage is not None and record.get(SECOND) != hashlib.sha256(second).hexdigest():
+            damage.append(f"{file}: {OTHER_SECOND}")
     problem = fault(record, folder.name, job, (PAUSED,) if name == PAUSE else STATES)
     if problem is not None:
         raise DamagedError(file, problem)
     return cast(Record, record)
+
+
+def unpack(folder: Path, into: Path) -> None:
+    """Write the record, curve and probes of a trial as files into another folder, as earlier versions had them.
+
+    Without its job, which names places of a machine. Raises FileNotFoundError, and DamagedError.
+    """
+    record = read(folder)
+    if record is None:
+        raise FileNotFoundError(folder / PACKED)
+    found = {name: content for name, content in _found(folder).items() if name != JOB}
+    own: Any = {key: value for key, value in record.items() if key != SECOND}
+    into.mkdir(parents=True, exist_ok=True)
+    _write_open(into, own, found)
+
+
+def job(folder: Path) -> dict[str, Any]:
+    """Return the job of a trial. Raises FileNotFoundError, and DamagedError where it does not count."""
+    found: dict[str, Any] = content(folder, JOB)
+    return found
 
 
 def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,11 +250,10 @@ def job_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises FileNotFoundError, and DamagedError where the file does not count or is the job of another trial.
     """
-    file = folder / "job.json"
-    job = read_sealed(file)
-    if any(job.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
-        raise DamagedError(file, "is not the job of this trial")
-    return {"data_hash": record.get("data_hash"), **job}
+    own = job(folder)
+    if any(own.get(key) != record.get(key) for key in ("trial", "config_hash", "seed")):
+        raise DamagedError(folder / JOB, "is not the job of this trial")
+    return {"data_hash": record.get("data_hash"), **own}
 
 
 def read_valid(folder: Path, name: str = RECORD) -> Record | None:
@@ -86,9 +267,15 @@ def read_valid(folder: Path, name: str = RECORD) -> Record | None:
 def take(
     folder: Path, job: Mapping[str, Any], say: Callable[[str], None] = lambda line: None, name: str = RECORD
 ) -> Record | None:
-    """Return the record that answers a job, or None; set a damaged one aside, and say so in one line."""
+    """Return the record that answers a job, or None; set a damaged one aside, and say so in one line.
+
+    For who alone writes into the folder: what a packed record stands for is removed.
+    """
     try:
-        return read(folder, job, name)
+        record = read(folder, job, name)
+        if record is not None and SECOND in record:
+            _tidy(folder)
+        return record
     except DamagedError as error:
         copy = set_aside(error.file)
         say(f"{error}; kept as {copy.name}, and the trial is measured again")

@@ -140,7 +140,7 @@ def _trained(
 
 def _job_and_record(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return the job of a trial, with the hash of the data that it was trained on, and its record."""
-    trials = [path.parent.name for path in folder.glob("trials/*/record.json")]
+    trials = [path.name for path in records.recorded(folder)]
     if not isinstance(trial, str) or trial not in trials:
         near = did_you_mean(str(trial), trials) if len(trials) <= 8 or isinstance(trial, str) else ""
         none = "; its folder keeps no trials, only tables" if not trials else ""
@@ -150,7 +150,7 @@ def _job_and_record(folder: Path, trial: str) -> tuple[dict[str, Any], Mapping[s
         record: Mapping[str, Any] = records.read(trial_folder) or {}
         job = records.job_of(trial_folder, record)
     except FileNotFoundError:
-        raise InputError("its job.json is gone, so it is not known how it was trained", str(trial_folder)) from None
+        raise InputError("its job is gone, so it is not known how it was trained", str(trial_folder)) from None
     except DamagedError as error:
         raise InputError(str(error)) from None
     if record.get("state") != records.COMPLETE:

@@ -54,7 +54,7 @@ from ablate.worker.teacher_weights import teacher_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
-BESIDE = ("curve.json", "samples.npy", "samples.png", "samples.json")  # what a record answers for
+SAMPLES = ("samples.npy", "samples.png", "samples.json")  # what a record answers for
 
 
 class Shared(NamedTuple):
@@ -106,8 +106,9 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
         if record is None:
             sweep(folder)
             (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
-            write_json(folder / "job.json", sealed(job), durable=False)
-            record = records.write(folder, TrialRun(job, folder, stop).run())
+            write_json(folder / records.JOB, sealed(job), durable=False)
+            trial = TrialRun(job, folder, stop)
+            record = records.write(folder, trial.run(), trial.beside())
             (folder / "progress.json").unlink(missing_ok=True)
     status = records.STATUS[record["state"]]
     return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
@@ -202,14 +203,17 @@ class TrialRun:
                 divergence = self._diverged_in_sampling(error)
         measuring = training.quality.seconds + time.monotonic() - begun
         rows += training.quality.rows  # after those of the end, which count
-        write_json(self.folder / "curve.json", training.curve.rows, durable=False)  # synced with the record
         if training.is_paused:
             keep_newest(self.folder / CHECKPOINTS)
-        probing = training.probing
-        if probing.axes():
-            observations = {"schema": 1, "axes": probing.axes(), "rows": probing.rows()}
-            write_json(self.folder / "probes.json", sealed(observations), durable=False)
         return self._record(rows, divergence, measuring, before + self._clock() - self.begun)
+
+    def beside(self) -> dict[str, Any]:
+        """Return what stands beside the record: the job, the training's curve, and what probes observed."""
+        beside = {records.JOB: dict(self.job), records.CURVE: self.training.curve.rows}
+        probing = self.training.probing
+        if probing.axes():
+            beside[records.PROBES] = sealed({"schema": 1, "axes": probing.axes(), "rows": probing.rows()})
+        return beside
 
     def _diverged_in_sampling(self, error: NotFiniteError) -> Divergence:
         learner = self.training.learner
@@ -257,7 +261,7 @@ class TrialRun:
             **({"shares": quality.shares} if quality.shares else {}),
             "weighting": self._weighting(learner),
             "divergence": divergence,
-            "files": records.hashes(self.folder, BESIDE),
+            "files": records.hashes(self.folder, SAMPLES),
             **({"companion_loss": learner.companion_loss} if learner.companion_loss is not None else {}),
             **({"probes": probing.summaries()} if probing.axes() else {}),
             **self.evaluation.looks,

@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from command_line import HERE_ALONE, LOCAL, PATIENCE, ablate, environment, words
+from trial_files import record_files
 
 from ablate.results.numbers import number
 
 
 def records(folder):
-    return {p.parent.name: p.read_text() for p in folder.glob("trials/*/record.json")}
+    return {p.parent.name: p.read_bytes() for p in record_files(folder)}
 
 
 def test_failed_trials_make_it_one_and_their_reasons_are_told(ended):

@@ -8,10 +8,12 @@ import os
 import shutil
 
 import pytest
+from trial_files import record_files, records_of
 
 from ablate.cli.signs import driven, unfinished
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
+from ablate.worker.records import PACKED
 
 
 @pytest.fixture
@@ -31,14 +33,14 @@ def test_status_counts_and_tells_the_reasons(ended, within):
     failed = next(one for one in document["failures"] if one["state"] == "failed")
     assert failed["message"] == "RuntimeError: a wire is loose"
     assert "2 complete, 1 diverged, 1 failed" in ran.stdout and "a wire is loose" in ran.stdout
-    recorded = [json.loads(p.read_text())["seconds"] for p in folder.glob("trials/*/record.json")]
+    recorded = [record["seconds"] for record in records_of(folder).values()]
     assert document["trial_seconds"] == pytest.approx(sum(recorded))
     assert len(document["candidates"]) == 4 and "files:" in ran.stdout
 
 
 def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, within):
-    trial = next(p.parent for p in folder.glob("trials/*/record.json"))
-    (trial / "record.json").unlink()
+    trial = record_files(folder)[0].parent
+    (trial / PACKED).unlink()
     (trial / "progress.json").write_text('{"phase": "train", "images": 96, "total": 320, "loss": 0.5}')
     os.utime(trial / "progress.json", (0, 0))
     assert unfinished(folder, trial.name, False).state == "interrupted"
@@ -77,11 +79,11 @@ def test_a_driver_is_noticed_by_its_lock(tmp_path):
 
 
 def test_status_of_damaged_files_names_them(folder, within):
-    trial = next(p.parent for p in folder.glob("trials/*/record.json"))
-    (trial / "record.json").write_text('{"cut sho')
+    trial = record_files(folder)[0].parent
+    (trial / PACKED).write_text('{"cut sho')
     (trial / "progress.json").write_text("")
     document = json.loads(within("status", folder, "--json").stdout)
-    assert any(str(trial / "record.json") in warning for warning in document["warnings"])
+    assert any(str(trial / PACKED) in warning for warning in document["warnings"])
     assert document["states"]["complete"] + document["states"]["diverged"] + document["states"]["interrupted"] == 3
 
 

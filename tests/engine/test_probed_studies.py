@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from studies_for_tests import Driver, ledger, study, trials
+from trial_files import record_of
 
 from ablate.engine.ledger import WORST, Ledger
 from ablate.errors import InputError
-from ablate.io.sealed import sealed
 from ablate.results import Results, load, write_tables
 from ablate.results.report import report
 from ablate.study import lock
 from ablate.study.load import load_study
+from ablate.worker import records
 
 PROBED = {
     "probes": ["weight_norm", {"type": "loss_by_level", "every": 16}, "activation_variance"],
@@ -147,10 +148,9 @@ def test_the_results_hold_what_was_seen(run: Path, results: Results) -> None:
 
 def test_figures_and_report_show_what_was_seen(run: Path, tmp_path: Path) -> None:
     for trial in (run / "trials").iterdir():  # with nothing else to draw
-        record = json.loads((trial / "record.json").read_text())
+        record, probes = record_of(trial), records.content(trial, records.PROBES)
         (tmp_path / "trials" / trial.name).mkdir(parents=True)
-        (tmp_path / "trials" / trial.name / "record.json").write_text(json.dumps(sealed({**record, "metrics": []})))
-        shutil.copy(trial / "probes.json", tmp_path / "trials" / trial.name)
+        records.write(tmp_path / "trials" / trial.name, {**record, "metrics": []}, {records.PROBES: probes})  # type: ignore[typeddict-item]
     page = report(load(tmp_path)).read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     drawn = {probe["name"]: probe for probe in data["probes"]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from studies_for_tests import Driver, marks, results, study, trials
+from trial_files import lay_open
 
 from ablate.execute.local import Local
 from ablate.io.sealed import sealed
@@ -55,6 +56,7 @@ def test_a_damaged_record_never_counts_and_its_trial_is_measured_again(
     folder = shutil.copytree(measured, tmp_path / "probes")
     before, marks_before = results(folder), marks(folder)
     victim, other = sorted(before)
+    lay_open(folder)
     file = folder / "trials" / victim / "record.json"
     file.write_text(json.dumps(damage(*(trials(folder)[name] for name in (victim, other)))))
     loaded = load(folder)
@@ -74,6 +76,7 @@ def test_a_damaged_record_never_counts_and_its_trial_is_measured_again(
 
 def test_a_record_of_an_earlier_version_has_no_checksum_and_counts(measured: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(measured, tmp_path / "probes")
+    lay_open(folder)
     for name, record in trials(folder).items():
         old = without("checksum", "files", "host", "sources")(record, {})
         (folder / "trials" / name / "record.json").write_text(json.dumps(old))
@@ -82,7 +85,7 @@ def test_a_record_of_an_earlier_version_has_no_checksum_and_counts(measured: Pat
 
 
 def test_files_beside_a_record_are_those_that_were_recorded(measured: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(measured, tmp_path / "probes")
+    folder = lay_open(shutil.copytree(measured, tmp_path / "probes"))
     first, second = sorted(trials(folder))
     curve = folder / "trials" / first / "curve.json"
     curve.write_text(curve.read_text().replace('"loss": ', '"loss": 9'))

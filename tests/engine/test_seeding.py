@@ -146,7 +146,7 @@ def test_who_diverged_or_failed_gets_no_further_seed(tmp_path: Path) -> None:
     spec = raced({"futility": None, "alpha": 1e-9, "most": 4}, vary=vary)
     spec["base"]["backbone"] = {"type": "probe", "trap": "none", "step": 4}
     Driver(tmp_path, spec).run()
-    counts = Counter(path.parent.name[:12] for path in tmp_path.glob("trials/*/job.json"))
+    counts = Counter(trial[:12] for trial in trials(tmp_path))
     traps = {record["choices"]["backbone.trap"]: trial[:12] for trial, record in trials(tmp_path).items()}
     assert counts[traps["loss_nan"]] == 3 and set(counts.values()) == {3}  # with nobody left, the baseline gets none
     assert traps.keys() == {"none", "loss_nan"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from segments_for_tests import timeless
 from studies_for_tests import Driver, results, study, trials
+from trial_files import record_of
 
 import ablate
 from ablate.candidates.candidate import compose
@@ -77,8 +78,8 @@ def test_each_rung_learns_from_the_one_before_of_its_seed(distilled: Path) -> No
 def test_an_interrupted_student_goes_on_to_the_same_weights(distilled: Path, tmp_path: Path) -> None:
     """From its checkpoint, which has the teacher's hash; of another teacher neither that nor the record counts."""
     source = distilled / "trials" / by_steps(distilled, 0)[2]["trial"]
-    whole = json.loads((source / "record.json").read_text())
-    job = {**json.loads((source / "job.json").read_text()), "folder": str(tmp_path / "a" / source.name)}
+    whole = record_of(source)
+    job = {**records.job(source), "folder": str(tmp_path / "a" / source.name)}
     asked = 0
 
     def soon() -> bool:
@@ -94,7 +95,7 @@ def test_an_interrupted_student_goes_on_to_the_same_weights(distilled: Path, tmp
     assert weights_hash(tmp_path / "a" / source.name) == weights_hash(source)
     other = {**job, "teacher": {**job["teacher"], "weights": "0" * 64}}
     assert "is of another teacher" in str(records.fault(report["record"], source.name, other))
-    (tmp_path / "a" / source.name / "record.json").unlink()
+    (tmp_path / "a" / source.name / records.PACKED).unlink()
     with pytest.raises(InputError, match="other weights"):
         trial_run.run(other, lambda: False)
 

@@ -20,6 +20,8 @@ import psutil
 from faulty_runs import GOT_OVER, Ended, Lab, Run
 from kills_for_tests import marks
 
+from ablate.worker.records import PACKED, is_recorded, read
+
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "sqlite3.connect"}
 TRIES = 4  # runs after a fault until the study is whole
 HIDDEN = {".lock", ".driver", ".launches.jsonl.lock"}
@@ -153,9 +155,9 @@ def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
     files = sorted(path for path in out.rglob("*") if path.is_file() and path.name not in HIDDEN)
     file, how = rng.choice(files), rng.choice(DAMAGES)
     fault.what = f"{how}: {file.relative_to(out)}"
-    before, backup, stands = marks(out), file.read_bytes(), (file.parent / "record.json").exists()
+    before, backup, stands = marks(out), file.read_bytes(), is_recorded(file.parent)
     _damage(file, how, rng)
-    if file.name == "record.json":
+    if file.name == PACKED:  # what is damaged is measured again, or told
         before.pop(file.parent.name, None)
     ended = Run(lab.file, out, fault.executor).wait()
     _first(fault, ended, 0, 2)
@@ -174,14 +176,15 @@ def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
 
 def _beside(fault: Fault, file: Path, backup: bytes) -> None:
     """A file beside a record that is damaged still has to be told, or left out, by who reads the folder."""
-    if file.name not in ("curve.json", "samples.npy", "samples.png") or not file.exists():
+    if file.name not in (PACKED, "samples.npy", "samples.png") or not file.exists():
         return
     import ablate
     from ablate.results.figures.samples import as_recorded
 
-    if file.read_bytes() != backup and as_recorded(file):
+    if file.name != PACKED and file.read_bytes() != backup and as_recorded(file):
         fault.wrong.append(f"{file} is damaged, and is shown")
-    if file.name == "curve.json" and not as_recorded(file):
+    damage: list[str] = []
+    if file.name == PACKED and read(file.parent, damage=damage) is not None and damage:
         results = ablate.load(file.parents[2])
         if not any(str(file) in line for line in results.warnings):
             fault.wrong.append(f"nobody says that {file} is damaged")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 from segments_for_tests import CACHE, PLUGIN
+from trial_files import record_files
 
 LONG = 600.0  # seconds: no process takes so long, on a machine however busy; nothing is told by it but that it hangs
 CLOCK = (
@@ -180,8 +181,7 @@ def assert_same_tables(one: Path, two: Path) -> None:
 
 def marks(out: Path) -> dict[str, tuple[int, int]]:
     """What changes if a record is written again."""
-    files = out.glob("trials/*/record.json")
-    return {file.parent.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+    return {file.parent.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in record_files(out)}
 
 
 def checkpoints(out: Path) -> set[tuple[str, int]]:

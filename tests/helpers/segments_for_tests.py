@@ -15,7 +15,7 @@ from ablate.candidates.trial import Budget, TrialSettings
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Data, image_setting
 from ablate.spec.slots import create
-from ablate.worker import trial_run
+from ablate.worker import records, trial_run
 
 PLUGIN = str(Path(__file__).with_name("probes_for_tests.py"))
 CACHE = Path(tempfile.gettempdir()) / f"ablate-tests-{os.getuid()}"
@@ -64,17 +64,22 @@ def after(steps: int) -> Callable[[], bool]:
 
 
 def read(job: dict[str, Any], name: str) -> Any:
-    def refuse(word: str) -> float:
-        raise AssertionError(f"{name} holds {word}")
-
-    return json.loads(Path(job["folder"], name).read_text(), parse_constant=refuse)
+    """What a trial has under a name that it had as a file in earlier versions: record.json, curve.json, ..."""
+    folder = Path(job["folder"])
+    if name == records.RECORD:
+        record = records.read(folder)
+        assert record is not None, f"{folder} has no record"
+        return record
+    if name in records.BESIDE:
+        return records.content(folder, name)
+    return json.loads(Path(folder, name).read_text())
 
 
 def timeless(rows: Any) -> Any:
     """Records and curves without what a clock decides."""
     if isinstance(rows, list):
         return [timeless(row) for row in rows]
-    clocked = (*TIMING, "images_per_second", "checksum", "files")
+    clocked = (*TIMING, "images_per_second", "checksum", "files", "beside")
     return {
         key: {share: timeless(point) for share, point in value.items()} if key == "shares" else value
         for key, value in rows.items()

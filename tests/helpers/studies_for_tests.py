@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 from segments_for_tests import PLUGIN, timeless
+from trial_files import record_files, records_of
 
 from ablate.engine import CheckedPool, Engine, Outcome, Progress, Watchdog
 from ablate.execute.local import Local
@@ -82,14 +83,14 @@ class Driver:
 
 def trials(folder: Path, name: str = "record.json") -> dict[str, dict[str, Any]]:
     """Records, or other files, by trial."""
+    if name == "record.json":
+        return records_of(folder)
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{name}"))}
 
 
 def marks(folder: Path) -> dict[str, tuple[int, int]]:
     """What changes if a record is written again."""
-    return {
-        path.parent.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("trials/*/record.json")
-    }
+    return {path.parent.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in record_files(folder)}
 
 
 def results(folder: Path) -> dict[str, Any]:

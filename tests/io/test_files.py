@@ -31,11 +31,15 @@ def test_a_record_takes_its_place_after_all_that_it_answers_for(
         (folder / name).write_text("0")
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    record = {"state": "complete", "files": {"curve.json": "0", "samples.npy": "0", "samples.png": "gone"}}
+    record = {"state": "paused", "files": {"curve.json": "0", "samples.npy": "0", "samples.png": "gone"}}
     records.write(folder, record)  # type: ignore[arg-type]
-    assert order[-1] == "-> record.json"
-    temporary = {name for name in order[:-1] if name.startswith(".record.json.")}
+    assert order[-1] == "-> paused.json"
+    temporary = {name for name in order[:-1] if name.startswith(".paused.json.")}
     assert len(temporary) == 1 and {*order[:-1]} - temporary == {"curve.json", "samples.npy", "probes.json"}
+    order.clear()
+    records.write(folder, {"state": "complete", "files": {"samples.npy": "0"}}, {})  # type: ignore[typeddict-item]
+    assert order[-1] == f"-> {records.PACKED}" and "samples.npy" in order and len(order) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["samples.npy", records.PACKED]
 
 
 def test_a_disk_that_refuses_one_file_is_told_and_nothing_takes_its_place(

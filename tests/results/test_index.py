@@ -48,7 +48,9 @@ def read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     read = store._read_trial
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_read_trial", lambda trial, rows: (names.append(trial.name), read(trial, rows))[1])
+        patch.setattr(
+            store, "_read_trial", lambda trial, *more, **how: (names.append(trial.name), read(trial, *more, **how))
+        )
         load(folder).trials  # noqa: B018
     return names
 

@@ -12,6 +12,7 @@ import pytest
 from data_for_tests import LABELS, latents, write_edm2, write_hub, write_idx
 from pictures_for_tests import noise, write_folder, write_zip
 from segments_for_tests import PLUGIN, after, candidate, job, run
+from trial_files import record_files, records_of
 
 import ablate
 from ablate.discovery.catalog import catalog
@@ -25,6 +26,7 @@ from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch
 from ablate.study.request import Request
 from ablate.worker import datasets
+from ablate.worker.records import is_recorded
 
 COUNT = len(LABELS)
 
@@ -91,8 +93,7 @@ def test_a_study_whose_pictures_were_replaced_is_refused_with_one_message(tmp_pa
     out = tmp_path / "out"
     launch(spec, out=out, executor="local", device="cpu")
     entry = json.loads((out / "lock.json").read_text())["data"]
-    record = next(out.glob("trials/*/record.json"))
-    assert entry["hash"] == json.loads(record.read_text())["data_hash"]
+    assert {entry["hash"]} == {record["data_hash"] for record in records_of(out).values()}
     assert launch(spec, out=out, executor="local", device="cpu").outcome.reused == 2
     write_folder(tmp_path / "data" / "set", noise(COUNT, seed=1))
     for again in (
@@ -120,8 +121,8 @@ def test_a_study_whose_pictures_were_replaced_is_refused_with_one_message(tmp_pa
 def test_data_on_which_nothing_complete_stands_may_change(tmp_path: Path) -> None:
     spec, out, lines = study(tmp_path / "data"), tmp_path / "out", []
     launch(spec, out=out, executor="local", device="cpu")
-    for record in out.glob("trials/*/record.json"):
-        record.unlink()
+    for file in record_files(out):
+        file.unlink()
     write_folder(tmp_path / "data" / "set", noise(COUNT, seed=1))
     done = launch(spec, out=out, executor="local", device="cpu", say=lines.append)
     assert done.outcome.measured == 2 and any("other data than at the last launch" in line for line in lines)
@@ -136,9 +137,7 @@ def test_a_worker_that_finds_other_data_trains_nothing(tmp_path: Path) -> None:
     assert report["status"] == "failed" and "digits" in report["other_data"]
     with pytest.raises(InputError, match="other data than this run began with"):
         datasets.refuse(report)
-    assert (
-        not Path(trial_job["folder"], "record.json").exists() and not Path(trial_job["folder"], "checkpoint").exists()
-    )
+    assert not is_recorded(Path(trial_job["folder"])) and not Path(trial_job["folder"], "checkpoint").exists()
 
 
 def test_a_half_trained_trial_is_not_gone_on_with_on_other_pictures(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from crowd_for_tests import Crowd
 from segments_for_tests import CACHE, PLUGIN
+from trial_files import change, record_files, record_of
 
 from ablate import load
 from ablate.candidates.evaluation import Evaluation
@@ -16,13 +17,13 @@ from ablate.engine import Watchdog
 from ablate.errors import InputError
 from ablate.execute.local import Local, LocalPool
 from ablate.io import launches
-from ablate.io.sealed import sealed
 from ablate.kinds.executor import Pool
 from ablate.study import evaluate
 from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch
 from ablate.study.request import Request
 from ablate.training.checkpoint import Checkpoint, newest, save
+from ablate.worker import records
 from ablate.worker.remeasure import run, sign
 
 STUDY = {
@@ -65,16 +66,16 @@ def again(folder, **changes):
 
 def test_what_the_study_measured_is_there_already_and_would_come_out_again(folder):
     before = load(folder).metrics
-    records = {path: path.read_bytes() for path in folder.glob("trials/*/record.json")}
+    records = {path: path.read_bytes() for path in record_files(folder)}
     outcome = again(folder)
     assert (outcome.measured, outcome.reused, len(outcome.rows)) == (0, 2, 2)
     assert len(load(folder).metrics) == len(before)
     for trial in folder.glob("trials/*"):
-        job = json.loads((trial / "job.json").read_text())
+        job = records.job(trial)
         own = {"solver": job["candidate"]["solver"], "guidance": job["candidate"]["guidance"], "averages": None}
         ways = {"evaluation": job["evaluation"], **own}
         done = run({**job, "job": "x", "device": "cpu", "cache": str(CACHE), "asked": ways, "folder": str(trial)}, stop)
-        assert done["rows"] == json.loads((trial / "record.json").read_text())["metrics"], "the same weights and draws"
+        assert done["rows"] == record_of(trial)["metrics"], "the same weights and draws"
     after = load(folder)
     assert len(after.metrics) == len(before) and after.warnings == [], "a row of each, though two files hold it"
     assert {path: path.read_bytes() for path in records} == records, "a record is written once"
@@ -145,11 +146,12 @@ def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
 
 
 def test_rows_without_settings_stay_and_are_not_taken_for_new_ones(folder):
-    for file in folder.glob("trials/*/record.json"):
-        measurement = json.loads(file.read_text())
-        for row in measurement["metrics"]:
+    def without(record):
+        for row in record["metrics"]:
             del row["solver_settings"]
-        file.write_text(json.dumps(sealed(measurement)))
+
+    for trial in folder.glob("trials/*"):
+        change(trial, without)
     assert load(folder).front()[METRIC].notna().all() and load(folder).warnings == []
     outcome = again(folder, nfe=[3, 6])
     assert (outcome.measured, outcome.reused) == (4, 0)
@@ -159,7 +161,7 @@ def test_rows_without_settings_stay_and_are_not_taken_for_new_ones(folder):
 
 def test_two_values_of_one_identity_are_named(folder):
     trial = next(folder.glob("trials/*"))
-    row = json.loads((trial / "record.json").read_text())["metrics"][0]
+    row = record_of(trial)["metrics"][0]
     (trial / "measured").mkdir()
     (trial / "measured" / "0.json").write_text(json.dumps({"metrics": [{**row, "value": 7.0}]}))
     results = load(folder)
@@ -197,10 +199,9 @@ def test_weights_that_are_gone_are_named_and_the_others_measured(folder):
 
 
 def test_weights_of_another_network_are_refused(folder):
-    job = next(folder.glob("trials/*")) / "job.json"
-    trial_job = json.loads(job.read_text())
-    trial_job["candidate"]["backbone"]["width"] = 32
-    job.write_text(json.dumps(sealed(trial_job)))
+    trial = next(folder.glob("trials/*"))
+    candidate = records.job(trial)["candidate"]
+    change(trial, candidate={**candidate, "backbone": {**candidate["backbone"], "width": 32}})
     assert ["do not fit the network" in why for why in again(folder, nfe=[2]).failed.values()] == [True]
 
 

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from segments_for_tests import CACHE
 from studies_for_tests import ledger, marks, results, search, study, trials
+from trial_files import change
 
 import ablate
 from ablate.errors import InputError
-from ablate.io.files import read_json, write_json
-from ablate.io.sealed import sealed, unsealed
+from ablate.io.files import write_json
 from ablate.study import lock
 from ablate.study.grow import growth, set_ledger_aside
 from ablate.study.launch import launch
 from ablate.study.load import load_study
+from ablate.worker import records
 
 HERE = {"type": "local", "in_process": True}
 
@@ -56,8 +57,9 @@ def test_more_choices_and_a_further_line_join_what_was_measured(begun: Path, tmp
     spec["vary"]["target"] = ["epsilon", "v"]
     grown = run(begun, spec)
     assert len(grown.trials) == 6 and grown.trials["c.target"].notna().all()
-    for trial, record in before.items():  # but for its name and the checksum it is the same file
-        after = {**trials(begun)[trial], "choices": record["choices"], "checksum": record["checksum"]}
+    for trial, record in before.items():  # but for its name and the checksums it is the same file
+        own = {key: record[key] for key in ("choices", "checksum", "beside")}
+        after = {**trials(begun)[trial], **own}
         assert after == record and "target" in trials(begun)[trial]["choices"]
     plain = run(tmp_path / "whole", spec)
     assert plain.front()[["candidate", "kid_pixels"]].equals(grown.front()[["candidate", "kid_pixels"]])
@@ -128,7 +130,7 @@ def test_trials_of_another_folder_are_taken_and_say_so(two: Path, tmp_path: Path
     assert results(tmp_path / "with").keys() == results(tmp_path / "with").keys() | results(two).keys()
     for trial in trials(two):
         assert trials(tmp_path / "with")[trial] == trials(two)[trial]
-        assert (tmp_path / "with/trials" / trial / "curve.json").is_file()
+        assert records.content(tmp_path / "with/trials" / trial, records.CURVE)
     origins = found.trials.set_index("trial")["origin"]
     assert dict(origins.dropna()) == dict.fromkeys(trials(two), str(two)) and len(origins) == 3
     assert f"2 trials were reused from {two}" in str(found.summary())
@@ -147,17 +149,15 @@ def test_a_copy_that_was_cut_short_is_made_again(two: Path, tmp_path: Path) -> N
     half = tmp_path / "with/trials" / trial
     lock.write(tmp_path / "with", load_study(spec))
     half.mkdir(parents=True)
-    shutil.copy(two / "trials" / trial / "curve.json", half)
+    write_json(half / records.CURVE, records.content(two / "trials" / trial, records.CURVE))
     run(tmp_path / "with", spec)
     assert trials(tmp_path / "with") == trials(two) and (half / "origin.json").is_file()
 
 
 def test_trials_of_other_source_or_that_do_not_count_are_measured_anew(begun: Path, tmp_path: Path) -> None:
     first, second = trials(begun)
-    changed = unsealed(read_json(begun / "trials" / first / "record.json"))
-    changed["sources"] = {**changed["sources"], "target/epsilon": "0" * 64}
-    write_json(begun / "trials" / first / "record.json", sealed(changed))
-    (begun / "trials" / second / "record.json").write_text("{")
+    change(begun / "trials" / first, lambda record: record["sources"].update({"target/epsilon": "0" * 64}))
+    (begun / "trials" / second / records.PACKED).write_text("{")
     lines: list[str] = []
     spec = {**listed([2, 4]), "reuse": [str(begun)], "executor": HERE}
     launched = launch(spec, out=tmp_path / "with", device="cpu", say=lines.append, figures=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from segments_for_tests import CACHE
+from trial_files import lay_open, records_of
 
 import ablate
 from ablate.errors import InputError
@@ -21,6 +22,7 @@ from ablate.study import lock
 from ablate.study.load import load_study
 from ablate.study.plan import plan
 from ablate.study.taught import check_data
+from ablate.worker import records
 
 TEACHERS: dict[str, Any] = {
     "study": "teachers",
@@ -83,10 +85,10 @@ def hashes(spec: dict[str, Any]) -> list[str]:
 
 def trial_of(folder: Path, seed: int, width: int = 16) -> Path:
     """The folder of a teacher's trial."""
-    for file in folder.glob("results/teachers/trials/*/job.json"):
-        job = json.loads(file.read_text())
+    for trial in folder.glob("results/teachers/trials/*"):
+        job = records.job(trial)
         if job["seed"] == seed and job["candidate"]["backbone"]["width"] == width:
-            return file.parent
+            return trial
     raise AssertionError
 
 
@@ -108,7 +110,7 @@ def test_students_are_trained_by_a_trial_of_another_study(here: Path) -> None:
 
 
 def _records(here: Path, name: str) -> list[dict[str, Any]]:
-    found = [json.loads(f.read_text()) for f in here.glob("results/students/trials/*/record.json")]
+    found = records_of(here / "results/students").values()
     return [record for record in found if str(record["choices"]["objective.steps"]) == name.partition("=")[2]]
 
 
@@ -188,6 +190,7 @@ def test_what_cannot_teach_is_refused_when_the_study_is_read(here: Path, what: s
 
 def test_trials_without_weights_are_told_together(here: Path) -> None:
     """One is not finished, one has lost its checkpoint: both in one message."""
+    lay_open(here / "results/teachers")
     (trial_of(here, 0) / "record.json").unlink()
     shutil.rmtree(trial_of(here, 1) / "checkpoint")
     with pytest.raises(InputError) as error:

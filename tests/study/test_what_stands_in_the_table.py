@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pictures_for_tests import write_folder
 from segments_for_tests import PLUGIN
+from trial_files import lay_open, record_files, record_of
 
 import ablate
 from ablate.errors import InputError
@@ -123,27 +124,31 @@ class AnyStudy(RuleBasedStateMachine):
         self.moves += 1
         self.out = Path(shutil.move(self.out, self.place / f"out-{self.moves}"))
 
-    @precondition(lambda self: any(self.out.glob("trials/*/record.json")))
+    @precondition(lambda self: any(record_files(self.out)))
     @rule(
         which=st.integers(0, 5),
         what=st.sampled_from(["digit", "empty", "claim", "cut", "other"]),
-        where=st.sampled_from(["record.json", "measured/*.json", "job.json", "checkpoint/*.json"]),
+        where=st.sampled_from(["record.json", "trial.jsonl.gz", "measured/*.json", "job.json", "checkpoint/*.json"]),
     )
     def damage(self, which: int, what: str, where: str) -> None:
+        if where.endswith(".json"):
+            lay_open(self.out)  # as earlier versions left it: text, in which a single digit can be another
         files = sorted(file for file in self.out.glob(f"trials/*/{where}") if ".damaged-" not in file.name)
         if not files:
             return
         file, other = files[which % len(files)], files[(which + 1) % len(files)]
-        text = file.read_text()
-        wrong = {"empty": "{}", "claim": '{"state": "complete"}', "cut": text[: len(text) // 2]}
-        wrong |= {"digit": text.replace('"value": ', '"value": 1'), "other": other.read_text()}
-        file.write_text(wrong[what])
+        content = file.read_bytes()
+        wrong = {"empty": b"{}", "claim": b'{"state": "complete"}', "cut": content[: len(content) // 2]}
+        wrong |= {"digit": content.replace(b'"value": ', b'"value": 1'), "other": other.read_bytes()}
+        file.write_bytes(wrong[what])
 
-    @precondition(lambda self: any(self.out.glob("trials/*/record.json")))
+    @precondition(lambda self: any(record_files(self.out)))
     @rule(which=st.integers(0, 5))
     def forge(self, which: int) -> None:
         """A digit of what was measured is changed: the damage that looks most like a result."""
-        files = sorted(self.out.glob("trials/*/record.json"))
+        files = sorted(lay_open(self.out).glob("trials/*/record.json"))
+        if not files:
+            return
         file = files[which % len(files)]
         file.write_text(file.read_text().replace('"value": ', '"value": 1'))
 
@@ -174,7 +179,7 @@ class AnyStudy(RuleBasedStateMachine):
             content = json.loads(file.read_text()) if ".damaged-" not in file.name else {}
             if any(row.get("value") == value for row in content.get("metrics", []) if isinstance(row, dict)):
                 return content.get("sources", {}).get("metric/mark")
-        content = json.loads((self.out / "trials" / trial / "record.json").read_text())
+        content = record_of(self.out / "trials" / trial)
         assert sealed(content) == content
         return content["sources"]["metric/mark"] if any(r["value"] == value for r in content["metrics"]) else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from segments_for_tests import CACHE, PLUGIN
+from trial_files import change, records_of
 
 from ablate.cli import main
 from ablate.discovery import catalog
@@ -25,6 +26,7 @@ from ablate.study.evaluate import remeasure
 from ablate.study.launch import launch, plan_of
 from ablate.study.load import load_study
 from ablate.study.request import Request
+from ablate.worker import records
 
 MINE = """
 import sys
@@ -101,8 +103,7 @@ def test_the_folder_holds_the_study_as_it_was_run(once: Path) -> None:
 def test_a_record_names_the_source_of_all_that_the_trial_used(once: Path) -> None:
     plugins = lock.read(once / "out")["plugins"]
     by_choice = {}
-    for file in (once / "out").glob("trials/*/record.json"):
-        record = read_json(file)
+    for record in records_of(once / "out").values():
         assert record["host"] and record["sources"]["ablate"] == plugins["ablate"]["source_hash"]
         by_choice[record["choices"]["weighting"]] = record["sources"]
         assert {"backbone/probe", "data/digits", "solver/ddim", "metric/kid", "features/pixels"} <= set(
@@ -178,10 +179,11 @@ def test_a_comment_may_change_and_a_constant_may_not(folder: Path) -> None:
 
 
 def test_another_release_is_other_source_where_what_decides_results_differs(folder: Path) -> None:
-    file = next((folder / "out").glob("trials/*/record.json"))
-    content = read_json(file)
-    content["versions"]["ablate"], content["sources"]["ablate"] = "0.0.9", "f" * 64
-    write_json(file, sealed(content))
+
+    def released(record):
+        record["versions"]["ablate"], record["sources"]["ablate"] = "0.0.9", "f" * 64
+
+    change(next((folder / "out").glob("trials/*")), released)
     with pytest.raises(InputError) as caught:
         run(folder, out=folder / "out", profile="tiny")
     message = str(caught.value)
@@ -192,8 +194,8 @@ def test_another_release_is_other_source_where_what_decides_results_differs(fold
 
 def test_evaluate_refuses_other_source_and_finds_a_plugin_that_moved(folder: Path) -> None:
     out, mine = folder / "out", folder / "mine.py"
-    for file in out.glob("trials/*/job.json"):  # sealed, and of the first folder
-        assert "mine.py" in file.read_text()
+    for trial in out.glob("trials/*"):  # sealed, and of the first folder
+        assert "mine.py" in str(records.job(trial)["plugins"])
     (folder / "moved").mkdir()
     for name in ("mine.py", "helper_of_what_was_done.py"):
         shutil.copy(folder / name, folder / "moved" / name)
@@ -255,7 +257,7 @@ def test_a_worker_without_the_plugin_s_file_takes_the_folder_s_copy(tmp_path: Pa
     pool = NewWorkers((folder / "mine.py").unlink)
     outcome = Engine(plan_of(loaded, folder / "out", "cpu"), CheckedPool(pool, "test")).run()
     assert (outcome.measured, outcome.failed) == (2, 0) and not (folder / "mine.py").exists()
-    kept = [read_json(record) for record in (folder / "out").glob("trials/*/record.json")]
+    kept = list(records_of(folder / "out").values())
     assert {one["choices"]["weighting"] for one in kept} == {"uniform", "mine_of_what_was_done"}
     name = "weighting/mine_of_what_was_done"
     (made,) = {one["sources"][name] for one in kept if name in one["sources"]}
@@ -278,8 +280,8 @@ def test_a_worker_that_imported_other_code_ends_the_run_and_records_nothing(tmp_
     assert "a worker imported other source code" in message and line in message
     assert str(folder / "mine.py") in message and "what was measured is kept" in message
     assert not list((folder / "out").glob("trials/*/failure.json")), "it is not the candidate's failure"
-    [record] = (folder / "out").glob("trials/*/record.json")
-    assert read_json(record)["choices"]["weighting"] == "uniform"
+    [record] = records_of(folder / "out").values()
+    assert record["choices"]["weighting"] == "uniform"
     (folder / "mine.py").write_text(MINE)
     launched, _ = run(folder, out=folder / "out", profile="tiny")
     assert (launched.outcome.reused, launched.outcome.measured, launched.outcome.failed) == (1, 1, 0)

@@ -13,12 +13,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from segments_for_tests import KNOWN, after, job, read, run, timeless
+from trial_files import change
 
 from ablate.candidates.candidate import Candidate, compose
 from ablate.candidates.evaluation import Evaluation
 from ablate.discovery.provenance import framework
-from ablate.io.files import read_json, write_json
-from ablate.io.sealed import sealed
+from ablate.io.files import read_json
 from ablate.kinds.executor import Stopped
 from ablate.spec.slots import fill
 from ablate.training.prolonged import ShorterTraining
@@ -172,7 +172,7 @@ def test_checkpoints_that_were_asked_for_stay_and_change_nothing(tmp_path: Path)
 
 def changed(short: dict[str, Any], **keys: Any) -> None:
     """The shorter training as if its job had been another one."""
-    write_json(Path(short["folder"], "job.json"), sealed({**read(short, "job.json"), **keys}))
+    change(Path(short["folder"]), **keys)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from segments_for_tests import PLUGIN, after, candidate, job, read, run, timeles
 from ablate.kinds.executor import Stopped
 from ablate.training import loop
 from ablate.worker import trial_run
+from ablate.worker.records import PACKED, is_recorded
 
 RECORD = {
     *("schema", "trial", "config_hash", "seed", "state", "choices", "params", "gflops", "macs", "images", "loss"),
@@ -98,7 +99,7 @@ def test_record_is_what_the_architecture_says(tmp_path: Path) -> None:
     assert set(curve[0]) == {"images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds"}
     assert record["loss"] == pytest.approx(curve[-1]["loss"])
     assert sorted(path.name for path in Path(trial_job["folder"]).iterdir()) == [
-        *(".lock", "checkpoint", "curve.json", "job.json", "record.json", "samples.npy", "samples.png"),
+        *(".lock", "checkpoint", "samples.npy", "samples.png", "trial.jsonl.gz"),
     ]
     images = np.load(Path(trial_job["folder"], "samples.npy"))
     assert images.shape == (4, 1, 8, 8) and images.dtype == np.uint8
@@ -145,7 +146,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     for steps in stops:
         with pytest.raises(Stopped):
             run(pieces, after(steps))
-    assert not Path(pieces["folder"], "record.json").exists()
+    assert not is_recorded(Path(pieces["folder"]))
     run(pieces)
     assert_same(whole, pieces)
 
@@ -182,16 +183,16 @@ def test_interrupted_while_it_measures(tmp_path: Path) -> None:
 def test_measured_once(tmp_path: Path) -> None:
     trial_job = job(tmp_path, candidate())
     first = run(trial_job)
-    before = Path(trial_job["folder"], "record.json").stat()
+    before = Path(trial_job["folder"], PACKED).stat()
     assert run(trial_job) == first
-    after = Path(trial_job["folder"], "record.json").stat()
+    after = Path(trial_job["folder"], PACKED).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
 def test_damaged_record_is_measured_again(tmp_path: Path) -> None:
     trial_job = job(tmp_path, candidate())
     first = run(trial_job)["record"]
-    Path(trial_job["folder"], "record.json").write_text("{")
+    Path(trial_job["folder"], PACKED).write_text("{")
     assert timeless(run(trial_job)["record"]) == timeless(first)
 
 
@@ -292,7 +293,7 @@ def test_out_of_memory_is_a_report_that_says_in_which_phase(
 ) -> None:
     trial_job = job(tmp_path, candidate(**trap))
     assert run(trial_job) == {"job": trial_job["trial"], "status": "oom", "message": message, "phase": phase}
-    assert not Path(trial_job["folder"], "record.json").exists()
+    assert not is_recorded(Path(trial_job["folder"]))
     assert run({**trial_job, **smaller})["status"] == "done"
 
 
@@ -330,7 +331,7 @@ def test_the_system_refuses_to_write_and_later_does_not(tmp_path: Path) -> None:
         file_names = [
             path.name for path in Path(trial_job["folder"]).rglob("*") if path.is_file() and path.name != ".lock"
         ]
-        assert not {"record.json", "curve.json"} & set(file_names)
+        assert not {"record.json", "curve.json", PACKED} & set(file_names)
         assert not [name for name in file_names if name.startswith(".")]
         assert run(trial_job)["status"] == "done"
 

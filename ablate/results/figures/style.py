@@ -25,6 +25,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.
 
 UNITS = {
     "gflops": "Gflops (forward, one image)",
+    "sample_gflops": "Gflops a sample",
+    "train_gflops": "training Gflops",
     "params": "parameters",
     "macs": "multiply-accumulates",
     "seconds": "seconds",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ablate.candidates.objectives import COST_NAMES
 from ablate.io.text import label
 from ablate.results.numbers import count, number
 
@@ -25,7 +26,7 @@ def trials(results: StudyAnalysis) -> pd.DataFrame:
     frame = frame.where(frame.notna(), "").map(_cell)
     frame = frame[[c for c in frame.columns if c == "trial" or (frame[c] != "").any()]]
     first = [
-        c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), "gflops") if c in frame
+        c for c in ("candidate", "seed", "state", *(c for c in frame if str(c)[:2] == "m."), *COST_NAMES) if c in frame
     ]
     return frame[[*first, *(c for c in frame if c not in (*first, "trial")), "trial"]]
 
