@@ -12,6 +12,7 @@ from ablate.api import InputSpec, MixerSite, Site
 from ablate_zoo.backbone._unet_modules import (
     BLOCKS_THAT_RESAMPLE,
     Cell,
+    PassedBy,
     Resample,
     ResidualBlock,
     ResidualSum,
@@ -21,6 +22,7 @@ from ablate_zoo.backbone._unet_modules import (
     conv3x3,
     norm,
 )
+from ablate_zoo.backbone._unet_without import attention_name, block_name, is_left_out
 from ablate_zoo.layers.conditions import Embedders
 from ablate_zoo.layers.embedding import (
     ClassEmbedding,
@@ -82,13 +84,24 @@ class UNetBuilder:
         config = self.config
         if step.resample is not None:
             return Cell(self._resample(step), limit=config.clip_activations)
-        attends = self.side >> step.level in config.attention_resolutions
-        if step.skip is None:
-            block = self._block(step, is_encoder=True)
-            return Cell(block, self._attention(step) if attends else None, limit=config.clip_activations)
-        attends = attends and (step.last or config.decoder_attention == "every_block")
-        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
-        return Cell(self._block(step), self._attention(step) if attends else None, fusion, config.clip_activations)
+        fusion = None
+        if step.skip is not None:
+            fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
+        block = self._body(step)
+        return Cell(block, self._attention(step) if self._attends(step) else None, fusion, config.clip_activations)
+
+    def _body(self, step: UNetStep) -> nn.Module:
+        """Build the block of a step, or what is left of it."""
+        if not is_left_out(block_name(step, self.side), self.config.without):
+            return self._block(step, is_encoder=step.part == "encoder")
+        self.built += 1  # the other blocks keep their numbers
+        return PassedBy(step.inputs, step.outputs)
+
+    def _attends(self, step: UNetStep) -> bool:
+        """Return whether attention follows the block of a step: not where one of the two is left out."""
+        names = (block_name(step, self.side), attention_name(step, self.side))
+        without = self.config.without
+        return self.config.attends(step, self.side) and not any(is_left_out(name, without) for name in names)
 
     def side_path(self, image: int) -> dict[int, nn.Module]:
         """Build the path of the image beside the encoder, {cell: step}; {} where there is none."""
@@ -100,9 +113,9 @@ class UNetBuilder:
 
     def middle(self) -> list[nn.Module]:
         """Build the bottleneck at the smallest size: block, attention, block."""
-        step = self.config.bottleneck
-        attention, limit = self._attention(step) if self.config.middle_attention else None, self.config.clip_activations
-        return [Cell(self._block(step), attention, limit=limit), Cell(self._block(step), limit=limit)]
+        steps, limit = self.config.middle, self.config.clip_activations
+        attention = [self._attention(step) if self._attends(step) else None for step in steps]
+        return [Cell(self._body(step), attend, limit=limit) for step, attend in zip(steps, attention, strict=True)]
 
     def norm(self, channels: int) -> nn.Module:
         """Build a norm of the kind that the network has."""

@@ -240,6 +240,18 @@ class ResidualBlock(nn.Module):
         return x if self.cross is None else x + over_places(self.cross, x, context)
 
 
+class PassedBy(nn.Module):
+    """Stands in the place of a residual block that is left out: its short way alone, under the same name."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        return self.skip(x)
+
+
 class SelfAttentionBlock(nn.Module):
     """Self-attention over the pixels of feature maps: norm, attention, plus its input."""
 

@@ -18,6 +18,8 @@ class UNetStep:
     skip: int | None = None  # channels of the skip that is fused first; None: no skip
     before: int = 0  # channels of what it is fused with
     last: bool = True  # the last block of its level in the encoder or decoder
+    part: Literal["encoder", "middle", "decoder"] = "encoder"
+    index: int = 0  # of a block, among those of its part at this level
 
 
 def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[UNetStep]:
@@ -28,7 +30,7 @@ def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[U
     width = stem
     for level, outputs in enumerate(channels):
         for i in range(blocks):
-            yield UNetStep(level, width, outputs, last=i == blocks - 1)
+            yield UNetStep(level, width, outputs, last=i == blocks - 1, index=i)
             width = outputs
         if level < len(channels) - 1:
             yield UNetStep(level + 1, width, width, resample="down")
@@ -47,10 +49,11 @@ def decoder_steps(
     for level in reversed(range(len(channels))):
         for i in range(blocks + 1):
             skip = skips.pop()
-            yield UNetStep(level, fused(width, skip), channels[level], skip=skip, before=width, last=i == blocks)
+            inputs, is_last = fused(width, skip), i == blocks
+            yield UNetStep(level, inputs, channels[level], None, skip, width, is_last, "decoder", i)
             width = channels[level]
         if level:
-            yield UNetStep(level - 1, width, width, resample="up")
+            yield UNetStep(level - 1, width, width, resample="up", part="decoder")
 
 
 def nearest(target: int, among: Iterable[int]) -> int:

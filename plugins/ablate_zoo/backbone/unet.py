@@ -44,6 +44,7 @@ from ablate_zoo.backbone._unet_options import (
     disagreement,
 )
 from ablate_zoo.backbone._unet_steps import UNetStep, decoder_steps, divisors, encoder_steps, heads_for, nearest
+from ablate_zoo.backbone._unet_without import Without, without_problem
 from ablate_zoo.layers.inputs import unembedded
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class UNet(Backbone):
     """where the class is added to the noise level: behind the MLP of that, or before it"""
     mp_embedding: Annotated[bool, Added(before=False)] = False
     """noise level and class are added by a magnitude-preserving sum, each with half the weight"""
+    without: Annotated[Without, Added(before=[])] = ()
+    """parts that are left out, such as decoder.attention.32, decoder.block.32.0, middle: what passes by them stays"""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -166,9 +169,10 @@ class UNet(Backbone):
         return list(encoder_steps(self.stem, self.channels, self.blocks))
 
     @property
-    def bottleneck(self) -> UNetStep:
-        """The step at the smallest size, between encoder and decoder."""
-        return UNetStep(len(self.channels) - 1, self.channels[-1], self.channels[-1])
+    def middle(self) -> list[UNetStep]:
+        """Its steps at the smallest size, between encoder and decoder."""
+        level, width = len(self.channels) - 1, self.channels[-1]
+        return [UNetStep(level, width, width, part="middle", last=i == 1, index=i) for i in range(2)]
 
     @property
     def decoder(self) -> list[UNetStep]:
@@ -260,6 +264,8 @@ class UNet(Backbone):
         attended = {self.channels[i] for i, side in enumerate(sides) if side in self.attention_resolutions}
         if problem := self._heads_problem(attended):
             return problem
+        if problem := without_problem(self, min(height, width)):
+            return problem
         places = (height * width) >> 2 * (depth - 1)
         least = {"group": min(n // self.groups_of(n) for n in self.channels), "instance": 1}.get(self.norm)
         if least is not None and least * places == 1:
@@ -274,6 +280,13 @@ class UNet(Backbone):
             return None
         near = nearest(number, divisors(*attended))
         return f"{field} {number} does not divide {bad[0]} channels; the nearest that divides all: {near}"
+
+    def attends(self, step: UNetStep, side: int) -> bool:
+        """Return whether self-attention follows a step's block. side: of the image, the shorter one."""
+        if step.part == "middle":
+            return self.middle_attention and not step.last
+        at_this_size = side >> step.level in self.attention_resolutions
+        return at_this_size and (step.part == "encoder" or step.last or self.decoder_attention == "every_block")
 
     def groups_of(self, channels: int) -> int:
         """How many groups the norm of that many channels has."""
