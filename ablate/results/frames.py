@@ -31,6 +31,7 @@ EXTRA = (
 LATER = ("ended",)  # of trials of versions that record it
 COMPILED = ("compile_seconds",)  # of trials whose network was to be compiled
 OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
+ADAPTED = ("trainable_params",)  # of trials whose adapter leaves weights as they are
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
 # Columns of a folder with trials that were not run in it from the beginning on.
@@ -42,7 +43,7 @@ METRIC = (
 )
 BEGUN = "continued_from"  # of a record: the checkpoint of a shorter training
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
-OF_TRIAL = frozenset((*TRIAL, *EXTRA, *LATER, *COMPILED, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
+OF_TRIAL = frozenset((*TRIAL, *EXTRA, *LATER, *COMPILED, *OTHER_PASS, *ADAPTED, *MADE_OF, *ELSEWHERE))
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -54,7 +55,7 @@ _NUMBERS = {
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
-    *("continued_images", "ended", "compile_seconds"),
+    *("continued_images", "ended", "compile_seconds", "trainable_params"),
 }
 
 
@@ -99,7 +100,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
     present = [
-        name for name in (*LATER, *COMPILED, *OTHER_PASS, *ELSEWHERE) if any(row.get(name) is not None for row in flat)
+        name for name in (*LATER, *COMPILED, *OTHER_PASS, *ADAPTED, *ELSEWHERE) if any(row.get(name) is not None for row in flat)
     ]
     for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])

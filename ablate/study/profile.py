@@ -19,6 +19,7 @@ from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import candidate_by_name
 from ablate.training.compiled import Compilation
+from ablate.training.beginning import Beginning
 from ablate.training.learner import Learner, new_network
 from ablate.training.step_profile import StepProfile, profile_steps
 from ablate.worker.loading import images_of
@@ -81,13 +82,17 @@ def _profiled(
 ) -> CandidateProfile:
     settings = loaded.trial_settings
     images = images_of(settings.data, str(usable(cache_folder())), on)
-    weights = None
-    if isinstance(candidate.objective, TaughtObjective):
-        weights = new_network(candidate, candidate.inputs(settings.setting), 0, on).state_dict()
+    weights: dict[str, Tensor] | None = None
+    if isinstance(candidate.objective, TaughtObjective) or candidate.objective.taught_by_start:
+        source = candidate.start.backbone or candidate.backbone
+        whole = candidate.model_copy(update={"backbone": source})
+        weights = new_network(whole, candidate.inputs(settings.setting), 0, on).state_dict()
     memory = Gauge(on)
     memory.begin_training()
     try:
-        learner = Learner(candidate, settings.setting, images, 0, on, None, weights)
+        taught = isinstance(candidate.objective, TaughtObjective) or weights is None
+        begun = {"teacher": weights} if taught else {"beginning": Beginning(weights)}
+        learner = Learner(candidate, settings.setting, images, 0, on, None, **begun)
         learner.network.train()
         learner.prepare(lambda: None)
 

@@ -28,6 +28,7 @@ from ablate.spec.component import Component, Config, InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
 from ablate.training.images import Images
+from ablate.training.beginning import Beginning
 from ablate.training.learner import Learner, new_network
 
 CPU = torch.device("cpu")
@@ -56,7 +57,8 @@ def learner(candidate: Candidate, setting: InputSpec, teacher: int = 0) -> Learn
     """
     taught = isinstance(candidate.objective, TaughtObjective)
     weights = teacher_weights(candidate, setting, teacher) if taught else None
-    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None, weights)
+    begun = Beginning(teacher_weights(candidate, setting, teacher)) if candidate.objective.taught_by_start else None
+    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None, weights, beginning=begun)
     made.network.train()
     made.horizon = HORIZON
     try:

@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ablate.candidates.candidate import Candidate, meta_network
+from ablate.candidates.candidate import meta_network
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, SpecError
+from ablate.io.files import file_hash
 from ablate.io.sealed import DamagedError
+from ablate.kinds.backbone import Backbone
 from ablate.kinds.ema import Ema
+from ablate.kinds.start import Start
 from ablate.spec.component import InputSpec
 from ablate.spec.slots import create
 from ablate.training.checkpoint import Checkpoint, by_prefix, newest
@@ -22,9 +27,9 @@ from ablate.worker.messages import TeacherOfJob
 
 
 def teacher_weights(
-    teacher: TeacherOfJob, student: Candidate, setting: InputSpec, catalog: Catalog, device: torch.device
+    teacher: TeacherOfJob, backbone: Backbone, setting: InputSpec, catalog: Catalog, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the teacher's averaged weights and its buffers, by their names in the student's network.
+    """Return the teacher's averaged weights and its buffers, by their names in its network, `backbone`.
 
     Raises InputError where they are gone, are others than the job was made for, or are those of another network.
     """
@@ -36,13 +41,28 @@ def teacher_weights(
     if teacher.get("weights") not in (None, found):
         raise InputError(f"has other weights in {folder} than when this run began", where)
     parts = by_prefix(checkpoint.tensors)
-    network = meta_network(student.backbone, setting)
+    network = meta_network(backbone, setting)
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in parts["network"].items()}:
-        raise InputError("has weights of another network than this candidate's", where)
+        raise InputError("has weights of another network than this candidate's, or adapted ones", where)
     names = [name for name, _ in network.named_parameters()]
     averaged = _average({name: parts["network"][name] for name in names}, checkpoint, folder, catalog, where)
     return {**parts["network"], **averaged}
+
+
+def weights_of_file(start: Start, device: torch.device) -> dict[str, Tensor]:
+    """Return the weights of a safetensors file: a state dict of a network, or a trial's checkpoint.
+
+    Raises InputError where it is gone, is none, or holds others than when the study was read.
+    """
+    file = Path(str(start.file))
+    try:
+        if start.identity not in (None, file_hash(file)):
+            raise InputError("holds other weights than when the study was read", str(file))
+        tensors = load_file(file, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot be read as safetensors: {error}", str(file)) from None
+    return by_prefix(tensors)["network"] if any(name.startswith("network.") for name in tensors) else tensors
 
 
 def _average(

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ablate.candidates.candidate import Candidate, compose, format_component
 from ablate.candidates.evaluation import Evaluation
@@ -36,6 +37,7 @@ from ablate.runtime.isolation import Watch
 from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
+from ablate.training.beginning import Beginning
 from ablate.training.checkpoint import CHECKPOINTS, keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
@@ -49,7 +51,7 @@ from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.reports import report_of
-from ablate.worker.teacher_weights import teacher_weights
+from ablate.worker.teacher_weights import teacher_weights, weights_of_file
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
@@ -118,13 +120,20 @@ class TrialRun:
             images = images_of(data, job["cache"], self.device)
         self.evaluation = TrialEvaluation(job, folder, self.candidate, self.setting, self.dataset, evaluation)
 
-        weights = None
+        weights: dict[str, Tensor] | None = None
+        beginning: Beginning | None = None
         self.teacher: dict[str, str] | None = None  # of the record
+        start, inputs = self.candidate.start, self.candidate.inputs(self.setting)
+        if start.file is not None:
+            beginning = Beginning(weights_of_file(start, self.device))
         if (teacher := job.get("teacher")) is not None:
-            weights = teacher_weights(teacher, self.candidate, self.setting, catalog, self.device)
+            begins = teacher.get("start", False)
+            trained = start.backbone if begins and start.backbone is not None else self.candidate.backbone
+            found = teacher_weights(teacher, trained, inputs, catalog, self.device)
+            beginning, weights = (Beginning(found), None) if begins else (beginning, found)
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
-        make = partial(Learner, self.candidate, *settled)
+        make = partial(Learner, self.candidate, *settled, beginning=beginning)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]
         probing = Probing(probes, job["seed"])
@@ -206,7 +215,7 @@ class TrialRun:
         record = {
             "schema": 1,
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
-            **{key: job[key] for key in ("matched", "sample_gflops", "train_pass_gflops") if key in job},
+            **{key: job[key] for key in ("matched", "sample_gflops", "train_pass_gflops", "trainable_params") if key in job},
             "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,

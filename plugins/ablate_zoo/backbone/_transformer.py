@@ -148,6 +148,12 @@ class Transformer(Backbone):
         options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
         return frozenset({"tokens", "carry", "null_class", *(word for word, on in options.items() if on)})
 
+    def excludes(self) -> Mapping[str, str]:
+        """An adapter under muP, whose rates follow the widths of the network's own weights."""
+        if self.base_width is None:
+            return {}
+        return {"adapted_weights": "under base_width (muP) each weight has a rate of its own; leave base_width out"}
+
     def unread_fields(self) -> Mapping[str, str]:
         """What its attention does not read, and its conditioning neither."""
         heads, others = ["heads", "head_width"], {"bias": ["qkv_bias"], "query_key_norm": ["qk_norm"]}

@@ -217,10 +217,14 @@ class UNet(Backbone):
         return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
 
     def excludes(self) -> Mapping[str, str]:
-        """Weight decay, where weights are kept at one norm."""
-        if self.weight_norm != "forced":
+        """Weights that are more than numbers, where they are normalised; weight decay, where they are kept at one norm."""
+        if self.weight_norm == "none":
             return {}
-        return {
+        unit = f"weight_norm {self.weight_norm!r} normalises what is trained, and an adapter adds to weights that are not"
+        adapted = {"adapted_weights": f"{unit}; say adapter: none, or start from a network with weight_norm: none"}
+        if self.weight_norm == "learned":
+            return adapted
+        return adapted | {
             "weight_decay": "weight_norm 'forced' keeps the weights' norm, which a decay pulls at: say weight_decay: 0"
         }
 
