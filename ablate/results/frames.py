@@ -100,7 +100,9 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
     present = [
-        name for name in (*LATER, *COMPILED, *OTHER_PASS, *ADAPTED, *ELSEWHERE) if any(row.get(name) is not None for row in flat)
+        name
+        for name in (*LATER, *COMPILED, *OTHER_PASS, *ADAPTED, *ELSEWHERE)
+        if any(row.get(name) is not None for row in flat)
     ]
     for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])

@@ -99,7 +99,9 @@ class FinishedTrials:
         except (FileNotFoundError, DamagedError):
             raise InputError(f"{trial.study}: its job.json is gone or damaged, so its network is not known") from None
         if spec.get("adapter", {"type": "none"})["type"] != "none":
-            raise InputError(f"{trial.study}: {taught.name} has an adapter's weights beside its own; start from another")
+            raise InputError(
+                f"{trial.study}: {taught.name} has an adapter's weights beside its own; start from another"
+            )
         identity = taught.config_hash
         if trial.seed != "same":
             identity = digest([identity, teachers.weights_hash(first)])

@@ -64,13 +64,17 @@ class Fit:
         except InputError as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError([Problem(where, f"{error.where}: {error.message}" if error.where else error.message)]) from None
+            raise SpecError(
+                [Problem(where, f"{error.where}: {error.message}" if error.where else error.message)]
+            ) from None
         return candidate.model_copy(update={"start": found})
 
     def _of_baseline(self) -> Start:
         base = self.baseline
         if base is None:
-            raise InputError("the baseline cannot start from itself: say start: baseline in `vary`, for other candidates")
+            raise InputError(
+                "the baseline cannot start from itself: say start: baseline in `vary`, for other candidates"
+            )
         return Start(of="baseline", identity=base.digest(), backbone=base.backbone)
 
     def _withheld(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ablate.candidates.candidate import Candidate
 from ablate.errors import InputError
@@ -18,8 +19,8 @@ from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import candidate_by_name
-from ablate.training.compiled import Compilation
 from ablate.training.beginning import Beginning
+from ablate.training.compiled import Compilation
 from ablate.training.learner import Learner, new_network
 from ablate.training.step_profile import StepProfile, profile_steps
 from ablate.worker.loading import images_of
@@ -90,9 +91,10 @@ def _profiled(
     memory = Gauge(on)
     memory.begin_training()
     try:
-        taught = isinstance(candidate.objective, TaughtObjective) or weights is None
-        begun = {"teacher": weights} if taught else {"beginning": Beginning(weights)}
-        learner = Learner(candidate, settings.setting, images, 0, on, None, **begun)
+        beginning = None
+        if weights is not None and candidate.objective.taught_by_start:
+            weights, beginning = None, Beginning(weights)
+        learner = Learner(candidate, settings.setting, images, 0, on, None, weights, beginning=beginning)
         learner.network.train()
         learner.prepare(lambda: None)
 

@@ -80,7 +80,9 @@ def describe_taught(loaded: LoadedStudy) -> list[str]:
     within = sum(isinstance(teacher, Candidate) for teacher in taught)
     lines = [f"{within} candidates learn from others of this study, and wait for them"] if within else []
     from_baseline = sum(candidate.start.of == "baseline" for candidate in _started(loaded))
-    lines += [f"{from_baseline} candidates begin with the weights of the baseline, and wait for it"] if from_baseline else []
+    lines += (
+        [f"{from_baseline} candidates begin with the weights of the baseline, and wait for it"] if from_baseline else []
+    )
     trials = {t.study: t for t in taught if isinstance(t, TeacherTrial)}
     for study, t in trials.items():
         identity = str(t.identity)[: teachers.DIGITS]

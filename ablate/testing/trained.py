@@ -27,8 +27,8 @@ from ablate.kinds.teacher import TaughtObjective
 from ablate.spec.component import Component, Config, InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
-from ablate.training.images import Images
 from ablate.training.beginning import Beginning
+from ablate.training.images import Images
 from ablate.training.learner import Learner, new_network
 
 CPU = torch.device("cpu")

@@ -24,7 +24,9 @@ class TeacherOfJob(TypedDict):
 
     trial: str
     folder: str
-    start: NotRequired[bool]  # whether the trial begins with its weights (`start`), of a network that may be another one
+    start: NotRequired[
+        bool
+    ]  # whether the trial begins with its weights (`start`), of a network that may be another one
     weights: NotRequired[str | None]  # hash of what it has trained (`ablate.worker.teachers.weights_hash`), once known
 
 

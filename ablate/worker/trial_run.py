@@ -215,7 +215,11 @@ class TrialRun:
         record = {
             "schema": 1,
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
-            **{key: job[key] for key in ("matched", "sample_gflops", "train_pass_gflops", "trainable_params") if key in job},
+            **{
+                key: job[key]
+                for key in ("matched", "sample_gflops", "train_pass_gflops", "trainable_params")
+                if key in job
+            },
             "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,

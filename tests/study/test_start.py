@@ -99,7 +99,9 @@ def weights(home: Path, part: str, **choices: str) -> dict[str, torch.Tensor]:
 
 def test_lora_trains_beside_the_averaged_weights_of_the_baseline(trained: Path) -> None:
     taught = weights(trained, "network", adapter="lora")
-    averaged = ablate.load(trained / "results" / "starts").network(row_of(trained, start="scratch")["trial"]).state_dict()
+    averaged = (
+        ablate.load(trained / "results" / "starts").network(row_of(trained, start="scratch")["trial"]).state_dict()
+    )
     frozen = {name: value for name, value in taught.items() if name.endswith(".frozen")}
     assert len(frozen) > 5
     for name, value in frozen.items():

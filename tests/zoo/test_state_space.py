@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_zigzag_paths_are_eight_ways_over_neighbours(grid: tuple[int, int]) -> N
     for path in paths:
         assert sorted(path) == list(range(grid[0] * grid[1]))
         places = [divmod(patch, grid[1]) for patch in path]
-        assert all(abs(r - s) + abs(c - d) == 1 for (r, c), (s, d) in zip(places, places[1:], strict=False))
+        assert all(abs(r - s) + abs(c - d) == 1 for (r, c), (s, d) in itertools.pairwise(places))
     if min(grid) > 1:
         assert len(set(paths)) == PATHS
     assert zigzag((2, 3), 0) == [0, 1, 2, 5, 4, 3]
@@ -120,7 +121,14 @@ def test_patches_that_are_there_are_read_in_their_order(name: str, order: str) -
 
 
 def test_a_set_without_order_is_refused() -> None:
-    spec = {"type": "dit", "patch": 4, "depth": 4, "width": 32, "heads": 2, "routing": {"type": "merge", "before": 1, "after": 1}}
+    spec = {
+        "type": "dit",
+        "patch": 4,
+        "depth": 4,
+        "width": 32,
+        "heads": 2,
+        "routing": {"type": "merge", "before": 1, "after": 1},
+    }
     for name in ("ssm", "s4d", "mamba"):
         with pytest.raises(SpecError, match="merged tokens are a set") as refused:
             ablate.cost({"backbone": {**spec, "attention": name}}, (3, 16, 16), 10)

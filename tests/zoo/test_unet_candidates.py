@@ -112,7 +112,9 @@ def pruned_unet(rng: random.Random) -> dict[str, Any]:
     """A small U-Net with any attention, and parts left out, some of which it may not have."""
     spec = unet(rng)
     sizes = [16, 8, 4, 12, 6, 3]
-    names = [f"{part}.{what}.{size}" for part in ("encoder", "decoder") for what in ("block", "attention") for size in sizes]
+    names = [
+        f"{part}.{what}.{size}" for part in ("encoder", "decoder") for what in ("block", "attention") for size in sizes
+    ]
     left_out = rng.sample([*names, "middle", "middle.attention", "decoder.block.8.0"], rng.choice([0, 1, 1, 2]))
     return {**spec, "attention": drawn("mixer", rng), "without": left_out}
 

@@ -22,7 +22,7 @@ def changes_nothing_before_training(case: Case) -> None:
 
 
 def trains_what_it_says(case: Case) -> None:
-    """With `freezes`, less is trained than there is, and requires "trained_start"; all that is trained has a gradient."""
+    """With `freezes`, less is trained than there is, and requires "trained_start"; what is trained has a gradient."""
     for part in case.variants():
         network = _adapted(part, _network())
         trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]

@@ -273,7 +273,12 @@ class Transformer(Backbone):
         return PatchHead(last, self.width, self._made_outputs(setting) * self.patch**2, modulation)
 
     def _at_width(
-        self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[nn.Module], head: PatchHead, constant: bool
+        self,
+        condition: LevelAndClass,
+        tokens: PatchTokens,
+        blocks: Sequence[nn.Module],
+        head: PatchHead,
+        constant: bool,
     ) -> None:
         """Take the initial weights to those of muP, where there is a base width."""
         from ablate_zoo.backbone._transformer_modules import begin_at_width, branches_of

@@ -22,22 +22,22 @@ class UNetStep:
     index: int = 0  # of a block, among those of its part at this level
 
 
-def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[UNetStep]:
+def encoder_steps(stem: int, channels: Sequence[int], blocks: Sequence[int]) -> Iterator[UNetStep]:
     """Yield the encoder's steps: at each level its blocks, then half the size.
 
-    stem: channels at the start; channels: one number for each level.
+    stem: channels at the start; channels, blocks: one number for each level.
     """
     width = stem
     for level, outputs in enumerate(channels):
-        for i in range(blocks):
-            yield UNetStep(level, width, outputs, last=i == blocks - 1, index=i)
+        for i in range(blocks[level]):
+            yield UNetStep(level, width, outputs, last=i == blocks[level] - 1, index=i)
             width = outputs
         if level < len(channels) - 1:
             yield UNetStep(level + 1, width, width, resample="down")
 
 
 def decoder_steps(
-    stem: int, channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]
+    stem: int, channels: Sequence[int], blocks: Sequence[int], fused: Callable[[int, int], int]
 ) -> Iterator[UNetStep]:
     """Yield the decoder's steps: from the deepest level up, one block more than in the encoder, then twice the size.
 
@@ -47,9 +47,9 @@ def decoder_steps(
     skips = [stem, *(step.outputs for step in encoder_steps(stem, channels, blocks))]
     width = channels[-1]
     for level in reversed(range(len(channels))):
-        for i in range(blocks + 1):
+        for i in range(blocks[level] + 1):
             skip = skips.pop()
-            inputs, is_last = fused(width, skip), i == blocks
+            inputs, is_last = fused(width, skip), i == blocks[level]
             yield UNetStep(level, inputs, channels[level], None, skip, width, is_last, "decoder", i)
             width = channels[level]
         if level:

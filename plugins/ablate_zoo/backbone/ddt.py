@@ -44,7 +44,10 @@ class DDT(Transformer):
 
     def excludes(self) -> Mapping[str, str]:
         """Patches that are not all there."""
-        return {**super().excludes(), "routed_tokens": "its decoder reads a condition for every patch; say routing: none"}
+        return {
+            **super().excludes(),
+            "routed_tokens": "its decoder reads a condition for every patch; say routing: none",
+        }
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`DDT` of `ablate_zoo.backbone._ddt_modules`, initialised as a DiT."""

@@ -37,7 +37,10 @@ class UViT(Transformer):
 
     def excludes(self) -> Mapping[str, str]:
         """Patches that are not all there."""
-        return {**super().excludes(), "routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none"}
+        return {
+            **super().excludes(),
+            "routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none",
+        }
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UViT` of `ablate_zoo.backbone._uvit_modules`, initialised as in the paper."""

@@ -20,7 +20,7 @@ NUMBERS = 2**18  # of the states that are held at a time
 SHORTEST, LONGEST = 1e-3, 1e-1  # steps Δ at the start, spread evenly in the logarithm
 
 
-class Mamba(nn.Module):
+class SelectiveBlock(nn.Module):
     """Out((y→ + y←)·SiLU(z)), x and z of one linear layer, y a `Direction` of x.
 
     inner: channels within. bias: of the first layer.

@@ -91,7 +91,7 @@ def run(decay: Iterable[Tensor], states: Iterable[Tensor]) -> None:
 
 
 def scan(decay: Tensor, value: Tensor) -> Tensor:
-    """Compute the same in log₂ N steps of whole tensors (Hillis & Steele 1986), of which any derivative can be taken."""
+    """Compute the same in log₂ N steps of whole tensors (Hillis & Steele 1986), with any derivative."""
     reach = 1  # h_t is right as far back as this
     while reach < len(value):
         value = torch.cat([value[:reach], value[reach:] + decay[reach:] * value[:-reach]])

@@ -16,11 +16,11 @@ from ablate_zoo.mixer._orders import Sequence
 SHORTEST, LONGEST = 1e-3, 1e-1  # steps Δ at the start, spread evenly in the logarithm
 
 
-class S4D(nn.Module):
+class Convolution(nn.Module):
     """Out(GELU(y)), y = k→ ∗ x + k← ∗ x + d·x, channel by channel; Out a gated linear unit.
 
-    k_l = 2·Re Σ_n c_n·(exp(Δa_n) − 1)/a_n·exp(lΔa_n), zero-order hold, a_n = −½ + iπn at the start; a and Δ are those of
-    both directions. state: numbers a channel, half as many complex ones with their conjugates.
+    k_l = 2·Re Σ_n c_n·(exp(Δa_n) − 1)/a_n·exp(lΔa_n), zero-order hold, a_n = −½ + iπn at the start; a and Δ are
+    those of both directions. state: numbers a channel, half as many complex ones with their conjugates.
     """
 
     def __init__(self, width: int, state: int, zero_init: bool = False, sequence: Sequence | None = None) -> None:

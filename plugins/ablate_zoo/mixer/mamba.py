@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Mamba(StateSpace):
-    """Selective scan: h_t = exp(Δ_tA)·h_{t−1} + Δ_tB_t·x_t, y_t = C_t·h_t + d·x_t; Δ, B, C of the token (Gu & Dao 2023).
+    """Selective scan: h_t = exp(Δ_tA)·h_{t−1} + Δ_tB_t·x_t, y_t = C_t·h_t + d·x_t; Δ, B, C by token (Gu & Dao 2023).
 
     The block of Mamba: a linear layer to x and a gate, a causal convolution along the tokens, the scan, the gate, a
     linear layer back; convolution and scan once in each direction, summed (Zhu et al. 2024, Vim; Fei et al. 2024, DiS).
@@ -29,8 +29,8 @@ class Mamba(StateSpace):
     convolution: Annotated[int, Field(ge=1, le=64), Choice(3, 4)] = 4  # tokens of the causal convolution
 
     def build(self, site: MixerSite) -> nn.Module:
-        """`Mamba` of `ablate_zoo.mixer._mamba`."""
-        from ablate_zoo.mixer._mamba import Mamba as Module
+        """`SelectiveBlock` of `ablate_zoo.mixer._mamba`."""
+        from ablate_zoo.mixer._mamba import SelectiveBlock
 
         sizes = (site.width, self.expand * site.width, self.state, self.convolution)
-        return Module(*sizes, site.bias, site.zero_init, self.sequence(site))
+        return SelectiveBlock(*sizes, site.bias, site.zero_init, self.sequence(site))

@@ -27,7 +27,7 @@ class S4D(StateSpace):
     state: Annotated[int, Field(ge=2, le=1024, multiple_of=2), Choice(16, 64)] = 16  # numbers a channel; the paper's 64
 
     def build(self, site: MixerSite) -> nn.Module:
-        """`S4D` of `ablate_zoo.mixer._s4d`."""
-        from ablate_zoo.mixer._s4d import S4D as Module
+        """`Convolution` of `ablate_zoo.mixer._s4d`."""
+        from ablate_zoo.mixer._s4d import Convolution
 
-        return Module(site.width, self.state, site.zero_init, self.sequence(site))
+        return Convolution(site.width, self.state, site.zero_init, self.sequence(site))
