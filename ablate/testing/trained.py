@@ -104,7 +104,8 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
 
     That is one of its switches, or what stands in one of its slots.
     """
-    needed = part.requires().keys()
+    part_begins = isinstance(part, Objective) and part.taught_by_start
+    needed = part.requires().keys() - ({"start_network"} if part_begins else set())
     parts = {kind: case.partners(kind) for kind in ("schedule", "target", "weighting")}
     elsewhere = _offers(*itertools.chain(*parts.values())) | {"labels", "conditions", "pictures"}
     for backbone in (*plain.variants(), *_refilled(case, plain, needed)):
@@ -121,6 +122,7 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
             "batch": BATCH,
             "optimizer": optimizer_of(case),
             **place,
+            **({"start": "baseline"} if part_begins else {}),
         }
         whole = compose(spec, case.catalog)
         told = {one.name for one in whole.inputs(setting).conditions}

@@ -97,14 +97,14 @@ def transformer(rng: random.Random) -> dict[str, Any]:
     depth = rng.choice([2, 3, 4])
     return {
         **{f: v for f, v in switches.items() if v is not None and rng.random() < 0.5},
-        **{f: v for f, v in slots.items() if rng.random() < 0.5},
+        **{f: v for f, v in slots.items() if rng.random() < 0.3},
         "type": name,
         "patch": rng.choice([1, 2, 2, 4]),
         "depth": depth,
         "width": rng.choice([8, 16, 16, 24]),
         "heads": rng.choice([1, 2, 2, 4, 3]),
         "base_width": rng.choice([None] * 9 + [8]),
-        "without": [n for n in range(depth + 1) if rng.random() < 0.15],
+        "without": [n for n in range(depth + rng.choice([0, 0, 0, 1])) if rng.random() < 0.15],
     }
 
 
@@ -115,20 +115,19 @@ def pruned_unet(rng: random.Random) -> dict[str, Any]:
     names = [
         f"{part}.{what}.{size}" for part in ("encoder", "decoder") for what in ("block", "attention") for size in sizes
     ]
-    left_out = rng.sample([*names, "middle", "middle.attention", "decoder.block.8.0"], rng.choice([0, 1, 1, 2]))
+    left_out = rng.sample([*names, "middle", "middle.attention", "decoder.block.8.0"], rng.choice([0, 0, 0, 1]))
     return {**spec, "attention": drawn("mixer", rng), "without": left_out}
 
 
 def whole(rng: random.Random) -> dict[str, Any]:
     """A candidate of any network, which may begin with trained weights, be adapted, or be taught by what it was."""
     backbone = rng.choice([transformer, transformer, pruned_unet])(rng)
-    return {
-        "backbone": backbone,
-        "start": rng.choice(["scratch", "baseline", "baseline"]),
-        "adapter": drawn("adapter", rng),
-        "objective": rng.choice(["denoise", "denoise", {"type": "imitate", "weight": 0.5}]),
-        "loss": "hybrid_vlb" if backbone.get("learned_sigma") else "mse",
-    }
+    spec = {"backbone": backbone, "loss": "hybrid_vlb" if backbone.get("learned_sigma") else "mse"}
+    if rng.random() < 0.5:
+        return spec  # new weights
+    start = "scratch" if rng.random() < 0.1 else "baseline"
+    objective = rng.choice(["denoise", "denoise", {"type": "imitate", "weight": 0.5}])
+    return {**spec, "start": start, "adapter": drawn("adapter", rng), "objective": objective}
 
 
 def outcome(number: int, draw: Callable[[random.Random], dict[str, Any]]) -> str:
