@@ -5,9 +5,9 @@
 
 Depth 2, width 192, heads 3, patch 1 on 4×side×side, adaLN-Zero with classes, fp32. A step is forward, mean squared
 error, backward and AdamW. In each round every mixer takes a step, one right after the other, in turns first; the ratio
-is the median over the rounds of its time to that of softmax attention at as many tokens. `slope` is that of log time over
-log tokens from the row of fewer tokens: 1 is linear, 2 quadratic. `--clock cpu` counts the process's own seconds, for a
-machine that is not quiet. Exit code 1 where `ssm` takes more than 1.5 times as long as softmax at 1,024 tokens.
+is the median over the rounds of its time to that of softmax attention at as many tokens. `slope` is that of log time
+over log tokens from the row of fewer tokens: 1 is linear, 2 quadratic. `--clock cpu` counts the process's own seconds,
+for a machine that is not quiet. Exit code 1 where `ssm` takes more than 1.5 times as long as softmax at 1,024 tokens.
 """
 
 from __future__ import annotations
