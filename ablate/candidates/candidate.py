@@ -84,7 +84,9 @@ class Candidate(Config):
     precision: Precision = slot()
     solver: Solver = slot()
     guidance: Guidance = slot()
-    start: Annotated[Start, BeforeValidator(as_start), Added({"of": "scratch"})] = Start()
+    start: Annotated[Start, BeforeValidator(as_start), Added({"of": "scratch"})] = Field(
+        "scratch", validate_default=True
+    )
     """weights that training begins with: scratch, baseline (of this study), {trial: …}, {file: …}"""
     adapter: Annotated[Adapter, Added({"type": "none"})] = slot()  # what of them is trained on
     batch: Annotated[int, Field(ge=1, le=1_000_000), Choice(64, 128, 256)] = 128  # images a training step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,6 @@ from ablate.errors import Path, did_you_mean
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.teacher import TeacherTrial
 from ablate.spec.component import Component, Config, Extent
-
-WORDS = ("scratch", "baseline")
 
 
 class Start(Config):
@@ -23,6 +21,8 @@ class Start(Config):
     checkpoint. Of trials it is the averaged weights. A candidate's identity says which network it begins with, not
     where that lies.
     """
+
+    words: ClassVar[tuple[str, ...]] = ("scratch", "baseline")
 
     of: Literal["scratch", "baseline", "trial", "file"] = "scratch"
     trial: TeacherTrial | None = None
@@ -51,8 +51,8 @@ class Start(Config):
 def as_start(value: Any) -> Any:
     """Return a start as a mapping: `baseline` alone is a word for it, and a trial or a file says what it is."""
     if isinstance(value, str):
-        if value not in WORDS:
-            hint = did_you_mean(value, WORDS)
+        if value not in Start.words:
+            hint = did_you_mean(value, Start.words)
             raise ValueError(f"a training does not start from {value!r}{hint}, or {{trial: …}}, {{file: …}}")
         return {"of": value}
     if isinstance(value, Mapping) and "of" not in value:

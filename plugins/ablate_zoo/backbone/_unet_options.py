@@ -59,9 +59,6 @@ def disagreement(config: UNet) -> str | None:
         return f"{joined}, beside which second_label has no place; say class_embedding: after_mlp"
     if config.class_embedding == "before_mlp" and config.mp_embedding:
         return f"{joined}, and mp_embedding adds it behind the MLP; say class_embedding: after_mlp"
-    if config.level_blocks is not None and len(config.level_blocks) != len(config.multipliers):
-        given, levels = len(config.level_blocks), len(config.multipliers)
-        return f"level_blocks has {given} numbers, and multipliers {levels}: one a level"
     if config.transformer_resolutions and config.rescale != "none":
         return "rescale is of residual blocks of convolutions; with transformer_resolutions say rescale: none"
     if config.padding == "end" and (config.down != "strided_conv" or config.convolution != "full"):

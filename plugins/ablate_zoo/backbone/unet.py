@@ -204,6 +204,15 @@ class UNet(Backbone):
         return self
 
     @model_validator(mode="after")
+    def _blocks_of_each_level(self) -> Self:
+        levels = len(self.multipliers)
+        if self.level_blocks is not None and len(self.level_blocks) != levels:
+            raise ValueError(
+                f"level_blocks has {len(self.level_blocks)} numbers, and multipliers {levels}: one a level"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _groups_divide(self) -> Self:
         normed = {n for step in (*self.encoder, *self.decoder) for n in (step.inputs, step.outputs)}
         bad = [n for n in sorted(normed) if n % self.groups_of(n)]
