@@ -22,7 +22,7 @@ class Start(Config):
     where that lies.
     """
 
-    words: ClassVar[tuple[str, ...]] = ("scratch", "baseline")
+    shorthands: ClassVar[tuple[str, ...]] = ("scratch", "baseline")
 
     of: Literal["scratch", "baseline", "trial", "file"] = "scratch"
     trial: TeacherTrial | None = None
@@ -51,8 +51,8 @@ class Start(Config):
 def as_start(value: Any) -> Any:
     """Return a start as a mapping: `baseline` alone is a word for it, and a trial or a file says what it is."""
     if isinstance(value, str):
-        if value not in Start.words:
-            hint = did_you_mean(value, Start.words)
+        if value not in Start.shorthands:
+            hint = did_you_mean(value, Start.shorthands)
             raise ValueError(f"a training does not start from {value!r}{hint}, or {{trial: …}}, {{file: …}}")
         return {"of": value}
     if isinstance(value, Mapping) and "of" not in value:
