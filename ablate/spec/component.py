@@ -158,7 +158,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    shorthands: ClassVar[tuple[str, ...]] = ()  # words that stand for a whole config of this class where a field holds one
+    shorthands: ClassVar[tuple[str, ...]] = ()  # words that stand for a whole config of this class
 
     @model_validator(mode="wrap")
     @classmethod
