@@ -4,6 +4,7 @@ from ablate.discovery.hooks import hookimpl
 from ablate.errors import InputError
 from ablate.io.files import digest
 from ablate.io.weights import WeightsFile
+from ablate.kinds.adapter import Adapter
 from ablate.kinds.analysis import Analysis, Compared, PairedPermutation
 from ablate.kinds.augmentation import Augmentation, Augmented, Uniform
 from ablate.kinds.autoencoder import Autoencoder, Decoder
@@ -77,6 +78,7 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 __all__ = [
     "CLASS_COLUMN",
     "PREDICTION",
+    "Adapter",
     "Added",
     "Analysis",
     "Assignment",

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ablate.candidates.told import misnamed, unread
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, Path, Problem, SpecError
+from ablate.kinds.adapter import Adapter
 from ablate.kinds.augmentation import Augmentation
 from ablate.kinds.auxiliary import Auxiliary
 from ablate.kinds.backbone import Backbone, network_blocks
@@ -34,6 +35,7 @@ from ablate.kinds.process import Process
 from ablate.kinds.routing import ROUTED
 from ablate.kinds.schedule import Schedule
 from ablate.kinds.solver import Solver
+from ablate.kinds.start import Start, as_start
 from ablate.kinds.target import Target
 from ablate.kinds.teacher import TaughtObjective, TeacherTrial
 from ablate.kinds.weighting import Weighting
@@ -83,6 +85,11 @@ class Candidate(Config):
     precision: Precision = slot()
     solver: Solver = slot()
     guidance: Guidance = slot()
+    start: Annotated[Start, BeforeValidator(as_start), Added({"of": "scratch"})] = Field(
+        "scratch", validate_default=True
+    )
+    """weights that training begins with: scratch, baseline (of this study), {trial: …}, {file: …}"""
+    adapter: Annotated[Adapter, Added({"type": "none"})] = slot()  # what of them is trained on
     batch: Annotated[int, Field(ge=1, le=1_000_000), Choice(64, 128, 256)] = 128  # images a training step
     # How a step fits into memory (gradient accumulation, activation checkpointing); what comes of it is the same up to
     # rounding and dropout's draws.
@@ -256,6 +263,8 @@ def misfits(
         provided |= {"conditions"}
     if "latents" not in provided:
         provided |= {"pictures"}  # the images themselves
+    if candidate.start.of != "scratch":
+        provided |= {"trained_start"} if candidate.start.of == "file" else {"trained_start", "start_network"}
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"
         for capability, why in part.requires().items():
@@ -273,6 +282,9 @@ def misfits(
         if reason is not None:
             problems.append(Problem(at, f"{me}: {reason}"))
     problems += unread(candidate.backbone, setting, path)
+    if candidate.start.of != "scratch" and isinstance(candidate.objective, TaughtObjective):
+        why = f"objective {candidate.objective.name!r} begins with the weights of its teacher"
+        problems.append(Problem((*path, "start"), f"{why}; leave start out"))
     problems = problems or _untrainable(candidate, setting, path)
     return problems or [*_misplaced(candidate, setting, path), *_without_sibling(candidate, setting, path)]
 
@@ -310,6 +322,9 @@ def _without_sibling(candidate: Candidate, setting: InputSpec, path: Path) -> li
         sibling = candidate.sibling(setting)
     except InputError as error:
         return [Problem(where, f"{me}: {error.message}")]
+    if sibling is not None and candidate.start.of != "scratch":
+        why = "and the weights that training starts from are those of the main one alone"
+        return [Problem(where, f"{me} trains a smaller network beside the main one, {why}; take another guidance")]
     if sibling is not None and isinstance(candidate.objective, TaughtObjective):
         why = f"objective {candidate.objective.name!r} learns from a teacher of the network's own size"
         return [Problem(where, f"{me} trains a smaller network as the main one is trained, but {why}")]
@@ -328,6 +343,21 @@ def meta_network(backbone: Backbone, setting: InputSpec) -> nn.Module:
 
     with torch.device("meta"):
         return backbone.build(setting)
+
+
+@lru_cache(maxsize=1024)
+def trainable_params(candidate: Candidate, setting: InputSpec) -> int:
+    """Count the parameters that are trained, where an adapter leaves the others as they are.
+
+    Raises BuildError where the network has none that it could adapt.
+    """
+    try:
+        with isolated():
+            network = meta_network(candidate.backbone, setting)
+            candidate.adapter.apply(network)
+    except ValueError as error:
+        raise BuildError(f"adapter {candidate.adapter.name!r}: {error}") from None
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 @lru_cache(maxsize=256)

@@ -66,6 +66,7 @@ class Cost:
     # Gflops of a pass in training, where routing or the objective computes something else there; None: the same.
     train_pass_gflops: float | None = None
     gflops_edm2: float = math.nan  # by EDM2's rule: `macs`, and elementwise work in the place of the norms' share
+    trainable: int | None = None  # numbers that are trained, where an adapter leaves `params` as they are; None: all
 
     @property
     def trained_gflops(self) -> float:
@@ -73,7 +74,8 @@ class Cost:
         return self.gflops if self.train_pass_gflops is None else self.train_pass_gflops
 
     def __str__(self) -> str:
-        return f"{self.params / 1e6:.1f} M parameters, {self.gflops:.4g} Gflops"
+        trained = "" if self.trainable is None else f" ({self.trainable / 1e6:.3g} M trained)"
+        return f"{self.params / 1e6:.1f} M parameters{trained}, {self.gflops:.4g} Gflops"
 
 
 class Counter(TorchDispatchMode):

@@ -67,6 +67,8 @@ def why_alone(candidate: Candidate, setting: InputSpec) -> str | None:
         return f"capture: {candidate.capture} replays the step of one network"
     if candidate.devices > 1:
         return f"devices: {candidate.devices} share the steps of one trial"
+    if candidate.adapter.freezes:
+        return f"adapter {candidate.adapter.name!r} trains a part of the network's weights alone"
     if candidate.layout != "contiguous":
         return f"layout: {candidate.layout} is an order of one network's weights"
     if candidate.inputs(setting).conditions:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from ablate.candidates.candidate import Candidate, cost_of
+from ablate.candidates.beginning import unfit_start
+from ablate.candidates.candidate import BuildError, Candidate, cost_of, trainable_params
 from ablate.candidates.evaluation import MOST_IMAGES, Evaluation
 from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES
 from ablate.candidates.sample_cost import sample_gflops
@@ -89,7 +90,12 @@ class TrialSettings:
 
     def cost(self, candidate: Candidate) -> Cost:
         """Count the parameters, multiply-accumulates and Gflops of the candidate on these data."""
-        cost = cost_of(candidate.backbone, candidate.inputs(self.setting))
+        setting = candidate.inputs(self.setting)
+        cost = cost_of(candidate.backbone, setting)
+        if problem := unfit_start(candidate, setting):
+            raise BuildError(problem, "start")
+        if candidate.adapter.freezes:
+            cost = replace(cost, trainable=trainable_params(candidate, setting))
         in_training = self.training_pass(candidate, self.setting)
         return cost if in_training is None else replace(cost, train_pass_gflops=in_training)
 
@@ -127,6 +133,7 @@ class TrialSettings:
             "macs": None if cost is None else cost.macs,
             "sample_gflops": None if cost is None else sample_gflops(candidate, self.setting, cost.gflops),
             **({} if cost is None or cost.train_pass_gflops is None else {TRAIN_PASS: cost.train_pass_gflops}),
+            **({} if cost is None or cost.trainable is None else {"trainable_params": cost.trainable}),
             **({"matched": self.size(candidate)} if self.matched else {}),
             **({"whole_batch": True} if candidate.needs_whole_batches() else {}),
         }

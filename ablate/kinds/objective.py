@@ -143,6 +143,9 @@ class Objective(Component):
     # Whether a step is one pass of the network at the batch, and nothing else that costs: then cost and memory of the
     # training are counted of the network alone.
     one_pass: ClassVar[bool] = False
+    # Whether it learns from the network whose weights the training begins with (`start`): `model.teacher`. It requires
+    # "start_network", which files of weights do not say.
+    taught_by_start: ClassVar[bool] = False
     unread: ClassVar[tuple[str, ...]] = ()  # fields of the candidate that have no effect with it: "loss", "weighting"
 
     @abstractmethod

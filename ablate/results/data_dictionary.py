@@ -62,6 +62,11 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "the one number to which the probe sums up its observations", "the probe's own", "as the probe"
         ),
         "params": ColumnDoc("trainable parameters of the backbone", "parameters", "smaller"),
+        "trainable_params": ColumnDoc(
+            "parameters that are trained, where an adapter such as LoRA leaves the backbone's own as they are",
+            "parameters",
+            "smaller",
+        ),
         "gflops": ColumnDoc(
             "cost of one forward pass of the backbone for one image, without guidance; 1 Gflop is 1e9 "
             "multiply-accumulates here",

@@ -33,6 +33,7 @@ COMPILED = ("compile_seconds",)  # of trials whose network was to be compiled
 PACKED = ("packed",)  # of trials that were trained with others as one
 DEVICES = ("devices", "device_busy")  # of trials that several devices shared; of those on a GPU
 OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
+ADAPTED = ("trainable_params",)  # of trials whose adapter leaves weights as they are
 # What else of a record, a failure or a job a row of `trials` is made of.
 MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
 # Columns of a folder with trials that were not run in it from the beginning on.
@@ -44,7 +45,9 @@ METRIC = (
 )
 BEGUN = "continued_from"  # of a record: the checkpoint of a shorter training
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
-OF_TRIAL = frozenset((*TRIAL, *EXTRA, *LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *MADE_OF, *ELSEWHERE))
+OF_TRIAL = frozenset(
+    (*TRIAL, *EXTRA, *LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *MADE_OF, *ELSEWHERE)
+)
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
 ADDED = (
@@ -56,7 +59,7 @@ _NUMBERS = {
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
-    *("continued_images", "ended", "compile_seconds", "packed", *DEVICES),
+    *("continued_images", "ended", "compile_seconds", "trainable_params", "packed", *DEVICES),
 }
 
 
@@ -106,7 +109,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    further = (*LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ELSEWHERE)
+    further = (*LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *ELSEWHERE)
     present = [name for name in further if any(row.get(name) is not None for row in flat)]
     for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])

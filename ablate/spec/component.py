@@ -158,6 +158,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
+    shorthands: ClassVar[tuple[str, ...]] = ()  # words that stand for a whole config of this class
+
     @model_validator(mode="wrap")
     @classmethod
     def _fill_slots(cls, value: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-from ablate.candidates.candidate import Candidate, cost_of
+from ablate.candidates.candidate import Candidate, cost_of, trainable_params
 from ablate.candidates.flops import Cost
 from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.candidates.sample_cost import sample_gflops
@@ -25,6 +25,8 @@ class CandidateCost(Cost):
         """Count the network of a candidate; the rest when it is asked for. Raises BuildError as `cost_of`."""
         counted = cost_of(candidate.backbone, setting)
         own = {part.name: getattr(counted, part.name) for part in fields(counted)}
+        if candidate.adapter.freezes:
+            own["trainable"] = trainable_params(candidate, setting)
         return cls(**own, candidate=candidate, setting=setting)
 
     @cached_property

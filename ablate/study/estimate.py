@@ -72,16 +72,21 @@ def training_pass(candidate: Candidate, setting: InputSpec) -> float | None:
     try:
         sibling = candidate.sibling(setting)
         if sibling is None:
-            return None if candidate.one_pass else _pass(candidate, setting)
+            return None if _is_plain(candidate) else _pass(candidate, setting)
         return _pass(candidate, setting) + sibling.until * _pass(candidate.of_sibling(sibling), setting)
     except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
         return None
 
 
+def _is_plain(candidate: Candidate) -> bool:
+    """Return whether a step is a pass of the network alone, forwards and backwards through all of its weights."""
+    return candidate.one_pass and not candidate.adapter.freezes
+
+
 def _pass(candidate: Candidate, setting: InputSpec) -> float:
     from ablate.training.training_cost import pass_gflops
 
-    if candidate.one_pass:
+    if _is_plain(candidate):
         return cost_of(candidate.backbone, setting).trained_gflops
     return pass_gflops(candidate, setting)
 

@@ -16,9 +16,12 @@ from ablate.candidates.names import Names
 from ablate.candidates.trial import trial_id
 from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
-from ablate.io.files import digest
+from ablate.io.files import digest, file_hash
 from ablate.io.sealed import DamagedError, read_sealed
+from ablate.kinds.backbone import Backbone
+from ablate.kinds.start import Start
 from ablate.kinds.teacher import TaughtObjective, TeacherTrial
+from ablate.spec.slots import create
 from ablate.study.comparison import differences_of
 from ablate.worker import records, teachers
 
@@ -77,6 +80,37 @@ class FinishedTrials:
         found = objective.model_copy(update={"trial": trial.model_copy(update={"identity": identity})})
         return candidate.model_copy(update={"objective": found})
 
+    def start(self, start: Start, fit: Fit) -> Start:
+        """Return a start from a trial with the identity of that, and with its network.
+
+        Raises InputError where there is none, or one that is not finished or not known here.
+        """
+        trial = start.trial
+        assert trial is not None, "it is one of a trial"
+        if start.identity is not None and not self._study(trial).is_dir():
+            return start  # what was trained by it goes on; who needs the weights says that they are gone
+        taught = self._find(trial)
+        seeds = self.seeds if trial.seed == "same" else range(trial.seed, trial.seed + 1)
+        if problems := list(_lacks(trial, taught, seeds)):
+            raise InputError("; ".join(problems))
+        first = taught.trials[seeds[0]][1]
+        try:
+            spec = records.job_of(first, records.read_valid(first) or {})["candidate"]
+        except (FileNotFoundError, DamagedError):
+            raise InputError(f"{trial.study}: its job.json is gone or damaged, so its network is not known") from None
+        if spec.get("adapter", {"type": "none"})["type"] != "none":
+            raise InputError(
+                f"{trial.study}: {taught.name} has an adapter's weights beside its own; start from another"
+            )
+        identity = taught.config_hash
+        if trial.seed != "same":
+            identity = digest([identity, teachers.weights_hash(first)])
+        if start.identity not in (None, identity):
+            raise InputError(f"the network in {trial.study} has the identity {identity}, not the one that is said here")
+        known = trial.model_copy(update={"identity": identity})
+        backbone = create(Backbone, spec["backbone"], fit.catalog)
+        return start.model_copy(update={"trial": known, "identity": identity, "backbone": backbone})
+
     def folder(self, trial: TeacherTrial, seed: int) -> Path:
         """Return the folder of the trial that teaches the students of a seed; it may be gone."""
         place = self._study(trial)
@@ -126,6 +160,16 @@ class FinishedTrials:
             raise InputError(f"{trial.study} has no candidate {name!r}{did_you_mean(str(name), names)}")
         listing = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         raise InputError(f"{trial.study} has several candidates; say which one (`candidate`): {listing}")
+
+
+def from_file(start: Start, root: Path) -> Start:
+    """Return a start from a file with its place and its hash. Raises InputError where there is none."""
+    name = str(start.file)
+    places = [root / Path(name).expanduser(), Path.cwd() / name]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise InputError("there is no such file of weights", name)
+    return start.model_copy(update={"file": str(file.absolute()), "identity": file_hash(file)})
 
 
 def _candidates(folder: Path, name: str) -> list[Taught]:

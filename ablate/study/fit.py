@@ -17,9 +17,10 @@ from ablate.errors import InputError, Path, Problem, SpecError
 from ablate.kinds.data import Data
 from ablate.kinds.design import Assignment, Design, Dimension
 from ablate.kinds.probe import Probe
+from ablate.kinds.start import Start
 from ablate.spec.component import InputSpec
 from ablate.spec.slots import SlotFiller, key_of
-from ablate.study.finished import FinishedTrials
+from ablate.study.finished import FinishedTrials, from_file
 
 REMEMBERED = 20_000  # candidates, at the most
 MOST_PROBLEMS = 8  # of many candidates that fail, as in a large grid
@@ -42,6 +43,7 @@ class Fit:
     setting: InputSpec
     budget: Budget
     finished: FinishedTrials  # of other studies, from which candidates learn
+    baseline: Candidate | None = None  # of the study, from which others may start; None: it is not known yet
     _known: _Known = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +69,38 @@ class Fit:
         problems = misfits(candidate, self.data, self.setting, path, withheld=self._withheld())
         if problems:
             raise SpecError(problems)
-        return self.finished.resolved(candidate, self, path)
+        return self._started(self.finished.resolved(candidate, self, path), path)
+
+    def _started(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return the candidate with what is known of the network that it starts from: its identity, and its backbone.
+
+        Raises SpecError where there is no such network.
+        """
+        start, where = candidate.start, (*path, "start")
+        if start.of == "scratch":
+            return candidate
+        try:
+            if start.of == "baseline":
+                found = self._of_baseline()
+            elif start.file is not None:
+                found = from_file(start, self.finished.root)
+            else:
+                found = self.finished.start(start, self)
+        except InputError as error:
+            if isinstance(error, SpecError):
+                raise
+            raise SpecError(
+                [Problem(where, f"{error.where}: {error.message}" if error.where else error.message)]
+            ) from None
+        return candidate.model_copy(update={"start": found})
+
+    def _of_baseline(self) -> Start:
+        base = self.baseline
+        if base is None:
+            raise InputError(
+                "the baseline cannot start from itself: say start: baseline in `vary`, for other candidates"
+            )
+        return Start(of="baseline", identity=base.digest(), backbone=base.backbone)
 
     def _withheld(self) -> dict[str, str]:
         """Return what a training cannot have whose length in images is not known before it ends."""

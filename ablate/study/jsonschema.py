@@ -135,7 +135,8 @@ def _nested(info: FieldInfo, catalog: Catalog, definitions: dict[str, Any]) -> d
     if kind is None:
         assert nested is not None
         definitions[nested.__name__] = _config(nested, catalog, definitions)
-        return {"$ref": f"#/$defs/{nested.__name__}"}
+        whole = {"$ref": f"#/$defs/{nested.__name__}"}
+        return {"anyOf": [{"enum": list(nested.shorthands)}, whole]} if nested.shorthands else whole
     reference: dict[str, Any] = {"$ref": f"#/$defs/{kind.kind}"}
     if get_origin(info.annotation) is tuple:
         return {"type": "array", "items": reference}

@@ -103,6 +103,7 @@ def _load(
     try:
         problems += fit.measurement_problems(study.evaluate, study.probes)
         base = fit.compose(document.data["base"], ("base",))
+        fit = replace(fit, baseline=base)
         space = _space(document.data["base"], _with_frozen(study.vary, frozen), fit)
         space = check_choices(space, study.design, fit)
     except SpecError as error:

@@ -150,6 +150,7 @@ def _numbers(loaded: LoadedStudy, candidate: Candidate, device: str) -> dict[str
     images = settings.budget.images_for(candidate.batch, cost.trained_gflops)
     return {
         "params": cost.params,
+        **({} if cost.trainable is None else {"trainable_params": cost.trainable}),
         "gflops": cost.gflops,
         "gflops_edm2": cost.gflops_edm2,
         "macs": cost.macs,

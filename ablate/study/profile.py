@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ablate.candidates.candidate import Candidate
 from ablate.errors import InputError
@@ -18,6 +19,7 @@ from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import candidate_by_name
+from ablate.training.beginning import Beginning
 from ablate.training.captured import excluded
 from ablate.training.compiled import Compilation
 from ablate.training.learner import Learner, new_network
@@ -86,13 +88,18 @@ def _profiled(
 ) -> CandidateProfile:
     settings = loaded.trial_settings
     images = images_of(settings.data, str(usable(cache_folder())), on)
-    weights = None
-    if isinstance(candidate.objective, TaughtObjective):
-        weights = new_network(candidate, candidate.inputs(settings.setting), 0, on).state_dict()
+    weights: dict[str, Tensor] | None = None
+    if isinstance(candidate.objective, TaughtObjective) or candidate.objective.taught_by_start:
+        source = candidate.start.backbone or candidate.backbone
+        whole = candidate.model_copy(update={"backbone": source})
+        weights = new_network(whole, candidate.inputs(settings.setting), 0, on).state_dict()
     memory = Gauge(on)
     memory.begin_training()
     try:
-        learner = Learner(candidate, settings.setting, images, 0, on, None, weights)
+        beginning = None
+        if weights is not None and candidate.objective.taught_by_start:
+            weights, beginning = None, Beginning(weights)
+        learner = Learner(candidate, settings.setting, images, 0, on, None, weights, beginning=beginning)
         learner.network.train()
         learner.prepare(lambda: None)
 

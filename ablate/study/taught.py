@@ -20,7 +20,8 @@ from ablate.worker.messages import TeacherOfJob
 def taught_problems(loaded: LoadedStudy) -> list[Problem]:
     """Return why candidates cannot have their teachers in this study; [] where they can, or need none here."""
     students = [(a, teacher) for a, _, teacher in _students(loaded) if isinstance(teacher, Candidate)]
-    return list(_problems(loaded, students)) if students else []
+    started = any(candidate.start.of == "baseline" for candidate in _started(loaded))
+    return list(_problems(loaded, students)) if students or started else []
 
 
 def teacher_of(loaded: LoadedStudy, folder: Path, candidate: Candidate, seed: int) -> TeacherOfJob | None:
@@ -28,6 +29,14 @@ def teacher_of(loaded: LoadedStudy, folder: Path, candidate: Candidate, seed: in
 
     folder: the study's own.
     """
+    start = candidate.start
+    if start.of == "baseline" or start.trial is not None:
+        if start.trial is None:
+            trial = folder / "trials" / trial_id(loaded.trial_settings.digest(loaded.study.base), seed)
+        else:
+            trial = loaded.fit.finished.folder(start.trial, seed)
+        weights = teachers.weights_hash(trial)
+        return {"trial": trial.name, "folder": str(trial), "weights": weights, "start": True}
     teacher = candidate.teacher(loaded.catalog)
     if teacher is None:
         return None
@@ -41,7 +50,8 @@ def teacher_of(loaded: LoadedStudy, folder: Path, candidate: Candidate, seed: in
 def identities(loaded: LoadedStudy) -> list[str]:
     """Return the identities of all teachers of other studies, for the lock."""
     found = {t.identity for _, _, t in _students(loaded) if isinstance(t, TeacherTrial) and t.identity is not None}
-    return sorted(found)
+    started = {c.start.identity for c in _started(loaded) if c.start.of != "baseline" and c.start.identity is not None}
+    return sorted(found | started)
 
 
 def check_identities(folder: Path, then: object, loaded: LoadedStudy) -> None:
@@ -69,6 +79,10 @@ def describe_taught(loaded: LoadedStudy) -> list[str]:
     taught = [teacher for _, _, teacher in _students(loaded)]
     within = sum(isinstance(teacher, Candidate) for teacher in taught)
     lines = [f"{within} candidates learn from others of this study, and wait for them"] if within else []
+    from_baseline = sum(candidate.start.of == "baseline" for candidate in _started(loaded))
+    lines += (
+        [f"{from_baseline} candidates begin with the weights of the baseline, and wait for it"] if from_baseline else []
+    )
     trials = {t.study: t for t in taught if isinstance(t, TeacherTrial)}
     for study, t in trials.items():
         identity = str(t.identity)[: teachers.DIGITS]
@@ -89,9 +103,20 @@ def _students(loaded: LoadedStudy) -> Iterator[tuple[Assignment, Candidate, Cand
                 yield assignment, candidate, teacher
 
 
+def _started(loaded: LoadedStudy) -> Iterator[Candidate]:
+    """Yield each candidate that does not begin with new weights."""
+    varied = any(d.path.partition(".")[0] == "start" for d in loaded.space.dimensions)
+    if varied or loaded.study.base.start.of != "scratch":
+        for assignment in assignments(loaded):
+            with contextlib.suppress(SpecError):  # a choice that works beside others alone
+                candidate = loaded.candidate(assignment)
+                if candidate.start.of != "scratch":
+                    yield candidate
+
+
 def _problems(loaded: LoadedStudy, students: list[tuple[Assignment, Candidate]]) -> Iterator[Problem]:
     study, proposals = loaded.study, loaded.proposals()
-    other = "name a finished trial of another study as teacher (`trial` of the objective)"
+    other = "name a finished trial of another study (`trial` of the objective, or of start)"
     if proposals is None:
         message = (
             f"finds its candidates by itself, and the teachers of some have to be among them; list them, or {other}"

@@ -27,6 +27,7 @@ from ablate.kinds.teacher import TaughtObjective
 from ablate.spec.component import Component, Config, InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
+from ablate.training.beginning import Beginning
 from ablate.training.images import Images
 from ablate.training.learner import Learner, new_network
 
@@ -56,7 +57,8 @@ def learner(candidate: Candidate, setting: InputSpec, teacher: int = 0) -> Learn
     """
     taught = isinstance(candidate.objective, TaughtObjective)
     weights = teacher_weights(candidate, setting, teacher) if taught else None
-    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None, weights)
+    begun = Beginning(teacher_weights(candidate, setting, teacher)) if candidate.objective.taught_by_start else None
+    made = Learner(candidate, setting, images_of_noise(setting), 0, CPU, None, weights, beginning=begun)
     made.network.train()
     made.horizon = HORIZON
     try:
@@ -102,7 +104,8 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
 
     That is one of its switches, or what stands in one of its slots.
     """
-    needed = part.requires().keys()
+    part_begins = isinstance(part, Objective) and part.taught_by_start
+    needed = part.requires().keys() - ({"start_network"} if part_begins else set())
     parts = {kind: case.partners(kind) for kind in ("schedule", "target", "weighting")}
     elsewhere = _offers(*itertools.chain(*parts.values())) | {"labels", "conditions", "pictures"}
     for backbone in (*plain.variants(), *_refilled(case, plain, needed)):
@@ -119,6 +122,7 @@ def _first(case: Case, part: Objective | Auxiliary, plain: Case) -> tuple[Candid
             "batch": BATCH,
             "optimizer": optimizer_of(case),
             **place,
+            **({"start": "baseline"} if part_begins else {}),
         }
         whole = compose(spec, case.catalog)
         told = {one.name for one in whole.inputs(setting).conditions}

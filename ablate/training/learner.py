@@ -29,6 +29,7 @@ from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
+from ablate.training.beginning import Beginning
 from ablate.training.captured import CapturedStep, Learned
 from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
 from ablate.training.companion import CompanionLearner
@@ -73,6 +74,7 @@ class Learner:
     It takes steps; what is logged, saved or stopped is up to the caller. micro: images a forward pass; a batch of more
     is split, and its gradients are accumulated. None: as the candidate says. teacher: the weights of the network from
     which the objective learns, and from which the training starts; None where there is none, or no step is taken.
+    beginning: trained weights, where the candidate starts from some; None too where a checkpoint is loaded anyway.
     is_sibling: whether it trains the smaller network beside another one: it begins with weights of its own, and trains
     nothing beside itself.
     """
@@ -87,6 +89,7 @@ class Learner:
         micro: int | None,
         teacher: Mapping[str, Tensor] | None = None,
         is_sibling: bool = False,
+        beginning: Beginning | None = None,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting = candidate.inputs(setting)
@@ -103,6 +106,12 @@ class Learner:
         if teacher is not None:
             self.network.load_state_dict(dict(teacher))
             self.teacher = teacher_like(candidate, self.network)
+        if beginning is not None:
+            beginning.enter(self.network)
+            self.teacher = beginning.teacher(candidate, setting, device)
+        if candidate.adapter.freezes:
+            seed_everything(seed, "adapter", 0)
+            _adapt(candidate, self.network, device, watch)
         seed_everything(seed, f"{own}uncertainty", 0)
         self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
@@ -482,6 +491,16 @@ def _build(part: Component, build: Callable[[], Any], device: torch.device, watc
 
     with watch.over(f"{format_component(part)}, while it is built,", make):
         return make()
+
+
+def _adapt(candidate: Candidate, network: nn.Module, device: torch.device, watch: Watch) -> None:
+    """Let the adapter change the network. Raises InputError where that has nothing to adapt."""
+    adapter = candidate.adapter
+    with watch.over(f"{format_component(adapter)}, while it is built,"), device:
+        try:
+            adapter.apply(network)
+        except ValueError as error:
+            raise InputError(str(error), f"adapter {adapter.name!r}") from None
 
 
 def _split_batch(noised: Noised, labels: Labels, size: int) -> Iterator[tuple[Noised, Labels]]:

@@ -123,10 +123,11 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
 def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     with META:
         network = candidate.backbone.build(setting).train()
+        candidate.adapter.apply(network)
         learned = candidate.weighting.build()
         images = [torch.empty(candidate.batch, *setting.shape) for _ in range(3)]  # x0, noise, x
         terms = Terms(candidate, setting, lambda _, build: build())
-    teacher = teacher_like(candidate, network)
+        teacher = teacher_like(candidate, network, setting)
     trained = [*([network] if learned is None else [network, learned]), terms]
     parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
     live = Live()

@@ -252,9 +252,14 @@ def _at_pixels(patches: Tensor, x: Tensor) -> Tensor:
     return wide.reshape(count, 1, height, width)
 
 
-def teacher_like(candidate: Candidate, network: nn.Module) -> nn.Module | None:
-    """Return a frozen copy of the network for a candidate whose objective has a teacher; None for another one."""
-    if not isinstance(candidate.objective, TaughtObjective):
+def teacher_like(candidate: Candidate, network: nn.Module, setting: InputSpec | None = None) -> nn.Module | None:
+    """Return a frozen copy of the network for a candidate whose objective has a teacher; None for another one.
+
+    setting: of the inputs, for a teacher that is another network, with weights of its own: for counting alone.
+    """
+    if candidate.objective.taught_by_start and candidate.start.backbone is not None and setting is not None:
+        return candidate.start.backbone.build(setting).eval().requires_grad_(False)
+    if not isinstance(candidate.objective, TaughtObjective) and not candidate.objective.taught_by_start:
         return None
     return copy.deepcopy(network).eval().requires_grad_(False)
 

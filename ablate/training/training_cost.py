@@ -45,8 +45,9 @@ def _alone(candidate: Candidate, setting: InputSpec) -> float:
     with isolated(), META:
         setting = candidate.inputs(setting)
         network = candidate.backbone.build(setting).train()
+        candidate.adapter.apply(network)
         blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
-        if candidate.one_pass:
+        if candidate.one_pass and not candidate.adapter.freezes:
             macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
         else:
             macs = _macs_of_terms(candidate, setting, network, blocks)
@@ -65,15 +66,23 @@ def pass_gflops(candidate: Candidate, setting: InputSpec) -> float:
     """
     with isolated(), META:
         setting = candidate.inputs(setting)
-        macs = _macs_of_terms(candidate, setting, candidate.backbone.build(setting).train(), [])
+        network = candidate.backbone.build(setting).train()
+        candidate.adapter.apply(network)
+        macs = _macs_of_terms(candidate, setting, network, [])
     return macs / 1e9 / TRAIN_PASSES
 
 
 def _macs_of_terms(candidate: Candidate, setting: InputSpec, network: nn.Module, blocks: Sequence[nn.Module]) -> int:
     """Return the multiply-accumulates of the objective and its auxiliary terms, for one image."""
     terms = Terms(candidate, setting, lambda _, build: build())
-    teacher = teacher_like(candidate, network)
-    return _counted(blocks, lambda: simulated_loss(candidate, setting, network, terms, 1, network, teacher=teacher))
+    teacher = teacher_like(candidate, network, setting)
+    # What an adapter does with the weights is done once for all images of a pass.
+    count = (candidate.micro or candidate.batch) if candidate.adapter.freezes else 1
+
+    def loss() -> Tensor:
+        return simulated_loss(candidate, setting, network, terms, count, network, teacher=teacher)
+
+    return _counted(blocks, loss) // count
 
 
 def _macs(network: nn.Module, blocks: Sequence[nn.Module], *inputs: Any) -> int:

@@ -24,6 +24,9 @@ class TeacherOfJob(TypedDict):
 
     trial: str
     folder: str
+    start: NotRequired[
+        bool
+    ]  # whether the trial begins with its weights (`start`), of a network that may be another one
     weights: NotRequired[str | None]  # hash of what it has trained (`ablate.worker.teachers.weights_hash`), once known
 
 
@@ -66,6 +69,7 @@ class TrialJob(TypedDict):
     macs: float | None
     sample_gflops: NotRequired[float | None]
     train_pass_gflops: NotRequired[float]  # of a pass in training, where it is another than `gflops`
+    trainable_params: NotRequired[int]  # that are trained, where an adapter leaves the others as they are
     matched: NotRequired[dict[str, Any]]  # {path: size} by which its cost was brought to the others'
     hashes: NotRequired[str]  # how source is hashed
     sources: NotRequired[dict[str, str]]  # {kind/name: hash of its source}
@@ -127,6 +131,7 @@ class Record(TypedDict):
     params: int | None
     gflops: float | None
     macs: float | None
+    trainable_params: NotRequired[int]
     matched: NotRequired[dict[str, Any]]
     sample_gflops: NotRequired[float | None]
     state: Literal["complete", "diverged", "paused"]

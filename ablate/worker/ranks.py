@@ -38,7 +38,7 @@ from ablate.training.loop import Training
 from ablate.worker import sources
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import TrialJob, trial_job
-from ablate.worker.teacher_weights import teacher_weights
+from ablate.worker.teacher_weights import trained_weights
 
 STATE = ".ranks"  # folder of the trial with the state that the others begin with, and with how they failed
 PATIENCE = timedelta(days=7)  # the others wait while the first one measures
@@ -238,7 +238,6 @@ def learner_of(job: TrialJob, device: torch.device) -> Learner:
     setting = image_setting(data)
     dataset_for(job, data)
     images = images_of(data, job["cache"], device)
-    weights = None
-    if (teacher := job.get("teacher")) is not None:
-        weights = teacher_weights(teacher, candidate, setting, catalog, device)
-    return Learner(candidate, setting, images, job["seed"], device, job.get("micro"), weights)
+    beginning, teacher = trained_weights(job, candidate, setting, catalog, device)
+    settled = (setting, images, job["seed"], device, job.get("micro"), teacher)
+    return Learner(candidate, *settled, beginning=beginning)

@@ -4,27 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ablate.candidates.candidate import Candidate, meta_network
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, SpecError
+from ablate.io.files import file_hash
 from ablate.io.sealed import DamagedError
+from ablate.kinds.backbone import Backbone
 from ablate.kinds.ema import Ema
+from ablate.kinds.start import Start
 from ablate.spec.component import InputSpec
 from ablate.spec.slots import create
+from ablate.training.beginning import Beginning
 from ablate.training.checkpoint import Checkpoint, by_prefix, newest
 from ablate.training.snapshots import Snapshots
 from ablate.worker import records, teachers
-from ablate.worker.messages import TeacherOfJob
+from ablate.worker.messages import TeacherOfJob, TrialJob
+
+
+class Trained(NamedTuple):
+    """Trained weights of a job: those that its training begins with, and those of the teacher of its objective."""
+
+    beginning: Beginning | None = None
+    teacher: dict[str, Tensor] | None = None
+
+
+def trained_weights(
+    job: TrialJob, candidate: Candidate, setting: InputSpec, catalog: Catalog, device: torch.device
+) -> Trained:
+    """Return the trained weights that a job needs. Raises InputError where they are gone, or are others."""
+    start = candidate.start
+    beginning = None if start.file is None else Beginning(weights_of_file(start, device))
+    teacher = job.get("teacher")
+    if teacher is None:
+        return Trained(beginning)
+    begins = teacher.get("start", False)
+    backbone = start.backbone if begins and start.backbone is not None else candidate.backbone
+    found = teacher_weights(teacher, backbone, candidate.inputs(setting), catalog, device)
+    return Trained(Beginning(found)) if begins else Trained(beginning, found)
 
 
 def teacher_weights(
-    teacher: TeacherOfJob, student: Candidate, setting: InputSpec, catalog: Catalog, device: torch.device
+    teacher: TeacherOfJob, backbone: Backbone, setting: InputSpec, catalog: Catalog, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the teacher's averaged weights and its buffers, by their names in the student's network.
+    """Return the teacher's averaged weights and its buffers, by their names in its network, `backbone`.
 
     Raises InputError where they are gone, are others than the job was made for, or are those of another network.
     """
@@ -36,13 +65,28 @@ def teacher_weights(
     if teacher.get("weights") not in (None, found):
         raise InputError(f"has other weights in {folder} than when this run began", where)
     parts = by_prefix(checkpoint.tensors)
-    network = meta_network(student.backbone, setting)
+    network = meta_network(backbone, setting)
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in parts["network"].items()}:
-        raise InputError("has weights of another network than this candidate's", where)
+        raise InputError("has weights of another network than this candidate's, or adapted ones", where)
     names = [name for name, _ in network.named_parameters()]
     averaged = _average({name: parts["network"][name] for name in names}, checkpoint, folder, catalog, where)
     return {**parts["network"], **averaged}
+
+
+def weights_of_file(start: Start, device: torch.device) -> dict[str, Tensor]:
+    """Return the weights of a safetensors file: a state dict of a network, or a trial's checkpoint.
+
+    Raises InputError where it is gone, is none, or holds others than when the study was read.
+    """
+    file = Path(str(start.file))
+    try:
+        if start.identity not in (None, file_hash(file)):
+            raise InputError("holds other weights than when the study was read", str(file))
+        tensors = load_file(file, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot be read as safetensors: {error}", str(file)) from None
+    return by_prefix(tensors)["network"] if any(name.startswith("network.") for name in tensors) else tensors
 
 
 def _average(

@@ -50,7 +50,7 @@ from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.ranks import RankLostError, with_ranks
 from ablate.worker.reports import report_of
-from ablate.worker.teacher_weights import teacher_weights
+from ablate.worker.teacher_weights import trained_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
@@ -140,13 +140,12 @@ class TrialRun:
             images = images_of(data, job["cache"], self.device)
         self.evaluation = TrialEvaluation(job, folder, self.candidate, self.setting, self.dataset, evaluation)
 
-        weights = None
+        beginning, weights = trained_weights(job, self.candidate, self.setting, catalog, self.device)
         self.teacher: dict[str, str] | None = None  # of the record
         if (teacher := job.get("teacher")) is not None:
-            weights = teacher_weights(teacher, self.candidate, self.setting, catalog, self.device)
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
-        make = partial(Learner, self.candidate, *settled)
+        make = partial(Learner, self.candidate, *settled, beginning=beginning)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]
         probing = Probing(probes, job["seed"])
@@ -238,7 +237,11 @@ class TrialRun:
         record = {
             "schema": 1,
             **{key: job[key] for key in ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs")},
-            **{key: job[key] for key in ("matched", "sample_gflops", "train_pass_gflops") if key in job},
+            **{
+                key: job[key]
+                for key in ("matched", "sample_gflops", "train_pass_gflops", "trainable_params")
+                if key in job
+            },
             "state": self._state(divergence),
             "images": learner.images_seen if divergence is None else divergence["images"],
             "loss": training.curve.final_loss() if divergence is None else None,

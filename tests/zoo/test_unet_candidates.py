@@ -1,20 +1,22 @@
-"""Random candidates from the whole space of U-Nets: each trains, or is refused with a reason before it is built.
+"""Random candidates from the whole space of networks: each trains, or is refused with a reason before it is built.
 
-ABLATE_UNET_CANDIDATES=500 draws as many; each is decided by its number alone.
+ABLATE_UNET_CANDIDATES=500 draws as many U-Nets; each is decided by its number alone. Those of all networks, with parts
+left out, mixers that read an order, and adapters, are 500 with --thorough.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 
-from ablate.candidates.candidate import compose, cost_of, misfits
+from ablate.candidates.candidate import compose, cost_of, misfits, trainable_params
 from ablate.discovery.catalog import catalog
-from ablate.errors import SpecError
+from ablate.errors import InputError, SpecError
 from ablate.spec.component import Choice, InputSpec, Range
 from ablate.spec.slots import slot_kind
 
@@ -86,13 +88,54 @@ def agreeing(spec: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def outcome(number: int) -> str:
+def transformer(rng: random.Random) -> dict[str, Any]:
+    """A small transformer, with blocks left out, some of which it may not have."""
+    name = rng.choice(["dit", "dit", "uvit", "ddt"])
+    fields = catalog().get("backbone", name).model_fields
+    switches = {f: _value(info, rng) for f, info in fields.items() if not slot_kind(info) and f != "depth"}
+    slots = {f: drawn(held.kind, rng) for f, info in fields.items() if (held := slot_kind(info)) and f != "embedders"}
+    depth = rng.choice([2, 3, 4])
+    return {
+        **{f: v for f, v in switches.items() if v is not None and rng.random() < 0.5},
+        **{f: v for f, v in slots.items() if rng.random() < 0.3},
+        "type": name,
+        "patch": rng.choice([1, 2, 2, 4]),
+        "depth": depth,
+        "width": rng.choice([8, 16, 16, 24]),
+        "heads": rng.choice([1, 2, 2, 4, 3]),
+        "base_width": rng.choice([None] * 9 + [8]),
+        "without": [n for n in range(depth + rng.choice([0, 0, 0, 1])) if rng.random() < 0.15],
+    }
+
+
+def pruned_unet(rng: random.Random) -> dict[str, Any]:
+    """A small U-Net with any attention, and parts left out, some of which it may not have."""
+    spec = unet(rng)
+    sizes = [16, 8, 4, 12, 6, 3]
+    names = [
+        f"{part}.{what}.{size}" for part in ("encoder", "decoder") for what in ("block", "attention") for size in sizes
+    ]
+    left_out = rng.sample([*names, "middle", "middle.attention", "decoder.block.8.0"], rng.choice([0, 0, 0, 1]))
+    return {**spec, "attention": drawn("mixer", rng), "without": left_out}
+
+
+def whole(rng: random.Random) -> dict[str, Any]:
+    """A candidate of any network, which may begin with trained weights, be adapted, or be taught by what it was."""
+    backbone = rng.choice([transformer, transformer, pruned_unet])(rng)
+    spec = {"backbone": backbone, "loss": "hybrid_vlb" if backbone.get("learned_sigma") else "mse"}
+    if rng.random() < 0.5:
+        return spec  # new weights
+    start = "scratch" if rng.random() < 0.1 else "baseline"
+    objective = rng.choice(["denoise", "denoise", {"type": "imitate", "weight": 0.5}])
+    return {**spec, "start": start, "adapter": drawn("adapter", rng), "objective": objective}
+
+
+def outcome(number: int, draw: Callable[[random.Random], dict[str, Any]]) -> str:
     """What becomes of a candidate: "refused", or "trained"."""
     rng = random.Random(number)
-    setting, spec = rng.choice(SETTINGS), unet(rng)
-    loss = "hybrid_vlb" if spec.get("learned_sigma") else "mse"
+    setting, spec = rng.choice(SETTINGS), draw(rng)
     try:
-        candidate = compose({"backbone": spec, "loss": loss}, catalog())
+        candidate = compose(spec, catalog())
     except SpecError as refusal:
         assert all(problem.message for problem in refusal.problems)
         return "refused"
@@ -100,15 +143,23 @@ def outcome(number: int) -> str:
         assert all(problem.message for problem in problems)
         return "refused"
     assert cost_of(candidate.backbone, setting).macs > 0
+    try:
+        adapted = trainable_params(candidate, setting)
+    except InputError as refusal:
+        assert refusal.message
+        return "refused"
     torch.manual_seed(number)
     network = candidate.backbone.build(setting).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    candidate.adapter.apply(network)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    assert adapted == sum(p.numel() for p in trained) > 0
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
     x, noise = torch.randn(2, *setting.shape), torch.rand(2) * 999
     labels = None if setting.classes is None else torch.tensor([0, setting.classes])
     for _ in range(2):  # in the second step, what began at zero lets gradients through
         optimizer.zero_grad()
         out = network(x, noise, labels)
-        assert out.shape[2:] == x.shape[2:] and out.shape[1] == x.shape[1] * (2 if loss == "hybrid_vlb" else 1)
+        assert out.shape[2:] == x.shape[2:] and out.shape[1] == x.shape[1] * (2 if spec["loss"] == "hybrid_vlb" else 1)
         out.sub(1).square().mean().backward()
         bad = [name for name, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         assert not bad, f"gradients of {bad}"
@@ -117,13 +168,31 @@ def outcome(number: int) -> str:
     return "trained"
 
 
-def test_random_candidates_train_or_are_refused_with_a_reason():
+def a_unet(rng: random.Random) -> dict[str, Any]:
+    """A candidate of a U-Net."""
+    spec = unet(rng)
+    return {"backbone": spec, "loss": "hybrid_vlb" if spec.get("learned_sigma") else "mse"}
+
+
+def counted(count: int, draw: Callable[[random.Random], dict[str, Any]]) -> dict[str, int]:
+    """How many of the candidates are trained, and how many refused."""
     found = {"trained": 0, "refused": 0}
-    for number in range(COUNT):
+    for number in range(count):
         try:
-            found[outcome(number)] += 1
+            found[outcome(number, draw)] += 1
         except Exception as error:  # noqa: BLE001 - with the candidate that it comes from
             rng = random.Random(number)
-            pytest.fail(f"candidate {number}, {rng.choice(SETTINGS)}, {unet(rng)}: {type(error).__name__}: {error}")
+            pytest.fail(f"candidate {number}, {rng.choice(SETTINGS)}, {draw(rng)}: {type(error).__name__}: {error}")
     print(found)  # with -s: of 500, how many
+    return found
+
+
+def test_random_candidates_train_or_are_refused_with_a_reason():
+    found = counted(COUNT, a_unet)
     assert found["trained"] >= COUNT // 4 and found["refused"] >= COUNT // 10
+
+
+@pytest.mark.thorough
+def test_500_candidates_of_all_networks_train_or_are_refused_with_a_reason():
+    found = counted(500, whole)
+    assert found["trained"] >= 100 and found["refused"] >= 50

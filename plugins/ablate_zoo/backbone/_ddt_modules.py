@@ -14,7 +14,7 @@ from ablate_zoo.layers.embedding import LevelAndClass
 class DDT(nn.Module):
     """Decoupled diffusion transformer (Wang et al. 2025, section 4): z = encoder(x, t, c), output = decoder(x, t, z).
 
-    The decoder's condition is t + z, a vector for each patch. Where its first block modulates nothing, z is added to
+    The decoder's condition is t + z, a vector for each patch. Where no block of it modulates anything, z is added to
     its tokens.
     """
 
@@ -22,9 +22,9 @@ class DDT(nn.Module):
         self,
         condition: LevelAndClass,
         tokens: PatchTokens,
-        encoder: Sequence[Block],
+        encoder: Sequence[nn.Module],
         drawn: PatchTokens,
-        decoder: Sequence[Block],
+        decoder: Sequence[nn.Module],
         head: PatchHead,
     ) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class DDT(nn.Module):
         self.drawn = drawn
         self.decoder = nn.ModuleList(decoder)
         self.head = head
-        self.modulates = decoder[0].modulation is not None
+        self.modulates = any(isinstance(block, Block) and block.modulation is not None for block in decoder)
 
     def forward(self, x: Tensor, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Tensor:
         """As `DiT`: image x (B, C, H, W), noise labels (B,), class labels (B,) or None -> (B, outputs, H, W)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ablate.api import (
     Added,
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from ablate_zoo.layers.embedding import LevelAndClass
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Without = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2000)], ...],
+    Field(max_length=2000),
+    AfterValidator(lambda blocks: tuple(sorted(set(blocks)))),  # which they are decides, not how they are listed
+]
 
 
 class Transformer(Backbone):
@@ -85,6 +90,7 @@ class Transformer(Backbone):
         0  # learned tokens beside the patches
     )
     routing: Annotated[Routing, Added(before={"type": "none"})] = slot("none")  # which tokens pass through which blocks
+    without: Annotated[Without, Added(before=[])] = ()  # numbers of blocks that are left out; the others keep theirs
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -117,6 +123,22 @@ class Transformer(Backbone):
             )
         return self
 
+    @property
+    def block_count(self) -> int:
+        """How many blocks it has, those that are left out included."""
+        return self.depth
+
+    @model_validator(mode="after")
+    def _some_blocks_stay(self) -> Self:
+        if unknown := [number for number in self.without if number >= self.block_count]:
+            raise ValueError(
+                f"without: there is no block {unknown[0]}, but 0 to {self.block_count - 1}; did you mean "
+                f"{self.block_count - 1}?"
+            )
+        if len(self.without) == self.block_count:
+            raise ValueError(f"without leaves out all {self.block_count} blocks; keep one at least")
+        return self
+
     def at_base_width(self) -> Self | None:
         """The same with `base_width` as its width: as many blocks, heads as wide."""
         return None if self.base_width is None else self.model_copy(update={"width": self.base_width})
@@ -125,6 +147,12 @@ class Transformer(Backbone):
         """Tokens to condition, what mixers carry, a null class; a learned variance, and a second noise label."""
         options = {"learned_variance": self.learned_sigma, "second_label": self.second_label}
         return frozenset({"tokens", "carry", "null_class", *(word for word, on in options.items() if on)})
+
+    def excludes(self) -> Mapping[str, str]:
+        """An adapter under muP, whose rates follow the widths of the network's own weights."""
+        if self.base_width is None:
+            return {}
+        return {"adapted_weights": "under base_width (muP) each weight has a rate of its own; leave base_width out"}
 
     def unread_fields(self) -> Mapping[str, str]:
         """What its attention does not read, and its conditioning neither."""
@@ -196,10 +224,15 @@ class Transformer(Backbone):
         label = None if own is None else ClassEmbedding(own, self.width)
         return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None, further)
 
-    def _blocks(self, setting: InputSpec) -> list[Block]:
+    def _blocks(self, setting: InputSpec) -> list[nn.Module]:
         return [self._block(i, setting) for i in range(self.depth)]
 
-    def _block(self, index: int, setting: InputSpec) -> Block:
+    def _block(self, index: int, setting: InputSpec) -> nn.Module:
+        from ablate_zoo.backbone._transformer_modules import LeftOut
+
+        return LeftOut() if index in self.without else self._whole_block(index, setting)
+
+    def _whole_block(self, index: int, setting: InputSpec) -> Block:
         from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
 
         site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
@@ -240,14 +273,19 @@ class Transformer(Backbone):
         return PatchHead(last, self.width, self._made_outputs(setting) * self.patch**2, modulation)
 
     def _at_width(
-        self, condition: LevelAndClass, tokens: PatchTokens, blocks: Sequence[Block], head: PatchHead, constant: bool
+        self,
+        condition: LevelAndClass,
+        tokens: PatchTokens,
+        blocks: Sequence[nn.Module],
+        head: PatchHead,
+        constant: bool,
     ) -> None:
         """Take the initial weights to those of muP, where there is a base width."""
-        from ablate_zoo.backbone._transformer_modules import begin_at_width
+        from ablate_zoo.backbone._transformer_modules import begin_at_width, branches_of
 
         if self.base_width is not None:
-            branches = [branch for block in blocks for branch in (block.attention, block.mlp)]
-            begin_at_width(condition, tokens.embed, branches, head.linear, self.width / self.base_width, constant)
+            ratio = self.width / self.base_width
+            begin_at_width(condition, tokens.embed, branches_of(blocks), head.linear, ratio, constant)
 
     def _affine(self, modulation: object) -> bool:
         return self.norm_affine == "always" or (self.norm_affine == "unmodulated" and modulation is None)

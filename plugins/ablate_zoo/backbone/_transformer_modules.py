@@ -108,6 +108,19 @@ class Block(nn.Module):
         return self.mlp.add(x, self.mlp.read(block_input if self.parallel else x, second), second)
 
 
+class LeftOut(nn.Module):
+    """Stands in the place of a block that is left out: what enters it leaves it. The other blocks keep their names."""
+
+    def forward(self, x: Tensor, context: Context, layout: Layout | None = None) -> Tensor:
+        """(B, N, D), the same."""
+        return x
+
+
+def branches_of(blocks: Iterable[nn.Module]) -> list[ResidualBranch]:
+    """Return attention and MLP of each block that is there."""
+    return [branch for block in blocks if isinstance(block, Block) for branch in (block.attention, block.mlp)]
+
+
 class PatchHead(nn.Module):
     """Output head: norm, modulation (adaLN) and the linear layer from tokens to patches."""
 
@@ -247,11 +260,10 @@ def in_one_pass(
     return [in_turn(block) for block in blocks]
 
 
-def init_dit(blocks: Sequence[Block], head: PatchHead, at_zero: bool = True) -> None:
+def init_dit(blocks: Sequence[nn.Module], head: PatchHead, at_zero: bool = True) -> None:
     """Initialise a DiT: Xavier in the blocks' branches, zero in the last layer (or Xavier there too)."""
-    for block in blocks:
-        xavier(block.attention)
-        xavier(block.mlp)
+    for branch in branches_of(blocks):
+        xavier(branch)
     xavier(head.linear)
     if at_zero:
         zero(head.linear)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,18 +10,23 @@ import torch
 from torch import nn
 
 from ablate.api import InputSpec, MixerSite, Site
+from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
 from ablate_zoo.backbone._unet_modules import (
     BLOCKS_THAT_RESAMPLE,
     Cell,
+    PassedBy,
     Resample,
     ResidualBlock,
     ResidualSum,
     SelfAttentionBlock,
     SideStep,
+    TransformerOverMaps,
     begin_at_zero,
     conv3x3,
     norm,
+    zero_last,
 )
+from ablate_zoo.backbone._unet_options import attention_name, block_name, is_left_out
 from ablate_zoo.layers.conditions import Embedders
 from ablate_zoo.layers.embedding import (
     ClassEmbedding,
@@ -48,7 +54,8 @@ class UNetBuilder:
         self.side = min(self.shape)
         steps = [*config.encoder, *config.decoder]
         ways = {"down": config.down, "up": config.up, None: "residual"}
-        self.blocks = 2 + sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)  # two in the middle
+        resampling = sum(ways[step.resample] in BLOCKS_THAT_RESAMPLE for step in steps)
+        self.blocks = config.middle_blocks + resampling
         self.built = 0  # blocks so far
 
     def condition(self, classes: int | None, further: Embedders | None = None) -> nn.Module:
@@ -82,13 +89,26 @@ class UNetBuilder:
         config = self.config
         if step.resample is not None:
             return Cell(self._resample(step), limit=config.clip_activations)
-        attends = self.side >> step.level in config.attention_resolutions
-        if step.skip is None:
-            block = self._block(step, is_encoder=True)
-            return Cell(block, self._attention(step) if attends else None, limit=config.clip_activations)
-        attends = attends and (step.last or config.decoder_attention == "every_block")
-        fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
-        return Cell(self._block(step), self._attention(step) if attends else None, fusion, config.clip_activations)
+        fusion = None
+        if step.skip is not None:
+            fusion = config.fusion.build_at(step.before, step.skip, self._site(step.before, step))
+        block = self._body(step)
+        return Cell(block, self._attention(step) if self._attends(step) else None, fusion, config.clip_activations)
+
+    def _body(self, step: UNetStep) -> nn.Module:
+        """Build the block of a step, or what is left of it."""
+        if not is_left_out(block_name(step, self.side), self.config.without):
+            if self.config.is_transformer(step, self.side):
+                return self._transformer(step)
+            return self._block(step, is_encoder=step.part == "encoder")
+        self.built += 1  # the other blocks keep their numbers
+        return PassedBy(step.inputs, step.outputs)
+
+    def _attends(self, step: UNetStep) -> bool:
+        """Return whether attention follows the block of a step: not where one of the two is left out."""
+        names = (block_name(step, self.side), attention_name(step, self.side))
+        without = self.config.without
+        return self.config.attends(step, self.side) and not any(is_left_out(name, without) for name in names)
 
     def side_path(self, image: int) -> dict[int, nn.Module]:
         """Build the path of the image beside the encoder, {cell: step}; {} where there is none."""
@@ -100,9 +120,9 @@ class UNetBuilder:
 
     def middle(self) -> list[nn.Module]:
         """Build the bottleneck at the smallest size: block, attention, block."""
-        step = self.config.bottleneck
-        attention, limit = self._attention(step) if self.config.middle_attention else None, self.config.clip_activations
-        return [Cell(self._block(step), attention, limit=limit), Cell(self._block(step), limit=limit)]
+        steps, limit = self.config.middle, self.config.clip_activations
+        attention = [self._attention(step) if self._attends(step) else None for step in steps]
+        return [Cell(self._body(step), attend, limit=limit) for step, attend in zip(steps, attention, strict=True)]
 
     def norm(self, channels: int) -> nn.Module:
         """Build a norm of the kind that the network has."""
@@ -132,14 +152,36 @@ class UNetBuilder:
             config.taps,
         )
 
+    def _transformer(self, step: UNetStep) -> nn.Module:
+        config, how, width = self.config, self.config.conditioning, step.outputs
+        site = replace(self._site(width, step), branches=2)
+        # Behind a gate that starts at zero, a second zero would keep both from ever learning.
+        at_zero = config.zero_init and "identity_at_start" not in how.provides()
+        attend = config.attention.build(replace(self._mixer_site(step), zero_init=at_zero))
+        feed = config.mlp.build(width, 4 * width)
+        self.built += 1
+        if at_zero:
+            zero_last(feed)
+
+        def residual(branch: nn.Module) -> ResidualBranch:
+            norm = nn.LayerNorm(width, eps=config.norm_eps, elementwise_affine=config.norm_affine)
+            return ResidualBranch(branch, norm, dropout=config.dropout, drop_path=config.drop_path)
+
+        block = Block(residual(attend), residual(feed), how.modulation(site), how.attention(site))
+        return TransformerOverMaps(step.inputs, width, block)
+
     def _site(self, width: int, step: UNetStep) -> Site:
         height, across = (side >> step.level for side in self.shape)
         heads = self.config.heads_of(width)
         return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
 
     def _attention(self, step: UNetStep) -> nn.Module:
+        attention = self.config.attention.build(self._mixer_site(step))
+        return SelfAttentionBlock(self.norm(step.outputs), attention, self._residual())
+
+    def _mixer_site(self, step: UNetStep) -> MixerSite:
         site = self._site(step.outputs, step)
-        mixer_site = MixerSite(
+        return MixerSite(
             site.width,
             site.embedding,
             heads=site.heads,
@@ -149,7 +191,6 @@ class UNetBuilder:
             resolution=site.resolution,
             query_key_norm=partial(query_key_norm, self.config.qk_norm, site.heads, site.width // site.heads),
         )
-        return SelfAttentionBlock(self.norm(step.outputs), self.config.attention.build(mixer_site), self._residual())
 
     def _resample(self, step: UNetStep) -> nn.Module:
         assert step.resample is not None

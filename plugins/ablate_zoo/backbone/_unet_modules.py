@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,14 @@ def begin_at_zero(convolution: nn.Module) -> nn.Module:
     """Zero-initialise the last layer of a convolution: what its output is added to starts unchanged."""
     zero(convolution[-1] if isinstance(convolution, nn.Sequential) else convolution)
     return convolution
+
+
+def zero_last(module: nn.Module) -> nn.Module:
+    """Zero-initialise the last linear layer below, so that a branch adds nothing at first."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if layers:
+        zero(layers[-1])
+    return module
 
 
 def resized(x: Tensor, direction: str, taps: Sequence[int] = BOX) -> Tensor:
@@ -240,6 +249,18 @@ class ResidualBlock(nn.Module):
         return x if self.cross is None else x + over_places(self.cross, x, context)
 
 
+class PassedBy(nn.Module):
+    """Stands in the place of a residual block that is left out: its short way alone, under the same name."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        return self.skip(x)
+
+
 class SelfAttentionBlock(nn.Module):
     """Self-attention over the pixels of feature maps: norm, attention, plus its input."""
 
@@ -254,7 +275,7 @@ class SelfAttentionBlock(nn.Module):
         return self.residual(x, over_places(self.attention, self.norm(x), Layout(0, (x.shape[2], x.shape[3]))))
 
 
-def over_places(attention: nn.Module, x: Tensor, beside: Context | Layout) -> Tensor:
+def over_places(attention: Callable[[Tensor, Any], Tensor], x: Tensor, beside: Context | Layout) -> Tensor:
     """Apply attention with the pixels of the maps as tokens, (B, H·W, C); a view where the channels lie last.
 
     beside: its second argument, the condition or how the tokens lie.
@@ -264,6 +285,24 @@ def over_places(attention: nn.Module, x: Tensor, beside: Context | Layout) -> Te
     tokens = attention(x.permute(0, 2, 3, 1).reshape(b, height * width, c), beside)
     maps = tokens.view(b, height, width, c).permute(0, 3, 1, 2)
     return maps if last else maps.contiguous()  # in the memory format that it came in
+
+
+class TransformerOverMaps(nn.Module):
+    """A 1×1 convolution where the channels change, then a transformer block whose tokens are the places.
+
+    (Hoogeboom et al. 2023, "simple diffusion": a U-Net whose smallest sizes are transformers.)
+    """
+
+    def __init__(self, inputs: int, outputs: int, block: nn.Module) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.block = block
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        x = self.skip(x)
+        layout = Layout(0, (x.shape[2], x.shape[3]))
+        return over_places(lambda tokens, context: self.block(tokens, context, layout), x, context)
 
 
 class Cell(nn.Module):

@@ -18,24 +18,26 @@ class UNetStep:
     skip: int | None = None  # channels of the skip that is fused first; None: no skip
     before: int = 0  # channels of what it is fused with
     last: bool = True  # the last block of its level in the encoder or decoder
+    part: Literal["encoder", "middle", "decoder"] = "encoder"
+    index: int = 0  # of a block, among those of its part at this level
 
 
-def encoder_steps(stem: int, channels: Sequence[int], blocks: int) -> Iterator[UNetStep]:
+def encoder_steps(stem: int, channels: Sequence[int], blocks: Sequence[int]) -> Iterator[UNetStep]:
     """Yield the encoder's steps: at each level its blocks, then half the size.
 
-    stem: channels at the start; channels: one number for each level.
+    stem: channels at the start; channels, blocks: one number for each level.
     """
     width = stem
     for level, outputs in enumerate(channels):
-        for i in range(blocks):
-            yield UNetStep(level, width, outputs, last=i == blocks - 1)
+        for i in range(blocks[level]):
+            yield UNetStep(level, width, outputs, last=i == blocks[level] - 1, index=i)
             width = outputs
         if level < len(channels) - 1:
             yield UNetStep(level + 1, width, width, resample="down")
 
 
 def decoder_steps(
-    stem: int, channels: Sequence[int], blocks: int, fused: Callable[[int, int], int]
+    stem: int, channels: Sequence[int], blocks: Sequence[int], fused: Callable[[int, int], int]
 ) -> Iterator[UNetStep]:
     """Yield the decoder's steps: from the deepest level up, one block more than in the encoder, then twice the size.
 
@@ -45,12 +47,13 @@ def decoder_steps(
     skips = [stem, *(step.outputs for step in encoder_steps(stem, channels, blocks))]
     width = channels[-1]
     for level in reversed(range(len(channels))):
-        for i in range(blocks + 1):
+        for i in range(blocks[level] + 1):
             skip = skips.pop()
-            yield UNetStep(level, fused(width, skip), channels[level], skip=skip, before=width, last=i == blocks)
+            inputs, is_last = fused(width, skip), i == blocks[level]
+            yield UNetStep(level, inputs, channels[level], None, skip, width, is_last, "decoder", i)
             width = channels[level]
         if level:
-            yield UNetStep(level - 1, width, width, resample="up")
+            yield UNetStep(level - 1, width, width, resample="up", part="decoder")
 
 
 def nearest(target: int, among: Iterable[int]) -> int:

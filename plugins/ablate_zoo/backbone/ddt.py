@@ -33,20 +33,28 @@ class DDT(Transformer):
             raise ValueError("ddt begins as in the standard parametrization; leave base_width out, or take dit")
         return self
 
+    @property
+    def block_count(self) -> int:
+        """How many blocks it has, encoder and decoder; `without` counts through both."""
+        return self.depth + self.decoder_depth
+
     def provides(self) -> frozenset[str]:
         """As any transformer, but for what mixers would carry from the encoder's blocks to the decoder's."""
         return super().provides() - {"carry"}
 
     def excludes(self) -> Mapping[str, str]:
         """Patches that are not all there."""
-        return {"routed_tokens": "its decoder reads a condition for every patch; say routing: none"}
+        return {
+            **super().excludes(),
+            "routed_tokens": "its decoder reads a condition for every patch; say routing: none",
+        }
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`DDT` of `ablate_zoo.backbone._ddt_modules`, initialised as a DiT."""
         from ablate_zoo.backbone import _ddt_modules as modules
         from ablate_zoo.backbone._transformer_modules import init_dit
 
-        whole = self.model_copy(update={"depth": self.depth + self.decoder_depth})  # blocks count through both
+        whole = self.model_copy(update={"depth": self.block_count})  # blocks count through both
         blocks, head = whole._blocks(setting), whole._head(setting)
         init_dit(blocks, head, self.zero_init)
         condition, tokens, drawn = self._condition(setting), self._tokens(setting), self._tokens(setting)

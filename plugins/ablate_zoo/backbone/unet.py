@@ -21,6 +21,7 @@ from ablate.api import (
     Fusion,
     InputSpec,
     Mixer,
+    Mlp,
     Opened,
     Range,
     When,
@@ -41,7 +42,9 @@ from ablate_zoo.backbone._unet_options import (
     Rescale,
     Up,
     WeightNorm,
+    Without,
     disagreement,
+    without_problem,
 )
 from ablate_zoo.backbone._unet_steps import UNetStep, decoder_steps, divisors, encoder_steps, heads_for, nearest
 from ablate_zoo.layers.inputs import unembedded
@@ -144,6 +147,16 @@ class UNet(Backbone):
     """where the class is added to the noise level: behind the MLP of that, or before it"""
     mp_embedding: Annotated[bool, Added(before=False)] = False
     """noise level and class are added by a magnitude-preserving sum, each with half the weight"""
+    # Hybrids of U-Net and transformer (Hoogeboom et al. 2023).
+    transformer_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
+    """sizes at which every block is a transformer's, of `attention` and `mlp`, in the place of convolutions"""
+    mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks; four times as wide
+    level_blocks: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=100)], ...] | None, Field(max_length=16), Added(before=None)
+    ] = None  # blocks of each level of the encoder; None: `blocks`
+    middle_blocks: Annotated[int, Field(ge=1, le=1000), Added(before=2)] = 2
+    without: Annotated[Without, Added(before=[])] = ()
+    """parts that are left out, such as decoder.attention.32, decoder.block.32.0, middle: what passes by them stays"""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -156,6 +169,11 @@ class UNet(Backbone):
         return self.stem_width or self.channels[0]
 
     @property
+    def blocks_of_levels(self) -> tuple[int, ...]:
+        """Blocks of each level of the encoder."""
+        return self.level_blocks or (self.blocks,) * len(self.multipliers)
+
+    @property
     def taps(self) -> tuple[int, ...]:
         """Of the filter of its resampling, along each axis."""
         return {"box": (1, 1), "fir": (1, 3, 3, 1)}[self.resample_filter]
@@ -163,17 +181,19 @@ class UNet(Backbone):
     @property
     def encoder(self) -> list[UNetStep]:
         """Its steps, from the image's size down."""
-        return list(encoder_steps(self.stem, self.channels, self.blocks))
+        return list(encoder_steps(self.stem, self.channels, self.blocks_of_levels))
 
     @property
-    def bottleneck(self) -> UNetStep:
-        """The step at the smallest size, between encoder and decoder."""
-        return UNetStep(len(self.channels) - 1, self.channels[-1], self.channels[-1])
+    def middle(self) -> list[UNetStep]:
+        """Its steps at the smallest size, between encoder and decoder."""
+        level, width = len(self.channels) - 1, self.channels[-1]
+        last = self.middle_blocks - 1
+        return [UNetStep(level, width, width, part="middle", last=i == last, index=i) for i in range(last + 1)]
 
     @property
     def decoder(self) -> list[UNetStep]:
         """Its steps, from the smallest size up."""
-        return list(decoder_steps(self.stem, self.channels, self.blocks, self.fusion.channels))
+        return list(decoder_steps(self.stem, self.channels, self.blocks_of_levels, self.fusion.channels))
 
     @model_validator(mode="after")
     def _whole_channels(self) -> Self:
@@ -181,6 +201,15 @@ class UNet(Backbone):
             if (exact := self.width * m) < 1 or exact != round(exact):
                 near = max(round(exact), 1) / self.width
                 raise ValueError(f"multiplier {m} of width {self.width} is {exact:g} channels; the nearest: {near:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_of_each_level(self) -> Self:
+        levels = len(self.multipliers)
+        if self.level_blocks is not None and len(self.level_blocks) != levels:
+            raise ValueError(
+                f"level_blocks has {len(self.level_blocks)} numbers, and multipliers {levels}: one a level"
+            )
         return self
 
     @model_validator(mode="after")
@@ -213,17 +242,24 @@ class UNet(Backbone):
         return frozenset({"feature_maps"} | {word for word, offered in offers.items() if offered})
 
     def excludes(self) -> Mapping[str, str]:
-        """Weight decay, where weights are kept at one norm."""
-        if self.weight_norm != "forced":
+        """An adapter, where weights are normalised; weight decay, where they are kept at one norm."""
+        if self.weight_norm == "none":
             return {}
-        return {
+        unit = (
+            f"weight_norm {self.weight_norm!r} normalises what is trained, and an adapter adds to weights that are not"
+        )
+        adapted = {"adapted_weights": f"{unit}; say adapter: none, or start from a network with weight_norm: none"}
+        if self.weight_norm == "learned":
+            return adapted
+        return adapted | {
             "weight_decay": "weight_norm 'forced' keeps the weights' norm, which a decay pulls at: say weight_decay: 0"
         }
 
     def unread_fields(self) -> Mapping[str, str]:
         """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
         fields = {"heads": ["heads", "head_width"], "query_key_norm": ["qk_norm"]}
-        return unread_options(fields, self.attention, self.conditioning)
+        unread = unread_options(fields, self.attention, self.conditioning)
+        return unread if self.transformer_resolutions else {**unread, "mlp": "no block is a transformer's"}
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""
@@ -252,13 +288,19 @@ class UNet(Backbone):
             near = max(d for d in range(1, depth + 1) if height % 2 ** (d - 1) == width % 2 ** (d - 1) == 0)
             return f"{depth} levels halve {height}×{width} {depth - 1} times, which does not divide; it does for {near}"
         sides = [min(height, width) >> level for level in range(depth)]
-        for size in self.attention_resolutions:
+        for size in (*self.attention_resolutions, *self.transformer_resolutions):
             if size not in sides:
                 near = nearest(size, sides)
                 sizes = ", ".join(map(str, sides))
                 return f"attention at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
-        attended = {self.channels[i] for i, side in enumerate(sides) if side in self.attention_resolutions}
+        attended = {
+            self.channels[i]
+            for i, side in enumerate(sides)
+            if side in (*self.attention_resolutions, *self.transformer_resolutions)
+        }
         if problem := self._heads_problem(attended):
+            return problem
+        if problem := without_problem(self, min(height, width)):
             return problem
         places = (height * width) >> 2 * (depth - 1)
         least = {"group": min(n // self.groups_of(n) for n in self.channels), "instance": 1}.get(self.norm)
@@ -274,6 +316,19 @@ class UNet(Backbone):
             return None
         near = nearest(number, divisors(*attended))
         return f"{field} {number} does not divide {bad[0]} channels; the nearest that divides all: {near}"
+
+    def attends(self, step: UNetStep, side: int) -> bool:
+        """Return whether self-attention follows a step's block. side: of the image, the shorter one."""
+        if self.is_transformer(step, side):
+            return False  # its blocks do
+        if step.part == "middle":
+            return self.middle_attention and (not step.last or self.middle_blocks == 1)
+        at_this_size = side >> step.level in self.attention_resolutions
+        return at_this_size and (step.part == "encoder" or step.last or self.decoder_attention == "every_block")
+
+    def is_transformer(self, step: UNetStep, side: int) -> bool:
+        """Return whether a step's block is one of a transformer."""
+        return step.resample is None and side >> step.level in self.transformer_resolutions
 
     def groups_of(self, channels: int) -> int:
         """How many groups the norm of that many channels has."""

@@ -37,13 +37,17 @@ class UViT(Transformer):
 
     def excludes(self) -> Mapping[str, str]:
         """Patches that are not all there."""
-        return {"routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none"}
+        return {
+            **super().excludes(),
+            "routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none",
+        }
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UViT` of `ablate_zoo.backbone._uvit_modules`, initialised as in the paper."""
         from torch import nn
 
         from ablate_zoo.backbone import _uvit_modules as modules
+        from ablate_zoo.backbone._transformer_modules import branches_of
         from ablate_zoo.layers.attention import xavier, zero
 
         tokens, head, blocks = self._tokens(setting), self._head(setting), self._blocks(setting)
@@ -59,7 +63,7 @@ class UViT(Transformer):
         ]
         outputs = self._outputs(setting)
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
-        for module in (tokens.embed, head.linear, *(part for b in blocks for part in (b.attention, b.mlp))):
+        for module in (tokens.embed, head.linear, *branches_of(blocks)):
             (modules.init_uvit if self.init == "normal" else xavier)(module)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)

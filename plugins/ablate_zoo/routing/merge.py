@@ -31,8 +31,8 @@ class Merge(Routing):
     training: bool = True  # also in training; False: in sampling alone, as the paper does it
 
     def provides(self) -> frozenset[str]:
-        """Blocks that see other tokens than all."""
-        return frozenset({"routed_tokens"})
+        """Blocks that see other tokens than all, some of them means of several."""
+        return frozenset({"routed_tokens", "merged_tokens"})
 
     def refuse_at(self, site: Site) -> str | None:
         """There must be blocks in the middle, and so many patches that can join another."""
