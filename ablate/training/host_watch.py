@@ -137,8 +137,9 @@ def _place() -> str:
 
 def _host_generators() -> tuple[Any, ...]:
     """Return the states of the generators of Python and numpy, as something that compares."""
-    kind, keys, *rest = np.random.get_state()
-    return random.getstate(), kind, keys.tobytes(), tuple(rest)  # type: ignore[union-attr]
+    numpys = np.random.get_state(legacy=False)
+    inner = numpys["state"]
+    return random.getstate(), inner["key"].tobytes(), inner["pos"], numpys["has_gauss"], numpys["gauss"]
 
 
 def _indexes_by_mask(func: Any, args: tuple[Any, ...]) -> bool:
