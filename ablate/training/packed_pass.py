@@ -1,4 +1,7 @@
-"""The passes of several networks of one shape as one: parameters stacked, the forward pass by `torch.func.vmap`."""
+"""The passes of several networks of one shape as one: parameters stacked, the forward pass by `torch.func.vmap`.
+
+Horizontal fusion of trainings: Wang et al. 2021.
+"""
 
 from __future__ import annotations
 
