@@ -40,7 +40,7 @@ from ablate.training.checkpoint import CHECKPOINTS, keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
 from ablate.training.learner import Learner
-from ablate.training.loop import Training
+from ablate.training.loop import SO_FAR, Training
 from ablate.training.probing import Probing
 from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.worker import records, sources, teachers
@@ -50,10 +50,14 @@ from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
 from ablate.worker.reports import report_of
 from ablate.worker.teacher_weights import teacher_weights
+from ablate.worker.previews import PREVIEWS
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
-BESIDE = ("curve.json", "samples.npy", "samples.png", "samples.json")  # what a record answers for
+BESIDE = (
+    *("curve.json", "samples.npy", "samples.png", "samples.json"),
+    PREVIEWS,
+)  # what a record answers for
 
 
 def run(job: Job, stop: Stop) -> WorkerReport:
@@ -89,12 +93,17 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
         record = records.take(folder, job)
         if record is None:
             sweep(folder)
-            (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
+            _forget_progress(folder)  # of an earlier worker
             write_json(folder / "job.json", sealed(job), durable=False)
             record = records.write(folder, TrialRun(job, folder, stop).run())
-            (folder / "progress.json").unlink(missing_ok=True)
+            _forget_progress(folder)
     status = records.STATUS[record["state"]]
     return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
+
+
+def _forget_progress(folder: Path) -> None:
+    for name in ("progress.json", SO_FAR):
+        (folder / name).unlink(missing_ok=True)
 
 
 class TrialRun:
