@@ -23,6 +23,7 @@ from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
+from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
@@ -35,7 +36,6 @@ ROWS = 100  # of the curve, over a whole training
 STEPPING = "this candidate, in a step of training,"
 LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
 SHOWN_SECONDS = 2.0  # between two writings of the curve so far, for who watches: a millisecond each
-SO_FAR = "running.json"  # the curve, and the quality at points, while there is no record that has them
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
 CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 

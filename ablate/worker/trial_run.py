@@ -37,10 +37,11 @@ from ablate.runtime.memory import Gauge, release_memory
 from ablate.spec.component import Component
 from ablate.spec.slots import create, fill
 from ablate.training.checkpoint import CHECKPOINTS, keep_newest
+from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
 from ablate.training.learner import Learner
-from ablate.training.loop import SO_FAR, Training
+from ablate.training.loop import Training
 from ablate.training.probing import Probing
 from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.worker import records, sources, teachers

@@ -17,6 +17,7 @@ from ablate.errors import InputError
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.kinds.executor import Stopped
 from ablate.training import checkpoint, loop
+from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.quality import OTHER_SOURCE, QualityCurve
 from ablate.worker import previews, trial_evaluation
 
@@ -290,8 +291,8 @@ def test_what_there_is_so_far_is_there_while_it_runs_and_gone_with_the_record(
     broken = job(tmp_path, dit(), evaluate=POINTS)
     with pytest.raises(Stopped):
         run(broken, after(5))
-    so_far = read(broken, loop.SO_FAR)
+    so_far = read(broken, SO_FAR)
     assert [row["images"] for row in so_far["curve"]][:3] == [32, 64, 96]
     assert [row["images"] for row in so_far["metrics"]] == [96]
     run(broken)
-    assert not Path(broken["folder"], loop.SO_FAR).exists()
+    assert not Path(broken["folder"], SO_FAR).exists()
