@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.cli import interface
+from ablate.cli import interface, new
 from ablate.cli.describe import describe, summary
 from ablate.discovery.catalog import Catalog, Entry, catalog
 from ablate.io import text
@@ -82,11 +83,21 @@ def page(kind: str, known: Catalog) -> str:
         lines += component(entry, known)
     lines += ["## Writing your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
     lines += methods(base)
+    lines += ["", *example(kind)]
     lines += ["", ASKED, ""]
     every = {check.__name__ for check in checks("")}
     own = [check for check in checks(kind) if check.__name__ not in every]
     lines += [f"- `{check.__name__}`: {' '.join((check.__doc__ or '').split())}" for check in own] or ["- nothing yet"]
     return "\n".join([*lines, ""])
+
+
+def example(kind: str) -> Iterator[str]:
+    """A complete component of the kind, as `ablate plugins new` writes it: the tests run its checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = new.write_file(Path(folder) / "mine.py", "mine", kind)
+        code = file.read_text(encoding="utf-8").rstrip()
+    command = f"`ablate plugins new mine --kind {kind} --file` writes it, and it passes all checks"
+    yield from (f"A complete example; {command}:", "", "```python", code, "```")
 
 
 def called(kind: str) -> str:

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from ablate.cli.signs import driven, unfinished
+from ablate.results.signs import driven, unfinished
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 

@@ -44,7 +44,7 @@ def exported(folder: Path, name: str, *more: str, capsys: Any) -> str:
 @pytest.mark.parametrize("name", TRACKERS)
 def test_the_checks_of_the_kind_pass(name: str) -> None:
     tracker_of(name)
-    outcomes = examine(catalog().entry("tracker", name), catalog())
+    outcomes = list(examine(catalog().entry("tracker", name), catalog()))
     assert {one.state for one in outcomes} <= {"passed", "skipped"}, outcomes
     assert {one.check for one in outcomes if one.state == "passed"} >= {"goes_on_with_a_run", "takes_names_as_text"}
 
