@@ -130,7 +130,7 @@ async function front() {
     { x: line.map((p) => p[0]), y: line.map((p) => p[1]), mode: "lines", line: { color: c.mark, width: 1.5 }, hoverinfo: "skip" },
     { x: x.map((v) => v[0]), y: y.map((v) => v[0]), error_x: bars(x), error_y: bars(y), mode: "markers+text", text: shown.map(() => ""), textposition: "top center", textfont: { size: 11, color: c.ink },
       marker, customdata: shown.map((one) => one.hash), hovertext: shown.map(words), hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: false },
-  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest" }));
+  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest", uirevision: [kx, ky, at("front-log").checked].join() }));
   await Plotly.restyle(chart, { text: [labels(chart, shown, x, y)] }, [1]);
   if (!chart.listens) {
     chart.listens = true;
@@ -278,7 +278,7 @@ const scale = (found, key) => positive(found, key) && wide(found, key) ? { type:
 
 function during() {
   const of = at("during-x").value, found = data.during.lines;
-  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value"), 34), height: 420, ...legend("during-chart") }));
+  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value"), 34), height: 420, uirevision: of, ...legend("during-chart") }));
 }
 function losses() {
   const found = data.losses.lines;
@@ -325,7 +325,7 @@ function probes() {
 function drawProbe(i) {
   const probe = data.probes[i], id = `probe-${i}`, moments = Object.keys(probe.moments);
   const found = probe.moments[at(id + "-moment")?.value] ?? probe.moments[moments[moments.length - 1]];
-  return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}, 34), height: 380, ...legend(id) }));
+  return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}, 34), height: 380, uirevision: at(id + "-moment")?.value ?? "", ...legend(id) }));
 }
 
 // ------------------------------------------------------------------ all of it
