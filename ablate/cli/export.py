@@ -49,7 +49,7 @@ def export(
 
     --to csv …: mean ± half of the 95 % interval, the best in bold with all that the study's test does not tell from it,
     and a caption that says how each metric was taken. --to tensorboard …: one run a trial, grouped by candidate, with
-    the study's own settings of that tracker, where it has some. --format, and without either: mean ± standard deviation.
+    the study's own settings of that tracker, if it has some. --format, and without either: mean ± standard deviation.
     """
     from ablate.cli.terminal import echo
     from ablate.errors import InputError, did_you_mean
@@ -103,9 +103,11 @@ def _tracker(results: Results, name: str, settings: Sequence[str], catalog: Cata
     from ablate.study.yaml import value
 
     listed = results.study.get("trackers")
-    own = [{"type": one} if isinstance(one, str) else one for one in listed if isinstance(one, str | dict)] if (
-        isinstance(listed, list)
-    ) else []
+    own = (
+        [{"type": one} if isinstance(one, str) else one for one in listed if isinstance(one, str | dict)]
+        if (isinstance(listed, list))
+        else []
+    )
     spec = dict(next((one for one in own if one.get("type") == name), {"type": name}))
     for setting in settings:
         field, separator, text = setting.partition("=")

@@ -184,7 +184,7 @@ def _data(results: StudyAnalysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _json(data: object) -> str:
     """Format data for a script element: no sign in it ends the element, or controls anything."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return (text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _sortable(cells: pd.DataFrame, numbers: pd.DataFrame) -> list[list[float | None]]:

@@ -50,7 +50,7 @@ class Observed:
 
 @dataclass
 class Told:
-    """What a tracker was told of a trial: where its run is, and up to which images, by name; a state that it ended in."""
+    """What a tracker was told of a trial: where its run is, up to which images by name, and in which state it ended."""
 
     handle: str | None = None
     upto: dict[str, int] = field(default_factory=dict)
@@ -70,14 +70,15 @@ def observed(folder: Path, names: Names) -> Observed | None:
     trials, metrics, curve = store.rows_of(folder)
     if not trials or not isinstance(trials[0].get("choices"), Mapping) or "config_hash" not in trials[0]:
         return None
-    row = trials[0]
+    row, samples = trials[0], None
     if row["state"] not in ENDED:
+        samples = _samples_at_the_end(folder)
         so_far = _so_far(folder)
         curve, metrics = so_far.get("curve") or curve, so_far.get("metrics") or metrics
     message = row.get("message")
     if isinstance(row.get("divergence"), Mapping):
         message = describe_divergence(row["divergence"])
-    return _observed(row, curve, metrics, row["choices"], names, message, lambda: previews.read(folder))
+    return _observed(row, curve, metrics, row["choices"], names, message, lambda: previews.read(folder), samples)
 
 
 def observed_of(results: StudyAnalysis) -> Iterator[Observed]:
@@ -91,7 +92,12 @@ def observed_of(results: StudyAnalysis) -> Iterator[Observed]:
         curve = [{k.replace("term.", TERM): v for k, v in one.items()} for one in curves.get(row["trial"], ())]
         message = None if _missing(row.get("message")) else str(row["message"])
         yield _observed(
-            row, curve, metrics.get(row["trial"], []), choices, results.names, message,
+            row,
+            curve,
+            metrics.get(row["trial"], []),
+            choices,
+            results.names,
+            message,
             lambda folder=folder: previews.read(folder),  # type: ignore[misc]
         )
 
@@ -129,7 +135,9 @@ def _observed(
     names: Names,
     message: str | None,
     pictures: Callable[[], Mapping[int, NDArray[np.uint8]]],
+    samples: int | None = None,
 ) -> Observed:
+    """samples: that are drawn at the end; None where the first measurement says so: it is of the end."""
     own = {str(path): value if _plain(value) else show(value) for path, value in choices.items()}
     base = names.baseline
     trial = TrackedTrial(
@@ -141,7 +149,7 @@ def _observed(
         own,
         _finite(row, FACTS),
     )
-    measured = _measured(metrics)
+    measured = _measured(metrics, samples)
     last = {name: value for images, values, _ in measured for name, value in values.items()}
     if row["state"] != "complete":
         last = {}
@@ -160,7 +168,7 @@ def _curve(rows: Iterable[Row]) -> list[Point]:
     return points
 
 
-def _measured(rows: Sequence[Row]) -> list[Point]:
+def _measured(rows: Sequence[Row], at_the_end: int | None) -> list[Point]:
     """Return the measurements, ascending by images: those on as many samples as at the end under the metric's name.
 
     Others (fewer samples, at points of the training) have a name of their own: values that differ in what decides them
@@ -169,26 +177,33 @@ def _measured(rows: Sequence[Row]) -> list[Point]:
     sound = [row for row in rows if not _missing(row.get("value")) and not _missing(row.get("images"))]
     if not sound:
         return []
-    most: dict[str, int] = {}  # samples at the end are the most, as fewer are drawn at points
     first: dict[str, Row] = {}
     for row in sound:
-        most[row["metric"]] = max(most.get(row["metric"], 0), _whole(row.get("samples")))
         first.setdefault(row["metric"], row)
     points: dict[int, dict[str, float]] = defaultdict(dict)
     for row in sound:
         if any(str(row.get(key)) != str(first[row["metric"]].get(key)) for key in ALIKE):
             continue
-        samples = _whole(row.get("samples"))
-        name = row["metric"] if samples == most[row["metric"]] else f"{row['metric']}_of_{samples}"
+        samples, own = _whole(row.get("samples")), at_the_end or _whole(first[row["metric"]].get("samples"))
+        name = row["metric"] if samples == own else f"{row['metric']}_of_{samples}"
         points[int(row["images"])].setdefault(name, float(row["value"]))
     return [(images, points[images], None) for images in sorted(points)]
 
 
-# What may differ between points of one curve: how far the training was, and how many samples; the rest is the study's own.
+# What does not differ between the points of one curve; how far the training was does, and how many samples.
 ALIKE = tuple(
-    key for key in METRIC
+    key
+    for key in METRIC
     if key in ("ema", "solver", "nfe", "guidance", "features", "solver_settings", "quantisation", "labels")
 )
+
+
+def _samples_at_the_end(folder: Path) -> int | None:
+    try:
+        found = read_json(folder / "job.json")["evaluation"]["samples"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, int) else None
 
 
 def _so_far(folder: Path) -> dict[str, Any]:
@@ -217,7 +232,7 @@ def _finite(row: Row, names: Iterable[str]) -> dict[str, float]:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or not isinstance(value, str | bool) and value != value  # noqa: PLR0124 - NaN, and pandas' NA
+    return value is None or (not isinstance(value, str | bool) and value != value)
 
 
 def _plain(value: Any) -> bool:

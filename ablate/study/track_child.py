@@ -15,7 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-EVERY, SHARE = 3.0, 0.1  # seconds between two readings of the folder, at the least; their share of the time, at the most
+EVERY, SHARE = (
+    3.0,
+    0.1,
+)  # seconds between two readings of the folder, at the least; their share of the time, at the most
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Samples at the points of a training: a few pictures of each, from the same latents, in one small file of the trial."""
+"""Samples at the points of a training: a few pictures of each, from the same latents, in one file of the trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREVIEWS = "previews.npz"  # {images, as 12 digits: (N, C, H, W) uint8}
 
 
 def read(folder: Path) -> dict[int, NDArray[np.uint8]]:
-    """Read {images: samples, uint8 (N, C, H, W)} in a trial's folder, in order; {} where there are none, or cut short."""
+    """Read {images: samples, uint8 (N, C, H, W)} in a trial's folder, in order; {} without sound ones."""
     try:
         with np.load(folder / PREVIEWS, allow_pickle=False) as file:
             found = {int(name): file[name] for name in sorted(file.files)}

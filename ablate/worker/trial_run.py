@@ -49,9 +49,9 @@ from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
+from ablate.worker.previews import PREVIEWS
 from ablate.worker.reports import report_of
 from ablate.worker.teacher_weights import teacher_weights
-from ablate.worker.previews import PREVIEWS
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded

@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
-from ablate.results.signs import driven, unfinished
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
+from ablate.results.signs import driven, unfinished
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ LABELS = (
     "\u202edesrever",
     "[bold]x[/bold] [/]",
     "\ud800",
-    "\"quoted' onerror=\"alert(2) 😀",
+    '"quoted\' onerror="alert(2) 😀',
     "word " * 2000,
 )
 
@@ -110,7 +110,9 @@ def test_what_a_live_page_asks_for_is_text_too(folder):
     shown = shown.split("\n<script>\n")[0]
     assert not Page(shown).tags & {"script", "b", "i"} and not CONTROLS.search(shown)
     card = json.dumps(watched.card(), allow_nan=False)
-    assert not CONTROLS.search(json.loads(card)["question"] + json.loads(card)["verdict"] + str(json.loads(card)["best"]))
+    assert not CONTROLS.search(
+        json.loads(card)["question"] + json.loads(card)["verdict"] + str(json.loads(card)["best"])
+    )
     drawn = []
     bar = Bar(LABELS[2], drawn.append)
     at_work = Running("trial", LABELS[2] + LABELS[3], 0, LABELS[10 - 1], 1, 2, 0.5, None)

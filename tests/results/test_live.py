@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from results_folders import METRIC, Study, blobs, fill_conditioning, write
+from results_folders import METRIC, Study, blobs, fill_conditioning, measurement, write
 
+from ablate.kinds.tracker import Log
 from ablate.results.live.folder import WatchedStudy
 from ablate.results.live.server import Server
 from ablate.training.checkpoint_files import SO_FAR
 from ablate.worker import previews
 
 pytest.importorskip("plotly")
-PATIENCE = 120
+PATIENCE = 500
 
 
 @pytest.fixture
@@ -90,8 +91,15 @@ def test_nothing_can_be_changed_and_nothing_else_is_read(server: Server, folder:
         assert status == 405 and headers["Allow"] == "GET, HEAD"
     status, content, headers = ask(server, "/0/", "HEAD")
     assert (status, content) == (200, b"") and int(headers["Content-Length"]) > 1000
-    for path in ("/0/../../etc/passwd", "/0/samples/../../../study.yaml.png", "/0/samples/%2e%2e%2f%2e%2e%2fx.png",
-                 "/9/", "/-1/", "/0/nothing", "/study.yaml"):
+    for path in (
+        "/0/../../etc/passwd",
+        "/0/samples/../../../study.yaml.png",
+        "/0/samples/%2e%2e%2f%2e%2e%2fx.png",
+        "/9/",
+        "/-1/",
+        "/0/nothing",
+        "/study.yaml",
+    ):
         assert ask(server, path)[0] == 404
     _, _, headers = ask(server, "/0/")
     assert headers["Referrer-Policy"] == "no-referrer" and headers["Cache-Control"] == "no-store"
@@ -203,28 +211,33 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     page.close()
 
 
-def test_several_studies_stand_side_by_side(browser: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Server]:
+    """A server of two studies with hostile questions."""
     studies = [Study(tmp_path / name) for name in ("one", "two")]
     for i, study in enumerate(studies):
         fill_conditioning(study, seeds=2, diverge=False)
-        evil = {"study": study.path.name, "baseline": {}}
-        study.head(lock=evil, question=f"<img src=x onerror=alert({i})> which?")
-    for server in serving(*(study.path for study in studies)):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        told: list[str] = []
-        page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
-        page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
-        page.goto(server.address)
-        page.wait_for_selector("#cards article:nth-child(2)", timeout=1000 * PATIENCE)
-        boxes = [page.locator("#cards article").nth(i).bounding_box() for i in range(2)]
-        assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
-        assert "<img src=x onerror=alert(0)> which?" in page.inner_text("#cards") and told == []
-        page.get_by_role("link", name="two").click()
-        page.wait_for_selector("#table tbody tr")
-        assert page.get_by_role("link", name="All studies").count() == 1
-        page.set_viewport_size({"width": 390, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        page.close()
+        lock = {"study": study.path.name, "baseline": {}}
+        study.head(lock=lock, question=f"<img src=x onerror=alert({i})> which?")
+    yield from serving(*(study.path for study in studies))
+
+
+def test_several_studies_stand_side_by_side(browser: Any, two: Server) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    told: list[str] = []
+    page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
+    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    page.goto(two.address)
+    page.wait_for_selector("#cards article:nth-child(2)", timeout=1000 * PATIENCE)
+    boxes = [page.locator("#cards article").nth(i).bounding_box() for i in range(2)]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert "<img src=x onerror=alert(0)> which?" in page.inner_text("#cards") and told == []
+    page.get_by_role("link", name="two").click()
+    page.wait_for_selector("#table tbody tr", timeout=1000 * PATIENCE)
+    assert page.get_by_role("link", name="All studies").count() == 1
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
 
 
 def test_samples_over_training_stand_in_the_report(folder: Path) -> None:
@@ -242,3 +255,54 @@ def test_samples_over_training_stand_in_the_report(folder: Path) -> None:
     assert len(grown["rows"]) in (3, 4) and grown["points"] == ["50 k", "100 k", "200 k"]
     assert {one["latents"] for one in grown["rows"]} == {4}
     assert np.all([one["src"].startswith("data:image/png;base64,") for one in grown["rows"]])
+
+
+def test_values_on_other_numbers_of_samples_are_on_no_curve_together(study: Study) -> None:
+    """While a trial is at work, and when it has ended, a point of the training has one name; and the end another."""
+    from ablate.candidates.names import Names
+    from ablate.results.tracked import Told, observed, tell
+
+    study.head()
+    trial = study.trial({"backbone.conditioning": "adaln"}, 0, state="running")
+    write(trial / "job.json", {**json.loads((trial / "job.json").read_text()), "evaluation": {"samples": 2000}})
+    points = [measurement(METRIC, 0.5 / i, 1000 * i, samples=200) for i in (1, 2)]
+    write(trial / SO_FAR, {"curve": [{"images": 500, "loss": 1.0}, {"images": 1000, "loss": None}], "metrics": points})
+    log, told = Lines(), Told()
+    seen = observed(trial, Names())
+    assert seen is not None and seen.state == "running"
+    tell(log, seen, told)
+    assert log.lines == [(500, {"loss": 1.0}), (1000, {f"{METRIC}_of_200": 0.5}), (2000, {f"{METRIC}_of_200": 0.25})]
+    study.trial({"backbone.conditioning": "adaln"}, 0, {METRIC: 0.2}, curve=[(500, 1.0), (1000, 0.5)])
+    record = json.loads((trial / "record.json").read_text())
+    write(trial / "record.json", {**record, "metrics": [*record["metrics"], *points]})
+    log.lines.clear()
+    ended = observed(trial, Names())
+    assert ended is not None
+    tell(log, ended, told)
+    assert [line for line in log.lines if METRIC in line[1] or f"{METRIC}_of_200" in line[1]] == [
+        (200_000, {METRIC: 0.2})  # what was told before is not told again
+    ]
+    assert log.ended == ("complete", pytest.approx(0.2))
+
+
+class Lines(Log):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[Any] = []
+        self.ended: Any = None
+
+    def begin(self, trial: Any, handle: str | None) -> str | None:
+        return None
+
+    def log(self, trial: str, images: int, values: Any, seconds: float | None) -> None:
+        self.lines.append((images, dict(values)))
+
+    def picture(self, trial: str, images: int, picture: Any) -> None:
+        pass
+
+    def end(self, trial: str, state: str, values: Any, message: str | None) -> None:
+        self.ended = state, values[METRIC]
+
+    def close(self) -> None:
+        pass

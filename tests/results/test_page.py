@@ -144,6 +144,7 @@ def test_an_empty_study_has_a_page_too(study: Study) -> None:
 
 # ----------------------------------------------------------------------------------------------------- in a browser
 
+
 def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     """Open a page, and return it once its charts are drawn, with the list that its errors go to."""
     page = browser.new_page(**options)

@@ -1,4 +1,4 @@
-"""Trackers with the real packages, offline: what a study logs is what these packages read. Skipped where they are not."""
+"""Trackers with the real packages, offline: what a study logs is what these read. Skipped where they are not."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def test_tensorboard_reads_what_was_exported(folder: Path, capsys: Any) -> None:
         read = EventAccumulator(str(place))
         read.Reload()
         (one,) = [
-            s for s in seen_of(folder).values()
+            s
+            for s in seen_of(folder).values()
             if f"-{s.trial.config_hash[:7]}" in place.parent.name and place.name == f"seed {s.trial.seed}"
         ]
         wanted = [(images, values["loss"]) for images, values, _ in one.points if "loss" in values]

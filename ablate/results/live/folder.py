@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -59,7 +60,7 @@ class WatchedStudy:
             return self._version, self._parts
 
     def state(self) -> dict[str, Any]:
-        """Return what is quick to know, as JSON: the version that the page would have, counts, and the trials at work."""
+        """Return what is quick to know, as JSON: the version that the page would have, counts, trials at work."""
         with self._looking:
             if self._state is None or time.monotonic() - self._state[0] >= 1.0:
                 self._state = time.monotonic(), self._look()
@@ -189,7 +190,7 @@ def _at_work(folder: Path, seen: Observed, sign: signs.Unfinished) -> dict[str, 
 
 
 def _card(results: Results) -> dict[str, Any]:
-    """Return what a card shows beside the state: the question, the verdict, and the best candidates with their values."""
+    """Return what a card shows beside the state: the question, the verdict, the best candidates with their values."""
     from ablate.results.numbers import plus_minus
     from ablate.results.tables import grouped
     from ablate.results.verdict import verdict
@@ -213,8 +214,16 @@ def _problem(name: str, why: str) -> Parts:
     words = {"question": "", "verdict": "No result yet.", "warnings": [why], "parts": []}
     table = '<table id="table" hidden><thead><tr><th>id</th></tr></thead><tbody></tbody></table>'
     controls = '<form hidden id="filter-form"><input id="filter"><select id="sort-by"></select><span id="filter-count">'
-    data = '{"candidates": [], "measures": {}, "axes": null, "effects": null, "during": null, "losses": null, "probes": []}'
-    return Parts(header.render(name=name, **words), f"{controls}</span></form>{table}", data)
+    empty = {
+        "candidates": [],
+        "measures": {},
+        "axes": None,
+        "effects": None,
+        "during": None,
+        "losses": None,
+        "probes": [],
+    }
+    return Parts(header.render(name=name, **words), f"{controls}</span></form>{table}", json.dumps(empty))
 
 
 def _json(path: Path) -> dict[str, Any]:

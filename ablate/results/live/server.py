@@ -74,11 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = SILENCE
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the library calls
+    def do_GET(self) -> None:
         """Answer with a page, or what a page asks for."""
         self._answer()
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         """Answer without the content."""
         self._answer()
 
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._only_read
         raise AttributeError(name)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Write no line a request: a page asks every two seconds."""
 
     def _only_read(self) -> None:
@@ -164,7 +164,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.FOUND, b"", more={"Location": f"/{self.server.token}/{below}"})
 
     def _send(
-        self, status: HTTPStatus, content: bytes, kind: str = "text/plain; charset=utf-8", more: dict[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        content: bytes,
+        kind: str = "text/plain; charset=utf-8",
+        more: dict[str, str] | None = None,
     ) -> None:
         self.send_response(status)
         for name, value in {**SAFE, "Content-Type": kind, "Content-Length": str(len(content)), **(more or {})}.items():

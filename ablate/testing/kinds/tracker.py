@@ -1,4 +1,4 @@
-"""Checks of a tracker: it takes the trials of a study, goes on with a run, and writes below the study's folder alone."""
+"""Checks of a tracker: it takes a study's trials, goes on with a run, and writes below the study's folder alone."""
 
 from __future__ import annotations
 

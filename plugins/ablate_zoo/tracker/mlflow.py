@@ -27,7 +27,7 @@ class MLflow(Tracker):
 
     name = "mlflow"
 
-    # Such as http://127.0.0.1:5000 or sqlite:///runs.db; none: MLFLOW_TRACKING_URI, else mlflow.db in the study's folder.
+    # Such as http://127.0.0.1:5000 or sqlite:///runs.db; none: MLFLOW_TRACKING_URI, else a file in the study's folder.
     uri: Annotated[str | None, Field(min_length=1, max_length=1000)] = None
     experiment: Annotated[str | None, Field(min_length=1, max_length=200)] = None  # none: the study's name
 
@@ -84,8 +84,13 @@ class Runs(Log):
             return handle
         from mlflow.entities import Param
 
-        tags = {"study": self.study.name, "candidate": trial.candidate[:TAG], "trial": trial.trial,
-                "config_hash": trial.config_hash, "baseline": str(trial.baseline).lower()}
+        tags = {
+            "study": self.study.name,
+            "candidate": trial.candidate[:TAG],
+            "trial": trial.trial,
+            "config_hash": trial.config_hash,
+            "baseline": str(trial.baseline).lower(),
+        }
         run = self.client.create_run(self.experiment, run_name=f"{trial.candidate[:200]} seed {trial.seed}", tags=tags)
         told = {"seed": trial.seed, "candidate": trial.candidate, **dict(trial.choices), **dict(trial.facts)}
         params = [Param(_key(name), str(value)[:PARAM]) for name, value in told.items()]

@@ -79,8 +79,10 @@ class EventFiles(Log):
     def end(self, trial: str, state: str, values: Mapping[str, float], message: str | None) -> None:
         """The choices with the last values, for the page of hyperparameters."""
         writer, told = self.writers.pop(trial), self.trials.pop(trial)
-        choices = {path: value if isinstance(value, bool | int | float | str) else str(value)
-                   for path, value in told.choices.items()}
+        choices = {
+            path: value if isinstance(value, bool | int | float | str) else str(value)
+            for path, value in told.choices.items()
+        }
         writer.add_text("state", _text(state if message is None else f"{state}: {message}"))
         last = {f"last/{name}": value for name, value in values.items()}
         writer.add_hparams({**choices, "seed": told.seed}, last, run_name=".")
