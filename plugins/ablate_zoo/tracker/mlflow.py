@@ -27,8 +27,9 @@ class MLflow(Tracker):
 
     name = "mlflow"
 
-    # Such as http://127.0.0.1:5000 or sqlite:///runs.db; none: MLFLOW_TRACKING_URI, else a file in the study's folder.
     uri: Annotated[str | None, Field(min_length=1, max_length=1000)] = None
+    """Such as http://127.0.0.1:5000 or sqlite:///runs.db; none: MLFLOW_TRACKING_URI, else a file in the study's folder.
+    """
     experiment: Annotated[str | None, Field(min_length=1, max_length=200)] = None  # none: the study's name
 
     @classmethod

@@ -25,8 +25,7 @@ class TensorBoard(Tracker):
 
     name = "tensorboard"
 
-    # Where the event files are written, relative to the study's folder.
-    folder: Annotated[str, Field(min_length=1, max_length=1000)] = "tensorboard"
+    folder: Annotated[str, Field(min_length=1, max_length=1000)] = "tensorboard"  # relative to the study's folder
 
     @classmethod
     def missing(cls) -> str | None:
