@@ -35,7 +35,7 @@ from ablate.training.snapshots import Snapshots
 ROWS = 100  # of the curve, over a whole training
 STEPPING = "this candidate, in a step of training,"
 LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
-SHOWN_SECONDS = 2.0  # between two writings of the curve so far, for who watches: a millisecond each
+SHOWN_SECONDS = 2.0  # between two writings of the curve so far, for who watches: three milliseconds each
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
 CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 
