@@ -167,6 +167,7 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
 
     monkeypatch.setattr(live.signs, "is_locked", lambda path: True)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * PATIENCE)
     told: list[str] = []
     page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: told.append(str(error)))
@@ -224,6 +225,7 @@ def two(tmp_path: Path) -> Iterator[Server]:
 
 def test_several_studies_stand_side_by_side(browser: Any, two: Server) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * PATIENCE)
     told: list[str] = []
     page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
     page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
@@ -235,8 +237,9 @@ def test_several_studies_stand_side_by_side(browser: Any, two: Server) -> None:
     page.get_by_role("link", name="two").click()
     page.wait_for_selector("#table tbody tr", timeout=1000 * PATIENCE)
     assert page.get_by_role("link", name="All studies").count() == 1
+    page.wait_for_function("document.documentElement.dataset.drawn === 'true'")
     page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.wait_for_function("document.documentElement.scrollWidth === 390")
     page.close()
 
 

@@ -289,8 +289,9 @@ def test_what_there_is_so_far_is_there_while_it_runs_and_gone_with_the_record(
 ) -> None:
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0), monkeypatch.setattr(loop, "SHOWN_SECONDS", 0.0)
     broken = job(tmp_path, dit(), evaluate=POINTS)
+    file = Path(broken["folder"], SO_FAR)
     with pytest.raises(Stopped):
-        run(broken, after(5))
+        run(broken, lambda: file.exists() and bool(json.loads(file.read_text())["metrics"]))
     so_far = read(broken, SO_FAR)
     assert [row["images"] for row in so_far["curve"]][:3] == [32, 64, 96]
     assert [row["images"] for row in so_far["metrics"]] == [96]

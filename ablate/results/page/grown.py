@@ -84,7 +84,7 @@ def _sound(folder: Path) -> Grown:
         return {}
     hashes = {} if record is None else record.get("files") or {}
     now = records.hashes(folder, [previews.PREVIEWS])
-    return previews.read(folder) if all(hashes.get(name) == now[name] for name in now) else {}
+    return previews.read(folder) if all(hashes.get(name, now[name]) == now[name] for name in now) else {}
 
 
 def _thinned(points: Grown) -> Grown:
