@@ -200,7 +200,8 @@ def _card(results: Results) -> dict[str, Any]:
     for row in numbers.head(BEST).to_dict("records"):
         column = None if quality is None else quality.column
         value = plus_minus(row[column], row.get(f"{column}.sd")) if column in row else ""
-        rows.append([label(row["candidate"], 80), value, bool(row["on_front"])])
+        if value:
+            rows.append([label(row["candidate"], 80), value, bool(row["on_front"])])
     return {
         "question": message(results.study.get("question") or ""),
         "verdict": message(verdict(results)),
