@@ -176,7 +176,7 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     page.wait_for_selector("#running-table tbody tr")
     assert page.url == f"{server.address}0/"
     assert "adaln" in page.inner_text("#running-table") and page.locator("#running-samples img").count() == 1
-    assert page.evaluate("document.querySelector('#running-samples img').naturalWidth") > 0
+    page.wait_for_function("document.querySelector('#running-samples img').naturalWidth > 0")
     page.wait_for_selector("#running-chart .scatterlayer .trace")
     page.get_by_role("button", name="Gflops", exact=True).click()
     page.fill("#filter", "adaln")
@@ -206,8 +206,7 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     assert page.evaluate("document.activeElement.id") == "filter"
     assert page.evaluate(ranges) == zoomed
     assert told == []
-    server.shutdown()
-    server.server_close()
+    page.context.set_offline(True)
     page.wait_for_function("document.getElementById('live').classList.contains('lost')", timeout=1000 * PATIENCE)
     page.close()
 
