@@ -84,10 +84,11 @@ def observed(folder: Path, names: Names) -> Observed | None:
 def observed_of(results: StudyAnalysis) -> Iterator[Observed]:
     """Yield every trial of a study that has ended, from its tables; those alone may be left of it."""
     curves, metrics = _by_trial(results.curves), _by_trial(results.metrics)
-    for row in results.trials.astype(object).to_dict("records"):
+    for record in results.trials.astype(object).to_dict("records"):
+        row = {str(key): value for key, value in record.items()}
         if row["state"] not in ENDED:
             continue
-        choices = {str(k)[2:]: v for k, v in row.items() if str(k).startswith("c.") and not _missing(v)}
+        choices = {k[2:]: v for k, v in row.items() if k.startswith("c.") and not _missing(v)}
         folder = results.path / "trials" / str(row["trial"])
         curve = [{k.replace("term.", TERM): v for k, v in one.items()} for one in curves.get(row["trial"], ())]
         message = None if _missing(row.get("message")) else str(row["message"])
@@ -162,9 +163,9 @@ def _curve(rows: Iterable[Row]) -> list[Point]:
     points: list[Point] = []
     for row in rows:
         names = [*OBSERVED, *(key for key in row if str(key).startswith(TERM))]
-        values, seconds = _finite(row, names), row.get("seconds")
+        values = _finite(row, names)
         if values and not _missing(row.get("images")):
-            points.append((int(row["images"]), values, None if _missing(seconds) else float(seconds)))
+            points.append((int(row["images"]), values, _finite(row, ["seconds"]).get("seconds")))
     return points
 
 

@@ -43,7 +43,7 @@ def over_training(results: StudyAnalysis) -> dict[str, Any]:
     seed = max(sorted(seeds), key=lambda one: seeds[one])
     chosen = [(c, _thinned(kept[c.config_hash][seed])) for c in drawn if seed in kept[c.config_hash]]
     for latents in LATENTS:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "hash": c.config_hash,
                 "name": label(c.label),

@@ -58,7 +58,7 @@ class EventFiles(Log):
         if handle is None:
             for file in place.glob("events.out.tfevents.*"):
                 file.unlink()
-        writer = self.writers[trial.trial] = SummaryWriter(str(place), flush_secs=10)  # type: ignore[no-untyped-call]
+        writer = self.writers[trial.trial] = SummaryWriter(str(place), flush_secs=10)
         self.trials[trial.trial] = trial
         if handle is None:
             facts = {"trial": trial.trial, **dict(trial.choices), **dict(trial.facts)}
