@@ -34,10 +34,10 @@ better (nothing where neither is). `results.columns` gives the same for the colu
 of its own metrics and probes. `trials` and `metrics` are also the files `trials.parquet` and `metrics.parquet` of the
 folder, there without `candidate`, and `metrics` without `seed` and `c.<path>`.
 
-Types, in `Results`: words that come again and again (`candidate`, `state`, `device`, `failure`, `probe`, choices that are
-words, and what says how a value was measured) are categoricals, with the categories that occur and in the study's order, so
-that tables, groups and plots come in that order; `.astype(str)` makes text of them. Whole numbers are `int64` where none is
-missing and `float64` otherwise, so that numpy takes them; times are in seconds, and `ended` is Unix time.
+Types, in `Results`: words that come again and again (`candidate`, `state`, `device`, `failure`, `probe`, choices that
+are words, and what says how a value was measured) are categoricals, with the categories that occur and in the study's
+order, so that tables, groups and plots come in that order; `.astype(str)` makes text of them. Whole numbers are `int64`
+where none is missing and `float64` otherwise, so that numpy takes them; times are in seconds, and `ended` is Unix time.
 """
 NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
 

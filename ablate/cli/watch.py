@@ -15,7 +15,7 @@ def watch(
     ],
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, metavar="N", help="The port; by default the first that is free from 8090 on."),
+        typer.Option(min=1, max=65535, metavar="N", help="The port; by default the first free one from 8090."),
     ] = None,
 ) -> None:
     """Show studies in a browser while they run, until Ctrl-C: the page of `ablate report`, which follows them.

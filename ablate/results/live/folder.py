@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import threading
 import time
@@ -134,7 +135,7 @@ def ended_count(folder: Path) -> int:
 
 def _state_of(trial: Path) -> str:
     if (trial / records.RECORD).is_file():
-        return _json(trial / records.RECORD).get("state", "complete")
+        return str(_json(trial / records.RECORD).get("state", "complete"))
     if (trial / "failure.json").is_file():
         return "failed"
     return "paused" if (trial / records.PAUSE).is_file() else "open"
@@ -199,8 +200,9 @@ def _card(results: Results) -> dict[str, Any]:
     rows = []
     for row in numbers.head(BEST).to_dict("records"):
         column = None if quality is None else quality.column
-        value = plus_minus(row[column], row.get(f"{column}.sd")) if column in row else ""
-        if value:
+        mean = math.nan if column is None else float(row.get(column, math.nan))
+        if math.isfinite(mean):
+            value = plus_minus(mean, float(row.get(f"{column}.sd", math.nan)))
             rows.append([label(row["candidate"], 80), value, bool(row["on_front"])])
     return {
         "question": message(results.study.get("question") or ""),
@@ -215,7 +217,7 @@ def _problem(name: str, why: str) -> Parts:
     words = {"question": "", "verdict": "No result yet.", "warnings": [why], "parts": []}
     table = '<table id="table" hidden><thead><tr><th>id</th></tr></thead><tbody></tbody></table>'
     controls = '<form hidden id="filter-form"><input id="filter"><select id="sort-by"></select><span id="filter-count">'
-    empty = {
+    empty: dict[str, Any] = {
         "candidates": [],
         "measures": {},
         "axes": None,
