@@ -20,7 +20,7 @@ def watch(
 ) -> None:
     """Show studies in a browser while they run, until Ctrl-C: the page of `ablate report`, which follows them.
 
-    Curves and samples of trials at work come as they are written, and what was pinned, sorted, filtered or zoomed stays.
+    Curves and samples of trials at work come as they are written; what was pinned, sorted, filtered or zoomed stays.
     Several studies stand side by side. It listens at this machine alone (127.0.0.1), only reads, and answers only to
     the address that it prints, which holds a token; over SSH, forward the port: ssh -L 8090:127.0.0.1:8090 HOST.
     """
