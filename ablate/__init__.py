@@ -36,6 +36,7 @@ def run(
     figures: bool = True,
     confirm: int | None = None,
     confirm_seeds: int = 5,
+    progress: bool | None = None,
     **overrides: Any,
 ) -> Results:
     """Run a study, or resume it where its folder already exists; the results.
@@ -43,7 +44,8 @@ def run(
     study: a YAML file, or the same as a mapping. out: the folder (default `results/<study>`), or the URL of one in a
     store, `s3://bucket/name`. figures: whether they are
     drawn at the end; `Results.figures` draws them later. confirm: so many of the best, and the baseline, are run again
-    on `confirm_seeds` fresh seeds; see `Results.confirmation`.
+    on `confirm_seeds` fresh seeds; see `Results.confirmation`. progress: whether it is shown, a bar in a notebook, and
+    a line every second elsewhere; by default in a notebook.
     overrides: values for dotted paths of the study, `**{"budget.images": 1000}`.
     Raises InputError where the input is wrong.
     """
@@ -52,11 +54,13 @@ def run(
     from ablate.results import load as load_results
     from ablate.study.confirm import check, confirming
     from ablate.study.launch import launch
+    from ablate.study.notebook import watching
 
     options: dict[str, Any] = {"profile": profile, "executor": executor, "workers": workers, "device": device}
     with in_python():
         check(confirm, confirm_seeds, out)
         options |= {"overrides": _assignments(overrides), "plugins": plugin_names(plugins), "figures": figures}
+        options |= watching(_name_of(study), progress)
         launched = launch(study, out=out, **options)
         if confirm is not None:
             launch(study, **confirming(launched, options, confirm, confirm_seeds))
@@ -274,6 +278,12 @@ def simulate(
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__", "__doc__", "__file__", "__name__", "__path__"]
+
+
+def _name_of(study: str | Path | Mapping[str, Any]) -> str:
+    if isinstance(study, Mapping):
+        return str(study.get("study", "study"))
+    return Path(study).stem if isinstance(study, str | Path) else "study"
 
 
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:

@@ -68,6 +68,7 @@ from ablate.kinds.seeding import Race, Seeding
 from ablate.kinds.solver import Denoiser, Grid, Point, Solver, State, noise_like
 from ablate.kinds.target import Target
 from ablate.kinds.teacher import TaughtObjective, TeacherTrial
+from ablate.kinds.tracker import Log, TrackedStudy, TrackedTrial, Tracker
 from ablate.kinds.weighting import Weighting
 from ablate.spec.component import Added, Choice, Component, Course, Extent, InputSpec, Opened, Range, Spec, When, slot
 from ablate.spec.inputs import ConditionSpec
@@ -145,6 +146,7 @@ __all__ = [
     "Layout",
     "Level",
     "Levels",
+    "Log",
     "Looks",
     "Loss",
     "Measurement",
@@ -199,6 +201,9 @@ __all__ = [
     "TeacherTrial",
     "Terms",
     "Told",
+    "TrackedStudy",
+    "TrackedTrial",
+    "Tracker",
     "Trained",
     "TrainedGuidance",
     "TrainingMetric",

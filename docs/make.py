@@ -8,11 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.cli import interface
+from ablate.cli import interface, new
 from ablate.cli.describe import describe, summary
 from ablate.discovery.catalog import Catalog, Entry, catalog
 from ablate.io import text
@@ -32,6 +33,11 @@ What each column of the tables of `ablate.load(FOLDER)` means, in which unit it 
 better (nothing where neither is). `results.columns` gives the same for the columns of one study, with the direction
 of its own metrics and probes. `trials` and `metrics` are also the files `trials.parquet` and `metrics.parquet` of the
 folder, there without `candidate`, and `metrics` without `seed` and `c.<path>`.
+
+Types, in `Results`: words that come again and again (`candidate`, `state`, `device`, `failure`, `probe`, choices that
+are words, and what says how a value was measured) are categoricals, with the categories that occur and in the study's
+order, so that tables, groups and plots come in that order; `.astype(str)` makes text of them. Whole numbers are `int64`
+where none is missing and `float64` otherwise, so that numpy takes them; times are in seconds, and `ended` is Unix time.
 """
 NOTE = "<!-- made from the catalog by docs/make.py: change the docstrings, not this page -->"
 
@@ -82,11 +88,21 @@ def page(kind: str, known: Catalog) -> str:
         lines += component(entry, known)
     lines += ["## Writing your own", "", f"A concrete subclass of `ablate.api.{base.__name__}`, with", ""]
     lines += methods(base)
+    lines += ["", *example(kind)]
     lines += ["", ASKED, ""]
     every = {check.__name__ for check in checks("")}
     own = [check for check in checks(kind) if check.__name__ not in every]
     lines += [f"- `{check.__name__}`: {' '.join((check.__doc__ or '').split())}" for check in own] or ["- nothing yet"]
     return "\n".join([*lines, ""])
+
+
+def example(kind: str) -> Iterator[str]:
+    """A complete component of the kind, as `ablate plugins new` writes it: the tests run its checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = new.write_file(Path(folder) / "mine.py", "mine", kind)
+        code = file.read_text(encoding="utf-8").rstrip()
+    command = f"`ablate plugins new mine --kind {kind} --file` writes it, and it passes all checks"
+    yield from (f"A complete example; {command}:", "", "```python", code, "```")
 
 
 def called(kind: str) -> str:

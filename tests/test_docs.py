@@ -1,15 +1,27 @@
 """What is made from the catalog is up to date, and what the guide says works."""
 
 import importlib.util
+import os
 import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from pictures_for_tests import noise, write_folder
+from ruamel.yaml import YAML
 
 import ablate
+from ablate.candidates.candidate import Candidate
+from ablate.cli.app import app
 from ablate.discovery.catalog import catalog
 from ablate.execute.ray import Ray
+from ablate.study.schema import Study
 
 DOCS = Path(__file__).parents[1] / "docs"
 STRANGERS = {entry.distribution for entry in catalog().entries()} - {"ablate"}
@@ -69,6 +81,82 @@ def test_the_plugins_of_the_guide_conform(tmp_path):
         for entry in target.entries:
             check_component(entry, target.catalog)
     assert {"weighting", "objective", "auxiliary", "coupling", "augmentation", "condition", "embedder"} <= set(kinds)
+
+
+GUIDES = [DOCS / name for name in ("plugins.md", "first_plugin.md", "following.md", "networks.md")]
+
+
+def blocks_of(page, language):
+    """The fenced blocks of a language; of "" the indented ones."""
+    text = page.read_text(encoding="utf-8")
+    if language:
+        return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|(?<=\n)\n(?=    ))+", text, re.MULTILINE)]
+
+
+def commands_of(page):
+    lines = "\n".join([*blocks_of(page, ""), *blocks_of(page, "sh")]).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.strip().startswith("ablate ")]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_commands_of_the_guides_have_the_options_that_are_told(page):
+    root = typer.main.get_command(app)
+    for words in commands_of(page):
+        if ">" in words:
+            words = words[: words.index(">")]
+        command, context = root, None
+        while hasattr(command, "commands") and words and words[0] in command.commands:
+            context = command.context_class(command, info_name=words[0], parent=context)
+            command, words = command.commands[words[0]], words[1:]
+        assert command is not root, words
+        command.make_context("x", [word for word in words if word != "..."], resilient_parsing=True)
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= {*options, "--no-figures", "--no-index"}, words
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_pieces_of_studies_in_the_guides_are_yaml_with_keys_of_a_study(page):
+    for block in blocks_of(page, ""):
+        if re.match(r"(base|vary|data|trackers):", block):
+            piece = YAML(typ="safe").load(block)
+            assert set(piece) <= set(Study.model_fields), block
+            assert set(piece.get("base", ())) <= set(Candidate.model_fields), block
+    for block in blocks_of(page, "toml"):
+        assert "ablate" in tomllib.loads(block)["project"]["entry-points"]
+    for block in (*blocks_of(page, "python"), *blocks_of(page, "py")):
+        compile(block, page.name, "exec")
+
+
+@pytest.mark.thorough
+def test_the_first_plugin_is_written_checked_tried_and_built_as_the_page_says(tmp_path):
+    """Every block, in order, in an environment of its own that sees what is installed here."""
+    purelib = sysconfig.get_paths()["purelib"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    binaries = tmp_path / "venv" / "bin"
+    (own,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (own / "project.pth").write_text(f"import site; site.addsitedir({purelib!r})\n")
+    for name, module in {"ablate": "ablate.cli", "pip": "pip"}.items():
+        (binaries / name).write_text(f'#!/bin/sh\nexec "{binaries}/python" -m {module} "$@"\n')
+        (binaries / name).chmod(0o755)
+    quiet = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {**os.environ, **quiet, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    page = (DOCS / "first_plugin.md").read_text(encoding="utf-8")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        if language == "python":
+            (folder / "soft_snr.py").write_text(block)
+        elif language == "toml":
+            assert block.splitlines()[0] in (folder / "pyproject.toml").read_text()
+        else:
+            ran = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert ran.returncode == 0, block + ran.stdout + ran.stderr
+            folder = folder / "soft-snr" if "cd soft-snr" in block else folder
+    assert (folder / "tried" / "report.html").is_file() and len(list((folder / "dist").glob("*.whl"))) == 1
 
 
 @pytest.mark.slow

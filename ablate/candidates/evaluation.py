@@ -22,6 +22,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 SHARE_DURING = 10  # quality during training is measured on a tenth of the samples ...
 FEWEST_DURING = 100  # ... but on no fewer than these
 MOST_POINTS = 200  # of one training: each costs a set of samples
+PREVIEWS_DURING = 8  # samples of each point that are kept as pictures; of them no further one is drawn
 
 
 class Evaluation(Config):
@@ -103,7 +104,8 @@ class Evaluation(Config):
         """The evaluation at each point of the training, and once more at its end; None where there are no points."""
         if not self.at and self.every is None:
             return None
-        return self.model_copy(update={"samples": self.samples_during, "previews": 0, "at": (), "every": None})
+        kept = min(self.previews, PREVIEWS_DURING)
+        return self.model_copy(update={"samples": self.samples_during, "previews": kept, "at": (), "every": None})
 
     def points(self, batch: int, images: int) -> tuple[int, ...]:
         """Return the images after which quality is measured, before the end of a training of so many, ascending.
@@ -160,6 +162,13 @@ class EvaluationPoints:
         points = self._images or ()
         shares = self.shares if self._every is None else [None] * len(points)
         return list(zip(shares, points, strict=False))
+
+    @property
+    def count(self) -> int | None:
+        """How many points there are; None where the training goes on for a time, with a point every so many images."""
+        if self._images is not None:
+            return len(self._images)
+        return len(self.shares) if self._every is None else None
 
     def passed(self, images: int, seconds: float) -> int:
         """Return how many points lie behind after so many images, and seconds of training."""

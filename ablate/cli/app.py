@@ -24,6 +24,7 @@ from ablate.cli import (
     schema,
     show,
     status,
+    watch,
     worker,
 )
 from ablate.cli.outcome import Command, Commands
@@ -45,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     status.status,
     show.show,
     report.report,
+    watch.watch,
     export.export,
     compare.compare,
     evaluate.evaluate,

@@ -58,7 +58,7 @@ def status_of(results: Results) -> dict[str, Any]:
 
 def _progress(results: Results) -> dict[str, Any]:
     """Return how far the study is, without its table of candidates."""
-    from ablate.cli.signs import driven, unfinished
+    from ablate.results.signs import driven, unfinished
 
     trials = results.trials[["trial", "candidate", "seed", "state", "failure", "message", "seconds"]]
     whole = trials["state"] == "complete"  # as nearly all of thousands are

@@ -14,12 +14,15 @@ from ablate.io.sealed import unsealed
 from ablate.io.text import label
 from ablate.results import probes, store
 from ablate.results.candidates import CandidateRow, candidates
+from ablate.results.categories import with_categories
 from ablate.results.frames import collapsed, noisy
 from ablate.results.quality_curves import with_quality
 from ablate.results.readable import read_mapping, read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
+
+STATES = ("complete", "diverged", "failed", "paused", "running", "unreadable")  # of trials, in this order
 
 
 class StudyContents:
@@ -59,7 +62,20 @@ class StudyContents:
         frame = self._stored.trials.copy()
         labels = {c.config_hash: c.label for c in self.candidates}
         frame["candidate"] = frame["config_hash"].map(labels)
-        return frame
+        return with_categories(frame, self._orders)
+
+    @property
+    def _orders(self) -> dict[str, list[Any]]:
+        """The order of words by column: candidates and choices as the study lists them, metrics as it measures them."""
+        listed = self.lock.get("choices")
+        choices = {f"c.{path}": labels for path, labels in listed.items()} if isinstance(listed, Mapping) else {}
+        measured = self.lock.get("metrics")
+        return {
+            **{path: labels for path, labels in choices.items() if isinstance(labels, list)},
+            "candidate": [c.label for c in self.candidates],
+            "state": list(STATES),
+            "metric": list(measured.values()) if isinstance(measured, Mapping) else [],
+        }
 
     def among(self, metrics: pd.DataFrame) -> Self:
         """Return results of the same trials with these measurements alone, which are rows of `metrics`."""
@@ -99,7 +115,7 @@ class StudyContents:
         beside = trials[columns].reindex(frame["trial"]).set_index(frame.index)
         extended = frame.assign(**{str(name): beside[name] for name in columns})
         extended.attrs = dict(frame.attrs)
-        return extended
+        return with_categories(extended, self._orders)
 
     @cached_property
     def candidates(self) -> tuple[CandidateRow, ...]:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -21,6 +21,7 @@ from ablate.io.files import nameable, write_atomic
 from ablate.io.text import printable
 from ablate.results.figures import figures
 from ablate.results.page import candidates, library, lines, tables
+from ablate.results.page.grown import over_training
 from ablate.results.page.pictures import pictures
 from ablate.results.remarks import explanations, remarks
 from ablate.results.tables import formatted, grouped
@@ -52,6 +53,7 @@ PARTS = {
     "effects": "Effects",
     "training": "During training",
     "samples": "Samples",
+    "grown": "Samples over training",
     "probes": "Probes",
     "analyses": "Analyses",
     "cost": "Cost and time",
@@ -61,6 +63,11 @@ PARTS = {
 }
 
 
+# What a browser may do for a page: nothing but draw what is in it; of a page that is served, ask its server too.
+POLICY = "default-src 'none'; img-src data: blob:{own}; style-src 'unsafe-inline'; script-src 'unsafe-inline'{connect}"
+TEMPLATES = "ablate.results.page"
+
+
 def report(results: StudyAnalysis, out: str | Path | None = None, drawn: Sequence[Path] | None = None) -> Path:
     """Write the page and return its path.
 
@@ -68,23 +75,38 @@ def report(results: StudyAnalysis, out: str | Path | None = None, drawn: Sequenc
     of figures that were drawn just now; without them the page draws its own.
     """
     path = nameable(Path(out)) if out is not None else results.path / "report.html"
-    environment = _environment()
-    folder = resources.files("ablate.results.page")
+    write_atomic(path, page(results.name, parts(results, _stills(results, drawn))))
+    return path
+
+
+class Parts(NamedTuple):
+    """What changes on a page while its study runs: two pieces of HTML, and the data of its charts as JSON."""
+
+    header: str
+    main: str
+    data: str
+
+
+def parts(results: StudyAnalysis, stills: Sequence[tuple[str, str, str]]) -> Parts:
+    """Make what stands on the page. stills: figures that are no charts, (name, caption, data URI)."""
+    environment = environment_of_pages()
     numbers = grouped(results)
     cells = formatted(results, numbers)
     rows = candidates.rows(results, numbers)
-    data, samples = _data(results, rows), pictures(results)
-    stills = _stills(results, drawn)
+    data, samples, grown = _data(results, rows), pictures(results), over_training(results)
     has = {key: bool(data[key]) for key in ("effects", "during", "losses", "probes")}
     has |= {"front": data["axes"] is not None, "training": has["during"] or has["losses"]}
     absent = {part for part in ("front", "effects", "training", "probes") if not has[part]}
-    absent |= {part for part, content in (("samples", samples), ("analyses", stills)) if not content}
-    html = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
+    absent |= {part for part, content in (("samples", samples), ("grown", grown), ("analyses", stills)) if not content}
+    header = environment.from_string(text_of("header.html.j2")).render(
         name=results.name,
         question=results.study.get("question", ""),
         verdict=verdict(results),
-        notes=_notes(results, numbers, cells),
+        warnings=[*numbers.attrs["problems"], *results.warnings],
         parts=[(anchor, title) for anchor, title in PARTS.items() if anchor not in absent],
+    )
+    main = environment.from_string(text_of("main.html.j2")).render(
+        notes=_notes(results, numbers, cells),
         has=has,
         columns=list(cells.columns),
         rows=list(zip(cells.to_numpy().tolist(), _sortable(cells, numbers), rows, strict=True)),
@@ -92,25 +114,45 @@ def report(results: StudyAnalysis, out: str | Path | None = None, drawn: Sequenc
         lines_note=_lines_note(results),
         samples=samples,
         sampled=_sampled(samples, rows),
+        grown=grown or {"rows": []},
         figures=stills,
         costs=tables.costs(results),
         failures=tables.failures(results),
         trials=tables.trials(results).to_dict("split"),
         versions=tables.versions(results),
-        warnings=[*numbers.attrs["problems"], *results.warnings],
         study=_text(results.path / "study.yaml"),
         launches=[launches.format_launch(launch) for launch in results.launches],
         plotly=library.version(),
-        style=Markup(environment.from_string((folder / "page.css").read_text(encoding="utf-8")).render()),
-        program=Markup((folder / "page.js").read_text(encoding="utf-8")),
-        library=Markup(library.packed()),
-        data=_json(data),
     )
-    write_atomic(path, html)
-    return path
+    return Parts(header, main, _json(data))
 
 
-def _environment() -> Environment:
+def page(name: str, content: Parts, live: str = "", version: str = "") -> str:
+    """Make the whole page. live: HTML of what the page of a running study has beside; then it asks its server."""
+    environment = environment_of_pages()
+    style = environment.from_string(text_of("page.css")).render()
+    more = {"own": " 'self'", "connect": "; connect-src 'self'"} if live else {"own": "", "connect": ""}
+    return environment.from_string(text_of("page.html.j2")).render(
+        name=name,
+        policy=Markup(POLICY.format(**more)),
+        header=Markup(content.header),
+        main=Markup(content.main),
+        live=bool(live),
+        version=version,
+        running=Markup(live),
+        style=Markup(style),
+        program=Markup(text_of("page.js") + (text_of("live.js") if live else "")),
+        library=Markup(library.packed()),
+        data=Markup(content.data),
+    )
+
+
+def text_of(name: str) -> str:
+    """Read a file of the page."""
+    return (resources.files(TEMPLATES) / name).read_text(encoding="utf-8")
+
+
+def environment_of_pages() -> Environment:
     """Make templates in which nothing that a study says is markup, reverses a line, or is invalid in UTF-8."""
     from jinja2 import Environment, StrictUndefined
 
@@ -140,10 +182,10 @@ def _data(results: StudyAnalysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _json(data: object) -> Markup:
+def _json(data: object) -> str:
     """Format data for a script element: no sign in it ends the element, or controls anything."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _sortable(cells: pd.DataFrame, numbers: pd.DataFrame) -> list[list[float | None]]:

@@ -16,6 +16,7 @@ from ablate.candidates.objectives import Objective
 from ablate.errors import InputError, did_you_mean
 from ablate.io.text import label, printable
 from ablate.results import origins
+from ablate.results.categories import with_categories
 from ablate.results.front import front
 from ablate.results.results import Results, load
 
@@ -149,7 +150,11 @@ class SeveralResults:
         filled = [part for part in parts if len(part)] or parts[:1]  # of an empty one pandas would take the dtypes
         joined = pd.concat(filled, ignore_index=True)
         joined["study"] = pd.Categorical(joined["study"], categories=self.names)
-        return joined
+        orders: dict[str, list[Any]] = {}
+        for part in parts:
+            for column in part.select_dtypes("category"):
+                orders.setdefault(str(column), []).extend(part[column].cat.categories)
+        return with_categories(joined, orders)
 
     def __repr__(self) -> str:
         return f"<SeveralResults of {len(self)} studies: {', '.join(self.names)}>"

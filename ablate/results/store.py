@@ -104,6 +104,13 @@ def _read(folder: Path) -> Stored:
     return Stored(frames.trials(rows.trials, metrics), metrics, curves, tuple(rows.warnings), unread)
 
 
+def rows_of(trial: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]], list[dict[str, Any]]]:
+    """Read one trial's folder as plain rows: of the trial (one, or none), of its measurements, of its curve."""
+    rows = _Rows()
+    _read_trial(trial, rows)
+    return rows.trials, rows.metrics, rows.curves
+
+
 def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
     """Return the training curves, and read those that were left aside because there are many.
 

@@ -22,6 +22,7 @@ from ablate.io.locks import try_lock
 from ablate.io.stores import is_url
 from ablate.kinds.data import describe_data
 from ablate.kinds.executor import Executor, Limits
+from ablate.kinds.tracker import TrackedStudy
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
@@ -35,6 +36,7 @@ from ablate.study.load import load_study
 from ablate.study.loaded import LoadedStudy
 from ablate.study.prolong import Prolong
 from ablate.study.schema import columns_during
+from ablate.study.track import tracked
 from ablate.worker.datasets import describe
 
 if TYPE_CHECKING:  # what runs it takes seconds to import, in which the worker gets ready
@@ -175,7 +177,9 @@ def _launch(
                 for line in prolong.describe()[0]:
                     say(line)
                 plan = replace(plan, prolong=prolong, earlier=prolong.own)
-            outcome = _run(plan, chosen, watch, say)
+            about = TrackedStudy(loaded.study.study, loaded.study.question, folder)
+            with tracked(loaded.study.trackers, about, loaded.catalog, loaded.names, say) as tell:
+                outcome = _run(plan, chosen, watch, say, tell)
             if figures:
                 _draw(folder, say)
         return Launched(folder, outcome, loaded)
@@ -311,7 +315,11 @@ def _example(loaded: LoadedStudy, folder: Path, data_hash: str | None) -> dict[s
 
 
 def _run(
-    plan: Plan, executor: Executor, watch: Callable[[Progress], None] | None, say: Callable[[str], None]
+    plan: Plan,
+    executor: Executor,
+    watch: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+    tell: Callable[[], None],
 ) -> Outcome:
     from ablate.engine import Engine, Watchdog
 
@@ -321,6 +329,7 @@ def _run(
         nonlocal due
         if watch is not None:
             watch(progress)
+        tell()
         begun = time.monotonic()
         if begun >= due:
             _write_tables(plan.folder)

@@ -34,7 +34,7 @@ from ablate.study.recipes import is_model, with_recipe
 from ablate.study.reference import reference_problems
 from ablate.study.refusal import refusal
 from ablate.study.rungs import rung_problems
-from ablate.study.schema import Study, constraints_of, objectives_of
+from ablate.study.schema import Study, constraints_of, objectives_of, tracker_problems
 from ablate.study.seeds import all_seeds, seeding_problems
 from ablate.study.study_catalog import study_catalog
 from ablate.study.taught import taught_problems
@@ -112,6 +112,7 @@ def _load(
     problems += seeding_problems(study, objectives, space)
     problems += reference_problems(study, objectives) if objectives else []
     problems += analysis_problems(study)
+    problems += tracker_problems(study)
     if study.match is not None:
         problems += study.match.problems(document.data["base"], study.vary, catalog)
     if problems:

@@ -25,6 +25,7 @@ from ablate.kinds.executor import Executor
 from ablate.kinds.fidelity import Fidelity
 from ablate.kinds.probe import Probe
 from ablate.kinds.seeding import Seeding
+from ablate.kinds.tracker import Tracker
 from ablate.spec.component import Config, Extent, slot
 from ablate.spec.explain import short
 from ablate.statistics.declared import AnalysisPlan
@@ -69,6 +70,7 @@ class Study(Config):
     checkpoints: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Extent()] = ()
     evaluate: Evaluation = Evaluation()
     probes: Annotated[tuple[Probe, ...], Extent()] = ()  # what looks on while candidates are trained
+    trackers: Annotated[tuple[Tracker, ...], Extent()] = ()  # where trials are logged beside the study's folder
     objectives: tuple[str, ...] = ()  # metrics, costs, probes; none: every metric, and gflops
     constraints: dict[str, Any] | None = None  # {metric, cost or probe: {at_most: value, at_least: value}}
     reference: Annotated[dict[str, Any] | None, Extent()] = (
@@ -190,6 +192,16 @@ def _possible_objectives(study: Study) -> dict[str, Objective]:
     for probe in study.probes:
         objectives.setdefault(probe.name, Objective(probe.name, probe.name, probe.larger_is_better, is_probe=True))
     return objectives
+
+
+def tracker_problems(study: Study) -> list[Problem]:
+    """Return the problems of a tracker that stands twice: everything would be logged twice."""
+    specs = [tracker.spec() for tracker in study.trackers]
+    return [
+        Problem(("trackers", i), f"the tracker {study.trackers[i].name!r} stands twice")
+        for i, spec in enumerate(specs)
+        if spec in specs[:i]
+    ]
 
 
 def _unknown(name: str, possible: Iterable[str], probes: Collection[str]) -> str:

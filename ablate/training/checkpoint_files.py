@@ -8,6 +8,8 @@ from typing import Any
 
 from ablate.io.sealed import DamagedError, read_sealed
 
+SO_FAR = "running.json"  # in a trial's folder: its curve, and the quality at points, while no record has them
+
 
 def stem(images: int) -> str:
     """Return the name of the files of a checkpoint after so many images, without their ending."""

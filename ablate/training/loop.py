@@ -24,6 +24,7 @@ from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.busy import BusyGauge
 from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
+from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
@@ -35,6 +36,7 @@ from ablate.training.snapshots import Snapshots
 ROWS = 100  # of the curve, over a whole training
 STEPPING = "this candidate, in a step of training,"
 LOOK_SECONDS = 1.0  # between two looks at the device's numbers, each of which waits for it
+SHOWN_SECONDS = 2.0  # between two writings of the curve so far, for who watches: three milliseconds each
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at the least
 CHECKPOINT_SHARE = 0.02  # of the time, at the most, that goes into checkpoints
 
@@ -107,6 +109,8 @@ class Training:
         # Images: the last step that does not go beyond the share.
         self._kept_at = {batch * int(round(share * self.total, 6) // batch) for share in keep if self.total is not None}
         self._written_at = float("-inf")
+        self._shown_at = monotonic()
+        self._shown = (0, 0)  # rows of the curve, and of the quality, when it was written last
         self._phase = "train"
 
     def _take_up(self, facts: Mapping[str, Any]) -> None:
@@ -235,6 +239,7 @@ class Training:
         seconds, loss = monotonic() - begun, self.curve.final_loss()
         self.quality.close_point(self.learner.images_seen, self.seconds, seconds, loss)
         self._save()
+        self._show_so_far()
         self._phase = "train"
 
     def _keep_if_due(self) -> None:
@@ -264,6 +269,18 @@ class Training:
         spent = {"seconds": self.seconds, "limit": None if self.total is not None else self._limit}
         with contextlib.suppress(OSError):
             write_json(self._folder / "progress.json", {"phase": phase, **numbers, **spent}, durable=False)
+        if monotonic() - self._shown_at >= SHOWN_SECONDS:
+            self._show_so_far()
+
+    def _show_so_far(self) -> None:
+        """Write the curve and the quality so far, where there is more of them, for whoever watches the folder."""
+        rows = len(self.curve.rows), len(self.quality.rows)
+        if rows == self._shown:
+            return
+        self._shown_at, self._shown = monotonic(), rows
+        content = {"curve": self.curve.rows, "metrics": self.quality.rows}
+        with contextlib.suppress(OSError, ValueError):  # a disk that is full, a number that is none: not needed
+            write_json(self._folder / SO_FAR, content, durable=False)
 
     def _budget_is_spent(self) -> bool:
         if self.total is not None:

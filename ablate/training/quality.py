@@ -10,6 +10,7 @@ from typing import Any
 from ablate.candidates.evaluation import Evaluation, EvaluationPoints
 from ablate.candidates.objectives import share_key
 
+PICTURED = 16  # points of a training of which samples are kept, about, and the end
 OTHER_SOURCE = "measured with other source code than the rest of the trial"
 
 
@@ -46,6 +47,13 @@ class QualityCurve:
     def is_due(self, images: int, train_seconds: float) -> bool:
         """Return whether a point is reached that was not measured yet."""
         return self._points.passed(images, train_seconds) > self._passed
+
+    def is_pictured(self, images: int, train_seconds: float) -> bool:
+        """Return whether samples of the point that is reached are kept: of many points, some at equal distances."""
+        number, count = self._points.passed(images, train_seconds), self._points.count
+        if count is None:
+            return number <= PICTURED
+        return number % math.ceil(count / PICTURED) == 0
 
     def has_passed(self, share: float) -> bool:
         """Return whether the point at a share of the budget lies behind, and was measured."""

@@ -203,7 +203,7 @@ class PackRun:
     def _ended(self, member: Member, record: Record) -> None:
         self._members.remove(member)
         written = records.write(member.folder, record, member.run.beside())
-        (member.folder / "progress.json").unlink(missing_ok=True)
+        records.forget_progress(member.folder)
         self.reports.append(_report(member.job, written))
 
     def _failed(self, job: TrialJob, error: Exception) -> None:
@@ -228,7 +228,7 @@ class Member:
         self.folder = Path(job["folder"])
         self.clock = MemberClock()
         sweep(self.folder)
-        (self.folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
+        records.forget_progress(self.folder)  # of an earlier worker
         write_json(self.folder / "job.json", sealed(job), durable=False)
         with self.clock.running():
             gauge = NoGauge(torch.device(job["device"]))

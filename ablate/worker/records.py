@@ -20,6 +20,7 @@ from ablate.io import packed
 from ablate.io.files import file_hash, read_json, write_json
 from ablate.io.sealed import ASIDE, CHECKSUM, DamagedError, check_sealed, read_sealed, sealed, set_aside
 from ablate.kinds.executor import Status
+from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.health import speeds
 from ablate.worker.messages import Record
 
@@ -28,7 +29,7 @@ RECORD = "record.json"  # the same in folders of earlier versions, which have th
 JOB, CURVE, PROBES = BESIDE = ("job.json", "curve.json", "probes.json")
 OTHER_SECOND = "its second line, with job and curve, is not the one that was recorded with the trial"
 SECOND = "beside"  # in a packed record: the SHA-256 of the second line
-PROGRESS = "progress.json"  # a worker's sign of life
+LIVE = ("progress.json", SO_FAR)  # a worker's sign of life, and what it shows of a training that goes on
 PAUSE = "paused.json"  # of a trial that a fidelity has paused: what its record would be, as far as it has come
 ORIGIN = "origin.json"  # of a trial that was taken from another study's folder: which that was
 COMPLETE, DIVERGED, PAUSED = "complete", "diverged", "paused"
@@ -122,7 +123,14 @@ def _damaged(folder: Path) -> tuple[bytes, str] | None:
 
 def _tidy(folder: Path) -> None:
     """Remove what a packed file stands for; it may still be there after a kill between the one and the other."""
-    for name in (*BESIDE, PAUSE, PROGRESS):
+    for name in (*BESIDE, PAUSE):
+        (folder / name).unlink(missing_ok=True)
+    forget_progress(folder)
+
+
+def forget_progress(folder: Path) -> None:
+    """Remove what a worker shows of a training while it goes on."""
+    for name in LIVE:
         (folder / name).unlink(missing_ok=True)
 
 

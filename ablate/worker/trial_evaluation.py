@@ -28,6 +28,7 @@ from ablate.runtime.isolation import watched
 from ablate.spec.component import InputSpec
 from ablate.training.loop import Training
 from ablate.training.snapshots import SnapshotsUntilNow
+from ablate.worker import previews
 from ablate.worker.messages import TrialJob
 from ablate.worker.out_of_memory import measuring
 
@@ -77,7 +78,10 @@ class TrialEvaluation:
         during = self._evaluation.during
         if during is not None and during.samples < self._evaluation.samples:
             first = dict(list(averages.items())[:1])  # the one that counts
-            rows += self._measure(training, first, during, training.snapshots)[0]
+            again, samples = self._measure(training, first, during, training.snapshots)
+            rows += again
+        if during is not None:
+            previews.keep(self._folder, training.learner.images_seen, samples[: during.previews])
         return rows
 
     @measuring()
@@ -88,7 +92,10 @@ class TrialEvaluation:
         snapshots = SnapshotsUntilNow(training.snapshots, learner.average, learner.images_seen)
         try:
             averages = self._candidate.ema.measured_during(learner.average, snapshots)
-            training.quality.rows += self._measure(training, averages, during, snapshots)[0]
+            rows, samples = self._measure(training, averages, during, snapshots)
+            training.quality.rows += rows
+            if training.quality.is_pictured(learner.images_seen, training.seconds):
+                previews.keep(self._folder, learner.images_seen, samples)
         except (InputError, NotFiniteError) as error:
             training.quality.unmeasured[str(learner.images_seen)] = str(error)
 

@@ -48,13 +48,14 @@ from ablate.worker.exclusive import alone_in_folder, alone_in_process, pause_of
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.out_of_memory import with_sampling_batch
+from ablate.worker.previews import PREVIEWS
 from ablate.worker.ranks import RankLostError, with_ranks
 from ablate.worker.reports import report_of
 from ablate.worker.teacher_weights import trained_weights
 from ablate.worker.trial_evaluation import TrialEvaluation
 
 WEIGHT_POINTS = 17  # levels at which the effective weighting is recorded
-SAMPLES = ("samples.npy", "samples.png", "samples.json")  # what a record answers for
+SAMPLES = ("samples.npy", "samples.png", "samples.json", PREVIEWS)  # what a record answers for
 
 
 class Shared(NamedTuple):
@@ -105,11 +106,11 @@ def _run(job: TrialJob, stop: Stop) -> WorkerReport:
         record = records.take(folder, job)
         if record is None:
             sweep(folder)
-            (folder / "progress.json").unlink(missing_ok=True)  # of an earlier worker
+            records.forget_progress(folder)  # of an earlier worker
             write_json(folder / records.JOB, sealed(job), durable=False)
             trial = TrialRun(job, folder, stop)
             record = records.write(folder, trial.run(), trial.beside())
-            (folder / "progress.json").unlink(missing_ok=True)
+            records.forget_progress(folder)
     status = records.STATUS[record["state"]]
     return {"job": job["job"], "status": status, "record": record, "host": socket.gethostname()}
 

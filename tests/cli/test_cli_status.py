@@ -10,9 +10,9 @@ import shutil
 import pytest
 from trial_files import record_files, records_of
 
-from ablate.cli.signs import driven, unfinished
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
+from ablate.results.signs import driven, unfinished
 from ablate.worker.records import PACKED
 
 

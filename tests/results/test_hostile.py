@@ -2,6 +2,7 @@
 
 import html.parser
 import io
+import json
 import re
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from results_folders import METRIC, Study, blobs, write
 from rich.console import Console
 
 from ablate.cli.status import status_of
+from ablate.engine import Progress, Running
 from ablate.errors import InputError
 from ablate.results import load
 from ablate.results.export import export
 from ablate.results.figures import curves
+from ablate.results.live.folder import WatchedStudy
+from ablate.results.report import page as render
 from ablate.results.report import report
+from ablate.study.notebook import Bar
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 LABELS = (
@@ -29,6 +34,7 @@ LABELS = (
     "\u202edesrever",
     "[bold]x[/bold] [/]",
     "\ud800",
+    '"quoted\' onerror="alert(2) 😀',
     "word " * 2000,
 )
 
@@ -93,6 +99,26 @@ def test_the_pages_hold_no_tag_and_no_control_of_a_label(folder):
     for one in (page, load(folder)._repr_html_(), load(folder).summary()._repr_html_()):
         assert not Page(one).tags & {"script", "b", "i"}
         assert not CONTROLS.search(one)
+
+
+def test_what_a_live_page_asks_for_is_text_too(folder):
+    """What the server of `ablate watch` gives, and the bar in a notebook."""
+    watched = WatchedStudy(folder)
+    version, parts = watched.content()
+    page = render(watched.name, parts, "<section></section>", version)
+    shown = re.sub(r'<script type="(application/json" id="data|text/plain" id="library)">[^<>]*</script>', "", page)
+    shown = shown.split("\n<script>\n")[0]
+    assert not Page(shown).tags & {"script", "b", "i"} and not CONTROLS.search(shown)
+    card = json.dumps(watched.card(), allow_nan=False)
+    assert not CONTROLS.search(
+        json.loads(card)["question"] + json.loads(card)["verdict"] + str(json.loads(card)["best"])
+    )
+    drawn = []
+    bar = Bar(LABELS[2], drawn.append)
+    at_work = Running("trial", LABELS[2] + LABELS[3], 0, LABELS[10 - 1], 1, 2, 0.5, None)
+    bar(Progress(2, 1, 0, 0, (at_work,), 60.0, {}, (LABELS[3], LABELS[5], LABELS[2])))
+    assert not Page(drawn[-1]).tags & {"script", "i"} and not CONTROLS.search(drawn[-1])
+    assert "1 of 2 trials, about 60 s left" in drawn[-1] and "&lt;script&gt;" in drawn[-1]
 
 
 def test_the_tables_hold_a_row_a_candidate_and_no_formula(folder, tmp_path):

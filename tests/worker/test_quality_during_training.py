@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from segments_for_tests import KNOWN, after, candidate, job, read, run, timeless
 
@@ -16,8 +17,9 @@ from ablate.errors import InputError
 from ablate.evaluation.sampling import NotFiniteError
 from ablate.kinds.executor import Stopped
 from ablate.training import checkpoint, loop
-from ablate.training.quality import OTHER_SOURCE
-from ablate.worker import trial_evaluation
+from ablate.training.checkpoint_files import SO_FAR
+from ablate.training.quality import OTHER_SOURCE, QualityCurve
+from ablate.worker import previews, trial_evaluation
 
 POINTS = {"at": (0.25, 0.5, 1.0), "at_samples": 5}  # after 3 and 6 of 12 steps
 
@@ -257,3 +259,41 @@ def test_points_that_cannot_be(fields: dict[str, Any], images: int, message: str
 def test_fields_that_contradict_each_other(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Evaluation(**{"metrics": (KNOWN.create("metric", "kid"),), **fields})
+
+
+def test_a_few_samples_of_each_point_are_kept_from_the_same_latents(tmp_path: Path) -> None:
+    """Those of a point are the first samples of a training that ends there; the last are those of the end."""
+    whole = job(tmp_path / "whole", dit(), evaluate={**POINTS, "previews": 4})
+    short = job(tmp_path / "short", dit(), {"steps": 6}, evaluate={"samples": 5, "previews": 4})
+    end = job(tmp_path / "end", dit(), evaluate={"samples": 5, "previews": 4})
+    run(whole), run(short), run(end)
+    kept = previews.read(Path(whole["folder"]))
+    assert list(kept) == [96, 192, 384] and all(one.shape == (4, 1, 8, 8) for one in kept.values())
+    for images, other in ((192, short), (384, end)):
+        assert np.array_equal(kept[images], np.load(Path(other["folder"], "samples.npy")))
+    assert previews.PREVIEWS in read(whole, "record.json")["files"]
+    assert previews.read(Path(short["folder"])) == {}  # nobody asked for points
+    Path(whole["folder"], previews.PREVIEWS).write_bytes(b"PK cut short")
+    assert previews.read(Path(whole["folder"])) == {}
+
+
+def test_of_many_points_some_are_pictured() -> None:
+    kid = KNOWN.create("metric", {"type": "kid", "features": "pixels"})
+    many = QualityCurve(Evaluation(metrics=(kid,), every=32, at_samples=8), 32, 32 * 101)
+    pictured = [n for n in range(1, 101) if many.is_pictured(32 * n, 0.0)]
+    assert pictured == [7 * k for k in range(1, 15)]
+
+
+def test_what_there_is_so_far_is_there_while_it_runs_and_gone_with_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0), monkeypatch.setattr(loop, "SHOWN_SECONDS", 0.0)
+    broken = job(tmp_path, dit(), evaluate=POINTS)
+    file = Path(broken["folder"], SO_FAR)
+    with pytest.raises(Stopped):
+        run(broken, lambda: file.exists() and bool(json.loads(file.read_text())["metrics"]))
+    so_far = read(broken, SO_FAR)
+    assert [row["images"] for row in so_far["curve"]][:3] == [32, 64, 96]
+    assert [row["images"] for row in so_far["metrics"]] == [96]
+    run(broken)
+    assert not Path(broken["folder"], SO_FAR).exists()

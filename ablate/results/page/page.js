@@ -1,7 +1,6 @@
 "use strict";
 (() => {
-const data = JSON.parse(document.getElementById("data").textContent);
-const byHash = new Map(data.candidates.map((one) => [one.hash, one]));
+let data, byHash; // what is drawn; a page that is served gets more of it as the study goes on
 const at = (id) => document.getElementById(id);
 const MARKS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "hexagon", "triangle-left", "triangle-right", "pentagon", "x"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -54,7 +53,7 @@ function axis(title, more, most = innerWidth < 620 ? 34 : 80) {
 function layout(more) {
   const c = colours();
   return Object.assign({ paper_bgcolor: c.paper, plot_bgcolor: c.paper, font: { family: "system-ui, sans-serif", size: 13, color: c.ink },
-    margin: { l: 60, r: 20, t: 20, b: 50 }, showlegend: false, hoverlabel: { bgcolor: c.paper, bordercolor: c.quiet, font: { color: c.ink }, align: "left" } }, more);
+    uirevision: "kept", margin: { l: 60, r: 20, t: 20, b: 50 }, showlegend: false, hoverlabel: { bgcolor: c.paper, bordercolor: c.quiet, font: { color: c.ink }, align: "left" } }, more);
 }
 
 const drawings = [];
@@ -131,7 +130,7 @@ async function front() {
     { x: line.map((p) => p[0]), y: line.map((p) => p[1]), mode: "lines", line: { color: c.mark, width: 1.5 }, hoverinfo: "skip" },
     { x: x.map((v) => v[0]), y: y.map((v) => v[0]), error_x: bars(x), error_y: bars(y), mode: "markers+text", text: shown.map(() => ""), textposition: "top center", textfont: { size: 11, color: c.ink },
       marker, customdata: shown.map((one) => one.hash), hovertext: shown.map(words), hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: false },
-  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest" }));
+  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest", uirevision: [kx, ky, at("front-log").checked].join() }));
   await Plotly.restyle(chart, { text: [labels(chart, shown, x, y)] }, [1]);
   if (!chart.listens) {
     chart.listens = true;
@@ -209,17 +208,20 @@ function pin(hash) {
 }
 
 // ------------------------------------------------------------------ table
+let order = null; // [title of the column, whether descending] by which the reader has sorted
 function table() {
   const box = at("table"), body = box.tBodies[0], rows = [...body.rows], heads = [...box.tHead.rows[0].cells];
+  const titles = heads.map((head) => head.textContent);
   const words = rows.map((row) => (row.textContent + " " + (byHash.get(row.dataset.hash)?.diff ?? []).map((d) => `${d[0]}=${d[2]}`).join(" ")).toLowerCase());
   const key = (row, column) => { const cell = row.cells[column]; return cell.dataset.v !== undefined ? Number(cell.dataset.v) : cell.textContent.trim(); };
   function sort(column, down) {
-    const order = [...rows].sort((a, b) => {
+    order = [titles[column], down];
+    const sorted = [...rows].sort((a, b) => {
       const [u, v] = [key(a, column), key(b, column)];
       if (typeof u !== typeof v) return typeof u === "number" ? -1 : 1; // what has no number stands last
       return (typeof u === "number" ? u - v : u.localeCompare(v, undefined, { numeric: true })) * (down ? -1 : 1);
     });
-    body.append(...order);
+    body.append(...sorted);
     heads.forEach((head, i) => i === column ? head.setAttribute("aria-sort", down ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
     heads.forEach((head, i) => { head.querySelector(".way").textContent = i === column ? (down ? " ↓" : " ↑") : ""; });
   }
@@ -243,7 +245,8 @@ function table() {
   at("filter").addEventListener("input", count);
   at("filter-form").addEventListener("submit", (event) => event.preventDefault());
   count();
-  const fit = () => { box.classList.remove("dense"); box.classList.toggle("dense", box.parentElement.scrollWidth > box.parentElement.clientWidth); };
+  if (order && titles.includes(order[0])) sort(titles.indexOf(order[0]), order[1]);
+  const fit = () => { if (!box.isConnected) return; box.classList.remove("dense"); box.classList.toggle("dense", box.parentElement.scrollWidth > box.parentElement.clientWidth); };
   addEventListener("resize", fit);
   fit();
   body.addEventListener("click", (event) => { const button = event.target.closest(".pin"); if (button) pin(button.closest("tr").dataset.hash); });
@@ -275,7 +278,7 @@ const scale = (found, key) => positive(found, key) && wide(found, key) ? { type:
 
 function during() {
   const of = at("during-x").value, found = data.during.lines;
-  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value"), 34), height: 420, ...legend("during-chart") }));
+  return draw("during-chart", lines(found, of, "value", true), layout({ xaxis: axis(data.during.axes[of], { ...scale(found, of), tickformat: "~s" }), yaxis: axis(data.during.label, scale(found, "value"), 34), height: 420, uirevision: of, ...legend("during-chart") }));
 }
 function losses() {
   const found = data.losses.lines;
@@ -297,8 +300,7 @@ function forest() {
   return draw("effects-chart", [trace], layout({ xaxis: axis(told.label, {}, narrow ? 22 : 80), yaxis: axis("", { tickvals: rows.map((_, i) => i), ticktext: names, range: [rows.length - 0.5, -0.5], tickfont: { size: rows.length > 30 ? 10 : 12 }, zeroline: false }), shapes, height: 110 + 26 * rows.length, margin: { l: 60, r: 20, t: 10, b: 50 } }));
 }
 function probes() {
-  const done = [];
-  data.probes.forEach((probe, i) => {
+  return Promise.all(data.probes.map((probe, i) => {
     const id = `probe-${i}`, moments = Object.keys(probe.moments);
     if (!at(id)) {
       const box = make("figure"), chart = make("div", undefined, "chart");
@@ -310,20 +312,20 @@ function probes() {
         const label = make("label", "After "), select = make("select");
         select.id = id + "-moment";
         options(select, moments.map((one) => [one, one]), moments[moments.length - 1]);
-        select.addEventListener("change", () => drawn());
+        select.addEventListener("change", () => drawProbe(i));
         label.append(select);
         box.append(label);
       }
       box.append(chart);
       at("probe-charts").append(box);
     }
-    const drawn = () => {
-      const found = probe.moments[at(id + "-moment")?.value ?? moments[0]];
-      return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}, 34), height: 380, ...legend(id) }));
-    };
-    done.push(drawn);
-  });
-  return Promise.all(done.map((one) => one()));
+    return drawProbe(i);
+  }));
+}
+function drawProbe(i) {
+  const probe = data.probes[i], id = `probe-${i}`, moments = Object.keys(probe.moments);
+  const found = probe.moments[at(id + "-moment")?.value] ?? probe.moments[moments[moments.length - 1]];
+  return draw(id, lines(found, "x", "value", false), layout({ xaxis: axis(probe.axis), yaxis: axis(probe.site || probe.name, probe.log ? { type: "log", dtick: "D2" } : {}, 34), height: 380, uirevision: at(id + "-moment")?.value ?? "", ...legend(id) }));
 }
 
 // ------------------------------------------------------------------ all of it
@@ -339,26 +341,72 @@ function redraw() { // one after the other: who prints begins the next before th
   if (window.Plotly) lastDrawn = lastDrawn.then(all);
 }
 
-table();
-if (data.axes) {
-  const entries = Object.entries(data.measures).map(([key, one]) => [key, one.label]);
-  options(at("front-x"), entries, data.axes.x);
-  options(at("front-y"), entries, data.axes.y);
-  at("front-log").checked = data.axes.log;
-  for (const id of ["front-x", "front-y", "front-log"]) at(id).addEventListener("change", front);
-  drawings.push(front);
+function begin() { // take the data, and make what it is drawn with ready
+  data = JSON.parse(at("data").textContent);
+  byHash = new Map(data.candidates.map((one) => [one.hash, one]));
+  drawings.length = 0;
+  table();
+  if (data.axes) {
+    const entries = Object.entries(data.measures).map(([key, one]) => [key, one.label]);
+    options(at("front-x"), entries, data.axes.x);
+    options(at("front-y"), entries, data.axes.y);
+    at("front-log").checked = data.axes.log;
+    for (const id of ["front-x", "front-y", "front-log"]) at(id).addEventListener("change", front);
+    drawings.push(front);
+  }
+  if (data.effects) drawings.push(forest);
+  if (data.during) {
+    options(at("during-x"), Object.entries(data.during.axes), Object.keys(data.during.axes)[0]);
+    at("during-x").addEventListener("change", during);
+    drawings.push(during);
+  }
+  if (data.losses) drawings.push(losses);
+  if (data.probes.length) drawings.push(probes);
 }
-if (data.effects) drawings.push(forest);
-if (data.during) {
-  options(at("during-x"), Object.entries(data.during.axes), Object.keys(data.during.axes)[0]);
-  at("during-x").addEventListener("change", during);
-  drawings.push(during);
+
+// What the reader has chosen on the page, and how it is brought back on a newer one.
+function keep() {
+  const focused = document.activeElement, within = focused && at("results").contains(focused);
+  return {
+    values: [...document.querySelectorAll("#results select, #results input")].filter((one) => one.id).map((one) => [one.id, one.type === "checkbox" ? one.checked : one.value]),
+    open: [...document.querySelectorAll("#results details")].map((one) => one.open),
+    focus: !within ? null : focused.id ? { id: focused.id, from: focused.selectionStart, to: focused.selectionEnd } : { row: focused.closest("#table tr")?.dataset.hash, head: focused.closest("#table th")?.cellIndex },
+    sides: [...document.querySelectorAll("#results .scroll")].map((one) => one.scrollLeft),
+  };
 }
-if (data.losses) drawings.push(losses);
-if (data.probes.length) drawings.push(probes);
-if (drawings.length) library().then(all).then(() => { document.documentElement.dataset.drawn = "true"; });
+function restore(kept) {
+  for (const [id, value] of kept.values) {
+    const one = at(id);
+    if (!one) continue;
+    if (one.type === "checkbox") one.checked = value;
+    else if (one.tagName !== "SELECT" || [...one.options].some((option) => option.value === value)) one.value = value;
+  }
+  document.querySelectorAll("#results details").forEach((one, i) => { if (i < kept.open.length) one.open = kept.open[i]; });
+  document.querySelectorAll("#results .scroll").forEach((one, i) => { one.scrollLeft = kept.sides[i] ?? 0; });
+  at("filter").dispatchEvent(new Event("input"));
+  const gone = pinned.filter((hash) => !byHash.has(hash));
+  for (const hash of gone) pinned.splice(pinned.indexOf(hash), 1);
+  const beside = document.querySelector(".beside");
+  if (beside) beside.classList.toggle("two", pinned.length === 2);
+  for (const row of at("table").tBodies[0].rows) {
+    row.classList.toggle("pinned", pinned.includes(row.dataset.hash));
+    row.querySelector(".pin").setAttribute("aria-pressed", String(pinned.includes(row.dataset.hash)));
+  }
+  if (pinned.length) details(pinned[pinned.length - 1]);
+  const focus = kept.focus;
+  if (!focus) return;
+  const again = focus.id ? at(focus.id) : focus.row ? [...at("table").tBodies[0].rows].find((row) => row.dataset.hash === focus.row)?.querySelector("button") : at("table").tHead.rows[0].cells[focus.head]?.querySelector("button");
+  again?.focus({ preventScroll: true });
+  if (focus.id && focus.from !== null && focus.from !== undefined && again?.setSelectionRange) again.setSelectionRange(focus.from, focus.to);
+}
+
+begin();
+let begun = null; // the library, once it is wanted
+function drawAll() { begun ??= library(); lastDrawn = lastDrawn.then(() => begun).then(all); return lastDrawn; }
+if (drawings.length) drawAll().then(() => { document.documentElement.dataset.drawn = "true"; });
 else document.documentElement.dataset.drawn = "true";
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("beforeprint", () => { light = true; document.querySelectorAll("details").forEach((one) => { one.open = true; }); redraw(); });
 addEventListener("afterprint", () => { light = false; redraw(); });
+window.report = { begin, keep, restore, drawAll, at, make, draw, layout, axis, colours, text, shorten, library: () => (begun ??= library()) };
 })();

@@ -42,7 +42,7 @@ def pictures(results: StudyAnalysis) -> dict[str, Any]:
     columns, shown = _fitting(images, allowed, leading(results))
     rows = {
         c.config_hash: {
-            "src": _uri(np.asarray(strip(images[c], columns))),
+            "src": uri(np.asarray(strip(images[c], columns))),
             "seed": chosen[c][0],
             "columns": min(columns, len(images[c])),
         }
@@ -66,7 +66,7 @@ def _fitting(
 
 def _size(grids: list[NDArray[np.uint8]], columns: int) -> float:
     """Return the bytes of a candidate's picture in the page, the mean of some."""
-    return sum(len(_uri(strip(grid, columns))) for grid in grids) / len(grids)
+    return sum(len(uri(strip(grid, columns))) for grid in grids) / len(grids)
 
 
 def _note(images: dict[CandidateRow, NDArray[np.uint8]], columns: int, shown: int) -> str:
@@ -94,10 +94,15 @@ def _previews(results: StudyAnalysis) -> dict[str, Any]:
     return {"rows": rows, "seed": None, "note": ""} if rows else {}
 
 
-def _uri(row: NDArray[np.uint8]) -> str:
+def uri(row: NDArray[np.uint8]) -> str:
     """Encode a row of images, (H, W) grey or (H, W, 3), as a PNG in a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png(row)).decode()}"
+
+
+def png(row: NDArray[np.uint8]) -> bytes:
+    """Encode a row of images as a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(row).save(buffer, "png", optimize=False)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Trackers: where trials are logged beside the study's folder."""
