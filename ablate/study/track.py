@@ -67,6 +67,7 @@ class _Process:
         self.study = study
         self.news: deque[str] = deque()
         self._process: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._told = False
         if (command := tracker.missing()) is not None:
             self._give_up(f"it is not installed: {command}")
@@ -97,7 +98,8 @@ class _Process:
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
-            threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+            self._listener = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
+            self._listener.start()
         except (OSError, ValueError) as error:
             self._give_up(error)
 
@@ -113,6 +115,8 @@ class _Process:
             return
         try:
             code = self._process.wait(max(0.0, end - time.monotonic()))
+            if self._listener is not None:  # it has read all that the process wrote
+                self._listener.join(1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -122,8 +126,9 @@ class _Process:
             self._give_up(f"its process ended with code {code}; see {self.study.folder / FOLDER / self.name}.log")
 
     def _listen(self, lines: IO[str]) -> None:
-        for line in lines:
-            self._give_up(line.strip())
+        with lines:
+            for line in lines:
+                self._give_up(line.strip())
 
     def _give_up(self, why: object) -> None:
         if not self._told:  # one warning

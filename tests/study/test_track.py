@@ -102,7 +102,7 @@ def test_it_decides_no_result_and_stands_once(tmp_path: Path) -> None:
 
 
 def test_every_trial_is_logged_and_who_fails_costs_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track, "CLOSING", 60.0)
+    monkeypatch.setattr(track, "CLOSING", 500.0)
     names = ["lines", "unreachable", "half", "gone", "absent"]
     driver, said = Driver(tmp_path / "tracked", spec_with(tmp_path, names)), list[str]()
     run(driver, said)
@@ -126,6 +126,7 @@ def test_every_trial_is_logged_and_who_fails_costs_one_line(tmp_path: Path, monk
 def test_one_that_hangs_is_ended_and_one_that_goes_on_logs_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(track, "CLOSING", 500.0)
     driver, said = Driver(tmp_path / "study", spec_with(tmp_path, ["lines"])), list[str]()
     run(driver, said)
     before, first = logged(tmp_path / "study"), next(iter(logged(tmp_path / "study")))
@@ -135,12 +136,14 @@ def test_one_that_hangs_is_ended_and_one_that_goes_on_logs_nothing_twice(
     known = json.loads(state.read_text())
     known["trials"].pop(first)
     state.write_text(json.dumps(known))
-    monkeypatch.setattr(track, "CLOSING", 30.0)
-    again = Driver(tmp_path / "study", spec_with(tmp_path, ["lines", "endless"]))
+    again = Driver(tmp_path / "study", spec_with(tmp_path, ["lines"]))
     run(again, said)
     assert logged(tmp_path / "study").keys() == before.keys()
     assert all(len(lines) == len(before[trial]) for trial, lines in logged(tmp_path / "study").items())
-    assert len(said) == 1 and "has not sent what was left within 30 s" in said[0]
+    assert said == []
+    monkeypatch.setattr(track, "CLOSING", 5.0)
+    run(Driver(tmp_path / "study", spec_with(tmp_path, ["endless"])), said)
+    assert len(said) == 1 and "has not sent what was left within 5 s" in said[0]
 
 
 def test_a_file_of_what_was_told_that_is_damaged_is_none(tmp_path: Path) -> None:
