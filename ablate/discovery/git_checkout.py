@@ -37,7 +37,7 @@ class Checkout:
 
 @cache
 def checkout(name: str) -> Checkout:
-    """Return the files of `URL@REVISION`, or of `URL@REVISION#subdirectory=FOLDER`, fetched where they are not here yet.
+    """Return the files of `URL@REVISION`, or of `URL@REVISION#subdirectory=FOLDER`; what is not here is fetched.
 
     Raises InputError where the name, the repository or the revision is wrong.
     """

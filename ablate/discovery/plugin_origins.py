@@ -1,7 +1,7 @@
 """Plugins that are named by a place: a folder or file (`path:../mine`), or a commit (`git+https://host/mine@v1`).
 
-Either may be a package's project (a folder with pyproject.toml, whose entry points say which modules it brings), a folder
-with one module or package, or a `.py` file. Nothing is installed: what it depends on has to be there already.
+Either may be a package's project (a folder with pyproject.toml, whose entry points say which modules it brings), a
+folder with one module or package, or a `.py` file. Nothing is installed: what it depends on has to be there already.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def origin_of(plugin: str, folder: Path) -> Origin:
 
 
 def expanded(plugins: Sequence[str], folder: Path | None = None) -> tuple[str, ...]:
-    """Return the plugins with the files of those that are named by a place; folder: the working directory by default."""
+    """Return the plugins with the files of those named by a place; folder: the working directory by default."""
     files: list[str] = []
     for plugin in plugins:
         files += origin_of(plugin, folder or Path()).files if is_origin(plugin) else (plugin,)

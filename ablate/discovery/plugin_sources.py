@@ -128,13 +128,14 @@ def _package(path: Path) -> PluginSource:
     name, content = path.parent.name, content_of([str(path)])
 
     def load() -> ModuleType:
-        already = sys.modules.get(name)
-        if already is not None:
-            if getattr(already, "__file__", None) == str(path) or _packages.get(name) == content:
+        if (already := sys.modules.get(name)) is not None:
+            file = Path(getattr(already, "__file__", None) or "nowhere")
+            if file == path or (_packages.get(name) == content and file.is_file()):
                 return already
-            raise ImportError(
-                f"a package {name!r} was imported before, from {getattr(already, '__file__', 'elsewhere')}"
-            )
+            if _packages.get(name) != content:
+                raise ImportError(f"a package {name!r} was imported before, from {file}: begin a new process")
+            for module_name in [one for one in sys.modules if f"{one}.".startswith(f"{name}.")]:
+                del sys.modules[module_name]  # its place is gone: the same content is imported from here
         spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Untrained(ABC):
-    """An untrained candidate with the first batch that its training would see. It is nobody else's: it may be changed."""
+    """An untrained candidate with the first batch of its training. It is nobody else's, and may be changed."""
 
     network: nn.Module  # with the initial weights of the trial, in train()
     x: Tensor  # (B, C, H, W) the noisy images of the batch

@@ -33,8 +33,8 @@ def proxies_of(
 ) -> pd.DataFrame:
     """Measure the study's candidates before any training: a row a candidate, a column a proxy, by the trial of seed 0.
 
-    names: of proxies, or specs as JSON objects; none: all of the catalog that take their defaults. Where a sampler finds
-    the candidates, so many of the space are drawn by chance (`most`), by the study's seed, behind the baseline.
+    names: of proxies; none: all of the catalog. Where a sampler finds the candidates, so many of the space are drawn by
+    chance (`most`), by the study's seed, behind the baseline.
     Columns: candidate, `c.<path>`, params, gflops, then the proxies; NaN where one is not defined. Raises InputError
     where there is no such proxy.
     """

@@ -11,6 +11,7 @@ test = conformance(Path(__file__).with_name("ablate_example_kind.py"))
 
 
 def test_a_patch_holds_its_own_pixels():
+    """Row by row, in the order of the image."""
     tokens = Patches(size=2).split(torch.arange(16.0).reshape(1, 1, 4, 4))
     assert tokens[0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
 

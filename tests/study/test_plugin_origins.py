@@ -1,4 +1,4 @@
-"""Plugins that a study names by a place: a folder, or a commit of a Git repository; pinned in the lock, run for real."""
+"""Plugins that a study names by a place: a folder, or a commit of a Git repository; pinned in the lock."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ def test_a_commit_of_a_repository_is_pinned_and_a_branch_that_moved_is_refused(t
     assert run(tmp_path / "out" / "study.yaml", tmp_path / "out") == []
 
 
+@pytest.mark.thorough
 def test_a_change_of_a_comment_goes_on_and_is_told(tmp_path: Path) -> None:
     work, url = repository(tmp_path, "of_a_comment")
     file = study(tmp_path, f"git+{url}@main", "of_a_comment")

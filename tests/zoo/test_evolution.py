@@ -94,10 +94,10 @@ def test_it_finds_a_corner_of_a_large_space_sooner_than_chance():
         return [float(sum(choice != "a" for choice in params.values()))] * 2
 
     def best(design):
-        return [min(t.values[0] for t in grown(design, seed, 60, space, wrong)) for seed in range(3)]
+        return [min(t.values[0] for t in grown(design, seed, 100, space, wrong)) for seed in range(3)]
 
     evolved, chance = (best(Search(algorithm=name)) for name in ("evolution", "random"))
-    assert max(evolved) < min(chance)
+    assert sum(evolved) < sum(chance) - 2
 
 
 def test_a_tournament_is_no_larger_than_the_population():

@@ -1,7 +1,7 @@
 """Regularised evolution (Real et al. 2019) as a sampler of Optuna's, for one objective or several.
 
-A population of the newest candidates; a few of them by chance, of which the best is the parent; and a child that differs
-from it in one choice, which moves to a neighbour. Whoever is old leaves the population, however good it is.
+A population of the newest candidates; a few of them by chance, of which the best is the parent; and a child that
+differs from it in one choice, which moves to a neighbour. Whoever is old leaves the population, however good it is.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
             name = moving[self._random.integers(len(moving))]
             value = neighbour(parent.params[name], parent.distributions[name], self._random)
             self._child = {**parent.params, name: value}
-            # A child with all choices of another candidate is that candidate: which choices there are follows from them.
+            # With all choices of another candidate it is that candidate: which choices there are follows from them.
             if not any(params.items() <= self._child.items() for params in asked):
                 break
         return {name: d for name, d in parent.distributions.items() if not d.single()}
