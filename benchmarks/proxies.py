@@ -1,12 +1,12 @@
-"""Does a number of an untrained candidate tell how good it becomes? Proxies against the recorded table (docs/replay.md).
+"""Does a number of an untrained candidate tell how good it becomes? Proxies on the recorded table (docs/replay.md).
 
     python benchmarks/proxies.py [--csv FILE] [--figure FILE] [--numbers FILE] [--table FILE] [--rounds 2000]
 
 Every candidate of the table is built as its trial of seed 0 was, and each proxy of the catalog measures it before its
 first step. Beside them stand what costs nothing (parameters, Gflops) and what the table has of the training itself:
-the loss and the KID at points of it; at a third of the budget, 1,600 images, the loss is that after 100 steps. Compared is the
-order with that of KID at the end: Spearman's and Kendall's correlation with a 95 % interval by a bootstrap over the
-candidates, over all of them and within each backbone. The sign is turned so that a good proxy has a positive one.
+the loss and the KID at points of it; at a third of the budget, 1,600 images, the loss is that after 100 steps. Compared
+is the order with that of KID at the end: Spearman's and Kendall's correlation with a 95 % interval by a bootstrap over
+the candidates, over all of them and within each backbone. The sign is turned so that a good proxy has a positive one.
 
 --numbers: a CSV file of the proxies' values by candidate; what is in it is not measured again.
 """
@@ -91,7 +91,7 @@ def numbers(ends: pd.DataFrame, file: Path | None) -> pd.DataFrame:
 
 
 def of_table(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (ends, what the table itself has), a row a candidate: costs, and loss and KID at points of the training."""
+    """Return (ends, what the table itself has), a row a candidate: costs, and loss and KID at points of training."""
     frame = frame[frame["seed"] == 0]
     ends = frame[(frame["share"] == 1) & (frame["samples"] == 300)].set_index("config_hash")
     assert ends.index.is_unique
