@@ -1,6 +1,7 @@
 """Proxies with known faults."""
 
 import math
+from typing import ClassVar
 
 from ablate.api import Proxy
 
@@ -11,7 +12,7 @@ class Right(Proxy):
     """Nothing is wrong with it."""
 
     name = "right_proxy"
-    fails = ()
+    fails: ClassVar[tuple[str, ...]] = ()
 
     def measure(self, untrained):
         return float(sum(p.detach().abs().sum() for p in untrained.network.parameters()))
@@ -21,7 +22,7 @@ class Nowhere(Proxy):
     """It is defined for no network."""
 
     name = "nowhere_proxy"
-    fails = ("gives_a_number", "differs_between_networks")
+    fails: ClassVar[tuple[str, ...]] = ("gives_a_number", "differs_between_networks")
 
     def measure(self, untrained):
         return math.inf
@@ -31,7 +32,7 @@ class Moody(Proxy):
     """It gives something else each time."""
 
     name = "moody_proxy"
-    fails = ("gives_the_same_again",)
+    fails: ClassVar[tuple[str, ...]] = ("gives_the_same_again",)
 
     def measure(self, untrained):
         _calls.append(1)

@@ -86,7 +86,7 @@ def test_the_command_measures_every_candidate_and_keeps_what_is_not_defined_miss
             main(["proxies", str(file), *words])
         return ended.value.code or 0, *capsys.readouterr()
 
-    code, out, _ = ask("--json", "--proxy", "synflow", "--proxy", "initial_gradient")
+    code, out, err = ask("--json", "--proxy", "synflow", "--proxy", "initial_gradient")
     rows = json.loads(out)["candidates"]
     assert code == 0 and [row["c.backbone.width"] for row in rows] == [16, 32]
     assert rows[0]["synflow"] < rows[1]["synflow"] and rows[0]["params"] < rows[1]["params"]
