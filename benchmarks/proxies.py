@@ -8,6 +8,11 @@ the loss and the KID at points of it; at a third of the budget, 1,600 images, th
 is the order with that of KID at the end: Spearman's and Kendall's correlation with a 95 % interval by a bootstrap over
 the candidates, over all of them and within each backbone. The sign is turned so that a good proxy has a positive one.
 
+`compute` is what the order is worth to a search: candidates are trained front after front of the proxy and Gflops (on
+ranks, within a front by contribution), and counted is the training until they cover 95 % of the table's hypervolume
+with log axes, as a share of training all of them; `by chance` is the median of 200 random orders (quartiles in
+`low` and `high`).
+
 --numbers: a CSV file of the proxies' values by candidate; what is in it is not measured again.
 """
 
@@ -24,6 +29,7 @@ import bench
 import numpy as np
 import pandas as pd
 import torch
+from moocore import hypervolume
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
@@ -35,6 +41,7 @@ from ablate.spec.slots import create
 from ablate.study.load import load_study
 from ablate.training.untrained import measure
 from ablate.worker.loading import images_of
+from ablate_zoo.layers.contribution import by_contribution
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "studies" / "recorded_table.yaml"
@@ -51,6 +58,7 @@ COLUMNS = (
     "kendall_high",
     "undefined",
     "seconds",
+    "compute",
 )
 PROXIES: Mapping[str, Any] = {  # by the name of a column
     "initial_gradient": "initial_gradient",
@@ -59,6 +67,7 @@ PROXIES: Mapping[str, Any] = {  # by the name of a column
     "jacobian_covariance": "jacobian_covariance",
     "jacobian_covariance, zeros kept": {"type": "jacobian_covariance", "zeros": "keep"},
 }
+GOAL = 0.95
 SHOWN = ("params", "gflops", *PROXIES, "loss at 0.3333", "kid at 0.037", "kid at 0.3333")
 
 
@@ -142,7 +151,37 @@ def rows_of(
         seconds = whole.get(f"{name} (s)")
         row = {"of": of, "candidates": len(index), "proxy": name}
         row |= correlations(sign * whole.loc[index, name], ends.loc[index, "value"], rounds)
-        yield row | {"seconds": None if seconds is None else round(float(seconds[index].median()), 3)}
+        row["seconds"] = None if seconds is None else round(float(seconds[index].median()), 3)
+        if of == "all" and "spearman" in row:
+            row["compute"] = round(compute(front_after_front(sign * whole[name], whole["gflops"]), ends), 4)
+        yield row
+
+
+def front_after_front(quality: pd.Series, cost: pd.Series) -> NDArray[np.int64]:
+    """Return places in the order of fronts of a number that is to be large and a cost, by their ranks."""
+    ranks = np.column_stack([rankdata(-quality.to_numpy(dtype=float)), rankdata(cost.to_numpy(dtype=float))])
+    return by_contribution(ranks - len(ranks) - 1)  # below zero, so that the axes are not log
+
+
+def compute(order: NDArray[np.int64], ends: pd.DataFrame) -> float:
+    """Return the share of the whole training after which candidates, in this order, cover GOAL of the hypervolume."""
+    points = np.log(ends[["value", "gflops"]].to_numpy(dtype=float))
+    training = (ends["gflops"] * ends["images"]).to_numpy(dtype=float)
+    reference = points.max(axis=0)
+    whole = hypervolume(points, ref=reference)
+    spent = np.cumsum(training[order]) / training.sum()
+    for i in range(len(order)):
+        if hypervolume(points[order[: i + 1]], ref=reference) >= GOAL * whole:
+            return float(spent[i])
+    return 1.0
+
+
+def by_chance(ends: pd.DataFrame) -> dict[str, Any]:
+    """Return the row of random orders."""
+    random = np.random.default_rng(0)
+    found = [compute(random.permutation(len(ends)), ends) for _ in range(200)]
+    low, middle, high = (round(float(value), 4) for value in np.percentile(found, [25, 50, 75]))
+    return {"of": "all", "candidates": len(ends), "proxy": "by chance", "low": low, "compute": middle, "high": high}
 
 
 def main() -> None:
@@ -161,6 +200,7 @@ def main() -> None:
         rows.append(row)
         told = (row.get(name, math.nan) for name in COLUMNS[3:9])
         print(f"{row['of']:6} {row['proxy']:32} " + "  ".join(f"{value:6.3f}" for value in told), flush=True)
+    rows.append(by_chance(ends))
     bench.keep(rows, COLUMNS, arguments.csv)
     if arguments.figure is not None:
         draw(rows, arguments.figure)

@@ -105,9 +105,9 @@ def _modules(place: Path, plugin: str) -> list[Path]:
         return found
     if not found:
         raise InputError(f"{plugin}: there is no module in it, and no pyproject.toml with an entry point of ablate")
-    names = ", ".join(str(file.relative_to(place)) for file in found[:_SHOWN])
+    listed = ", ".join(str(file.relative_to(place)) for file in found[:_SHOWN])
     raise InputError(
-        f"{plugin}: it holds several modules ({names}): name one of them, or say in its pyproject.toml "
+        f"{plugin}: it holds several modules ({listed}): name one of them, or say in its pyproject.toml "
         f"[project.entry-points.{hooks.GROUP}] which it brings"
     )
 
