@@ -81,21 +81,21 @@ def neighbour(value: Any, distribution: BaseDistribution, random: np.random.Gene
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         raise TypeError(f"no neighbours are known in {distribution}")
     low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    whole = isinstance(distribution, IntDistribution)
     if step is not None and not distribution.log:
-        count = round((high - low) / step)
-        place = round((float(value) - low) / step)
-        moved = low + _beside(place, count + 1, random) * step
-        return int(moved) if isinstance(distribution, IntDistribution) else min(moved, high)
+        at = round((float(value) - low) / step)
+        moved = min(low + _beside(at, round((high - low) / step) + 1, random) * step, high)
+        return int(moved) if whole else moved
     scale = (math.log, math.exp) if distribution.log else (float, float)
     begin, end = scale[0](low), scale[0](high)
-    moved = value
+    moved = float(value)
     while moved == value:
-        place = scale[0](value) + random.normal(0.0, STEP * (end - begin))
+        place = scale[0](float(value)) + random.normal(0.0, STEP * (end - begin))
         while not begin <= place <= end:  # reflected at the ends, so that they draw no more than what lies between
             place = 2 * begin - place if place < begin else 2 * end - place
         moved = min(max(scale[1](place), low), high)
-        moved = round(moved) if isinstance(distribution, IntDistribution) else moved
-    return moved
+        moved = float(round(moved)) if whole else moved
+    return int(moved) if whole else moved
 
 
 def _of_choices(value: Any, choices: Sequence[Any], random: np.random.Generator) -> Any:

@@ -14,5 +14,5 @@ class InitialGradient(Proxy):
         """One forward and one backward pass."""
         from ablate_zoo.layers.gradients import gradients, total_norm
 
-        untrained.loss().backward()  # type: ignore[no-untyped-call]
+        untrained.loss().backward()
         return float(total_norm(gradients(untrained.network.parameters())))

@@ -33,7 +33,7 @@ class Synflow(Proxy):
             for parameter in parameters:
                 parameter.abs_()
         untrained.network.eval()
-        untrained.predict(torch.ones_like(untrained.x)).sum().backward()  # type: ignore[no-untyped-call]
+        untrained.predict(torch.ones_like(untrained.x)).sum().backward()
         flows = [(p.detach() * p.grad).abs().double().sum() for p in parameters if p.grad is not None]
         total = float(torch.stack(flows).sum())
         return math.log(total) if total > 0 else -math.inf
