@@ -50,7 +50,15 @@ COLUMNS = (
     *(f"at_{level:g}" for level in LEVELS),
 )
 SHOWN = (  # in the figure
-    *("random", "tpe", "evolution", "random + pareto_asha 1/3", "random + bands 1/3", "random + mo_asha 1/3"),
+    *(
+        "random",
+        "tpe",
+        "evolution",
+        "evolution + pareto_asha 1/3",
+        "random + pareto_asha 1/3",
+        "random + bands 1/3",
+        "random + mo_asha 1/3",
+    ),
     *("random + weighted sum", "random + freeze_thaw", "tpe + pareto_asha 1/3"),
 )
 TPE = {"type": "search", "algorithm": "tpe", "joint": True}
