@@ -42,7 +42,7 @@ def untrained(weight=None, batch=3, rows=2):
 def test_synflow_of_one_layer_is_the_sum_of_its_absolute_weights():
     """R = Σ_b Σ_ij |w_ij|, and each weight's share of it is B·|w_ij|."""
     one = untrained()
-    total = 3 * float(one.network.weight.abs().sum())
+    total = 3 * float(one.network.weight.detach().abs().sum())
     assert Synflow().measure(one) == pytest.approx(math.log(total), rel=1e-6)
     two = untrained(torch.zeros(2, 4))
     assert Synflow(zeros="keep").measure(two) == -math.inf
