@@ -73,7 +73,7 @@ data: digits
 base: {backbone: {type: dit, patch: 4, depth: 1, width: 16, heads: 2}, batch: 8}
 vary: {backbone.width: [16, 32]}
 budget: {steps: 8}
-evaluate: {metrics: [{type: kid, features: pixels}], samples: 8}
+evaluate: {metrics: [kid], samples: 8}
 """
 
 
