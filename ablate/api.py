@@ -61,6 +61,7 @@ from ablate.kinds.precision import Precision
 from ablate.kinds.precondition import Coefficients, Precondition
 from ablate.kinds.probe import HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.kinds.process import Process
+from ablate.kinds.proxy import Proxy, Untrained
 from ablate.kinds.residual import Residual
 from ablate.kinds.routing import HidesPatches, Routing
 from ablate.kinds.schedule import DiscreteSchedule, Schedule
@@ -177,6 +178,7 @@ __all__ = [
     "Predictor",
     "Probe",
     "Process",
+    "Proxy",
     "Race",
     "Range",
     "Readings",
@@ -208,6 +210,7 @@ __all__ = [
     "TrainedGuidance",
     "TrainingMetric",
     "Uniform",
+    "Untrained",
     "Vectors",
     "WeakerGuidance",
     "Weighting",

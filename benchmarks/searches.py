@@ -50,7 +50,15 @@ COLUMNS = (
     *(f"at_{level:g}" for level in LEVELS),
 )
 SHOWN = (  # in the figure
-    *("random", "tpe", "random + pareto_asha 1/3", "random + bands 1/3", "random + mo_asha 1/3"),
+    *(
+        "random",
+        "tpe",
+        "evolution",
+        "evolution + pareto_asha 1/3",
+        "random + pareto_asha 1/3",
+        "random + bands 1/3",
+        "random + mo_asha 1/3",
+    ),
     *("random + weighted sum", "random + freeze_thaw", "tpe + pareto_asha 1/3"),
 )
 TPE = {"type": "search", "algorithm": "tpe", "joint": True}
@@ -58,6 +66,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "random": {"type": "random"},
     "nsga2": {"type": "search", "algorithm": "nsga2"},
     "nsga3": {"type": "search", "algorithm": "nsga3"},
+    "evolution": {"type": "search", "algorithm": "evolution"},
     "tpe": TPE,
     "gp": {"type": "search", "algorithm": "gp"},
 }
@@ -77,7 +86,7 @@ FIDELITIES: dict[str, Any] = {
 METHODS: dict[str, tuple[str, str]] = {
     **{name: (name, "none") for name in SAMPLERS},
     **{f"{name} + pareto_asha": (name, "pareto_asha") for name in SAMPLERS},
-    **{f"{name} + pareto_asha 1/3": (name, "pareto_asha 1/3") for name in ("random", "nsga2", "tpe")},
+    **{f"{name} + pareto_asha 1/3": (name, "pareto_asha 1/3") for name in ("random", "nsga2", "evolution", "tpe")},
     **{f"{name} + freeze_thaw": (name, "freeze_thaw") for name in ("random", "nsga2", "tpe")},
     **{f"random + {name}": ("random", name) for name in FIDELITIES if not name.startswith(("pareto", "freeze"))},
 }

@@ -23,7 +23,9 @@ Broken = tuple[str, str, str, str]  # plugin, module, reason, traceback
 def check(
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="A .py file, a plugin's folder, a distribution, a module, or KIND/NAME."),
+        typer.Argument(
+            metavar="TARGET", help="A .py file, path:FOLDER, git+URL@REVISION, a distribution, a module, or KIND/NAME."
+        ),
     ],
     as_json: Json = False,
     plugin: PluginFiles = None,

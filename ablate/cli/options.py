@@ -46,7 +46,11 @@ Set = Annotated[
 ]
 PluginFiles = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE", help="A .py file, or a package, with components of yours. Repeatable."),
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="A .py file, a package, path:FOLDER or git+URL@REVISION, with components of yours. Repeatable.",
+    ),
 ]
 Profile = Annotated[
     str | None, typer.Option(metavar="NAME", help="One of the study's own `profiles`: the same at another scale.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablate.cli import check, new
+from ablate.cli import check, directory, new
 from ablate.cli.options import Json, PluginFiles
 from ablate.cli.outcome import Command, complain
 from ablate.runtime.stdout import reserve_stdout
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command(cls=Command)(check.check)
 app.command(cls=Command)(new.new)
+app.command(cls=Command)(directory.search)
 
 
 @app.callback(invoke_without_command=True)

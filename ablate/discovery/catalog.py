@@ -29,6 +29,7 @@ from ablate import kinds
 from ablate.discovery import api_version, hooks, provenance
 from ablate.discovery.api_version import Outdated
 from ablate.discovery.moved import moved_module
+from ablate.discovery.plugin_origins import expanded
 from ablate.discovery.plugin_sources import PluginSource, installed, local
 from ablate.errors import Problem, SpecError, did_you_mean
 from ablate.runtime.isolation import Before, message, staying
@@ -112,7 +113,7 @@ class Catalog:
     """All components by kind and name; a Resolver for specs."""
 
     def __init__(self, plugins: Sequence[str | Path] = ()) -> None:
-        self.plugins = tuple(str(plugin) for plugin in plugins)
+        self.plugins = expanded([str(plugin) for plugin in plugins])
         self.root: Path | None = None  # from which paths in specs go out; None: the working directory
         self.broken: list[Broken] = []
         self.outdated: list[Outdated] = []

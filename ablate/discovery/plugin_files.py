@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ablate.discovery.plugin_origins import Origin, content_of, expanded
 from ablate.errors import Argument, InputError
 from ablate.io.files import nameable, read_json
 
@@ -26,20 +27,33 @@ def stored_copy(folder: Path, plugin: str | Path) -> Path | None:
     return None
 
 
+def stored_origin(folder: Path, plugin: str) -> Origin | None:
+    """Return the copies that a study's folder keeps of a plugin that is named by a place; None where it has none."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        pins = read_json(folder / "lock.json")["origins"]
+        pin = next(one for one in pins if plugin in (one["plugin"], one["pinned"]))
+        copies = [stored_copy(folder, file) for file in pin["files"]]
+        files = tuple(str(copy) for copy in copies if copy is not None)
+        if files and len(files) == len(copies):
+            return Origin(plugin, pin["pinned"], files, content_of(files), pin["commit"])
+    return None
+
+
 def plugins_today(folder: Path, of_trial: Sequence[str], of_command: Sequence[str]) -> list[str]:
     """Return the plugins of a trial by where they are today: as given, where they were, or as the folder keeps them.
 
     of_trial: files and packages of the trial's job. of_command: those of the command line; a file stands in for one of
     the same name, others join. Raises InputError for a file that is nowhere.
     """
-    by_name = {Path(plugin).name if plugin.endswith(".py") else plugin: plugin for plugin in of_command}
+    of_command = expanded(of_command)
+    by_name = {_name(plugin): plugin for plugin in of_command}
     plugins = []
     for plugin in of_trial:
         path = Path(plugin)
         if not plugin.endswith(".py"):
             plugins.append(plugin)
-        elif path.name in by_name:
-            plugins.append(_file(by_name[path.name]))
+        elif _name(plugin) in by_name:
+            plugins.append(_file(by_name[_name(plugin)]))
         elif path.is_file():
             plugins.append(plugin)
         elif (stored := stored_copy(folder, plugin)) is not None:
@@ -49,6 +63,14 @@ def plugins_today(folder: Path, of_trial: Sequence[str], of_command: Sequence[st
             raise InputError(message, str(folder))
     further = (_file(plugin) if plugin.endswith(".py") else plugin for plugin in of_command)
     return list(dict.fromkeys([*plugins, *further]))
+
+
+def _name(plugin: str) -> str:
+    """Return the name under which a file stands in for another: its own, of a package that of its folder."""
+    path = Path(plugin)
+    if not plugin.endswith(".py"):
+        return plugin
+    return f"{path.parent.name}/" if path.name == "__init__.py" else path.name
 
 
 def _file(plugin: str) -> str:

@@ -16,7 +16,10 @@ from pathlib import Path
 from types import ModuleType
 
 from ablate.discovery import hooks, provenance
+from ablate.discovery.plugin_origins import content_of
 from ablate.errors import InputError
+
+_packages: dict[str, str] = {}  # the content of packages that lie somewhere, as this process imported them
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,17 @@ def _holds_modules(spec: ModuleSpec) -> bool:
 
 
 def local(plugin: str) -> PluginSource:
-    """Return a source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package."""
+    """Return a source for `--plugin FILE` or a name under `plugins:`: a `.py` file, or an importable package.
+
+    The `__init__.py` of a package stands for all of it, under its own name, whatever is installed.
+    """
     if (reason := unavailable(plugin)) is not None:
         raise InputError(reason)
     if not plugin.endswith(".py"):
         return PluginSource(plugin, plugin, "unknown", lambda: importlib.import_module(plugin))
     path = Path(plugin).resolve()
+    if path.name == "__init__.py":
+        return _package(path)
     source = path.read_bytes()
     content = hashlib.sha256(source).hexdigest()
     name = f"ablate_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -113,3 +121,31 @@ def local(plugin: str) -> PluginSource:
         return module
 
     return PluginSource(str(path), path.stem, content[:12], load, is_file=True)
+
+
+def _package(path: Path) -> PluginSource:
+    """Return a source for a package that lies somewhere: its own imports find it by its name."""
+    name, content = path.parent.name, content_of([str(path)])
+
+    def load() -> ModuleType:
+        if (already := sys.modules.get(name)) is not None:
+            file = Path(getattr(already, "__file__", None) or "nowhere")
+            if file == path or (_packages.get(name) == content and file.is_file()):
+                return already
+            if _packages.get(name) != content:
+                raise ImportError(f"a package {name!r} was imported before, from {file}: begin a new process")
+            for module_name in [one for one in sys.modules if f"{one}.".startswith(f"{name}.")]:
+                del sys.modules[module_name]  # its place is gone: the same content is imported from here
+        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        _packages[name] = content
+        return module
+
+    return PluginSource(str(path), name, content[:12], load, is_file=True)

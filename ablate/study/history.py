@@ -21,11 +21,13 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ablate.discovery import provenance
+from ablate.discovery.plugin_origins import content_of, package_files
 from ablate.io import launches
 from ablate.io.files import write_atomic
 from ablate.study.loaded import LoadedStudy
 
 HEAD = "# What was run here, with every option applied; `ablate show` tells by which commands.\n"
+PACKAGE = "__init__.py"
 EFFECTIVE, ORIGINAL, SOURCES = "study.yaml", "study.original.yaml", "sources"
 
 
@@ -41,7 +43,9 @@ def effective(folder: Path, loaded: LoadedStudy) -> str:
     """Return the study with profile and overrides applied, as YAML; its plugins are found from the folder."""
     data = deepcopy(loaded.document.data)
     data.pop("profiles", None)  # one was applied, or none was asked for
-    plugins = [_from_folder(folder, plugin) for plugin in loaded.catalog.plugins]
+    placed = {file: origin.pinned for origin in loaded.origins for file in origin.files}  # for good, as it was used
+    plugins = [placed.get(plugin) or _from_folder(folder, plugin) for plugin in loaded.catalog.plugins]
+    plugins = list(dict.fromkeys(plugins))
     if plugins or "plugins" in data:
         data["plugins"] = plugins
     stream = io.StringIO()
@@ -58,11 +62,13 @@ def keep_sources(folder: Path, loaded: LoadedStudy) -> dict[str, str]:
 
     Returns {plugin's file, or kind/name of a component: the copy's place below the folder}.
     """
-    modules = {plugin: (Path(plugin), "local") for plugin in loaded.catalog.plugins if plugin.endswith(".py")}
+    files = [plugin for plugin in loaded.catalog.plugins if plugin.endswith(".py")]
+    packages = {plugin: _copy_package(folder, Path(plugin)) for plugin in files if Path(plugin).name == PACKAGE}
+    modules = {plugin: (Path(plugin), "local") for plugin in files if plugin not in packages}
     for name, entry in loaded.used.items():
         if provenance.is_local(entry.file, entry.cls.__module__):
             modules[name] = (entry.file, entry.cls.__module__)
-    return {name: _copy_source(folder, file, module) for name, (file, module) in modules.items()}
+    return packages | {name: _copy_source(folder, file, module) for name, (file, module) in modules.items()}
 
 
 def log(folder: Path, action: str, study: str | None, **options: Any) -> None:
@@ -116,6 +122,16 @@ def _copy_source(folder: Path, file: Path, module: str) -> str:
         target = folder / place / (Path(path.name) if not name else _as_imported(name, path))
         if not target.is_file():
             write_atomic(target, provenance.content(path))
+    return str(place / file.name)
+
+
+def _copy_package(folder: Path, file: Path) -> str:
+    """Copy a package with all that lies in it, and return the copy's place: of its `__init__.py`."""
+    place = Path(SOURCES, content_of([str(file)])[: provenance.SHOWN], file.parent.name)
+    for member in package_files(file):
+        target = folder / place / member.relative_to(file.parent)
+        if not target.is_file():
+            write_atomic(target, member.read_bytes())
     return str(place / file.name)
 
 

@@ -76,7 +76,8 @@ def _load(
     root = _root(document)
     document = with_recipe(document, root)
     problems = _unknown_keys(document)
-    catalog = study_catalog(document, plugins, problems).at(root)
+    catalog, origins = study_catalog(document, plugins, problems)
+    catalog = catalog.at(root)
     try:
         study = fill(Study, document.data, catalog)
     except SpecError as error:
@@ -121,6 +122,7 @@ def _load(
     matched = None if study.match is None else study.match.by
     settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes, training_pass)
     loaded = LoadedStudy(study, document, catalog, space, settings, fit, root, baseline, objectives, constraints)
+    loaded = replace(loaded, origins=origins)
     if problems := taught_problems(loaded):
         raise refusal(document, problems)
     return loaded

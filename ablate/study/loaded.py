@@ -16,6 +16,7 @@ from ablate.candidates.space import Space
 from ablate.candidates.trial import TrialSettings
 from ablate.discovery import provenance
 from ablate.discovery.catalog import Catalog, Entry
+from ablate.discovery.plugin_origins import Origin
 from ablate.errors import Problem, SpecError
 from ablate.kinds.design import Assignment
 from ablate.spec.renamed import Renaming
@@ -40,6 +41,7 @@ class LoadedStudy:
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     renamings: tuple[Renaming, ...] = ()  # names in it that are others today
+    origins: tuple[Origin, ...] = ()  # plugins that are named by a place, and what they stand for
 
     def candidate(self, assignment: Assignment) -> Candidate:
         """Compose the candidate of an assignment. Raises SpecError for what does not fit together."""

@@ -99,6 +99,7 @@ def make(loaded: LoadedStudy) -> dict[str, Any]:
         "seeding": locked_looks(study),
         "analysis": locked_analysis(loaded),
         **_teachers(loaded),
+        **_origins(loaded),
         "larger_is_better": larger_is_better(study),
         "versions": versions(),
         "hashes": provenance.SCHEME,
@@ -153,7 +154,11 @@ def check(folder: Path, loaded: LoadedStudy) -> list[str]:
     if _has_more_budget(lock, loaded):
         name = aside.name_of(lock["science"]["budget"])
         lines.append(f"trials of the smaller budget move to {folder / name}: they stand in no table of the larger one")
-    return lines + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
+    moved = _moved(lock, loaded)
+    try:
+        return lines + moved + _source_lines(folder, lock, loaded) + other_versions(folder, lock)
+    except InputError as error:
+        raise InputError("\n".join((error.message, *moved)), error.where) from None
 
 
 def _check_rungs(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) -> None:
@@ -237,6 +242,7 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
     optional |= {"metrics": texts, "constraints": dict, "larger_is_better": words, "left_out": reasons}
     optional |= {
         "teachers": words,
+        "origins": _are_origins,
         "reference": dict,
         "planned": int,
         "data": dict,
@@ -253,6 +259,18 @@ def _is_complete(lock: Mapping[str, Any]) -> bool:
         and digest(lock["science"]) == lock["identity"]
         and all(right(key, check) for key, check in optional.items() if key in lock)
     )
+
+
+def _are_origins(value: Any) -> bool:
+    def origin(one: Any) -> bool:
+        return (
+            isinstance(one, dict)
+            and all(isinstance(one.get(key), str) for key in ("plugin", "pinned", "content"))
+            and isinstance(one.get("files"), list)
+            and isinstance(one.get("commit"), str | None)
+        )
+
+    return isinstance(value, list) and all(map(origin, value))
 
 
 def _options(space: Space, path: str) -> list[Any]:
@@ -306,6 +324,30 @@ def _source_lines(folder: Path, lock: Mapping[str, Any], loaded: LoadedStudy) ->
     return lines
 
 
+def _origins(loaded: LoadedStudy) -> dict[str, list[dict[str, Any]]]:
+    """Return the lock's entry of plugins that are named by a place: what each stood for, by commit and by hash."""
+    return {"origins": [asdict(origin) for origin in loaded.origins]} if loaded.origins else {}
+
+
+def _moved(lock: Mapping[str, Any], loaded: LoadedStudy) -> list[str]:
+    """Return a line for each plugin named by a place that stands for something else than at the last launch."""
+    lines, then = [], {one["plugin"]: one for one in lock.get("origins", ())}
+    then |= {one["pinned"]: one for one in lock.get("origins", ())}
+    for origin in loaded.origins:
+        before = then.get(origin.plugin)
+        if before is None:
+            continue
+        if before["commit"] != origin.commit:
+            commits = f"commit {before['commit']}, and is now {origin.commit}"
+            lines.append(f"plugin {origin.plugin} was {commits}; to keep what it was, say {before['pinned']}")
+        elif before["content"] != origin.content:
+            lines.append(
+                f"plugin {origin.plugin} holds other files than at the last launch: "
+                f"{short(before['content'])} -> {short(origin.content)}"
+            )
+    return lines
+
+
 def _teachers(loaded: LoadedStudy) -> dict[str, list[str]]:
     """Return the lock's entry of the networks of other studies from which candidates learn, if they do."""
     found = identities(loaded)
@@ -336,6 +378,7 @@ def _renewed(lock: Mapping[str, Any], loaded: LoadedStudy, seen: Collection[int]
         "seeding": lock.get("seeding") or locked_looks(loaded.study),  # who has looked once has looked
         "analysis": locked_analysis(loaded, lock.get("analysis"), seen),
         **_teachers(loaded),
+        **_origins(loaded),
         "reference": dict(loaded.study.reference or {}),
         "names": loaded.names.to_json(),
         "hashes": provenance.SCHEME,

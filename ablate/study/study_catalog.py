@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ablate.discovery.catalog import Catalog, catalog
-from ablate.discovery.plugin_files import stored_copy
+from ablate.discovery.plugin_files import stored_copy, stored_origin
+from ablate.discovery.plugin_origins import Origin, is_origin, origin_of
 from ablate.discovery.plugin_sources import unavailable
 from ablate.errors import Argument, InputError, Problem
 from ablate.errors import Path as Keys
@@ -16,11 +17,14 @@ from ablate.study.refusal import refusal
 from ablate.study.yaml import Document
 
 
-def study_catalog(document: Document, further: Sequence[str], problems: Sequence[Problem]) -> Catalog:
-    """Return the catalog with the study's own plugins, and further ones.
+def study_catalog(
+    document: Document, further: Sequence[str], problems: Sequence[Problem]
+) -> tuple[Catalog, tuple[Origin, ...]]:
+    """Return the catalog with the study's own plugins, and further ones; and what those named by a place stand for.
 
     problems: of the study, so far. Raises InputError where a plugin is missing or cannot be loaded.
     """
+    origins: list[Origin] = []
     all_problems = list(problems)
     entries = document.data.get("plugins", ())
     folder = document.file.parent if document.file else Path()
@@ -28,6 +32,14 @@ def study_catalog(document: Document, further: Sequence[str], problems: Sequence
     for i, plugin in enumerate(entries if isinstance(entries, list | tuple) else ()):
         if not isinstance(plugin, str):
             continue  # reported with the other types
+        if is_origin(plugin):
+            try:
+                origins.append(_origin(plugin, folder))
+            except InputError as error:
+                all_problems.append(Problem(("plugins", i), error.message))
+                continue
+            places |= dict.fromkeys(origins[-1].files, ("plugins", i))
+            continue
         path = (folder / plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
             path = stored_copy(folder, path) or path
@@ -39,6 +51,14 @@ def study_catalog(document: Document, further: Sequence[str], problems: Sequence
     if len(all_problems) > len(problems):
         raise refusal(document, all_problems)
     for plugin in further:
+        if is_origin(plugin):
+            try:
+                origins.append(origin_of(plugin, Path()))
+            except InputError as error:
+                raise InputError(error.message, Argument("plugins")) from None
+            for file in origins[-1].files:
+                places.setdefault(file, ())
+            continue
         nameable(Path(plugin), Argument("plugins"))
         path = Path(plugin).resolve()
         if plugin.endswith(".py") and not path.is_file():
@@ -55,7 +75,17 @@ def study_catalog(document: Document, further: Sequence[str], problems: Sequence
             all_problems.append(Problem(places[broken.plugin], message))
     if len(all_problems) > len(problems):
         raise refusal(document, all_problems)
-    return with_plugins
+    return with_plugins, tuple(origins)
+
+
+def _origin(plugin: str, folder: Path) -> Origin:
+    """Return what a plugin that is named by a place stands for; where that is gone, the copies that a folder keeps."""
+    try:
+        return origin_of(plugin, folder)
+    except InputError:
+        if (kept := stored_origin(folder, plugin)) is None:
+            raise
+        return kept
 
 
 def _files_beside(path: Path) -> str:

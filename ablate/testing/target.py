@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.discovery.catalog import Broken, Catalog, Entry, catalog
+from ablate.discovery.plugin_origins import is_origin, origin_of
 from ablate.errors import InputError, did_you_mean
 
 
@@ -25,15 +26,25 @@ class Target:
 def find(target: str, plugins: Sequence[str] = ()) -> Target:
     """Return the components of a plugin. Raises InputError where there is none, or it brings nothing.
 
-    target: a `.py` file; a folder with a `pyproject.toml`, whose distribution is installed; the name
-    of a distribution or of a module; or one component, `kind/name`. plugins: further files to load.
+    target: a `.py` file, of a package its `__init__.py`; a place, `path:FOLDER` or `git+URL@REVISION`; a folder with a
+    `pyproject.toml`, whose distribution is installed; the name of a distribution or of a module; or one component,
+    `kind/name`. plugins: further files to load.
     """
     path = Path(target)
-    if path.suffix == ".py":
-        components = catalog((str(path), *plugins))
-        plugin = _part(components, lambda e: e.file == path.resolve(), lambda b: b.plugin == str(path.resolve()))
+    files = origin_of(target, Path()).files if is_origin(target) else (target,) if path.suffix == ".py" else ()
+    if files:
+        components = catalog((*files, *plugins))
+        plugins_files = {str(Path(file).resolve()) for file in files}
+        homes = [_home(Path(file)) for file in plugins_files]
+        plugin = _part(
+            components,
+            lambda e: any(e.file == home or home in e.file.parents for home in homes),
+            lambda b: b.plugin in plugins_files,
+        )
     elif (path / "pyproject.toml").is_file():
-        plugin = _distribution(_project(path / "pyproject.toml"), plugins, f"; install it first: pip install -e {path}")
+        plugin = _distribution(
+            _project(path / "pyproject.toml"), plugins, f"; install it first: pip install -e {path}, or say path:{path}"
+        )
     elif "/" in target:
         components = catalog(tuple(plugins))
         kind, _, name = target.partition("/")
@@ -43,6 +54,11 @@ def find(target: str, plugins: Sequence[str] = ()) -> Target:
     if not plugin.entries and not plugin.broken:
         raise InputError(f"{target} brings no component: there is no class that declares a name")
     return plugin
+
+
+def _home(file: Path) -> Path:
+    """Return a module's file; of a package its folder."""
+    return file.parent if file.name == "__init__.py" else file
 
 
 def _part(components: Catalog, of_entry: Callable[[Entry], bool], of_broken: Callable[[Broken], bool]) -> Target:

@@ -14,7 +14,7 @@ from ablate_zoo.design._sampled import Sampled, experimental
 if TYPE_CHECKING:
     import optuna
 
-KNOWN = ("nsga2", "nsga3", "tpe", "gp", "random")
+KNOWN = ("nsga2", "nsga3", "evolution", "tpe", "gp", "random")
 
 
 def _known(algorithm: str) -> str:
@@ -48,9 +48,12 @@ class Search(Sampled):
 
     name = "search"
 
-    algorithm: Algorithm = "tpe"  # tpe, nsga2, nsga3, gp, random, or package.module:Class
-    population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2", "nsga3"))] = (
-        20  # candidates a generation
+    algorithm: Algorithm = "tpe"  # tpe, nsga2, nsga3, evolution, gp, random, or package.module:Class
+    population: Annotated[int, Field(ge=2, le=10_000), When("algorithm", ("nsga2", "nsga3", "evolution"))] = (
+        20  # candidates a generation; of evolution the newest, of which one becomes a parent
+    )
+    tournament: Annotated[int, Field(ge=1, le=10_000), Added(before=5), When("algorithm", ("evolution",))] = (
+        5  # candidates that are drawn from the population, of which the best becomes the parent
     )
     joint: Annotated[bool, Added(before=False), When("algorithm", ("tpe",))] = (
         True  # TPE models all choices together, in groups that exist together
@@ -61,6 +64,14 @@ class Search(Sampled):
     def _arguments_of_an_import(self) -> Search:
         if self.arguments and ":" not in self.algorithm:
             raise ValueError(f"arguments go with a sampler by its import path, not with algorithm {self.algorithm!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _tournament_of_the_population(self) -> Search:
+        if self.algorithm == "evolution" and self.tournament > self.population:
+            raise ValueError(
+                f"a tournament of {self.tournament} cannot be drawn from a population of {self.population}"
+            )
         return self
 
     def proposals(self, dimensions: Sequence[Dimension]) -> None:
@@ -87,6 +98,10 @@ class Search(Sampled):
 
                 genetic = NSGAIISampler if self.algorithm == "nsga2" else NSGAIIISampler
                 return genetic(population_size=self.population, seed=seed)
+            if self.algorithm == "evolution":
+                from ablate_zoo.design._evolution import EvolutionSampler
+
+                return EvolutionSampler(self.population, self.tournament, seed)
             if self.algorithm == "tpe":
                 more: dict[str, Any] = {"multivariate": True, "group": True} if self.joint else {}
                 return optuna.samplers.TPESampler(seed=seed, **more)

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from ablate.api import Added, Rung, When
 from ablate_zoo.fidelity._halving import Halving
-
-BEYOND = 0.1  # of the range of each axis, by which the reference point of a hypervolume lies beyond the worst
+from ablate_zoo.layers.contribution import by_contribution
 
 
 class ParetoAsha(Halving):
@@ -36,7 +35,7 @@ class ParetoAsha(Halving):
     def groups(self, rung: Rung) -> list[NDArray[np.int64]]:
         """Return all as one group by what they contribute, or the bands from the cheapest on, each by quality."""
         if self.by == "contribution":
-            return [_by_contribution(np.hstack([rung.quality, rung.cost]))]
+            return [by_contribution(np.hstack([rung.quality, rung.cost]))]
         order = _order(rung.quality)
         if not rung.cost.shape[1]:
             return [order]
@@ -45,25 +44,6 @@ class ParetoAsha(Halving):
         by_cost = np.lexsort([place, rung.cost[:, 0]])
         bands = max(1, min(self.bands, int(len(order) / self.factor)))  # a band of fewer could promote nobody
         return [band[np.argsort(place[band])] for band in np.array_split(by_cost, bands)]
-
-
-def _by_contribution(points: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the rows of (n, m) minimised values, the one that adds most to the hypervolume of its front first."""
-    from moocore import hv_contributions, pareto_rank
-
-    if points.shape[1] == 1:
-        return np.argsort(points[:, 0], kind="stable")
-    if len(points) and (points > 0).all():
-        points = np.log(points)
-    left, order = np.arange(len(points)), list[int]()
-    while len(left):
-        span = np.ptp(points, axis=0)
-        reference = points.max(axis=0) + BEYOND * np.where(span > 0, span, 1.0)
-        front = left[pareto_rank(points[left]) == 0]
-        gains = hv_contributions(points[front], ref=reference)
-        order += front[np.argsort(-gains, kind="stable")].tolist()
-        left = np.setdiff1d(left, front)
-    return np.array(order, dtype=np.int64)
 
 
 def _order(quality: NDArray[np.float64]) -> NDArray[np.int64]:
