@@ -52,7 +52,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+THOROUGH = ("guided", "cut", "warming")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.thorough] * (n in THOROUGH)) for n in OPTIONS])
 def test_replays_give_what_the_plain_step_gives(name: str) -> None:
     """Bit for bit, over an epoch's end (64 images), with draws, dropout, clipping, moments and averages."""
     parts = {"optimizer": ADAM, **OPTIONS[name]}

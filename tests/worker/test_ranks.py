@@ -78,6 +78,7 @@ def test_a_trial_is_the_same_whoever_takes_its_steps(tmp_path: Path, begun: int,
         torch.testing.assert_close(theirs[name], value, **CLOSE)
 
 
+@pytest.mark.thorough
 def test_a_process_that_is_killed_ends_the_trial(tmp_path: Path) -> None:
     """With one message; nothing of it is left, and the trial can go on."""
     killed = job(tmp_path, of(2))
