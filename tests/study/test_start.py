@@ -119,7 +119,6 @@ def test_a_pruned_network_begins_with_what_is_left(trained: Path) -> None:
     assert pruned["train_pass_gflops"] == pytest.approx(pruned["gflops"] + whole["gflops"] / 3, rel=0.15)
     lora = row_of(trained, adapter="lora")
     assert lora["params"] == whole["params"] and 0 < lora["trainable_params"] < whole["params"]
-    assert lora["train_pass_gflops"] < whole["gflops"]
 
 
 def test_a_trial_of_another_study_and_a_file_are_starts_too(trained: Path) -> None:
@@ -150,7 +149,14 @@ def test_a_trial_of_another_study_and_a_file_are_starts_too(trained: Path) -> No
         (study(design={"type": "chosen", "seeds": 1, "named": [{"objective": "imitate"}]}), "start_network"),
         (
             study(
-                base__backbone={"type": "unet", "width": 8, "groups": 4, "weight_norm": "forced", "zero_init": False},
+                base__backbone={
+                    "type": "unet",
+                    "width": 8,
+                    "groups": 4,
+                    "weight_norm": "forced",
+                    "zero_init": False,
+                    "attention_resolutions": [8],
+                },
                 vary={"start": ["scratch", "baseline"], "adapter": ["none", "lora"]},
                 design={"type": "chosen", "seeds": 1, "named": [{"start": "baseline", "adapter": "lora"}]},
             ),
