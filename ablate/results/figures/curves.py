@@ -14,6 +14,7 @@ from ablate.results.figures.place import spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
@@ -106,10 +107,22 @@ def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
     for rows in curves[:OTHERS]:
         complete = rows[rows["state"] == "complete"]
         if len(complete):
-            mean = binned(complete).groupby("images")["loss"].mean()
-            lines.append(np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)]))
+            line = _own_line(complete)
+            if line is None:
+                mean = binned(complete).groupby("images")["loss"].mean()
+                line = np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)])
+            lines.append(line)
     if lines:
         axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1), autolim=False)
+
+
+def _own_line(rows: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Return the line (N, 2) of a candidate with one trial, which is its mean already; None where there is more."""
+    trials, images = rows["trial"].to_numpy(), rows["images"].to_numpy(dtype=float)
+    if len(images) > POINTS or (trials != trials[0]).any() or len(np.unique(images)) < len(images):
+        return None
+    order = np.argsort(images)
+    return np.column_stack([images[order], rows["loss"].to_numpy(dtype=float)[order]])
 
 
 def binned(curves: pd.DataFrame) -> pd.DataFrame:
