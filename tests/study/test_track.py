@@ -123,6 +123,7 @@ def test_every_trial_is_logged_and_who_fails_costs_one_line(tmp_path: Path, monk
     assert "what a library prints" in (tmp_path / "tracked" / "trackers" / "half.log").read_text()
 
 
+@pytest.mark.thorough
 def test_one_that_hangs_is_ended_and_one_that_goes_on_logs_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
