@@ -222,6 +222,7 @@ def two(tmp_path: Path) -> Iterator[Server]:
     yield from serving(*(study.path for study in studies))
 
 
+@pytest.mark.thorough
 def test_several_studies_stand_side_by_side(browser: Any, two: Server) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(1000 * PATIENCE)

@@ -114,7 +114,7 @@ def test_every_trial_is_logged_and_who_fails_costs_one_line(tmp_path: Path, monk
     for trial, lines in found.items():
         assert lines[0]["seed"] == int(trial[-1]) and lines[-1]["state"] == "complete"
         assert [line["images"] for line in lines if "loss" in line and "state" not in line] == [16, 32, 48, 64]
-        assert {line["images"] for line in lines if any("kid_pixels" in name for name in line)} >= {32, 64}
+        assert {line.get("images") for line in lines if any("kid_pixels" in name for name in line)} >= {32, 64}
     assert len(said) == 4 and all(line.startswith("warning: tracker '") for line in said)
     told = {line.split("'")[1]: line for line in said}
     assert "ConnectionError: no server at nowhere:1 second line" in told["unreachable"] and "\x1b" not in str(said)
@@ -123,6 +123,7 @@ def test_every_trial_is_logged_and_who_fails_costs_one_line(tmp_path: Path, monk
     assert "what a library prints" in (tmp_path / "tracked" / "trackers" / "half.log").read_text()
 
 
+@pytest.mark.thorough
 def test_one_that_hangs_is_ended_and_one_that_goes_on_logs_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
