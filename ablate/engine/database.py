@@ -141,7 +141,7 @@ class Database:
     def _check(self) -> None:
         from sqlalchemy import create_engine
 
-        engine = create_engine(self.url, **self._engine_arguments)  # type: ignore[arg-type]
+        engine = create_engine(self.url, **self._engine_arguments)
         try:
             with engine.connect() as connection:
                 tables = set(inspect(connection).get_table_names()) & {*TABLES}

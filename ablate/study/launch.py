@@ -105,7 +105,8 @@ def _launch(
     if stored is not None:
         stored.fetch()
         watch = stored.watching(watch)
-    folder = folder_for(study, loaded, out if isinstance(out, Path) or stored is None else stored.folder)
+    place = out if isinstance(out, Path) else None
+    folder = folder_for(study, loaded, place if stored is None else stored.folder)
     locked = lock.read(folder)
     if locked is not None:
         frozen = lock.frozen_vary(locked)

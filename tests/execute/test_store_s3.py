@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_or_stopped_loses_its_job_to_another(
         assert (study / "trials" / "one" / "result").read_text() == str(reports[0]["pid"])
         assert pool.wait(0.5) == []
     there = set(Store(url).listing())
-    assert {name for name in there if name.startswith("trials/")} == {"trials/one/output.txt", "trials/one/result"}
+    assert {name for name in there if name.startswith("trials/")} == {"trials/one/result"}
 
 
 def test_a_store_that_cannot_be_reached_is_refused_in_one_message(

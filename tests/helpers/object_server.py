@@ -112,15 +112,13 @@ class ObjectServer:
 @contextmanager
 def object_server() -> Iterator[ObjectServer]:
     """Run a server in a process of its own, with a bucket named `bucket`."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield ObjectServer(int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, str(Path(__file__).resolve())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield ObjectServer(int(process.stdout.readline()))
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":
