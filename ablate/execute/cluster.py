@@ -64,7 +64,7 @@ class Joined(Cluster):
                 _reach(address)
                 with environment(QUIET), _loopback_for(address) as loopback_kept, same_handlers():
                     _try_in_another_process(address, loopback_kept)
-                    more = {} if runtime_env is None else {"runtime_env": runtime_env}
+                    more: Any = {} if runtime_env is None else {"runtime_env": runtime_env}
                     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
             except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 raise InputError(_refusal(address, error), source) from error

@@ -91,12 +91,13 @@ class Own(Cluster):
                 address = self._head.address(STARTING)
                 _reload_mode()
                 self._connecting = True
+                more: Any = {} if self._runtime_env is None else {"runtime_env": self._runtime_env}
                 ray.init(
                     address=address,
                     _node_ip_address="127.0.0.1",
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
-                    **({} if self._runtime_env is None else {"runtime_env": self._runtime_env}),
+                    **more,
                 )
             children = psutil.Process(self._head.pid).children()
             self._servers = [p for p in children if p.name() in ("raylet", "gcs_server")]

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ablate.errors import InputError
 from ablate.execute import store_signs as signs
@@ -193,8 +193,7 @@ class StorePool(Pool):
         if self._running.get(standing.job) != standing.name:
             return None
         del self._running[standing.job]
-        report: Report = {**standing.entry["report"], "job": standing.job}
-        return report
+        return cast(Report, {**standing.entry["report"], "job": standing.job})
 
     def _take_back(self, standing: Standing) -> None:
         """Take a job back, with what its trial has come to."""

@@ -123,9 +123,7 @@ def paper_table(results: StudyAnalysis, metrics: Sequence[str] | None = None) ->
     result = PaperTable(columns)
     alike = [c for c in (*COSTS, "n") if len(result) > 1 and result[c].notna().all() and result[c].nunique() == 1]
     about = f"{results.name}: mean over n seeds ± half of its 95 % interval, with one deviation for all candidates"
-    costs = {name: lambda v, title=title: f"{number(v)} {title}" for name, title in COST_NAMES.items()}
-    costs["params"] = lambda v: f"{count(v)} parameters"
-    same = [f"{costs[c](float(result[c].iloc[0]))} for every candidate" for c in alike if c in costs]
+    same = [f"{_cost(c, float(result[c].iloc[0]))} for every candidate" for c in alike if c in COSTS]
     told = [f"{' and '.join(names)}: {note}." for note, names in captions.items()]
     result.attrs.update(
         metrics=[goal.column for goal in goals],
@@ -191,3 +189,8 @@ def _html(text: str) -> str:
     from html import escape
 
     return escape(text)
+
+
+def _cost(column: str, value: float) -> str:
+    """Return a cost with its unit."""
+    return f"{count(value)} parameters" if column == "params" else f"{number(value)} {COST_NAMES[column]}"

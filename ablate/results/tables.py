@@ -54,7 +54,8 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
     )
     keep = [c for c in costs.columns if c.startswith("c.")]
     table = costs[["candidate", "config_hash", *keep, "gflops", "params", "seconds", "n", *WITHOUT_VALUE]].copy()
-    for place, (name, known) in enumerate(dearer(results.trials).items(), start=table.columns.get_loc("gflops") + 1):
+    behind = list(table.columns).index("gflops") + 1
+    for place, (name, known) in enumerate(dearer(results.trials).items(), start=behind):
         table.insert(place, name, table["config_hash"].map(known).astype(float))
     try:
         if (broken := results.violations()) is not None:

@@ -98,7 +98,8 @@ def _profiled(
     try:
         beginning = None
         if weights is not None and candidate.objective.taught_by_start:
-            weights, beginning = None, Beginning(weights)
+            beginning = Beginning(weights)
+            weights = None
         learner = Learner(candidate, settings.setting, images, 0, on, None, weights, beginning=beginning)
         learner.network.train()
         learner.prepare(lambda: None)

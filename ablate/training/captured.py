@@ -159,7 +159,7 @@ class CapturedStep:
         for group in learner.optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=learner.device)
             group["capturable"] = learner.device.type == "cuda"
-        learner.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+        learner.optimizer._warned_capturable_if_run_uncaptured = True
 
 
 def why_plain(learner: Learner) -> str | None:

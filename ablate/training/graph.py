@@ -43,7 +43,7 @@ class CudaGraph(Recorder):
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graph = torch.cuda.CUDAGraph()
 
     def warm(self, work: Work) -> list[Tensor]:

@@ -46,7 +46,7 @@ class Group(NamedTuple):
             alike = [value for value in values if value.dtype == kind]
             flat = torch.cat([value.reshape(-1) for value in alike])
             dist.all_reduce(flat)
-            parts = flat.split([value.numel() for value in alike])
+            parts = flat.split([value.numel() for value in alike])  # type: ignore[no-untyped-call]
             torch._foreach_copy_(alike, [part.view_as(value) for part, value in zip(parts, alike, strict=True)])
 
     def order(self, order: Order, budget: float = 0.0) -> tuple[Order, float]:

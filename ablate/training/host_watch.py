@@ -60,13 +60,13 @@ class HostWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.note(PROGRESS)
 
     def __enter__(self) -> Any:
-        self._methods.__enter__()
+        self._methods.__enter__()  # type: ignore[no-untyped-call]
         self._host = _host_generators()
-        return super().__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
-        self._methods.__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        self._methods.__exit__(*raised)  # type: ignore[no-untyped-call]
         if self.found is None and _host_generators() != self._host:
             self.found = DRAWS, ""
 

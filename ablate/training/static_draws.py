@@ -21,12 +21,12 @@ class StaticDraws(RandomStreams):
         super().__init__(streams.seed, streams.device)
         self._streams = streams
         self._first = 0
-        self._drawn: dict[tuple[object, ...], tuple[Tensor, Callable[[int], Tensor]]] = {}
+        self._buffers: dict[tuple[object, ...], tuple[Tensor, Callable[[int], Tensor]]] = {}
 
     def begin(self, first: int) -> None:
         """Draw for the batch that begins with the image of this number."""
         self._first = first
-        for kept, draw in self._drawn.values():
+        for kept, draw in self._buffers.values():
             kept.copy_(draw(first))
 
     def uniform(self, stream: str, first: int, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -52,6 +52,6 @@ class StaticDraws(RandomStreams):
         )
 
     def _kept(self, what: tuple[object, ...], draw: Callable[[int], Tensor]) -> Tensor:
-        if what not in self._drawn:
-            self._drawn[what] = draw(self._first).clone(), draw
-        return self._drawn[what][0].clone()
+        if what not in self._buffers:
+            self._buffers[what] = draw(self._first).clone(), draw
+        return self._buffers[what][0].clone()

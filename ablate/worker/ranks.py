@@ -120,7 +120,7 @@ class _Ranks:
         self._size = size
         self._state = state
         self._job = job
-        self._store = dist.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        self._store = dist.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> _Ranks:
@@ -178,7 +178,7 @@ class _Ranks:
             raise RankLostError(f"{who} {how}") from error
 
 
-def begin(store: dist.Store, rank: int, size: int, device: torch.device) -> Group:
+def begin(store: Any, rank: int, size: int, device: torch.device) -> Group:
     """Join the group: gradients on GPUs go by NCCL, all else by gloo."""
     if device.type == "cpu":
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
@@ -219,7 +219,7 @@ def _follow(folder: Path, state: Path, rank: int, size: int, port: int) -> None:
     learner.network.train()
     learner.group = Group(rank, size)  # its share; nobody is joined yet
     learner.prepare(lambda: None)
-    store = dist.TCPStore("127.0.0.1", port, size, is_master=False)
+    store = dist.TCPStore("127.0.0.1", port, size, is_master=False)  # type: ignore[attr-defined]
     store.set(f"ready/{rank}", "")
     group = learner.group = begin(store, rank, size, device)
     group.compare(learner.parameters)
