@@ -38,8 +38,8 @@ def watch(
         raise InputError(f"cannot listen: {error.strerror or error}; choose another --port") from None
     try:
         shown = str(folders[0]) if len(unique) == 1 else f"{len(unique)} studies"
-        echo(f"{server.address} shows {shown}; Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
+            echo(f"{server.address} shows {shown}; Ctrl-C ends it")
             server.serve_forever(poll_interval=0.2)
         echo("watched no longer; the studies themselves go on")
     finally:

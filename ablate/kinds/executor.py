@@ -100,7 +100,7 @@ class Executor(Component):
     workers: Annotated[int | None, Field(ge=1, le=4096), Extent()] = None  # None: as many as fit
     patience: Annotated[float | None, Field(gt=0, le=1e7), Extent()] = 1800.0  # s of silence that end a trial
     limits: Annotated[Limits | None, Extent()] = None  # as {trial: 2h, build: 60s, memory: 20GiB}
-    pack: Annotated[Literal["auto"] | int | None, Extent()] = None
+    pack: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] | None, Extent()] = None
     """trials of one network shape that are trained as one, at the most; auto: 8 on a GPU, none on the CPU"""
 
     @model_validator(mode="after")

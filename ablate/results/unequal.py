@@ -38,7 +38,7 @@ def _solvers(results: StudyContents) -> list[str]:
         return []
     biased = rows[rows["solver_error"].abs() > TOLERATED].drop_duplicates(["candidate", "solver_error"])
     lines = []
-    for _, group in biased.groupby(["solver", "nfe", "solver_error"], sort=False):
+    for _, group in biased.groupby(["solver", "nfe", "solver_error"], sort=False, observed=True):
         solver, nfe, error = group["solver"].iloc[0], float(group["nfe"].iloc[0]), float(group["solver_error"].iloc[0])
         names = list(dict.fromkeys(group["candidate"]))
         candidates = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -238,7 +238,7 @@ def _left_out(results: StudyAnalysis) -> str:
     for state, verb in VERBS.items():
         trials = results.trials[results.trials["state"] == state]
         if len(trials):
-            counts = trials["candidate"].fillna("unknown").value_counts()
+            counts = trials["candidate"].astype(object).fillna("unknown").value_counts()
             names = [f"{name} ×{n}" if n > 1 else str(name) for name, n in counts.items()]
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
             parts.append(f"{len(trials)} {verb} ({', '.join(names[:6])}{more})")

@@ -158,7 +158,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    shorthands: ClassVar[tuple[str, ...]] = ()  # words that stand for a whole config of this class
+    # Words that stand for a whole config of this class.
+    shorthands: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="wrap")
     @classmethod

@@ -18,6 +18,7 @@ from ablate.errors import InputError, Problem, SpecError, did_you_mean
 from ablate.errors import Path as Keys
 from ablate.io.files import digest, file_hash
 from ablate.io.sealed import DamagedError, read_sealed
+from ablate.kinds.adapter import Adapter
 from ablate.kinds.backbone import Backbone
 from ablate.kinds.start import Start
 from ablate.kinds.teacher import TaughtObjective, TeacherTrial
@@ -98,7 +99,7 @@ class FinishedTrials:
             spec = records.job_of(first, records.read_valid(first) or {})["candidate"]
         except (FileNotFoundError, DamagedError):
             raise InputError(f"{trial.study}: its job.json is gone or damaged, so its network is not known") from None
-        if spec.get("adapter", {"type": "none"})["type"] != "none":
+        if "adapter" in spec and create(Adapter, spec["adapter"], fit.catalog).freezes:
             raise InputError(
                 f"{trial.study}: {taught.name} has an adapter's weights beside its own; start from another"
             )

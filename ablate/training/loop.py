@@ -74,11 +74,11 @@ class Training:
         until: float | None = None,
         shorter: ShorterTraining | None = None,
         keep: Sequence[float] = (),
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] | None = None,
         settle: Callable[[], None] | None = None,
     ) -> None:
         self._make = make
-        self._clock, self._settle = clock, settle
+        self._clock, self._settle = monotonic if clock is None else clock, settle
         self._sources = dict(sources or {})
         self._folder = folder
         self._stop = stop

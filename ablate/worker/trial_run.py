@@ -174,7 +174,7 @@ class TrialRun:
                 job.get("until"),
                 ShorterTraining.of(job),
                 job.get("checkpoints", ()),
-                self._clock,
+                None if shared is None else shared.clock,
                 None if shared is None else shared.settle,
             )
         except BaseException:  # such as a network for which there is no room

@@ -13,7 +13,7 @@ from trial_files import record_files, records_of
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
 from ablate.results.signs import driven, unfinished
-from ablate.worker.records import PACKED
+from ablate.worker.records import JOB, PACKED, job
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def test_status_counts_and_tells_the_reasons(ended, within):
 
 def test_a_trial_that_is_held_is_running_and_otherwise_interrupted(folder, within):
     trial = record_files(folder)[0].parent
+    write_json(trial / JOB, sealed(job(trial)))  # as while it was trained
     (trial / PACKED).unlink()
     (trial / "progress.json").write_text('{"phase": "train", "images": 96, "total": 320, "loss": 0.5}')
     os.utime(trial / "progress.json", (0, 0))

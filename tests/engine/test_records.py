@@ -54,9 +54,10 @@ def test_a_damaged_record_never_counts_and_its_trial_is_measured_again(
     measured: Path, tmp_path: Path, damage: Callable[..., Any]
 ) -> None:
     folder = shutil.copytree(measured, tmp_path / "probes")
-    before, marks_before = results(folder), marks(folder)
+    before = results(folder)
     victim, other = sorted(before)
     lay_open(folder)
+    marks_before = marks(folder)
     file = folder / "trials" / victim / "record.json"
     file.write_text(json.dumps(damage(*(trials(folder)[name] for name in (victim, other)))))
     loaded = load(folder)

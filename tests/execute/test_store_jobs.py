@@ -254,7 +254,7 @@ def test_a_study_in_a_store_is_the_study_of_a_folder(
     spec = study(vary={"backbone.width": [2]}, executor={"type": "local", "in_process": True})
 
     def records() -> dict[str, str]:
-        return {name: found.mark for name, found in store.listing("trials").items() if name.endswith("/record.json")}
+        return {name: found.mark for name, found in store.listing("trials").items() if name.endswith("/trial.jsonl.gz")}
 
     first = ablate.run(spec, out=store.url, device="cpu", figures=False)
     begun = records()

@@ -51,6 +51,10 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
             "continued_images",
             "ended",
             "compile_seconds",
+            "packed",
+            "devices",
+            "device_busy",
+            "trainable_params",
         },
         # On the log scale, and with a margin of equivalence.
         "effects": {"ratio", "ratio_low", "ratio_high", "p_equivalent"},

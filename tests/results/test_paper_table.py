@@ -87,7 +87,7 @@ def test_the_caption_says_how_a_value_was_taken_and_all_formats_are_written(tmp_
         assert tex.count(command) == 1
     assert re.search(r"adaln\\_zero & 0\.0134 .* \$\\mathbf\{1\.0\d* \\pm 0\.\d\d\}\$", tex)
     columns = {line.count(" & ") for line in tex.splitlines() if line.endswith(r"\\")}
-    assert columns == {5}
+    assert columns == {7}
     wide, typed = pd.read_csv(tmp_path / "candidates.csv"), pd.read_parquet(tmp_path / "candidates.parquet")
     assert list(wide["candidate"]) == list(typed["candidate"]) and typed.attrs["caption"].startswith("dit_conditioning")
     pd.testing.assert_series_equal(wide[METRIC], typed[METRIC])

@@ -66,7 +66,7 @@ def again(folder, **changes):
 
 def test_what_the_study_measured_is_there_already_and_would_come_out_again(folder):
     before = load(folder).metrics
-    records = {path: path.read_bytes() for path in record_files(folder)}
+    written = {path: path.read_bytes() for path in record_files(folder)}
     outcome = again(folder)
     assert (outcome.measured, outcome.reused, len(outcome.rows)) == (0, 2, 2)
     assert len(load(folder).metrics) == len(before)
@@ -78,7 +78,7 @@ def test_what_the_study_measured_is_there_already_and_would_come_out_again(folde
         assert done["rows"] == record_of(trial)["metrics"], "the same weights and draws"
     after = load(folder)
     assert len(after.metrics) == len(before) and after.warnings == [], "a row of each, though two files hold it"
-    assert {path: path.read_bytes() for path in records} == records, "a record is written once"
+    assert {path: path.read_bytes() for path in written} == written, "a record is written once"
 
 
 def stop():

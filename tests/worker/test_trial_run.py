@@ -33,6 +33,7 @@ RECORD = {
         "weighting",
         "divergence",
         "files",
+        "beside",
         "checksum",
         "sample_gflops",
         "noise",

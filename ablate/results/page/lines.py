@@ -119,7 +119,7 @@ def probed(results: StudyAnalysis) -> list[dict[str, Any]]:
     rows = observations.merge(trials[trials["config_hash"].isin(drawn(results))], on="trial")
     rows = rows[np.isfinite(rows["value"])]
     found = []
-    for name, own in rows.groupby("probe", sort=True):
+    for name, own in rows.groupby("probe", sort=True, observed=True):
         along = bool(own["x"].notna().any())
         for site, part in _quantities(own, along):
             found.append(_probe(str(name), site, str(named.get(name, "x")) if along else "", part))

@@ -55,7 +55,7 @@ def marginals(results: StudyAnalysis, objective: Objective) -> pd.DataFrame:
     front = results.front()
     members = set(front.loc[front["on_front"], "config_hash"])
     rows = []
-    for (path, choice), own in points.groupby(["path", "choice"], sort=False):
+    for (path, choice), own in points.groupby(["path", "choice"], sort=False, observed=True):
         values = own["value"].to_numpy(dtype=float)
         low, high = t_interval(values)
         best = own.iloc[int((values * objective.sign).argmin())]
