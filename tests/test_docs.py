@@ -185,7 +185,7 @@ def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp
             "augmentation": "negative",
             "batch": 16,
         },
-        "vary": {"objective": ["denoise", "l1", "imitate"]},
+        "vary": {"objective": ["denoise", "l1", "taught"]},
         "budget": {"images": 64},
         "evaluate": {"metrics": ["fd"], "samples": 16},
     }
@@ -193,8 +193,8 @@ def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp
     for executor in ("local", "ray"):
         results = ablate.run(study, tmp_path / executor, plugins=files, executor=executor, workers=1, figures=False)
         assert results.trials["state"].tolist() == ["complete"] * 3
-        columns = ["trial", "loss", "term.l1", "term.imitate", "term.read_level"]
+        columns = ["trial", "loss", "term.l1", "term.taught", "term.read_level"]
         curves.append(results.curves[columns].sort_values(columns[:2], ignore_index=True))
     assert curves[0].equals(curves[1]) and curves[0]["term.read_level"].notna().any()
-    learned = curves[0].groupby("trial")["term.imitate"].first().dropna()
+    learned = curves[0].groupby("trial")["term.taught"].first().dropna()
     assert 0 <= learned.item() < 1e-3  # its first steps, from the teacher's weights
