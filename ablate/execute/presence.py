@@ -62,15 +62,22 @@ def live(jobs: Jobs, observer: Observer, silence: float = SILENCE) -> list[str]:
 def is_dead(jobs: Jobs, worker: str) -> bool:
     """Return whether a worker of this machine is no more; False where that cannot be known."""
     try:
-        facts = read_json(jobs.present / f"{worker}.json")
-        if facts["machine"] != machine():
-            return False
-        process = psutil.Process(facts["pid"])
-        return bool(process.create_time() != facts["created"] or process.status() == psutil.STATUS_ZOMBIE)
+        return is_gone(read_json(jobs.present / f"{worker}.json")) is True
+    except (OSError, ValueError):
+        return False
+
+
+def is_gone(content: Any) -> bool | None:
+    """Return whether the process of a sign is no more; None where that cannot be known from this machine."""
+    try:
+        if content["machine"] != machine():
+            return None
+        process = psutil.Process(content["pid"])
+        return bool(process.create_time() != content["created"] or process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return False
+    except (KeyError, TypeError, ValueError, psutil.Error):
+        return None
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ablate.errors import InputError
 from ablate.execute import store_signs as signs
-from ablate.execute.presence import SILENCE
+from ablate.execute.presence import SILENCE, is_gone
 from ablate.execute.store_jobs import Observer, StoreJobs
 from ablate.io.locks import is_locked
 from ablate.io.mirror import Mirror, is_small
@@ -140,7 +140,7 @@ class StoreDriver:
             f"another `ablate run` is at work at {self.store.url}, on host {last.get('host')} (process "
             f"{last.get('pid')}); see `ablate status {self.store.url}`"
         )
-        gone = signs.is_gone(last)
+        gone = is_gone(last)
         if gone is False:
             raise refusal
         if gone:

@@ -16,7 +16,7 @@ from ablate.execute.child import GRACE
 from ablate.execute.exchange import ENDED as LEFT_NOTHING
 from ablate.execute.joined import moved
 from ablate.execute.leases import Ticket
-from ablate.execute.presence import SILENCE
+from ablate.execute.presence import SILENCE, is_gone
 from ablate.execute.store_driver import StoreDriver
 from ablate.execute.store_jobs import (
     ENDED,
@@ -224,7 +224,7 @@ class StorePool(Pool):
             if self._seen.get(name) != present[name].mark:
                 self._signs[name] = signs.read(self._store, name) or {}
                 self._note(self._signs[name])
-            elif ages[name] > signs.BEAT_SECONDS and signs.is_gone(signs.read(self._store, name) or {}):
+            elif ages[name] > signs.BEAT_SECONDS and is_gone(signs.read(self._store, name) or {}):
                 self._store.remove([name])
                 self._live = [one for one in self._live if one != name]
             elif ages[name] > 10 * SILENCE:

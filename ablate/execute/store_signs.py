@@ -32,19 +32,6 @@ def facts() -> dict[str, Any]:
     }
 
 
-def is_gone(content: dict[str, Any]) -> bool | None:
-    """Return whether the process of a sign is no more; None where that cannot be known from this machine."""
-    try:
-        if content["machine"] != machine():
-            return None
-        process = psutil.Process(content["pid"])
-        return bool(process.create_time() != content["created"] or process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-    except (KeyError, TypeError, ValueError, psutil.Error):
-        return None
-
-
 class Sign:
     """A sign of life of this process, which is written anew again and again."""
 

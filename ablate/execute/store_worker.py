@@ -15,7 +15,7 @@ from typing import Any
 from ablate.errors import InputError
 from ablate.execute import store_signs as signs
 from ablate.execute.exchange import ENDED
-from ablate.execute.presence import SILENCE
+from ablate.execute.presence import SILENCE, is_gone
 from ablate.execute.store_jobs import HELD, PREPARE, PRESENT, REFUSED, WAITING, Observer, Standing, StoreJobs
 from ablate.execute.store_lease import StoreLease
 from ablate.io.files import read_json
@@ -180,7 +180,7 @@ def give_up_lost(jobs: StoreJobs, observer: Observer, held: list[Standing]) -> l
         name = signs.of_worker(standing.worker)
         silent = ages.get(name, float("inf")) >= standing.ticket.seconds
         if not silent and ages.get(name, 0.0) > signs.BEAT_SECONDS / 2:
-            silent = bool(signs.is_gone(signs.read(jobs.store, name) or {}))
+            silent = bool(is_gone(signs.read(jobs.store, name) or {}))
         if silent:
             jobs.give_up(standing)
             lost.append(standing.job)
