@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from scipy.special import polygamma
 from ablate.errors import InputError
 from ablate.results import Results, load
 from ablate.results.front import hypervolume, nondominated
+from ablate.results.fronts.attainment import surfaces
 from ablate.results.fronts.drawn_fronts import undominated
 from ablate.results.fronts.probable import draw_means, read_seeds
 from ablate.results.fronts.spread import NoSpreadError, _inverse_trigamma, spread_of
@@ -188,6 +191,22 @@ def test_attainment_surfaces_are_quantiles_of_the_front(study: Study) -> None:
         results.attainment(["kid"])
     with pytest.raises(InputError, match="levels above 0"):
         results.attainment(levels=(0, 50))
+
+
+@given(st.integers(2, 3), st.lists(st.integers(1, 3), min_size=1, max_size=7), st.integers(1, 6), st.integers(0, 999))
+def test_attainment_surfaces_are_those_of_the_definition_also_where_values_repeat(
+    objectives: int, sizes: list[int], values: int, seed: int
+) -> None:
+    sets = np.repeat(np.arange(len(sizes)), sizes)
+    points = np.random.default_rng(seed).integers(values, size=(len(sets), objectives)).astype(float)
+    found = surfaces(points, sets, [2.5, 50.0, 97.5])
+    grid = np.array(list(itertools.product(*(np.unique(column) for column in points.T))))
+    reached = (points <= grid[:, None]).all(axis=-1)
+    attained = sum(reached[:, sets == one].any(axis=1).astype(int) for one in range(len(sizes)))
+    for level in (2.5, 50.0, 97.5):
+        area = grid[attained >= math.ceil(len(sizes) * level / 100)]
+        corners = area[nondominated(area)]
+        assert sorted(map(tuple, found[found[:, -1] == level, :-1])) == sorted(map(tuple, corners))
 
 
 def test_a_hypervolume_has_an_interval_up_to_the_studys_own_point(study: Study) -> None:
