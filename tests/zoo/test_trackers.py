@@ -17,6 +17,9 @@ from ablate.results import load
 from ablate.results.tracked import Observed, observed_of
 from ablate.testing import examine
 
+# What these packages call of others that these deprecate is theirs to mend.
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
+
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 
