@@ -5,7 +5,8 @@
 The folder is made up: records, curves and jobs like those of results/curated/dit_conditioning, with other values. Each
 reading is a process of its own; the seconds are CPU (user and system) from after the imports of pandas and ablate.
 `load`: the tables of trials and metrics; `curves`: those too; `status`, `summary`, `front`, `effects`, `figures`: what
-is told, after loading, which counts. `first` finds no index of records in the folder, the others find it. --layout
+is told, after loading, which counts; `report`: the command that writes the page, of trials with 40 samples each, and
+the page's size. `first` finds no index of records in the folder, the others find it. --layout
 open: as earlier versions left a folder. --folder: keeps the folder, and takes it where it is there.
 """
 
@@ -25,9 +26,11 @@ import bench
 import numpy as np
 
 TEMPLATE = Path(__file__).parents[1] / "results" / "curated" / "dit_conditioning"
-COLUMNS = ("trials", "layout", "what", "state", "seconds", "peak_mib", "files", "kib_a_trial")
+COLUMNS = ("trials", "layout", "what", "state", "seconds", "peak_mib", "files", "kib_a_trial", "page_mb")
 CONDITIONINGS = ("adaln_zero", "adaln", "in_context", "cross_attention")
-WHAT = ("load", "curves", "status", "summary", "front", "effects", "figures")
+READINGS = ("load", "curves", "status", "summary", "front", "effects", "figures")
+WHAT = (*READINGS, "report")
+KEPT = 40  # samples of a trial
 READ = """
 import resource, sys, time
 import pandas, pyarrow.parquet, numpy, scipy.stats, ablate, ablate.results
@@ -51,8 +54,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def fill(folder: Path, candidates: int, seeds: int, layout: str) -> None:
-    """Write a study's folder."""
+def fill(folder: Path, candidates: int, seeds: int, layout: str, samples: bool) -> None:
+    """Write a study's folder, with samples or without."""
     folder.mkdir(parents=True, exist_ok=True)
     trial = min((TEMPLATE / "trials").iterdir())
     record = json.loads((trial / "record.json").read_text())
@@ -64,6 +67,7 @@ def fill(folder: Path, candidates: int, seeds: int, layout: str) -> None:
     lock |= {"baseline": {"backbone.conditioning": CONDITIONINGS[0], "backbone.width": 0}}
     (folder / "lock.json").write_text(json.dumps(lock))
     generator = np.random.default_rng(0)
+    images = digits() if samples else None
     shared = generator.normal(0, 0.1, seeds)
     for i in range(candidates):
         cost, mean = float(generator.uniform(0.01, 1)), float(generator.normal(3, 0.5))
@@ -76,7 +80,20 @@ def fill(folder: Path, candidates: int, seeds: int, layout: str) -> None:
             own |= {"trial": f"{config_hash[:12]}-s{seed}", "gflops": cost, "metrics": rows}
             own |= {"params": int(1e6 * cost), "sample_gflops": 64 * cost, "ended": record["ended"] + i}
             points = [{**point, "loss": point["loss"] + float(generator.normal(0, 1e-3))} for point in curve]
-            write(folder / "trials" / own["trial"], own, points, layout)
+            trial = folder / "trials" / own["trial"]
+            trial.mkdir(parents=True)
+            if images is not None:
+                np.save(trial / "samples.npy", images[generator.integers(len(images), size=KEPT)])
+            write(trial, own, points, layout)
+
+
+def digits() -> np.ndarray:
+    """Return images of mnist that stand for samples: uint8 (N, 1, 16, 16)."""
+    from ablate.discovery.catalog import catalog
+    from ablate.kinds.data import Data, load_data
+    from ablate.runtime.machine import cache_folder
+
+    return load_data(catalog().create(Data, {"type": "mnist", "size": 16}), cache_folder()).reference_images
 
 
 def write(trial: Path, record: dict[str, Any], curve: list[dict[str, Any]], layout: str) -> None:
@@ -84,46 +101,50 @@ def write(trial: Path, record: dict[str, Any], curve: list[dict[str, Any]], layo
     from ablate.io.files import write_json
     from ablate.io.sealed import sealed
 
-    trial.mkdir(parents=True)
     own = ("trial", "config_hash", "seed", "choices", "params", "gflops", "macs", "sample_gflops", "hashes", "sources")
     job = {"schema": 1, "job": record["trial"], "folder": str(trial), **{key: record[key] for key in own}}
     job |= json.loads((TEMPLATE / "lock.json").read_text()).get("science", {})
     record = {key: value for key, value in record.items() if key not in ("checksum", "files")}
     (trial / ".lock").touch()
+    samples = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in trial.glob("samples.npy")}
     if layout == "open":
         write_json(trial / "job.json", sealed(job), durable=False)
         write_json(trial / "curve.json", curve, durable=False)
         content = {name: hashlib.sha256((trial / name).read_bytes()).hexdigest() for name in ("curve.json",)}
-        write_json(trial / "record.json", sealed({**record, "files": content}), durable=False)
+        write_json(trial / "record.json", sealed({**record, "files": content | samples}), durable=False)
         return
     from ablate.io import packed
     from ablate.worker import records
 
     second = records._second_line(record, {records.JOB: job, records.CURVE: curve})
-    first = sealed({**record, "files": {}, records.SECOND: hashlib.sha256(second).hexdigest()})
+    first = sealed({**record, "files": samples, records.SECOND: hashlib.sha256(second).hexdigest()})
     (trial / records.PACKED).write_bytes(packed.line(first) + second)
 
 
 def read(folder: Path, what: str) -> dict[str, Any]:
     """Take what a reading takes, in a process of its own."""
     if what == "status":
-        return command(folder)
+        told, used = command("status", str(folder))
+        return {"trials": int(next(word for word in told.split() if word.isdigit())), **used}
+    if what == "report":
+        page = folder.with_name(f"{folder.name}.html")
+        _, used = command("report", str(folder), "--no-figures", "--out", str(page))
+        return {"trials": len(list(folder.glob("trials/*"))), **used, "page_mb": round(page.stat().st_size / 1e6, 2)}
     out = subprocess.run([sys.executable, "-c", READ, what, folder], capture_output=True, text=True, check=True)
     trials, seconds, peak = out.stdout.split()
     return {"trials": int(trials), "seconds": round(float(seconds), 2), "peak_mib": round(float(peak))}
 
 
-def command(folder: Path) -> dict[str, Any]:
-    """Take what `ablate status` takes, the whole command with its imports."""
-    arguments = [sys.executable, "-m", "ablate.cli", "status", str(folder)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+def command(*arguments: str) -> tuple[str, dict[str, Any]]:
+    """Run `ablate` with these arguments: what it says, and what the whole command takes with its imports."""
+    line = [sys.executable, "-m", "ablate.cli", *arguments]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = process.stdout.read()
         _, code, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
     assert process.returncode == 0, told
-    count = int(next(word for word in told.split() if word.isdigit()))
-    return {"trials": count, "seconds": round(used.ru_utime + used.ru_stime, 2), "peak_mib": used.ru_maxrss // 1024}
+    return told, {"seconds": round(used.ru_utime + used.ru_stime, 2), "peak_mib": used.ru_maxrss // 1024}
 
 
 def main() -> None:
@@ -132,13 +153,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--layout", choices=("packed", "open"), default="packed")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=READINGS)
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        folder = given.folder or Path(name)
+        folder = given.folder or Path(name) / "study"
         if not (folder / "trials").is_dir():
-            fill(folder, given.candidates, given.seeds, given.layout)
+            fill(folder, given.candidates, given.seeds, given.layout, samples="report" in given.what)
         files = [file for file in folder.glob("trials/*/*") if file.is_file()]
         trials = len(list(folder.glob("trials/*")))
         size = {
@@ -150,7 +171,9 @@ def main() -> None:
                 if state == "first":
                     for file in folder.glob(".index*"):
                         file.unlink()
-                rows.append({"layout": given.layout, "what": what, "state": state, **size, **read(folder, what)})
+                rows.append(
+                    {"layout": given.layout, "what": what, "state": state, "page_mb": "", **size, **read(folder, what)}
+                )
                 bench.show(rows[-1], COLUMNS)
     bench.keep(rows, COLUMNS, given.csv, add=True)
 

@@ -130,7 +130,7 @@ async function front() {
     { x: line.map((p) => p[0]), y: line.map((p) => p[1]), mode: "lines", line: { color: c.mark, width: 1.5 }, hoverinfo: "skip" },
     { x: x.map((v) => v[0]), y: y.map((v) => v[0]), error_x: bars(x), error_y: bars(y), mode: "markers+text", text: shown.map(() => ""), textposition: "top center", textfont: { size: 11, color: c.ink },
       marker, customdata: shown.map((one) => one.hash), hovertext: shown.map(words), hovertemplate: "%{hovertext}<extra></extra>", cliponaxis: false },
-  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, 34), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest", uirevision: [kx, ky, at("front-log").checked].join() }));
+  ], layout({ xaxis: axis(mx.label, at("front-log").checked ? { type: "log", dtick: narrow ? 1 : "D2" } : { nticks: narrow ? 4 : 8 }), yaxis: axis(my.label, {}, narrow ? 34 : 48), margin: { l: 60, r: 20, t: 28, b: 50 }, hovermode: "closest", uirevision: [kx, ky, at("front-log").checked].join() }));
   await Plotly.restyle(chart, { text: [labels(chart, shown, x, y)] }, [1]);
   if (!chart.listens) {
     chart.listens = true;
@@ -371,7 +371,7 @@ function keep() {
     values: [...document.querySelectorAll("#results select, #results input")].filter((one) => one.id).map((one) => [one.id, one.type === "checkbox" ? one.checked : one.value]),
     open: [...document.querySelectorAll("#results details")].map((one) => one.open),
     focus: !within ? null : focused.id ? { id: focused.id, from: focused.selectionStart, to: focused.selectionEnd } : { row: focused.closest("#table tr")?.dataset.hash, head: focused.closest("#table th")?.cellIndex },
-    sides: [...document.querySelectorAll("#results .scroll")].map((one) => one.scrollLeft),
+    sides: [...document.querySelectorAll("#results .scroll")].map((one) => [one.scrollLeft, one.scrollTop]),
   };
 }
 function restore(kept) {
@@ -382,7 +382,7 @@ function restore(kept) {
     else if (one.tagName !== "SELECT" || [...one.options].some((option) => option.value === value)) one.value = value;
   }
   document.querySelectorAll("#results details").forEach((one, i) => { if (i < kept.open.length) one.open = kept.open[i]; });
-  document.querySelectorAll("#results .scroll").forEach((one, i) => { one.scrollLeft = kept.sides[i] ?? 0; });
+  document.querySelectorAll("#results .scroll").forEach((one, i) => { [one.scrollLeft, one.scrollTop] = kept.sides[i] ?? [0, 0]; });
   at("filter").dispatchEvent(new Event("input"));
   const gone = pinned.filter((hash) => !byHash.has(hash));
   for (const hash of gone) pinned.splice(pinned.indexOf(hash), 1);
