@@ -192,6 +192,7 @@ def test_the_terms_and_conditions_of_the_guide_are_trained_on_every_executor(exe
         "vary": {"objective": ["denoise", "l1", "taught"]},
         "budget": {"images": 64},
         "evaluate": {"metrics": ["fd"], "samples": 16},
+        "executor": {"type": "local", "in_process": True},
     }
     curves = []
     for executor in executors:
