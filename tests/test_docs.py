@@ -162,7 +162,9 @@ def test_the_first_plugin_is_written_checked_tried_and_built_as_the_page_says(tm
 # That workers of Ray load a plugin's file and train to the numbers of `local` is guarded in the normal run by
 # test_ray_gives_the_same_results_and_survives_lost_workers in tests/engine/test_engine.py.
 @pytest.mark.slow
-@pytest.mark.parametrize("executors", [["local"], pytest.param(["local", "ray"], marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "executors", [["local"], pytest.param(["local", "ray"], marks=pytest.mark.thorough)], ids=["local", "both"]
+)
 def test_the_terms_and_conditions_of_the_guide_are_trained_on_every_executor(executors, tmp_path):
     """Files by a stranger, in a study; the executors train to the same numbers."""
     if "ray" in executors and not Ray.available():
