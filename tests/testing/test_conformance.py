@@ -53,10 +53,10 @@ DO_NOTHING = {"fidelity/none", "seeding/fixed", "routing/none"}
 # Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
 DOWNLOADED = {"features/inception_v3", "features/dinov2"}
 
-# Each starts a cluster, or jobs in processes of their own. In the normal run the first check is asked of these too, and
-# the others are guarded by what tests/execute/test_pools.py, test_ray.py and test_slurm.py ask of one pool.
-SLOW_TO_START = {"executor/ray", "executor/slurm"}
-ASKED_IN_THEM = {"reports_what_fails", "replaces_a_worker_that_dies", "waits_and_closes"}
+# Each check of Ray starts a cluster. These are guarded in the normal run by what is asked of one pool of Ray: in
+# tests/execute/test_pools.py round trip, slots, exceptions and reports that are none, in test_ray.py threads and a
+# worker that is killed. What waits and closes is asked there of no pool of Ray, and here.
+OF_ONE_POOL = {"runs_every_job_once", "reports_what_fails", "replaces_a_worker_that_dies"}
 
 CASES = {
     f"{entry.kind}/{entry.name}": Case(entry, catalog(), EXAMPLES.get(f"{entry.kind}/{entry.name}"))
@@ -85,7 +85,7 @@ def _examples_elsewhere_at_once(monkeypatch):
 
 
 def marks(name, check):
-    return pytest.mark.thorough if name in SLOW_TO_START and check.__name__ in ASKED_IN_THEM else ()
+    return pytest.mark.thorough if name == "executor/ray" and check.__name__ in OF_ONE_POOL else ()
 
 
 @pytest.mark.parametrize(
