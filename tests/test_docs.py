@@ -159,10 +159,16 @@ def test_the_first_plugin_is_written_checked_tried_and_built_as_the_page_says(tm
     assert (folder / "tried" / "report.html").is_file() and len(list((folder / "dist").glob("*.whl"))) == 1
 
 
+# That workers of Ray load a plugin's file and train to the numbers of `local` is guarded in the normal run by
+# test_ray_gives_the_same_results_and_survives_lost_workers in tests/engine/test_engine.py.
 @pytest.mark.slow
-@pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
-def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp_path):
-    """Files by a stranger, in a study; the two executors train to the same numbers."""
+@pytest.mark.parametrize(
+    "executors", [["local"], pytest.param(["local", "ray"], marks=pytest.mark.thorough)], ids=["local", "both"]
+)
+def test_the_terms_and_conditions_of_the_guide_are_trained_on_every_executor(executors, tmp_path):
+    """Files by a stranger, in a study; the executors train to the same numbers."""
+    if "ray" in executors and not Ray.available():
+        pytest.skip("Ray is not installed")
     files = [
         str(f) for f in plugins_of_the_guide(tmp_path) if re.search("Objective|class (Aspect|Bins)", f.read_text())
     ]
@@ -188,13 +194,14 @@ def test_the_terms_and_conditions_of_the_guide_are_trained_on_both_executors(tmp
         "vary": {"objective": ["denoise", "l1", "taught"]},
         "budget": {"images": 64},
         "evaluate": {"metrics": ["fd"], "samples": 16},
+        "executor": {"type": "local", "in_process": True},
     }
     curves = []
-    for executor in ("local", "ray"):
+    for executor in executors:
         results = ablate.run(study, tmp_path / executor, plugins=files, executor=executor, workers=1, figures=False)
         assert results.trials["state"].tolist() == ["complete"] * 3
         columns = ["trial", "loss", "term.l1", "term.taught", "term.read_level"]
         curves.append(results.curves[columns].sort_values(columns[:2], ignore_index=True))
-    assert curves[0].equals(curves[1]) and curves[0]["term.read_level"].notna().any()
+    assert all(one.equals(curves[0]) for one in curves) and curves[0]["term.read_level"].notna().any()
     learned = curves[0].groupby("trial")["term.taught"].first().dropna()
     assert 0 <= learned.item() < 1e-3  # its first steps, from the teacher's weights

@@ -106,15 +106,16 @@ def test_the_version_stands_in_one_place() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", ablate.__version__)
 
 
-def test_the_worked_example_conforms(tmp_path: Path) -> None:
-    """CONTRIBUTING.md's gate passes the checks of its kind."""
-    from ablate.testing import check_component, find
+def test_the_worked_example_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CONTRIBUTING.md's gate passes the checks of its kind; no other process is asked for its digest."""
+    from ablate.testing import check_component, common, find
 
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     file = tmp_path / "constant_gate.py"
     file.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1), encoding="utf-8")
     target = find(str(file))
     (entry,) = target.entries
+    monkeypatch.setattr(common, "digest_elsewhere", lambda case: case.component.digest())
     check_component(entry, target.catalog)
 
 

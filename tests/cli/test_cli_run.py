@@ -243,7 +243,7 @@ def drawn(place, within, monkeypatch):
     def drawn(**more):
         for name in set(os.environ) - set(environment()):
             monkeypatch.delenv(name)
-        for name, value in environment(TINY_SLEEP="0.1", COLUMNS="100", LINES="30", **more).items():
+        for name, value in environment(**{"TINY_SLEEP": "0.1", "COLUMNS": "100", "LINES": "30", **more}).items():
             monkeypatch.setenv(name, value)
         ours, theirs = pty.openpty()
         parts = []
@@ -281,5 +281,5 @@ def test_a_terminal_shows_what_runs_and_the_best_so_far(drawn):
 
 
 def test_a_dumb_terminal_gets_lines(drawn):
-    output = drawn(TERM="dumb")
+    output = drawn(TERM="dumb", TINY_SLEEP="0")
     assert "\x1b" not in output and "[2/2]" in output

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from results_folders import METRIC, Study, blobs, fill_conditioning, measurement, write
 
+from ablate.cli import main
 from ablate.kinds.tracker import Log
 from ablate.results.live.folder import WatchedStudy
 from ablate.results.live.server import Server
@@ -134,17 +135,18 @@ def test_what_cannot_be_read_yet_is_told_and_the_page_goes_on(tmp_path: Path) ->
     assert "adaln" in watched.content()[1].main
 
 
-def test_the_command_ends_in_one_line_and_a_taken_port_is_one_message(folder: Path) -> None:
-    words = [sys.executable, "-m", "ablate.cli", "watch", str(folder)]
-    with socket.socket() as busy:
+def test_a_taken_port_is_one_message(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as busy, pytest.raises(SystemExit, match="2"):
         busy.bind(("127.0.0.1", 0))
         busy.listen()
-        port = busy.getsockname()[1]
-        taken = subprocess.run([*words, "--port", str(port)], capture_output=True, text=True, timeout=PATIENCE)
-    assert taken.returncode == 2 and taken.stdout == ""
-    assert taken.stderr.count("\n") == 1 and "choose another --port" in taken.stderr
+        main(["watch", str(folder), "--port", str(busy.getsockname()[1])])
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "choose another --port" in err
+
+
+def test_the_command_ends_in_one_line(folder: Path) -> None:
     with subprocess.Popen(
-        words,
+        [sys.executable, "-m", "ablate.cli", "watch", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

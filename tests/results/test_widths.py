@@ -26,7 +26,7 @@ def studies(tmp_path_factory):
             five.trial({"backbone.conditioning": f"name_{i}"}, seed, values, gflops=0.1 + i)
     loaded = [load(study.path) for study in (one, five)]
     loaded += [load(CURATED / name) for name in ("dit_conditioning", "pareto_search", "clipping")]
-    return [(results, results.summary(), formatted(results, grouped(results))) for results in loaded]
+    return [(results, results.summary().__rich__(), formatted(results, grouped(results))) for results in loaded]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])

@@ -1,11 +1,14 @@
 """Every component that is installed, by every check of its kind."""
 
+import functools
+import json
+
 import data_for_tests
 import pytest
 
 from ablate.discovery.catalog import catalog
 from ablate.kinds.executor import Executor
-from ablate.testing import Case, NotApplicable, checks
+from ablate.testing import Case, NotApplicable, checks, common, elsewhere
 from ablate.testing.run import call
 
 # Values for the components that have fields without a default: {"data/folder": {"path": ...}}.
@@ -50,6 +53,11 @@ DO_NOTHING = {"fidelity/none", "seeding/fixed", "routing/none"}
 # Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
 DOWNLOADED = {"features/inception_v3", "features/dinov2"}
 
+# Each check of Ray starts a cluster. These are guarded in the normal run by what is asked of one pool of Ray: in
+# tests/execute/test_pools.py round trip, slots, exceptions and reports that are none, in test_ray.py threads and a
+# worker that is killed. What waits and closes is asked there of no pool of Ray, and here.
+OF_ONE_POOL = {"runs_every_job_once", "reports_what_fails", "replaces_a_worker_that_dies"}
+
 CASES = {
     f"{entry.kind}/{entry.name}": Case(entry, catalog(), EXAMPLES.get(f"{entry.kind}/{entry.name}"))
     for entry in catalog().entries()
@@ -57,10 +65,33 @@ CASES = {
 }
 
 
+@functools.cache
+def digests_of_examples():
+    """The digests of all components of EXAMPLES in another process, which is started once for all of them."""
+    for kind in ("data", "autoencoder"):
+        data_for_tests.lay_out(kind)
+    specs = [[case.kind, case.entry.full_name, case.given] for name, case in CASES.items() if name in EXAMPLES]
+    return json.loads(elsewhere._run((), False, json.dumps(specs)))["digests"]
+
+
+@pytest.fixture(autouse=True)
+def _examples_elsewhere_at_once(monkeypatch):
+    plain = elsewhere.digest_elsewhere
+    monkeypatch.setattr(
+        common,
+        "digest_elsewhere",
+        lambda case: plain(case) if case.spec is None else digests_of_examples()[f"{case.kind}/{case.entry.full_name}"],
+    )
+
+
+def marks(name, check):
+    return pytest.mark.thorough if name == "executor/ray" and check.__name__ in OF_ONE_POOL else ()
+
+
 @pytest.mark.parametrize(
     ("case", "check"),
     [
-        pytest.param(case, one, id=f"{name}: {one.__name__}")
+        pytest.param(case, one, id=f"{name}: {one.__name__}", marks=marks(name, one))
         for name, case in CASES.items()
         for one in checks(case.entry.cls)
     ],

@@ -199,5 +199,5 @@ def test_one_component_can_be_checked_and_a_wrong_name_is_told(plugins, alike_el
     assert ran.returncode == 0 and json.loads(ran.stdout)["passed"]
     local = plugins("check", "weighting/negative", "--plugin", WRONG, "--here")
     assert local.returncode == 1 and "weighting/negative" in local.stdout
-    ran = plugins("check", "target/w")
+    ran = plugins("check", "target/w", "--here")
     assert ran.returncode == 2 and "there is no target 'w'" in ran.stderr

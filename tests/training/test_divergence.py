@@ -60,15 +60,15 @@ def test_step_and_module(tmp_path: Path, looks: str, step: int) -> None:
 
 
 def test_when_it_is_looked_at_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = candidate(batch=8, bad=150, dropout=0.2)
-    seldom = job(tmp_path / "seldom", config, {"steps": 400})
+    config = candidate(batch=8, bad=60, dropout=0.2)
+    seldom = job(tmp_path / "seldom", config, {"steps": 251})
     diverged(seldom)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
-    often = job(tmp_path / "often", config, {"steps": 400})
+    often = job(tmp_path / "often", config, {"steps": 251})
     with pytest.raises(Stopped):
-        run(often, after(103))
+        run(often, after(43))
     diverged(often)
     assert timeless(read(seldom, "record.json")) == timeless(read(often, "record.json"))
     assert timeless(read(seldom, "curve.json")) == timeless(read(often, "curve.json"))

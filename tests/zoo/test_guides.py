@@ -21,6 +21,8 @@ from ablate.candidates.candidate import misfits
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.evaluation.sampling import Sampler
+from ablate.execute.local import Local
+from ablate.study import evaluate
 from ablate.study.evaluate import remeasure
 from ablate.study.load import load_study
 from ablate.study.request import Request
@@ -202,6 +204,7 @@ def test_autoguidance_goes_away_from_the_nearest_snapshot(tmp_path: Path) -> Non
 def test_a_study_is_guided_by_the_snapshots_of_its_own_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And measured again: with the trial's own solver and guidance the samples are those of then."""
     monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    monkeypatch.setattr(evaluate, "choose_executor", lambda *given: Local(in_process=True))  # starts at once
     guided = study(
         base={**study()["base"], "guidance": "autoguidance", "ema": {"type": "post_hoc", "snapshots": 8}},
         vary={"guidance.at": [0.25, 0.5]},

@@ -20,6 +20,8 @@ from ablate.candidates.candidate import cost_of, misfits
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
 from ablate.evaluation.sampling import Sampler
+from ablate.execute.local import Local
+from ablate.study import evaluate
 from ablate.study.estimate import flops, training_pass
 from ablate.study.evaluate import remeasure
 from ablate.study.load import load_study
@@ -171,6 +173,7 @@ def test_a_sibling_that_diverges_is_told() -> None:
 
 def test_a_study_is_guided_by_siblings_and_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
+    monkeypatch.setattr(evaluate, "choose_executor", lambda *given: Local(in_process=True))  # starts at once
     base = {**study()["base"], "guidance": {"type": "autoguidance", "width": 0.5}}
     guided = study(
         base=base,

@@ -10,6 +10,7 @@ from ablate.kinds.fidelity import Fidelity, Rung
 from ablate.testing.case import Case, Check, NotApplicable
 
 CANDIDATES = 40
+FEW = 16  # candidates where it is asked many times over, and not whom it prefers
 BETTER = 1.0  # by so much a candidate of the good half is better than one of the bad half
 
 
@@ -37,7 +38,7 @@ def promotes_who_is_paused(case: Case) -> None:
 def decides_alike(case: Case) -> None:
     """From the same numbers the same decision follows, and they are not changed: a resumed study decides alike."""
     for part in _with_rungs(case):
-        for rungs, number in _decisions(part):
+        for rungs, number in _decisions(part, count=FEW):
             before = [(rung.quality.copy(), rung.cost.copy(), rung.promoted.copy()) for rung in rungs]
             again = part.promote(rungs, False)
             assert again == part.promote(rungs, False), f"{part!r}: decides otherwise with the same numbers"
@@ -51,9 +52,9 @@ def takes_all_sorts_of_objectives(case: Case) -> None:
     """It decides with one measured objective or several, with a cost or without, and with equal values."""
     for part in _with_rungs(case):
         for quality, cost in ((1, 0), (1, 1), (3, 1), (2, 2)):
-            for _ in _decisions(part, quality, cost):
+            for _ in _decisions(part, quality, cost, count=FEW):
                 pass
-        for _ in _decisions(part, equal=True):
+        for _ in _decisions(part, equal=True, count=FEW):
             pass
 
 
@@ -89,7 +90,7 @@ def _with_rungs(case: Case) -> list[Fidelity]:
 
 
 def _decisions(
-    part: Fidelity, quality: int = 1, cost: int = 1, equal: bool = False
+    part: Fidelity, quality: int = 1, cost: int = 1, equal: bool = False, count: int = CANDIDATES
 ) -> Iterator[tuple[tuple[Rung, ...], int | None]]:
     """Play a study with one worker, and yield what the fidelity was given and what it decided.
 
@@ -97,27 +98,27 @@ def _decisions(
     """
     draws = np.random.default_rng(0)
     spread = 0.0 if equal else 1.0
-    costs = spread * draws.random((CANDIDATES, cost))
-    worse = BETTER * (np.arange(CANDIDATES) % 2)[:, None]
+    costs = spread * draws.random((count, cost))
+    worse = BETTER * (np.arange(count) % 2)[:, None]
     shares = part.rungs()
-    values = [worse + spread * (draws.random((CANDIDATES, quality)) + 1 / share) for share in shares]
-    reached = [0] * CANDIDATES  # rungs at which a candidate was measured
+    values = [worse + spread * (draws.random((count, quality)) + 1 / share) for share in shares]
+    reached = [0] * count  # rungs at which a candidate was measured
 
-    def rungs(count: int) -> tuple[Rung, ...]:
+    def rungs(begun: int) -> tuple[Rung, ...]:
         made = []
         for i, share in enumerate(shares):
-            numbers = np.array([n for n in range(count) if reached[n] > i], dtype=np.int64)
+            numbers = np.array([n for n in range(begun) if reached[n] > i], dtype=np.int64)
             gone = np.array([wanted[n] > i for n in numbers], dtype=bool)
             ended = np.array([wanted[n] == len(shares) for n in numbers], dtype=bool)[:, None]
             end = np.where(ended, values[-1][numbers], np.nan)
             made.append(Rung(share, numbers, values[i][numbers], costs[numbers], gone, end))
         return tuple(made)
 
-    wanted = [0] * CANDIDATES  # rungs to which a candidate was let go on
-    for number in range(CANDIDATES):
+    wanted = [0] * count  # rungs to which a candidate was let go on
+    for number in range(count):
         reached[number] = 1
-        closing = number == CANDIDATES - 1
-        for _ in range(CANDIDATES * len(shares) + 1):
+        closing = number == count - 1
+        for _ in range(count * len(shares) + 1):
             given = rungs(number + 1)
             chosen = part.promote(given, False)
             if chosen is None and closing:
