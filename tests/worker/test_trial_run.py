@@ -155,16 +155,17 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
 
 def test_how_often_is_looked_and_saved_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial_candidate = candidate(batch=8, dropout=0.3)
-    seldom = job(tmp_path / "seldom", trial_candidate, {"steps": 201})  # a row every second step, and a rest
+    monkeypatch.setattr(loop, "ROWS", 10)
+    seldom = job(tmp_path / "seldom", trial_candidate, {"steps": 21})  # a row every second step, and a rest
     run(seldom)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
-    constantly = job(tmp_path / "constantly", trial_candidate, {"steps": 201})
+    constantly = job(tmp_path / "constantly", trial_candidate, {"steps": 21})
     with pytest.raises(Stopped):
-        run(constantly, after(100))  # in the middle of a row
+        run(constantly, after(10))  # in the middle of a row
     run(constantly)
-    assert len(read(seldom, "curve.json")) == 101
+    assert len(read(seldom, "curve.json")) == 11
     assert_same(seldom, constantly)
 
 
