@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,19 +44,54 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 OPTIONS = {
     "local": ("--executor", "local"),
     "ray": ("--executor", "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"),  # one thread, as undisturbed
-    "within": ("--executor", "local", "--set", "executor={type: local, in_process: true}"),  # starts sooner
+    "within": ("--executor", "local", "--set", "executor={type: local, in_process: true}"),
 }
 
 
-def run_here(file: Path, out: Path) -> tuple[int, str]:
+def run_here(file: Path, out: Path, *more: str) -> tuple[int, str]:
     """`ablate run` to its end in this process, where everything is imported: exit code, stderr."""
     told = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(told), pytest.raises(SystemExit) as ended:
         patch.setenv("ABLATE_CACHE", str(CACHE))
         patch.setattr("ablate.runtime.patient.SECONDS", LONG)
         with contextlib.redirect_stdout(io.StringIO()):
-            main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["within"]])
+            main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["within"], *more])
     return int(str(ended.value.code)), errors(told.getvalue())
+
+
+def forked(file: Path, out: Path, log: Path, *more: str) -> int:
+    """`ablate run` in a process that is forked from this one, so that it need not import anything; its number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads that have ended are no matter
+        pid = os.fork()
+    if pid == 0:
+        try:
+            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+            sys.stdout = sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), line_buffering=True)
+            os.environ["ABLATE_CACHE"] = str(CACHE)
+            main(["run", str(file), "--out", str(out), "--device", "cpu", *OPTIONS["within"], *more])
+        finally:
+            os._exit(1)
+    return pid
+
+
+def killed_when(moment: Callable[[], object], file: Path, out: Path, log: Path, *more: str) -> None:
+    """A run in one process, which is killed at that moment."""
+    pid = forked(file, out, log, *more)
+
+    def there() -> bool:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        found = bool(moment())
+        assert found or not ended, ("that moment never came", log.read_text())
+        return found
+
+    try:
+        until(there, LONG, "that moment never came")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +108,7 @@ def file(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(place: Path, file: Path) -> Path:
     out = place / "undisturbed"
-    assert run_here(file, out) == (0, "")
+    assert run_here(file, out, "--no-figures") == (0, "")
     assert len(marks(out)) == 4
     return out
 
@@ -107,12 +143,14 @@ def test_driver_killed_again_and_again(tmp_path: Path, file: Path, undisturbed: 
     def draws() -> bool:
         return any(out.glob("figures/*.png"))
 
-    moments = [(writes, "within", ()), (trains, "local", ()), (draws, "within", ("--figures",))]
-    for moment, executor, more in moments:
+    for moment in (writes, trains, draws):
         before = marks(out)
-        with started(file, out, *OPTIONS[executor], *more) as driver:
-            driver.until(moment, "that moment never came")
-            driver.kill()
+        if moment is trains:  # a driver and a worker
+            with started(file, out, *OPTIONS["local"], sleep=0.05) as driver:
+                driver.until(moment, "that moment never came")
+                driver.kill()
+        else:
+            killed_when(moment, file, out, tmp_path / "log", "--figures" if moment is draws else "--no-figures")
         after = marks(out)
         assert {trial: after[trial] for trial in before} == before
     finish(file, out, undisturbed)

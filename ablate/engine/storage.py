@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ class StudyFile:
         Cut short between a table and its index it would lack that for good; and without the one that keeps names
         apart, every further run would begin a second study of the same name.
         """
-        storage = _open_storage(file)
+        storage = _open_storage(file, made=True, connection=_Unsynced)
         study = self._study_in(storage)
         self._name_values(study)
         study.add_trials(trials)
@@ -145,10 +146,23 @@ class StudyFile:
         )
 
 
-def _open_storage(file: Path, made: bool = False) -> optuna.storages.RDBStorage:
+class _Unsynced(sqlite3.Connection):
+    """A connection to a file that is synced as a whole before it takes its place: no statement waits for the disk."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.execute("PRAGMA synchronous = OFF")
+        self.execute("PRAGMA journal_mode = MEMORY")
+
+
+def _open_storage(
+    file: Path, made: bool = False, connection: type[sqlite3.Connection] = sqlite3.Connection
+) -> optuna.storages.RDBStorage:
     """Open an Optuna storage in a SQLite file; it waits up to a minute for another process's lock."""
     return optuna.storages.RDBStorage(
-        f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}, skip_compatibility_check=made
+        f"sqlite:///{file}",
+        engine_kwargs={"connect_args": {"timeout": 60, "factory": connection}},
+        skip_compatibility_check=made,
     )
 
 

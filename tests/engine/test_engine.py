@@ -14,7 +14,6 @@ from studies_for_tests import Driver, asked, ledger, marks, results, search, stu
 
 from ablate.engine import dispatch
 from ablate.errors import InputError
-from ablate.execute.local import Local
 from ablate.execute.ray import Ray
 
 # --- designs -------------------------------------------------------------------------------------
@@ -55,16 +54,17 @@ def not_any(each: Iterable[bool]) -> bool:
 
 
 @pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "random"])
-def test_a_search_finds_as_many_different_candidates_as_it_was_asked_for(tmp_path: Path, algorithm: str) -> None:
+def test_a_search_finds_as_many_different_candidates_as_it_was_asked_for(
+    tmp_path: Path, algorithm: str, request: pytest.FixtureRequest
+) -> None:
     """Samplers name again what they have named, NSGA-II most of all: they are asked again.
 
     Chance is asked while the candidate before is trained, who learns from that one is not.
     """
     more = {"population": 4} if algorithm == "nsga2" else {}
     spec = search(algorithm=algorithm, trials=14, **more)
-    with Local(in_process=algorithm == "nsga2").start("ablate.worker.trial_run:run", "cpu") as pool:
-        driver = Driver(tmp_path, spec, pool)
-        outcome = driver.run()
+    driver = Driver(tmp_path, spec, None if algorithm == "nsga2" else request.getfixturevalue("worker"))
+    outcome = driver.run()
     assignments = asked(tmp_path)
     assert len(assignments) == outcome.measured == len(trials(tmp_path)) == driver.progress[-1].total == 14
     assert assignments[0] == {"backbone.knob": 0.5, "backbone.knack": "none"}  # the baseline
@@ -186,18 +186,24 @@ needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed
 
 @needs_ray
 @pytest.mark.slow
-def test_ray_gives_the_same_results_and_survives_lost_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_gives_the_same_results_and_survives_lost_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool
+) -> None:
+    """A trial whose workers are lost again and again, each of which takes seconds to start: tests/engine/test_dispatch.
+
+    Such a one is here if there is time.
+    """
     monkeypatch.setattr(dispatch, "RETRIES", 3)  # a busy machine loses workers of its own
     kill = {"type": "probe", "trap": "kill", "step": 2, "once": str(tmp_path / "once")}
-    always = {"type": "probe", "trap": "kill", "step": 1}
-    spec = study(vary={"backbone": ["probe", kill, always]}, design={"type": "one_factor", "seeds": 1})
+    always = [{"type": "probe", "trap": "kill", "step": 1}] if thorough else []
+    spec = study(vary={"backbone": ["probe", kill, *always]}, design={"type": "one_factor", "seeds": 1})
     with Ray(workers=2, cpus=1).start("ablate.worker.trial_run:run", "cpu") as pool:
         driver = Driver(tmp_path / "ray", spec, pool)
         outcome = driver.run()
-    assert (outcome.measured, outcome.failed) == (2, 1)
-    (failure,) = trials(tmp_path / "ray", "failure.json").values()
-    assert failure["class"] == "lost" and failure["attempts"] == 1 + 3
-    assert sum("its worker was lost" in line for line in driver.lines) >= 1 + 3
+    assert (outcome.measured, outcome.failed) == (2, len(always))
+    for failure in trials(tmp_path / "ray", "failure.json").values():
+        assert failure["class"] == "lost" and failure["attempts"] == 1 + 3
+    assert sum("its worker was lost" in line for line in driver.lines) >= 1 + 3 * len(always)
     plain = study(vary={"backbone": ["probe", kill]}, design={"type": "one_factor", "seeds": 1})
     Driver(tmp_path / "local", plain).run()  # the flag is there: nothing is killed
     both = [results(tmp_path / where) for where in ("local", "ray")]

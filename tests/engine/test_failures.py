@@ -23,7 +23,7 @@ from ablate.engine.ledger import WORST
 from ablate.engine.watchdog import LATE
 from ablate.errors import InputError, Problem, SpecError
 from ablate.execute.local import Local
-from ablate.kinds.executor import Limits
+from ablate.kinds.executor import Limits, Pool
 from ablate.runtime import patient
 from ablate.study.building import building, check_limits
 from ablate.study.launch import plan_of
@@ -201,34 +201,6 @@ def test_a_ledger_that_cannot_be_used_is_one_message(tmp_path: Path, damage: str
 # --- code that ends or hangs its worker ----------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One process beside the driver; the trial that hangs says so, and then an hour passes at every look."""
-    monkeypatch.setattr(dispatch, "RETRIES", 0)
-    hung = tmp_path / "hung"
-    traps = [{"type": "probe", "trap": trap} for trap in ("interrupt", "segfault")]
-    hang = {"type": "probe", "trap": "hang", "once": str(hung)}
-    spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
-    looks = count()
-    watchdog = Watchdog(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
-    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
-        driver = Driver(tmp_path / "study", spec, pool, watchdog)
-        outcome = driver.run()
-    assert (outcome.measured, outcome.failed) == (1, 3)
-    failures = {f["choices"]["backbone"]: f for f in trials(tmp_path / "study", "failure.json").values()}
-    assert {name.split("trap=")[1].strip(")").split(",")[0]: f["class"] for name, f in failures.items()} == {
-        "interrupt": "failed",
-        "segfault": "lost",
-        "hang": "failed",
-    }
-    for name, failure in failures.items():
-        assert "probes_for_tests.py" in failure["traceback"], name
-        if "hang" in name:
-            assert re.match(r"no sign of life for \d{4,} s in phase 'start'", failure["message"])
-
-
 def test_silence_is_counted_from_a_workers_first_sign(tmp_path: Path) -> None:
     now = [0.0]
     watchdog, jobs = Watchdog(60.0, lambda: now[0]), {"one": {"job": "one", "folder": str(tmp_path)}}
@@ -328,16 +300,45 @@ def test_one_image_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
     assert outcome.failed == 1 and failure["class"] == "oom"
 
 
-def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
+def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path, worker: Pool) -> None:
     crowded = {"type": "probe", "trap": "crowded", "once": str(tmp_path / "once")}
     spec = study(vary={"backbone": ["probe", crowded, {"type": "probe", "width": 2}]})
-    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
-        crowd = Crowd(pool)
-        driver = Driver(tmp_path / "study", spec, crowd)
-        outcome = driver.run()
+    crowd = Crowd(worker)
+    driver = Driver(tmp_path / "study", spec, crowd)
+    outcome = driver.run()
     assert (outcome.measured, outcome.failed) == (6, 0)
     (again,) = {job for job, _ in crowd.log if [other for other, _ in crowd.log].count(job) == 2}
     assert [beside for job, beside in crowd.log if job == again][1] == 1  # alone
     assert any("out of memory beside others; again later, alone" in line for line in driver.lines)
     assert "micro" not in trials(tmp_path / "study")[again]
     assert max(beside for _, beside in crowd.log) == 2
+
+
+# --- last, since it leaves no worker to those that share it -------------------------------------------
+
+
+@pytest.mark.slow
+def test_nothing_that_a_plugin_does_ends_the_driver_or_keeps_it_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Pool
+) -> None:
+    """One process beside the driver; the trial that hangs says so, and then an hour passes at every look."""
+    monkeypatch.setattr(dispatch, "RETRIES", 0)
+    hung = tmp_path / "hung"
+    traps = [{"type": "probe", "trap": trap} for trap in ("interrupt", "segfault")]
+    hang = {"type": "probe", "trap": "hang", "once": str(hung)}
+    spec = study(vary={"backbone": ["probe", *traps, hang]}, design={"type": "one_factor", "seeds": 1})
+    looks = count()
+    watchdog = Watchdog(1800.0, lambda: time.monotonic() + (3600 * next(looks) if hung.exists() else 0))
+    driver = Driver(tmp_path / "study", spec, worker, watchdog)
+    outcome = driver.run()
+    assert (outcome.measured, outcome.failed) == (1, 3)
+    failures = {f["choices"]["backbone"]: f for f in trials(tmp_path / "study", "failure.json").values()}
+    assert {name.split("trap=")[1].strip(")").split(",")[0]: f["class"] for name, f in failures.items()} == {
+        "interrupt": "failed",
+        "segfault": "lost",
+        "hang": "failed",
+    }
+    for name, failure in failures.items():
+        assert "probes_for_tests.py" in failure["traceback"], name
+        if "hang" in name:
+            assert re.match(r"no sign of life for \d{4,} s in phase 'start'", failure["message"])

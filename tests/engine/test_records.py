@@ -124,7 +124,7 @@ class Unshared(Pool):
 
 def test_what_a_worker_reported_stands_in_the_table_though_its_files_did_not_arrive(tmp_path: Path) -> None:
     """A node without a share of the folder: the driver says 4 of 4, and so does the table."""
-    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         driver = Driver(tmp_path, study(vary={"backbone.width": [2, 4]}), Unshared(pool, lambda t: t[-1] == "1"))
         outcome = driver.run()
     assert outcome.measured == 4 and load(tmp_path).states == {"complete": 4}
@@ -139,6 +139,6 @@ def test_a_report_that_is_no_record_fails_its_trial(tmp_path: Path) -> None:
             reports = self.pool.wait(seconds)
             return [{**one, "record": {"state": "complete"}} if "record" in one else one for one in reports]
 
-    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
+    with Local(in_process=True).start("ablate.worker.trial_run:run", "cpu") as pool:
         outcome = Driver(tmp_path, study(**{"design.seeds": 1}), Wrong(pool, lambda t: False)).run()
     assert (outcome.measured, outcome.failed) == (0, 3)

@@ -16,7 +16,7 @@ from test_resume import Killed
 
 from ablate.engine import Engine
 from ablate.errors import InputError
-from ablate.execute.local import Local
+from ablate.kinds.executor import Pool
 from ablate.kinds.seeding import Race
 from ablate.results import load, write_tables
 from ablate.study import lock
@@ -132,9 +132,8 @@ def test_the_study_s_total_bounds_it_and_with_more_it_goes_on(tmp_path: Path, wh
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_with_several_workers_every_measurement_is_the_same(tmp_path: Path) -> None:
-    with Local().start("ablate.worker.trial_run:run", "cpu") as pool:
-        outcome = Driver(tmp_path / "crowd", raced(), Crowd(pool)).run()
+def test_with_several_workers_every_measurement_is_the_same(tmp_path: Path, worker: Pool) -> None:
+    outcome = Driver(tmp_path / "crowd", raced(), Crowd(worker)).run()
     assert outcome.failed == 0 and max(counted(tmp_path / "crowd").values()) > 3
     Driver(tmp_path / "all", {**raced(design={"type": "one_factor", "seeds": 6}), "seeding": "fixed"}).run()
     expected = results(tmp_path / "all")

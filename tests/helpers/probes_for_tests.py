@@ -70,7 +70,8 @@ class Network(nn.Module):
                 raise torch.OutOfMemoryError(f"out of memory: {len(x)} samples, room for {probe.sample_room}")
             return y * torch.nan if probe.trap == "sample_nan" else y
         self.seen += 1
-        time.sleep(float(os.environ.get("PROBE_SLEEP", "0")))
+        if "PROBE_SLEEP" in os.environ:
+            time.sleep(float(os.environ["PROBE_SLEEP"]))
         if probe.room and len(x) > probe.room:
             raise torch.OutOfMemoryError(f"out of memory: {len(x)} images, room for {probe.room}")
         if self.seen == probe.step and probe.trap != "none" and not Path(probe.once).exists():

@@ -100,7 +100,8 @@ def results(folder: Path) -> dict[str, Any]:
 
 def ledger(folder: Path) -> list[optuna.trial.FrozenTrial]:
     """The candidates in Optuna's study, in order."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}")
+    where = f"sqlite:///{folder / 'optuna.db'}"
+    storage = optuna.storages.RDBStorage(where, skip_compatibility_check=True, skip_table_creation=True)
     try:
         (one,) = optuna.get_all_study_names(storage)
         return optuna.load_study(study_name=one, storage=storage).get_trials()

@@ -15,7 +15,7 @@ from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.names import Names
 from ablate.engine import Watchdog
 from ablate.errors import InputError
-from ablate.execute.local import Local, LocalPool
+from ablate.execute.local import InProcessPool, Local
 from ablate.io import launches
 from ablate.kinds.executor import Pool
 from ablate.study import evaluate
@@ -296,12 +296,12 @@ def test_out_of_memory_beside_others_is_measured_again_alone_and_alone_in_smalle
     spec = {**STUDY, "vary": {"backbone": ["probe", crowded]}, "budget": {"steps": 2}}
     spec["base"] = {"backbone": "probe", "solver": {"type": "ddim", "steps": 1}, "batch": 16}
     spec["evaluate"] = {"metrics": [{"type": "kid", "features": "pixels"}], "samples": 4, "previews": 0}
-    launch(spec, out=tmp_path / "study", executor="local", figures=False)
+    launch({**spec, "executor": {"type": "local", "in_process": True}}, out=tmp_path / "study", figures=False)
     once.unlink()
     pools, lines = [], []
 
     def start(self, work, device):
-        pools.append(Crowd(LocalPool(work)))
+        pools.append(Crowd(InProcessPool(work)))  # its numbers are not looked at
         return pools[-1]
 
     monkeypatch.setattr(Local, "start", start)
