@@ -36,7 +36,7 @@ class PluginSource:
 def installed() -> Iterable[PluginSource]:
     """Yield a source for each entry point; two distributions may use the same entry-point name."""
     seen = set()
-    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+    for point in _points():
         distribution = point.dist.name if point.dist else "unknown"
         version = point.dist.version if point.dist else "unknown"
         if (distribution, point.name) not in seen:
@@ -44,10 +44,20 @@ def installed() -> Iterable[PluginSource]:
             yield PluginSource(f"{distribution}:{point.name}", distribution, version, point.load)
 
 
+def _points() -> list[importlib.metadata.EntryPoint]:
+    """Return the entry points of plugins, the framework's first: by name, as a folder's own order is its disk's."""
+
+    def place(point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+        distribution = point.dist.name if point.dist else ""
+        return distribution != provenance.FRAMEWORK, distribution, point.name
+
+    return sorted(importlib.metadata.entry_points(group=hooks.GROUP), key=place)
+
+
 def folders(name: str) -> list[Path]:
     """Return the folders of that name in the packages of installed plugins, such as `models`; imports no plugin."""
     found: dict[Path, None] = {}
-    for point in importlib.metadata.entry_points(group=hooks.GROUP):
+    for point in _points():
         try:
             spec = importlib.util.find_spec(point.module)
         except (ImportError, ValueError):  # a broken plugin, which the catalog tells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ablate.discovery.catalog import Catalog
+from ablate.discovery.plugin_sources import installed
 from ablate.errors import InputError, SpecError
 
 GATE = """
@@ -289,3 +291,12 @@ def test_what_is_no_plugin_is_told_in_one_line(plugin_name: str) -> None:
     with pytest.raises(InputError) as caught:
         Catalog([plugin_name])
     assert "\n" not in str(caught.value)
+
+
+def test_the_order_of_plugins_is_not_that_of_a_disk(monkeypatch):
+    points = importlib.metadata.entry_points(group="ablate")
+    found = []
+    for turned in (list, lambda all_of: list(reversed(all_of))):
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, turned=turned: turned(points))
+        found.append([source.plugin for source in installed()])
+    assert found[0] == found[1] and found[0][0].startswith("ablate:") and len(found[0]) >= 2
