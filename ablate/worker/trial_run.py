@@ -146,7 +146,8 @@ class TrialRun:
         if (teacher := job.get("teacher")) is not None:
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
-        make = partial(Learner, self.candidate, *settled, beginning=beginning)
+        waits = self.candidate.layout == "fsdp"  # until the others have joined
+        make = partial(Learner, self.candidate, *settled, beginning=beginning, waits=waits)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]
         probing = Probing(probes, job["seed"])

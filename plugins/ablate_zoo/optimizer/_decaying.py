@@ -80,6 +80,13 @@ def fused(groups: Sequence[dict[str, Any]]) -> bool:
     return all(p.device.type in _FUSED and p.is_floating_point() for group in groups for p in group["params"])
 
 
+def plain(groups: Sequence[dict[str, Any]]) -> bool:
+    """Return whether every parameter is a tensor of torch's own, and not such as a shard over several devices."""
+    import torch
+
+    return all(type(p.data) is torch.Tensor for group in groups for p in group["params"])
+
+
 class AdamLike(Decaying):
     """An optimizer with two running averages of each gradient (Kingma & Ba 2015).
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from ablate.api import Parameters, Range
-from ablate_zoo.optimizer._decaying import Decaying, fused
+from ablate_zoo.optimizer._decaying import Decaying, fused, plain
 
 if TYPE_CHECKING:
     import torch
@@ -36,4 +36,5 @@ class Sgd(Decaying):
         import torch
 
         groups = self.groups(parameters)
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused(groups))
+        one_kernel = fused(groups) and plain(groups)  # torch has none for shards
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=one_kernel)
