@@ -436,6 +436,13 @@ class Learner:
 
     def descend(self, observers: Sequence[StepObserver] = ()) -> Norms:
         """Clip the gradients that are in the parameters, and take the optimizer's step; return their norms."""
+        norms = self.bound(observers)
+        self.take()
+        self.settle_step(observers)
+        return norms
+
+    def bound(self, observers: Sequence[StepObserver] = ()) -> Norms:
+        """Clip the gradients that are in the parameters; return their norms."""
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
@@ -444,18 +451,28 @@ class Learner:
             from ablate.training.sharded import whole
 
             norms = Norms(whole(norms.before), whole(norms.after))
+        return norms
+
+    def take(self) -> None:
+        """Take the optimizer's step, on the gradients that are in the parameters."""
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def settle_step(self, observers: Sequence[StepObserver] = ()) -> None:
+        """Do what follows the optimizer's step: constraints on weights, and the gradients go."""
         for module in self._constrained:
             module.after_step()
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
-        return norms
 
     def count_step(self) -> None:
         """Count a step that was taken, and update the average."""
         self.steps_done += 1
+        self.update_average()
+
+    def update_average(self) -> None:
+        """Update the average after a step that is counted."""
         self.average.update(self.images_seen, self.candidate.batch)
 
     @property

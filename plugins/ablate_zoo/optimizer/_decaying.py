@@ -101,8 +101,8 @@ class AdamLike(Decaying):
     eps: Annotated[float, Field(gt=0, le=1), Range(1e-10, 1e-6, log=True)] = 1e-8
 
     def provides(self) -> frozenset[str]:
-        """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is."""
-        return super().provides() | {"rates_by_width"}
+        """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is. Each number's own."""
+        return super().provides() | {"rates_by_width", "elementwise"}
 
     @property
     def betas(self) -> tuple[float, float]:

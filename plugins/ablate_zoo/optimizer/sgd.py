@@ -31,6 +31,10 @@ class Sgd(Decaying):
             raise ValueError("nesterov looks ahead along the momentum, which is 0: give a momentum such as 0.9")
         return self
 
+    def provides(self) -> frozenset[str]:
+        """Each number's step is its own."""
+        return super().provides() | {"elementwise"}
+
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own SGD."""
         import torch
