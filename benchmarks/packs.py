@@ -4,10 +4,11 @@
     python benchmarks/packs.py --device cuda --depth 6 --width 192 --batch 256 --members 8
 
 A DiT with patch 2 on 4×16×16 latents; the whole step of a trial: draws, noise, forward and backward pass, clipping,
-AdamW, average. Both ways have the same threads and take turns within a round, and who begins alternates. `ratio` is the
-median over rounds of packed over separate, by the clock on the wall (`wall`) and by the seconds that the process
-computed (`cpu`), which a busy machine disturbs less. `difference` is the largest one between a packed and a separate
-network's weights at the end, over the largest weight.
+AdamW, average; in a pack with optimizers and averages over the stack, or each member's own. All ways have the same
+threads and take turns within a round, and who begins alternates. `ratio` is the median over rounds of a way over
+separate, by the clock on the wall (`wall`) and by the seconds that the process computed (`cpu`), which a busy machine
+disturbs less. `difference` is the largest one between a packed and a separate network's weights at the end, over the
+largest weight.
 """
 
 from __future__ import annotations
@@ -84,11 +85,12 @@ def main() -> int:
     rows = []
     for count in asked.members:
         alone = learners(count, asked.depth, asked.width, asked.batch, device)
-        packed = learners(count, asked.depth, asked.width, asked.batch, device)
-        pack = Pack(packed)
+        packed, apart = (learners(count, asked.depth, asked.width, asked.batch, device) for _ in range(2))
+        pack, unstacked = Pack(packed), Pack(apart, stacked=False)
         works: dict[str, Callable[[], object]] = {
             "separate": lambda alone=alone: [learner.step(HORIZON) for learner in alone],
             "packed": lambda pack=pack, count=count: pack.step([(HORIZON, ())] * count),
+            "packed, own optimizers": lambda pack=unstacked, count=count: pack.step([(HORIZON, ())] * count),
         }
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
         for number in range(asked.rounds + 1):
@@ -96,7 +98,8 @@ def main() -> int:
                 measured = seconds(works[name], device)
                 if number:  # the first is for what is done once
                     taken[name].append(measured)
-        apart = difference(packed, alone)
+        away = {"separate": 0.0, "packed": difference(packed, alone)}
+        away["packed, own optimizers"] = difference(apart, alone)
         for name in works:
             wall, cpu = zip(*taken[name], strict=True)
             ratios = [
@@ -113,7 +116,7 @@ def main() -> int:
                 "cpu_seconds": f"{statistics.median(cpu):.4f}",
                 "wall_ratio": f"{ratios[0]:.3f}",
                 "cpu_ratio": f"{ratios[1]:.3f}",
-                "difference": f"{apart:.1e}",
+                "difference": f"{away[name]:.1e}",
                 "depth": asked.depth,
                 "width": asked.width,
                 "batch": asked.batch,

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 
 CAPTURED = "captured_step"  # the capability of a step that is replayed: who must not be captured excludes it
+SHARDED = "sharded_weights"  # of weights that lie in shards over several devices: who needs them whole excludes it
 MOST_PARAMS = 10**12
 PIXELS = 0.5  # root mean square of pixels in [-1, 1], about: of data that nobody has read yet
 META = (
@@ -98,7 +99,9 @@ class Candidate(Config):
     )
     recompute: Annotated[bool, Extent()] = False  # activation checkpointing: blocks are computed again, not kept
     compile: Annotated[Literal["none", "default", "max-autotune"], Extent()] = "none"  # the network, by torch.compile
-    layout: Annotated[Literal["contiguous", "channels_last"], Extent()] = "contiguous"  # of convolutions in memory
+    layout: Annotated[Literal["contiguous", "channels_last", "fsdp"], Extent()] = (
+        "contiguous"  # of weights: convolutions in memory; fsdp: shards over `devices`
+    )
     capture: Annotated[Literal["none", "auto"], Extent()] = "none"  # the training step, as a CUDA graph
     devices: Annotated[int, Field(ge=1, le=64), Extent()] = 1  # GPUs, on the CPU processes, that share a training step
     sigma_data: Annotated[float | None, Field(gt=0, le=100)] = (
@@ -137,6 +140,39 @@ class Candidate(Config):
                 "of a whole batch; leave devices out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _shards_go_together(self) -> Self:
+        if self.layout != "fsdp":
+            return self
+        if self.devices == 1:
+            raise ValueError("layout: fsdp shards weights over several devices, and devices is 1: say how many")
+        if self.batch % self.devices:
+            fits = [size for size in range(2, self.batch + 1) if self.batch % size == 0]
+            near = min(fits, key=lambda size: abs(size - self.devices))
+            raise ValueError(
+                f"layout: fsdp takes every pass on all devices at once, and devices: {self.devices} does not divide "
+                f"the batch of {self.batch}; the nearest that does: {near}"
+            )
+        if (why := self._unsharded()) is not None:
+            raise ValueError(f"layout: fsdp does not go with {why}")
+        return self
+
+    def _unsharded(self) -> str | None:
+        """Return which option or component of it needs the network's weights whole, and why; None if none does."""
+        other = "leave one of them out"
+        if self.compile != "none":
+            return f"compile: {self.compile}, which makes code for whole weights; {other}"
+        if self.adapter.freezes:
+            return f"adapter {self.adapter.name!r}, which trains a part of the network's weights alone; {other}"
+        if self.auxiliary:
+            return f"auxiliary {self.auxiliary[0].name!r}, which reads the network beside its one pass; {other}"
+        if not self.objective.one_pass:
+            return f"objective {self.objective.name!r}, which takes more than one pass of the network; {other}"
+        for _, part in self.parts():
+            if (why := part.excludes().get(SHARDED)) is not None:
+                return f"{part.kind} {part.name!r}: {why}"
+        return None
 
     def for_setting(self, setting: InputSpec) -> Self:
         """Return the candidate for such data: what its schedule, levels and weighting take from them is written out.

@@ -489,6 +489,9 @@ class Engine:
         uncompiled = f", not compiled: {compiled['eager']}" if compiled and compiled["eager"] else ""
         capture = record.get("capture")
         plain = f", plain step: {capture['plain']}" if capture and capture["plain"] else ""
+        sampling = capture.get("sampling") if capture else None
+        if capture and sampling and sampling["plain"] not in (None, capture["plain"]):
+            plain += f", plain samples: {sampling['plain']}"
         return f"{name}: {', '.join(values)} ({record['seconds']:.0f} s{skipped}{uncompiled}{plain})"
 
     def _report(self, final: bool = False) -> None:

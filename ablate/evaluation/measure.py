@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation
+from ablate.evaluation.captured import CapturedSampling
 from ablate.evaluation.decoding import measured_spec
 from ablate.evaluation.metric_evaluator import MetricEvaluator, Pause, go_on
 from ablate.evaluation.sampling import QUANTISATION, Sampler, make_sampler
@@ -39,15 +40,17 @@ def measure(
     companion: nn.Module | None = None,
     snapshots: Kept | None = None,
     sibling: tuple[nn.Module, Weights] | None = None,
+    captured: CapturedSampling | None = None,
 ) -> tuple[list[dict[str, Any]], NDArray[np.uint8]]:
     """Sample and compute all metrics; return rows of the metrics table, and samples of the first average as previews.
 
     `pause` is called between batches; it may raise to stop. `companion` is the network of a guidance
     that has trained one, `snapshots` those of the training, for a guidance that is guided by an earlier state,
-    `sibling` the smaller network that it has trained, and its weights. Raises InputError where it has none yet.
+    `sibling` the smaller network that it has trained, and its weights; `captured` replays evaluations (None: as the
+    candidate says). Raises InputError where it has none yet.
     """
     autoencoder = evaluation.autoencoder
-    beside = (companion, snapshots, images, sibling)
+    beside = (companion, snapshots, images, sibling, captured)
     sampler = make_sampler(candidate, process, setting, dataset, evaluation, seed, device, *beside)
     evaluator = MetricEvaluator(evaluation.metrics, dataset, cache, device, pause, evaluation.reference)
     rows: list[dict[str, Any]] = []

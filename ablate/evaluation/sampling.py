@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation, SampleLabels
+from ablate.evaluation.captured import CapturedSampling
 from ablate.evaluation.decoding import decoder
 from ablate.evaluation.drawn_for import DrawnFor, unaugmented
 from ablate.evaluation.metric_evaluator import Pause, go_on
@@ -43,7 +44,7 @@ class Sampler:
     latents: what the network draws are latents, which `decode` makes pixels. weaker_weights: parameters of the weaker
     network that the guidance goes away from; None: the network's own. weaker_network: of which the weaker one is made;
     None: of the network itself. labels: how classes are drawn. dataset: whose reference has the conditions to draw for,
-    where there are further ones.
+    where there are further ones. captured: replays the networks' evaluations; None: as the candidate says.
     """
 
     def __init__(
@@ -61,7 +62,11 @@ class Sampler:
         labels: SampleLabels = "balanced",
         dataset: Dataset | None = None,
         weaker_network: nn.Module | None = None,
+        captured: CapturedSampling | None = None,
     ) -> None:
+        if captured is None and candidate.capture != "none":
+            captured = CapturedSampling(candidate, device)
+        self.captured = captured
         self.solver = candidate.solver.settled(latents)  # pixels end at -1 and 1, latents do not
         self.decode = decode  # from what the network draws to pixels
         self.companion = None if companion is None else companion.eval()  # as it is at the end of training
@@ -86,15 +91,13 @@ class Sampler:
         """
         averaged = deepcopy(network).eval()
         averaged.load_state_dict(dict(weights), strict=False)  # an average holds parameters, not buffers
-        weaker = self._weaker(averaged)
+        own, weaker = self._network(averaged), self._weaker(averaged)
         solver, guidance, classes = self.solver, self.candidate.guidance, self.setting.classes
         drawn_for = self._drawn_for(samples)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
             labels = unaugmented(drawn_for(first, count), self.candidate, self.setting, count, self.device)
-            denoise = self.process.denoiser(
-                self._network(averaged), guidance, labels, classes or 0, self.companion, weaker
-            )
+            denoise = self.process.denoiser(own, guidance, labels, classes or 0, self.companion, weaker)
             shape = (count, *self.setting.shape)
             generator = SampleGenerator.of(self.seed, first, shape, self.device)
             x = self.process.prior(generator.normal(shape, torch.float32), solver.start(self.candidate.schedule).t)
@@ -119,7 +122,7 @@ class Sampler:
                 output: Tensor = module(x, c_noise, labels, *second)
             return output
 
-        return network
+        return network if self.captured is None else self.captured.over(network, module)
 
     def _weaker(self, averaged: nn.Module) -> Network | None:
         """Return the weaker network of the guidance, if it has one."""
@@ -159,11 +162,12 @@ def make_sampler(
     snapshots: Kept | None = None,
     images: int = 0,
     sibling: tuple[nn.Module, Weights] | None = None,
+    captured: CapturedSampling | None = None,
 ) -> Sampler:
     """Make the sampler of a trained candidate: it decodes latents, and draws classes in the shares of the dataset.
 
     snapshots: of the training, after `images` images. sibling: the network that guidance has trained beside, and its
-    weights. Raises InputError where guidance needs a snapshot that is not there.
+    weights. captured: see `Sampler`. Raises InputError where guidance needs a snapshot that is not there.
     """
     decode = decoder(evaluation.autoencoder, dataset.encoding, device)
     counts = None if setting.classes is None else shares(dataset.labels, setting.classes)
@@ -171,7 +175,7 @@ def make_sampler(
     network, weights = (None, None) if sibling is None else sibling
     if sibling is None and isinstance(candidate.guidance, WeakerGuidance) and snapshots is not None:
         weights = candidate.guidance.weights(candidate.ema, snapshots, images)
-    how = (decode, counts, latents, weights, evaluation.labels, dataset, network)
+    how = (decode, counts, latents, weights, evaluation.labels, dataset, network, captured)
     return Sampler(candidate, process, setting, seed, device, companion, *how)
 
 

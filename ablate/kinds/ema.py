@@ -66,7 +66,11 @@ class Ema(Component):
 
     @abstractmethod
     def build(self, parameters: Weights) -> Average:
-        """Build an average that starts at `parameters`, which it reads again at each update."""
+        """Build an average that starts at `parameters`, which it reads again at each update.
+
+        One that averages each number by itself, and whose `state()` gives its tensors themselves, each of the shape of
+        a parameter, says "elementwise" in `provides()`: in a pack it averages for several trainings at once.
+        """
 
     def measured(self, average: Average, snapshots: Kept) -> dict[str, Weights]:
         """Return what is measured at the end of training: {label: weights}; the first is the one that counts."""

@@ -1,9 +1,9 @@
-"""What keeps the training steps of a study's candidates from being captured, told before anything is trained."""
+"""What keeps training steps and samples of a study's candidates from being captured, told before the training."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ablate.candidates.candidate import Candidate, cost_of
@@ -27,32 +27,60 @@ NAMED = 3  # candidates that a warning names
 
 def capture_warnings(loaded: LoadedStudy, on: torch.device, assignments: Iterable[Assignment]) -> Iterator[str]:
     """Yield why the plain step is taken, of candidates with `capture: auto`: a reason each, with whom it concerns."""
-    from ablate.training.captured import NO_CUDA
+    from ablate.runtime.graph import NO_CUDA
 
     asked = {name: candidate for name, candidate in _named(loaded, assignments) if candidate.capture != "none"}
     if asked and on.type != "cuda":
         yield f"capture: the plain step is taken: {NO_CUDA}"
-    reasons: dict[str, list[str]] = {}
-    for name, candidate in asked.items():
-        if (why := _why_plain(candidate, loaded.trial_settings.setting)) is not None:
-            reasons.setdefault(why, []).append(name)
-    for why, names in reasons.items():
-        whom = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        yield f"capture: the plain step is taken with {whom}: {why}"
+    for what, look in (("the plain step is taken", _why_plain), ("samples are drawn plainly", _why_plain_samples)):
+        reasons: dict[str, list[str]] = {}
+        for name, candidate in asked.items():
+            if (why := look(candidate, loaded.trial_settings.setting)) is not None:
+                reasons.setdefault(why, []).append(name)
+        for why, names in reasons.items():
+            whom = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            yield f"capture: {what} with {whom}: {why}"
 
 
 def _why_plain(candidate: Candidate, setting: InputSpec) -> str | None:
     """Return why, by what its parts say, and by a step on a few made-up images; None where nothing is known."""
     from ablate.training.captured import dry_run, excluded, why_plain
 
-    if (said := excluded(candidate)) is not None:
-        return said
+    def look() -> str | None:
+        learner = _tried(candidate, setting)
+        return why_plain(learner) or dry_run(learner)
+
+    return excluded(candidate) or _tried_out(look, candidate, setting)
+
+
+def _why_plain_samples(candidate: Candidate, setting: InputSpec) -> str | None:
+    """Return why of the evaluations in sampling, by what its parts say, and by two of them on made-up images."""
+    from ablate.evaluation.captured import TOLD, excluded, look
+
+    if candidate.inputs(setting).conditions:
+        return TOLD
+
+    def evaluate() -> str | None:
+        import torch
+
+        learner = _tried(candidate, setting)
+        inputs = [learner.data.take(torch.arange(IMAGES)), torch.zeros(IMAGES), learner.data.labels]
+        inputs[2] = None if inputs[2] is None else inputs[2][:IMAGES]
+        inputs += [torch.zeros(IMAGES)] * learner.process.flow_map
+        with torch.inference_mode():
+            network = learner.network.eval()
+            parts = [part for _, part in candidate.parts()]
+            return look(learner.predict, network, tuple(inputs), learner.device, parts)
+
+    return excluded(candidate) or _tried_out(evaluate, candidate, setting)
+
+
+def _tried_out(look: Callable[[], str | None], candidate: Candidate, setting: InputSpec) -> str | None:
     try:
         if setting.conditions or cost_of(candidate.backbone, candidate.inputs(setting)).params > MOST_PARAMS:
             return None
         with doing("trying a training step"), contained(), isolated():
-            learner = _tried(candidate, setting)
-            return why_plain(learner) or dry_run(learner)
+            return look()
     except Exception:  # noqa: BLE001 - a plugin's own code, or what it needs that is not here: its trial tells
         return None
 

@@ -48,8 +48,12 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
     if any(c.compile != "none" for c, _ in candidates_and_paths) and (lacks := compiler_problem(on)) is not None:
         warnings.append(f"compile: networks are trained as they are: {lacks}")
     for candidate, path in candidates_and_paths:
-        if (refusal := refuse_devices(candidate, on, getattr(loaded.study.executor, "gpus", None))) is not None:
+        probed = bool(loaded.study.probes)
+        refusal = refuse_devices(candidate, on, getattr(loaded.study.executor, "gpus", None), probed)
+        if refusal is not None:
             raise InputError(refusal, loaded.document.where(("base", "devices")))
+        if candidate.layout == "fsdp" and (refusal := _uncut(candidate, loaded.trial_settings.setting)) is not None:
+            raise InputError(refusal, loaded.document.where(("base", "layout")))
         if on.type == "mps" and (refusal := refuse_mps(candidate)) is not None:
             raise InputError(refusal, loaded.document.where(path))
     if any(c.capture != "none" for c, _ in candidates_and_paths):
@@ -69,6 +73,21 @@ def refuse_mps(candidate: Candidate) -> str | None:
         return None
     part = parts[0]
     return f"{part.kind} {part.name!r} computes in fp64, which mps does not have; say --device cpu, or leave it out"
+
+
+def _uncut(candidate: Candidate, setting: InputSpec) -> str | None:
+    """Return why the weights of a candidate's network cannot be sharded; None where they can, or it cannot be built."""
+    import torch
+
+    from ablate.training.sharded import uncut
+
+    backbone = candidate.backbone
+    try:
+        with torch.device("meta"), doing(f"building the network of backbone {backbone.name!r}"), contained():
+            why = uncut(backbone.build(candidate.inputs(setting)))
+    except Exception:  # noqa: BLE001 - a plugin's own code: its trial tells
+        return None
+    return why and f"layout: fsdp does not go with backbone {backbone.name!r}: {why}; leave layout out"
 
 
 def _has_blocks(backbone: Backbone, setting: InputSpec) -> bool:

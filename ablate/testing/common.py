@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ablate.candidates.candidate import CAPTURED
+from ablate.candidates.candidate import CAPTURED, SHARDED
 from ablate.discovery.catalog import Catalog
 from ablate.errors import SpecError
 from ablate.spec.component import Added, InputSpec
@@ -118,7 +118,7 @@ def tells_what_it_needs(case: Case) -> None:
             refusal = part.refuse(setting)
             assert refusal is None or _text(refusal), f"refuse({setting}) gives {refusal!r}: a sentence, or None"
     excluded = {word for part in case.variants() for word in part.excludes()}
-    provided = sorted({CAPTURED, *_capabilities(case.catalog)}) if excluded else []
+    provided = sorted({CAPTURED, SHARDED, *_capabilities(case.catalog)}) if excluded else []
     for word in excluded.difference(provided):
         near = get_close_matches(word, provided, n=1, cutoff=0.8)  # a word of a plugin that is not here is near none
         assert not near, f"excludes() names {word!r}, which nothing provides; did you mean {near[0]!r}?"

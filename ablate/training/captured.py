@@ -18,18 +18,16 @@ from torch import Tensor
 
 from ablate.candidates.candidate import CAPTURED, Candidate
 from ablate.kinds.clip import Norms
+from ablate.runtime.graph import NO_CUDA, WARM_UP, Capture, CudaGraph, Recorder
+from ablate.runtime.host_watch import HostWatch, culprit
 from ablate.runtime.memory import out_of_memory
 from ablate.spec.explain import exception_summary
-from ablate.training.graph import CudaGraph, Recorder
-from ablate.training.host_watch import HostWatch, culprit
 from ablate.training.static_draws import StaticDraws
 
 if TYPE_CHECKING:
     from ablate.training.learner import Learner
 
-WARM_UP = 3  # plain steps before the recorded one, as torch asks for
 TOLERANCE = 1e-3  # of how far a step moves all weights together: by so much a replay may differ from the plain step
-NO_CUDA = "there is no CUDA device here"
 
 
 class Learned(NamedTuple):
@@ -39,13 +37,6 @@ class Learned(NamedTuple):
     norms: Norms  # of the gradient
     rate: float
     terms: Mapping[str, Tensor]
-
-
-class Capture(NamedTuple):
-    """What came of capturing a step."""
-
-    plain: str | None  # why the plain step is taken; None where replays are
-    replayed: int = 0  # steps
 
 
 class CapturedStep:

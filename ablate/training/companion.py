@@ -77,4 +77,4 @@ class CompanionLearner:
         parts = by_prefix(tensors)
         self.network.load_state_dict(parts["network"])
         self.optimizer.load_state_dict(restore_optimizer(self.optimizer.state_dict(), parts["optimizer"], numbers))
-        self.recent_loss = parts["recent_loss"][""]
+        self.recent_loss = parts["recent_loss"][""].to(self.recent_loss.device)

@@ -21,6 +21,8 @@ class Order(IntEnum):
 
     STEP = 1
     END = 2
+    STATE = 3  # gather the state of the training, of which each has a part
+    SNAPSHOT = 4  # the same of the averages alone
 
 
 class Group(NamedTuple):

@@ -76,7 +76,8 @@ class Learner:
     which the objective learns, and from which the training starts; None where there is none, or no step is taken.
     beginning: trained weights, where the candidate starts from some; None too where a checkpoint is loaded anyway.
     is_sibling: whether it trains the smaller network beside another one: it begins with weights of its own, and trains
-    nothing beside itself.
+    nothing beside itself. waits: whether weights, moments and averages stand in host memory until they are sharded, or
+    settled on the device.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Learner:
         teacher: Mapping[str, Tensor] | None = None,
         is_sibling: bool = False,
         beginning: Beginning | None = None,
+        waits: bool = False,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)
         self.setting = setting = candidate.inputs(setting)
@@ -112,6 +114,9 @@ class Learner:
         if candidate.adapter.freezes:
             seed_everything(seed, "adapter", 0)
             _adapt(candidate, self.network, device, watch)
+        self.home = torch.device("cpu") if waits else device  # of weights and moments
+        if waits:
+            self.network.to(self.home)
         seed_everything(seed, f"{own}uncertainty", 0)
         self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
         self.process = candidate.process(images.sigma_data, self.uncertainty)
@@ -126,16 +131,7 @@ class Learner:
             )
         seed_everything(seed, f"{own}objective", 0)
         self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device, watch))
-        beside = {"uncertainty": self.uncertainty, "objective": self.terms}
-        self.parameters = trained_parameters(self.network, beside, base_shapes(candidate, setting))
-        with watch.over(f"{format_component(candidate.optimizer)}, while it is built,"):
-            self.optimizer = candidate.optimizer.build(self.parameters)
-        inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
-        inner |= dict(self.terms.named_parameters(prefix="objective"))
-        by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
-        self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
-        with watch.over(f"{format_component(candidate.ema)}, while it is built,"):
-            self.average = candidate.ema.build(dict(self.network.named_parameters()))
+        self._take_parameters(watch)
         with watch.over(f"{format_component(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
         self.sibling: SiblingLearner | None = None
@@ -146,6 +142,7 @@ class Learner:
             self.sibling = SiblingLearner(smaller, sibling.until)
         self.compiled = None if candidate.compile == "none" else CompiledNetwork(self.network, candidate.compile)
         self.group: Group | None = None  # of processes that share the steps, where there are several
+        self.is_sharded = False  # whether its weights lie in shards over the group
         self._is_sibling = is_sibling
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
@@ -156,6 +153,47 @@ class Learner:
         self.horizon = math.inf  # images of the whole training, as far as is known
         self.steps_done = 0
         self.notice_progress: Callable[[], None] | None = None  # called where a term reads how far the training is
+
+    def _take_parameters(self, watch: Watch) -> None:
+        """Build what holds the parameters: the optimizer, and the averages."""
+        candidate = self.candidate
+        beside = {"uncertainty": self.uncertainty, "objective": self.terms}
+        self.parameters = trained_parameters(self.network, beside, base_shapes(candidate, self.setting))
+        with watch.over(f"{format_component(candidate.optimizer)}, while it is built,"):
+            self.optimizer = candidate.optimizer.build(self.parameters)
+        inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
+        inner |= dict(self.terms.named_parameters(prefix="objective"))
+        by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
+        self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
+        with watch.over(f"{format_component(candidate.ema)}, while it is built,"):
+            self.average = candidate.ema.build(dict(self.network.named_parameters()))
+
+    def shard(self, group: Group) -> None:
+        """Let the weights, gradients, moments and averages lie in shards over a group, which has the same state.
+
+        Raises InputError where the network cannot be sharded.
+        """
+        from ablate.training.sharded import shard
+
+        state = self.state({})
+        try:
+            shard(self.network, self.device, group.size)
+        except ValueError as error:
+            raise InputError(
+                f"layout: fsdp does not go with backbone {self.candidate.backbone.name!r}: {error}; leave layout out"
+            ) from None
+        self.group, self.is_sharded = group, True
+        self._take_parameters(Watch())
+        self.load(state)
+
+    def settle(self) -> None:
+        """Bring what waits in host memory to the device."""
+        if self.home == self.device:
+            return
+        state, self.home = self.state({}), self.device
+        self.network.to(self.device)
+        self._take_parameters(Watch())
+        self.load(state)
 
     @property
     def progress(self) -> float:
@@ -297,8 +335,9 @@ class Learner:
         """
         self.seed_dropout()
         total = self.accumulate(noised, labels, image_losses, term_means)
-        if self.group is not None:
-            self.group.sum(self.trainable.values(), [total, *(term_means or {}).values()])
+        if self.group is not None:  # gradients of shards are summed by the backward pass
+            own = () if self.is_sharded else self.trainable.values()
+            self.group.sum(own, [total, *(term_means or {}).values()])
         return total
 
     def seed_dropout(self) -> None:
@@ -397,22 +436,43 @@ class Learner:
 
     def descend(self, observers: Sequence[StepObserver] = ()) -> Norms:
         """Clip the gradients that are in the parameters, and take the optimizer's step; return their norms."""
+        norms = self.bound(observers)
+        self.take()
+        self.settle_step(observers)
+        return norms
+
+    def bound(self, observers: Sequence[StepObserver] = ()) -> Norms:
+        """Clip the gradients that are in the parameters; return their norms."""
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
         norms = self.candidate.clip.apply(self.trainable)
+        if self.is_sharded:
+            from ablate.training.sharded import whole
+
+            norms = Norms(whole(norms.before), whole(norms.after))
+        return norms
+
+    def take(self) -> None:
+        """Take the optimizer's step, on the gradients that are in the parameters."""
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def settle_step(self, observers: Sequence[StepObserver] = ()) -> None:
+        """Do what follows the optimizer's step: constraints on weights, and the gradients go."""
         for module in self._constrained:
             module.after_step()
         for observer in observers:
             observer.moved(self.network)
         self.optimizer.zero_grad(set_to_none=True)
-        return norms
 
     def count_step(self) -> None:
         """Count a step that was taken, and update the average."""
         self.steps_done += 1
+        self.update_average()
+
+    def update_average(self) -> None:
+        """Update the average after a step that is counted."""
         self.average.update(self.images_seen, self.candidate.batch)
 
     @property
@@ -433,11 +493,16 @@ class Learner:
         return loss if math.isfinite(loss) else None
 
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
-        """Return a checkpoint: everything that decides the steps to come."""
+        """Return a checkpoint: everything that decides the steps to come.
+
+        Of shards the first process has the whole, and the others, which take part in it, have nothing of it.
+        """
         moments, numbers = flatten_optimizer(self.optimizer.state_dict())
         tensors = with_prefix("network", self.network.state_dict())
         tensors |= with_prefix("average", self.average.state())
         tensors |= with_prefix("optimizer", moments)
+        if self.is_sharded:
+            tensors = self._gathered(tensors, Order.STATE)
         own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
         if self.uncertainty is not None:
             tensors |= with_prefix("uncertainty", self.uncertainty.state_dict())
@@ -450,13 +515,34 @@ class Learner:
             tensors, own["sibling"] = tensors | with_prefix("sibling", sibling.tensors), sibling.facts
         return Checkpoint(self.images_seen, tensors, {**facts, **own})
 
+    def snapshot(self) -> Mapping[str, Tensor]:
+        """Return what the averages store for good, as they give it; see `state` for shards."""
+        tensors = self.average.snapshot()
+        return self._gathered(tensors, Order.SNAPSHOT) if self.is_sharded else tensors
+
+    def _gathered(self, tensors: Mapping[str, Tensor], order: Order) -> dict[str, Tensor]:
+        from ablate.training.sharded import gathered
+
+        assert self.group is not None
+        leads = self.group.rank == 0
+        if leads:
+            self.group.order(order)
+        return gathered(tensors, leads)
+
     def load(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint of the same candidate and seed."""
         parts = by_prefix(checkpoint.tensors)
-        self.network.load_state_dict(parts["network"])
-        self.average.load(parts["average"])
+        network, average = parts["network"], parts["average"]
         fresh = self.optimizer.state_dict()
-        self.optimizer.load_state_dict(restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"]))
+        moments = restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"])
+        if self.is_sharded:
+            from ablate.training.sharded import spread, spread_state
+
+            network, average = spread(network, self.network.state_dict()), spread(average, self.average.state())
+            moments = spread_state(moments, self.optimizer)
+        self.network.load_state_dict(network)
+        self.average.load(average)
+        self.optimizer.load_state_dict(moments)
         if self.candidate.layout == "channels_last":
             _lay_out_as_parameters(self.optimizer)
         if checkpoint.facts["scaler"]:

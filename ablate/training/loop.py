@@ -23,10 +23,10 @@ from ablate.kinds.probe import StepObserver
 from ablate.runtime.isolation import Before
 from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.training.busy import BusyGauge
-from ablate.training.checkpoint import CHECKPOINTS, KEPT, newest, retain, save
+from ablate.training.checkpoint import CHECKPOINTS, KEPT, Checkpoint, newest, retain, save
 from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.divergence import examine, weight_norm
-from ablate.training.health import MOST_SKIPS, Curve, Divergence, TrainingHealth
+from ablate.training.health import MOST_SKIPS, Curve, Diagnosis, Divergence, TrainingHealth
 from ablate.training.learner import Learner, TrainingStep
 from ablate.training.probing import Probing
 from ablate.training.prolonged import BEGUN, ShorterTraining
@@ -193,7 +193,7 @@ class Training:
             self.tell("train", float(last.loss), len(waiting) * self.learner.candidate.batch / max(now - clock, 1e-9))
             now = monotonic()
             if due or self._budget_is_spent():
-                self.snapshots.keep(last.images, self.learner.average.snapshot())
+                self.snapshots.keep(last.images, self.learner.snapshot())
                 now = monotonic()
             if self._budget_is_spent() or stopping or point or kept or now - saved >= interval:
                 state.check(STEPPING, self._repeat_step)  # nothing is kept that was trained in another state
@@ -235,12 +235,28 @@ class Training:
             self._memory.end_training()
         begun = monotonic()
         self.tell("measure")
+        stepping, self.learner = self.learner, self.whole_learner()
         self._measure()
+        self.learner = stepping
         seconds, loss = monotonic() - begun, self.curve.final_loss()
         self.quality.close_point(self.learner.images_seen, self.seconds, seconds, loss)
         self._save()
         self._show_so_far()
         self._phase = "train"
+
+    def whole_learner(self) -> Learner:
+        """Return the learner; of one whose weights are sharded, one that has all of them, to be measured alone.
+
+        That one has no moments, and takes no step.
+        """
+        if not self.learner.is_sharded:
+            return self.learner
+        state = self.learner.state({})
+        tensors = {name: value for name, value in state.tensors.items() if not name.startswith("optimizer.")}
+        learner = self._make()
+        learner.settle()
+        learner.load(Checkpoint(state.images, tensors, {**state.facts, "optimizer": {}}))
+        return learner
 
     def _keep_if_due(self) -> None:
         """Keep the checkpoint of this step for good, where the study wants it."""
@@ -342,26 +358,37 @@ class Training:
         self.curve.close_row(bad.images - self.learner.candidate.batch, bad.rate, self.seconds)
         del self.learner  # there may not be room for two
         self.learner, _ = self._resume()
+        try:
+            diagnosis = self._repeated(bad)
+        except Exception as error:
+            if self.learner.candidate.layout != "fsdp" or not out_of_memory(error):
+                raise
+            message = "the step could not be repeated: on one device there is no room for it"
+            diagnosis = {"module": None, "message": message, "log_snr": None, "worst": []}
+        norm = weight_norm(self.learner.network)
+        if self.health.stuck:
+            diagnosis["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
+        return {"step": bad.number, "images": bad.images, **diagnosis, "last": self.health.last, "weight_norm": norm}
+
+    def _repeated(self, bad: TrainingStep) -> Diagnosis:
+        """Train again to the bad step, on one device, and look at every module in it."""
+        self.learner.settle()
         self.learner.network.train()
         self.learner.prepare(self.pause)
         self.learner.horizon = self._horizon()
         while self.learner.steps_done < bad.number - 1:
             self.learner.step(self._horizon())
             self.pause()
-        norm = weight_norm(self.learner.network)
-        diagnosis = examine(self.learner).record()
-        if self.health.stuck:
-            diagnosis["message"] += f"; the loss scale has fallen for {MOST_SKIPS} steps in a row, and it did not help"
-        return {"step": bad.number, "images": bad.images, **diagnosis, "last": self.health.last, "weight_norm": norm}
+        return examine(self.learner).record()
 
     def _resume(self) -> tuple[Learner, Mapping[str, Any]]:
         """Return a learner resumed from the newest good checkpoint, and the facts of that checkpoint."""
         learner = self._make()
-        checkpoint = newest(self._folder / CHECKPOINTS, str(learner.device))
+        checkpoint = newest(self._folder / CHECKPOINTS, str(learner.home))
         if checkpoint is not None and checkpoint.facts.get("sources", {}) != self._sources:
             checkpoint = None
         if checkpoint is None and self._shorter is not None:
-            checkpoint = self._shorter.load(str(learner.device), self._sources)
+            checkpoint = self._shorter.load(str(learner.home), self._sources)
         own = checkpoint if checkpoint is not None and _is_own(checkpoint.facts, self._folder) else None
         self.snapshots.expect({} if own is None else own.facts.get("snapshots", {}))
         self.snapshots.drop_after(0 if own is None else own.images)

@@ -109,7 +109,7 @@ def _simulate(asked: _Asked, setting: InputSpec, device: str, micro: int) -> Foo
 
 def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     setting = candidate.inputs(setting)
-    alone = _simulate_alone(candidate, setting, device, micro)
+    alone = _simulate_alone(candidate, setting, device, micro, candidate.devices if candidate.layout == "fsdp" else 1)
     sibling = candidate.sibling(setting)
     if sibling is None:
         return alone
@@ -120,7 +120,8 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
     return replace(alone, companion=kept, peak=max(alone.peak + kept, beside.peak + own))
 
 
-def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
+def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int, shards: int = 1) -> Footprint:
+    """Simulate one network's training. shards: devices over which its weights lie; of one of them."""
     with META:
         network = candidate.backbone.build(setting).train()
         candidate.adapter.apply(network)
@@ -144,6 +145,12 @@ def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro
     optimizer = _state(candidate.optimizer, _optimizer, parameters)
     averages = _averages(candidate, network)
     companion = _companion(candidate, setting)
+    peak = live.peak
+    if shards > 1:
+        peak -= (weights + gradients) * (shards - 1) // shards
+        weights, gradients, optimizer, averages = (-(-w // shards) for w in (weights, gradients, optimizer, averages))
+        passing = _gathered(network)
+        weights, peak = weights + passing, peak + passing
     return Footprint(
         weights,
         gradients,
@@ -151,7 +158,7 @@ def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro
         averages,
         companion,
         saved + _bytes(images),
-        live.peak + optimizer + averages + companion,
+        peak + optimizer + averages + companion,
     )
 
 
@@ -214,6 +221,15 @@ def _state_of_one(component: C, build: Build[C], shape: torch.Size) -> int:
     except Exception:  # noqa: BLE001 - an optimizer that reads its numbers cannot do so here
         return COPIES * _bytes([parameter])
     return _bytes(leaf for leaf in tree_leaves(optimizer.state[parameter]) if isinstance(leaf, Tensor))
+
+
+def _gathered(network: nn.Module) -> int:
+    """Return the bytes of weights and gradients that are whole at one time, where a network is sharded by its blocks.
+
+    What stands outside of the blocks; of these the one that computes, with its gradients, and the next one.
+    """
+    blocks = [_bytes(block.parameters()) for block in outermost(network_blocks(network).values())]
+    return 2 * (_bytes(network.parameters()) - sum(blocks)) + 3 * max(blocks, default=0)
 
 
 def _optimizer(component: Optimizer, parameters: Parameters) -> torch.optim.Optimizer:

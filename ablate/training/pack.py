@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ablate.kinds.clip import Norms
 from ablate.kinds.conditions import Labels
 from ablate.kinds.noised import Noised
+from ablate.kinds.probe import StepObserver
 from ablate.runtime.memory import out_of_memory
 from ablate.runtime.randomness import seed_everything
+from ablate.training.captured import Learned
 from ablate.training.learner import Learner, TrainingStep
 from ablate.training.loop import Wanted
 from ablate.training.packed_pass import PackedPass, PackedPassError, apart
+from ablate.training.stacked import StackedAverages, StackedOptimizers
 
 Inputs = tuple[Tensor | None, ...]
 
@@ -42,14 +46,18 @@ class _Batch(NamedTuple):
 class Pack:
     """Learners whose networks have one shape, and that take their steps together.
 
-    A member's own are its batch, its loss and the gradient of that by the network's output, clipping, optimizer,
-    averages, and what guidance trains beside. Shared are the forward and the backward pass of the networks. Numbers are
-    those of the learner alone up to the order of sums.
+    A member's own are its batch, its loss and the gradient of that by the network's output, clipping, and what guidance
+    trains beside. Shared are the forward and the backward pass of the networks, and the steps of optimizers and
+    averages that are alike. Numbers are those of the learner alone up to the order of sums. stacked: whether such
+    optimizers and averages step as one; else each by itself.
     """
 
-    def __init__(self, learners: Sequence[Learner]) -> None:
+    def __init__(self, learners: Sequence[Learner], stacked: bool = True) -> None:
         self.learners = list(learners)
         self._pass = PackedPass([learner.network for learner in self.learners])
+        stack = self._pass.parameters if stacked else None
+        self._optimizers = StackedOptimizers(self.learners, stack)
+        self._averages = StackedAverages(self.learners, stack)
 
     def step(self, wanted: Sequence[Wanted]) -> list[TrainingStep | Exception]:
         """Take one step of each member; return it, or the exception with which its own part of it ended.
@@ -64,14 +72,48 @@ class Pack:
                 learner.optimizer.zero_grad(set_to_none=True)
             raise
         self._pass.hand_over()
+        learned = self._descend(wanted, losses, terms)
         steps: list[TrainingStep | Exception] = []
-        for i, (learner, (_, observers)) in enumerate(zip(self.learners, wanted, strict=True)):
+        for batch, learner, own in zip(batches, self.learners, learned, strict=True):
             try:
-                learned = learner.finish_step(losses[i], terms[i], observers)
-                steps.append(learner.completed(batches[i].noised, batches[i].labels, learned))
+                steps.append(own if isinstance(own, Exception) else learner.completed(*batch[:2], own))
             except Exception as error:  # noqa: BLE001 - it is this member's, and the others go on
                 steps.append(error)
         return steps
+
+    def _descend(
+        self, wanted: Sequence[Wanted], losses: Sequence[Tensor], terms: Sequence[dict[str, Tensor]]
+    ) -> list[Learned | Exception]:
+        """Take the rest of a step whose gradients are there, as `Learner.finish_step` does."""
+        ended: dict[int, Exception] = {}
+        rates: list[float] = [0.0] * len(self.learners)
+        norms: dict[int, Norms] = {}
+
+        def each(work: Callable[[int, Learner, Sequence[StepObserver]], None]) -> None:
+            for i, (learner, (_, observers)) in enumerate(zip(self.learners, wanted, strict=True)):
+                if i not in ended:
+                    try:
+                        work(i, learner, observers)
+                    except Exception as error:  # noqa: BLE001 - it is this member's, and the others go on
+                        ended[i] = error
+
+        def bound(i: int, learner: Learner, observers: Sequence[StepObserver]) -> None:
+            rates[i] = learner.set_rate()
+            norms[i] = learner.bound(observers)
+
+        def settle(i: int, learner: Learner, observers: Sequence[StepObserver]) -> None:
+            learner.settle_step(observers)
+            learner.steps_done += 1
+
+        each(bound)
+        ended |= self._optimizers.step(norms.keys(), self._pass.gradients)
+        self._pass.gradients = {}
+        each(settle)
+        ended |= self._averages.update([i for i in norms if i not in ended])
+        return [
+            ended[i] if i in ended else Learned(losses[i], norms[i], rates[i], terms[i])
+            for i in range(len(self.learners))
+        ]
 
     def _gradients(self, wanted: Sequence[Wanted]) -> tuple[list[_Batch], list[Tensor], list[dict[str, Tensor]]]:
         """Draw the batches and accumulate their gradients; return them, their mean losses, and the means of terms."""
@@ -138,7 +180,9 @@ class Pack:
         return loss
 
     def dissolve(self) -> None:
-        """Give each network a place of its own again."""
+        """Give each network, its moments and its averages a place of their own again."""
+        self._optimizers.release()
+        self._averages.release()
         for learner in self.learners:
             apart({**dict(learner.network.named_parameters()), **dict(learner.network.named_buffers())})
 

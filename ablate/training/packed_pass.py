@@ -52,6 +52,7 @@ class PackedPass:
             if not all(_alike(buffer, buffers[name]) for buffers in beside[1:]):
                 self._buffers[name] = _stacked([buffers[name] for buffers in beside])
         self._members = everyone
+        self.gradients: dict[str, Tensor] = {}  # stacked as the weights, of which each network has its part
         self._call = vmap(self._network, in_dims=(0, 0, 0), randomness="error")
 
     def _network(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Sequence[Any]) -> Tensor:
@@ -100,11 +101,18 @@ class PackedPass:
         """Add the gradients of a pass, given those of each network's output; `hand_over` gives them to the networks."""
         torch.autograd.backward([output], [torch.stack(list(gradients))])
 
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Return all networks' weights, (N, …) by name."""
+        return self._parameters
+
     def hand_over(self) -> None:
         """Let each network's parameters have their gradients, and begin anew."""
+        self.gradients = {}
         for name, stacked in self._parameters.items():
             gradient, stacked.grad = stacked.grad, None
             if gradient is not None:
+                self.gradients[name] = gradient
                 for parameters, own in zip(self._members, gradient.unbind(), strict=True):
                     parameters[name].grad = own
 

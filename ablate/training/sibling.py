@@ -61,4 +61,4 @@ class SiblingLearner:
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Resume from what `state` returned."""
         self.learner.load(Checkpoint(0, {n: t for n, t in tensors.items() if n != RECENT}, facts))
-        self.recent_loss = tensors[RECENT]
+        self.recent_loss = tensors[RECENT].to(self.recent_loss.device)

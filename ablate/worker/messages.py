@@ -113,11 +113,19 @@ class CompiledAs(TypedDict):
     eager: str | None
 
 
+class SampledAs(TypedDict):
+    """What a record says of captured evaluations in sampling. plain: why they were plain; None where replayed."""
+
+    plain: str | None
+    replayed: int
+
+
 class CapturedAs(TypedDict):
     """What a record says of captured steps. plain: why the plain step was taken; None where steps were replayed."""
 
     plain: str | None
     replayed: int
+    sampling: NotRequired[SampledAs]
 
 
 class Record(TypedDict):

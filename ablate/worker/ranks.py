@@ -58,13 +58,19 @@ class RankFailedError(RuntimeError):
     """A process that shares a trial's steps failed, with an exception of its own."""
 
 
-def refuse_devices(candidate: Candidate, device: torch.device, lent: float | None = None) -> str | None:
+def refuse_devices(
+    candidate: Candidate, device: torch.device, lent: float | None = None, probes: bool = False
+) -> str | None:
     """Return why there cannot be so many devices for a trial, and what to do; None where there can.
 
-    lent: how many GPUs its worker gets; None: all of this machine's.
+    lent: how many GPUs its worker gets; None: all of this machine's. probes: whether something looks on.
     """
     size = candidate.devices
-    if size == 1 or device.type == "cpu":
+    if size == 1:
+        return None
+    if candidate.layout == "fsdp" and (why := _refuse_sharded(candidate, probes)) is not None:
+        return why
+    if device.type == "cpu":
         return None
     if device.type != "cuda":
         return f"devices: {size} of one trial are GPUs of CUDA, or processes on the CPU, and not {device.type}"
@@ -73,6 +79,20 @@ def refuse_devices(candidate: Candidate, device: torch.device, lent: float | Non
         return None
     what = f"devices: {size} are asked for, and a trial has {there} here"
     return f"{what}: lower `devices`, or give a worker more GPUs (`gpus` of the executor)"
+
+
+def _refuse_sharded(candidate: Candidate, probes: bool) -> str | None:
+    """Return why a candidate's weights cannot be sharded, and what to do; None where they can.
+
+    What can be said without torch, the candidate itself says when it is read.
+    """
+    if candidate.weighting.build() is not None:
+        why = f"weighting {candidate.weighting.name!r} trains weights of its own beside the network"
+    elif probes:
+        why = "probes look at weights and gradients in one process, which has a part of each"
+    else:
+        return None
+    return f"layout: fsdp shards the network's weights, and {why}; leave one of them out"
 
 
 @contextlib.contextmanager
@@ -87,7 +107,7 @@ def with_ranks(job: TrialJob, training: Training) -> Iterator[None]:
     if size == 1:
         yield
         return
-    refusal = refuse_devices(candidate, device)
+    refusal = refuse_devices(candidate, device, probes=bool(training.probing.axes()))
     if refusal is not None:
         raise InputError(refusal)
     state = Path(job["folder"]) / STATE
@@ -103,7 +123,10 @@ def with_ranks(job: TrialJob, training: Training) -> Iterator[None]:
             group.compare(training.learner.parameters)
             for file in state.iterdir():  # all have read it
                 file.unlink()
+            if candidate.layout == "fsdp":
+                training.learner.shard(group)
             yield
+            training.learner = training.whole_learner()
             group.order(Order.END)
         except Exception as error:
             ranks.explain(error)
@@ -212,7 +235,7 @@ def _follow(folder: Path, state: Path, rank: int, size: int, port: int) -> None:
         device = torch.device(job["device"], rank)
         torch.cuda.set_device(device)
     learner = learner_of(job, device)
-    checkpoint = newest(state, str(device))
+    checkpoint = newest(state, str(learner.home))
     if checkpoint is None:
         raise RuntimeError("the state of the first process cannot be read")
     learner.load(checkpoint)
@@ -223,11 +246,18 @@ def _follow(folder: Path, state: Path, rank: int, size: int, port: int) -> None:
     store.set(f"ready/{rank}", "")
     group = learner.group = begin(store, rank, size, device)
     group.compare(learner.parameters)
+    if learner.candidate.layout == "fsdp":
+        learner.shard(group)
     while True:
         order, budget = group.order(Order.STEP)
         if order is Order.END:
             return
-        learner.step(budget)
+        if order is Order.STATE:
+            learner.state({})
+        elif order is Order.SNAPSHOT:
+            learner.snapshot()
+        else:
+            learner.step(budget)
 
 
 def learner_of(job: TrialJob, device: torch.device) -> Learner:
@@ -240,4 +270,4 @@ def learner_of(job: TrialJob, device: torch.device) -> Learner:
     images = images_of(data, job["cache"], device)
     beginning, teacher = trained_weights(job, candidate, setting, catalog, device)
     settled = (setting, images, job["seed"], device, job.get("micro"), teacher)
-    return Learner(candidate, *settled, beginning=beginning)
+    return Learner(candidate, *settled, beginning=beginning, waits=candidate.layout == "fsdp")

@@ -15,6 +15,7 @@ from ablate.candidates.candidate import Candidate
 from ablate.candidates.evaluation import Evaluation
 from ablate.candidates.sample_cost import sample_gflops
 from ablate.errors import InputError
+from ablate.evaluation.captured import CapturedSampling
 from ablate.evaluation.collapse import variety
 from ablate.evaluation.drawn_for import DrawnFor
 from ablate.evaluation.measure import measure
@@ -51,6 +52,8 @@ class TrialEvaluation:
         self._setting = setting
         self._dataset = dataset
         self._evaluation = evaluation
+        plainly = candidate.capture == "none"
+        self.captured = None if plainly else CapturedSampling(candidate, torch.device(job["device"]))
         self.looks: dict[str, float] = {}  # `noise` and `variety` of the samples at the end, where they can be told
 
     @measuring()
@@ -121,6 +124,7 @@ class TrialEvaluation:
                 learner.companion_network,
                 snapshots,
                 learner.averaged_sibling,
+                self.captured,
             )
         cost = sample_gflops(self._candidate, self._setting, self._job["gflops"])
         return [{**row, "sample_gflops": cost} for row in rows], samples

@@ -146,7 +146,8 @@ class TrialRun:
         if (teacher := job.get("teacher")) is not None:
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
-        make = partial(Learner, self.candidate, *settled, beginning=beginning)
+        waits = self.candidate.layout == "fsdp"  # until the others have joined
+        make = partial(Learner, self.candidate, *settled, beginning=beginning, waits=waits)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]
         probing = Probing(probes, job["seed"])
@@ -273,13 +274,20 @@ class TrialRun:
             **self._facts,
             **({"micro": learner.micro} if learner.micro * self.candidate.devices < self.candidate.batch else {}),
             **_compilation(learner),
-            **({"capture": learner.captured.result._asdict()} if learner.captured is not None else {}),
+            **self._capture(),
             **({"devices": self.candidate.devices} if self.candidate.devices > 1 else {}),
             **({"device_busy": training.busy.share} if training.busy.share is not None else {}),
             **({"teacher": self.teacher} if self.teacher is not None else {}),
             **({BEGUN: training.continued_from} if training.continued_from is not None else {}),
         }
         return cast(Record, record)
+
+    def _capture(self) -> dict[str, Any]:
+        """Return what a record says of captured steps and samples; nothing where they were not asked for."""
+        step, samples = self.training.learner.captured, self.evaluation.captured
+        if step is None or samples is None:
+            return {}
+        return {"capture": {**step.result._asdict(), "sampling": samples.result._asdict()}}
 
     def _state(self, divergence: Divergence | None) -> str:
         if divergence is not None:

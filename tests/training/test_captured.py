@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
-from ablate.training.captured import NO_CUDA, CapturedStep, excluded
-from ablate.training.graph import Tape
+from ablate.runtime.graph import NO_CUDA, Tape
+from ablate.training.captured import CapturedStep, excluded
 from ablate.training.learner import Learner
 
 RATE = 2.0**-10  # a number of fp32: a captured step reads its rate in that format

@@ -5,6 +5,7 @@ import torch
 from learners import CPU, SETTING, candidate, images
 from torch import nn
 
+from ablate.kinds.clip import Norms
 from ablate.kinds.probe import StepObserver
 from ablate.training.checkpoint import Checkpoint
 from ablate.training.learner import Learner
@@ -76,6 +77,121 @@ def test_seeds_and_candidates_of_one_network_train_as_one_as_they_do_alone() -> 
                 assert got is None or torch.allclose(got, wanted, rtol=TOLERANCE, atol=1e-6), name
     assert all(close(*pair) for pair in zip(packed, alone, strict=True))
     assert not torch.equal(before, alone[0].state({}).tensors["network.head.linear.weight"])
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[int]:
+    """Count the calls of a method."""
+    calls: list[int] = []
+    plain = getattr(owner, name)
+
+    def call(self: object, *given: object) -> object:
+        calls.append(1)
+        return plain(self, *given)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
+
+
+ALIKE = {
+    "adamw": {
+        "optimizer": {"type": "adamw", "lr": 5e-3, "weight_decay": 0.1, "layer_decay": 0.5, "warmup": 20},
+        "clip": {"type": "global_norm", "max_norm": 0.1},
+    },
+    "adam": {"optimizer": {"type": "adam", "weight_decay": 0.1}, "ema": "post_hoc", "clip": "per_layer"},
+    "sgd": {"optimizer": {"type": "sgd", "lr": 1e-2, "decay": "cosine"}, "ema": "power"},
+    "radam": {"optimizer": "radam", "ema": "none"},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.thorough] * (n in ("adam", "radam"))) for n in ALIKE]
+)
+def test_seeds_of_a_candidate_take_one_step_of_the_optimizer_and_of_the_average(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each takes by itself, up to the rounding of vectors' ends; a checkpoint on the way goes on alone."""
+    packed, apart, alone = ([learner(seed, **ALIKE[name]) for seed in range(3)] for _ in range(3))
+    together, each = Pack(packed), Pack(apart, stacked=False)
+    optimizer, average = type(packed[0].optimizer), type(packed[0].average)
+    steps, updates = (counted(monkeypatch, owner, own) for owner, own in ((optimizer, "step"), (average, "update")))
+    for number in range(3):
+        for pack, times in ((together, 1), (each, 3)):
+            steps.clear()
+            updates.clear()
+            pack.step([(HORIZON, ())] * 3)
+            assert len(steps) == times
+            assert len(updates) == (3 if name == "radam" else times)  # no average: nothing to be stacked
+        if number == 1:
+            middle = packed[1].state({})
+            resumed = learner(1, **ALIKE[name])
+            tensors = {key: value.clone() for key, value in middle.tensors.items()}
+            resumed.load(Checkpoint(middle.images, tensors, middle.facts))
+    for one, other in zip(packed, apart, strict=True):
+        for key, value in one.state({}).tensors.items():
+            torch.testing.assert_close(value, other.state({}).tensors[key], rtol=1e-5, atol=1e-8)
+    together.dissolve()
+    for one in alone:
+        for _ in range(4):
+            one.step(HORIZON)
+    for one in (*packed, resumed, resumed):
+        one.step(HORIZON)
+    assert all(close(*pair) for pair in zip([*packed, resumed], [*alone, alone[1]], strict=True))
+
+
+def test_neighbours_that_are_alike_step_as_one_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seeds of each of two candidates, which have rates of their own, and two whose optimizer follows matrices."""
+    fast, whole = {"optimizer": {"type": "adamw", "lr": 5e-3}}, {"optimizer": {"type": "adafactor"}}
+    which = [(0, {}), (1, {}), (0, fast), (1, fast), (0, whole), (1, whole)]
+    packed, alone = ([learner(seed, **parts) for seed, parts in which] for _ in range(2))
+    steps = counted(monkeypatch, torch.optim.AdamW, "step")
+    pack = Pack(packed)
+    for _ in range(3):
+        pack.step([(HORIZON, ())] * len(packed))
+    assert len(steps) == 2 * 3
+    for one in alone:
+        for _ in range(3):
+            one.step(HORIZON)
+    assert all(close(*pair) for pair in zip(packed, alone, strict=True))
+
+
+def test_one_whose_clip_fails_steps_not_and_the_others_do() -> None:
+    packed, alone = [learner(seed) for seed in range(3)], learner(2)
+
+    class Fails(StepObserver):
+        def graded(self, network: nn.Module) -> None:
+            raise ZeroDivisionError("mine")
+
+        def moved(self, network: nn.Module) -> None: ...
+
+        def read(self) -> None: ...  # type: ignore[override]
+
+    pack = Pack(packed)
+    pack.step([(HORIZON, ())] * 3)
+    _, failed, step = pack.step([(HORIZON, ()), (HORIZON, (Fails(),)), (HORIZON, ())])
+    assert isinstance(failed, ZeroDivisionError) and not isinstance(step, Exception)
+    pack.dissolve()
+    Pack(packed[::2]).step([(HORIZON, ())] * 2)
+    for _ in range(3):
+        alone.step(HORIZON)
+    assert close(packed[2], alone) and packed[1].steps_done == 1
+
+
+def test_gradients_that_a_clip_puts_in_the_place_of_others_are_those_that_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed, alone = [learner(0), learner(1)], learner(1)
+
+    def doubled(self: Learner, observers: object = ()) -> Norms:
+        for p in self.trainable.values():
+            p.grad = None if p.grad is None else p.grad * 2
+        return Norms(torch.zeros(()), torch.zeros(()))
+
+    monkeypatch.setattr(Learner, "bound", doubled)
+    pack = Pack(packed)
+    for _ in range(3):
+        pack.step([(HORIZON, ())] * 2)
+        alone.step(HORIZON)
+    assert close(packed[1], alone)
 
 
 def test_who_leaves_a_pack_goes_on_alone_and_the_others_together() -> None:

@@ -52,6 +52,10 @@ class ConstantEma(Ema):
             )
             yield f"a half-life of {half:,.0f} images is longer than the training of {course.images:,}: {effect}"
 
+    def provides(self) -> frozenset[str]:
+        """Each number is averaged by itself."""
+        return frozenset({"elementwise"})
+
     def build(self, parameters: Weights) -> Average:
         """An average that starts at a copy of the parameters."""
         from ablate_zoo.ema._averages import RunningAverages

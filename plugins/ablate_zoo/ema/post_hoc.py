@@ -40,6 +40,10 @@ class PostHocEma(SnapshotEma):
         """The two that are tracked: the last snapshot holds them."""
         return self.short, self.long
 
+    def provides(self) -> frozenset[str]:
+        """Each number is averaged by itself."""
+        return super().provides() | {"elementwise"}
+
     def build(self, parameters: Weights) -> Average:
         """Both averages, `short` first."""
         from ablate_zoo.ema._averages import RunningAverages

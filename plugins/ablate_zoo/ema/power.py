@@ -22,6 +22,10 @@ class PowerEma(Ema):
 
     length: Annotated[float, Field(ge=0.001, le=0.2886), Range(0.02, 0.25)] = 0.1  # σ_rel; 0.2886: all alike
 
+    def provides(self) -> frozenset[str]:
+        """Each number is averaged by itself."""
+        return frozenset({"elementwise"})
+
     def build(self, parameters: Weights) -> Average:
         """An average that is the parameters themselves after the first step."""
         from ablate_zoo.ema._averages import RunningAverages

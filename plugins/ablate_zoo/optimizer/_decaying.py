@@ -80,6 +80,13 @@ def fused(groups: Sequence[dict[str, Any]]) -> bool:
     return all(p.device.type in _FUSED and p.is_floating_point() for group in groups for p in group["params"])
 
 
+def plain(groups: Sequence[dict[str, Any]]) -> bool:
+    """Return whether every parameter is a tensor of torch's own, and not such as a shard over several devices."""
+    import torch
+
+    return all(type(p.data) is torch.Tensor for group in groups for p in group["params"])
+
+
 class AdamLike(Decaying):
     """An optimizer with two running averages of each gradient (Kingma & Ba 2015).
 
@@ -94,8 +101,8 @@ class AdamLike(Decaying):
     eps: Annotated[float, Field(gt=0, le=1), Range(1e-10, 1e-6, log=True)] = 1e-8
 
     def provides(self) -> frozenset[str]:
-        """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is."""
-        return super().provides() | {"rates_by_width"}
+        """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is. Each number's own."""
+        return super().provides() | {"rates_by_width", "elementwise"}
 
     @property
     def betas(self) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -25,6 +26,11 @@ class Adafactor(Decaying):
     beta2_decay: Annotated[float, Field(ge=-1, lt=0), Range(-0.9, -0.5)] = -0.8  # beta2 = 1 − step^this
     least: Annotated[float, Field(gt=0, le=1), Range(1e-4, 1e-2, log=True)] = 1e-3  # root mean square of a tensor
     threshold: Annotated[float, Field(ge=1, le=100), Range(1, 2)] = 1.0  # root mean square of u, at the most
+
+    def excludes(self) -> Mapping[str, str]:
+        """Weights in shards."""
+        why = "its step follows the rows and columns of whole matrices"
+        return {"sharded_weights": f"{why}; take adamw, adam, radam or sgd"}
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own Adafactor, foreach: it has no fused kernel. The weight decay is decoupled."""

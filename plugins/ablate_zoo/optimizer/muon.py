@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,11 @@ class Muon(Decaying):
         if tuple(int(part) for part in installed.split(".")[:2]) < (2, 9):
             return f"needs torch 2.9 or newer, and this is {installed}: update torch, or take adamw"
         return None
+
+    def excludes(self) -> Mapping[str, str]:
+        """Weights in shards."""
+        why = "its step makes whole matrices orthogonal, in 16 bits, which shards round otherwise"
+        return {"sharded_weights": f"{why}; take adamw, adam, radam or sgd"}
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own Muon and AdamW as one optimizer."""

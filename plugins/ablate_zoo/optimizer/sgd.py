@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from ablate.api import Parameters, Range
-from ablate_zoo.optimizer._decaying import Decaying, fused
+from ablate_zoo.optimizer._decaying import Decaying, fused, plain
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +31,14 @@ class Sgd(Decaying):
             raise ValueError("nesterov looks ahead along the momentum, which is 0: give a momentum such as 0.9")
         return self
 
+    def provides(self) -> frozenset[str]:
+        """Each number's step is its own."""
+        return super().provides() | {"elementwise"}
+
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own SGD."""
         import torch
 
         groups = self.groups(parameters)
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused(groups))
+        one_kernel = fused(groups) and plain(groups)  # torch has none for shards
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=one_kernel)

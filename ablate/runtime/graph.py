@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Work = Callable[[], list[Tensor]]
+
+WARM_UP = 3  # plain runs before the recorded one, as torch asks for
+NO_CUDA = "there is no CUDA device here"
+
+
+class Capture(NamedTuple):
+    """What came of capturing."""
+
+    plain: str | None  # why the work is done plainly; None where replays are taken
+    replayed: int = 0  # how often
 
 
 class Recorder(ABC):

@@ -32,7 +32,7 @@ READS_NUMBER, READS_SHAPE = "reads a number on the host", "makes a tensor whose 
 MOVES = "computes with another number of the host's in each step"
 PROGRESS = "computes with the share of the training that is done, another number of the host's in each step"
 DRAWS = "draws on the host"
-END = str(Path("training", "captured.py"))
+ENDS = tuple(str(Path(folder, "captured.py")) for folder in ("training", "evaluation"))  # who asks
 Place = tuple[str, str]  # what is done, and where
 
 
@@ -127,7 +127,7 @@ def _place() -> str:
     """Return the innermost line of a plugin's own code that runs now: `file:line, in function`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not own_code(frame.f_code.co_filename):
-        if frame.f_code.co_filename.endswith(END):  # who asks: nobody of the step
+        if frame.f_code.co_filename.endswith(ENDS):  # who asks: nobody of the step
             return ""
         frame = frame.f_back
     if frame is None:
