@@ -1,15 +1,16 @@
-"""Does a search pay whose children begin with their parents' weights? Evolution on digits, with and without (decision 64).
+"""Does a search pay whose children begin with the weights of their parents? Evolution on digits, with and without it.
 
     python benchmarks/inheritance.py [--csv FILE] [--rounds 3] [--trials 12] [--folder FOLDER]
 
 Each repeat is two studies of one seed: regularised evolution with `inherit` and without, as many candidates, each
-trained on as many images, so that both spend about the same. They begin with the same candidates. Those that inherited
-are then trained from scratch too (`scratch`): what a choice of theirs is worth by itself. A row is a candidate: its KID
-and its Gflops, the compute of the study until then (`spent`, Gflops, forward and backward), that of its ancestors
-(`ancestors`), the share of its weights that it took over and how far its network was from the parent's function
-(`gap`). Printed for each repeat: the least KID that each study has within the compute that both have spent; the least
-KID from scratch among what each chose; and over all children Spearman's correlation of the KID that they have with
-that from scratch, beside that of a search that begins anew, which is 1 by definition here (same seed, same trial).
+trained on as many images, so that both spend about the same. They begin with the same candidates. Those of the search
+that inherits are then trained from scratch too (`scratch`), which is what their choices are worth by themselves, and
+once more with another seed (`other_seed`): how much of an order is noise. A row is a candidate: its KID and its
+Gflops, the compute of the study until then (`spent`, Gflops, forward and backward), that of its ancestors
+(`ancestors`), the share of its weights that it took over, and how far its network was from the parent's function
+(`gap`). Printed are for each repeat the least KID that each study has within the compute that both have spent, and the
+least from scratch among what each chose; and over all children Spearman's correlation of the KID that they have with
+that from scratch, beside that of another seed from scratch.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scipy.stats import spearmanr
 import ablate
 
 COLUMNS = (
-    *("repeat", "method", "number", "trial", "depth", "width", "mlp_ratio", "lr", "kid", "scratch"),
+    *("repeat", "method", "number", "trial", "depth", "width", "mlp_ratio", "lr", "kid", "scratch", "other_seed"),
     *("gflops", "spent", "ancestors", "share", "gap"),
 )
 CHOICES = {
@@ -70,14 +71,15 @@ def searched(folder: Path, inherit: bool, seed: int, trials: int) -> ablate.Resu
     return ablate.run(study, out=folder, figures=False)
 
 
-def from_scratch(folder: Path, found: ablate.Results, seed: int, reuse: Path) -> Mapping[str, float]:
-    """{choices as text: KID} of the candidates of a search, each trained by itself."""
+def from_scratch(folder: Path, found: ablate.Results, seed: int, reuse: Path) -> list[Mapping[str, float]]:
+    """{choices as text: KID} of the candidates of a search, each trained by itself, with its seed and another one."""
     named = [dict(candidate.choices) for candidate in found.candidates]
     study = copy.deepcopy(STUDY) | {"seed": seed, "reuse": [str(reuse)]}
-    study["design"] = {"type": "chosen", "named": named}
+    study["design"] = {"type": "chosen", "named": named, "seeds": 2}
     trials = ablate.run(study, out=folder, figures=False).trials
     kid = next(column for column in trials if column.startswith("m.kid"))
-    return dict(zip(map(_choices, _rows(trials)), trials[kid], strict=True))
+    by_seed = [trials[trials["seed"] == own] for own in (0, 1)]
+    return [dict(zip(map(_choices, _rows(own)), own[kid], strict=True)) for own in by_seed]
 
 
 def _rows(trials: pd.DataFrame) -> list[dict[str, Any]]:
@@ -108,7 +110,8 @@ def rows_of(repeat: int, trials: int, place: Path) -> list[dict[str, Any]]:
                     "trial": row["trial"],
                     **{short: row[f"c.{path}"] for short, path in CHOICES.items()},
                     "kid": round(row[kid], 5),
-                    "scratch": round(scratch[_choices(row)] if name == "inherit" else row[kid], 5),
+                    "scratch": round(scratch[0][_choices(row)] if name == "inherit" else row[kid], 5),
+                    "other_seed": round(scratch[1][_choices(row)], 5) if name == "inherit" else None,
                     "gflops": round(row["gflops"], 7),
                     "spent": round(spent, 3),
                     "ancestors": round(row["ancestors_train_gflops"], 3) if inherits else 0.0,
@@ -132,8 +135,10 @@ def describe(rows: pd.DataFrame) -> None:
     children = rows[rows["share"].notna()]
     change = children["kid"] - children["scratch"]
     told = spearmanr(children["kid"], children["scratch"]).statistic
+    again = spearmanr(children["other_seed"], children["scratch"]).statistic
     print(f"{len(children)} children: KID {children['kid'].median():.4f} with inherited weights (median), ", end="")
-    print(f"{children['scratch'].median():.4f} from scratch; less in {(change < 0).sum()}; Spearman {told:.2f}")
+    print(f"{children['scratch'].median():.4f} from scratch; less in {(change < 0).sum()}; Spearman {told:.2f}", end="")
+    print(f", of another seed from scratch {again:.2f}")
     for name, own in children.groupby(children["gap"] > 0):
         kind = "another function than the parent's" if name else "the parent's function"
         less = (own["kid"] < own["scratch"]).sum()

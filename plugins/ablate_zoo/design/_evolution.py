@@ -103,7 +103,7 @@ def neighbour(value: Any, distribution: BaseDistribution, random: np.random.Gene
 
 def _of_choices(value: Any, choices: Sequence[Any], random: np.random.Generator) -> Any:
     numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
-    place = _index(value, choices)
+    place = index_of(value, choices)
     if len(numbers) == len(choices) and len(set(numbers)) == len(numbers):
         ascending = sorted(range(len(choices)), key=choices.__getitem__)
         return choices[ascending[_beside(ascending.index(place), len(choices), random)]]
@@ -111,7 +111,7 @@ def _of_choices(value: Any, choices: Sequence[Any], random: np.random.Generator)
     return choices[others[random.integers(len(others))]]
 
 
-def _index(value: Any, choices: Sequence[Any]) -> int:
+def index_of(value: Any, choices: Sequence[Any]) -> int:
     """Return the place of a value; 1 and True are two choices."""
     is_flag = isinstance(value, bool)
     return next(i for i, choice in enumerate(choices) if choice == value and isinstance(choice, bool) == is_flag)
