@@ -20,7 +20,7 @@ from ablate.results.effects import effects
 from ablate.results.factors.main_effects import main_effects
 from ablate.results.factors.model import Pairs
 from ablate.results.front import front
-from ablate.results.inherited import Starts, alike, apart
+from ablate.results.inherited import Starts, alike, apart, inherited
 from ablate.results.inherited import check as check_starts
 from ablate.results.looks import describe_looks, looked, race
 from ablate.results.measurements import check_where
@@ -338,7 +338,8 @@ class StudyAnalysis(StudyContents):
     ) -> pd.DataFrame:
         """Compute what each candidate takes to reach a value of a metric: its time to quality. A row a candidate.
 
-        It needs quality during training (`evaluate.at`). value: by default the one that every seed of the baseline has
+        It needs quality during training (`evaluate.at`). Candidates that inherited weights are left out. value: by
+        default the one that every seed of the baseline has
         reached in the end. metric: the study's own first one by default. of: `train_gflops` (of training, forward and
         backward), `images`, or `train_seconds`, which another machine needs others of.
 
@@ -355,8 +356,9 @@ class StudyAnalysis(StudyContents):
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise NoPointsError("no metric was measured", "metric")
-        objective = self.during_training(objective)
-        return time_to_quality(self._stored.trials, self._stored.metrics, self.candidates, objective, value, of)
+        objective, known = self.during_training(objective), inherited(self._stored.trials)
+        anew = [candidate for candidate in self.candidates if candidate.config_hash not in known]
+        return time_to_quality(self._stored.trials, self._stored.metrics, anew, objective, value, of)
 
     def during_training(self, objective: Objective) -> Objective:
         """Return a metric as it is called at points of the training, where it may have too few samples for its name."""
