@@ -1,7 +1,7 @@
 """Weights that a network inherits from that of another candidate: whatever stands at the same place and fits.
 
-A network is changed and goes on training, as in Net2Net (Chen et al. 2016, arXiv:1511.05641), network morphism (Wei et
-al. 2016) and LEMONADE (Elsken et al. 2019). What stands at the same place, the backbone says (`Backbone.places`).
+A network is changed and goes on training, as in Net2Net (Chen et al. 2016), network morphism (Wei et al. 2016) and
+LEMONADE (Elsken et al. 2019). What stands at the same place, the backbone says (`Backbone.places`).
 """
 
 from __future__ import annotations
