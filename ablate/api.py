@@ -26,7 +26,7 @@ from ablate.kinds.conditions import (
 )
 from ablate.kinds.coupling import Coupling
 from ablate.kinds.data import Data, Dataset, Encoding
-from ablate.kinds.design import Assignment, Design, Dimension
+from ablate.kinds.design import CUT_SHORT, Assignment, Design, Dimension
 from ablate.kinds.ema import Average, Ema, Kept, Weights
 from ablate.kinds.embedder import Embedded, Embedder, EmbedderSite
 from ablate.kinds.executor import Executor, Job, Pool, Report
@@ -79,6 +79,7 @@ Setting = InputSpec  # its name in version 0.1.0, kept for plugins
 
 __all__ = [
     "CLASS_COLUMN",
+    "CUT_SHORT",
     "PREDICTION",
     "Adapter",
     "Added",

@@ -67,6 +67,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "nsga2": {"type": "search", "algorithm": "nsga2"},
     "nsga3": {"type": "search", "algorithm": "nsga3"},
     "evolution": {"type": "search", "algorithm": "evolution"},
+    "generator": {"type": "generator"},
     "tpe": TPE,
     "gp": {"type": "search", "algorithm": "gp"},
 }

@@ -299,7 +299,7 @@ def misfits(
         provided |= {"conditions"}
     if "latents" not in provided:
         provided |= {"pictures"}  # the images themselves
-    if candidate.start.of != "scratch":
+    if candidate.start.of not in ("scratch", "parent"):
         provided |= {"trained_start"} if candidate.start.of == "file" else {"trained_start", "start_network"}
     for at, part in parts:
         me = f"{part.kind} {part.name!r}"

@@ -21,7 +21,8 @@ from ablate.engine.sound import has_values, is_complete, key, problem_of, with_v
 from ablate.engine.storage import ANEW, Store, StudyFile, reading, refusals
 from ablate.errors import InputError
 from ablate.io.files import digest
-from ablate.kinds.design import Assignment, Design
+from ablate.kinds.design import CUT_SHORT, Assignment, Design
+from ablate.kinds.start import START, apart_from_parent
 
 MOST_REFUSED = 20  # candidates refused, for each that the design has, after which a search gives up
 STUBBORN = 10  # repeats in a row after which chance decides instead of the sampler
@@ -44,12 +45,18 @@ class Ledger:
         constraints: Sequence[str] = (),
         share: float | None = None,
         store: Store | Callable[[Sequence[Objective], Sequence[str]], Store] | None = None,
+        heir: Callable[[int], str | None] = lambda parent: None,
     ) -> None:
-        """Open the ledger. share: of the budget, at which scores are taken; None: at its end. store: None: the file."""
+        """Open the ledger. share: of the budget, at which scores are taken; None: at its end. store: None: the file.
+
+        heir: of a design that inherits, the word for the start of a child of the candidate of that number; None where
+        that has no weights.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._file = file
         self._space = space
         self._design = design
+        self._heir = heir
         self._seed = seed
         self._objectives = objectives
         self.constraints = tuple(constraints)
@@ -105,12 +112,15 @@ class Ledger:
             elif is_complete(trial, self._space):
                 self._take_from_open(trial)
                 until = promotions.get(_promotion(trial.params))
-                entry = Entry(trial.number, dict(trial.params), trial.state.is_finished(), until)
+                start = trial.user_attrs.get(START)
+                entry = Entry(trial.number, dict(trial.params), trial.state.is_finished(), until, start)
                 if self._is_new(entry):
                     yield entry
                 else:
                     self.repeat(entry)
             elif not trial.state.is_finished():
+                with refusals(self._file):
+                    self._store.trial(trial.number).set_user_attr(CUT_SHORT, True)
                 self.tell(Entry(trial.number, {}, False), None)
 
     def ask(self) -> Entry | None:
@@ -131,7 +141,7 @@ class Ledger:
     def _ask(self) -> Entry | None:
         """Ask the sampler, or where it repeats itself again and again, draw at random."""
         seed = self._seed * 1_000_003 + self._count + self._refused + self._repeats
-        sampler = self._design.sampler(seed)
+        sampler, decides = self._design.sampler(seed), False
         with refusals(self._file):
             if self._waiting:
                 self._waiting -= 1  # Optuna hands it out before anything else
@@ -146,11 +156,22 @@ class Ledger:
                     sampler = optuna.samplers.RandomSampler(seed=seed)
                 else:
                     self._study.enqueue_trial(dict(random.Random(seed).choice(candidates)))
+            else:
+                decides = self._design.inherits
             self._study.sampler = sampler
             trial = self._study.ask()
+            start = trial.user_attrs.get(START)  # of one that was enqueued
+            if decides and (start := self._inherited(trial, sampler)) is not None:
+                trial.set_user_attr(START, start)  # before its choices: a trial without them is asked for anew
             assignment = self._suggest(trial)
         self._count += 1
-        return Entry(trial.number, assignment, False)
+        return Entry(trial.number, assignment, False, start=start)
+
+    def _inherited(self, trial: optuna.trial.Trial, sampler: optuna.samplers.BaseSampler) -> str | None:
+        """Return the word for the parent from which a sampler makes a trial; None where it inherits nothing."""
+        _ = trial.relative_params  # the sampler decides when they are first read
+        parent = self._design.parent(sampler)
+        return None if parent is None else self._heir(parent)
 
     def _suggest(self, trial: optuna.trial.Trial) -> Assignment:
         try:
@@ -292,12 +313,13 @@ class Ledger:
 
     def enrol(self, assignment: Assignment) -> Entry:
         """Add a candidate that has records and no entry here, as where the file was lost."""
+        choices, start = apart_from_parent(assignment)
         with refusals(self._file):
-            self._study.enqueue_trial(dict(assignment))
+            self._study.enqueue_trial(choices, user_attrs=None if start is None else {START: start})
             trial = self._study.ask()
             suggested = self._space.suggest(trial)
         self._count += 1
-        entry = Entry(trial.number, suggested, False)
+        entry = Entry(trial.number, suggested, False, start=start)
         self._is_new(entry)
         self._end_row()
         return entry

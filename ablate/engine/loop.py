@@ -34,8 +34,9 @@ from ablate.engine.watchdog import Watchdog
 from ablate.errors import SpecError
 from ablate.io.files import write_json
 from ablate.io.sealed import sealed
+from ablate.kinds.start import parent_of
 from ablate.runtime.patient import doing, telling
-from ablate.worker import out_of_memory, records
+from ablate.worker import out_of_memory, records, teachers
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
 from ablate.worker.reports import failure_report
 
@@ -74,9 +75,11 @@ class Engine:
             tuple(constraint.of.name for constraint in plan.constraints),
             self.ladder.until(0),
             plan.store,
+            self._heir,
         )
         self._reporter = ProgressReporter(plan, watch, lambda: pool.slots)
         self._groups: dict[str, list[Group]] = {}  # by trial: two candidates may be one and the same
+        self._asked: dict[int, Group] = {}  # by the number of its entry
         self._packs = Packs(pack, plan.trial_settings.setting, plan.names.trial, self._reporter.say)
         self.dispatcher: Dispatcher[TrialJob] = Dispatcher(
             pool,
@@ -173,6 +176,13 @@ class Engine:
             return True
         return self.ledger.remaining() == 0 and self._add_seed()
 
+    def _heir(self, number: int) -> str | None:
+        """Return the word for the start of a child of a candidate; None where a trial of that has no weights."""
+        group = self._asked.get(number)
+        if group is None or any(teachers.weights_hash(self.plan.folder / "trials" / t) is None for t in group.trials):
+            return None
+        return parent_of(group.trials[0])
+
     def _ask_ahead(self) -> bool:
         """Queue the next candidate before a worker waits for it, where what others measure has no say in it.
 
@@ -199,7 +209,7 @@ class Engine:
     def _open_seed(self, group: Group, seed: int) -> None:
         """Take up one further seed of a candidate: its record, or its job."""
         entry = group.entry
-        candidate = self.plan.candidate(entry.assignment)
+        candidate = self.plan.candidate(entry.whole)
         with doing(f"building the network of {self.plan.names(entry.assignment)}"), contained():
             cost = self.plan.trial_settings.cost(candidate)
         (job,) = self._jobs_of(candidate, entry, cost, 1, seed)
@@ -238,17 +248,17 @@ class Engine:
         group = self.ladder.promote(closing) if self.spending.exhausted() is None else None
         if group is None:
             return False
-        until, assignment = self.ladder.until(group.rung), group.entry.assignment
+        until, name = self.ladder.until(group.rung), self.plan.names(group.entry.assignment)
         self.ledger.promote(group.entry, until)
         how_far = "the end of its budget" if until is None else f"{until:.3g} of its budget"
-        self._reporter.say(f"{self.plan.names(assignment)} goes on, to {how_far}")
+        self._reporter.say(f"{name} goes on, to {how_far}")
         for trial in list(group.pauses):
             for same in self._groups[trial]:  # two candidates may be one and the same
                 same.pauses.pop(trial, None)
                 same.rung = group.rung
                 self.ladder.went_on(same)
             self._paused.discard(trial)
-            self._queue(self._jobs[trial], group.rung, self.plan.candidate(assignment))
+            self._queue(self._jobs[trial], group.rung, self.plan.candidate(group.entry.whole))
         return True
 
     def _queue(self, job: TrialJob, rung: int, candidate: Candidate) -> None:
@@ -311,7 +321,7 @@ class Engine:
         if smaller is None:
             return None
         self._reporter.say(f"{name}: out of memory; micro-batch {smaller['micro']}, the same batch in all")
-        candidate = self.plan.candidate(self._groups[job["trial"]][0].entry.assignment)
+        candidate = self.plan.candidate(self._groups[job["trial"]][0].entry.whole)
         return with_memory_estimate(smaller, candidate, self.plan)
 
     def _open(self, entry: Entry) -> None:
@@ -319,7 +329,7 @@ class Engine:
         plan, name = self.plan, self.plan.names(entry.assignment)
         try:
             with doing(f"putting {name} together"):
-                candidate = plan.candidate(entry.assignment)
+                candidate = plan.candidate(entry.whole)
         except SpecError as error:
             self._refuse(entry, error.message)
             return
@@ -344,6 +354,7 @@ class Engine:
             gflops = counted_train_gflops(candidate, cost, plan)
         group = Group(entry, tuple(job["trial"] for job in jobs), rung=self._first_rung(entry), train_gflops=gflops)
         self._reporter.forecast.opened(candidate, group.trials)
+        self._asked[entry.number] = group
         for trial in group.trials:
             self._groups.setdefault(trial, []).append(group)
             self._known.add(trial.partition("-")[0])

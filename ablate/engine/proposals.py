@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ablate.candidates.space import Space
 from ablate.engine.sound import holds
 from ablate.kinds.design import Assignment, Design
+from ablate.kinds.start import START
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Entry:
     assignment: Assignment
     closed: bool
     until: float | None = None  # share of the budget to which a fidelity has let it go on; None: to the first rung
+    start: str | None = None  # word for the parent with whose weights it begins (`ablate.kinds.start`)
+
+    @property
+    def whole(self) -> Assignment:
+        """The assignment, with the parent's word where it has one: what the candidate is composed of."""
+        return self.assignment if self.start is None else {**self.assignment, START: self.start}
 
 
 def plan_candidates(space: Space, design: Design) -> tuple[list[Assignment], int]:

@@ -11,6 +11,7 @@ from ablate.engine.plan import Place, Plan
 from ablate.engine.sound import holds
 from ablate.errors import SpecError
 from ablate.kinds.design import Assignment
+from ablate.kinds.start import START, parent_of
 from ablate.worker import records
 
 Compose = Callable[[Assignment], Candidate]
@@ -48,6 +49,8 @@ def trained_in(place: Place, space: Space, compose: Compose, known: Container[st
         if record is None:
             continue
         assignment = _in_this_space(space, record["choices"])
+        if (inherited := record.get("inherited")) is not None:
+            assignment = {**assignment, START: parent_of(inherited["parent"])}
         if _digest(compose, assignment, place.trial_settings) == record["config_hash"]:
             yield assignment
 

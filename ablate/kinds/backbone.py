@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from ablate.kinds.embedder import Embedder
@@ -51,6 +51,29 @@ class Backbone(Component):
         told how much wider the input of each parameter is (`Trained.fan_in`). Its parameters have the same names.
         """
         return None
+
+    def places(self, parent: Backbone, names: Sequence[str]) -> Mapping[str, str]:
+        """Return {name: the parent's} of the parameters and buffers that stand at the same place in a parent's network.
+
+        For a search whose candidates inherit weights. names: of its own network. By default those of the same name;
+        names that the parent's network does not have do no harm.
+        """
+        return {name: name for name in names}
+
+    def axis_parts(self, name: str, axis: int, size: int) -> tuple[int, ...] | None:
+        """Return the sizes of what an axis of a parameter is made of, the outermost first, such as (3, heads, width).
+
+        Their product is its size. Where a parent's parameter has another shape, the leading part of each is taken over;
+        None, the default: then nothing is.
+        """
+        return None
+
+    def pass_through(self, network: nn.Module, new: Collection[str]) -> None:
+        """Begin what is new in a network so that it passes on what it is given, in place, as far as that can be.
+
+        new: names of parameters that have no place in the parent's. By default they keep their initial weights.
+        """
+        return
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from ablate.spec.component import Component, Extent
 if TYPE_CHECKING:
     import optuna
 
+CUT_SHORT = "cut short"  # attribute of an Optuna trial that was not asked for to its end: it is no candidate
 Assignment = Mapping[str, Any]  # {dotted path: chosen label}; what is not named stays as in the base
 
 
@@ -46,6 +47,18 @@ class Design(Component):
     def learns(self) -> bool:
         """Whether what the sampler asks for next depends on what was measured; if not, it is asked ahead of time."""
         return True
+
+    @property
+    def inherits(self) -> bool:
+        """Whether a candidate that is made from another one begins with the trained weights of that (`parent`)."""
+        return False
+
+    def parent(self, sampler: optuna.samplers.BaseSampler) -> int | None:
+        """Return the number of the trial from which a sampler of this design made what it was asked for last.
+
+        None where it was made of none.
+        """
+        return None
 
     def proposals(self, dimensions: Sequence[Dimension]) -> Sequence[Assignment] | None:
         """Return all candidates in order, where they are known beforehand; None: the sampler finds them.

@@ -77,6 +77,10 @@ class Process:
     def _coefficients(self, level: Level) -> Coefficients:
         return self.precondition.coefficients(level.guarded, self.target, self.sigma_data)
 
+    def noise_labels(self, x: Tensor, level: Level) -> Tensor:
+        """Return c_noise of each image, (B,): the label that the network is given of its noise level."""
+        return _labels_of(x, self._coefficients(level).noise)
+
     def shown(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return the input of a further network: x at unit variance, and the label c_noise = ln(σ/α)/4, (B,)."""
         level = level.guarded

@@ -20,6 +20,8 @@ from ablate.results.effects import effects
 from ablate.results.factors.main_effects import main_effects
 from ablate.results.factors.model import Pairs
 from ablate.results.front import front
+from ablate.results.inherited import Starts, alike, apart, inherited
+from ablate.results.inherited import check as check_starts
 from ablate.results.looks import describe_looks, looked, race
 from ablate.results.measurements import check_where
 from ablate.results.objectives import own_objectives, resolve
@@ -78,6 +80,7 @@ class StudyAnalysis(StudyContents):
         where: Mapping[str, Any] | None = None,
         along: Sequence[str] = (),
         reference: Mapping[str, float] | None = None,
+        starts: Starts = "fresh",
     ) -> pd.DataFrame:
         """Compute the Pareto front: each candidate's mean and deviation over seeds, and whether it is non-dominated.
 
@@ -88,7 +91,9 @@ class StudyAnalysis(StudyContents):
         `front(["kid", "nfe"])`. Where a seeding gave candidates other numbers of seeds, means are least-squares means:
         as if each had all seeds. reference: {objective: value}, the point up to which `attrs["hypervolume"]`
         counts; that of the study (`reference:`) by default, where these are its objectives; only hypervolumes of one
-        reference point compare. See `ablate.results.front.front` for the columns.
+        reference point compare. starts: where a search inherits weights, whether the front is of candidates that began
+        anew ("fresh"), of the others ("inherited"), or of "all"; `violates` says why the rest is not on it. See
+        `ablate.results.front.front` for the columns.
 
         Raises InputError for an unknown name, and where values of one metric differ in what decides
         it (samples, features, reference, solver, NFE, EMA, guidance, quantisation), over all points, or where
@@ -103,11 +108,11 @@ class StudyAnalysis(StudyContents):
         check_where(self._stored.metrics, goals, where)
 
         def compute() -> pd.DataFrame:
-            stored, broken, raced = self._stored, self.violations(where), bool(self.lock.get("seeding"))
+            stored, broken, raced = self._stored, self.violations(where, starts), bool(self.lock.get("seeding"))
             return front(stored.trials, stored.metrics, self.candidates, goals, where, along, broken, given, raced)
 
         asked = [(goal.source, goal.sign) for goal in goals]  # one metric may have two names
-        table = self.once(("front", asked, dict(where or {}), list(along), given), compute)
+        table = self.once(("front", asked, dict(where or {}), list(along), given, starts), compute)
         table.attrs["reference_from"] = "front" if given is None else "study" if reference is None else "argument"
         if reference is not None and "refused" in table.attrs:
             raise InputError(table.attrs["refused"], "reference")
@@ -142,12 +147,20 @@ class StudyAnalysis(StudyContents):
             self._remembered[key] = compute()
         return self._remembered[key]
 
-    def violations(self, where: Mapping[str, Any] | None = None) -> dict[str, str] | None:
-        """Return {config_hash: what it breaks} of candidates that break a constraint; None where the study has none.
+    def violations(self, where: Mapping[str, Any] | None = None, starts: Starts = "fresh") -> dict[str, str] | None:
+        """Return {config_hash: why} of candidates that may not be on the front: they break a constraint.
 
-        Raises InputError where values of one metric differ in what decides it.
+        Or they inherited weights, where the front is of those that began anew; `starts` as for `front`. None where the
+        study has neither. Raises InputError where values of one metric differ in what decides it.
         """
-        return violations(self._stored.trials, self._stored.metrics, self.lock, where)
+        begun = apart(self._stored.trials, starts)
+        broken = violations(self._stored.trials, self._stored.metrics, self.lock, where)
+        if not begun:
+            return broken
+        both = dict(begun)
+        for config_hash, why in (broken or {}).items():
+            both[config_hash] = f"{why}; {both[config_hash]}" if config_hash in both else why
+        return both
 
     def effects(
         self,
@@ -158,8 +171,9 @@ class StudyAnalysis(StudyContents):
     ) -> pd.DataFrame:
         """Compare each candidate with the baseline, paired by seed: difference, confidence interval, p-value, answer.
 
-        baseline: labels such as `{"backbone.conditioning": "adaln"}`, a candidate's name, or the
-        start of its hash; the study's own by default. test: another one than the study declared (`analysis`), such as
+        Of a search that inherits weights, those that began as the baseline did: anew. baseline: labels such as
+        `{"backbone.conditioning": "adaln"}`, a candidate's name, or the start of its hash; the study's own by default.
+        test: another one than the study declared (`analysis`), such as
         "permutation"; the verdict never uses it, and `attrs["declared"]` is False. See `ablate.results.effects.effects`
         for the columns, and for what p is where seeds were added while one looked. Raises InputError where the metric,
         the baseline or the test is not to be found, and for another test where seeds were added while one looked.
@@ -178,7 +192,8 @@ class StudyAnalysis(StudyContents):
 
         def compute() -> pd.DataFrame:
             stored = self._stored
-            return effects(stored.trials, stored.metrics, self.candidates, objective, against, where, looks, plan)
+            chosen = alike(self.candidates, against, stored.trials)
+            return effects(stored.trials, stored.metrics, chosen, objective, against, where, looks, plan)
 
         asked = (objective.source, objective.sign, against.config_hash, dict(where or {}), plan)
         return self.once(("effects", *asked), compute)
@@ -203,7 +218,8 @@ class StudyAnalysis(StudyContents):
     ) -> pd.DataFrame:
         """Compare every two candidates by the study's declared test, corrected for all pairs.
 
-        candidates: some of them, by name, labels or hash; all by default, up to 200. test: as for `effects`. See
+        candidates: some of them, by name, labels or hash; all by default, up to 200, but for those that inherited
+        weights. test: as for `effects`. See
         `ablate.results.pairs.all_pairs` for the columns. Raises InputError where seeds were added while one looked:
         `race` says what is shown then.
         """
@@ -213,6 +229,8 @@ class StudyAnalysis(StudyContents):
         if (looks := looked(self.lock)) is not None:
             raise InputError(f"{describe_looks(looks)}; `race` says what is shown of each candidate")
         chosen = self.candidates if candidates is None else tuple(find(self.candidates, one) for one in candidates)
+        if candidates is None and (first := self.baseline) is not None:
+            chosen = tuple(alike(chosen, first, self._stored.trials))
         origins.check(self._stored.trials)
         check_where(self._stored.metrics, [objective], where)
         plan = self._judged_by(test)
@@ -320,7 +338,8 @@ class StudyAnalysis(StudyContents):
     ) -> pd.DataFrame:
         """Compute what each candidate takes to reach a value of a metric: its time to quality. A row a candidate.
 
-        It needs quality during training (`evaluate.at`). value: by default the one that every seed of the baseline has
+        It needs quality during training (`evaluate.at`). Candidates that inherited weights are left out. value: by
+        default the one that every seed of the baseline has
         reached in the end. metric: the study's own first one by default. of: `train_gflops` (of training, forward and
         backward), `images`, or `train_seconds`, which another machine needs others of.
 
@@ -337,8 +356,9 @@ class StudyAnalysis(StudyContents):
         objective = self.objective(metric) if metric else self.quality
         if objective is None:
             raise NoPointsError("no metric was measured", "metric")
-        objective = self.during_training(objective)
-        return time_to_quality(self._stored.trials, self._stored.metrics, self.candidates, objective, value, of)
+        objective, known = self.during_training(objective), inherited(self._stored.trials)
+        anew = [candidate for candidate in self.candidates if candidate.config_hash not in known]
+        return time_to_quality(self._stored.trials, self._stored.metrics, anew, objective, value, of)
 
     def during_training(self, objective: Objective) -> Objective:
         """Return a metric as it is called at points of the training, where it may have too few samples for its name."""
@@ -357,6 +377,7 @@ class StudyAnalysis(StudyContents):
         if objective is None:
             raise InputError("no metric was measured", "metric")
         origins.check(self._stored.trials)
+        check_starts(self._stored.trials)
         refusal = "a law of size is told of candidates that differ in the size of one network alone"
         if why := not_of_size(self.candidates, {}):  # by their choices, before their means are computed
             raise InputError(f"{refusal}: {why}")

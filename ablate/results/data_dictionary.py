@@ -146,6 +146,20 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
             "the folder of the shorter training from whose checkpoint it went on; only where some did"
         ),
         "continued_images": ColumnDoc("images after which it went on from there, counted in `images`", "images"),
+        "inherited_from": ColumnDoc(
+            "the trial with whose weights it began, of the candidate from which the search made it; only where some did"
+        ),
+        "inherited_share": ColumnDoc("share of its parameters that it took over from there"),
+        "inherited_gap": ColumnDoc(
+            "how far its network's output was from the parent's when it began, over the root mean square of that: 0 is "
+            "the same function",
+            "",
+            "smaller",
+        ),
+        "ancestors": ColumnDoc("how many trials it inherited from, one after the other", "trials"),
+        "ancestors_train_gflops": ColumnDoc(
+            "cost of the trainings of these, all together, which is not in train_gflops", "Gflops", "smaller"
+        ),
         "replayed": ColumnDoc("the recorded table from which it was replayed, without training; only where some were"),
         "simulated_end": ColumnDoc("when a replayed trial ended, on the simulated clock of its study", "s"),
     },
@@ -234,7 +248,10 @@ COLUMNS: Mapping[str, Mapping[str, ColumnDoc]] = {
         "diverged": _DIVERGED,
         "failed": ColumnDoc("seeds of the candidate that ended in an error, and so have no value", "seeds", "smaller"),
         "paused": ColumnDoc("seeds of the candidate that a fidelity paused before the end of their budget", "seeds"),
-        "violates": ColumnDoc("which constraint of the study the candidate breaks; only in a study with constraints"),
+        "violates": ColumnDoc(
+            "which constraint of the study the candidate breaks, or from whom it inherited weights: it is not on this "
+            "front; only where there are such"
+        ),
         "on_front": ColumnDoc(
             "whether it is non-dominated: no other candidate is at least as good in all objectives and better in one"
         ),

@@ -89,7 +89,7 @@ class StudyFindings(StudyAnalysis):
 
         Columns: candidate, config_hash, `c.*`, n (complete seeds), mean, expected, low and high (95 %, beside the other
         candidates: what a seed does to all of them alike is no part of it). The best first. They are missing without a
-        value, where a seed diverged, and for all where too few seeds tell the spread between them, which
+        value, where a seed diverged or weights were inherited, and for all where too few seeds tell the spread, which
         `attrs["note"]` says. `attrs`: metric, spread (its median deviation over seeds; of the logarithm, so a share,
         where `relative`), note.
         """

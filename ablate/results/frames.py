@@ -33,9 +33,11 @@ COMPILED = ("compile_seconds",)  # of trials whose network was to be compiled
 PACKED = ("packed",)  # of trials that were trained with others as one
 DEVICES = ("devices", "device_busy")  # of trials that several devices shared; of those on a GPU
 OTHER_PASS = (TRAIN_PASS,)  # of trials whose forward pass in training is another
+# Of trials that began with weights of another candidate of their search.
+INHERITED = ("inherited_from", "inherited_share", "inherited_gap", "ancestors", "ancestors_train_gflops")
 ADAPTED = ("trainable_params",)  # of trials whose adapter leaves weights as they are
 # What else of a record, a failure or a job a row of `trials` is made of.
-MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema")
+MADE_OF = ("choices", "matched", "probes", "divergence", "class", "hashes", "schema", "inherited")
 # Columns of a folder with trials that were not run in it from the beginning on.
 ELSEWHERE = ("replayed", "simulated_end", "origin", "continued_from", "continued_images")
 METRIC = (
@@ -46,7 +48,10 @@ METRIC = (
 BEGUN = "continued_from"  # of a record: the checkpoint of a shorter training
 TERM = "term_"  # before the name of a term of the loss, in a curve's rows
 OF_TRIAL = frozenset(
-    (*TRIAL, *EXTRA, *LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *MADE_OF, *ELSEWHERE)
+    (
+        *(*TRIAL, *EXTRA, *LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *INHERITED),
+        *(*MADE_OF, *ELSEWHERE),
+    )
 )
 CURVE = ("trial", "images", "loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second", "seconds")
 # Columns that folders of earlier versions do not have.
@@ -59,7 +64,7 @@ _NUMBERS = {
     *("train_seconds", "evaluate_seconds", "overhead_seconds", "nfe", "samples", "value", "error", "solver_error"),
     *("loss", "lr", "grad_norm", "grad_norm_clipped", "images_per_second"),
     *("train_memory_bytes", "estimated_memory_bytes", "micro", "skipped_steps", "noise", "variety", "simulated_end"),
-    *("continued_images", "ended", "compile_seconds", "trainable_params", "packed", *DEVICES),
+    *("continued_images", "ended", "compile_seconds", "trainable_params", "packed", *DEVICES, *INHERITED[1:]),
 }
 
 
@@ -109,7 +114,7 @@ def trials(rows: Sequence[Row], measured: pd.DataFrame) -> pd.DataFrame:
         frame[f"m.{name}"] = frame["trial"].map(values).astype(float)
     for column, sums in summary_columns(flat).items():
         frame[column] = pd.Series(sums, dtype="float64")
-    further = (*LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *ELSEWHERE)
+    further = (*LATER, *COMPILED, *PACKED, *DEVICES, *OTHER_PASS, *ADAPTED, *INHERITED, *ELSEWHERE)
     present = [name for name in further if any(row.get(name) is not None for row in flat)]
     for name in (*EXTRA, *present):
         frame[name] = _typed(name, [row.get(name) for row in flat])
@@ -166,9 +171,20 @@ def _extras(row: Row) -> dict[str, Any]:
         "versions": json.dumps(versions, sort_keys=True) if isinstance(versions, Mapping) else versions,
         "sources": _sources(row),
         **({BEGUN: begun.get("folder"), "continued_images": begun.get("images")} if isinstance(begun, Mapping) else {}),
+        **_inherited(row),
         "failure": row.get("class"),
         "message": message,
     }
+
+
+def _inherited(row: Row) -> dict[str, Any]:
+    """Return the columns of a trial that began with weights of another candidate; {} of one that did not."""
+    told = row.get("inherited")
+    if not isinstance(told, Mapping):
+        return {}
+    parent = f"{told.get('parent')}-s{row.get('seed')}"
+    facts = (told.get(name) for name in ("share", "gap", "ancestors", "train_gflops"))
+    return dict(zip(INHERITED, (parent, *facts), strict=True))
 
 
 def _sources(row: Row) -> str | None:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablate.errors import InputError
+from ablate.results.inherited import check as check_starts
 from ablate.results.quality_curves import NoPointsError, comparable_curves
 from ablate.results.scaling import not_of_size
 
@@ -62,6 +63,7 @@ def isoflops_of(
 ) -> IsoFlops:
     """Compute the iso-FLOP curves of a study of sizes: `StudyFindings.isoflops`."""
     trials = results.trials
+    check_starts(trials)
     first = trials.drop_duplicates("config_hash").set_index("config_hash")
     costs = zip(first["gflops"].astype(float), first["params"].astype(float), strict=True)
     if why := not_of_size(results.candidates, dict(zip(first.index.astype(str), costs, strict=True))):

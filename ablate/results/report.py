@@ -20,6 +20,7 @@ from ablate.io import launches
 from ablate.io.files import nameable, write_atomic
 from ablate.io.text import printable
 from ablate.results.figures import figures
+from ablate.results.inherited import inherited
 from ablate.results.page import candidates, library, lines, tables
 from ablate.results.page.grown import over_training
 from ablate.results.page.pictures import pictures
@@ -262,8 +263,10 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame, cells: pd.DataFrame) -
     notes = ["Mean ± standard deviation over the complete seeds (n)", "● is on the front of the study's objectives"]
     if results.lock.get("seeding") and len(numbers) and numbers["n"].nunique() > 1:
         notes.append("Means are as if all candidates had the same seeds (least-squares means)")
-    if "violates" in numbers and (numbers["violates"] != "").any():
+    if "violates" in numbers and results.lock.get("constraints") and (numbers["violates"] != "").any():
         notes.append("× breaks a constraint of the study")
+    if inherited(results.trials):
+        notes.append("× began with the weights of a parent, and is on no front with those that began anew")
     with contextlib.suppress(InputError):  # no metric, or no baseline: there are no effects to qualify
         told = results.effects().attrs
         if "p (Holm)" in cells:

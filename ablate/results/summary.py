@@ -10,6 +10,7 @@ import numpy as np
 from ablate.errors import InputError
 from ablate.io.columns import Column, drawn, layout
 from ablate.io.text import message
+from ablate.results.inherited import inherited
 from ablate.results.isoflops import isoflops_of
 from ablate.results.numbers import number
 from ablate.results.remarks import remarks
@@ -122,8 +123,10 @@ def _notes(results: StudyAnalysis, numbers: pd.DataFrame) -> list[str]:
             f"Gflops to {number(times['value'])}: of training until {times['metric']} on {times['samples']} samples "
             "reaches that, with its 95 % interval"
         )
-    if "violates" in numbers and (numbers["violates"] != "").any():
+    if "violates" in numbers and results.lock.get("constraints") and (numbers["violates"] != "").any():
         marks.append("×: beyond a constraint")
+    if inherited(results.trials):
+        marks.append("×: began with the weights of a parent; front(starts='inherited') is the front of those")
     if numbers.attrs["pairs"] == 1:
         marks.append("one seed each: the order is what was drawn once, and tells no two candidates apart")
         if confirmed(results) is None:

@@ -11,6 +11,8 @@ import pandas as pd
 from ablate.errors import InputError
 from ablate.results import origins
 from ablate.results.frames import collapsed, noisy
+from ablate.results.inherited import BEGINS
+from ablate.results.inherited import describe as describe_inherited
 from ablate.results.looks import describe_looks, looked
 from ablate.results.numbers import equals, number, plus_minus, signed
 from ablate.results.unequal import ended
@@ -29,6 +31,7 @@ def verdict(results: StudyAnalysis) -> str:
     except InputError as error:
         sentences = [f"No verdict: {error}."]
     sentences += [_noise(results), _collapse(results), _origins(results), _violations(results), _left_out(results)]
+    sentences += [f"{told}." if (told := describe_inherited(results.trials)) else ""]
     return " ".join(filter(None, sentences))
 
 
@@ -224,7 +227,9 @@ def _violations(results: StudyAnalysis) -> str:
         return ""
     if "violates" not in table or not (table["violates"] != "").any():
         return ""
-    broken = table[table["violates"] != ""]
+    broken = table[(table["violates"] != "") & ~table["violates"].str.startswith(BEGINS)]
+    if broken.empty:
+        return ""
     reasons = [f"{name} ({why})" for name, why in zip(broken["candidate"], broken["violates"], strict=True)]
     return f"Beyond a constraint: {_listing(reasons)}."
 

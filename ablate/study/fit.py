@@ -77,7 +77,7 @@ class Fit:
         Raises SpecError where there is no such network.
         """
         start, where = candidate.start, (*path, "start")
-        if start.of == "scratch":
+        if start.of in ("scratch", "parent"):  # which candidate that is, who searches knows
             return candidate
         try:
             if start.of == "baseline":

@@ -26,7 +26,7 @@ from ablate.kinds.tracker import TrackedStudy
 from ablate.runtime.machine import cache_folder, choose_device, usable
 from ablate.runtime.patient import doing, telling
 from ablate.spec.slots import create
-from ablate.study import dataset, history, lock, taught
+from ablate.study import dataset, history, inherit, lock, taught
 from ablate.study.borrow import Reuse
 from ablate.study.building import building, check_limits
 from ablate.study.estimate import flops_of
@@ -137,6 +137,7 @@ def _launch(
             data_hash, remarks = (None, ()) if images is None else (images.hash, images.remarks)
             del images
         taught.check_data(loaded, data_hash)
+        inherit.check(loaded, folder, chosen, stored is not None)
         if (problem := chosen.refuse_trials(_example(loaded, folder, data_hash))) is not None:
             raise InputError(problem, f"executor {chosen.name!r}")
         with (

@@ -28,6 +28,7 @@ from ablate.study.declare import analysis_problems
 from ablate.study.estimate import training_pass
 from ablate.study.finished import FinishedTrials
 from ablate.study.fit import Fit, check_choices
+from ablate.study.inherit import inherit_problems
 from ablate.study.loaded import LoadedStudy
 from ablate.study.override import applied
 from ablate.study.recipes import is_model, with_recipe
@@ -123,7 +124,7 @@ def _load(
     settings = TrialSettings(study.data, setting, study.budget, study.evaluation, matched, study.probes, training_pass)
     loaded = LoadedStudy(study, document, catalog, space, settings, fit, root, baseline, objectives, constraints)
     loaded = replace(loaded, origins=origins)
-    if problems := taught_problems(loaded):
+    if problems := [*taught_problems(loaded), *inherit_problems(loaded)]:
         raise refusal(document, problems)
     return loaded
 

@@ -30,8 +30,10 @@ def teacher_of(loaded: LoadedStudy, folder: Path, candidate: Candidate, seed: in
     folder: the study's own.
     """
     start = candidate.start
-    if start.of == "baseline" or start.trial is not None:
-        if start.trial is None:
+    if start.of in ("baseline", "parent") or start.trial is not None:
+        if start.of == "parent":
+            trial = folder / "trials" / trial_id(str(start.identity), seed)
+        elif start.trial is None:
             trial = folder / "trials" / trial_id(loaded.trial_settings.digest(loaded.study.base), seed)
         else:
             trial = loaded.fit.finished.folder(start.trial, seed)

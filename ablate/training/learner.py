@@ -36,6 +36,7 @@ from ablate.training.companion import CompanionLearner
 from ablate.training.compiled import CompiledNetwork, forget_compiled
 from ablate.training.group import Group, Order
 from ablate.training.images import Images as Images
+from ablate.training.inheritance import Inheritance
 from ablate.training.sibling import SiblingLearner
 from ablate.training.terms import StepModel, Terms, teacher_like
 from ablate.training.widths import base_shapes
@@ -90,7 +91,7 @@ class Learner:
         micro: int | None,
         teacher: Mapping[str, Tensor] | None = None,
         is_sibling: bool = False,
-        beginning: Beginning | None = None,
+        beginning: Beginning | Inheritance | None = None,
         waits: bool = False,
     ) -> None:
         candidate = self.candidate = candidate.for_setting(setting)

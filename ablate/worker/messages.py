@@ -47,6 +47,21 @@ class ContinuedFrom(TypedDict):
     train_seconds: float
 
 
+class InheritedFrom(TypedDict):
+    """What a record says of weights that were inherited. parent: start of its config_hash.
+
+    ancestors: how many, the parent among them; train_gflops: of their trainings, all together. share: of the trial's
+    parameters that were taken over. gap: of its network's output from the parent's when it began, relative; null where
+    the two cannot be compared.
+    """
+
+    parent: str
+    ancestors: int
+    train_gflops: float
+    share: float
+    gap: float | None
+
+
 @with_config(ConfigDict(extra="allow"))
 class TrialJob(TypedDict):
     """The job of a trial run; `job.json` in the trial's folder while it is not finished."""
@@ -180,6 +195,7 @@ class Record(TypedDict):
     devices: NotRequired[int]  # that shared its steps, where there were several
     device_busy: NotRequired[float]  # share of a few steps in which the GPU computes
     teacher: NotRequired[dict[str, str]]  # trial, and the hash of its weights, from which it has learned
+    inherited: NotRequired[InheritedFrom]  # where it began with weights of another candidate of its search
     continued_from: NotRequired[ContinuedFrom]  # where the training was not begun from nothing
     replayed: NotRequired[str]  # from which recorded table; its seconds are simulated
     simulated_end: NotRequired[float]  # of a replayed trial: when it ended, in seconds since its study began

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ablate.candidates.candidate import Candidate, meta_network
+from ablate.candidates.candidate import Candidate, compose, meta_network
+from ablate.candidates.objectives import trained_gflops
 from ablate.discovery.catalog import Catalog
 from ablate.errors import InputError, SpecError
 from ablate.io.files import file_hash
@@ -23,6 +24,7 @@ from ablate.spec.component import InputSpec
 from ablate.spec.slots import create
 from ablate.training.beginning import Beginning
 from ablate.training.checkpoint import Checkpoint, by_prefix, newest
+from ablate.training.inheritance import INHERITED, Inheritance, Lineage
 from ablate.training.snapshots import Snapshots
 from ablate.worker import records, teachers
 from ablate.worker.messages import TeacherOfJob, TrialJob
@@ -31,7 +33,7 @@ from ablate.worker.messages import TeacherOfJob, TrialJob
 class Trained(NamedTuple):
     """Trained weights of a job: those that its training begins with, and those of the teacher of its objective."""
 
-    beginning: Beginning | None = None
+    beginning: Beginning | Inheritance | None = None
     teacher: dict[str, Tensor] | None = None
 
 
@@ -44,10 +46,36 @@ def trained_weights(
     teacher = job.get("teacher")
     if teacher is None:
         return Trained(beginning)
+    if start.of == "parent":
+        return Trained(inheritance(teacher, candidate, setting, catalog, device))
     begins = teacher.get("start", False)
     backbone = start.backbone if begins and start.backbone is not None else candidate.backbone
     found = teacher_weights(teacher, backbone, candidate.inputs(setting), catalog, device)
     return Trained(Beginning(found)) if begins else Trained(beginning, found)
+
+
+def inheritance(
+    teacher: TeacherOfJob, candidate: Candidate, setting: InputSpec, catalog: Catalog, device: torch.device
+) -> Inheritance:
+    """Return what a candidate takes over from the trial of its parent: the weights of that one's own network.
+
+    Raises InputError where they are gone, or are others than the job was made for.
+    """
+    folder, where = Path(teacher["folder"]), f"its parent, trial {teacher['trial']}"
+    record: Mapping[str, Any] = records.read_valid(folder) or {}
+    try:
+        spec = records.job_of(folder, record)["candidate"]
+    except (FileNotFoundError, DamagedError) as error:
+        raise InputError(f"does not say which network it has: {error}", where) from None
+    parent = compose(spec, catalog)
+    weights = teacher_weights(teacher, parent.backbone, parent.inputs(setting), catalog, device)
+    before: Mapping[str, Any] = record.get(INHERITED, {})
+    lineage = Lineage(
+        teacher["trial"].partition("-")[0],
+        1 + int(before.get("ancestors", 0)),
+        (trained_gflops(record) or 0.0) + float(before.get("train_gflops", 0.0)),
+    )
+    return Inheritance(weights, parent, candidate, setting, lineage)
 
 
 def teacher_weights(

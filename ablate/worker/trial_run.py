@@ -39,6 +39,7 @@ from ablate.spec.slots import create, fill
 from ablate.training.checkpoint import CHECKPOINTS, keep_newest
 from ablate.training.divergence import weight_norm
 from ablate.training.health import Divergence
+from ablate.training.inheritance import INHERITED, Inheritance
 from ablate.training.learner import Learner
 from ablate.training.loop import Steps, Training
 from ablate.training.probing import Probing
@@ -145,6 +146,7 @@ class TrialRun:
         self.teacher: dict[str, str] | None = None  # of the record
         if (teacher := job.get("teacher")) is not None:
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
+        self.inherited = beginning.facts if isinstance(beginning, Inheritance) else {}  # of the record
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
         waits = self.candidate.layout == "fsdp"  # until the others have joined
         make = partial(Learner, self.candidate, *settled, beginning=beginning, waits=waits)
@@ -278,6 +280,7 @@ class TrialRun:
             **({"devices": self.candidate.devices} if self.candidate.devices > 1 else {}),
             **({"device_busy": training.busy.share} if training.busy.share is not None else {}),
             **({"teacher": self.teacher} if self.teacher is not None else {}),
+            **({INHERITED: self.inherited} if self.inherited else {}),
             **({BEGUN: training.continued_from} if training.continued_from is not None else {}),
         }
         return cast(Record, record)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
+from commits_for_tests import Killed, killed_at
 from optuna.trial import TrialState
 from studies_for_tests import Driver, ledger, marks, results, search, study
 
@@ -25,27 +25,6 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "nsga2": search(algorithm="nsga2", population=3, trials=ALL),
     "tpe": search(algorithm="tpe", trials=ALL),
 }
-
-
-class Killed(BaseException):
-    """Nothing that anybody catches."""
-
-
-@contextmanager
-def killed_at(number: int) -> Iterator[list[int]]:
-    """Dies instead of the `number`-th commit to SQLite; what was not committed is lost, as by a kill -9."""
-    counted = [0]
-
-    def count(connection: sqlalchemy.Connection) -> None:
-        counted[0] += 1
-        if counted[0] == number:
-            raise Killed
-
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", count)
-    try:
-        yield counted
-    finally:
-        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "commit", count)
 
 
 def asked(folder: Path) -> list[Any]:

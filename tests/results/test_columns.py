@@ -55,6 +55,11 @@ def test_no_description_is_of_a_column_that_is_gone(conditioning):
             "devices",
             "device_busy",
             "trainable_params",
+            "inherited_from",
+            "inherited_share",
+            "inherited_gap",
+            "ancestors",
+            "ancestors_train_gflops",
         },
         # On the log scale, and with a margin of equivalence.
         "effects": {"ratio", "ratio_low", "ratio_high", "p_equivalent"},

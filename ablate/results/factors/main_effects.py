@@ -16,6 +16,7 @@ from ablate.results.effects import ALPHA
 from ablate.results.factors.levels import Factors, factors
 from ablate.results.factors.mixed import Fit, fit
 from ablate.results.factors.model import Array, Codes, Contrast, Model, Pairs, estimable
+from ablate.results.inherited import check as check_starts
 from ablate.results.measurements import values
 from ablate.statistics.correction import holm
 
@@ -50,8 +51,10 @@ def factorial(
 ) -> tuple[Factorial, pd.DataFrame]:
     """Fit the model to the complete trials; return it with all trials and their values.
 
-    Raises InputError where trials were measured in different ways, and where no choice is a factor.
+    Raises InputError where trials were measured in different ways, where no choice is a factor, and where some
+    inherited weights.
     """
+    check_starts(trials)
     frame, _ = values(trials, metrics, [objective], where)
     finite = np.isfinite(frame[objective.column].to_numpy(dtype=float))
     rows = frame[(frame["state"] == "complete") & finite].reset_index(drop=True)

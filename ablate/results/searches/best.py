@@ -22,11 +22,12 @@ def best(results: StudyAnalysis, count: int) -> list[CandidateRow]:
 
     With one objective by its value; with several those on the front come first, then those that only the front beats,
     and so on (non-dominated sorting), in each part the best in the first objective first. Raises InputError where no
-    other candidate than the baseline has a value.
+    other candidate than the baseline has a value. Candidates that inherited weights are among them: whoever confirms
+    them trains them anew.
     """
     from moocore import pareto_rank
 
-    table = results.front()
+    table = results.front(starts="all")
     table = table[contends(table)].reset_index(drop=True)
     signs = np.array([results.objective(column).sign for column in table.attrs["objectives"]])
     points = table[table.attrs["objectives"]].to_numpy(dtype=float) * signs

@@ -13,6 +13,7 @@ from ablate.results.fronts.drawn_fronts import SEED
 from ablate.results.fronts.probable import draw_means, draws_for, read_seeds
 from ablate.results.fronts.spread import NoSpreadError
 from ablate.results.fronts.two_way import by_seed
+from ablate.results.inherited import inherited
 from ablate.results.measurements import values
 from ablate.results.searches.confirmed import spread_elsewhere
 
@@ -32,7 +33,8 @@ def expected(results: StudyAnalysis, objective: Objective, where: Mapping[str, A
     told["mean"] = np.where(counts > 0, np.where(there, table, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
     told = told.assign(expected=np.nan, low=np.nan, high=np.nan)
     diverged = set(frame.loc[frame["state"] == "diverged", "config_hash"].astype(str))
-    rows = np.flatnonzero((counts > 0) & ~told["config_hash"].isin(diverged).to_numpy())
+    apart = diverged | set(inherited(results.trials))
+    rows = np.flatnonzero((counts > 0) & ~told["config_hash"].isin(apart).to_numpy())
     note, spread = "", None
     try:
         if not len(rows):

@@ -8,6 +8,7 @@ import numpy as np
 
 from ablate.errors import InputError
 from ablate.results.fronts.membership import contends
+from ablate.results.inherited import inherited
 
 if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
@@ -20,6 +21,7 @@ def ranked(results: StudyAnalysis, of: str | None) -> tuple[dict[str, float], st
 
     of: a metric, or "front" for the rank among the study's objectives: 0 on the front, 1 on what only the front beats,
     and so on. Candidates of which a seed diverged are the worst of all, and those that break a constraint come before.
+    Those that inherited weights are left out: their goodness is not of their choices alone.
     """
     from moocore import pareto_rank
 
@@ -27,7 +29,8 @@ def ranked(results: StudyAnalysis, of: str | None) -> tuple[dict[str, float], st
     if of != FRONT and goal is None:
         raise InputError("no metric was measured; name a cost, such as 'gflops'", "metric")
     table = results.front(None if goal is None else [goal.column])
-    table = table[(table["n"] > 0) | (table["diverged"] > 0)].reset_index(drop=True)
+    table = table[(table["n"] > 0) | (table["diverged"] > 0)]
+    table = table[~table["config_hash"].isin(list(inherited(results.trials)))].reset_index(drop=True)
     sound = contends(table).to_numpy(dtype=bool)
     columns = table.attrs["objectives"]
     signs = np.array([results.objective(column).sign for column in columns])

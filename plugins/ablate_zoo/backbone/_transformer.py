@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -182,6 +182,24 @@ class Transformer(Backbone):
         fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
         near = min(fits, key=lambda p: abs(p - self.patch))
         return f"patch {self.patch} does not divide {height}×{width}; the nearest that does: {near}"
+
+    def axis_parts(self, name: str, axis: int, size: int) -> tuple[int, ...]:
+        """Heads, where they attend; else so many times the width, or anything else."""
+        head = (self.head_count, self.width // self.head_count)
+        attends = (".attention." in name and "heads" in self.attention.reads) or ".cross." in name
+        if attends and name.split(".")[-2] in ("qkv", "query", "key_value") and axis == 0:
+            return (size // self.width, *head)
+        if attends and name.endswith("out.weight") and axis == 1:
+            return (1, *head)
+        return (1, size // self.width, self.width) if size % self.width == 0 else (1, 1, size)
+
+    def pass_through(self, network: nn.Module, new: Collection[str]) -> None:
+        """New blocks add nothing at first."""
+        from ablate_zoo.backbone._transformer_modules import Block, begin_as_identity
+
+        for name, block in network.named_modules():
+            if isinstance(block, Block) and all(f"{name}.{own}" in new for own, _ in block.named_parameters()):
+                begin_as_identity(block)
 
     def _site(self, branches: int, setting: InputSpec, block: int | None = None) -> Site:
         _, height, width = setting.shape

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ablate.api import Carry, Context, Labels, Layout, Modulation
-from ablate_zoo.layers.attention import xavier, zero
+from ablate_zoo.layers.attention import LookAtCondition, xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass, LevelEmbedding
-from ablate_zoo.layers.norms import gated_sum, modulate, over_tokens, stochastic_depth
+from ablate_zoo.layers.norms import AdaptiveModulation, gated_sum, modulate, over_tokens, stochastic_depth
 
 NOTHING = Modulation()
 
@@ -258,6 +258,21 @@ def in_one_pass(
         return lambda x, lie: carry.through(lambda seen, told: block(seen, context, told), x, lie)
 
     return [in_turn(block) for block in blocks]
+
+
+def begin_as_identity(block: Block) -> None:
+    """Begin a block so that what enters it leaves it: gates that are zero stay, else the branches' last layers are.
+
+    Behind a gate at zero a second zero would keep both from ever learning. A norm behind the sum still changes it.
+    """
+    how = block.modulation
+    if not (isinstance(how, AdaptiveModulation) and "gate" in how.parts and not how.linear.weight.any()):
+        for branch in (block.attention.branch, block.mlp.branch):
+            last = getattr(branch, "out", None) or getattr(branch, "down", None)
+            if isinstance(last, nn.Linear):
+                zero(last)
+    if isinstance(block.cross, LookAtCondition):
+        zero(block.cross.attention.out)
 
 
 def init_dit(blocks: Sequence[nn.Module], head: PatchHead, at_zero: bool = True) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ablate.api import Context, Labels
 from ablate_zoo.backbone._transformer_modules import PatchTokens, in_one_pass
+from ablate_zoo.layers.attention import pass_on
 from ablate_zoo.layers.embedding import LevelAndClass
 
 
@@ -33,6 +34,14 @@ class LongSkip(nn.Module):
         if joined:
             parts.insert(0, self._fuse(d[:, :joined], s[:, :joined], context, (joined, 1)))
         return self.reduce(torch.cat(parts, dim=1))
+
+    def pass_through(self) -> None:
+        """Begin as d, the first of the two, in place, as far as the fusion can."""
+        begin = getattr(self.fusion, "pass_through", None)
+        if callable(begin):
+            begin()
+        if isinstance(self.reduce, nn.Linear):
+            pass_on(self.reduce)
 
     def _fuse(self, d: Tensor, s: Tensor, context: Context, grid: tuple[int, int]) -> Tensor:
         fused = self.fusion(d.transpose(1, 2).unflatten(2, grid), s.transpose(1, 2).unflatten(2, grid), context)

@@ -6,7 +6,7 @@ which `_unet_builder` puts together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -28,6 +28,7 @@ from ablate.api import (
     slot,
     unread_options,
 )
+from ablate_zoo.backbone import _unet_inherited
 from ablate_zoo.backbone._unet_options import (
     Activation,
     Attending,
@@ -337,6 +338,16 @@ class UNet(Backbone):
     def heads_of(self, channels: int) -> int:
         """How many heads attend at that many channels; where the wanted number does not divide them, fewer."""
         return heads_for(channels, self.heads if self.head_width is None else channels // self.head_width)
+
+    def places(self, parent: Backbone, names: Sequence[str]) -> Mapping[str, str]:
+        """Blocks of a level keep theirs, whatever the others have; see `_unet_inherited`."""
+        if not isinstance(parent, UNet):
+            return super().places(parent, names)
+        return _unet_inherited.places(self, parent, names)
+
+    def pass_through(self, network: nn.Module, new: Collection[str]) -> None:
+        """New blocks pass on what they are given."""
+        _unet_inherited.pass_through(network, new, "identity_at_start" in self.conditioning.provides())
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UNet` of `ablate_zoo.backbone._unet_modules`, its parts made by `UNetBuilder`."""

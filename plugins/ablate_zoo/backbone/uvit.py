@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ablate.api import Choice, Conditioning, Fusion, InputSpec, Mlp, Opened, Positions, slot
+from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Mlp, Opened, Positions, slot
 from ablate_zoo.backbone._transformer import Transformer
 
 if TYPE_CHECKING:
@@ -41,6 +41,28 @@ class UViT(Transformer):
             **super().excludes(),
             "routed_tokens": "its long skips fuse the tokens of all patches as feature maps; say routing: none",
         }
+
+    def places(self, parent: Backbone, names: Sequence[str]) -> Mapping[str, str]:
+        """Encoder blocks count from the image, decoder blocks and their long skips from the image too: from the end."""
+        if not isinstance(parent, UViT):
+            return super().places(parent, names)
+        shift = parent.depth // 2 - self.depth // 2
+
+        def place(name: str) -> str:
+            part, _, rest = name.partition(".")
+            number, _, rest = rest.partition(".")
+            return f"{part}.{int(number) + shift}.{rest}" if part in ("decoder", "skips") else name
+
+        return {name: place(name) for name in names}
+
+    def pass_through(self, network: nn.Module, new: Collection[str]) -> None:
+        """New blocks add nothing at first, and new long skips pass on what comes from below, where they concatenate."""
+        from ablate_zoo.backbone._uvit_modules import LongSkip
+
+        super().pass_through(network, new)
+        for name, skip in network.named_modules():
+            if isinstance(skip, LongSkip) and all(f"{name}.{own}" in new for own, _ in skip.named_parameters()):
+                skip.pass_through()
 
     def build(self, setting: InputSpec) -> nn.Module:
         """`UViT` of `ablate_zoo.backbone._uvit_modules`, initialised as in the paper."""

@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.api import CUT_SHORT
 from ablate_zoo.layers.contribution import by_contribution
 
 STEP = 0.1  # of a range, or of its logarithm: the deviation of a step along it
@@ -36,17 +37,18 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
         self._random = np.random.default_rng(seed)
         self._chance = optuna.samplers.RandomSampler(seed=seed)
         self._child: dict[str, Any] = {}
+        self.parent: int | None = None  # number of the trial whose child was asked for last; None: it was chance
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the choices that the child has from its parent; none before there is a population."""
         trials = study.get_trials(deepcopy=False)
         ended = [t for t in trials if t.state == TrialState.COMPLETE and t.params]
-        self._child = {}
+        self._child, self.parent = {}, None
         if len(ended) < self._tournament:
             return {}
         newest = ended[-self._population :]
         places = {i: place for place, i in enumerate(order(newest, study.directions))}
-        asked = [t.params for t in trials if t.number != trial.number and t.params]
+        asked = [t.params for t in trials if t.number != trial.number and t.params and CUT_SHORT not in t.user_attrs]
         for _ in range(TRIES):
             drawn = self._random.choice(len(newest), size=self._tournament, replace=False)
             parent = newest[min(drawn.tolist(), key=places.__getitem__)]
@@ -59,6 +61,7 @@ class EvolutionSampler(optuna.samplers.BaseSampler):
             # With all choices of another candidate it is that candidate: which choices there are follows from them.
             if not any(params.items() <= self._child.items() for params in asked):
                 break
+        self.parent = parent.number
         return {name: d for name, d in parent.distributions.items() if not d.single()}
 
     def sample_relative(
@@ -100,7 +103,7 @@ def neighbour(value: Any, distribution: BaseDistribution, random: np.random.Gene
 
 def _of_choices(value: Any, choices: Sequence[Any], random: np.random.Generator) -> Any:
     numbers = [choice for choice in choices if isinstance(choice, int | float) and not isinstance(choice, bool)]
-    place = _index(value, choices)
+    place = index_of(value, choices)
     if len(numbers) == len(choices) and len(set(numbers)) == len(numbers):
         ascending = sorted(range(len(choices)), key=choices.__getitem__)
         return choices[ascending[_beside(ascending.index(place), len(choices), random)]]
@@ -108,7 +111,7 @@ def _of_choices(value: Any, choices: Sequence[Any], random: np.random.Generator)
     return choices[others[random.integers(len(others))]]
 
 
-def _index(value: Any, choices: Sequence[Any]) -> int:
+def index_of(value: Any, choices: Sequence[Any]) -> int:
     """Return the place of a value; 1 and True are two choices."""
     is_flag = isinstance(value, bool)
     return next(i for i, choice in enumerate(choices) if choice == value and isinstance(choice, bool) == is_flag)

@@ -44,6 +44,10 @@ class Search(Sampled):
     Gaussian process and the expected improvement of the hypervolume, Ament et al. 2023; seconds for a candidate once
     there are hundreds), or chance. Any other sampler by its import path (package.module:Class), or of OptunaHub
     (optunahub:samplers/auto_sampler), with its own `arguments`.
+
+    With `inherit` the children of `evolution` are trained on from the weights of their parents (Elsken et al. 2019,
+    LEMONADE; Chen et al. 2016, Net2Net; docs/decisions/0064). A child's parent is part of its identity, and it stands
+    on no front beside candidates that begin anew.
     """
 
     name = "search"
@@ -54,6 +58,9 @@ class Search(Sampled):
     )
     tournament: Annotated[int, Field(ge=1, le=10_000), Added(before=5), When("algorithm", ("evolution",))] = (
         5  # candidates that are drawn from the population, of which the best becomes the parent
+    )
+    inherit: Annotated[bool, Added(before=False), When("algorithm", ("evolution",))] = (
+        False  # a child begins with its parent's trained weights, as far as they fit
     )
     joint: Annotated[bool, Added(before=False), When("algorithm", ("tpe",))] = (
         True  # TPE models all choices together, in groups that exist together
@@ -83,6 +90,17 @@ class Search(Sampled):
     def learns(self) -> bool:
         """Chance learns nothing."""
         return self.algorithm != "random"
+
+    @property
+    def inherits(self) -> bool:
+        """Whether children begin with their parents' weights."""
+        return self.algorithm == "evolution" and self.inherit
+
+    def parent(self, sampler: optuna.samplers.BaseSampler) -> int | None:
+        """That of the newest child, where there are any."""
+        from ablate_zoo.design._evolution import EvolutionSampler
+
+        return sampler.parent if isinstance(sampler, EvolutionSampler) else None
 
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """It keeps nothing in itself: what it decides by stands in Optuna's study."""

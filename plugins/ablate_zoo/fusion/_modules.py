@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.api import Context
+from ablate_zoo.layers.attention import pass_on, zero
 from ablate_zoo.layers.magnitudes import mp_weights
 from ablate_zoo.layers.norms import group_norm
 from ablate_zoo.layers.skip_attention import SkipAttention
@@ -132,6 +133,11 @@ class RenormAdd(nn.Module):
         normed = self.norm(self.match(s), context)
         return weigh(d, normed, self.drop(self.alpha, len(d)), self.renorm)
 
+    def pass_through(self) -> None:
+        """Begin with α = 0, in place, where α is learned: then y = d."""
+        if isinstance(self.alpha, nn.Parameter):
+            nn.init.zeros_(self.alpha)
+
 
 class Concat(nn.Module):
     """Skip connection by concatenation: W·[d, g⊙s], W a 1×1 convolution; or [d, g⊙s] as it is.
@@ -168,6 +174,12 @@ class Concat(nn.Module):
         if self.weights is not None:
             d, s = d * self.weights[0], s * self.weights[1]
         return self.decoder(d) + self.skip(s) if self.project else torch.cat([d, s], dim=1)
+
+    def pass_through(self) -> None:
+        """Begin as W = [1, 0], in place, where there is W: what comes of it is d."""
+        if self.project:
+            pass_on(self.decoder)
+            zero(self.skip)
 
 
 class Gated(nn.Module):

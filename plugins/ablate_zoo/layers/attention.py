@@ -152,6 +152,14 @@ def xavier(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def pass_on(layer: nn.Linear | nn.Conv2d) -> None:
+    """Begin a layer, or a 1×1 convolution, as the identity on its first inputs, in place; it has as many, or more."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(*layer.weight.shape[:2]).view(layer.weight.shape))
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
 def zero(layer: nn.Module) -> nn.Module:
     """Zero-initialise a layer and return it: what its output is added to starts unchanged."""
     with torch.no_grad():
