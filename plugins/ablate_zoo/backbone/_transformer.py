@@ -108,6 +108,16 @@ class Transformer(Backbone):
         """How many heads attend."""
         return self.heads if self.head_width is None else self.width // self.head_width
 
+    @property
+    def embedding(self) -> int:
+        """Numbers of the vectors that timestep, class and other conditions are embedded in."""
+        return self.width
+
+    @property
+    def branches_begin_at_zero(self) -> bool:
+        """Whether the last layer of each residual branch starts at zero."""
+        return False
+
     @model_validator(mode="after")
     def _outputs_are_read(self) -> Self:
         if self.spare_outputs and self.learned_sigma:
@@ -186,7 +196,7 @@ class Transformer(Backbone):
     def _site(self, branches: int, setting: InputSpec, block: int | None = None) -> Site:
         _, height, width = setting.shape
         grid = height // self.patch, width // self.patch
-        return Site(self.width, self.width, branches, self.head_count, self.zero_init, block, self.depth, grid)
+        return Site(self.width, self.embedding, branches, self.head_count, self.zero_init, block, self.depth, grid)
 
     def _outputs(self, setting: InputSpec) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
@@ -196,33 +206,51 @@ class Transformer(Backbone):
         return self._outputs(setting) * (2 if self.spare_outputs else 1)
 
     def _tokens(self, setting: InputSpec) -> PatchTokens:
-        from ablate_zoo.backbone._transformer_modules import PatchTokens
         from ablate_zoo.layers.conditions import joined_channels
 
         channels, height, width = setting.shape
-        grid = height // self.patch, width // self.patch
+        shape = channels + joined_channels(self.embedders, setting), height, width
+        return self._patch_tokens(shape, self.patch, self._made_outputs(setting), setting, self._outputs(setting))
+
+    def _patch_tokens(
+        self,
+        shape: tuple[int, int, int],
+        patch: int,
+        outputs: int,
+        setting: InputSpec,
+        kept: int | None = None,
+        is_joined: bool = True,
+    ) -> PatchTokens:
+        """Build the embedding of patches of an image, or of feature maps, of that shape.
+
+        is_joined: whether registers and tokens of the condition join them.
+        """
+        from ablate_zoo.backbone._transformer_modules import PatchTokens
+
+        grid = shape[1] // patch, shape[2] // patch
         turns = "rotation" in self.attention.reads
         return PatchTokens(
-            (channels + joined_channels(self.embedders, setting), height, width),
-            self.patch,
+            shape,
+            patch,
             self.width,
-            self._made_outputs(setting),
+            outputs,
             self.positions.build(*grid, self.width),
             self.positions.rotation(*grid, self.width // self.head_count) if turns else None,
-            self.conditioning.sequence(self._site(2, setting)),
-            self.registers,
-            self._outputs(setting),
+            self.conditioning.sequence(self._site(2, setting)) if is_joined else None,
+            self.registers if is_joined else 0,
+            kept,
         )
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
         from ablate_zoo.layers.conditions import embedders
         from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelAndClass, LevelEmbedding
 
-        level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
-        further = embedders(self.embedders, setting, self.width)
+        width = self.embedding
+        level = LevelEmbedding(width) if time_mlp else FrequencyEmbedding(width)
+        further = embedders(self.embedders, setting, width)
         own = setting.classes if further is None or "class" not in further.parts else None
-        label = None if own is None else ClassEmbedding(own, self.width)
-        return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None, further)
+        label = None if own is None else ClassEmbedding(own, width)
+        return LevelAndClass(level, label, LevelEmbedding(width) if self.second_label else None, further)
 
     def _blocks(self, setting: InputSpec) -> list[nn.Module]:
         return [self._block(i, setting) for i in range(self.depth)]
@@ -234,6 +262,7 @@ class Transformer(Backbone):
 
     def _whole_block(self, index: int, setting: InputSpec) -> Block:
         from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
+        from ablate_zoo.layers.attention import zero_last
 
         site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
         modulation = self.conditioning.modulation(site)
@@ -248,6 +277,8 @@ class Transformer(Backbone):
 
         attend = self.attention.build(self._mixer_site(site))
         feed = self.mlp.build(self.width, int(self.width * self.mlp_ratio))
+        if self.branches_begin_at_zero:
+            zero_last(feed)
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
 
     def _mixer_site(self, site: Site) -> MixerSite:
@@ -258,6 +289,7 @@ class Transformer(Backbone):
             site.embedding,
             site.branches,
             site.heads,
+            zero_init=self.branches_begin_at_zero,
             block=site.block,
             blocks=site.blocks,
             resolution=site.resolution,

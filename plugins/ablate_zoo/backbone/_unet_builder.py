@@ -24,9 +24,9 @@ from ablate_zoo.backbone._unet_modules import (
     begin_at_zero,
     conv3x3,
     norm,
-    zero_last,
 )
 from ablate_zoo.backbone._unet_options import attention_name, block_name, is_left_out
+from ablate_zoo.layers.attention import zero_last
 from ablate_zoo.layers.conditions import Embedders
 from ablate_zoo.layers.embedding import (
     ClassEmbedding,

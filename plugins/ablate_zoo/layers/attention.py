@@ -158,3 +158,11 @@ def zero(layer: nn.Module) -> nn.Module:
         for parameter in layer.parameters():
             parameter.zero_()
     return layer
+
+
+def zero_last(module: nn.Module) -> nn.Module:
+    """Zero-initialise the last linear layer below, so that a branch adds nothing at first."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if layers:
+        zero(layers[-1])
+    return module

@@ -126,22 +126,30 @@ def stochastic_depth(branch: Tensor, share: float) -> Tensor:
 class AdaptiveModulation(nn.Module):
     """Adaptive norm (adaLN, adaGN): SiLU and a linear layer regress shift, scale, gate or bias (DiT, figure 3).
 
-    parts: which of them, in order, for each of so many residual branches.
+    parts: which of them, in order, for each of so many residual branches. activate: whether the SiLU is there.
     """
 
     def __init__(
-        self, embedding: int, width: int, branches: int, parts: Sequence[str], begin_at_zero: bool = True
+        self,
+        embedding: int,
+        width: int,
+        branches: int,
+        parts: Sequence[str],
+        begin_at_zero: bool = True,
+        activate: bool = True,
     ) -> None:
         super().__init__()
         self.parts = tuple(parts)
         self.branches = branches
+        self.activate = activate
         self.linear = nn.Linear(embedding, len(self.parts) * branches * width)
         if begin_at_zero:
             zero(self.linear)
 
     def forward(self, context: Context) -> tuple[Modulation, ...]:
         """One Modulation a branch, each part (B, width)."""
-        regressed = self.linear(nn.functional.silu(context.embedding))
+        e = context.embedding
+        regressed = self.linear(nn.functional.silu(e) if self.activate else e)
         chunks = iter(regressed.chunk(len(self.parts) * self.branches, dim=-1))
         return tuple(Modulation(**{part: next(chunks) for part in self.parts}) for _ in range(self.branches))
 
