@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Norm(Component):
-    """Builds the norms of a transformer: each token is normalised by itself, over its numbers."""
+    """Builds the norms of a transformer: each token is normalised by itself, over its numbers.
+
+    One whose output grows with what it is given says "unnormalised" in `provides()`.
+    """
 
     kind: ClassVar[str] = "norm"
 

@@ -211,6 +211,7 @@ def test_every_option_reaches_every_parameter(fields):
         ({"base_width": 16, "head_width": 16}, "leave base_width out"),
         ({"outer_depths": [1, 1]}, "outer_widths has 1 numbers, and outer_depths 2"),
         ({"outer_widths": [0.3]}, r"outer width 0.3 of 32 is 9.6 numbers, not a multiple of 4; the nearest: 0.25"),
+        ({"heads": 3, "attention": "mamba"}, "3 heads do not divide the width 32; the nearest that do: 2"),
         ({"heads": 1}, "heads of 32 .* such as head_width: 16"),
         ({"outer_widths": [0.5] * 4, "outer_depths": [1] * 4}, "do not tile 8×16; it does for 2 outer levels"),
         ({"patch": 3}, "do not tile 8×16; take another patch"),

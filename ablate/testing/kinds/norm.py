@@ -9,7 +9,7 @@ from torch import nn
 
 from ablate.kinds.norm import Norm
 from ablate.testing import modules, networks
-from ablate.testing.case import Case, Check
+from ablate.testing.case import Case, Check, NotApplicable
 
 WIDTH, TOKENS = 16, 5
 LARGE = 1000.0  # times as large
@@ -30,7 +30,12 @@ def normalises_each_token_by_itself(case: Case) -> None:
 
 
 def stays_bounded(case: Case) -> None:
-    """Of tokens that are 1000 times as large it gives none that are; of zeros it gives finite numbers and gradients."""
+    """Of tokens that are 1000 times as large it gives none that are; of zeros it gives finite numbers and gradients.
+
+    Not asked of one that says "unnormalised".
+    """
+    if "unnormalised" in case.component.provides():
+        raise NotApplicable("says that it normalises nothing")
     module = modules.live(lambda: _build(case.component, True))
     x = torch.randn(modules.BATCH, TOKENS, WIDTH)
     with torch.no_grad():

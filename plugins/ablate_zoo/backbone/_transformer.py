@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -81,6 +81,8 @@ class Transformer(Backbone):
     residual_beta: Annotated[
         float, Field(gt=0, le=1), When("residual", (True,), of="reads_beta"), Range(0.01, 1.0, log=True)
     ] = 0.1  # β of x + β·branch, at the start where it is learned
+    t_fixup: Annotated[bool, Added(before=False)] = False
+    """initial weights of the blocks by their number, for training without norms (`norm: none`) and without warm-up"""
     zero_init: bool = True  # the last layer starts at zero, and what the conditioning wants to start there
     dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # of the numbers that a branch gives
     drop_path: Annotated[Share, Range(0.0, 0.2)] = (
@@ -94,8 +96,9 @@ class Transformer(Backbone):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
-        if self.attention.reads.isdisjoint({"heads", "rotation"}) and not self.conditioning.reads_heads:
-            return self  # nothing attends
+        attends = any(mixer.reads & {"heads", "rotation"} for mixer in self.mixers)
+        if not attends and not self.conditioning.reads_heads:
+            return self
         problem = heads_problem(self.width, self.heads, self.head_width, self.positions)
         if problem is None and self.base_width is not None:
             problem = base_problem(self.width, self.base_width, self.heads, self.head_width)
@@ -117,6 +120,25 @@ class Transformer(Backbone):
     def branches_begin_at_zero(self) -> bool:
         """Whether the last layer of each residual branch starts at zero."""
         return False
+
+    @property
+    def mixers(self) -> tuple[Mixer, ...]:
+        """What its blocks attend by."""
+        return (self.attention,)
+
+    @model_validator(mode="after")
+    def _weights_begin_one_way(self) -> Self:
+        if not self.t_fixup:
+            return self
+        if self.base_width is not None:
+            raise ValueError("t_fixup begins weights by depth, and base_width by width; leave one of the two out")
+        if problem := projections_problem(*self.mixers):
+            raise ValueError(problem)
+        if self.branches_begin_at_zero:
+            raise ValueError(
+                "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _outputs_are_read(self) -> Self:
@@ -319,6 +341,13 @@ class Transformer(Backbone):
             ratio = self.width / self.base_width
             begin_at_width(condition, tokens.embed, branches_of(blocks), head.linear, ratio, constant)
 
+    def _by_depth(self, blocks: Iterable[nn.Module]) -> None:
+        """Begin the blocks by T-Fixup, where that is asked for."""
+        from ablate_zoo.backbone._transformer_modules import begin_by_depth
+
+        if self.t_fixup:
+            begin_by_depth(blocks, self.block_count)
+
     def _affine(self, modulation: object) -> bool:
         return self.norm_affine == "always" or (self.norm_affine == "unmodulated" and modulation is None)
 
@@ -339,6 +368,17 @@ def heads_problem(width: int, heads: int, head_width: int | None, positions: Pos
     head = f"{given}" if by_width else f"{width // given} ({width}/{given})"
     better = f"; the nearest {'head_width' if by_width else 'heads'} that fit: {near}" if fits else ""
     return f"positions {positions.name!r} {reason}, not {head}{better}"
+
+
+def projections_problem(*mixers: Mixer) -> str | None:
+    """Return why mixers cannot be begun by T-Fixup; None if they can."""
+    without = [mixer.name for mixer in mixers if "projections" not in mixer.provides()]
+    if not without:
+        return None
+    return (
+        f"t_fixup scales the projections of values and output, and attention {without[0]!r} has none; "
+        "take one of queries, keys and values, or say t_fixup: false"
+    )
 
 
 def base_problem(width: int, base_width: int, heads: int, head_width: int | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Carry, Context, Labels, Layout, Modulation
+from ablate.api import Carry, Context, Labels, Layout, Modulation, Projects
 from ablate_zoo.layers.attention import xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass, LevelEmbedding
@@ -267,6 +267,31 @@ def init_dit(blocks: Sequence[nn.Module], head: PatchHead, at_zero: bool = True)
     xavier(head.linear)
     if at_zero:
         zero(head.linear)
+
+
+def begin_by_depth(blocks: Iterable[nn.Module], depth: int) -> None:
+    """Begin blocks by T-Fixup (Huang et al. 2020, section 3.2), so that neither norms nor warm-up are needed.
+
+    Xavier's weights, those of queries, keys, values and output each as a matrix of its own; then values, outputs and
+    the layers of the MLP times 0.67·depth^(-1/4), the paper's rule for encoders. An attention to the condition counts
+    as one. Biases are zero. depth: how many blocks the network has. What is no block (embedding, head) stays as it is.
+    """
+    scale = 0.67 * depth**-0.25
+    with torch.no_grad():
+        for block in blocks:
+            if not isinstance(block, Block):
+                continue  # left out
+            xavier(block.attention.branch)
+            xavier(block.mlp.branch)
+            for layer in _linear_layers(block.mlp.branch):
+                layer.weight.mul_(scale)
+            for module in block.modules():
+                if isinstance(module, Projects):
+                    matrices = module.projections()
+                    for matrix in matrices.values():
+                        nn.init.xavier_uniform_(matrix)
+                    matrices["value"].mul_(scale)
+                    matrices["output"].mul_(scale)
 
 
 def begin_at_width(

@@ -80,8 +80,8 @@ class Hourglass(Transformer):
     @model_validator(mode="after")
     def _heads_fit_outer_levels(self) -> Self:
         wide = self.width // self.head_count
-        attends = self.outer_attention.reads & {"heads", "rotation"} or self.conditioning.reads_heads
-        bad = [width for width in self.widths if width % wide] if attends else []
+        attends = any(mixer.reads & {"heads", "rotation"} for mixer in self.mixers)
+        bad = [width for width in self.widths if width % wide] if attends or self.conditioning.reads_heads else []
         if bad:
             raise ValueError(
                 f"heads of {wide} ({self.width}/{self.head_count}) do not divide an outer level of {bad[0]}; "
@@ -103,6 +103,11 @@ class Hourglass(Transformer):
     def embedding(self) -> int:
         """Numbers of the vectors that timestep, class and other conditions are embedded in."""
         return self.mapping_width or self.width
+
+    @property
+    def mixers(self) -> tuple[Mixer, ...]:
+        """What its blocks attend by."""
+        return self.attention, self.outer_attention
 
     @property
     def branches_begin_at_zero(self) -> bool:
@@ -175,6 +180,7 @@ class Hourglass(Transformer):
             [level._block(i, setting) for i in range(start, start + depth)]
             for level, start, depth in zip(of_part, starts, depths, strict=False)
         ]
+        self._by_depth(block for stack in stacks for block in stack)
         skips = [level._skip(setting, starts[2 * outer - i]) for i, level in enumerate(levels[:-1])]
         head = levels[0]._head(setting)
         if self.zero_init:

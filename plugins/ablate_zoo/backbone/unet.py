@@ -151,6 +151,8 @@ class UNet(Backbone):
     transformer_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
     """sizes at which every block is a transformer's, of `attention` and `mlp`, in the place of convolutions"""
     mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks; four times as wide
+    t_fixup: Annotated[bool, Added(before=False)] = False
+    """initial weights of transformer blocks by their number, for training without warm-up; their norms stay"""
     level_blocks: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100)], ...] | None, Field(max_length=16), Added(before=None)
     ] = None  # blocks of each level of the encoder; None: `blocks`
@@ -259,7 +261,9 @@ class UNet(Backbone):
         """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
         fields = {"heads": ["heads", "head_width"], "query_key_norm": ["qk_norm"]}
         unread = unread_options(fields, self.attention, self.conditioning)
-        return unread if self.transformer_resolutions else {**unread, "mlp": "no block is a transformer's"}
+        if self.transformer_resolutions:
+            return unread
+        return {**unread, **dict.fromkeys(("mlp", "t_fixup"), "no block is a transformer's")}
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""
@@ -343,6 +347,7 @@ class UNet(Backbone):
         from torch import nn
 
         from ablate_zoo.backbone import _unet_modules as modules
+        from ablate_zoo.backbone._transformer_modules import Block, begin_by_depth
         from ablate_zoo.backbone._unet_builder import UNetBuilder
         from ablate_zoo.layers.conditions import ImageChannels, embedders, joined_channels
         from ablate_zoo.layers.magnitudes import Gain, activation_of, normalise_weights, strip_biases
@@ -368,6 +373,8 @@ class UNet(Backbone):
             self.constant_channel,
             builder.side_path(image + beside + further_inputs),
         )
+        if self.t_fixup and (blocks := [m for m in network.modules() if isinstance(m, Block)]):
+            begin_by_depth(blocks, len(blocks))
         if self.zero_init:
             modules.begin_at_zero(network.head)
         if not self.biases:

@@ -96,6 +96,11 @@ class SelfAttention(nn.Module):
         attended = self.product(q.to(v.dtype), k.to(v.dtype), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
+    def projections(self) -> dict[str, Tensor]:
+        """Its matrices, each (D, D); see `Projects`."""
+        query, key, value = self.qkv.weight.chunk(3)
+        return {"query": query, "key": key, "value": value, "output": self.out.weight}
+
 
 def self_attention(site: MixerSite, product: nn.Module, values: nn.Module | None = None) -> SelfAttention:
     """Build self-attention for a place in the network, whose queries, keys and values `product` multiplies."""
@@ -123,6 +128,11 @@ class CrossAttention(nn.Module):
         k, v = self.key_value(condition).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         attended = self.product(q, k, v, mask)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
+
+    def projections(self) -> dict[str, Tensor]:
+        """Its matrices, (D, D) or of the condition's width; see `Projects`."""
+        key, value = self.key_value.weight.chunk(2)
+        return {"query": self.query.weight, "key": key, "value": value, "output": self.out.weight}
 
 
 class LookAtCondition(nn.Module):

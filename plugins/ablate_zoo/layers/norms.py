@@ -27,6 +27,19 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x if self.weight is None else x.to(self.weight.dtype))
 
 
+class Affine(nn.Module):
+    """Scale and shift of each number, s·x + b, begun as x (Touvron et al. 2021, ResMLP, eq. 1)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return torch.addcmul(self.bias, x, self.weight)
+
+
 def group_norm(x: Tensor) -> Tensor:
     """Group norm without an affine map: zero mean, unit variance within groups of channels (Wu & He 2018).
 

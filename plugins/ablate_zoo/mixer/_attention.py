@@ -29,6 +29,10 @@ class Attention(Mixer):
 
     value_norm: Annotated[bool, Added(before=False)] = False  # values over their root mean square, head by head
 
+    def provides(self) -> frozenset[str]:
+        """Matrices of queries, keys, values and output, of which its module tells."""
+        return frozenset({"projections"})
+
     def requires(self) -> Mapping[str, str]:
         """A network of one stack of tokens, where the first block's values are mixed in."""
         if self.value_residual == "none":
