@@ -69,7 +69,10 @@ def disagreement(config: UNet) -> str | None:
         return "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"
     if begins_by_depth and unit:
         return f"{unit} and draws them anew, whatever t_fixup began; say t_fixup: false"
-    if config.padding == "end" and (config.down != "strided_conv" or config.convolution != "full"):
+    if config.convolution == "separable" and config.separable_resolutions:
+        return "convolution 'separable' is so at every size; say convolution: full, or leave separable_resolutions out"
+    separable = config.convolution != "full" or config.separable_resolutions
+    if config.padding == "end" and (config.down != "strided_conv" or separable):
         return "padding 'end' is that of down: strided_conv with full convolutions; say padding: both"
     return None
 

@@ -75,6 +75,8 @@ class UNet(Backbone):
     )
     blocks: Annotated[int, Field(ge=1, le=100), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
     convolution: Convolution = "full"  # separable: 3×3 a channel, then 1×1
+    separable_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
+    """sizes at which convolutions are separable, where others are full (Zhao et al. 2023, MobileDiffusion)"""
     norm: Norm = "group"  # layer, rms: over the channels of each place
     groups: Annotated[int, Field(ge=1, le=65_536), When("norm", ("group",)), Choice(4, 8, 16)] = 8
 
@@ -150,7 +152,8 @@ class UNet(Backbone):
     # Hybrids of U-Net and transformer (Hoogeboom et al. 2023).
     transformer_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
     """sizes at which every block is a transformer's, of `attention` and `mlp`, in the place of convolutions"""
-    mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks; four times as wide
+    mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks
+    mlp_ratio: Annotated[float, Field(gt=0, le=64), Added(before=4.0)] = 4.0  # its hidden width / the width
     t_fixup: Annotated[bool, Added(before=False)] = False
     """initial weights of transformer blocks by their number, for training without warm-up; their norms stay"""
     level_blocks: Annotated[
@@ -263,7 +266,7 @@ class UNet(Backbone):
         unread = unread_options(fields, self.attention, self.conditioning)
         if self.transformer_resolutions:
             return unread
-        return {**unread, **dict.fromkeys(("mlp", "t_fixup"), "no block is a transformer's")}
+        return {**unread, **dict.fromkeys(("mlp", "mlp_ratio", "t_fixup"), "no block is a transformer's")}
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""
@@ -292,11 +295,12 @@ class UNet(Backbone):
             near = max(d for d in range(1, depth + 1) if height % 2 ** (d - 1) == width % 2 ** (d - 1) == 0)
             return f"{depth} levels halve {height}×{width} {depth - 1} times, which does not divide; it does for {near}"
         sides = [min(height, width) >> level for level in range(depth)]
-        for size in (*self.attention_resolutions, *self.transformer_resolutions):
+        attending = [("attention", size) for size in (*self.attention_resolutions, *self.transformer_resolutions)]
+        for what, size in (*attending, *(("separable convolutions", size) for size in self.separable_resolutions)):
             if size not in sides:
                 near = nearest(size, sides)
                 sizes = ", ".join(map(str, sides))
-                return f"attention at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
+                return f"{what} at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
         attended = {
             self.channels[i]
             for i, side in enumerate(sides)
@@ -329,6 +333,10 @@ class UNet(Backbone):
             return self.middle_attention and (not step.last or self.middle_blocks == 1)
         at_this_size = side >> step.level in self.attention_resolutions
         return at_this_size and (step.part == "encoder" or step.last or self.decoder_attention == "every_block")
+
+    def is_separable(self, step: UNetStep, side: int) -> bool:
+        """Return whether the 3×3 convolutions of a step are separable."""
+        return self.convolution == "separable" or side >> step.level in self.separable_resolutions
 
     def is_transformer(self, step: UNetStep, side: int) -> bool:
         """Return whether a step's block is one of a transformer."""

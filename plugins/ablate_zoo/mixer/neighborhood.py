@@ -42,4 +42,5 @@ class Neighborhood(Attention):
         from ablate_zoo.mixer._windows import NeighborhoodProduct
 
         assert site.resolution is not None, "a network says the grid of a mixer's tokens"
-        return self_attention(site, NeighborhoodProduct(site.resolution, self.window), self.values(site))
+        product = NeighborhoodProduct(site.resolution, self.window)
+        return self_attention(site, product, self.values(site), self.shared_key_value)
