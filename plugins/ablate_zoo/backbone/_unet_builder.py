@@ -49,7 +49,7 @@ class UNetBuilder:
 
     def __init__(self, config: UNetConfig, setting: InputSpec) -> None:
         self.config = config
-        self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
+        self.embedding = config.embedding_width or 4 * config.width  # numbers of the context's vectors
         self.shape = setting.shape[1:]
         self.side = min(self.shape)
         steps = [*config.encoder, *config.decoder]

@@ -144,6 +144,8 @@ class UNet(Backbone):
     fourier_scale: Annotated[
         float, Field(gt=0, le=1000), When("noise_embedding", ("fourier_pairs",)), Added(before=16.0)
     ] = 16.0  # deviation of the random frequencies
+    embedding_width: Annotated[int | None, Field(ge=2, le=65_536), Added(before=None)] = None
+    """numbers of the vectors that noise level and class are embedded in; None: 4·`width`"""
     embedding_layers: Annotated[int, Field(ge=1, le=2), Added(before=2)] = 2  # of the noise level's MLP
     class_embedding: Annotated[ClassEmbedding, Added(before="after_mlp")] = "after_mlp"
     """where the class is added to the noise level: behind the MLP of that, or before it"""
