@@ -42,6 +42,7 @@ MAY_SKIP = {
     "trains_a_smaller_sibling",
     "tells_which_patches_it_hides",
     "tells_its_projections_where_it_says_so",
+    "reads_the_noise_where_it_says_so",
     "is_a_mean_over_numbers_where_it_says_so",
 }
 

@@ -15,13 +15,20 @@ class Mapped(nn.Module):
     """Condition whose embedding passes through a mapping network: norm, residual MLPs, norm (Karras et al. 2019).
 
     norms: two more than there are MLPs, around them all and before each. The MLPs add nothing before training (Crowson
-    et al. 2024). tokens: whether the condition's tokens pass through it too, each by itself.
+    et al. 2024). tokens: whether the condition's tokens pass through it too, each by itself. timed: whether the norms
+    are modules (x, noise) -> x.
     """
 
     def __init__(
-        self, condition: nn.Module, norms: Sequence[nn.Module], mlps: Sequence[nn.Module], tokens: bool
+        self,
+        condition: nn.Module,
+        norms: Sequence[nn.Module],
+        mlps: Sequence[nn.Module],
+        tokens: bool,
+        timed: bool = False,
     ) -> None:
         super().__init__()
+        self.timed = timed
         self.condition = condition
         self.norms = nn.ModuleList(norms)
         self.mlps = nn.ModuleList(zero_last(mlp) for mlp in mlps)
@@ -30,16 +37,18 @@ class Mapped(nn.Module):
     def forward(self, noise: Tensor, labels: Labels, second: Tensor | None = None) -> Context:
         """As of the condition."""
         context: Context = self.condition(noise, labels, second)
-        context = context._replace(embedding=self.mapped(context.embedding[:, None])[:, 0])
-        return context._replace(tokens=self.mapped(context.tokens)) if self.tokens else context
+        context = context._replace(embedding=self.mapped(context.embedding[:, None], context.noise)[:, 0])
+        return context._replace(tokens=self.mapped(context.tokens, context.noise)) if self.tokens else context
 
-    def mapped(self, e: Tensor) -> Tensor:
-        """(B, L, E) -> (B, L, E)."""
+    def mapped(self, e: Tensor, noise: Tensor) -> Tensor:
+        """(B, L, E), (B,) -> (B, L, E)."""
+        told = (noise,) if self.timed else ()
         first, *norms, last = self.norms
-        e = first(e)
+        e = first(e, *told)
         for norm, mlp in zip(norms, self.mlps, strict=True):
-            e = e + mlp(norm(e))
-        return last(e)
+            e = e + mlp(norm(e, *told))
+        mapped: Tensor = last(e, *told)
+        return mapped
 
 
 class Hourglass(nn.Module):

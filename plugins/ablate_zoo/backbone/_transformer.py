@@ -141,6 +141,17 @@ class Transformer(Backbone):
         return self
 
     @model_validator(mode="after")
+    def _norms_read_the_noise(self) -> Self:
+        modulated = type(self.conditioning).modulation is not Conditioning.modulation
+        if self.norm.reads_noise and (self.norm_affine == "never" or (self.norm_affine == "unmodulated" and modulated)):
+            by = f" under conditioning {self.conditioning.name!r}" if self.norm_affine == "unmodulated" else ""
+            raise ValueError(
+                f"norm {self.norm.name!r} reads the noise by a scale of its own, which norm_affine "
+                f"{self.norm_affine!r} leaves out{by}; say norm_affine: always, or take a conditioning by tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _outputs_are_read(self) -> Self:
         if self.spare_outputs and self.learned_sigma:
             raise ValueError("learned_sigma gives the second half of the outputs a meaning; say spare_outputs: false")
@@ -295,7 +306,15 @@ class Transformer(Backbone):
             norms = {p: self.norm.build(self.width, self._affine(modulation if p != "after" else None)) for p in places}
             beta = self.residual.scale(self.width, self.residual_beta)
             total = self.residual.total(self.width)
-            return ResidualBranch(branch, **norms, beta=beta, total=total, dropout=self.dropout, drop_path=drop_path)
+            return ResidualBranch(
+                branch,
+                **norms,
+                beta=beta,
+                total=total,
+                dropout=self.dropout,
+                drop_path=drop_path,
+                timed=self.norm.reads_noise,
+            )
 
         attend = self.attention.build(self._mixer_site(site))
         feed = self.mlp.build(self.width, int(self.width * self.mlp_ratio))
@@ -324,7 +343,8 @@ class Transformer(Backbone):
 
         modulation = self.conditioning.head(self._site(1, setting))
         last = self.norm.build(self.width, self._affine(modulation))
-        return PatchHead(last, self.width, self._made_outputs(setting) * self.patch**2, modulation)
+        outputs = self._made_outputs(setting) * self.patch**2
+        return PatchHead(last, self.width, outputs, modulation, self.norm.reads_noise)
 
     def _at_width(
         self,

@@ -225,4 +225,5 @@ class Hourglass(Transformer):
             return condition
         norms = [self.norm.build(width, True) for _ in range(self.mapping_layers + 2)]
         mlps = [self.mlp.build(width, int(width * self.mlp_ratio)) for _ in range(self.mapping_layers)]
-        return Mapped(condition, norms, mlps, "condition_tokens" in self.conditioning.provides())
+        looked_at = "condition_tokens" in self.conditioning.provides()
+        return Mapped(condition, norms, mlps, looked_at, self.norm.reads_noise)

@@ -27,6 +27,48 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x if self.weight is None else x.to(self.weight.dtype))
 
 
+class OverTime(nn.Module):
+    """A vector that depends on the noise level: s·p₁ + (1 − s)·p₂, s = sigmoid(w·asinh(noise) + b) (Liu et al. 2024).
+
+    Both p begin at `start`, w at 1 and b at 0.
+    """
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.full((width,), start))
+        self.second = nn.Parameter(torch.full((width,), start))
+        self.slope = nn.Parameter(torch.ones(width))
+        self.offset = nn.Parameter(torch.zeros(width))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(B,) -> (B, width)."""
+        time = torch.asinh(noise.float())[:, None].to(self.slope.dtype)
+        return torch.lerp(self.second, self.first, torch.sigmoid(torch.addcmul(self.offset, time, self.slope)))
+
+
+class TimeDependentNorm(nn.Module):
+    """Layer norm, or RMS norm, whose scale and shift depend on the noise level: γ(t)·x̂ + β(t) (Liu et al. 2024, TD-LN).
+
+    affine: without, it is the plain norm. centred: layer norm; else RMS norm, which has no shift.
+    """
+
+    def __init__(self, width: int, affine: bool, eps: float = EPSILON, centred: bool = True) -> None:
+        super().__init__()
+        plain = nn.LayerNorm if centred else nn.RMSNorm
+        self.norm = plain(width, eps=eps, elementwise_affine=False)
+        self.scale = OverTime(width, 1.0) if affine else None
+        self.shift = OverTime(width, 0.0) if affine and centred else None
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """(B, ..., D), (B,) -> (B, ..., D)."""
+        x = self.norm(x)
+        if self.scale is None:
+            return x
+        lie = (len(noise), *[1] * (x.ndim - 2), -1)
+        scale = self.scale(noise).view(lie)
+        return x * scale if self.shift is None else torch.addcmul(self.shift(noise).view(lie), x, scale)
+
+
 class Affine(nn.Module):
     """Scale and shift of each number, s·x + b, begun as x (Touvron et al. 2021, ResMLP, eq. 1)."""
 
