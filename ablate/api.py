@@ -49,7 +49,7 @@ from ablate.kinds.levels import Levels
 from ablate.kinds.looks import Found, Looks
 from ablate.kinds.loss import Loss
 from ablate.kinds.metric import Collector, Measurement, Metric, TrainingMetric, Vectors
-from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite, unread_options
+from ablate.kinds.mixer import Carried, Carry, Layout, Mixer, MixerSite, Projects, unread_options
 from ablate.kinds.mlp import Mlp
 from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over, posterior
 from ablate.kinds.norm import Norm
@@ -179,6 +179,7 @@ __all__ = [
     "Predictor",
     "Probe",
     "Process",
+    "Projects",
     "Proxy",
     "Race",
     "Range",

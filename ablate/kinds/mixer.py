@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from ablate.kinds.conditioning import Conditioning, Site
 from ablate.kinds.positions import Positions
@@ -132,12 +132,26 @@ class MixerSite(Site):
     query_key_norm: Callable[[], nn.Module | None] = no_norm
 
 
+@runtime_checkable
+class Projects(Protocol):
+    """What the module of a mixer that says "projections" has beside its forward pass."""
+
+    def projections(self) -> Mapping[str, Tensor]:
+        """Return the matrices that make queries, keys and values, and the one that takes what is attended back.
+
+        {"query", "key", "value", "output": (outputs, inputs)}: parameters, or views into them, so that what is written
+        there is what the module begins with. Two of them may be the same.
+        """
+        ...
+
+
 class Mixer(Component):
     """Builds the first branch of a transformer's block, or the attention of a U-Net: tokens see each other.
 
     A mixer that reads `layout.grid` as that of all patches says so in `excludes()`: "routed_tokens" is there where a
     network's routing takes patches away. One that leaves something for those of later blocks (`layout.leave`), and
-    finds it there (`layout.carried`), requires "carry": a network that hands it on.
+    finds it there (`layout.carried`), requires "carry": a network that hands it on. One of queries, keys and values
+    whose module tells their matrices (`Projects`) says "projections" in `provides()`: initialisations ask for them.
     """
 
     kind: ClassVar[str] = "mixer"

@@ -48,7 +48,10 @@ class Inheritance:
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def enter(self, network: nn.Module) -> None:
-        """Take over what fits, in place; what is new then passes on what it is given, where the backbone knows how."""
+        """Take over what fits, in place; what is new then passes on what it is given, where the backbone knows how.
+
+        Where nothing fits, the network begins anew.
+        """
         own, parameters = network.state_dict(), dict(network.named_parameters())
         child, parent = self.candidate.backbone, self.parent.backbone
         places = child.places(parent, list(own))
@@ -63,7 +66,8 @@ class Inheritance:
                     shared += _take_leading(tensor, source, (child, name), (parent, places[name]))
                 elif name in parameters:
                     new.add(name)
-            child.pass_through(network, new)
+            if shared:
+                child.pass_through(network, new)
         count = sum(parameter.numel() for parameter in parameters.values())
         self.facts.update(vars(self.lineage), share=shared / max(count, 1), gap=self._gap(network))
 

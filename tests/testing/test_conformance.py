@@ -44,11 +44,13 @@ MAY_SKIP = {
     "learns_from_its_teacher",
     "trains_a_smaller_sibling",
     "tells_which_patches_it_hides",
+    "tells_its_projections_where_it_says_so",
+    "reads_the_noise_where_it_says_so",
     "is_a_mean_over_numbers_where_it_says_so",
 }
 
-# What does nothing: it pauses nobody, adds no seeds, and routes all tokens through all blocks.
-DO_NOTHING = {"fidelity/none", "seeding/fixed", "routing/none"}
+# What does nothing: it pauses nobody, adds no seeds, routes all tokens through all blocks, and normalises nothing.
+DO_NOTHING = {"fidelity/none", "seeding/fixed", "routing/none", "norm/none"}
 
 # Features whose weights are downloaded; tests/zoo/test_features.py checks them with weights of its own.
 DOWNLOADED = {"features/inception_v3", "features/dinov2"}

@@ -16,6 +16,7 @@ SETTING = InputSpec((1, 16, 16), 3)
 LINEAGE = Lineage("0" * 12, 1, 1.0)
 DIT = {"type": "dit", "patch": 4, "depth": 2, "width": 16, "heads": 2}
 UVIT = {"type": "uvit", "patch": 4, "depth": 3, "width": 16, "heads": 2}
+HOURGLASS = {"type": "hourglass", "patch": 2, "depth": 2, "width": 16, "heads": 2, "outer_depths": [1]}
 DDT = {"type": "ddt", "patch": 4, "depth": 2, "decoder_depth": 1, "width": 16, "heads": 2}
 UNET = {"type": "unet", "width": 8, "groups": 4, "multipliers": [1, 2], "blocks": 1, "heads": 2}
 UNET["attention_resolutions"] = [8]
@@ -53,6 +54,7 @@ def child_of(parent: dict[str, Any], child: dict[str, Any]) -> tuple[Any, Any, d
         (UVIT | {"depth": 4}, {"depth": 5}),  # one in the middle
         (DDT, {"depth": 3}),
         (DDT, {"decoder_depth": 3}),
+        (HOURGLASS, {"depth": 3, "outer_depths": [2]}),
         (UNET, {"blocks": 2}),
         (UNET | {"zero_init": False}, {"blocks": 3}),
         (UNET | {"conditioning": "adagn_zero"}, {"blocks": 2}),
@@ -116,6 +118,16 @@ def test_another_shape_of_an_unknown_making_begins_anew() -> None:
     torch.manual_seed(1)
     plain = candidate(backbone=UNET | {"width": 16}).backbone.build(SETTING)
     assert torch.equal(network.encoder[0].body.conv1.weight, plain.encoder[0].body.conv1.weight)
+
+
+def test_an_hourglass_of_other_levels_begins_anew() -> None:
+    levels = {"outer_widths": [0.5, 0.5], "outer_depths": [1, 1]}
+    for change in (levels, {"outer_widths": [1.0]}):
+        _, network, facts = child_of(HOURGLASS, HOURGLASS | change)
+        torch.manual_seed(1)
+        plain = candidate(backbone=HOURGLASS | change).backbone.build(SETTING)
+        same = [torch.equal(one, other) for one, other in zip(network.parameters(), plain.parameters(), strict=True)]
+        assert all(same) == (facts["share"] == 0) == (change is levels) and facts["share"] < 1
 
 
 def test_random_frequencies_of_another_scale_are_the_childs_own() -> None:

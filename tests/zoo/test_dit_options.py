@@ -286,6 +286,7 @@ def test_any_candidate_trains_or_is_refused_before_it_is_built(name):
             spec["routing"] = "none"
         spec |= {"embedders": [], "base_width": None}  # there are no conditions, nor rates by width
         spec["spare_outputs"] = spec["spare_outputs"] and not spec["learned_sigma"]
+        spec["t_fixup"] = spec["t_fixup"] and rng.random() < 0.3  # half of the mixers have no projections to scale
         loss = "hybrid_vlb" if spec["learned_sigma"] or rng.random() < 0.1 else "mse"
         setting = InputSpec(rng.choice([(1, 8, 8), (3, 8, 4), (4, 6, 6)]), rng.choice([None, 3]))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ablate.errors import SpecError
 from ablate.kinds.backbone import Backbone
 from ablate.spec.component import InputSpec
 
+MODELS = Path(__file__).parents[2] / "studies" / "models"
 SETTING = InputSpec((3, 16, 16), 10)
 HYBRID: dict[str, Any] = {
     "type": "unet",
@@ -67,6 +69,25 @@ def test_a_block_adds_nothing_at_first_and_then_learns() -> None:
     lost = [name for name, p in built.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not lost
     assert not torch.allclose(block(x, told), x)
+
+
+def test_the_u_vit_of_simple_diffusion_comes_near_its_printed_size() -> None:
+    """2455 M parameters and 555 Gflops are printed, and the paper's settings were not at hand: as near as was found."""
+    row = ablate.published().query("model == 'U-ViT-L'").iloc[0]
+    cost = ablate.cost(MODELS / "simple_uvit_imagenet512.yaml")
+    assert (row["params_M"], row["gflops"]) == (2455, 555)
+    assert (round(cost.params / 1e6), round(cost.gflops, 1)) == (2484, 563.5)
+
+
+def test_the_embedding_is_as_wide_as_it_is_told() -> None:
+    """By hand: its two layers, the table of classes, and a layer of each block that reads it."""
+    e = 48
+    told, own = network(embedding_width=e), network()
+    level = (16 + 1) * e + (e + 1) * e + 11 * e
+    assert sum(p.numel() for p in told.get_submodule("condition").parameters()) == level
+    changed = sum(p.numel() for p in own.parameters()) - sum(p.numel() for p in told.parameters())
+    blocks = 5 * 16 + 6 * 2 * 32  # of residual blocks, and of transformer blocks twice their width
+    assert changed == (16 + 1) * 64 + 65 * 64 + 11 * 64 - level + (64 - e) * blocks
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ablate.kinds.mixer import Carry, Layout, Mixer, MixerSite
+from ablate.kinds.mixer import Carry, Layout, Mixer, MixerSite, Projects
 from ablate.testing import modules, networks
 from ablate.testing.case import Case, Check, NotApplicable
 from ablate.testing.networks import close
@@ -121,6 +121,30 @@ def reads_what_it_says(case: Case) -> None:
             assert reads == (word in mixer.reads), message
 
 
+def tells_its_projections_where_it_says_so(case: Case) -> None:
+    """With "projections", its module tells its matrices of queries, keys, values and output: without the last it adds
+    nothing, nor without values, but for biases.
+    """
+    module = _build(case.component, GRIDS[0][0])
+    if "projections" not in case.component.provides():
+        assert not isinstance(module, Projects), "has `projections`: say so in provides()"
+        raise NotApplicable("does not say that it has projections")
+    assert isinstance(module, Projects), "its module has no `projections`"
+    told = module.projections()
+    assert set(told) == {"query", "key", "value", "output"}, f"tells {', '.join(sorted(told))}"
+    x, layout = _tokens(*GRIDS[0], True)
+    for name in ("value", "output"):
+        module = _live(case)
+        assert isinstance(module, Projects)
+        with torch.no_grad():
+            for part, p in module.named_parameters():
+                if part.endswith("bias"):
+                    p.zero_()
+            assert module(x, layout).count_nonzero(), "gives nothing"
+            module.projections()[name].zero_()
+            assert not module(x, layout).count_nonzero(), f"without its matrix of the {name} it gives something"
+
+
 class _Doubled(nn.Module):
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Twice the queries."""
@@ -199,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     works_on_some_of_the_patches,
     hands_on_what_is_of_each_token,
     reads_what_it_says,
+    tells_its_projections_where_it_says_so,
     adds_nothing_at_the_start_where_that_is_asked,
     is_reached_by_gradients,
     keeps_the_state_of_its_module,

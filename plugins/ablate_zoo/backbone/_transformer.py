@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -81,6 +81,8 @@ class Transformer(Backbone):
     residual_beta: Annotated[
         float, Field(gt=0, le=1), When("residual", (True,), of="reads_beta"), Range(0.01, 1.0, log=True)
     ] = 0.1  # β of x + β·branch, at the start where it is learned
+    t_fixup: Annotated[bool, Added(before=False)] = False
+    """initial weights of the blocks by their number, for training without norms (`norm: none`) and without warm-up"""
     zero_init: bool = True  # the last layer starts at zero, and what the conditioning wants to start there
     dropout: Annotated[Share, Range(0.0, 0.3)] = 0.0  # of the numbers that a branch gives
     drop_path: Annotated[Share, Range(0.0, 0.2)] = (
@@ -94,8 +96,9 @@ class Transformer(Backbone):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
-        if self.attention.reads.isdisjoint({"heads", "rotation"}) and not self.conditioning.reads_heads:
-            return self  # nothing attends
+        attends = any(mixer.reads & {"heads", "rotation"} for mixer in self.mixers)
+        if not attends and not self.conditioning.reads_heads:
+            return self
         problem = heads_problem(self.width, self.heads, self.head_width, self.positions)
         if problem is None and self.base_width is not None:
             problem = base_problem(self.width, self.base_width, self.heads, self.head_width)
@@ -107,6 +110,46 @@ class Transformer(Backbone):
     def head_count(self) -> int:
         """How many heads attend."""
         return self.heads if self.head_width is None else self.width // self.head_width
+
+    @property
+    def embedding(self) -> int:
+        """Numbers of the vectors that timestep, class and other conditions are embedded in."""
+        return self.width
+
+    @property
+    def branches_begin_at_zero(self) -> bool:
+        """Whether the last layer of each residual branch starts at zero."""
+        return False
+
+    @property
+    def mixers(self) -> tuple[Mixer, ...]:
+        """What its blocks attend by."""
+        return (self.attention,)
+
+    @model_validator(mode="after")
+    def _weights_begin_one_way(self) -> Self:
+        if not self.t_fixup:
+            return self
+        if self.base_width is not None:
+            raise ValueError("t_fixup begins weights by depth, and base_width by width; leave one of the two out")
+        if problem := projections_problem(*self.mixers):
+            raise ValueError(problem)
+        if self.branches_begin_at_zero:
+            raise ValueError(
+                "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _norms_read_the_noise(self) -> Self:
+        modulated = type(self.conditioning).modulation is not Conditioning.modulation
+        if self.norm.reads_noise and (self.norm_affine == "never" or (self.norm_affine == "unmodulated" and modulated)):
+            by = f" under conditioning {self.conditioning.name!r}" if self.norm_affine == "unmodulated" else ""
+            raise ValueError(
+                f"norm {self.norm.name!r} reads the noise by a scale of its own, which norm_affine "
+                f"{self.norm_affine!r} leaves out{by}; say norm_affine: always, or take a conditioning by tokens"
+            )
+        return self
 
     @model_validator(mode="after")
     def _outputs_are_read(self) -> Self:
@@ -183,7 +226,7 @@ class Transformer(Backbone):
         near = min(fits, key=lambda p: abs(p - self.patch))
         return f"patch {self.patch} does not divide {height}×{width}; the nearest that does: {near}"
 
-    def axis_parts(self, name: str, axis: int, size: int) -> tuple[int, ...]:
+    def axis_parts(self, name: str, axis: int, size: int) -> tuple[int, ...] | None:
         """Heads, where they attend; else so many times the width, or anything else."""
         head = (self.head_count, self.width // self.head_count)
         attends = (".attention." in name and "heads" in self.attention.reads) or ".cross." in name
@@ -204,7 +247,7 @@ class Transformer(Backbone):
     def _site(self, branches: int, setting: InputSpec, block: int | None = None) -> Site:
         _, height, width = setting.shape
         grid = height // self.patch, width // self.patch
-        return Site(self.width, self.width, branches, self.head_count, self.zero_init, block, self.depth, grid)
+        return Site(self.width, self.embedding, branches, self.head_count, self.zero_init, block, self.depth, grid)
 
     def _outputs(self, setting: InputSpec) -> int:
         return setting.shape[0] * (2 if self.learned_sigma else 1)
@@ -214,33 +257,51 @@ class Transformer(Backbone):
         return self._outputs(setting) * (2 if self.spare_outputs else 1)
 
     def _tokens(self, setting: InputSpec) -> PatchTokens:
-        from ablate_zoo.backbone._transformer_modules import PatchTokens
         from ablate_zoo.layers.conditions import joined_channels
 
         channels, height, width = setting.shape
-        grid = height // self.patch, width // self.patch
+        shape = channels + joined_channels(self.embedders, setting), height, width
+        return self._patch_tokens(shape, self.patch, self._made_outputs(setting), setting, self._outputs(setting))
+
+    def _patch_tokens(
+        self,
+        shape: tuple[int, int, int],
+        patch: int,
+        outputs: int,
+        setting: InputSpec,
+        kept: int | None = None,
+        is_joined: bool = True,
+    ) -> PatchTokens:
+        """Build the embedding of patches of an image, or of feature maps, of that shape.
+
+        is_joined: whether registers and tokens of the condition join them.
+        """
+        from ablate_zoo.backbone._transformer_modules import PatchTokens
+
+        grid = shape[1] // patch, shape[2] // patch
         turns = "rotation" in self.attention.reads
         return PatchTokens(
-            (channels + joined_channels(self.embedders, setting), height, width),
-            self.patch,
+            shape,
+            patch,
             self.width,
-            self._made_outputs(setting),
+            outputs,
             self.positions.build(*grid, self.width),
             self.positions.rotation(*grid, self.width // self.head_count) if turns else None,
-            self.conditioning.sequence(self._site(2, setting)),
-            self.registers,
-            self._outputs(setting),
+            self.conditioning.sequence(self._site(2, setting)) if is_joined else None,
+            self.registers if is_joined else 0,
+            kept,
         )
 
     def _condition(self, setting: InputSpec, time_mlp: bool = True) -> LevelAndClass:
         from ablate_zoo.layers.conditions import embedders
         from ablate_zoo.layers.embedding import ClassEmbedding, FrequencyEmbedding, LevelAndClass, LevelEmbedding
 
-        level = LevelEmbedding(self.width) if time_mlp else FrequencyEmbedding(self.width)
-        further = embedders(self.embedders, setting, self.width)
+        width = self.embedding
+        level = LevelEmbedding(width) if time_mlp else FrequencyEmbedding(width)
+        further = embedders(self.embedders, setting, width)
         own = setting.classes if further is None or "class" not in further.parts else None
-        label = None if own is None else ClassEmbedding(own, self.width)
-        return LevelAndClass(level, label, LevelEmbedding(self.width) if self.second_label else None, further)
+        label = None if own is None else ClassEmbedding(own, width)
+        return LevelAndClass(level, label, LevelEmbedding(width) if self.second_label else None, further)
 
     def _blocks(self, setting: InputSpec) -> list[nn.Module]:
         return [self._block(i, setting) for i in range(self.depth)]
@@ -252,6 +313,7 @@ class Transformer(Backbone):
 
     def _whole_block(self, index: int, setting: InputSpec) -> Block:
         from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
+        from ablate_zoo.layers.attention import zero_last
 
         site, drop_path = self._site(2, setting, index), self.drop_path * index / max(self.depth - 1, 1)
         modulation = self.conditioning.modulation(site)
@@ -262,10 +324,20 @@ class Transformer(Backbone):
             norms = {p: self.norm.build(self.width, self._affine(modulation if p != "after" else None)) for p in places}
             beta = self.residual.scale(self.width, self.residual_beta)
             total = self.residual.total(self.width)
-            return ResidualBranch(branch, **norms, beta=beta, total=total, dropout=self.dropout, drop_path=drop_path)
+            return ResidualBranch(
+                branch,
+                **norms,
+                beta=beta,
+                total=total,
+                dropout=self.dropout,
+                drop_path=drop_path,
+                timed=self.norm.reads_noise,
+            )
 
         attend = self.attention.build(self._mixer_site(site))
         feed = self.mlp.build(self.width, int(self.width * self.mlp_ratio))
+        if self.branches_begin_at_zero:
+            zero_last(feed)
         return Block(residual(attend), residual(feed), modulation, self.conditioning.attention(site), self.parallel)
 
     def _mixer_site(self, site: Site) -> MixerSite:
@@ -276,6 +348,7 @@ class Transformer(Backbone):
             site.embedding,
             site.branches,
             site.heads,
+            zero_init=self.branches_begin_at_zero,
             block=site.block,
             blocks=site.blocks,
             resolution=site.resolution,
@@ -288,7 +361,8 @@ class Transformer(Backbone):
 
         modulation = self.conditioning.head(self._site(1, setting))
         last = self.norm.build(self.width, self._affine(modulation))
-        return PatchHead(last, self.width, self._made_outputs(setting) * self.patch**2, modulation)
+        outputs = self._made_outputs(setting) * self.patch**2
+        return PatchHead(last, self.width, outputs, modulation, self.norm.reads_noise)
 
     def _at_width(
         self,
@@ -304,6 +378,13 @@ class Transformer(Backbone):
         if self.base_width is not None:
             ratio = self.width / self.base_width
             begin_at_width(condition, tokens.embed, branches_of(blocks), head.linear, ratio, constant)
+
+    def _by_depth(self, blocks: Iterable[nn.Module]) -> None:
+        """Begin the blocks by T-Fixup, where that is asked for."""
+        from ablate_zoo.backbone._transformer_modules import begin_by_depth
+
+        if self.t_fixup:
+            begin_by_depth(blocks, self.block_count)
 
     def _affine(self, modulation: object) -> bool:
         return self.norm_affine == "always" or (self.norm_affine == "unmodulated" and modulation is None)
@@ -325,6 +406,17 @@ def heads_problem(width: int, heads: int, head_width: int | None, positions: Pos
     head = f"{given}" if by_width else f"{width // given} ({width}/{given})"
     better = f"; the nearest {'head_width' if by_width else 'heads'} that fit: {near}" if fits else ""
     return f"positions {positions.name!r} {reason}, not {head}{better}"
+
+
+def projections_problem(*mixers: Mixer) -> str | None:
+    """Return why mixers cannot be begun by T-Fixup; None if they can."""
+    without = [mixer.name for mixer in mixers if "projections" not in mixer.provides()]
+    if not without:
+        return None
+    return (
+        f"t_fixup scales the projections of values and output, and attention {without[0]!r} has none; "
+        "take one of queries, keys and values, or say t_fixup: false"
+    )
 
 
 def base_problem(width: int, base_width: int, heads: int, head_width: int | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from ablate.api import Carry, Context, Labels, Layout, Modulation
+from ablate.api import Carry, Context, Labels, Layout, Modulation, Projects
 from ablate_zoo.layers.attention import LookAtCondition, xavier, zero
 from ablate_zoo.layers.conditions import with_channels
 from ablate_zoo.layers.embedding import LevelAndClass, LevelEmbedding
@@ -23,7 +23,7 @@ class ResidualBranch(nn.Module):
     before, after: norms of what the branch reads and of what it gives ("pre" has the first, "sandwich"
     both: Ding et al. 2021, CogView). behind: the norm of the sum ("post": Vaswani et al. 2017), which is
     then what the condition modulates. beta: a number, or a module that scales (..., D). total: a module
-    (x, h) -> sum that takes the place of x + h.
+    (x, h) -> sum that takes the place of x + h. timed: whether the norms are modules (x, noise) -> x.
     In training, numbers that the branch gives are dropped with probability `dropout` (Vaswani et al. 2017,
     section 5.4), and an image's whole branch with probability `drop_path` (stochastic depth, Huang et al. 2016).
     """
@@ -38,8 +38,10 @@ class ResidualBranch(nn.Module):
         total: nn.Module | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        timed: bool = False,
     ) -> None:
         super().__init__()
+        self.timed = timed
         self.before = before
         self.branch = branch
         self.after = after
@@ -49,19 +51,22 @@ class ResidualBranch(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor, how: Modulation = NOTHING, *layout: Layout | None) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
-        return self.add(x, self.read(x, how, *layout), how)
+    def forward(
+        self, x: Tensor, how: Modulation = NOTHING, *layout: Layout | None, noise: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D). noise: (B,), for norms that read it."""
+        return self.add(x, self.read(x, how, *layout, noise=noise), how, noise)
 
-    def read(self, x: Tensor, how: Modulation, *layout: Layout | None) -> Tensor:
+    def read(self, x: Tensor, how: Modulation, *layout: Layout | None, noise: Tensor | None = None) -> Tensor:
         """Compute the branch's output for x, before it is added. layout: for a branch that is a mixer."""
+        told = (noise,) if self.timed else ()
         h = x if how.bias is None else x + over_tokens(how.bias)
         if self.before is not None:
-            h = modulate(self.before(h), how.shift, how.scale)
+            h = modulate(self.before(h, *told), how.shift, how.scale)
         h = self.branch(h, *layout)
-        return self.dropout(h if self.after is None else self.after(h))
+        return self.dropout(h if self.after is None else self.after(h, *told))
 
-    def add(self, x: Tensor, h: Tensor, how: Modulation) -> Tensor:
+    def add(self, x: Tensor, h: Tensor, how: Modulation, noise: Tensor | None = None) -> Tensor:
         """Add the branch's output h to x."""
         if isinstance(self.beta, nn.Module):
             h = self.beta(h)
@@ -73,7 +78,9 @@ class ResidualBranch(nn.Module):
             x = gated_sum(x, how.gate, h)
         else:
             x = self.total(x, h if how.gate is None else over_tokens(how.gate) * h)
-        return x if self.behind is None else modulate(self.behind(x), how.shift, how.scale)
+        if self.behind is None:
+            return x
+        return modulate(self.behind(x, noise) if self.timed else self.behind(x), how.shift, how.scale)
 
 
 class Block(nn.Module):
@@ -102,10 +109,11 @@ class Block(nn.Module):
         """(B, N, D) -> (B, N, D). layout: how the tokens lie, for the mixer."""
         first, second = (NOTHING, NOTHING) if self.modulation is None else self.modulation(context)
         block_input = x
-        x = self.attention(x, first, layout)
+        x = self.attention(x, first, layout, noise=context.noise)
         if self.cross is not None:
             x = x + self.cross(block_input if self.parallel else x, context)
-        return self.mlp.add(x, self.mlp.read(block_input if self.parallel else x, second), second)
+        h = self.mlp.read(block_input if self.parallel else x, second, noise=context.noise)
+        return self.mlp.add(x, h, second, context.noise)
 
 
 class LeftOut(nn.Module):
@@ -122,10 +130,16 @@ def branches_of(blocks: Iterable[nn.Module]) -> list[ResidualBranch]:
 
 
 class PatchHead(nn.Module):
-    """Output head: norm, modulation (adaLN) and the linear layer from tokens to patches."""
+    """Output head: norm, modulation (adaLN) and the linear layer from tokens to patches.
 
-    def __init__(self, norm: nn.Module, width: int, outputs: int, modulation: nn.Module | None = None) -> None:
+    timed: whether the norm is a module (x, noise) -> x.
+    """
+
+    def __init__(
+        self, norm: nn.Module, width: int, outputs: int, modulation: nn.Module | None = None, timed: bool = False
+    ) -> None:
         super().__init__()
+        self.timed = timed
         self.norm = norm
         self.modulation = modulation
         self.linear = nn.Linear(width, outputs)
@@ -133,7 +147,8 @@ class PatchHead(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """(B, N, D) -> (B, N, outputs)."""
         (how,) = (NOTHING,) if self.modulation is None else self.modulation(context)
-        return self.linear(modulate(self.norm(x), how.shift, how.scale))
+        x = self.norm(x, context.noise) if self.timed else self.norm(x)
+        return self.linear(modulate(x, how.shift, how.scale))
 
 
 class PatchTokens(nn.Module):
@@ -282,6 +297,31 @@ def init_dit(blocks: Sequence[nn.Module], head: PatchHead, at_zero: bool = True)
     xavier(head.linear)
     if at_zero:
         zero(head.linear)
+
+
+def begin_by_depth(blocks: Iterable[nn.Module], depth: int) -> None:
+    """Begin blocks by T-Fixup (Huang et al. 2020, section 3.2), so that neither norms nor warm-up are needed.
+
+    Xavier's weights, those of queries, keys, values and output each as a matrix of its own; then values, outputs and
+    the layers of the MLP times 0.67·depth^(-1/4), the paper's rule for encoders. An attention to the condition counts
+    as one. Biases are zero. depth: how many blocks the network has. What is no block (embedding, head) stays as it is.
+    """
+    scale = 0.67 * depth**-0.25
+    with torch.no_grad():
+        for block in blocks:
+            if not isinstance(block, Block):
+                continue  # left out
+            xavier(block.attention.branch)
+            xavier(block.mlp.branch)
+            for layer in _linear_layers(block.mlp.branch):
+                layer.weight.mul_(scale)
+            for module in block.modules():
+                if isinstance(module, Projects):
+                    matrices = module.projections()
+                    for matrix in matrices.values():
+                        nn.init.xavier_uniform_(matrix)
+                    matrices["value"].mul_(scale)
+                    matrices["output"].mul_(scale)
 
 
 def begin_at_width(

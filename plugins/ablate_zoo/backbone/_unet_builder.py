@@ -24,9 +24,9 @@ from ablate_zoo.backbone._unet_modules import (
     begin_at_zero,
     conv3x3,
     norm,
-    zero_last,
 )
 from ablate_zoo.backbone._unet_options import attention_name, block_name, is_left_out
+from ablate_zoo.layers.attention import zero_last
 from ablate_zoo.layers.conditions import Embedders
 from ablate_zoo.layers.embedding import (
     ClassEmbedding,
@@ -49,7 +49,7 @@ class UNetBuilder:
 
     def __init__(self, config: UNetConfig, setting: InputSpec) -> None:
         self.config = config
-        self.embedding = 4 * config.width  # numbers of the context's vectors, as in DDPM
+        self.embedding = config.embedding_width or 4 * config.width  # numbers of the context's vectors
         self.shape = setting.shape[1:]
         self.side = min(self.shape)
         steps = [*config.encoder, *config.decoder]
@@ -137,7 +137,7 @@ class UNetBuilder:
             step.inputs,
             step.outputs,
             self.norm,
-            partial(conv3x3, separable=config.convolution == "separable"),
+            partial(conv3x3, separable=config.is_separable(step, self.side)),
             # Behind a gate that starts at zero, a second zero would keep both from ever learning.
             self._last if "identity_at_start" not in how.provides() else nn.Identity(),
             self._residual(),
@@ -158,7 +158,7 @@ class UNetBuilder:
         # Behind a gate that starts at zero, a second zero would keep both from ever learning.
         at_zero = config.zero_init and "identity_at_start" not in how.provides()
         attend = config.attention.build(replace(self._mixer_site(step), zero_init=at_zero))
-        feed = config.mlp.build(width, 4 * width)
+        feed = config.mlp.build(width, int(config.mlp_ratio * width))
         self.built += 1
         if at_zero:
             zero_last(feed)
@@ -198,7 +198,7 @@ class UNetBuilder:
         if way in BLOCKS_THAT_RESAMPLE:
             return self._block(step, way == "residual_conv", is_encoder=step.resample == "down")
         weights = way in ("strided_conv", "nearest_conv")
-        separable, at_end = self.config.convolution == "separable", self.config.padding == "end"
+        separable, at_end = self.config.is_separable(step, self.side), self.config.padding == "end"
         return Resample(step.inputs, step.resample, weights, separable, self.config.taps, at_end)
 
     def _residual(self) -> ResidualSum:

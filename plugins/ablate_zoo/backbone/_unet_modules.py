@@ -73,14 +73,6 @@ def begin_at_zero(convolution: nn.Module) -> nn.Module:
     return convolution
 
 
-def zero_last(module: nn.Module) -> nn.Module:
-    """Zero-initialise the last linear layer below, so that a branch adds nothing at first."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if layers:
-        zero(layers[-1])
-    return module
-
-
 def resized(x: Tensor, direction: str, taps: Sequence[int] = BOX) -> Tensor:
     """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ablate.api import Choice
+from ablate_zoo.backbone._transformer import projections_problem
 
 if TYPE_CHECKING:
     from ablate_zoo.backbone._unet_steps import UNetStep
@@ -61,7 +62,17 @@ def disagreement(config: UNet) -> str | None:
         return f"{joined}, and mp_embedding adds it behind the MLP; say class_embedding: after_mlp"
     if config.transformer_resolutions and config.rescale != "none":
         return "rescale is of residual blocks of convolutions; with transformer_resolutions say rescale: none"
-    if config.padding == "end" and (config.down != "strided_conv" or config.convolution != "full"):
+    begins_by_depth = config.t_fixup and bool(config.transformer_resolutions)
+    if begins_by_depth and (problem := projections_problem(config.attention)):
+        return problem
+    if begins_by_depth and config.zero_init and "identity_at_start" not in config.conditioning.provides():
+        return "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"
+    if begins_by_depth and unit:
+        return f"{unit} and draws them anew, whatever t_fixup began; say t_fixup: false"
+    if config.convolution == "separable" and config.separable_resolutions:
+        return "convolution 'separable' is so at every size; say convolution: full, or leave separable_resolutions out"
+    separable = config.convolution != "full" or config.separable_resolutions
+    if config.padding == "end" and (config.down != "strided_conv" or separable):
         return "padding 'end' is that of down: strided_conv with full convolutions; say padding: both"
     return None
 

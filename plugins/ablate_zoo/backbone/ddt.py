@@ -57,6 +57,7 @@ class DDT(Transformer):
         whole = self.model_copy(update={"depth": self.block_count})  # blocks count through both
         blocks, head = whole._blocks(setting), whole._head(setting)
         init_dit(blocks, head, self.zero_init)
+        self._by_depth(blocks)
         condition, tokens, drawn = self._condition(setting), self._tokens(setting), self._tokens(setting)
         drawn.sequence, drawn.registers = None, None  # tokens without a place are the encoder's
         return modules.DDT(condition, tokens, blocks[: self.depth], drawn, blocks[self.depth :], head)

@@ -22,6 +22,7 @@ class DiT(Transformer):
 
         blocks, head = self._blocks(setting), self._head(setting)
         modules.init_dit(blocks, head, self.zero_init)
+        self._by_depth(blocks)
         condition, tokens = self._condition(setting), self._tokens(setting)
         self._at_width(condition, tokens, blocks, head, constant=False)
         return modules.DiT(condition, tokens, blocks, head, self.routing.build(self._site(2, setting)))

@@ -76,6 +76,8 @@ class UNet(Backbone):
     )
     blocks: Annotated[int, Field(ge=1, le=100), Choice(1, 2, 3)] = 2  # residual blocks a level of the encoder
     convolution: Convolution = "full"  # separable: 3×3 a channel, then 1×1
+    separable_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
+    """sizes at which convolutions are separable, where others are full (Zhao et al. 2023, MobileDiffusion)"""
     norm: Norm = "group"  # layer, rms: over the channels of each place
     groups: Annotated[int, Field(ge=1, le=65_536), When("norm", ("group",)), Choice(4, 8, 16)] = 8
 
@@ -143,6 +145,8 @@ class UNet(Backbone):
     fourier_scale: Annotated[
         float, Field(gt=0, le=1000), When("noise_embedding", ("fourier_pairs",)), Added(before=16.0)
     ] = 16.0  # deviation of the random frequencies
+    embedding_width: Annotated[int | None, Field(ge=2, le=65_536), Added(before=None)] = None
+    """numbers of the vectors that noise level and class are embedded in; None: 4·`width`"""
     embedding_layers: Annotated[int, Field(ge=1, le=2), Added(before=2)] = 2  # of the noise level's MLP
     class_embedding: Annotated[ClassEmbedding, Added(before="after_mlp")] = "after_mlp"
     """where the class is added to the noise level: behind the MLP of that, or before it"""
@@ -151,7 +155,10 @@ class UNet(Backbone):
     # Hybrids of U-Net and transformer (Hoogeboom et al. 2023).
     transformer_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
     """sizes at which every block is a transformer's, of `attention` and `mlp`, in the place of convolutions"""
-    mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks; four times as wide
+    mlp: Annotated[Mlp, Added(before={"type": "gelu"})] = slot("gelu")  # of transformer blocks
+    mlp_ratio: Annotated[float, Field(gt=0, le=64), Added(before=4.0)] = 4.0  # its hidden width / the width
+    t_fixup: Annotated[bool, Added(before=False)] = False
+    """initial weights of transformer blocks by their number, for training without warm-up; their norms stay"""
     level_blocks: Annotated[
         tuple[Annotated[int, Field(ge=1, le=100)], ...] | None, Field(max_length=16), Added(before=None)
     ] = None  # blocks of each level of the encoder; None: `blocks`
@@ -260,7 +267,9 @@ class UNet(Backbone):
         """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
         fields = {"heads": ["heads", "head_width"], "query_key_norm": ["qk_norm"]}
         unread = unread_options(fields, self.attention, self.conditioning)
-        return unread if self.transformer_resolutions else {**unread, "mlp": "no block is a transformer's"}
+        if self.transformer_resolutions:
+            return unread
+        return {**unread, **dict.fromkeys(("mlp", "mlp_ratio", "t_fixup"), "no block is a transformer's")}
 
     def requires(self) -> Mapping[str, str]:
         """A loss that makes use of a learned variance; the images that an upsampler starts from."""
@@ -289,11 +298,12 @@ class UNet(Backbone):
             near = max(d for d in range(1, depth + 1) if height % 2 ** (d - 1) == width % 2 ** (d - 1) == 0)
             return f"{depth} levels halve {height}×{width} {depth - 1} times, which does not divide; it does for {near}"
         sides = [min(height, width) >> level for level in range(depth)]
-        for size in (*self.attention_resolutions, *self.transformer_resolutions):
+        attending = [("attention", size) for size in (*self.attention_resolutions, *self.transformer_resolutions)]
+        for what, size in (*attending, *(("separable convolutions", size) for size in self.separable_resolutions)):
             if size not in sides:
                 near = nearest(size, sides)
                 sizes = ", ".join(map(str, sides))
-                return f"attention at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
+                return f"{what} at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
         attended = {
             self.channels[i]
             for i, side in enumerate(sides)
@@ -327,6 +337,10 @@ class UNet(Backbone):
         at_this_size = side >> step.level in self.attention_resolutions
         return at_this_size and (step.part == "encoder" or step.last or self.decoder_attention == "every_block")
 
+    def is_separable(self, step: UNetStep, side: int) -> bool:
+        """Return whether the 3×3 convolutions of a step are separable."""
+        return self.convolution == "separable" or side >> step.level in self.separable_resolutions
+
     def is_transformer(self, step: UNetStep, side: int) -> bool:
         """Return whether a step's block is one of a transformer."""
         return step.resample is None and side >> step.level in self.transformer_resolutions
@@ -354,6 +368,7 @@ class UNet(Backbone):
         from torch import nn
 
         from ablate_zoo.backbone import _unet_modules as modules
+        from ablate_zoo.backbone._transformer_modules import Block, begin_by_depth
         from ablate_zoo.backbone._unet_builder import UNetBuilder
         from ablate_zoo.layers.conditions import ImageChannels, embedders, joined_channels
         from ablate_zoo.layers.magnitudes import Gain, activation_of, normalise_weights, strip_biases
@@ -379,6 +394,8 @@ class UNet(Backbone):
             self.constant_channel,
             builder.side_path(image + beside + further_inputs),
         )
+        if self.t_fixup and (blocks := [m for m in network.modules() if isinstance(m, Block)]):
+            begin_by_depth(blocks, len(blocks))
         if self.zero_init:
             modules.begin_at_zero(network.head)
         if not self.biases:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Mlp, Opened, Positions, slot
 from ablate_zoo.backbone._transformer import Transformer
@@ -34,6 +34,12 @@ class UViT(Transformer):
     time_mlp: bool = False  # the noise level's frequencies through an MLP, as in DiT
     final_conv: bool = True  # a 3×3 convolution over the image at the end
     init: Literal["normal", "xavier"] = "normal"  # of deviation 0.02 as in the paper; small networks need Xavier's
+
+    @model_validator(mode="after")
+    def _begins_by_xavier(self) -> Self:
+        if self.t_fixup and self.init != "xavier":
+            raise ValueError(f"t_fixup scales Xavier's weights, and init is {self.init!r}; say init: xavier")
+        return self
 
     def excludes(self) -> Mapping[str, str]:
         """Patches that are not all there."""
@@ -87,6 +93,7 @@ class UViT(Transformer):
         refine = nn.Conv2d(outputs, outputs, 3, padding=1) if self.final_conv else nn.Identity()
         for module in (tokens.embed, head.linear, *branches_of(blocks)):
             (modules.init_uvit if self.init == "normal" else xavier)(module)
+        self._by_depth(blocks)
         if self.zero_init:
             zero(refine if self.final_conv else head.linear)
         condition = self._condition(setting, self.time_mlp)

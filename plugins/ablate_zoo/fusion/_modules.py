@@ -139,6 +139,24 @@ class RenormAdd(nn.Module):
             nn.init.zeros_(self.alpha)
 
 
+class Lerp(nn.Module):
+    """Skip connection by interpolation: y = s + f·(d − s), f one learned number (Crowson et al. 2024).
+
+    start: where f begins. A dropped skip counts as f = 1, so that its image keeps y = d.
+    """
+
+    def __init__(self, channels: int, skip_channels: int, start: float = 0.5, skip_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.match = match(skip_channels, channels)
+        self.factor = nn.Parameter(torch.full((1,), start))
+        self.drop = SkipDropout(skip_dropout)
+
+    def forward(self, d: Tensor, s: Tensor, context: Context) -> Tensor:
+        """(B, C, H, W), (B, S, H, W) -> (B, C, H, W)."""
+        share = self.drop(1 - self.factor, len(d)).to(d.dtype)  # of the skip
+        return torch.addcmul(d, share, self.match(s).to(d.dtype) - d)
+
+
 class Concat(nn.Module):
     """Skip connection by concatenation: W·[d, g⊙s], W a 1×1 convolution; or [d, g⊙s] as it is.
 

@@ -57,13 +57,31 @@ class LinearProduct(nn.Module):
         return q.softmax(dim=-1).to(v.dtype) @ summary
 
 
+class ReLUProduct(nn.Module):
+    """Attention with ReLU in the place of softmax, divided by the number of keys L: max(0, QKᵀ/√d)V/L.
+
+    (Wortsman et al. 2023, "Replacing softmax with ReLU in Vision Transformers".)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_key = QueryKey()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries (B, heads, N, d), keys and values (B, heads, L, d) -> (B, heads, N, d)."""
+        q, k = self.query_key(q, k)
+        shares = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return (F.relu(shares) * (1 / k.shape[2])).to(v.dtype) @ v
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017): all tokens over all tokens, then a projection.
 
     norm: a module (q, k) -> (q, k), as in `norms`, or None. product: a module (q, k, v), which
-    multiplies them; None: DotProduct. values: a module (v, layout) -> v, or None. A hook on the product, or on
-    its `query_key`, sees queries and keys normalised and rotated, just before they are multiplied, and costs nothing
-    while nobody looks.
+    multiplies them; None: DotProduct. values: a module (v, layout) -> v, or None. shared: keys and values are one
+    projection; what norms and turns the keys leaves the values as they are. A hook on the product, or on its
+    `query_key`, sees queries and keys normalised and rotated, just before they are multiplied, and costs nothing while
+    nobody looks.
     """
 
     def __init__(
@@ -74,10 +92,11 @@ class SelfAttention(nn.Module):
         norm: nn.Module | None = None,
         product: nn.Module | None = None,
         values: nn.Module | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.qkv = nn.Linear(width, (2 if shared else 3) * width, bias=bias)
         self.norm = norm
         self.product = DotProduct() if product is None else product
         self.values = values
@@ -86,7 +105,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D). layout: its rotation turns queries and keys, see `embedding.rotate`."""
         b, n, d = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, N, d)
+        parts = self.qkv(x).view(b, n, -1, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = parts[0], parts[1], parts[-1]  # (B, heads, N, d)
         if self.norm is not None:
             q, k = self.norm(q, k)
         if layout is not None and layout.rotation is not None:
@@ -96,10 +116,17 @@ class SelfAttention(nn.Module):
         attended = self.product(q.to(v.dtype), k.to(v.dtype), v)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
 
+    def projections(self) -> dict[str, Tensor]:
+        """Its matrices, each (D, D); see `Projects`."""
+        parts = self.qkv.weight.split(self.out.in_features)
+        return {"query": parts[0], "key": parts[1], "value": parts[-1], "output": self.out.weight}
 
-def self_attention(site: MixerSite, product: nn.Module, values: nn.Module | None = None) -> SelfAttention:
+
+def self_attention(
+    site: MixerSite, product: nn.Module, values: nn.Module | None = None, shared: bool = False
+) -> SelfAttention:
     """Build self-attention for a place in the network, whose queries, keys and values `product` multiplies."""
-    attention = SelfAttention(site.width, site.heads, site.bias, site.query_key_norm(), product, values)
+    attention = SelfAttention(site.width, site.heads, site.bias, site.query_key_norm(), product, values, shared)
     if site.zero_init:
         zero(attention.out)
     return attention
@@ -123,6 +150,11 @@ class CrossAttention(nn.Module):
         k, v = self.key_value(condition).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         attended = self.product(q, k, v, mask)
         return self.out(attended.transpose(1, 2).reshape(b, n, d))
+
+    def projections(self) -> dict[str, Tensor]:
+        """Its matrices, (D, D) or of the condition's width; see `Projects`."""
+        key, value = self.key_value.weight.chunk(2)
+        return {"query": self.query.weight, "key": key, "value": value, "output": self.out.weight}
 
 
 class LookAtCondition(nn.Module):
@@ -166,3 +198,11 @@ def zero(layer: nn.Module) -> nn.Module:
         for parameter in layer.parameters():
             parameter.zero_()
     return layer
+
+
+def zero_last(module: nn.Module) -> nn.Module:
+    """Zero-initialise the last linear layer below, so that a branch adds nothing at first."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if layers:
+        zero(layers[-1])
+    return module

@@ -9,6 +9,7 @@ the place of x, so that the backward pass is a product. The rows are taken in pa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -111,19 +112,27 @@ class MLP(nn.Module):
         return self.down(F.gelu(self.up(x), approximate=self.approximate))
 
 
-class SwiGLU(nn.Module):
-    """SwiGLU: (SiLU(xW) ⊙ xV)·W₂ (Shazeer 2020, eq. 6), with as many parameters as an MLP of that hidden width.
+class GatedMLP(nn.Module):
+    """Gated linear unit: (a(xW) ⊙ xV)·W₂ (Shazeer 2020, eq. 6), with as many parameters as an MLP of that hidden width.
 
-    Three matrices in the place of two: the hidden width is 2/3 of it, rounded to the nearest that fits.
+    Three matrices in the place of two: the hidden width is 2/3 of it, rounded to the nearest that fits. activation: a.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         inner = max(1, round(hidden * (2 * width + 1) / (3 * width + 2)))
         self.up = nn.Linear(width, 2 * inner)
         self.down = nn.Linear(inner, width)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
         gate, value = self.up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * value)
+        return self.down(self.activation(gate) * value)
+
+
+class SwiGLU(GatedMLP):
+    """SwiGLU: the gate passes through a SiLU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(width, hidden, F.silu)

@@ -27,6 +27,61 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x if self.weight is None else x.to(self.weight.dtype))
 
 
+class OverTime(nn.Module):
+    """A vector that depends on the noise level: s·p₁ + (1 − s)·p₂, s = sigmoid(w·asinh(noise) + b) (Liu et al. 2024).
+
+    Both p begin at `start`, w at 1 and b at 0.
+    """
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.full((width,), start))
+        self.second = nn.Parameter(torch.full((width,), start))
+        self.slope = nn.Parameter(torch.ones(width))
+        self.offset = nn.Parameter(torch.zeros(width))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """(B,) -> (B, width)."""
+        time = torch.asinh(noise.float())[:, None].to(self.slope.dtype)
+        return torch.lerp(self.second, self.first, torch.sigmoid(torch.addcmul(self.offset, time, self.slope)))
+
+
+class TimeDependentNorm(nn.Module):
+    """Layer norm, or RMS norm, whose scale and shift depend on the noise level: γ(t)·x̂ + β(t) (Liu et al. 2024, TD-LN).
+
+    affine: without, it is the plain norm. centred: layer norm; else RMS norm, which has no shift.
+    """
+
+    def __init__(self, width: int, affine: bool, eps: float = EPSILON, centred: bool = True) -> None:
+        super().__init__()
+        plain = nn.LayerNorm if centred else nn.RMSNorm
+        self.norm = plain(width, eps=eps, elementwise_affine=False)
+        self.scale = OverTime(width, 1.0) if affine else None
+        self.shift = OverTime(width, 0.0) if affine and centred else None
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """(B, ..., D), (B,) -> (B, ..., D)."""
+        x = self.norm(x)
+        if self.scale is None:
+            return x
+        lie = (len(noise), *[1] * (x.ndim - 2), -1)
+        scale = self.scale(noise).view(lie)
+        return x * scale if self.shift is None else torch.addcmul(self.shift(noise).view(lie), x, scale)
+
+
+class Affine(nn.Module):
+    """Scale and shift of each number, s·x + b, begun as x (Touvron et al. 2021, ResMLP, eq. 1)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return torch.addcmul(self.bias, x, self.weight)
+
+
 def group_norm(x: Tensor) -> Tensor:
     """Group norm without an affine map: zero mean, unit variance within groups of channels (Wu & He 2018).
 
@@ -126,22 +181,30 @@ def stochastic_depth(branch: Tensor, share: float) -> Tensor:
 class AdaptiveModulation(nn.Module):
     """Adaptive norm (adaLN, adaGN): SiLU and a linear layer regress shift, scale, gate or bias (DiT, figure 3).
 
-    parts: which of them, in order, for each of so many residual branches.
+    parts: which of them, in order, for each of so many residual branches. activate: whether the SiLU is there.
     """
 
     def __init__(
-        self, embedding: int, width: int, branches: int, parts: Sequence[str], begin_at_zero: bool = True
+        self,
+        embedding: int,
+        width: int,
+        branches: int,
+        parts: Sequence[str],
+        begin_at_zero: bool = True,
+        activate: bool = True,
     ) -> None:
         super().__init__()
         self.parts = tuple(parts)
         self.branches = branches
+        self.activate = activate
         self.linear = nn.Linear(embedding, len(self.parts) * branches * width)
         if begin_at_zero:
             zero(self.linear)
 
     def forward(self, context: Context) -> tuple[Modulation, ...]:
         """One Modulation a branch, each part (B, width)."""
-        regressed = self.linear(nn.functional.silu(context.embedding))
+        e = context.embedding
+        regressed = self.linear(nn.functional.silu(e) if self.activate else e)
         chunks = iter(regressed.chunk(len(self.parts) * self.branches, dim=-1))
         return tuple(Modulation(**{part: next(chunks) for part in self.parts}) for _ in range(self.branches))
 

@@ -28,6 +28,12 @@ class Attention(Mixer):
     ] = 0.5  # λ, their share; at the start, where it is learned
 
     value_norm: Annotated[bool, Added(before=False)] = False  # values over their root mean square, head by head
+    shared_key_value: Annotated[bool, Added(before=False)] = False
+    """one projection makes keys and values, W_k = W_v (Zhao et al. 2023, MobileDiffusion, section 3.2)"""
+
+    def provides(self) -> frozenset[str]:
+        """Matrices of queries, keys, values and output, of which its module tells."""
+        return frozenset({"projections"})
 
     def requires(self) -> Mapping[str, str]:
         """A network of one stack of tokens, where the first block's values are mixed in."""

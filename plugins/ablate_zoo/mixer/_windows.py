@@ -73,3 +73,44 @@ class WindowProduct(nn.Module):
         real = self._cut(torch.ones(1, 1, rows * columns, 1, device=device))[:, :, None, :, 0] > 0
         real = F.pad(real, (joined, 0), value=True)  # (windows, 1, 1, L + h·w)
         return real.repeat(b, 1, 1, 1)
+
+
+def neighbours(count: int, window: int) -> Tensor:
+    """Return which places of a row each of them sees, (count, min(window, count)): a window around it, within the row.
+
+    window: odd.
+    """
+    size = min(window, count)
+    first = (torch.arange(count, device="cpu") - window // 2).clamp(0, count - size)
+    return first[:, None] + torch.arange(size, device="cpu")
+
+
+class NeighborhoodProduct(nn.Module):
+    """Scaled dot-product attention of each patch over the patches around it, and over the tokens in front of them.
+
+    grid: (rows, columns) of the patches. window: along a side, odd. Those L tokens that come first see all tokens.
+    """
+
+    index: Tensor  # (rows·columns, K): which patches each one sees
+
+    def __init__(self, grid: tuple[int, int], window: int) -> None:
+        super().__init__()
+        rows, columns = (neighbours(count, window) for count in grid)
+        index = rows[:, None, :, None] * grid[1] + columns[None, :, None, :]  # (rows, columns, h, w)
+        device = torch.empty(0).device  # the one that the network is built on
+        self.register_buffer("index", index.reshape(grid[0] * grid[1], -1).to(device), persistent=False)
+        self.query_key = QueryKey()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries, keys, values (B, heads, L + rows·columns, d) -> the same shape."""
+        q, k = self.query_key(q, k)
+        joined = q.shape[2] - len(self.index)
+        front, some = q[:, :, :joined], (q[:, :, joined:] * q.shape[-1] ** -0.5)[..., None, :]  # (B, heads, N, 1, d)
+        keys, values = (part[:, :, joined:][:, :, self.index] for part in (k, v))  # (B, heads, N, K, d)
+        logits = some @ keys.transpose(-2, -1)  # (B, heads, N, 1, K)
+        if not joined:
+            return (logits.softmax(dim=-1).to(v.dtype) @ values).squeeze(-2)
+        first = some.squeeze(-2) @ k[:, :, :joined].transpose(-2, -1)  # (B, heads, N, L)
+        shares = torch.cat([first[..., None, :], logits], dim=-1).softmax(dim=-1).to(v.dtype)
+        patches = (shares[..., joined:] @ values).squeeze(-2) + shares[..., 0, :joined] @ v[:, :, :joined]
+        return torch.cat([F.scaled_dot_product_attention(front, k, v), patches], dim=2)

@@ -20,4 +20,4 @@ class Linear(Attention):
         """`SelfAttention` of `ablate_zoo.layers.attention`."""
         from ablate_zoo.layers.attention import LinearProduct, self_attention
 
-        return self_attention(site, LinearProduct(), self.values(site))
+        return self_attention(site, LinearProduct(), self.values(site), self.shared_key_value)

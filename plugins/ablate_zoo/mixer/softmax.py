@@ -20,4 +20,4 @@ class Softmax(Attention):
         """`SelfAttention` of `ablate_zoo.layers.attention`."""
         from ablate_zoo.layers.attention import DotProduct, self_attention
 
-        return self_attention(site, DotProduct(), self.values(site))
+        return self_attention(site, DotProduct(), self.values(site), self.shared_key_value)

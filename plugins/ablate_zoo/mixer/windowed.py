@@ -37,4 +37,5 @@ class Windowed(Attention):
 
         assert site.resolution is not None, "a network says the grid of a mixer's tokens"
         shift = self.window // 2 if self.shifted and (site.block or 0) % 2 else 0
-        return self_attention(site, WindowProduct(site.resolution, self.window, shift), self.values(site))
+        product = WindowProduct(site.resolution, self.window, shift)
+        return self_attention(site, product, self.values(site), self.shared_key_value)
