@@ -83,6 +83,10 @@ def agreeing(spec: dict[str, Any]) -> dict[str, Any]:
         changed["zero_init"] = False
     if spec.get("pixel_norm"):
         changed["norm"] = "none"
+    if spec.get("block_order") == "convolution_first":
+        changed["norm_affine"] = True
+    if spec.get("padding") == "end":
+        changed |= {"down": "strided_conv", "convolution": "full"}
     if spec.get("class_embedding") == "before_mlp":
         changed |= {"second_label": False, "mp_embedding": False}
     return changed

@@ -22,6 +22,7 @@ from ablate_zoo.backbone._unet_modules import (
     SideStep,
     TransformerOverMaps,
     begin_at_zero,
+    begin_norm_at_zero,
     conv3x3,
     norm,
 )
@@ -133,13 +134,16 @@ class UNetBuilder:
         config, how = self.config, self.config.conditioning
         site = self._site(step.outputs, step)
         self.built += 1
-        return ResidualBlock(
+        behind = config.block_order == "convolution_first"
+        # Behind a gate that starts at zero, a second zero would keep both from ever learning.
+        at_zero = config.zero_init and "identity_at_start" not in how.provides()
+        by_norm = behind and config.norm != "none"
+        block = ResidualBlock(
             step.inputs,
             step.outputs,
             self.norm,
             partial(conv3x3, separable=config.is_separable(step, self.side)),
-            # Behind a gate that starts at zero, a second zero would keep both from ever learning.
-            self._last if "identity_at_start" not in how.provides() else nn.Identity(),
+            begin_at_zero if at_zero and not by_norm else nn.Identity(),
             self._residual(),
             how.modulation(site),
             how.attention(site),
@@ -150,7 +154,11 @@ class UNetBuilder:
             config.skip_first and is_encoder,
             config.pixel_norm and is_encoder,
             config.taps,
+            behind,
         )
+        if at_zero and by_norm:
+            begin_norm_at_zero(block.norm2)
+        return block
 
     def _transformer(self, step: UNetStep) -> nn.Module:
         config, how, width = self.config, self.config.conditioning, step.outputs
@@ -203,6 +211,3 @@ class UNetBuilder:
 
     def _residual(self) -> ResidualSum:
         return ResidualSum(self.config.rescale, self.config.drop_path, self.config.balance)
-
-    def _last(self, layer: nn.Module) -> nn.Module:
-        return begin_at_zero(layer) if self.config.zero_init else layer

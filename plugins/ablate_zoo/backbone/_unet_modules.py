@@ -73,6 +73,13 @@ def begin_at_zero(convolution: nn.Module) -> nn.Module:
     return convolution
 
 
+def begin_norm_at_zero(norm: nn.Module) -> nn.Module:
+    """Zero-initialise the scale of a norm: a branch that ends in it adds nothing at first (Goyal et al. 2017)."""
+    assert isinstance(norm.weight, nn.Parameter)
+    nn.init.zeros_(norm.weight)
+    return norm
+
+
 def resized(x: Tensor, direction: str, taps: Sequence[int] = BOX) -> Tensor:
     """Resample without weights: "down" by average pooling over 2×2 pixels, "up" by nearest neighbour.
 
@@ -183,7 +190,8 @@ class ResidualBlock(nn.Module):
     modulation(context) -> (Modulation,) acts on the second norm, bias before it; attention(x, context), over
     the places as tokens, follows the branch. activation: a class of module. skip_first: what passes by is resampled and
     projected before the branch, which reads that; pixel_norm: and normalised by pixel (Karras et al. 2024, figure 22).
-    taps: of the resampling's filter.
+    taps: of the resampling's filter. norm_behind: each convolution comes first, and then norm and SiLU; the modulation
+    acts on the first norm.
     """
 
     def __init__(
@@ -203,14 +211,16 @@ class ResidualBlock(nn.Module):
         skip_first: bool = False,
         pixel_norm: bool = False,
         taps: Sequence[int] = BOX,
+        norm_behind: bool = False,
     ) -> None:
         super().__init__()
         self.resample = resample
         self.taps = tuple(taps)
+        self.norm_behind = norm_behind
         self.skip_first = skip_first
         self.pixel_norm = pixel_norm
         self.activation = activation()
-        self.norm1 = norm(outputs if skip_first else inputs)
+        self.norm1 = norm(outputs if skip_first or norm_behind else inputs)
         self.conv1 = convolution(outputs if skip_first else inputs, outputs)
         self.modulation = modulation
         self.norm2 = norm(outputs)
@@ -227,14 +237,16 @@ class ResidualBlock(nn.Module):
             x = self.skip(x if self.resample is None else resized(x, self.resample, self.taps))
         if self.pixel_norm:
             x = pixel_norm(x)
-        h = self.activation(self.norm1(x))
+        h = x if self.norm_behind else self.activation(self.norm1(x))
         if self.resample is not None and not self.skip_first:
             h, x = resized(h, self.resample, self.taps), resized(x, self.resample, self.taps)
         h = self.conv1(h)
         if how.bias is not None:
             h = h.add_(how.bias[:, :, None, None])
-        h = modulate_maps(self.norm2(h), how)
+        h = modulate_maps(self.norm1(h) if self.norm_behind else self.norm2(h), how)
         h = self.conv2(self.dropout(self.activation(h)))
+        if self.norm_behind:
+            h = self.activation(self.norm2(h))
         if how.gate is not None:
             h = h * how.gate[:, :, None, None]
         x = self.residual(x if self.skip_first else self.skip(x), h)

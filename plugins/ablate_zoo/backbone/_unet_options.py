@@ -36,6 +36,7 @@ WeightNorm = Annotated[Literal["none", "learned", "forced"], Choice("none", "lea
 QueryKeyNorm = Annotated[Literal["none", "cosine", "rms", "unit"], Choice("none", "cosine", "rms", "unit")]
 Padding = Annotated[Literal["both", "end"], Choice("both", "end")]
 ResampleFilter = Annotated[Literal["box", "fir"], Choice("box", "fir")]
+BlockOrder = Annotated[Literal["norm_first", "convolution_first"], Choice("norm_first", "convolution_first")]
 ClassEmbedding = Literal["after_mlp", "before_mlp"]
 Without = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
@@ -72,6 +73,10 @@ def disagreement(config: UNet) -> str | None:
     if config.convolution == "separable" and config.separable_resolutions:
         return "convolution 'separable' is so at every size; say convolution: full, or leave separable_resolutions out"
     separable = config.convolution != "full" or config.separable_resolutions
+    ends_in_norm = config.block_order == "convolution_first" and config.norm != "none"
+    if ends_in_norm and config.zero_init and not config.norm_affine:
+        ends = "block_order 'convolution_first' ends in a norm, whose scale zero_init begins at zero"
+        return f"{ends}; say norm_affine: true, or zero_init: false"
     if config.padding == "end" and (config.down != "strided_conv" or separable):
         return "padding 'end' is that of down: strided_conv with full convolutions; say padding: both"
     return None

@@ -32,6 +32,7 @@ from ablate_zoo.backbone import _unet_inherited
 from ablate_zoo.backbone._unet_options import (
     Activation,
     Attending,
+    BlockOrder,
     ClassEmbedding,
     Convolution,
     Down,
@@ -123,6 +124,8 @@ class UNet(Backbone):
     side_path: Annotated[bool, Added(before=False)] = False
     """the image goes down beside the encoder by convolutions, and is added at each size (NCSN++, "residual")"""
     norm_eps: Annotated[float, Field(gt=0, le=0.1), Added(before=1e-5)] = 1e-5  # ε of the norms
+    block_order: Annotated[BlockOrder, Added(before="norm_first")] = "norm_first"
+    """of a residual block's layers: norm, activation, convolution; or convolution, norm, activation"""
     norm_affine: Annotated[bool, Added(before=True)] = True  # norms have a learned scale, and shift
     pixel_norm: Annotated[bool, Added(before=False)] = False
     """what enters a block of the encoder is divided by the root mean square of its channels, pixel by pixel"""
