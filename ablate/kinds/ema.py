@@ -69,7 +69,7 @@ class Ema(Component):
         """Build an average that starts at `parameters`, which it reads again at each update.
 
         One that averages each number by itself, and whose `state()` gives its tensors themselves, each of the shape of
-        a parameter, says "elementwise" in `provides()`: in a pack it averages for several trainings at once.
+        a parameter, says "stackable" in `provides()`: in a pack it averages for several trainings at once.
         """
 
     def measured(self, average: Average, snapshots: Kept) -> dict[str, Weights]:

@@ -50,7 +50,7 @@ class Optimizer(Component):
         parameters: a sequence of tensors; `parameters.named` has the name, role and layer of each. A group of torch's
         may have the key "rate_share": its rate is always that share of the optimizer's, at least 0; 1 without the key.
         One that treats each number by itself, and keeps tensors of the parameter's shape and the number of steps
-        ("step"), says "elementwise" in `provides()`: in a pack it steps for several trainings at once.
+        ("step"), says "stackable" in `provides()`: in a pack it steps for several trainings at once.
         """
 
     def idle(self, course: Course) -> Iterator[str]:

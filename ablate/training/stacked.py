@@ -1,6 +1,6 @@
 """Optimizers and averages of several trainings as one, over the stack in which the weights of their networks lie.
 
-Whose step treats each number by itself says "elementwise" in `provides()`. Neighbours in a pack that are alike, such as
+Whose step treats each number by itself says "stackable" in `provides()`. Neighbours in a pack that are alike, such as
 the seeds of one candidate, then take one step over the stack; all others take their own. Moments and averages of one
 training are views of its part, so a checkpoint, and whoever goes on alone, need not know.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ablate.training.learner import Learner
 
-ELEMENTWISE = "elementwise"  # capability of an optimizer or an average that treats each number by itself
+STACKABLE = "stackable"  # capability of an optimizer or an average that treats each number by itself
 COUNT = "step"  # torch's name of the number of steps in an optimizer's state
 
 Names = list[list[str]]  # of the parameters of an optimizer, by group
@@ -196,7 +196,7 @@ def neighbours(learners: Sequence[Learner], alike: Callable[[Learner, Learner], 
 def _same_optimizer(one: Learner, other: Learner) -> bool:
     """Return whether two members take the same step, of numbers that differ: alike in all but weights and moments."""
     component = one.candidate.optimizer
-    if component != other.candidate.optimizer or ELEMENTWISE not in component.provides():
+    if component != other.candidate.optimizer or STACKABLE not in component.provides():
         return False
     if one.scaler.is_enabled() or type(one.optimizer) is not type(other.optimizer):
         return False  # a scale skips the step of one member alone
@@ -231,7 +231,7 @@ def _same_average(one: Learner, other: Learner) -> bool:
     component = one.candidate.ema
     return (
         component == other.candidate.ema
-        and ELEMENTWISE in component.provides()
+        and STACKABLE in component.provides()
         and one.images_seen == other.images_seen
         and one.average.state().keys() == other.average.state().keys()
     )

@@ -132,6 +132,27 @@ class Quiet(RightMixer):
     fails: ClassVar = ("reads_what_it_says",)
 
 
+class Misplaced(Means):
+    """What it tells as the matrix of the values is not what makes them."""
+
+    def projections(self):
+        others = {name: torch.zeros_like(self.linear.weight) for name in ("query", "key", "value")}
+        return {**others, "output": self.linear.weight}
+
+
+class Misplacing(RightMixer):
+    """It tells a matrix of the values that does nothing."""
+
+    name = "misplacing_mixer"
+    fails: ClassVar = ("tells_its_projections_where_it_says_so",)
+
+    def provides(self):
+        return frozenset({"projections"})
+
+    def build(self, site):
+        return Misplaced(site, self.way)
+
+
 class Two(nn.Module):
     """Two linear layers, and one fault."""
 
@@ -260,6 +281,24 @@ class ForgetfulNorm(RightNorm):
     name = "forgetful_norm"
     way = "forgetful"
     fails: ClassVar = ("keeps_the_state_of_its_module",)
+
+
+class Deaf(Tanh):
+    """It is told the noise level, and does not listen."""
+
+    def forward(self, x, noise):
+        return super().forward(x)
+
+
+class DeafNorm(RightNorm):
+    """It says that it reads the noise."""
+
+    name = "deaf_norm"
+    reads_noise: ClassVar = True
+    fails: ClassVar = ("reads_the_noise_where_it_says_so",)
+
+    def build(self, width, affine):
+        return Deaf(width, affine, self.way)
 
 
 class Added(nn.Module):

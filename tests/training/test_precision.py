@@ -101,7 +101,7 @@ def test_the_formats_that_really_ran(backbone: str, precision: str) -> None:
     inside = [(name, formats_given) for within, name, formats_given in formats.ran if within]
     products = [formats_given for name, formats_given in inside if name.startswith(PRODUCTS)]
     assert products and all(formats_given == {low} for formats_given in products)
-    exact = [(name, formats_given) for name, formats_given in inside if name.startswith(EXACT)]
+    exact = [(name, formats_given) for name, formats_given in inside if name.startswith(EXACT) and name != "expand"]
     assert exact and not [(name, formats_given) for name, formats_given in exact if low in formats_given]
     around = {name for within, name, formats_given in formats.ran if not within and low in formats_given}
     assert around <= {"_to_copy", "to", "detach", "alias"}  # the network's output becomes fp32, and nothing before it

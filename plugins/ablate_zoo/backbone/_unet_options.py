@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ablate.api import Choice
-from ablate_zoo.backbone._transformer import projections_problem
 
 if TYPE_CHECKING:
     from ablate_zoo.backbone._unet_steps import UNetStep
@@ -64,8 +63,9 @@ def disagreement(config: UNet) -> str | None:
     if config.transformer_resolutions and config.rescale != "none":
         return "rescale is of residual blocks of convolutions; with transformer_resolutions say rescale: none"
     begins_by_depth = config.t_fixup and bool(config.transformer_resolutions)
-    if begins_by_depth and (problem := projections_problem(config.attention)):
-        return problem
+    if begins_by_depth and "projections" not in config.attention.provides():
+        none = f"the projections of values and output, and attention {config.attention.name!r} has none"
+        return f"t_fixup scales {none}; take one of queries, keys and values, or say t_fixup: false"
     if begins_by_depth and config.zero_init and "identity_at_start" not in config.conditioning.provides():
         return "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"
     if begins_by_depth and unit:

@@ -54,7 +54,7 @@ class ConstantEma(Ema):
 
     def provides(self) -> frozenset[str]:
         """Each number is averaged by itself."""
-        return frozenset({"elementwise"})
+        return frozenset({"stackable"})
 
     def build(self, parameters: Weights) -> Average:
         """An average that starts at a copy of the parameters."""

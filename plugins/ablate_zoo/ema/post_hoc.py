@@ -42,7 +42,7 @@ class PostHocEma(SnapshotEma):
 
     def provides(self) -> frozenset[str]:
         """Each number is averaged by itself."""
-        return super().provides() | {"elementwise"}
+        return super().provides() | {"stackable"}
 
     def build(self, parameters: Weights) -> Average:
         """Both averages, `short` first."""

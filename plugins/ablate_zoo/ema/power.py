@@ -24,7 +24,7 @@ class PowerEma(Ema):
 
     def provides(self) -> frozenset[str]:
         """Each number is averaged by itself."""
-        return frozenset({"elementwise"})
+        return frozenset({"stackable"})
 
     def build(self, parameters: Weights) -> Average:
         """An average that is the parameters themselves after the first step."""

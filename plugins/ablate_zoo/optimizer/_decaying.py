@@ -102,7 +102,7 @@ class AdamLike(Decaying):
 
     def provides(self) -> frozenset[str]:
         """Rates that follow the width: a step of Adam's has one size, whatever the gradient's is. Each number's own."""
-        return super().provides() | {"rates_by_width", "elementwise"}
+        return super().provides() | {"rates_by_width", "stackable"}
 
     @property
     def betas(self) -> tuple[float, float]:

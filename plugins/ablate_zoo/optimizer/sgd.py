@@ -33,7 +33,7 @@ class Sgd(Decaying):
 
     def provides(self) -> frozenset[str]:
         """Each number's step is its own."""
-        return super().provides() | {"elementwise"}
+        return super().provides() | {"stackable"}
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Torch's own SGD."""
