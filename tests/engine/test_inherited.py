@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from commits_for_tests import Killed, killed_at
-from studies_for_tests import Driver, ledger, marks, results, trials
+from studies_for_tests import Driver, changed, ledger, marks, results, trials
 
 import ablate
 from ablate.errors import InputError
@@ -47,14 +46,7 @@ BASELINE = {"backbone.depth": 1, "backbone.mlp_ratio": 4.0, "optimizer.lr": 0.01
 
 def study(**changes: Any) -> dict[str, Any]:
     """The study with values at paths whose parts `__` joins."""
-    made = copy.deepcopy(STUDY)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        place = made
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
-    return made
+    return changed(STUDY, changes, "__")
 
 
 def asked(folder: Path) -> list[Any]:

@@ -32,16 +32,21 @@ STUDY: dict[str, Any] = {
 }
 
 
-def study(**changes: Any) -> dict[str, Any]:
-    """The study with values at dotted paths: `study(**{"base.backbone": ...})`; `vary` as a whole."""
-    made = copy.deepcopy(STUDY)
+def changed(study: dict[str, Any], changes: dict[str, Any], between: str) -> dict[str, Any]:
+    """A copy of a study with values at paths, whose parts stand with `between` between them."""
+    made = copy.deepcopy(study)
     for path, value in changes.items():
-        *parents, last = path.split(".")
+        *parents, last = path.split(between)
         place = made
         for parent in parents:
             place = place[parent]
         place[last] = value
     return made
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    """The study with values at dotted paths: `study(**{"base.backbone": ...})`; `vary` as a whole."""
+    return changed(STUDY, changes, ".")
 
 
 SEARCH: dict[str, Any] = {

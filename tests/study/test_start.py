@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from segments_for_tests import CACHE
+from studies_for_tests import changed
 
 import ablate
 from ablate.errors import InputError
@@ -51,15 +52,8 @@ STUDY: dict[str, Any] = {
 
 
 def study(**changes: Any) -> dict[str, Any]:
-    """The study with other values at dotted paths; None takes a key away."""
-    made = copy.deepcopy(STUDY)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        place = made
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
-    return made
+    """The study with other values at paths whose parts `__` joins."""
+    return changed(STUDY, changes, "__")
 
 
 def alone(**base: Any) -> dict[str, Any]:
