@@ -136,7 +136,10 @@ class SlotFiller(Filler):
         return component
 
     def config(self, cls: type[M], value: Any, validate: Callable[[Any], M]) -> M:
-        """Return the validated config; slots about which nothing is said are filled by their defaults' names."""
+        """Return the validated config; slots about which nothing is said are filled by their defaults' names.
+
+        Those do not count among the fields that were set (`model_fields_set`).
+        """
         if not isinstance(value, Mapping):
             raise _refusal([Problem((), f"expected a mapping, not {short(value)}")])
         values, problems = dict(value), list[Problem]()
@@ -157,6 +160,7 @@ class SlotFiller(Filler):
             problems += [one for one in reported if (one.path[0] not in broken if one.path else not broken)]
         if problems:
             raise _refusal(problems)
+        config.model_fields_set.difference_update(values.keys() - value.keys())
         return config
 
     def _name_default(self, field: str, info: FieldInfo, values: dict[str, Any]) -> None:

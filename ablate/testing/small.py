@@ -31,22 +31,23 @@ def settle(backbone: Backbone) -> InputSpec:
 
 
 @lru_cache(maxsize=64)
-def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None) -> Backbone:
+def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None, enough: int = ENOUGH) -> Backbone:
     """Return the backbone with its whole numbers, and those of its parts, halved in turn.
 
     As long as that makes it cheaper, and it still works. A number that does not make it cheaper is not tried again.
 
-    like: one of its class that is small already, whose whole numbers are tried first.
+    like: one of its class that is small already, whose whole numbers are tried first. enough: parameters and
+    multiply-accumulates that are small.
     """
     if like is not None:
         paths = dict(numbers_of(backbone))
         numbers = {path: value for path, value in numbers_of(like) if path in paths}
         candidate = _with(backbone, setting, numbers)
-        if candidate is not None and _size(cost_of(candidate, setting)) <= ENOUGH * LIKE:
+        if candidate is not None and _size(cost_of(candidate, setting)) <= enough * LIKE:
             return candidate
     size = _size(cost_of(backbone, setting))
     improved, idle = True, set[Path]()
-    while size > ENOUGH and improved:
+    while size > enough and improved:
         improved = False
         for path, value in numbers_of(backbone):
             if value <= LEAST or path in idle:
@@ -59,7 +60,7 @@ def shrink(backbone: Backbone, setting: InputSpec, like: Backbone | None = None)
                 backbone, size, improved = candidate, smaller, True
             else:
                 idle.add(path)
-            if size <= ENOUGH:
+            if size <= enough:
                 break
     return backbone
 

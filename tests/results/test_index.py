@@ -55,6 +55,14 @@ def read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_who_writes_the_tables_as_a_driver_that_ends_leaves_an_index(
+    indexed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (indexed / index.FILE).unlink()
+    store.write_tables(indexed)
+    assert read_again(indexed, monkeypatch) == []
+
+
 def test_what_is_known_is_not_read_and_is_the_same(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_again(indexed, monkeypatch) == []
     known = tables(indexed)

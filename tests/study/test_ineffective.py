@@ -13,6 +13,7 @@ from ablate.study import lock
 from ablate.study.ineffective import ineffective_settings, left_out
 from ablate.study.load import load_study
 
+STUDIES = Path(__file__).parents[2] / "studies"
 STUDY: dict[str, Any] = {
     "study": "sense",
     "data": "digits",
@@ -37,6 +38,26 @@ def told(*said: str) -> list[str]:
 
 def test_a_study_that_makes_sense_draws_no_word() -> None:
     assert told() == []
+
+
+@pytest.mark.parametrize("study", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_ready_studies_say_nothing_that_has_no_effect(study: Path) -> None:
+    assert ineffective_settings(load_study(study)) == []
+
+
+def test_a_slot_that_is_filled_by_default_was_not_given() -> None:
+    assert (
+        told(
+            "base.backbone={type: unet, multipliers: [1, 2], attention_resolutions: [4]}",
+            "vary={backbone.width: [16, 32]}",
+        )
+        == []
+    )
+    (line,) = told(
+        "base.backbone={type: unet, multipliers: [1, 2], attention_resolutions: [4], mlp: gelu}",
+        "vary={backbone.width: [16, 32]}",
+    )
+    assert "'mlp' is given and not read, since no block is a transformer's" in line
 
 
 @pytest.mark.parametrize(

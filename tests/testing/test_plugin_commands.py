@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from ablate.cli import main, new
+from ablate.cli import main, new, tried
 from ablate.discovery.catalog import Catalog, catalog
 from ablate.study.load import load_study
 from ablate.testing import common, examine, find
@@ -91,6 +91,8 @@ def test_a_package_brings_a_study_that_tries_it(kind, plugins, tmp_path):
     study = load_study(folder / "study.yaml")
     (choices,) = study.study.vary.values()
     assert choices[-1] == "my_own" and len(choices) == 2
+    cost = study.trial_settings.cost(study.candidate(study.baseline))
+    assert cost.params + cost.macs <= tried.ENOUGH, "a network of which a newcomer waits minutes, not hours"
 
 
 def test_one_file_is_written_where_one_is_asked_for(plugins, tmp_path):
