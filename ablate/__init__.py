@@ -60,7 +60,7 @@ def run(
     with in_python():
         check(confirm, confirm_seeds, out)
         options |= {"overrides": _assignments(overrides), "plugins": plugin_names(plugins), "figures": figures}
-        options |= watching(_name_of(study), progress)
+        options |= watching(progress)
         launched = launch(study, out=out, **options)
         if confirm is not None:
             launch(study, **confirming(launched, options, confirm, confirm_seeds))
@@ -278,12 +278,6 @@ def simulate(
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__", "__doc__", "__file__", "__name__", "__path__"]
-
-
-def _name_of(study: str | Path | Mapping[str, Any]) -> str:
-    if isinstance(study, Mapping):
-        return str(study.get("study", "study"))
-    return Path(study).stem if isinstance(study, str | Path) else "study"
 
 
 def _assignments(overrides: Mapping[str, Any]) -> list[str]:

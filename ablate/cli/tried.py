@@ -108,8 +108,8 @@ def _made_small(spec: Mapping[str, Any], catalog: Catalog, setting: InputSpec) -
             *outer, last = path
             inside = small
             for at in outer:
-                inside = inside.setdefault(at, {})
-            inside[last] = number
+                inside = inside.setdefault(str(at), {})
+            inside[str(last)] = number
     return small
 
 

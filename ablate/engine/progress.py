@@ -48,6 +48,7 @@ class Progress:
     lines: tuple[str, ...]  # what happened since the last time
     names: Names = field(default_factory=Names)  # what candidates are called
     paused: int = 0  # trials that are paused: they may go on
+    study: str = ""  # its name
 
 
 @dataclass

@@ -82,5 +82,6 @@ class ProgressReporter:
                 lines,
                 self._plan.names,
                 paused,
+                self._plan.name,
             )
         )

@@ -34,8 +34,7 @@ def output() -> Callable[[str], None]:
 class Bar:
     """Draws progress as HTML. show: replaces what was drawn; nothing that a study says is markup in it."""
 
-    def __init__(self, name: str, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._show = show
         self._clock = clock
         self._due = 0.0
@@ -69,17 +68,17 @@ class Bar:
         more = len(progress.running) - SHOWN
         lines = "".join(f"<div><small>{_text(line)}</small></div>" for line in self._lines)
         return (
-            f'<div class="tex2jax_ignore mathjax_ignore"><b>{_text(self._name)}</b> '
+            f'<div class="tex2jax_ignore mathjax_ignore"><b>{_text(progress.study)}</b> '
             f"<progress max='{max(progress.total, 1)}' value='{ended}'></progress> {_text(', '.join(words))}"
             f"<table>{rows}</table>{f'<div>and {more} more</div>' if more > 0 else ''}{lines}</div>"
         )
 
 
-def watching(name: str, wanted: bool | None) -> dict[str, Any]:
+def watching(wanted: bool | None) -> dict[str, Any]:
     """Return `watch` and `say` for `launch`: a bar in a notebook, or where it is wanted; {} elsewhere."""
     if wanted is False or not (wanted or in_notebook()):
         return {}
-    bar = Bar(name, output() if in_notebook() else _lines())
+    bar = Bar(output() if in_notebook() else _lines())
     return {"watch": bar, "say": bar.say}
 
 

@@ -114,9 +114,9 @@ def test_what_a_live_page_asks_for_is_text_too(folder):
         json.loads(card)["question"] + json.loads(card)["verdict"] + str(json.loads(card)["best"])
     )
     drawn = []
-    bar = Bar(LABELS[2], drawn.append)
+    bar = Bar(drawn.append)
     at_work = Running("trial", LABELS[2] + LABELS[3], 0, LABELS[10 - 1], 1, 2, 0.5, None)
-    bar(Progress(2, 1, 0, 0, (at_work,), 60.0, {}, (LABELS[3], LABELS[5], LABELS[2])))
+    bar(Progress(2, 1, 0, 0, (at_work,), 60.0, {}, (LABELS[3], LABELS[5], LABELS[2]), study=LABELS[2]))
     assert not Page(drawn[-1]).tags & {"script", "i"} and not CONTROLS.search(drawn[-1])
     assert "1 of 2 trials, about 60 s left" in drawn[-1] and "&lt;script&gt;" in drawn[-1]
 
