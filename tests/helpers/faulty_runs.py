@@ -107,7 +107,7 @@ class Run:
             time.sleep(0.02)
         _, status, usage = os.wait4(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        _, left = psutil.wait_procs(family[1:], timeout=60)
+        _, left = psutil.wait_procs(family[1:], timeout=HANGS)
         assert not left, f"left of it: {left}"
         texts = [log.read_text(errors="replace") for log in self._logs]
         return Ended(code if code >= 0 else None, *texts, usage.ru_utime + usage.ru_stime)
