@@ -37,6 +37,7 @@ EXECUTORS = {
     "local": ("--executor", "local"),
     "workers": ("--executor", "workers", "--workers", "1"),
     "ray": ("--executor", "ray", "--set", "executor={type: ray, workers: 1, cpus: 1}"),
+    "cluster": ("--executor", "ray", "--set", "executor={type: ray, cpus: 1}"),
 }
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PROBE_CHECKPOINT_SECONDS": "0"}
 HANGS = 900.0  # seconds after which a run is ended, and the fault has failed
@@ -61,10 +62,15 @@ class Ended:
 
 
 class Run:
-    """A run of the study in a process of its own, forked from this one. before: called in it, before it begins."""
+    """A run of the study in a process of its own, forked from this one.
 
-    def __init__(self, file: Path, out: Path, executor: str, before: Callable[[], None] = lambda: None) -> None:
-        words = ["run", str(file), "--out", str(out), "--device", "cpu", "--no-figures", *EXECUTORS[executor]]
+    before: called in it, before it begins. to: the URL of a folder in a store; the folder `out` by default.
+    """
+
+    def __init__(
+        self, file: Path, out: Path, executor: str, before: Callable[[], None] = lambda: None, to: str | None = None
+    ) -> None:
+        words = ["run", str(file), "--out", to or str(out), "--device", "cpu", "--no-figures", *EXECUTORS[executor]]
         self._logs = [out.parent / f"{out.name}.{number}.log" for number in (1, 2)]
         sys.stdout.flush()
         sys.stderr.flush()
@@ -107,10 +113,18 @@ class Run:
             time.sleep(0.02)
         _, status, usage = os.wait4(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        _, left = psutil.wait_procs(family[1:], timeout=HANGS)
-        assert not left, f"left of it: {left}"
+        while left := [process for process in family[1:] if _lives(process)]:
+            assert time.monotonic() < end + HANGS, f"left of it: {left}"
+            time.sleep(0.02)
         texts = [log.read_text(errors="replace") for log in self._logs]
         return Ended(code if code >= 0 else None, *texts, usage.ru_utime + usage.ru_stime)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Return whether it runs; what has ended and nobody has asked for, as in a container without an init, does not."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _call(words: Sequence[str], before: Callable[[], None]) -> int:

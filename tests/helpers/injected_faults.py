@@ -12,34 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from faulty_runs import GOT_OVER, Ended, Lab, Run
+from faults_elsewhere import nodes, object_store
+from faults_judged import HIDDEN, Fault, finish, first
+from faulty_runs import Lab, Run
 from kills_for_tests import marks
 
 from ablate.worker.records import PACKED, is_recorded, read
 
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "sqlite3.connect"}
-TRIES = 4  # runs after a fault until the study is whole
-HIDDEN = {".lock", ".driver", ".launches.jsonl.lock"}
 DAMAGES = ("cut", "flip", "empty", "gone", "text", "zeros")
-
-
-@dataclass
-class Fault:
-    """One injected fault: what was done, how runs ended, and what is not as it should be."""
-
-    kind: str
-    executor: str
-    number: int
-    what: str = ""
-    ends: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    cpu: float = 0.0
 
 
 def at_write(out: Path, number: int, do: Callable[[], None]) -> Callable[[], None]:
@@ -72,7 +57,7 @@ def kill_at_write(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None
     for _ in range(rng.choice((1, 1, 2))):
         number = rng.randrange(1, 100)
         fault.what += f"kill -9 at write {number}; "
-        _first(fault, Run(lab.file, out, fault.executor, at_write(out, number, killed)).wait(), None, 0)
+        first(fault, Run(lab.file, out, fault.executor, at_write(out, number, killed)).wait(), None, 0)
 
 
 def kill_at_clock(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
@@ -84,7 +69,7 @@ def kill_at_clock(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
-    _first(fault, Run(lab.file, out, fault.executor, arm).wait(), None, 0)
+    first(fault, Run(lab.file, out, fault.executor, arm).wait(), None, 0)
 
 
 def kill_worker(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
@@ -100,7 +85,7 @@ def kill_worker(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
         with contextlib.suppress(psutil.Error):
             fault.what = f"kill -9 of {' '.join(victim.cmdline())[:60]} after {after:.1f} s"
             victim.kill()
-    _first(fault, run.wait(), 0)
+    first(fault, run.wait(), 0)
 
 
 def _python(process: psutil.Process) -> bool:
@@ -121,7 +106,7 @@ def stop(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(signal_)
             time.sleep(rng.uniform(0.1, 1.5))
-    _first(fault, run.wait(), 0)
+    first(fault, run.wait(), 0)
 
 
 def full_disk(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
@@ -132,7 +117,7 @@ def full_disk(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes((8192 - room) * 1024))
         ended = Run(lab.file, disk / out.name, fault.executor).wait()
-        _first(fault, ended, 0, 2)
+        first(fault, ended, 0, 2)
         if ended.code == 2 and not any(word in ended.err for word in ("No space left", "disk is full", "disk I/O")):
             fault.wrong.append(f"it does not say that the disk is full: {ended.message}")
         ballast.unlink()
@@ -147,7 +132,7 @@ def file_sizes(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
-    _first(fault, Run(lab.file, out, fault.executor, limit).wait(), 0, 2, None)
+    first(fault, Run(lab.file, out, fault.executor, limit).wait(), 0, 2, None)
 
 
 def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
@@ -160,7 +145,7 @@ def damage(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
     if file.name == PACKED:  # what is damaged is measured again, or told
         before.pop(file.parent.name, None)
     ended = Run(lab.file, out, fault.executor).wait()
-    _first(fault, ended, 0, 2)
+    first(fault, ended, 0, 2)
     if ended.code == 2:
         fault.told.append(ended.err[-500:])
         named = file.name in ended.err or str(file) in ended.err
@@ -231,7 +216,7 @@ def rename_in_run(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None
             out.rename(target)
 
     ended = Run(lab.file, out, fault.executor, at_write(out, number, move)).wait()
-    _first(fault, ended, 0, 2, 1)
+    first(fault, ended, 0, 2, 1)
     if target.exists():
         if ended.code == 0 and out.exists():
             fault.wrong.append(f"it ended well, in two folders: {sorted(p.name for p in out.rglob('*'))[:8]}")
@@ -256,43 +241,8 @@ def clock(fault: Fault, lab: Lab, out: Path, rng: random.Random) -> None:
         time.time_ns = lambda: now_ns() + shift * 10**9
 
     before = marks(out)
-    _first(fault, Run(lab.file, out, fault.executor, other_clock).wait(), 0)
+    first(fault, Run(lab.file, out, fault.executor, other_clock).wait(), 0)
     finish(fault, lab, out, before)
-
-
-def finish(fault: Fault, lab: Lab, out: Path, before: dict[str, tuple[int, int]] | None = None) -> None:
-    """Run the study until it is whole; compare it with the undisturbed one, and see that nothing is measured again."""
-    before = marks(out) if before is None else before
-    for _ in range(TRIES):
-        ended = Run(lab.file, out, "within").wait()
-        _first(fault, ended, 0)
-        if ended.code == 0:
-            break
-    after = marks(out)
-    if again := [trial for trial, mark in before.items() if after.get(trial) != mark]:
-        fault.wrong.append(f"measured again, or gone: {again}")
-    if len(after) != lab.records:
-        fault.wrong.append(f"{len(after)} records of {lab.records}")
-    fault.wrong += lab.differs(out)
-    hidden = {path.name for path in out.rglob(".*") if path.is_file()} - HIDDEN
-    if hidden:
-        fault.wrong.append(f"left behind: {sorted(hidden)}")
-
-
-def _first(fault: Fault, ended: Ended, *codes: int | None) -> None:
-    """Note how a run ended, and what is wrong about that. codes: with which it may end; None: by a signal."""
-    fault.ends.append("killed" if ended.code is None else str(ended.code))
-    fault.cpu += ended.cpu
-    if fault.executor == "ray" and "Ray does not start on this machine" in ended.err:
-        codes = (*codes, 2)  # a machine that is too busy for it
-    if ended.code not in codes:
-        fault.wrong.append(f"exit code {ended.code}: {ended.err[-1500:]}")
-    if "Traceback" in ended.err or "Traceback" in ended.out:
-        fault.wrong.append(f"a traceback: {(ended.err + ended.out)[-1500:]}")
-    if ended.code == 2:
-        lines = [line for line in ended.message if not line.startswith(GOT_OVER)]
-        if len(lines) != 1 or not lines[0].startswith("error: "):
-            fault.wrong.append(f"not one message: {ended.message}")
 
 
 @contextlib.contextmanager
@@ -321,6 +271,8 @@ FAULTS: dict[str, tuple[Callable[[Fault, Lab, Path, random.Random], None], str, 
     "renamed between runs": (rename, "interrupted", ("within",), 4),
     "renamed in a run": (rename_in_run, "none", ("within",), 4),
     "another clock": (clock, "interrupted", ("within",), 4),
+    "an object store answers 503": (object_store, "none", ("within",), 8),
+    "a node lost or added": (nodes, "none", ("ray",), 1),
 }
 
 
@@ -345,7 +297,7 @@ def inject(lab: Lab, stopped: list[Path], kind: str, number: int) -> Fault:
         lab.copy(lab.undisturbed if state == "complete" else rng.choice(stopped), name)
     try:
         do(fault, lab, out, rng)
-        if do not in (damage, full_disk, rename, rename_in_run, clock):
+        if do not in (damage, full_disk, rename, rename_in_run, clock, object_store):
             finish(fault, lab, out)
     except Exception as error:  # noqa: BLE001 - whatever comes out of it is what is looked for
         fault.wrong.append(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """An S3 server on the loopback (moto's), one request at a time, that can be told to answer 503 for a while.
 
-`python object_server.py PORT`; `POST /-/faults?answers=N&after=1` makes it answer the next N requests with 503, and
-with `after=1` only once it has done what each asks for, as where an answer is lost on its way.
+`python object_server.py PORT`; `POST /-/faults?answers=N&after=1&at=M` makes it answer N requests with 503, after the
+next M, and with `after=1` only once it has done what each asks for, as where an answer is lost on its way.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Server:
         self._lock = threading.Lock()
         self._faults = 0
         self._after = False
+        self._waiting = 0  # requests that are answered before
         self.requests = 0
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
@@ -39,10 +40,14 @@ class Server:
             query = parse_qs(environ.get("QUERY_STRING", ""))
             if "answers" in query:
                 self._faults, self._after = int(query["answers"][0]), query.get("after") == ["1"]
+                self._waiting = int(query.get("at", ["0"])[0])
             start("200 OK", [("Content-Type", "text/plain")])
             return [f"{self._faults} {self.requests}".encode()]
         with self._lock:
             self.requests += 1
+            self._waiting = max(self._waiting - 1, -1)
+            if self._waiting >= 0:
+                return list(self._app(environ, start))
             if self._faults and not self._after:
                 self._faults -= 1
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -94,9 +99,9 @@ class ObjectServer:
                 time.sleep(0.1 * (number < 99))
         raise RuntimeError("the server did not come up")
 
-    def fail(self, answers: int, after: bool = False) -> None:
-        """Let it answer so many requests with 503; after: only once it has done what they ask."""
-        self._ask("POST", f"/-/faults?answers={answers}&after={int(after)}")
+    def fail(self, answers: int, after: bool = False, at: int = 0) -> None:
+        """Let it answer so many requests with 503, after `at` others; after: only once it has done what they ask."""
+        self._ask("POST", f"/-/faults?answers={answers}&after={int(after)}&at={at}")
 
     @property
     def requests(self) -> int:
