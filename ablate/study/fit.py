@@ -205,7 +205,7 @@ def _problems(space: Space, assignment: Assignment, fit: Fit, place: Path, name:
     except SpecError as error:
         own = (place[1], f"{place[1]}.type") if place else ()
         problems = [(".".join(map(str, p.path)), p.message) for p in error.problems]
-        messages = [message if path in own else f"{path}: {message}" for path, message in problems]
+        messages = [message if not path or path in own else f"{path}: {message}" for path, message in problems]
         return [Problem(place, f"{name}: {message}" if name else message) for message in messages]
     return []
 
