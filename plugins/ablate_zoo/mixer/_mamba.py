@@ -80,7 +80,6 @@ class Direction(nn.Module):
             y = selective_scan(step, step * x, -self.log_decay.exp(), b, c) + x * self.direct
         return y.transpose(0, 1)
 
-
     def convolved(self, x: Tensor) -> Tensor:
         """Convolve the tokens seen so far, channel by channel: (B, N, E), the same.
 
