@@ -94,7 +94,7 @@ def agreeing(spec: dict[str, Any]) -> dict[str, Any]:
 
 def transformer(rng: random.Random) -> dict[str, Any]:
     """A small transformer, with blocks left out, some of which it may not have."""
-    name = rng.choice(["dit", "dit", "uvit", "ddt", "hourglass"])
+    name = rng.choice(["dit", "dit", "uvit", "ddt", "hourglass", "dimr"])
     fields = catalog().get("backbone", name).model_fields
     switches = {f: _value(info, rng) for f, info in fields.items() if not slot_kind(info) and f != "depth"}
     slots = {f: drawn(held.kind, rng) for f, info in fields.items() if (held := slot_kind(info)) and f != "embedders"}
