@@ -311,8 +311,7 @@ class Transformer(Backbone):
 
         return LeftOut() if index in self.without else self._whole_block(index, setting)
 
-    def _whole_block(self, index: int, setting: InputSpec, mixer: nn.Module | None = None) -> Block:
-        """Build a block. mixer: in the place of `attention`."""
+    def _whole_block(self, index: int, setting: InputSpec) -> Block:
         from ablate_zoo.backbone._transformer_modules import Block, ResidualBranch
         from ablate_zoo.layers.attention import zero_last
 
@@ -335,7 +334,7 @@ class Transformer(Backbone):
                 timed=self.norm.reads_noise,
             )
 
-        attend = self.attention.build(self._mixer_site(site)) if mixer is None else mixer
+        attend = self.attention.build(self._mixer_site(site))
         feed = self.mlp.build(self.width, int(self.width * self.mlp_ratio))
         if self.branches_begin_at_zero:
             zero_last(feed)

@@ -4,21 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ablate.api import Backbone, Choice, Conditioning, Fusion, InputSpec, Mlp, Norm, Opened, Positions, slot
+from ablate.api import (
+    Backbone,
+    Choice,
+    Conditioning,
+    Fusion,
+    InputSpec,
+    MixerSite,
+    Mlp,
+    Norm,
+    Opened,
+    Positions,
+    slot,
+)
 from ablate_zoo.backbone._transformer import Transformer
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ablate_zoo.backbone._dimr_modules import Branch, Cascade, MapHead
+    from ablate_zoo.backbone._transformer_modules import Block
+
 
 Share = Annotated[float, Field(gt=0, le=4)]
 Count = Annotated[int, Field(ge=1, le=1000)]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """In the place of a mixer: a depthwise convolution, where no token stands beside the patches."""
+
+    kernel: int
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self, site: MixerSite) -> nn.Module:
+        """`Depthwise` of `ablate_zoo.backbone._dimr_modules`."""
+        from ablate_zoo.backbone._dimr_modules import Depthwise
+
+        return Depthwise(site.width, self.kernel)
 
 
 class DiMR(Transformer):
@@ -117,13 +146,14 @@ class DiMR(Transformer):
         return None
 
     def _branch(self, number: int) -> Self:
-        """Return what is as a branch is, from coarse to fine: patch and width of its own."""
+        """Return what is as a branch is, from coarse to fine: patch, width and what mixes patches of its own."""
         width = self.widths[number]
         update = {
             "patch": self.patch >> number,
             "width": width,
             "head_width": math.gcd(self.width // self.head_count, width),
             "embedding_width": self.embedding,
+            "attention": Convolution(self.kernel) if number else self.attention,
             "depth": self.block_count,  # blocks count through all branches
         }
         return self.model_copy(update=update)
@@ -164,7 +194,7 @@ class DiMR(Transformer):
         shape, is_first = (channels + joined_channels(self.embedders, setting), height, width), 0 in numbers
         outputs = self._made_outputs(setting)
         tokens = self._patch_tokens(shape, self.patch, outputs, setting, self._outputs(setting), is_joined=is_first)
-        blocks = [self._block(i, setting) if is_first else self._convolutional(i, setting) for i in numbers]
+        blocks = [self._block(i, setting) for i in numbers]
         skips = [
             LongSkip(
                 self.fusion.build_at(self.width, self.width, self._site(2, setting, i)),
@@ -176,15 +206,10 @@ class DiMR(Transformer):
         ]
         return Branch(tokens, blocks, skips)
 
-    def _convolutional(self, index: int, setting: InputSpec) -> nn.Module:
-        """Build a ConvNeXt block: a depthwise convolution in the place of attention."""
-        from ablate_zoo.backbone._dimr_modules import Depthwise
-        from ablate_zoo.backbone._transformer_modules import LeftOut
-
-        if index in self.without:
-            return LeftOut()
-        block = self._whole_block(index, setting, Depthwise(self.width, self.kernel))
-        if self.norm_placement == "pre" and block.modulation is None:
+    def _whole_block(self, index: int, setting: InputSpec) -> Block:
+        """Build a block. Its convolution reads no norm but one that is modulated."""
+        block = super()._whole_block(index, setting)
+        if isinstance(self.attention, Convolution) and self.norm_placement == "pre" and block.modulation is None:
             block.attention.before = None
         return block
 
