@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from segments_for_tests import CACHE
 from studies_for_tests import changed
 
 import ablate
+from ablate.cli import main
 from ablate.errors import InputError
 from ablate.study.load import load_study
 from ablate.study.plan import plan
@@ -178,3 +180,27 @@ def test_without_a_start_a_study_is_as_it_was() -> None:
     plain = load_study(alone()).study.base
     assert not {"start", "adapter"} & plain.active().keys()
     assert load_study(alone(start="scratch", adapter="none")).study.base.digest() == plain.digest()
+
+
+@pytest.mark.parametrize("weight_norm", ["learned", "forced"])
+def test_adapters_beside_normalised_weights_are_refused_by_plan(
+    weight_norm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EDM2 from D on, whose layers draw their weights from others: a line for each adapter that was asked for."""
+    edm2 = {"width": 8, "groups": 4, "attention_resolutions": [8], "zero_init": False, "output_gain": True}
+    spec = study(
+        base__backbone={"type": "unet", **edm2, "weight_norm": weight_norm},
+        vary={"start": ["scratch", "baseline"], "adapter": ["none", "lora", "dora"]},
+        design={"type": "chosen", "seeds": 1, "named": [{"start": "baseline", "adapter": a} for a in ("lora", "dora")]},
+    )
+    file = tmp_path / "adapted.yaml"
+    file.write_text(json.dumps(spec), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(file)])
+    printed = capsys.readouterr()
+    lines = printed.err.strip().splitlines()
+    assert ended.value.code == 2 and not printed.out and len(lines) == 2
+    for name, line in zip(("lora", "dora"), lines, strict=True):
+        assert f"start=baseline with adapter={name}: backbone: backbone 'unet'" in line
+        assert f"weight_norm '{weight_norm}' normalises what is trained, and an adapter adds to weights" in line
+        assert line.endswith("say adapter: none, or start from a network with weight_norm: none")

@@ -130,6 +130,14 @@ def test_an_hourglass_of_other_levels_begins_anew() -> None:
         assert all(same) == (facts["share"] == 0) == (change is levels) and facts["share"] < 1
 
 
+def test_dimr_inherits_where_its_branches_have_as_many_blocks() -> None:
+    dimr = {"type": "dimr", "patch": 4, "depth": 3, "width": 16, "heads": 2, "kernel": 3}
+    assert child_of(dimr, dimr | {"depth": 4})[2]["share"] == 0
+    before, network, facts = child_of(dimr, dimr | {"kernel": 5})
+    assert 0.9 < facts["share"] < 1
+    torch.testing.assert_close(network.cascades[0].linear.weight, before.cascades[0].linear.weight)
+
+
 def test_random_frequencies_of_another_scale_are_the_childs_own() -> None:
     fourier = UNET | {"noise_embedding": "fourier_pairs"}
     before, network, _ = child_of(fourier, fourier | {"fourier_scale": 2.0})

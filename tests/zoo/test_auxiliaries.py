@@ -82,6 +82,33 @@ def test_contrastive_is_its_equation(target: str) -> None:
     torch.testing.assert_close(loss, terms["denoise"] + 0.1 * terms["contrastive"])
 
 
+@pytest.mark.parametrize("precondition", ["none", "edm"])
+def test_deep_supervision_is_its_equation(precondition: str) -> None:
+    """w·mean (ŷ − y)² at the block's resolution; image and target are sums over 4×4 pixels, over 4."""
+    process = {"schedule": "cosine", "target": "x0" if precondition == "edm" else "v", "weighting": "min_snr"}
+    who = train(learner(auxiliary=["deep_supervision"], precondition=precondition, **process), 2)
+    noised, labels = who.batch()
+    loss, terms = detached(who, noised, labels)
+    torch.testing.assert_close(loss, terms["denoise"] + 0.25 * terms["deep_supervision"])
+    head = dict(who.terms.named_parameters())
+    h = activation(who, noised, labels)[:, -4:].double()  # 2×2 patches of 4×4 pixels
+
+    def of_head(name: str) -> torch.Tensor:
+        return next(p for n, p in head.items() if n.endswith(name)).detach().double()
+
+    maps = F.layer_norm(h, h.shape[-1:], of_head("norm.weight"), of_head("norm.bias"), eps=1e-6)
+    maps = maps.transpose(1, 2).unflatten(2, (2, 2))
+    output = F.conv2d(maps, of_head("convolution.weight"), of_head("convolution.bias"), padding=1)
+
+    def summed(image: torch.Tensor) -> torch.Tensor:
+        return image.double().unflatten(3, (2, 4)).unflatten(2, (2, 4)).sum((3, 5)) / 4
+
+    predicted = who.process.predict(lambda *_: output, summed(noised.x), noised.level, labels)
+    target = summed(who.process.target.value(noised.x0, noised.noise, noised.level))
+    wanted = who.process.target_weight(noised.level) * (predicted - target).square().flatten(1).mean(1)
+    torch.testing.assert_close(terms["deep_supervision"].double(), wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_repa_is_its_equation(tmp_path: Path) -> None:
     """−mean cosine between projected tokens and the teacher's patches at the same places (Yu et al. 2024, eq. 8)."""
     who = train(aligned(tmp_path), 2)
@@ -230,4 +257,4 @@ def test_other_weights_of_the_teacher_are_told(tmp_path: Path) -> None:
 
 
 def test_defaults_are_in_the_catalog() -> None:
-    assert catalog().names("auxiliary") == ["contrastive", "dispersive", "repa"]
+    assert catalog().names("auxiliary") == ["contrastive", "deep_supervision", "dispersive", "repa"]

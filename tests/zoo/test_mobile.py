@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import ablate
 from ablate.api import InputSpec, Layout, MixerSite
 from ablate.errors import SpecError
+from ablate.study.yaml import read
 from ablate_zoo.layers.attention import ReLUProduct, SelfAttention
 
+MODELS = Path(__file__).parents[2] / "studies" / "models"
 SETTING = InputSpec((3, 16, 16), 10)
 UNET: dict[str, Any] = {
     "type": "unet",
@@ -105,6 +108,18 @@ def test_a_narrower_mlp_in_transformer_blocks() -> None:
     blocks, d = 5, 32  # encoder 1, middle 2, decoder 2
     assert wide.params - narrow.params == blocks * (2 * d + 1) * (4 - 1.5) * d
     assert wide.macs - narrow.macs == 64 * blocks * 2 * d * (4 - 1.5) * d
+
+
+def test_the_file_comes_near_the_printed_size() -> None:
+    """386 M parameters are printed, 5 % saved by keys that are values; the number of middle blocks was chosen by it."""
+    backbone = read(MODELS / "mobile_diffusion_512.yaml").data["backbone"]
+    own, plain = (
+        ablate.cost({"backbone": {**backbone, **fields}}, (4, 64, 64), 1000)
+        for fields in ({}, {"attention": "softmax"})
+    )
+    assert (round(own.params / 1e6), round(own.gflops, 1)) == (392, 176.8)
+    assert own.params / 386e6 == pytest.approx(1, abs=0.02)
+    assert 1 - own.params / plain.params == pytest.approx(0.05, abs=0.002)
 
 
 def test_without_them_no_identity_changes() -> None:

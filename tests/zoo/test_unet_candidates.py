@@ -94,7 +94,7 @@ def agreeing(spec: dict[str, Any]) -> dict[str, Any]:
 
 def transformer(rng: random.Random) -> dict[str, Any]:
     """A small transformer, with blocks left out, some of which it may not have."""
-    name = rng.choice(["dit", "dit", "uvit", "ddt", "hourglass"])
+    name = rng.choice(["dit", "dit", "uvit", "ddt", "hourglass", "dimr"])
     fields = catalog().get("backbone", name).model_fields
     switches = {f: _value(info, rng) for f, info in fields.items() if not slot_kind(info) and f != "depth"}
     slots = {f: drawn(held.kind, rng) for f, info in fields.items() if (held := slot_kind(info)) and f != "embedders"}
@@ -120,7 +120,9 @@ def pruned_unet(rng: random.Random) -> dict[str, Any]:
         f"{part}.{what}.{size}" for part in ("encoder", "decoder") for what in ("block", "attention") for size in sizes
     ]
     left_out = rng.sample([*names, "middle", "middle.attention", "decoder.block.8.0"], rng.choice([0, 0, 0, 1]))
-    return {**spec, "attention": drawn("mixer", rng), "without": left_out}
+    outer = {"outer_attention": drawn("mixer", rng), "outer_attention_resolutions": rng.sample(sizes[:4], 1)}
+    attention = {"attention": drawn("mixer", rng), **rng.choice([{}, {}, outer])}
+    return {**spec, **attention, "without": left_out}
 
 
 def whole(rng: random.Random) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_plan_shows_a_model(capsys):
 def test_every_file_is_looked_at():
     files = {path.stem for path in MODELS.glob("*.yaml") if read(path).data["backbone"]["type"] == "unet"}
     others = {name for name in files if name.startswith("edm2")} | {"iddpm_imagenet64_uncond", "edm_cifar10_ncsnpp"}
-    others |= {"simple_uvit_imagenet512"}  # tests/zoo/test_hybrids.py
+    others |= {"simple_uvit_imagenet512", "mobile_diffusion_512"}  # tests/zoo/test_hybrids.py, test_mobile.py
     assert files - others == EXACT.keys()
     assert round(cost("edm_cifar10_ncsnpp").params / 1e6) == 56
     assert round(cost("iddpm_imagenet64_uncond").params / 1e7) == 12  # "120M", and its checkpoint is called 100M

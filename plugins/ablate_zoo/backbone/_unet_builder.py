@@ -165,7 +165,7 @@ class UNetBuilder:
         site = replace(self._site(width, step), branches=2)
         # Behind a gate that starts at zero, a second zero would keep both from ever learning.
         at_zero = config.zero_init and "identity_at_start" not in how.provides()
-        attend = config.attention.build(replace(self._mixer_site(step), zero_init=at_zero))
+        attend = config.mixer_of(step, self.side).build(replace(self._mixer_site(step), zero_init=at_zero))
         feed = config.mlp.build(width, int(config.mlp_ratio * width))
         self.built += 1
         if at_zero:
@@ -184,7 +184,7 @@ class UNetBuilder:
         return Site(width, self.embedding, 1, heads, block=self.built, blocks=self.blocks, resolution=(height, across))
 
     def _attention(self, step: UNetStep) -> nn.Module:
-        attention = self.config.attention.build(self._mixer_site(step))
+        attention = self.config.mixer_of(step, self.side).build(self._mixer_site(step))
         return SelfAttentionBlock(self.norm(step.outputs), attention, self._residual())
 
     def _mixer_site(self, step: UNetStep) -> MixerSite:

@@ -63,8 +63,9 @@ def disagreement(config: UNet) -> str | None:
     if config.transformer_resolutions and config.rescale != "none":
         return "rescale is of residual blocks of convolutions; with transformer_resolutions say rescale: none"
     begins_by_depth = config.t_fixup and bool(config.transformer_resolutions)
-    if begins_by_depth and "projections" not in config.attention.provides():
-        none = f"the projections of values and output, and attention {config.attention.name!r} has none"
+    without = [mixer.name for mixer in config.mixers if "projections" not in mixer.provides()]
+    if begins_by_depth and without:
+        none = f"the projections of values and output, and attention {without[0]!r} has none"
         return f"t_fixup scales {none}; take one of queries, keys and values, or say t_fixup: false"
     if begins_by_depth and config.zero_init and "identity_at_start" not in config.conditioning.provides():
         return "t_fixup scales the last layer of each branch, which zero_init begins at zero; say zero_init: false"

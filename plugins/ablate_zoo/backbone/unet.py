@@ -86,6 +86,10 @@ class UNet(Backbone):
     attention_resolutions: Annotated[tuple[Side, ...], Field(max_length=16)] = (16,)
     # What lets places see each other; `full` is another word for softmax.
     attention: Annotated[Mixer, Opened(full="softmax")] = slot("softmax")
+    outer_attention: Annotated[Mixer, Added(before={"type": "linear"})] = slot("linear")
+    """in the place of `attention` at the sizes that `outer_attention_resolutions` names"""
+    outer_attention_resolutions: Annotated[tuple[Side, ...], Field(max_length=16), Added(before=[])] = ()
+    """of the sizes that attend, those of `outer_attention`: the large ones, where attention's cost would grow"""
     head_width: Annotated[int | None, Field(ge=1, le=65_536)] = (
         None  # channels of a head; None: `heads` says how many heads
     )
@@ -185,6 +189,11 @@ class UNet(Backbone):
         return self.level_blocks or (self.blocks,) * len(self.multipliers)
 
     @property
+    def mixers(self) -> tuple[Mixer, ...]:
+        """What it attends by."""
+        return (self.attention, self.outer_attention) if self.outer_attention_resolutions else (self.attention,)
+
+    @property
     def taps(self) -> tuple[int, ...]:
         """Of the filter of its resampling, along each axis."""
         return {"box": (1, 1), "fir": (1, 3, 3, 1)}[self.resample_filter]
@@ -269,7 +278,10 @@ class UNet(Backbone):
     def unread_fields(self) -> Mapping[str, str]:
         """Heads, where neither its attention nor its conditioning reads them, and other options of attention."""
         fields = {"heads": ["heads", "head_width"], "query_key_norm": ["qk_norm"]}
-        unread = unread_options(fields, self.attention, self.conditioning)
+        of_each = [unread_options(fields, mixer, self.conditioning) for mixer in self.mixers]
+        unread = {field: why for field, why in of_each[0].items() if all(field in each for each in of_each)}
+        if not self.outer_attention_resolutions:
+            unread["outer_attention"] = "outer_attention_resolutions names no size"
         if self.transformer_resolutions:
             return unread
         return {**unread, **dict.fromkeys(("mlp", "mlp_ratio", "t_fixup"), "no block is a transformer's")}
@@ -307,6 +319,12 @@ class UNet(Backbone):
                 near = nearest(size, sides)
                 sizes = ", ".join(map(str, sides))
                 return f"{what} at size {size}, which does not occur: the levels have {sizes}; the nearest: {near}"
+        within = {sides[-1]} if self.middle_attention else set()
+        attends = within | set(self.attention_resolutions) | set(self.transformer_resolutions)
+        for size in self.outer_attention_resolutions:
+            if size not in attends:
+                sizes = ", ".join(map(str, sorted(attends, reverse=True))) or "none"
+                return f"outer_attention_resolutions names size {size}, where nothing attends; sizes that do: {sizes}"
         attended = {
             self.channels[i]
             for i, side in enumerate(sides)
@@ -339,6 +357,10 @@ class UNet(Backbone):
             return self.middle_attention and (not step.last or self.middle_blocks == 1)
         at_this_size = side >> step.level in self.attention_resolutions
         return at_this_size and (step.part == "encoder" or step.last or self.decoder_attention == "every_block")
+
+    def mixer_of(self, step: UNetStep, side: int) -> Mixer:
+        """Return what attends at a step's size."""
+        return self.outer_attention if side >> step.level in self.outer_attention_resolutions else self.attention
 
     def is_separable(self, step: UNetStep, side: int) -> bool:
         """Return whether the 3×3 convolutions of a step are separable."""

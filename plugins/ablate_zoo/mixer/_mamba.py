@@ -71,7 +71,7 @@ class Direction(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, E) -> (B, N, E) fp32."""
-        x = F.silu(self.convolution(x.transpose(1, 2))[..., : x.shape[1]]).transpose(0, 2).transpose(1, 2)  # (N, B, E)
+        x = F.silu(self.convolved(x)).transpose(0, 1).contiguous()  # (N, B, E)
         step, b, c = self.selection(x).split([self.rank, self.state, self.state], dim=-1)
         wide = torch.promote_types(x.dtype, torch.float32)
         with in_full_precision(x):
@@ -79,6 +79,17 @@ class Direction(nn.Module):
             step = F.softplus(self.step(step))
             y = selective_scan(step, step * x, -self.log_decay.exp(), b, c) + x * self.direct
         return y.transpose(0, 1)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """Convolve the tokens seen so far, channel by channel: (B, N, E), the same.
+
+        As a convolution of rows of an image whose channels lie last, since a sequence of channels would be laid anew.
+        """
+        layer = self.convolution
+        rows = x.transpose(1, 2)[:, :, None]  # (B, E, 1, N)
+        weight, padding = layer.weight[:, :, None], (0, layer.kernel_size[0] - 1)
+        y = F.conv2d(rows, weight, layer.bias, padding=padding, groups=layer.groups)
+        return y[:, :, 0, : x.shape[1]].transpose(1, 2)
 
 
 def selective_scan(step: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -95,21 +106,25 @@ def selective_scan(step: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> 
 
 
 class SelectiveScan(torch.autograd.Function):
-    """`selective_scan` in N steps; its gradient, for which the states are computed again, can be taken once."""
+    """`selective_scan` in N steps; its gradient, for which the states are computed again, can be taken once.
+
+    The states lie as (L, B, S, E), so that what is one number a channel, or one a state, stands in long rows.
+    """
 
     @staticmethod
     def forward(ctx: Any, step: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """(N, B, E), (N, B, E), (E, S), (N, B, S), (N, B, S) -> (N, B, E)."""
-        length = max(1, NUMBERS // max(1, x[0].numel() * a.shape[1]))
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        step, x, a, b, c = (t.contiguous() for t in (step, x, a.t(), b, c))
+        length = max(1, NUMBERS // max(1, x[0].numel() * len(a)))
+        y = torch.empty_like(x)
         starts: list[Tensor] = []  # the state before each part
-        state = x.new_zeros(*x.shape[1:], a.shape[1])
-        for i in range(0, 0 if x.is_meta else len(x), length):
-            part = slice(i, i + length)
+        state = x.new_zeros(x.shape[1], *a.shape)
+        decay, states = _room(2, length, state)
+        for part in [] if x.is_meta else _parts(len(x), length):
             starts.append(state)
-            _, states = _states(step[part], x[part], a, b[part], state)
-            torch.sum(states * c[part, :, None], dim=-1, out=y[part])
-            state = states[-1].clone()
+            now = _states(step[part], x[part], a, b[part], state, decay, states)[1]
+            y[part] = _over_states(c[part], now)
+            state = now[-1].clone()
         ctx.save_for_backward(step, x, a, b, c, *starts)
         ctx.length = length
         return y
@@ -121,29 +136,49 @@ class SelectiveScan(torch.autograd.Function):
         step, x, a, b, c, *starts = ctx.saved_tensors
         of_step, of_x, of_a, of_b, of_c = (torch.zeros_like(t) for t in (step, x, a, b, c))
         later = None  # gradient of the part's last state, by what comes after
-        for number, start in reversed(list(enumerate(starts))):
-            part = slice(number * ctx.length, (number + 1) * ctx.length)
-            decay, states = _states(step[part], x[part], a, b[part], start)
-            of_c[part] = (grad[part, ..., None] * states).sum(-2)
-            total = grad[part, ..., None] * c[part, :, None]  # (L, B, E, S), of each state
+        rooms = _room(4, ctx.length, starts[0]) if starts else []
+        for part, start in reversed(list(zip(_parts(len(x), ctx.length), starts, strict=False))):
+            g, steps, values = grad[part, :, None], step[part, :, None], x[part, :, None]  # (L, B, 1, E)
+            decay, states = _states(step[part], x[part], a, b[part], start, *rooms[:2])
+            total, product = (room[: len(g)] for room in rooms[2:])
+            torch.sum(torch.mul(states, g, out=product), dim=-1, out=of_c[part])
+            torch.mul(c[part, ..., None], g, out=total)  # of each state, through all that follow
             if later is not None:
                 total[-1] += later
             run((total[0], *decay.unbind()[:0:-1]), total.unbind()[::-1])
             later = decay[0] * total[0]
-            of_x[part] = (total * b[part, :, None]).sum(-1)
-            of_b[part] = (total * x[part, ..., None]).sum(-2)
+            of_x[part] = _over_states(b[part], total)
+            torch.sum(torch.mul(total, values, out=product), dim=-1, out=of_b[part])
             decay[1:] *= states[:-1]
             decay[0] *= start
             slope = decay.mul_(total)  # of step·a
-            of_step[part] = (slope * a).sum(-1)
-            of_a += torch.einsum("lbes,lbe->es", slope, step[part])
-        return of_step, of_x, of_a, of_b, of_c
+            torch.sum(torch.mul(slope, a, out=product), dim=-2, out=of_step[part])
+            of_a += torch.mul(slope, steps, out=product).sum((0, 1))
+        return of_step, of_x, of_a.t(), of_b, of_c
 
 
-def _states(step: Tensor, x: Tensor, a: Tensor, b: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute exp(step·a) and the states of a part, each (L, B, E, S)."""
-    decay = (step[..., None] * a).exp_()
-    states = x[..., None] * b[:, :, None]
+def _parts(length: int, of: int) -> list[slice]:
+    """Cut a sequence into parts of `of` tokens, the last one shorter."""
+    return [slice(i, min(i + of, length)) for i in range(0, length, of)]
+
+
+def _room(count: int, length: int, state: Tensor) -> list[Tensor]:
+    """Make room for the states of a part, again and again: (L, B, S, E), `count` times."""
+    return [state.new_empty(length, *state.shape) for _ in range(count)]
+
+
+def _over_states(weight: Tensor, states: Tensor) -> Tensor:
+    """Σ_s weight_s·states_s: (L, B, S), (L, B, S, E) -> (L, B, E)."""
+    return torch.bmm(weight.flatten(0, 1)[:, None], states.flatten(0, 1)).view(*states.shape[:2], -1)
+
+
+def _states(
+    step: Tensor, x: Tensor, a: Tensor, b: Tensor, start: Tensor, decay: Tensor, states: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute exp(step·a) and the states of a part, each (L, B, S, E), in the room that is given for them."""
+    decay, states = decay[: len(x)], states[: len(x)]
+    torch.mul(step[:, :, None], a, out=decay).exp_()
+    torch.mul(b[..., None], x[:, :, None], out=states)
     states[0].addcmul_(decay[0], start)
     run(decay.unbind(), states.unbind())
     return decay, states
