@@ -143,7 +143,7 @@ class StackedKernels(TorchFunctionMode):
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(QKᵀ/√d)V of each network, (N, B, heads, T, d) each: of N·B images, since torch batches no CPU kernel."""
-    attended = F.scaled_dot_product_attention(*(part.flatten(0, 1) for part in (q, k, v)))
+    attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
     return attended.reshape(len(q), -1, *attended.shape[1:])
 
 

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ablate.runtime.stack import one_by_one, over_stack
+from ablate.api import one_by_one, over_stack
 
 ROWS = 1024  # at a time
 LINEAR = 2 * math.sqrt(2 / math.pi)  # 2u = x·(LINEAR + CUBIC·x²)
@@ -89,7 +89,7 @@ class GeluMLP(torch.autograd.Function):
         return dx, dw1, db1, dw2, grad.sum(-2)
 
 
-def _networks(x: Tensor, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+def _networks(x: Tensor, *tensors: Tensor) -> Iterable[Any]:
     """Return each network's own of a stack; of one network the tensors themselves."""
     return zip(x, *tensors, strict=True) if x.dim() == 3 else [(x, *tensors)]
 
