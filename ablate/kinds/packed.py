@@ -1,7 +1,7 @@
 """Kernels of a component's own for a pack, in which several networks of one shape are trained as one (`pack`).
 
-`torch.func.vmap` takes their passes. A component needs to know nothing of it, unless it has a kernel that is faster than
-what torch makes of its layers there.
+`torch.func.vmap` takes their passes. A component needs to know nothing of it, unless it has a kernel that is faster
+than what torch makes of its layers there.
 """
 
 from __future__ import annotations

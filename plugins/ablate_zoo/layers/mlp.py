@@ -71,7 +71,7 @@ class GeluMLP(torch.autograd.Function):
         out, gate = x.new_empty(*stack, rows, w2.shape[-2]), x.new_empty(min(ROWS, rows), hidden)
         slope, act = x.new_empty(*stack, stored, hidden), x.new_empty(*stack, stored, hidden)
         for own in _networks(x, w1, b1, w2, b2, out, slope, act):
-            _forward(*own, gate, train)
+            _forward(gate, train, *own)
         ctx.save_for_backward(x, w1, w2, act, slope)
         return out
 
@@ -85,7 +85,7 @@ class GeluMLP(torch.autograd.Function):
         dw1, db1, dw2 = torch.zeros_like(w1), w1.new_zeros(w1.shape[:-1]), torch.zeros_like(w2)
         room = x.new_empty(min(ROWS, x.shape[-2]), w1.shape[-2])
         for own in _networks(grad, x, w1, w2, act, slope, dx, dw1, db1, dw2):
-            _backward(*own, room)
+            _backward(room, *own)
         return dx, dw1, db1, dw2, grad.sum(-2)
 
 
@@ -95,6 +95,8 @@ def _networks(x: Tensor, *tensors: Tensor) -> Iterable[Any]:
 
 
 def _forward(
+    gate: Tensor,
+    train: bool,
     x: Tensor,
     w1: Tensor,
     b1: Tensor,
@@ -103,8 +105,6 @@ def _forward(
     out: Tensor,
     slope: Tensor,
     act: Tensor,
-    gate: Tensor,
-    train: bool,
 ) -> None:
     for i in range(0, len(x), ROWS):
         part = slice(i, i + ROWS)
@@ -116,6 +116,7 @@ def _forward(
 
 
 def _backward(
+    room: Tensor,
     grad: Tensor,
     x: Tensor,
     w1: Tensor,
@@ -126,7 +127,6 @@ def _backward(
     dw1: Tensor,
     db1: Tensor,
     dw2: Tensor,
-    room: Tensor,
 ) -> None:
     for i in range(0, len(x), ROWS):
         part = slice(i, i + ROWS)
