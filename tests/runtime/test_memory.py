@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.kinds.backbone import network_blocks
 from ablate.runtime import memory
-from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, release_memory
+from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, freed_memory_kept, release_memory
 from ablate.runtime.recompute import outermost
 from ablate.study.load import load_study
 from ablate.training import memory_estimate
