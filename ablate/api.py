@@ -55,6 +55,7 @@ from ablate.kinds.noised import Denoised, Level, Noised, Origin, Posterior, over
 from ablate.kinds.norm import Norm
 from ablate.kinds.objective import Host, Model, Objective, Pictures, Terms
 from ablate.kinds.optimizer import Optimizer
+from ablate.kinds.packed import one_by_one, over_stack
 from ablate.kinds.parameters import Parameters, Role, Trained
 from ablate.kinds.positions import Positions
 from ablate.kinds.precision import Precision
@@ -229,7 +230,9 @@ __all__ = [
     "narrower",
     "network_blocks",
     "noise_like",
+    "one_by_one",
     "over",
+    "over_stack",
     "posterior",
     "slot",
     "told_record",

@@ -5,14 +5,15 @@
 
 A DiT with patch 2 on 4×16×16 latents; the whole step of a trial: draws, noise, forward and backward pass, clipping,
 AdamW, average; in a pack with optimizers and averages over the stack, or each member's own. All ways have the same
-threads and take turns within a round, and who begins alternates. `ratio` is the median over rounds of a way over
-separate, by the clock on the wall (`wall`) and by the seconds that the process computed (`cpu`), which a busy machine
-disturbs less. `difference` is the largest one between a packed and a separate network's weights at the end, over the
-largest weight.
+threads, keep the memory that they free, as a pack's process does, and take turns within a round; who begins alternates.
+`ratio` is the median over rounds of a way over separate, by the clock on the wall (`wall`) and by the seconds that the
+process computed (`cpu`), which a busy machine disturbs less. `difference` is the largest one between a packed and a
+separate network's weights at the end, over the largest weight.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -25,6 +26,7 @@ import torch
 from ablate.candidates.candidate import compose
 from ablate.discovery.catalog import catalog
 from ablate.kinds.data import Dataset
+from ablate.runtime.memory import freed_memory_kept
 from ablate.spec.component import InputSpec
 from ablate.training.learner import Images, Learner
 from ablate.training.pack import Pack
@@ -82,6 +84,12 @@ def main() -> int:
     device = torch.device(asked.device)
     if asked.threads:
         torch.set_num_threads(asked.threads)
+    with freed_memory_kept(device):
+        measure(asked, device)
+    return 0
+
+
+def measure(asked: argparse.Namespace, device: torch.device) -> None:
     rows = []
     for count in asked.members:
         alone = learners(count, asked.depth, asked.width, asked.batch, device)
@@ -127,7 +135,6 @@ def main() -> int:
             rows.append(row)
             bench.show(row, SHOWN)
             bench.keep(rows, COLUMNS, asked.csv)
-    return 0
 
 
 if __name__ == "__main__":

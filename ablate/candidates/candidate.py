@@ -108,6 +108,11 @@ class Candidate(Config):
         None  # root mean square of the data in [-1, 1]; None: measured
     )
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the weights lie in shards over its devices (FSDP)."""
+        return self.layout == "fsdp"
+
     @model_validator(mode="after")
     def _micro_divides(self) -> Self:
         if self.micro is not None and self.batch % self.micro:
@@ -143,7 +148,7 @@ class Candidate(Config):
 
     @model_validator(mode="after")
     def _shards_go_together(self) -> Self:
-        if self.layout != "fsdp":
+        if not self.is_sharded:
             return self
         if self.devices == 1:
             raise ValueError("layout: fsdp shards weights over several devices, and devices is 1: say how many")
@@ -163,10 +168,6 @@ class Candidate(Config):
         other = "leave one of them out"
         if self.compile != "none":
             return f"compile: {self.compile}, which makes code for whole weights; {other}"
-        if self.adapter.freezes:
-            return f"adapter {self.adapter.name!r}, which trains a part of the network's weights alone; {other}"
-        if self.auxiliary:
-            return f"auxiliary {self.auxiliary[0].name!r}, which reads the network beside its one pass; {other}"
         if not self.objective.one_pass:
             return f"objective {self.objective.name!r}, which takes more than one pass of the network; {other}"
         for _, part in self.parts():

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import threading
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 STEPS = 5  # of the training that are measured on the CPU; the optimizer's state is there from the second on
 SLACK = 16 << 20  # bytes by which a process may grow before cycles are looked for
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MOST_ON_HEAPS = -1, -3, 32 << 20  # of glibc's malloc.h
 SECONDS = 1e-3  # between two looks at the C library's books
 
 
@@ -155,6 +157,24 @@ def release_memory(device: torch.device) -> None:
         return
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.contextmanager
+def freed_memory_kept(device: torch.device) -> Iterator[None]:
+    """Let the C library keep what is freed within a `with`, on the CPU, so that the next step finds it.
+
+    A pack's tensors are so large that it gives them back to the system, and each step would have the pages zeroed anew.
+    """
+    library = _library() if device.type == "cpu" else None
+    if library is None:
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, MOST_ON_HEAPS)
+    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(M_TRIM_THRESHOLD, 2 * MOST_ON_HEAPS)  # where the library's own adaptation ends
 
 
 def _in_use(device: torch.device) -> int:

@@ -52,7 +52,7 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
         refusal = refuse_devices(candidate, on, getattr(loaded.study.executor, "gpus", None), probed)
         if refusal is not None:
             raise InputError(refusal, loaded.document.where(("base", "devices")))
-        if candidate.layout == "fsdp" and (refusal := _uncut(candidate, loaded.trial_settings.setting)) is not None:
+        if candidate.is_sharded and (refusal := _uncut(candidate, loaded.trial_settings.setting)) is not None:
             raise InputError(refusal, loaded.document.where(("base", "layout")))
         if on.type == "mps" and (refusal := refuse_mps(candidate)) is not None:
             raise InputError(refusal, loaded.document.where(path))

@@ -46,7 +46,7 @@ def build(
 
     import torch
 
-    from ablate.training.learner import new_network
+    from ablate.training.building import new_network
 
     with isolated():
         return new_network(network, setting, seed, torch.device("cpu"))

@@ -20,9 +20,10 @@ from ablate.runtime.memory import Gauge, out_of_memory
 from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import candidate_by_name
 from ablate.training.beginning import Beginning
+from ablate.training.building import new_network
 from ablate.training.captured import excluded
 from ablate.training.compiled import Compilation
-from ablate.training.learner import Learner, new_network
+from ablate.training.learner import Learner
 from ablate.training.step_profile import StepProfile, profile_steps
 from ablate.worker.loading import images_of
 

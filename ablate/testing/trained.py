@@ -28,8 +28,9 @@ from ablate.spec.component import Component, Config, InputSpec
 from ablate.testing.case import OURS, Case, NotApplicable
 from ablate.testing.small import settle, shrink
 from ablate.training.beginning import Beginning
+from ablate.training.building import new_network
 from ablate.training.images import Images
-from ablate.training.learner import Learner, new_network
+from ablate.training.learner import Learner
 
 CPU = torch.device("cpu")
 BATCH = 4

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,20 +23,12 @@ from ablate.runtime.host_watch import HostWatch, culprit
 from ablate.runtime.memory import out_of_memory
 from ablate.spec.explain import exception_summary
 from ablate.training.static_draws import StaticDraws
+from ablate.training.steps import Learned
 
 if TYPE_CHECKING:
     from ablate.training.learner import Learner
 
 TOLERANCE = 1e-3  # of how far a step moves all weights together: by so much a replay may differ from the plain step
-
-
-class Learned(NamedTuple):
-    """What one optimizer step of a network gave."""
-
-    loss: Tensor
-    norms: Norms  # of the gradient
-    rate: float
-    terms: Mapping[str, Tensor]
 
 
 class CapturedStep:
@@ -96,8 +88,7 @@ class CapturedStep:
         learner, means = self._learner, dict[str, Tensor]()
         with _drawing(learner, self._draws):
             loss = learner.accumulate(*learner.batch(), term_means=means)
-        if learner.group is not None:
-            learner.group.sum(learner.trainable.values(), [loss, *means.values()])
+        learner.placement.sum(learner.trainable.values(), [loss, *means.values()])
         norms = learner.descend()
         self._terms = tuple(means)
         return [loss, norms.before, norms.after, *means.values()]
@@ -163,7 +154,7 @@ def why_plain(learner: Learner) -> str | None:
     optimizer = learner.candidate.optimizer
     if not all("capturable" in group for group in learner.optimizer.param_groups):
         return f"{optimizer.kind} {optimizer.name!r} computes with numbers of the host's (torch cannot capture it)"
-    if learner.group is not None and learner.device.type == "cuda":
+    if learner.placement.group is not None and learner.device.type == "cuda":
         return "its steps are shared by several devices"
     return None
 

@@ -13,13 +13,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from ablate.runtime.memory import out_of_memory
 from ablate.spec.explain import exception_summary
+
+if TYPE_CHECKING:
+    from ablate.training.learner import Learner
 
 Mode = Literal["default", "max-autotune"]
 # Not `max-autotune` itself, which replays CUDA graphs: their outputs live until the next pass, and a step may need two.
@@ -176,3 +179,16 @@ def _in_its_files(error: BaseException | None) -> bool:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in exception_summary(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
+
+
+def compile_step(learner: Learner, compiled: CompiledNetwork) -> None:
+    """Compile a learner's network by the passes of its next step, of which nothing is left."""
+    held = [(buffer, buffer.clone()) for part in (learner.network, learner.terms) for buffer in part.buffers()]
+    try:
+        learner.seed_dropout()
+        compiled.warm_up(lambda: learner.accumulate(*learner.batch()), learner.device, learner.data.cache)
+    finally:
+        learner.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, value in held:
+                buffer.copy_(value)

@@ -2,71 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ablate.candidates.candidate import Candidate, format_component
 from ablate.errors import InputError
-from ablate.kinds.augmentation import Uniform
 from ablate.kinds.backbone import constrained, network_blocks
 from ablate.kinds.clip import Norms
-from ablate.kinds.conditions import CLASS, Conditions, Labels, Told, dropped, rows
+from ablate.kinds.conditions import Labels
 from ablate.kinds.ema import Weights
-from ablate.kinds.guidance import TrainedGuidance
-from ablate.kinds.noised import Noised, Origin
+from ablate.kinds.noised import Noised
 from ablate.kinds.objective import Pictures
 from ablate.kinds.optimizer import RATE_SHARE
-from ablate.kinds.parameters import trained_parameters
 from ablate.kinds.probe import StepObserver
 from ablate.kinds.process import Network
 from ablate.kinds.routing import hiding
 from ablate.runtime.isolation import Watch, watched
 from ablate.runtime.randomness import RandomStreams, seed_everything
 from ablate.runtime.recompute import outermost, recomputed
-from ablate.spec.component import Component, InputSpec
+from ablate.spec.component import InputSpec
+from ablate.training.batches import cut_batch, draw_batch, split_batch
 from ablate.training.beginning import Beginning
-from ablate.training.captured import CapturedStep, Learned
-from ablate.training.checkpoint import Checkpoint, by_prefix, flatten_optimizer, restore_optimizer, with_prefix
-from ablate.training.companion import CompanionLearner
-from ablate.training.compiled import CompiledNetwork, forget_compiled
-from ablate.training.group import Group, Order
+from ablate.training.building import build_holders, build_modules
+from ablate.training.captured import CapturedStep
+from ablate.training.checkpoint import Checkpoint
+from ablate.training.compiled import CompiledNetwork, compile_step, forget_compiled
+from ablate.training.group import Order
 from ablate.training.images import Images as Images
 from ablate.training.inheritance import Inheritance
+from ablate.training.learner_state import load_into, state_of
+from ablate.training.placement import Placement, Whole
 from ablate.training.sibling import SiblingLearner
-from ablate.training.terms import StepModel, Terms, teacher_like
-from ablate.training.widths import base_shapes
-
-
-class TrainingStep(NamedTuple):
-    """The numbers of one training step. The tensors are on the device: reading them waits for it."""
-
-    number: int  # from 1
-    images: int  # seen so far
-    loss: Tensor
-    gradient_norm: Tensor  # before clipping
-    clipped_norm: Tensor  # after it
-    rate: float
-    companion_loss: Tensor | None = None  # of the network that guidance trains, where it does
-    terms: Mapping[str, Tensor] = {}  # the loss in parts, by name, where it has several
-
-
-def new_network(
-    candidate: Candidate,
-    setting: InputSpec,
-    seed: int,
-    device: torch.device,
-    watch: Watch | None = None,
-    stream: str = "weights",
-) -> nn.Module:
-    """Build the network of a candidate with the initial weights of the trial of that seed."""
-    seed_everything(seed, stream, 0)
-    network: nn.Module = _build(candidate.backbone, lambda: candidate.backbone.build(setting), device, watch or Watch())
-    return network
+from ablate.training.steps import Learned, TrainingStep
+from ablate.training.terms import StepModel
 
 
 class Learner:
@@ -100,50 +73,27 @@ class Learner:
         self.device = device
         self.seed = seed
         self.micro = candidate.pass_images(micro)
-        watch = Watch()
-        own = "sibling/" if is_sibling else ""  # streams of initial weights
-        self.network: nn.Module = new_network(candidate, setting, seed, device, watch, f"{own}weights")
-        if candidate.layout == "channels_last":
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher: nn.Module | None = None
-        if teacher is not None:
-            self.network.load_state_dict(dict(teacher))
-            self.teacher = teacher_like(candidate, self.network)
-        if beginning is not None:
-            beginning.enter(self.network)
-            self.teacher = beginning.teacher(candidate, setting, device)
-        if candidate.adapter.freezes:
-            seed_everything(seed, "adapter", 0)
-            _adapt(candidate, self.network, device, watch)
         self.home = torch.device("cpu") if waits else device  # of weights and moments
-        if waits:
-            self.network.to(self.home)
-        seed_everything(seed, f"{own}uncertainty", 0)
-        self.uncertainty = _build(candidate.weighting, candidate.weighting.build, device, watch)
-        self.process = candidate.process(images.sigma_data, self.uncertainty)
-        self.companion: CompanionLearner | None = None
-        if isinstance(candidate.guidance, TrainedGuidance):
-            with watch.over(f"{format_component(candidate.guidance)}, while its companion is built,"):
-                self.companion = CompanionLearner(candidate.guidance, self.process, setting, seed, device)
         whole = candidate.needs_whole_batches()
         if whole is not None and self.micro < candidate.batch:
             raise InputError(
                 f"{whole} compares the images of a whole batch, which cannot be cut into {self.micro} each"
             )
-        seed_everything(seed, f"{own}objective", 0)
-        self.terms = Terms(candidate, setting, lambda part, build: _build(part, build, device, watch))
-        self._take_parameters(watch)
+        watch = Watch()
+        whence = (teacher, beginning, "sibling/" if is_sibling else "")
+        modules = build_modules(candidate, setting, images.sigma_data, seed, device, self.home, *whence, watch)
+        self.modules = modules
+        self.network, self.teacher, self.terms = modules.network, modules.teacher, modules.terms
+        self.uncertainty, self.process, self.companion = modules.uncertainty, modules.process, modules.companion
+        self.hold(watch)
         with watch.over(f"{format_component(candidate.precision)}, while its scaler is built,"):
             self.scaler = candidate.precision.scaler(device)
         self.sibling: SiblingLearner | None = None
-        sibling = None if is_sibling else candidate.sibling(setting)
-        if sibling is not None:
-            spec = candidate.of_sibling(sibling)
-            smaller = Learner(spec, setting, images, seed, device, micro, is_sibling=True)
-            self.sibling = SiblingLearner(smaller, sibling.until)
+        if not is_sibling and (sibling := candidate.sibling(setting)) is not None:
+            own = (candidate.of_sibling(sibling), setting, images, seed, device, micro)
+            self.sibling = SiblingLearner(Learner(*own, is_sibling=True), sibling.until)
         self.compiled = None if candidate.compile == "none" else CompiledNetwork(self.network, candidate.compile)
-        self.group: Group | None = None  # of processes that share the steps, where there are several
-        self.is_sharded = False  # whether its weights lie in shards over the group
+        self.placement: Placement = Whole()
         self._is_sibling = is_sibling
         self._recomputed = outermost(network_blocks(self.network).values()) if candidate.recompute else []
         self.draws = RandomStreams(seed, device)
@@ -155,46 +105,11 @@ class Learner:
         self.steps_done = 0
         self.notice_progress: Callable[[], None] | None = None  # called where a term reads how far the training is
 
-    def _take_parameters(self, watch: Watch) -> None:
-        """Build what holds the parameters: the optimizer, and the averages."""
-        candidate = self.candidate
-        beside = {"uncertainty": self.uncertainty, "objective": self.terms}
-        self.parameters = trained_parameters(self.network, beside, base_shapes(candidate, self.setting))
-        with watch.over(f"{format_component(candidate.optimizer)}, while it is built,"):
-            self.optimizer = candidate.optimizer.build(self.parameters)
-        inner = {} if self.uncertainty is None else dict(self.uncertainty.named_parameters(prefix="uncertainty"))
-        inner |= dict(self.terms.named_parameters(prefix="objective"))
-        by_name = {**inner, **dict(self.network.named_parameters())}  # the network's last layer comes last
-        self.trainable = {name: p for name, p in by_name.items() if p.requires_grad}
-        with watch.over(f"{format_component(candidate.ema)}, while it is built,"):
-            self.average = candidate.ema.build(dict(self.network.named_parameters()))
-
-    def shard(self, group: Group) -> None:
-        """Let the weights, gradients, moments and averages lie in shards over a group, which has the same state.
-
-        Raises InputError where the network cannot be sharded.
-        """
-        from ablate.training.sharded import shard
-
-        state = self.state({})
-        try:
-            shard(self.network, self.device, group.size)
-        except ValueError as error:
-            raise InputError(
-                f"layout: fsdp does not go with backbone {self.candidate.backbone.name!r}: {error}; leave layout out"
-            ) from None
-        self.group, self.is_sharded = group, True
-        self._take_parameters(Watch())
-        self.load(state)
-
-    def settle(self) -> None:
-        """Bring what waits in host memory to the device."""
-        if self.home == self.device:
-            return
-        state, self.home = self.state({}), self.device
-        self.network.to(self.device)
-        self._take_parameters(Watch())
-        self.load(state)
+    def hold(self, watch: Watch) -> None:
+        """Build what holds the parameters, as they lie now: optimizer and averages."""
+        held = build_holders(self.candidate, self.setting, self.modules, watch)
+        self.parameters, self.trainable = held.parameters, held.trainable
+        self.optimizer, self.average = held.optimizer, held.average
 
     @property
     def progress(self) -> float:
@@ -213,10 +128,7 @@ class Learner:
         return output
 
     def prepare(self, pause: Callable[[], None]) -> None:
-        """Do what comes before the first step: the terms look at the training images, the network is compiled.
-
-        `pause` is called now and then.
-        """
+        """Let the terms look at the training images, and compile the network; `pause` is called now and then."""
         if self.compiled is not None and not self._is_sibling:
             forget_compiled()
         if self.sibling is not None:
@@ -224,73 +136,16 @@ class Learner:
         with watched("the terms of this candidate, while they look at the training images,"):
             self.terms.prepare(Pictures(self.data.dataset, self.data.cache, self.device, pause))
         if self.compiled is not None:
-            self._compile(self.compiled)
+            compile_step(self, self.compiled)
         if self.captured is not None:
             self.captured.prepare()
 
-    def _compile(self, compiled: CompiledNetwork) -> None:
-        """Compile the network by the passes of the next step, of which nothing is left."""
-        held = [(buffer, buffer.clone()) for part in (self.network, self.terms) for buffer in part.buffers()]
-        try:
-            self.seed_dropout()
-            compiled.warm_up(lambda: self.accumulate(*self.batch()), self.device, self.data.cache)
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
-            with torch.no_grad():
-                for buffer, value in held:
-                    buffer.copy_(value)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return self.candidate.precision.forward(self.device)
 
     def batch(self) -> tuple[Noised, Labels]:
-        """Draw the next batch: noisy images, and labels or conditions, of which some are dropped (label dropout).
-
-        What is drawn for an image follows from its number in the training, not from the batch it comes in.
-        """
-        size, first = self.candidate.batch, self.images_seen
-        index = self.draws.order(first, size, len(self.data))
-        mirrored = self.data.mirrors(self.draws, first, size)
-        x0 = self.data.pick(index, mirrored, self.draws, first)
-        altered = self.candidate.augmentation.apply(x0, lambda s: self.draws.uniform(f"augmentation/{s}", first, size))
-        if altered.mirrored is not None:
-            mirrored = altered.mirrored if mirrored is None else mirrored ^ altered.mirrored
-        uniform = self.draws.uniform("levels", first, size, torch.float64)
-        level = self.process.level(self.candidate.levels.draw(uniform, self.candidate.schedule))
-        noise = self.draws.normal("noise", first, x0.shape)
-        classes = None if self.data.labels is None else self.data.labels[index]
-        order = self.candidate.coupling.order(altered.images, noise, classes)
-        noise = noise if order is None else noise[order]
-        told = self.told(index, altered.images, lambda s: self.draws.uniform(s, first, size), altered.told)
-        labels = self._dropped(told, first, size)
-        noised = self.process.diffuse(altered.images, noise, level)
-        return noised._replace(origin=Origin(first, index, mirrored)), labels
-
-    def told(self, index: Tensor, x0: Tensor, uniform: Uniform, further: Mapping[str, Tensor] | None = None) -> Labels:
-        """Return what the network is told of training images, with nothing dropped: labels, or a record of conditions.
-
-        x0: the images after augmentation, `further` what that tells. uniform: draws for them, by the name of a stream.
-        """
-        classes = None if self.data.labels is None else self.data.labels[index]
-        if not self.setting.conditions:
-            return classes
-        told = self.data.told(index, x0, uniform)
-        for spec in self.setting.conditions:
-            if further and spec.name in further:
-                told = told.tell(spec.name, Told(further[spec.name]), spec.held)
-        return told if classes is None else told.tell(CLASS, Told(classes))
-
-    def _dropped(self, labels: Labels, first: int, size: int) -> Labels:
-        """Drop labels and conditions at random, as guidance wants it: all together, and each alone."""
-        drops, null = self.candidate.drops(), self.setting.classes or 0
-        if labels is not None and drops.together > 0:
-            which = self.draws.uniform("drop", first, size) < drops.together
-            labels = dropped(labels, which, null, drops.names)
-        if labels is not None and drops.each > 0:
-            for name in drops.names or (labels if isinstance(labels, Conditions) else (CLASS,)):
-                which = self.draws.uniform(f"drop/{name}", first, size) < drops.each
-                labels = dropped(labels, which, null, [name])
-        return labels
+        """Draw the next batch: noisy images, and labels or conditions."""
+        return draw_batch(self.candidate, self.setting, self.data, self.process, self.draws, self.images_seen)
 
     def loss(self, noised: Noised, labels: Labels) -> Tensor:
         """Compute the loss of each image of a batch, (B,) fp32: the objective with its auxiliary terms."""
@@ -319,9 +174,8 @@ class Learner:
 
     def parts(self, noised: Noised, labels: Labels) -> Iterator[tuple[Noised, Labels]]:
         """Split the batch, or this process's share of it, into micro-batches of at most `micro` images."""
-        if self.group is not None:
-            noised, labels = _cut(noised, labels, self.group.share(len(noised.x)))
-        return _split_batch(noised, labels, self.micro)
+        share = self.placement.share(len(noised.x))
+        return split_batch(*cut_batch(noised, labels, share), self.micro)
 
     def gradients(
         self,
@@ -336,15 +190,12 @@ class Learner:
         """
         self.seed_dropout()
         total = self.accumulate(noised, labels, image_losses, term_means)
-        if self.group is not None:  # gradients of shards are summed by the backward pass
-            own = () if self.is_sharded else self.trainable.values()
-            self.group.sum(own, [total, *(term_means or {}).values()])
+        self.placement.sum(self.trainable.values(), [total, *(term_means or {}).values()])
         return total
 
     def seed_dropout(self) -> None:
         """Seed the global generators for the next step, which dropout and the like draw from."""
-        own = "dropout" if self.group is None or self.group.rank == 0 else f"dropout/{self.group.rank}"
-        seed_everything(self.seed, own, self.steps_done)
+        seed_everything(self.seed, self.placement.dropout, self.steps_done)
 
     def accumulate(
         self,
@@ -383,13 +234,9 @@ class Learner:
         return loss.detach()
 
     def step(self, budget: float, observers: Sequence[StepObserver] = ()) -> TrainingStep:
-        """Take one optimizer step over the next batch.
-
-        `budget` is the whole training in images, which the learning rate follows; `observers` look at the step.
-        """
+        """Take one optimizer step over the next batch, of a training of `budget` images, while `observers` look on."""
         self.horizon = budget
-        if self.group is not None and self.group.rank == 0:
-            self.group.order(Order.STEP, budget)
+        self.placement.announce(Order.STEP, budget)
         learned = None if self.captured is None or observers else self.captured.step()
         if learned is not None:
             return self._counted(learned)
@@ -400,7 +247,7 @@ class Learner:
         """Take the step of what guidance trains beside the network, whose own is taken; return the whole step."""
         beside: Tensor | None = None
         if self.companion is not None:
-            beside = self.companion.step(self.parts(noised, labels), self.candidate.batch, self.group)
+            beside = self.companion.step(self.parts(noised, labels), self.candidate.batch, self.placement.group)
         elif self.sibling is not None:
             beside = self.sibling.step(noised, labels, self.horizon)
         return self._counted(learned, beside)
@@ -447,12 +294,7 @@ class Learner:
         self.scaler.unscale_(self.optimizer)
         for observer in observers:
             observer.graded(self.network)
-        norms = self.candidate.clip.apply(self.trainable)
-        if self.is_sharded:
-            from ablate.training.sharded import whole
-
-            norms = Norms(whole(norms.before), whole(norms.after))
-        return norms
+        return self.placement.norms(self.candidate.clip.apply(self.trainable))
 
     def take(self) -> None:
         """Take the optimizer's step, on the gradients that are in the parameters."""
@@ -494,121 +336,13 @@ class Learner:
         return loss if math.isfinite(loss) else None
 
     def state(self, facts: Mapping[str, Any]) -> Checkpoint:
-        """Return a checkpoint: everything that decides the steps to come.
-
-        Of shards the first process has the whole, and the others, which take part in it, have nothing of it.
-        """
-        moments, numbers = flatten_optimizer(self.optimizer.state_dict())
-        tensors = with_prefix("network", self.network.state_dict())
-        tensors |= with_prefix("average", self.average.state())
-        tensors |= with_prefix("optimizer", moments)
-        if self.is_sharded:
-            tensors = self._gathered(tensors, Order.STATE)
-        own = {"steps": self.steps_done, "optimizer": numbers, "scaler": self.scaler.state_dict()}
-        if self.uncertainty is not None:
-            tensors |= with_prefix("uncertainty", self.uncertainty.state_dict())
-        tensors |= with_prefix("objective", self.terms.state_dict())  # nothing, where no term keeps anything
-        if self.companion is not None:
-            companion_tensors, own["companion"] = self.companion.state()
-            tensors |= with_prefix("companion", companion_tensors)
-        if self.sibling is not None:
-            sibling = self.sibling.state()
-            tensors, own["sibling"] = tensors | with_prefix("sibling", sibling.tensors), sibling.facts
-        return Checkpoint(self.images_seen, tensors, {**facts, **own})
-
-    def snapshot(self) -> Mapping[str, Tensor]:
-        """Return what the averages store for good, as they give it; see `state` for shards."""
-        tensors = self.average.snapshot()
-        return self._gathered(tensors, Order.SNAPSHOT) if self.is_sharded else tensors
-
-    def _gathered(self, tensors: Mapping[str, Tensor], order: Order) -> dict[str, Tensor]:
-        from ablate.training.sharded import gathered
-
-        assert self.group is not None
-        leads = self.group.rank == 0
-        if leads:
-            self.group.order(order)
-        return gathered(tensors, leads)
+        """Return a checkpoint: everything that decides the steps to come."""
+        return state_of(self, facts)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint of the same candidate and seed."""
-        parts = by_prefix(checkpoint.tensors)
-        network, average = parts["network"], parts["average"]
-        fresh = self.optimizer.state_dict()
-        moments = restore_optimizer(fresh, parts["optimizer"], checkpoint.facts["optimizer"])
-        if self.is_sharded:
-            from ablate.training.sharded import spread, spread_state
+        load_into(self, checkpoint)
 
-            network, average = spread(network, self.network.state_dict()), spread(average, self.average.state())
-            moments = spread_state(moments, self.optimizer)
-        self.network.load_state_dict(network)
-        self.average.load(average)
-        self.optimizer.load_state_dict(moments)
-        if self.candidate.layout == "channels_last":
-            _lay_out_as_parameters(self.optimizer)
-        if checkpoint.facts["scaler"]:
-            self.scaler.load_state_dict(checkpoint.facts["scaler"])
-        if self.uncertainty is not None:
-            self.uncertainty.load_state_dict(parts["uncertainty"])
-        self.terms.load_state_dict(parts["objective"])
-        if self.companion is not None:
-            self.companion.load(parts["companion"], checkpoint.facts["companion"])
-        if self.sibling is not None:
-            self.sibling.load(parts["sibling"], checkpoint.facts["sibling"])
-        self.steps_done = checkpoint.facts["steps"]
-
-
-def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Bring an optimizer's state, as it was loaded, into the order in memory that its parameters have.
-
-    Fused kernels go through both in the order of memory.
-    """
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _build(part: Component, build: Callable[[], Any], device: torch.device, watch: Watch) -> Any:
-    """Build what a component describes on the device. Raises GlobalStateError where that changes what is global."""
-
-    def make() -> Any:
-        with device:
-            return build()
-
-    with watch.over(f"{format_component(part)}, while it is built,", make):
-        return make()
-
-
-def _adapt(candidate: Candidate, network: nn.Module, device: torch.device, watch: Watch) -> None:
-    """Let the adapter change the network. Raises InputError where that has nothing to adapt."""
-    adapter = candidate.adapter
-    with watch.over(f"{format_component(adapter)}, while it is built,"), device:
-        try:
-            adapter.apply(network)
-        except ValueError as error:
-            raise InputError(str(error), f"adapter {adapter.name!r}") from None
-
-
-def _split_batch(noised: Noised, labels: Labels, size: int) -> Iterator[tuple[Noised, Labels]]:
-    """Split the batch into parts of at most `size` images."""
-    total = len(noised.x)
-    if size >= total:
-        yield noised, labels
-        return
-    for begin in range(0, total, size):
-        yield _cut(noised, labels, slice(begin, begin + size))
-
-
-def _cut(noised: Noised, labels: Labels, cut: slice) -> tuple[Noised, Labels]:
-    """Return some neighbouring images of a batch."""
-    level = type(noised.level)(*(value[cut] for value in noised.level))
-    part = Noised(noised.x0[cut], noised.noise[cut], noised.x[cut], level, _origin(noised.origin, cut))
-    return part, rows(labels, cut)
-
-
-def _origin(origin: Origin | None, cut: slice) -> Origin | None:
-    if origin is None:
-        return None
-    mirrored = None if origin.mirrored is None else origin.mirrored[cut]
-    return Origin(origin.first + cut.start, origin.indices[cut], mirrored)
+    def snapshot(self) -> Mapping[str, Tensor]:
+        """Return what the averages store for good, as they give it."""
+        return self.placement.gather(self.average.snapshot(), Order.SNAPSHOT)

@@ -27,11 +27,13 @@ from ablate.training.checkpoint import CHECKPOINTS, KEPT, Checkpoint, newest, re
 from ablate.training.checkpoint_files import SO_FAR
 from ablate.training.divergence import examine, weight_norm
 from ablate.training.health import MOST_SKIPS, Curve, Diagnosis, Divergence, TrainingHealth
-from ablate.training.learner import Learner, TrainingStep
+from ablate.training.learner import Learner
+from ablate.training.placement import Shards, settle
 from ablate.training.probing import Probing
 from ablate.training.prolonged import BEGUN, ShorterTraining
 from ablate.training.quality import QualityCurve
 from ablate.training.snapshots import Snapshots
+from ablate.training.steps import TrainingStep
 
 ROWS = 100  # of the curve, over a whole training
 STEPPING = "this candidate, in a step of training,"
@@ -249,12 +251,12 @@ class Training:
 
         That one has no moments, and takes no step.
         """
-        if not self.learner.is_sharded:
+        if not isinstance(self.learner.placement, Shards):
             return self.learner
         state = self.learner.state({})
         tensors = {name: value for name, value in state.tensors.items() if not name.startswith("optimizer.")}
         learner = self._make()
-        learner.settle()
+        settle(learner)
         learner.load(Checkpoint(state.images, tensors, {**state.facts, "optimizer": {}}))
         return learner
 
@@ -361,7 +363,7 @@ class Training:
         try:
             diagnosis = self._repeated(bad)
         except Exception as error:
-            if self.learner.candidate.layout != "fsdp" or not out_of_memory(error):
+            if not self.learner.candidate.is_sharded or not out_of_memory(error):
                 raise
             message = "the step could not be repeated: on one device there is no room for it"
             diagnosis = {"module": None, "message": message, "log_snr": None, "worst": []}
@@ -372,7 +374,7 @@ class Training:
 
     def _repeated(self, bad: TrainingStep) -> Diagnosis:
         """Train again to the bad step, on one device, and look at every module in it."""
-        self.learner.settle()
+        settle(self.learner)
         self.learner.network.train()
         self.learner.prepare(self.pause)
         self.learner.horizon = self._horizon()

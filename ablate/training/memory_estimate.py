@@ -109,7 +109,7 @@ def _simulate(asked: _Asked, setting: InputSpec, device: str, micro: int) -> Foo
 
 def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro: int) -> Footprint:
     setting = candidate.inputs(setting)
-    alone = _simulate_alone(candidate, setting, device, micro, candidate.devices if candidate.layout == "fsdp" else 1)
+    alone = _simulate_alone(candidate, setting, device, micro, candidate.devices if candidate.is_sharded else 1)
     sibling = candidate.sibling(setting)
     if sibling is None:
         return alone

@@ -14,11 +14,11 @@ from ablate.kinds.noised import Noised
 from ablate.kinds.probe import StepObserver
 from ablate.runtime.memory import out_of_memory
 from ablate.runtime.randomness import seed_everything
-from ablate.training.captured import Learned
-from ablate.training.learner import Learner, TrainingStep
+from ablate.training.learner import Learner
 from ablate.training.loop import Wanted
 from ablate.training.packed_pass import PackedPass, PackedPassError, apart
 from ablate.training.stacked import StackedAverages, StackedOptimizers
+from ablate.training.steps import Learned, TrainingStep
 
 Inputs = tuple[Tensor | None, ...]
 

@@ -6,6 +6,7 @@ Horizontal fusion of trainings: Wang et al. 2021.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ablate.kinds.backbone import Backbone
 from ablate.runtime.isolation import isolated
 from ablate.runtime.memory import out_of_memory
+from ablate.runtime.stack import linear, one_by_one, over_stack
 from ablate.spec.component import InputSpec
 from ablate.spec.explain import exception_summary
 
@@ -60,7 +62,7 @@ class PackedPass:
         shared = {name: b for name, b in self.networks[0].named_buffers() if name not in buffers}
         before = {name: (id(b), b._version) for name, b in shared.items()} | {n: (id(b), 0) for n, b in buffers.items()}
         own = {**parameters, **buffers}  # torch leaves in it what stands there after the pass
-        with FoldedAttention():
+        with StackedKernels():
             output: Tensor = functional_call(self.networks[0], own, tuple(inputs))
         after = dict(self.networks[0].named_buffers())
         now = {name: (id(after[name]), after[name]._version) for name in shared} | {n: (id(own[n]), 0) for n in buffers}
@@ -122,46 +124,27 @@ class PackedPass:
             stacked.grad = None
 
 
-class FoldedAttention(TorchFunctionMode):
-    """Lets attention within `vmap` see the networks as more images: torch has no such rule for its CPU kernel."""
+class StackedKernels(TorchFunctionMode):
+    """Takes kernels for the stack within `vmap` where torch has no rule for it, or a slow one."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention and len(args) == 3 and not kwargs:
-            return _Attention.apply(*args)  # type: ignore[no-untyped-call]
+            return over_stack(_attention, *args)
+        if func is F.linear and not kwargs and one_by_one(args[0]):
+            x, weight, *bias = args
+            if not bias or bias[0] is None:
+                return over_stack(partial(linear, bias=None), x, weight)
+            return over_stack(linear, x, weight, *bias)
         return func(*args, **kwargs)
 
 
-class _Attention(torch.autograd.Function):
-    """softmax(QKᵀ/√d)V, with a rule for `vmap`: there it is plain attention of N·B images, with torch's gradient."""
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, heads, T, d) each; only where no gradient is asked for."""
-        return F.scaled_dot_product_attention(q, k, v)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Never called: within `vmap` the rule below is differentiated."""
-        raise PackedPassError("attention outside of a packed pass")
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *parts: Tensor) -> tuple[Tensor, int]:
-        """(N, B, heads, T, d) each, N where `in_dims` says."""
-        count = info.batch_size
-        folded = [
-            (part.expand(count, *part.shape) if at is None else part.movedim(at, 0)).flatten(0, 1)
-            for part, at in zip(parts, in_dims, strict=True)
-        ]
-        q, k, v = folded
-        attended = F.scaled_dot_product_attention(q, k, v)
-        return attended.reshape(count, -1, *attended.shape[1:]), 0
+def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(QKᵀ/√d)V of each network, (N, B, heads, T, d) each: of N·B images, since torch batches no CPU kernel."""
+    attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
+    return attended.reshape(len(q), -1, *attended.shape[1:])
 
 
 def refusal(backbone: Backbone, setting: InputSpec) -> str | None:

@@ -13,6 +13,7 @@ from ablate.kinds.conditions import Labels
 from ablate.kinds.noised import Noised
 from ablate.kinds.probe import HELD, HistoryObserver, Observer, PassObserver, Probe, Readings, Seen, StepObserver
 from ablate.runtime.randomness import RandomStreams, mix
+from ablate.training.batches import told_of
 from ablate.training.learner import Learner
 
 LEVELS = 16  # noise levels in the held batch
@@ -172,7 +173,7 @@ def held_batch(learner: Learner, seed: int, count: int = HELD) -> tuple[Noised, 
     at = torch.device("cpu") if learner.device.type == "mps" else learner.device  # which has no fp64
     t = (torch.arange(count, dtype=torch.float64, device=at) % LEVELS + 0.5) / LEVELS
     noise = torch.randn(x0.shape, device=learner.device, generator=draws.at("noise", 0))
-    labels = learner.told(index, x0, lambda s: draws.uniform(s, 0, count))
+    labels = told_of(learner.setting, learner.data, index, x0, lambda s: draws.uniform(s, 0, count))
     return learner.process.diffuse(x0, noise, learner.process.level(t)), labels
 
 

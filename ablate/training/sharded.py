@@ -7,7 +7,7 @@ of a parameter is a DTensor: norms, clipping, the optimizer and the averages com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -89,3 +89,8 @@ def spread_state(state: dict[str, object], optimizer: torch.optim.Optimizer) -> 
 def whole(value: Tensor) -> Tensor:
     """Return a number of the whole training, such as a norm; every process of the group calls it."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def beside_shards(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return those parameters that are whole on every device."""
+    return [parameter for parameter in parameters if not isinstance(parameter, DTensor)]

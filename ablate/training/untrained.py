@@ -14,8 +14,9 @@ from ablate.kinds.teacher import TaughtObjective
 from ablate.runtime.isolation import watched
 from ablate.runtime.randomness import seed_everything
 from ablate.spec.component import InputSpec
+from ablate.training.building import new_network
 from ablate.training.images import Images
-from ablate.training.learner import Learner, new_network
+from ablate.training.learner import Learner
 
 TAIL = 10  # a loss is the mean of the last so-manieth part of the steps
 

@@ -19,12 +19,12 @@ import torch
 from ablate.io.files import sweep, write_json
 from ablate.io.sealed import sealed
 from ablate.kinds.executor import Job, Stop, Stopped
-from ablate.runtime.memory import Gauge, out_of_memory, release_memory
+from ablate.runtime.memory import Gauge, freed_memory_kept, out_of_memory, release_memory
 from ablate.spec.explain import exception_summary
-from ablate.training.learner import TrainingStep
 from ablate.training.loop import LOOK_SECONDS, Steps, Wanted
 from ablate.training.pack import MemberError, Pack
 from ablate.training.packed_pass import PackedPassError
+from ablate.training.steps import TrainingStep
 from ablate.worker import records
 from ablate.worker.exclusive import alone_in_folder, alone_in_process
 from ablate.worker.messages import Record, TrialJob, WorkerReport, trial_job
@@ -44,7 +44,7 @@ def run_pack(job: Job, stop: Stop) -> WorkerReport:
     """
     pack = PackRun(job, stop)
     try:
-        with alone_in_process(job, stop) as stop_in_turn:
+        with alone_in_process(job, stop) as stop_in_turn, freed_memory_kept(torch.device(job["device"])):
             return pack.run(stop_in_turn)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)

@@ -35,6 +35,7 @@ from ablate.training.checkpoint import newest, save
 from ablate.training.group import Group, Order
 from ablate.training.learner import Learner
 from ablate.training.loop import Training
+from ablate.training.placement import Whole, join
 from ablate.worker import sources
 from ablate.worker.loading import data_of, dataset_for, images_of
 from ablate.worker.messages import TrialJob, trial_job
@@ -68,8 +69,11 @@ def refuse_devices(
     size = candidate.devices
     if size == 1:
         return None
-    if candidate.layout == "fsdp" and (why := _refuse_sharded(candidate, probes)) is not None:
-        return why
+    if candidate.is_sharded and probes:
+        return (
+            "layout: fsdp shards the network's weights, and probes look at weights and gradients in one process, which "
+            "has a part of each; leave one of them out"
+        )
     if device.type == "cpu":
         return None
     if device.type != "cuda":
@@ -79,20 +83,6 @@ def refuse_devices(
         return None
     what = f"devices: {size} are asked for, and a trial has {there} here"
     return f"{what}: lower `devices`, or give a worker more GPUs (`gpus` of the executor)"
-
-
-def _refuse_sharded(candidate: Candidate, probes: bool) -> str | None:
-    """Return why a candidate's weights cannot be sharded, and what to do; None where they can.
-
-    What can be said without torch, the candidate itself says when it is read.
-    """
-    if candidate.weighting.build() is not None:
-        why = f"weighting {candidate.weighting.name!r} trains weights of its own beside the network"
-    elif probes:
-        why = "probes look at weights and gradients in one process, which has a part of each"
-    else:
-        return None
-    return f"layout: fsdp shards the network's weights, and {why}; leave one of them out"
 
 
 @contextlib.contextmanager
@@ -119,12 +109,10 @@ def with_ranks(job: TrialJob, training: Training) -> Iterator[None]:
             group = ranks.join(training.pause, device)
             if device.type == "cpu":
                 torch.set_num_threads(max(1, threads // size))
-            training.learner.group = group
             group.compare(training.learner.parameters)
             for file in state.iterdir():  # all have read it
                 file.unlink()
-            if candidate.layout == "fsdp":
-                training.learner.shard(group)
+            join(training.learner, group)
             yield
             training.learner = training.whole_learner()
             group.order(Order.END)
@@ -132,7 +120,7 @@ def with_ranks(job: TrialJob, training: Training) -> Iterator[None]:
             ranks.explain(error)
             raise
         finally:
-            training.learner.group = None
+            training.learner.placement = Whole()
             torch.set_num_threads(threads)
 
 
@@ -240,14 +228,13 @@ def _follow(folder: Path, state: Path, rank: int, size: int, port: int) -> None:
         raise RuntimeError("the state of the first process cannot be read")
     learner.load(checkpoint)
     learner.network.train()
-    learner.group = Group(rank, size)  # its share; nobody is joined yet
+    learner.placement = Whole(Group(rank, size))  # its share; nobody is joined yet
     learner.prepare(lambda: None)
     store = dist.TCPStore("127.0.0.1", port, size, is_master=False)  # type: ignore[attr-defined]
     store.set(f"ready/{rank}", "")
-    group = learner.group = begin(store, rank, size, device)
+    group = begin(store, rank, size, device)
     group.compare(learner.parameters)
-    if learner.candidate.layout == "fsdp":
-        learner.shard(group)
+    join(learner, group)
     while True:
         order, budget = group.order(Order.STEP)
         if order is Order.END:
@@ -270,4 +257,4 @@ def learner_of(job: TrialJob, device: torch.device) -> Learner:
     images = images_of(data, job["cache"], device)
     beginning, teacher = trained_weights(job, candidate, setting, catalog, device)
     settled = (setting, images, job["seed"], device, job.get("micro"), teacher)
-    return Learner(candidate, *settled, beginning=beginning, waits=candidate.layout == "fsdp")
+    return Learner(candidate, *settled, beginning=beginning, waits=candidate.is_sharded)

@@ -148,7 +148,7 @@ class TrialRun:
             self.teacher = {"trial": teacher["trial"], "weights": str(teachers.weights_hash(Path(teacher["folder"])))}
         self.inherited = beginning.facts if isinstance(beginning, Inheritance) else {}  # of the record
         settled = (self.setting, images, job["seed"], self.device, job.get("micro"), weights)
-        waits = self.candidate.layout == "fsdp"  # until the others have joined
+        waits = self.candidate.is_sharded  # until the others have joined
         make = partial(Learner, self.candidate, *settled, beginning=beginning, waits=waits)
         budget = fill(Budget, job["budget"], catalog)
         probes = [create(Probe, spec, catalog) for spec in job.get("probes", ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ablate.candidates.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.kinds.backbone import network_blocks
 from ablate.runtime import memory
-from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, release_memory
+from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, freed_memory_kept, release_memory
 from ablate.runtime.recompute import outermost
 from ablate.study.load import load_study
 from ablate.training import memory_estimate
@@ -234,3 +235,18 @@ def test_parts_that_do_not_divide_the_batch_are_refused() -> None:
 
 def test_how_a_step_fits_into_memory_is_no_part_of_the_identity() -> None:
     assert dit(micro=4, recompute=True).digest() == dit().digest() != dit(batch=32).digest()
+
+
+def test_what_a_pack_frees_is_found_again() -> None:
+    """Its pages are not zeroed anew."""
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.empty(4 << 20).fill_(1)  # 16 MiB, 4,096 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with freed_memory_kept(CPU):
+        faults()
+        assert sum(faults() for _ in range(4)) < 4096
+    with freed_memory_kept(torch.device("meta")):
+        pass

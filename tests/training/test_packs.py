@@ -1,5 +1,7 @@
 """Trainings of one network shape as one: they come to what each would have come to alone."""
 
+import copy
+
 import pytest
 import torch
 from learners import CPU, SETTING, candidate, images
@@ -11,6 +13,7 @@ from ablate.training.checkpoint import Checkpoint
 from ablate.training.learner import Learner
 from ablate.training.pack import MemberError, Pack
 from ablate.training.packed_pass import PackedPass, PackedPassError, refusal
+from ablate_zoo.layers.mlp import MLP
 
 TOLERANCE = 1e-4  # of losses, and of the way that all weights have moved together, fp32: sums in another order
 # Single weights may differ by more: the gradient of a key's bias is zero but for rounding, and Adam makes a step of it.
@@ -301,6 +304,35 @@ class Branching(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(x) if x.sum() > 0 else x
+
+
+class Products(nn.Module):
+    """Linear layers over images and over tokens, with a bias and without, and the zoo's MLP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 8), nn.Linear(8, 8, bias=False)
+        self.mlp = MLP(8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mlp(self.second(self.first(x).tanh()) + self.first(x[:, 0])[:, None])
+
+
+def test_on_the_cpu_products_are_those_of_each_network_alone() -> None:
+    """Bit for bit, with their gradients: they are taken one after the other."""
+    networks = [Products() for _ in range(3)]
+    inputs, alone = [torch.randn(5, 4, 3) for _ in networks], [copy.deepcopy(network) for network in networks]
+    packed = PackedPass(networks)
+    output = packed([[x] for x in inputs])
+    packed.backward(output, list(output.detach()))
+    packed.hand_over()
+    for network, own, x, got in zip(networks, alone, inputs, output, strict=True):
+        wanted = own(x)
+        wanted.backward(wanted.detach())
+        assert torch.equal(got, wanted)
+        for mine, theirs in zip(network.parameters(), own.parameters(), strict=True):
+            assert mine.grad is not None and theirs.grad is not None
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-6, atol=1e-6)
 
 
 def test_control_flow_by_numbers_is_refused_in_the_pass() -> None:

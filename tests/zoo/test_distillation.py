@@ -15,7 +15,8 @@ from ablate.candidates.candidate import cost_of, misfits
 from ablate.errors import SpecError
 from ablate.kinds.objective import Host
 from ablate.runtime.randomness import RandomStreams
-from ablate.training.learner import Learner, new_network
+from ablate.training.building import new_network
+from ablate.training.learner import Learner
 from ablate.training.memory_estimate import footprint
 from ablate.training.terms import StepModel
 from ablate.training.training_cost import train_gflops
