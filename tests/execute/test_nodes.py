@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributions_for_tests import WEIGHTING, distribution
+from kills_for_tests import LONG, STUDY, assert_same_tables, command, environment, lay_out, run
 from ray_clusters import Cluster, ray_cluster
 from waiting_for_tests import PATIENCE, until
 
@@ -84,3 +86,30 @@ def test_slots_follow_the_nodes_and_those_that_do_not_fit_are_passed_over(cluste
     assert ask(3)["nodes"] == ["name_head"]
     assert driver.communicate(timeout=PATIENCE) == ("", "")  # not a word of Ray's own
     assert driver.returncode == 0 and not list((tmp_path / "place" / "study").glob(".ray-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.timeout(3 * LONG)
+@pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+def test_a_node_without_a_plugin_is_named_and_the_study_is_that_of_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine has no mount namespaces for us")
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    distribution(plugins, "extra-weighting", "extra_weighting", WEIGHTING.format(name="extra", weight=2))
+    path = os.pathsep.join((str(plugins), cluster.environment["PYTHONPATH"]))
+    own = {"PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"}
+    cluster.start("head", PYTHONPATH=path)
+    cluster.start("bare", f"mount -t tmpfs none {plugins}", PYTHONPATH=path)
+    file = lay_out(tmp_path / "study", STUDY.replace("  batch: 16", "  weighting: extra\n  batch: 16"))
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    ray = f"executor={{type: ray, address: '127.0.0.1:{cluster.port}', cpus: 1}}"
+    done = subprocess.run(
+        command(file, out, "--set", ray), env=environment(**own), capture_output=True, text=True, timeout=LONG
+    )
+    told = [line for line in done.stdout.splitlines() if "is passed over" in line]
+    assert done.returncode == 0 and len(told) == 1, (done.stdout, done.stderr)
+    assert "it has other source than the driver: weighting/extra" in told[0]
+    assert run(file, undisturbed, "--executor", "local", **own).returncode == 0
+    assert_same_tables(out, undisturbed)

@@ -111,6 +111,7 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
         for one in (*drivers, *workers):
             if one.poll() is None:
                 killed(one)
+            one.communicate()
     folder = readable(url)
     assert_same_tables(folder, undisturbed)
     assert {name for name in Store(url).listing("workers") if not name.startswith("workers/driver/")} == set()
