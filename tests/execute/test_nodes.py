@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from kills_for_tests import LONG, STUDY, assert_same_tables, command, environmen
 from ray_clusters import Cluster, ray_cluster
 from waiting_for_tests import PATIENCE, until
 
+from ablate.execute import nodes
 from ablate.execute.ray import Ray
+from ablate.execute.share import Share
 
 DRIVER = """
 import json, sys
@@ -41,6 +44,34 @@ with Ray(address=sys.argv[1]).in_folder(study).start("work_for_tests:work", "cpu
                     seen |= {key for key in report["node"] if key.startswith("name_")}
         print(json.dumps({"slots": pool.slots, "nodes": sorted(seen), "news": pool.news()}), flush=True)
 """
+
+
+class SilentRay:
+    """Ray, whose head answers once, and then is away: it is waited for in native code."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.back = threading.Event()
+
+    def nodes(self) -> list[dict[str, object]]:
+        self.asked += 1
+        if self.asked > 1:
+            self.back.wait()
+        facts = {"Resources": {"CPU": self.asked}, "NodeManagerHostname": "one", "NodeManagerAddress": "127.0.0.1"}
+        return [{"NodeID": str(self.asked), "Alive": True, **facts}]
+
+
+def test_a_head_that_is_away_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SilentRay()
+    monkeypatch.setattr(nodes, "_ray", lambda: ray)
+    monkeypatch.setattr(nodes, "LOOK", 0.0)
+    there = nodes.Nodes(Share(1, 1, 0), None, None)
+    assert there.slots == 1
+    for _ in range(3):
+        there.look()
+    assert there.slots == 1 and ray.asked == 2  # one question at a time
+    ray.back.set()
+    until(lambda: there.look() or there.slots > 1, PATIENCE, "the answer is not taken")
 
 
 @pytest.fixture
