@@ -7,13 +7,15 @@ Tune with OptunaSearch, Syne Tune's local backend. All in one run on one machine
 trials at a time where an engine has that. Start-up (imports, the cluster) is reported apart from the cost of a trial:
 that is counted from the first trial's end, and on executors with two workers from when both have ended one. Ray Tune
 needs more than Ray: pip install "ray[tune]". Syne Tune may stand in an environment of its own: `--syne` is its Python.
-`load` is how many processes wanted the processors in the last minute, on average: beyond their number the seconds are
-those of a shared machine, and only ratios of one run say something.
+`cpu_s_per_trial` are the CPU seconds of all its processes in the same time, which other work on the machine changes
+little. `load` is how many processes wanted the processors in the last minute, on average: beyond their number the
+seconds are those of a shared machine, and only ratios of one run say something.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -23,10 +25,29 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 HERE = Path(__file__).parent
+Taken = tuple[float, float, float]  # seconds of the start, then seconds and CPU seconds a trial
 
 
-def optuna_alone(trials: int) -> tuple[float, float]:
+class Clock:
+    """The time, and the CPU seconds that this process and all below it have used, those that have ended among them."""
+
+    def __init__(self) -> None:
+        self.now = time.perf_counter()
+        self.used = 0.0
+        own = psutil.Process()
+        for process in [own, *own.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                self.used += sum(process.cpu_times()[:4])
+
+    def since(self, begun: Clock, trials: int) -> tuple[float, float]:
+        """Return seconds and CPU seconds a trial."""
+        return (self.now - begun.now) / trials, (self.used - begun.used) / trials
+
+
+def optuna_alone(trials: int) -> Taken:
     """Optuna's ask and tell on SQLite, with the objectives and the space of noop.yaml."""
     begun = time.perf_counter()
     import optuna
@@ -38,15 +59,15 @@ def optuna_alone(trials: int) -> tuple[float, float]:
             directions=["minimize", "minimize"],
             sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        started = time.perf_counter()
+        started = Clock()
         for _ in range(trials):
             trial = study.ask()
             knob = trial.suggest_float("backbone.knob", 0, 1)
             study.tell(trial, [knob, 0.0])
-        return started - begun, (time.perf_counter() - started) / trials
+        return started.now - begun, *Clock().since(started, trials)
 
 
-def optuna_parallel(trials: int) -> tuple[float, float]:
+def optuna_parallel(trials: int) -> Taken:
     """Optuna's own `optimize` with two jobs on SQLite, an objective that returns at once."""
     begun = time.perf_counter()
     import optuna
@@ -58,23 +79,23 @@ def optuna_parallel(trials: int) -> tuple[float, float]:
             directions=["minimize", "minimize"],
             sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        started = time.perf_counter()
+        started = Clock()
         study.optimize(lambda trial: (trial.suggest_float("backbone.knob", 0, 1), 0.0), n_trials=trials, n_jobs=2)
-        return started - begun, (time.perf_counter() - started) / trials
+        return started.now - begun, *Clock().since(started, trials)
 
 
-def ablate_on(executor: str, trials: int, workers: int | None = None) -> tuple[float, float]:
+def ablate_on(executor: str, trials: int, workers: int | None = None) -> Taken:
     """The same through `ablate.run`: a real segment a trial, its folder, its checkpoint, its record."""
     begun = time.perf_counter()
     from ablate.engine import Progress
     from ablate.study.launch import launch
 
-    seen: list[tuple[float, int]] = []  # (when, trials done), without start-up and the final figures
+    seen: list[tuple[Clock, int]] = []  # (when, trials done), without start-up and the final figures
     both = 1 if workers is None else workers  # who is to have ended a trial before the clock runs
 
     def watch(progress: Progress) -> None:
-        if progress.done >= both:
-            seen.append((time.perf_counter(), progress.done))
+        if progress.done >= (trials if seen else both) and len(seen) < 2:
+            seen.append((Clock(), progress.done))
 
     with tempfile.TemporaryDirectory() as folder:
         launch(
@@ -88,10 +109,10 @@ def ablate_on(executor: str, trials: int, workers: int | None = None) -> tuple[f
             figures=False,
         )
     (started, few), (ended, many) = seen[0], seen[-1]
-    return started - begun, (ended - started) / (many - few)
+    return started.now - begun, *ended.since(started, many - few)
 
 
-def ray_tune(trials: int) -> tuple[float, float]:
+def ray_tune(trials: int) -> Taken:
     """Ray Tune with OptunaSearch and a trainable that returns at once."""
     begun = time.perf_counter()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -110,11 +131,11 @@ def ray_tune(trials: int) -> tuple[float, float]:
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
-        started = time.perf_counter()
+        started = Clock()
         tuner.fit()
-        ended = time.perf_counter()
+        taken = Clock().since(started, trials)
     ray.shutdown()
-    return started - begun, (ended - started) / trials
+    return started.now - begun, *taken
 
 
 SYNE_TRIAL = """
@@ -126,7 +147,7 @@ Reporter()(loss=parser.parse_known_args()[0].knob)
 """
 
 
-def syne_tune(trials: int) -> tuple[float, float]:
+def syne_tune(trials: int) -> Taken:
     """Syne Tune's local backend with two workers, and a script that reports once and ends."""
     begun = time.perf_counter()
     from syne_tune import StoppingCriterion, Tuner
@@ -145,9 +166,9 @@ def syne_tune(trials: int) -> tuple[float, float]:
             n_workers=2,
             sleep_time=0.01,
         )
-        started = time.perf_counter()
+        started = Clock()
         tuner.run()
-        return started - begun, (time.perf_counter() - started) / trials
+        return started.now - begun, *Clock().since(started, trials)
 
 
 WAYS = {
@@ -183,10 +204,10 @@ def main() -> None:
         if done.returncode:
             print(f"{way}: not measured\n{done.stderr[-2000:]}", file=sys.stderr)
             continue
-        trials, start, each = json.loads(done.stdout.strip().splitlines()[-1])
+        trials, start, each, cpu = json.loads(done.stdout.strip().splitlines()[-1])
         rows.append({"way": way, "trials": trials, "start_s": round(start, 2), "s_per_trial": round(each, 4)})
-        base = rows[0]["s_per_trial"]
-        rows[-1]["over_optuna_s"] = round(each - base, 4)
+        rows[-1]["over_optuna_s"] = round(each - rows[0]["s_per_trial"], 4)
+        rows[-1]["cpu_s_per_trial"] = round(cpu, 4)
         rows[-1]["load"] = round(os.getloadavg()[0], 1)
         print(rows[-1], flush=True)
     with args.csv.open("w", newline="") as file:

@@ -376,9 +376,9 @@ def format_component(part: Component) -> str:
 
 def meta_network(backbone: Backbone, setting: InputSpec) -> nn.Module:
     """Return the network of a backbone on torch's meta device: shapes without numbers, nothing is allocated."""
-    import torch
+    from ablate.runtime.meta_device import OnMeta
 
-    with torch.device("meta"):
+    with OnMeta():
         return backbone.build(setting)
 
 
@@ -431,6 +431,7 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
     Raises BuildError where its own code fails or changes what is global for the process,
     and where the network is larger than any machine.
     """
+    from ablate.candidates import spare
     from ablate.candidates.flops import measure
 
     subject = f"backbone {backbone.name!r}"
@@ -445,8 +446,11 @@ def cost_of(backbone: Backbone, setting: InputSpec) -> Cost:
             params = sum(parameter.numel() for parameter in network.parameters())
             if params <= MOST_PARAMS:
                 routed = any(ROUTED in part.provides() for _, part in backbone.parts())
+                built = spare.State(network)
                 cost = measure(network, setting, routed)
                 before.check(f"{format_component(backbone)}, in a forward pass,", lambda: measure(network, setting))
+                if built.same():
+                    spare.keep(backbone, setting, network)
                 return cost
     except GlobalStateError as error:
         raise BuildError(str(error)) from None

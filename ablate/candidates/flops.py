@@ -51,6 +51,7 @@ SOFTMAXES = {getattr(_aten, name) for name in ("softmax", "_softmax", "_safe_sof
 OTHERS = {_aten.cat, _aten.avg_pool2d, _aten.upsample_nearest2d, _aten.upsample_bilinear2d, _aten._unsafe_index}
 # What operations gave and counted, by their arguments' shapes: (output, flops, norms, activations, elementwise).
 OUTCOMES: dict[Any, tuple[Any, int, int, int, int]] = {}
+WHOLE: set[Any] = set()  # operations that were met and have no parts
 MOST_OUTCOMES = 20_000
 REDUCTIONS = {_aten.linalg_vector_norm, _aten.mean, _aten.sum, _aten.var, _aten.var_mean}
 
@@ -86,6 +87,10 @@ class Counter(TorchDispatchMode):
     Shapes on the meta device are computed in Python, which is slow; what an operation gives is
     remembered by its arguments' shapes, for all networks, so that the second of equal blocks costs next to nothing.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch's guard against it takes as long as an operation
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -133,8 +138,13 @@ class Counter(TorchDispatchMode):
 
     def _parts(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Return the outcome of a composite operation, its parts counted; NotImplemented where it has none."""
+        if func in WHOLE:
+            return NotImplemented
         with self:
-            return func.decompose(*args, **kwargs)
+            out = func.decompose(*args, **kwargs)
+        if out is NotImplemented:
+            WHOLE.add(func)
+        return out
 
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> list[int]:
         packet = func._overloadpacket
@@ -176,7 +186,8 @@ def measure(network: nn.Module, setting: InputSpec, is_routed: bool = False) -> 
     training = network.training
     counter = _count(network.eval(), setting)
     in_training = _count(network.train(), setting).work if is_routed else counter.work
-    network.train(training)
+    if network.training != training:
+        network.train(training)
     macs = counter.flops // 2
     params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     other = None if in_training == counter.work else in_training / 1e9

@@ -30,5 +30,5 @@ def prepare(pool: CheckedPool, job: Job, cache: Path, tick: Callable[[], None]) 
     if report["status"] != "done":
         raise_if_fatal(report, cache)
         message = report.get("message", report["status"])
-        raise InputError(f"the data could not be prepared: {message}\n{report.get('traceback') or ''}")
+        raise InputError(f"the data could not be prepared: {message}\n{report.get('traceback') or ''}".rstrip())
     return {"data_hash": report["data_hash"]} if "data_hash" in report else {}

@@ -10,11 +10,13 @@ import contextlib
 import importlib
 import json
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ablate.errors import InputError
@@ -52,8 +54,13 @@ class Nodes:
         self._at_work: Counter[str] = Counter()
         self._terms: dict[str, Any] | None = None
         self._looked = float("-inf")
+        self._listing: _Listing | None = None
         self.news: list[str] = []
-        self.look()
+        self.look(ANSWER)
+        if self._listing is not None:
+            raise InputError(
+                f"the Ray cluster did not say within {ANSWER:.0f} s which nodes it has; is its head there?"
+            )
 
     @property
     def slots(self) -> int:
@@ -61,13 +68,17 @@ class Nodes:
         total = sum(self._room[node] for node in self._fit())
         return max(1, total if self._workers is None else min(total, self._workers))
 
-    def look(self) -> None:
-        """Look which nodes there are, and what they answered, now and then."""
-        ray = _ray()
-        if time.monotonic() - self._looked < LOOK:
+    def look(self, patience: float = 0.0) -> None:
+        """Look which nodes there are, and what they answered, now and then. patience: seconds to wait for the list."""
+        if self._listing is None:
+            if time.monotonic() - self._looked < LOOK:
+                return
+            self._looked = time.monotonic()
+            self._listing = _Listing()
+        if (listed := self._listing.get(patience)) is None:
             return
-        self._looked = time.monotonic()
-        there = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        self._listing = None
+        there = {node["NodeID"]: node for node in listed if node["Alive"]}
         for gone in set(self._room) - set(there):
             self._forget(gone)
         for node, facts in there.items():
@@ -183,6 +194,30 @@ class Nodes:
             raise InputError(f"no node of the Ray cluster can run this study's trials: {reasons}")
         if not self._room:
             raise InputError("the Ray cluster has no node left that a worker fits on")
+
+
+class _Listing:
+    """The list of nodes, asked for in a thread: Ray waits for a head that is away as long as it is, in native code."""
+
+    def __init__(self) -> None:
+        self._answers: SimpleQueue[list[dict[str, Any]] | BaseException] = SimpleQueue()
+        threading.Thread(target=self._ask, name="ablate-nodes", daemon=True).start()
+
+    def get(self, patience: float) -> list[dict[str, Any]] | None:
+        """Return the list; None where there is none yet. Raises what Ray raised."""
+        try:
+            answer = self._answers.get(patience > 0, patience)
+        except Empty:
+            return None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _ask(self) -> None:
+        try:
+            self._answers.put(_ray().nodes())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the list is wanted
+            self._answers.put(error)
 
 
 def _ray() -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -147,11 +149,13 @@ class _Array(Helper):
         self._came = False
         if self._barren > STARTS:
             raise InputError(f"the jobs that were sent to {self._system} end at once: see the logs in {self._logs()}")
+        said = io.StringIO()  # submitit prints what sbatch says, and raises it too
         try:
-            with self._executor.batch():
+            with contextlib.redirect_stderr(said), self._executor.batch():
                 sent = [self._executor.submit(self._segment) for _ in range(missing)]
         except Exception as error:
             raise _refused(error) from error
+        sys.stderr.write(said.getvalue())
         self._jobs += sent
         write_json(self._file, {"system": self._system, "jobs": [job.job_id for job in self._jobs]})
 

@@ -35,6 +35,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries
 AT_ONCE = 8  # objects on their way
 _OURS = (TypeError, AttributeError, NameError, AssertionError, ImportError, MemoryError)  # no store is at fault
 _FOR_GOOD = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError")
+CREDENTIALS = "credentials are those of the store's own variables and files, such as AWS_ACCESS_KEY_ID or ~/.aws"
+AGAIN = "see whether the address and the network are in order, then give the same command again"
 
 T = TypeVar("T")
 
@@ -252,7 +254,7 @@ class Store:
                     raise StoreError(f"there is no such bucket ({error})", self.url) from None
                 raise
             except PermissionError as error:
-                raise StoreError(f"refuses: {_reason(error)}", self.url) from None
+                raise StoreError(f"refuses: {_reason(error)}; {CREDENTIALS}", self.url) from None
             except _OURS:
                 raise
             except Exception as error:
@@ -260,10 +262,10 @@ class Store:
                     raise  # the disk here
                 forbidden = getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden")
                 if type(error).__name__ in _FOR_GOOD or forbidden:
-                    raise StoreError(f"refuses: {_reason(error)}", self.url) from None
+                    raise StoreError(f"refuses: {_reason(error)}; {CREDENTIALS}", self.url) from None
                 waited = time.monotonic() - begun
                 if waited + pause > self.patience:
-                    message = f"cannot be reached, after {tries} tries in {waited:.0f} s: {_reason(error)}"
+                    message = f"cannot be reached, after {tries} tries in {waited:.0f} s: {_reason(error)}; {AGAIN}"
                     raise StoreError(message, self.url) from None
                 self._tell(f"{self.url} does not answer ({_reason(error)}); it is asked again")
                 time.sleep(pause * random.uniform(0.75, 1.0))

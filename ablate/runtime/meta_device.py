@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 
+META = torch.device("meta")
+# What gives a tensor its first numbers, where it has some. By torch's own initialisers, and as tensors' methods.
+_DRAWS = frozenset({nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_})
+_DRAWN: set[Any] = set()  # what decides whether a draw is in order, of those that were
+MOST_DRAWN = 20_000
 _PURE: dict[Any, bool] = {}  # of operations: whether their outcome may be remembered
+
+
+class OnMeta(DeviceContext):
+    """`with torch.device("meta"):`, in which weights are begun once for each shape.
+
+    There are no numbers that could be drawn, yet torch takes each draw apart in Python, which is a third of the time
+    that it takes to build a network. The first of its kind is played, so that one that is not in order still raises.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(META)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func not in _DRAWS:
+            return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+        kwargs = kwargs or {}
+        tensor = kwargs.get("tensor", args[0] if args else None)
+        key = _draw(func, tensor, args[1:], kwargs)
+        if key is not None and key in _DRAWN:
+            return tensor
+        drawn = func(*args, **kwargs)
+        if key is not None:
+            if len(_DRAWN) >= MOST_DRAWN:
+                _DRAWN.clear()
+            _DRAWN.add(key)
+        return drawn
+
+
+def _draw(func: Callable[..., Any], tensor: Any, options: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what decides whether a draw is in order; None where it must be played."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.is_meta and tensor.numel()
+    if not plain:  # torch warns of empty ones
+        return None
+    key: list[Any] = [func, torch.is_grad_enabled() and tensor.requires_grad, tensor.is_leaf]
+    _sign(tensor, key)
+    for value in (*options, *(item for item in kwargs.items() if item[0] != "tensor")):
+        if isinstance(value, Tensor | torch.Generator):
+            return None
+        _sign(value, key)
+    return tuple(key)
 
 
 def operation_key(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:

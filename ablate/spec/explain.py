@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from ablate.errors import did_you_mean
+from ablate.spec.quantities import format_like
 
 _HERE = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
@@ -49,6 +50,10 @@ def explain(error: Any, cls: type[BaseModel], owner: str, fields: list[str]) -> 
             return f"expected {error['ctx']['expected']}, not {short(word)}{hint if 'did you' in hint else ''}"
         case "int_parsing_size":  # such as 1e23, which YAML reads as no whole number
             return f"{short(error['input'])} is too large: a whole number has at most 64 bits here"
+        case "greater_than_equal" | "less_than_equal" if isinstance(error["input"], str):  # such as 1MiB, with its unit
+            ((side, limit),) = error["ctx"].items()
+            least = "at least" if side == "ge" else "at most"
+            return f"expected {least} {format_like(error['input'], limit)}, not {short(error['input'])}"
         case sort if sort in _EXPECTED:
             return f"expected {_EXPECTED[sort]}, not {short(error['input'])}"
         case _:

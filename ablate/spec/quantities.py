@@ -51,6 +51,14 @@ def format_size(value: int) -> str:
     return f"{value} B"
 
 
+def format_like(text: str, value: float) -> str:
+    """Format a number in the kind of unit that a text has: beside `1MiB` as a size, beside `90min` as a time."""
+    units = {unit.lower() for _, unit in _parts(text)} - {""}
+    if units and units <= set(_BYTES):
+        return format_size(int(value))
+    return format_seconds(value) if units and units <= set(_SECONDS) else f"{value:g}"
+
+
 def _parts(text: str) -> list[tuple[float, str]]:
     """Return numbers with their units; none where the text has anything else in it."""
     parts, end = [], 0

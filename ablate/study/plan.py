@@ -20,6 +20,7 @@ from ablate.kinds.design import Assignment
 from ablate.results.candidates import candidates as labelled
 from ablate.runtime.machine import cache_folder, choose_device
 from ablate.runtime.patient import doing
+from ablate.runtime.seldom import seldom_collected
 from ablate.spec.explain import exception_summary
 from ablate.statistics.power import POWER
 from ablate.study.detect import check_sought, detection
@@ -65,12 +66,13 @@ def plan(
     proposals = loaded.proposals()
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
-    for assignment in [loaded.baseline] if proposals is None else proposals:
-        name = loaded.names(assignment)
-        watch(name)
-        with doing(f"building the network of {name}"):
-            row = _row(loaded, assignment, device)
-        rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
+    with seldom_collected():
+        for assignment in [loaded.baseline] if proposals is None else proposals:
+            name = loaded.names(assignment)
+            watch(name)
+            with doing(f"building the network of {name}"):
+                row = _row(loaded, assignment, device)
+            rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
     frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
     if frame["failure"].notna().any():
         frame = frame.astype(dict.fromkeys(("params", "macs", "memory_bytes"), "Int64"))

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ablate.candidates import spare
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import Labels, told_on_meta
@@ -23,12 +24,11 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
-from ablate.runtime.meta_device import operation_key
+from ablate.runtime.meta_device import META, OnMeta, operation_key
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
 from ablate.training.terms import Terms, simulated_loss, teacher_like
 
-META = torch.device("meta")
 C = TypeVar("C", bound=Component)
 Build = Callable[[C, Parameters], torch.optim.Optimizer]  # equal components have equal optimizers
 WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
@@ -122,8 +122,8 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
 
 def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int, shards: int = 1) -> Footprint:
     """Simulate one network's training. shards: devices over which its weights lie; of one of them."""
-    with META:
-        network = candidate.backbone.build(setting).train()
+    with OnMeta():
+        network = (spare.take(candidate.backbone, setting) or candidate.backbone.build(setting)).train()
         candidate.adapter.apply(network)
         learned = candidate.weighting.build()
         images = [torch.empty(candidate.batch, *setting.shape) for _ in range(3)]  # x0, noise, x
@@ -249,7 +249,7 @@ def _companion(candidate: Candidate, setting: InputSpec) -> int:
     guidance = candidate.guidance
     if not isinstance(guidance, TrainedGuidance):
         return 0
-    with META:
+    with OnMeta():
         network = guidance.companion(setting)
     parameters = [p for p in network.parameters() if p.requires_grad]
     return _bytes(network.state_dict().values()) + _state(guidance, _companions_optimizer, parameters)
@@ -263,6 +263,10 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Tracks the bytes of all live storages: `now`, and at the `peak`."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch's guard against it takes as long as an operation
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -299,8 +303,8 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if key is not None:
                 _remember(key, out, tree_leaves((args, kwargs)))
         else:
-            out = form() if callable(form) else tree_map(lambda make: make and make(), form)
-        self.take((out,) if isinstance(out, Tensor) else tree_leaves(out))
+            out = form() if callable(form) else _made(form)
+        self.take((out,) if isinstance(out, Tensor) else _leaves(out))
         return out
 
 
@@ -314,6 +318,18 @@ def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
         if len(FORMS) >= MOST_FORMS:
             FORMS.clear()
         FORMS[key] = tree_map(_maker, out)
+
+
+def _leaves(out: Any) -> Iterable[Any]:
+    """Return the outputs of an operation of several, as most are a tuple without lists in it."""
+    return out if type(out) is tuple and list not in map(type, out) else tree_leaves(out)
+
+
+def _made(form: Any) -> Any:
+    """Make the outputs of a form of several, as most are a tuple."""
+    if type(form) is tuple and all(make is None or callable(make) for make in form):
+        return tuple([make and make() for make in form])
+    return tree_map(lambda make: make and make(), form)
 
 
 def _maker(output: Tensor | None) -> Callable[[], Tensor] | None:

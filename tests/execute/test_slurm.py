@@ -49,7 +49,9 @@ def test_a_job_that_is_told_to_go_puts_its_trial_back_and_is_sent_again(
     until(lambda: not any(process.is_running() for process in last), PATIENCE, "a job goes on without a driver")
 
 
-def test_what_slurm_refuses_is_told_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_slurm_refuses_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=r"Slurm takes no jobs .* are you indeed on a slurm cluster"):
         Slurm(partition="nowhere").in_folder(tmp_path / "study").start(WORK, "cpu")
     commands = tmp_path / "bin"
@@ -66,6 +68,7 @@ def test_what_slurm_refuses_is_told_before_anything_runs(tmp_path: Path, monkeyp
         Slurm(partition="nowhere", workers=3, time="90min", ram="4GiB", options=("constraint=a100",)).in_folder(
             tmp_path / "study"
         ).start(WORK, "cpu")
+    assert capfd.readouterr() == ("", "")  # the message is all
     (script,) = (tmp_path / "study").glob("slurm/**/*.sh")
     lines = script.read_text().splitlines()
     for wanted in (

@@ -42,6 +42,7 @@ def server() -> Iterator[ObjectServer]:
 @pytest.fixture
 def variables(server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     given = {**server.variables, "ABLATE_STORES": str(tmp_path / "stores"), "PROBE_SLEEP": "0.05"}
+    given["PROBE_HOLD"] = str(tmp_path / "hold")
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     return given
@@ -70,9 +71,11 @@ def killed(process: subprocess.Popen[str]) -> None:
 def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
     server: ObjectServer, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """Meanwhile the server says 503, before and after it has done what it was asked."""
+    """Meanwhile the server says 503, before and after it has done what it was asked. Trainings wait for the kills."""
     file, url, undisturbed = lay_out(tmp_path / "study"), "s3://bucket/killed", tmp_path / "undisturbed"
     assert run(file, undisturbed, "--executor", "local").returncode == 0
+    hold = Path(variables["PROBE_HOLD"])
+    hold.touch()
     jobs, chance = StoreJobs(Store(url)), random.Random(19)
     drivers, workers = [driver(file, url)], []
 
@@ -80,9 +83,8 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
         assert callable(true)
 
         def there() -> bool:
-            code = drivers[-1].poll()
-            assert code in (None, 0), drivers[-1].communicate()
-            return bool(true()) or code == 0
+            assert drivers[-1].poll() is None, drivers[-1].communicate()
+            return bool(true())
 
         until(there, LONG, what)
 
@@ -99,6 +101,7 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
             else:
                 killed(drivers[-1])
                 drivers.append(driver(file, url))
+        hold.unlink()
         _, told = drivers[-1].communicate(timeout=LONG)
         assert drivers[-1].returncode == 0, told
         assert not [line for line in errors(told).splitlines() if "does not answer" not in line]
@@ -108,6 +111,7 @@ def test_a_study_whose_driver_and_workers_are_killed_is_the_same_study(
         for one in (*drivers, *workers):
             if one.poll() is None:
                 killed(one)
+            one.communicate()
     folder = readable(url)
     assert_same_tables(folder, undisturbed)
     assert {name for name in Store(url).listing("workers") if not name.startswith("workers/driver/")} == set()

@@ -22,6 +22,9 @@ Deaths = Literal["kill", "interrupt", "segfault", "hang"]
 Trap = Refusals | Deaths
 
 
+HOLD_FROM = 8  # passes in a process, after which a training waits while PROBE_HOLD is there
+
+
 class Middle(nn.Module):
     """Counts its passes, and gives NaN from the `bad`-th on (0: never)."""
 
@@ -72,6 +75,8 @@ class Network(nn.Module):
         self.seen += 1
         if "PROBE_SLEEP" in os.environ:
             time.sleep(float(os.environ["PROBE_SLEEP"]))
+        while self.seen >= HOLD_FROM and Path(os.environ.get("PROBE_HOLD", "/nowhere")).exists():
+            time.sleep(0.01)
         if probe.room and len(x) > probe.room:
             raise torch.OutOfMemoryError(f"out of memory: {len(x)} images, room for {probe.room}")
         if self.seen == probe.step and probe.trap != "none" and not Path(probe.once).exists():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.spec.quantities import format_seconds, format_size, seconds, size
+from ablate.spec.quantities import format_like, format_seconds, format_size, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_what_is_formatted_reads_back(value: int) -> None:
     assert seconds(format_seconds(value)) == value
     assert abs(size(format_size(value << 10)) - (value << 10)) <= 0.001 * (value << 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "told"), [("1MiB", 2**26, "64 MiB"), ("90min", 7200, "2h"), ("5", 64, "64"), ("a word", 1, "1")]
+)
+def test_a_bound_is_told_in_the_kind_of_unit_that_was_given(text: str, value: float, told: str) -> None:
+    assert format_like(text, value) == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -63,7 +64,8 @@ def nearest(target: int, among: Iterable[int]) -> int:
 
 def divisors(*numbers: int) -> list[int]:
     """Return the common divisors of some numbers."""
-    return [n for n in range(1, min(numbers) + 1) if not any(number % n for number in numbers)]
+    common = math.gcd(*numbers)
+    return [n for n in range(1, common + 1) if not common % n]
 
 
 def heads_for(channels: int, heads: int) -> int:

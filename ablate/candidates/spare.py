@@ -1,0 +1,86 @@
+"""The network that was counted last is there for whoever builds the same next, where counting left it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablate.kinds.backbone import Backbone
+from ablate.spec.component import Config, InputSpec
+
+# What cannot be changed, so that to be the same object is to be the same.
+_CONSTANT = (
+    *(type(None), bool, int, float, complex, str, bytes, type, Enum, Config, InputSpec, BuiltinFunctionType),
+    *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
+)
+_IS_CONSTANT: dict[type, bool] = {}  # of types that were met
+_SPARE: list[tuple[Backbone, InputSpec, nn.Module]] = []  # at most one
+
+
+class State:
+    """What a network holds: of each module its attributes, down to what cannot change.
+
+    known: whether all of that could be looked at. A pass keeps no numbers on the meta device, but it may leave other
+    things in a network: tables for the shapes that it has seen, lists, counters.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._modules = list(network.modules())
+        self._ours = {id(module) for module in self._modules}
+        self.known = True
+        self._held = self._all()  # kept, so that nothing else takes their places in memory
+
+    def same(self) -> bool:
+        """Return whether the network holds the same objects now."""
+        return self.known and list(map(id, self._all())) == list(map(id, self._held)) and self.known
+
+    def _all(self) -> list[Any]:
+        held: list[Any] = []
+        for module in self._modules:
+            held += vars(module)
+            self._look(vars(module).values(), held)
+        return held
+
+    def _look(self, values: Iterable[Any], held: list[Any]) -> None:
+        """Add values to what is held, and what is in them."""
+        values = list(values)
+        held += values
+        for value in values:
+            kind = type(value)
+            constant = _IS_CONSTANT.get(kind)
+            if constant is None:
+                constant = _IS_CONSTANT[kind] = issubclass(kind, _CONSTANT)
+            if constant:
+                continue
+            if isinstance(value, dict):
+                if value:
+                    held += value
+                    self._look(value.values(), held)
+            elif isinstance(value, list | tuple | set | frozenset):
+                self._look(value, held)
+            elif isinstance(value, FunctionType):
+                try:
+                    self._look([cell.cell_contents for cell in value.__closure__ or ()], held)
+                except ValueError:  # a name that has no value yet
+                    self.known = False
+            elif id(value) not in self._ours and not (isinstance(value, Tensor) and value.grad is None):
+                self.known = False
+
+
+def keep(backbone: Backbone, setting: InputSpec, network: nn.Module) -> None:
+    """Leave a network that is as it was built; the one before goes."""
+    _SPARE[:] = [(backbone, setting, network)]
+
+
+def take(backbone: Backbone, setting: InputSpec) -> nn.Module | None:
+    """Take the one that was left, where it is of this backbone: it is the taker's own."""
+    try:
+        made_of, shapes, network = _SPARE.pop()
+    except IndexError:
+        return None
+    return network if made_of == backbone and shapes == setting else None
