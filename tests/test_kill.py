@@ -237,6 +237,14 @@ def test_a_folder_of_something_else_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_without_its_lock_is_refused_with_the_name_of_what_is_gone(
+    tmp_path: Path, file: Path, undisturbed: Path, refused: Callable[[Path, Path], str]
+) -> None:
+    out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
+    (out / "lock.json").unlink()
+    assert "was a study's folder, and its lock.json is gone" in refused(file, out)
+
+
 # --- a machine that refuses ----------------------------------------------------------------------
 
 

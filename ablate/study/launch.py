@@ -116,7 +116,7 @@ def _launch(
         for warning in lock.check(folder, loaded):
             say(warning)
     elif folder.exists() and not _may_begin_in(folder):
-        raise InputError(f"{folder} holds something that is no study; give another folder with --out")
+        raise InputError(f"{folder} {_why_not_in(folder)}, or give another folder with --out")
     reuse = Reuse(loaded, folder, say)
     chosen = choose_executor(loaded.study.executor, executor, workers, loaded.catalog, stored is not None)
     check_limits(chosen)
@@ -201,6 +201,13 @@ def _may_begin_in(folder: Path) -> bool:
         return False
     left = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     return not left or (left == {history.SOURCES} and (folder / ".driver").exists())
+
+
+def _why_not_in(folder: Path) -> str:
+    """Return why no study begins in a folder that holds something, and what to do."""
+    if (folder / "trials").exists() or (folder / history.EFFECTIVE).exists():
+        return f"was a study's folder, and its {lock.FILE} is gone, which says what was studied: put it back"
+    return "holds something that is no study: empty it"
 
 
 def _own_folder(study: str | Path | Mapping[str, Any]) -> Path | None:
@@ -329,6 +336,7 @@ def _run(
 
     def look(progress: Progress) -> None:
         nonlocal due
+        lock.check_place(plan.folder)
         if watch is not None:
             watch(progress)
         tell()
@@ -349,10 +357,14 @@ def _run(
             limits = executor.limits or Limits()
             watchdog = Watchdog(executor.patience, limit=limits.trial)
             outcome = Engine(plan, pool, look, watchdog, size).run()
-    except BaseException:
-        with contextlib.suppress(OSError):  # the disk may be what is wrong
-            _write_tables(plan.folder)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            lock.check_place(plan.folder)  # where it is not there, that is why, whatever came of it
+        if (plan.folder / lock.FILE).exists():
+            with contextlib.suppress(OSError):  # the disk may be what is wrong
+                _write_tables(plan.folder)
         raise
+    lock.check_place(plan.folder)
     _write_tables(plan.folder)
     return outcome
 

@@ -32,12 +32,13 @@ from ablate.study.taught import check_identities, identities
 from ablate.worker.sources import short
 
 SCHEMA = 1
+FILE = "lock.json"
 PACKAGES = ("ablate", "torch", "numpy", "optuna")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """Read the lock of a study's folder; None where there is none. Raises InputError for a damaged one."""
-    path = folder / "lock.json"
+    path = folder / FILE
     if not folder.is_dir():
         return None
     try:
@@ -50,6 +51,16 @@ def read(folder: Path) -> dict[str, Any] | None:
         problem = f"is no lock file of this version of ablate (schema {SCHEMA}); give another folder with --out"
         raise InputError(problem, str(path))
     return lock
+
+
+def check_place(folder: Path) -> None:
+    """Raise InputError where a study that runs is no longer in its folder: who writes there begins another one."""
+    if not (folder / FILE).exists():
+        raise InputError(
+            f"there is no {FILE} any more: the folder was renamed, moved or removed while the study ran. What was "
+            "measured lies where it is now; go on there with --out",
+            str(folder),
+        )
 
 
 def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> None:
@@ -68,7 +79,7 @@ def write(folder: Path, loaded: LoadedStudy, data_hash: str | None = None) -> No
     lock["root"] = {"absolute": str(loaded.root), "relative": relative}
     if lock != before:
         plain = json.loads(json.dumps(lock, allow_nan=False))  # as it will be read
-        write_json(folder / "lock.json", sealed(plain))  # first: by this file a folder is known to be a study's
+        write_json(folder / FILE, sealed(plain))  # first: by this file a folder is known to be a study's
     history.write_study(folder, loaded)
 
 
