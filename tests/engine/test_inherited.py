@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from commits_for_tests import Killed, killed_at
+from lineage_for_tests import assert_lineage
 from studies_for_tests import Driver, changed, ledger, marks, results, trials
 
 import ablate
@@ -84,6 +85,10 @@ def test_a_childs_parent_is_part_of_its_identity_and_stands_in_its_record(whole:
         deeper = child["choices"]["backbone.depth"] >= parent["choices"]["backbone.depth"]
         if deeper and moved != {"backbone.mlp_ratio"}:
             assert told["gap"] == 0
+
+
+def test_a_child_trained_again_by_its_job_gives_what_its_record_says(whole: Path, tmp_path: Path) -> None:
+    assert 3 <= assert_lineage(whole, STUDY, ALL, tmp_path / "again", most=2) < ALL
 
 
 @pytest.mark.slow  # a child's every moment
