@@ -22,7 +22,8 @@ INHERITS = (
 vary:
   backbone.width: [16, 24, 32]
   optimizer.lr: [0.003, 0.01, 0.03]
-design: {{type: search, algorithm: evolution, trials: {CANDIDATES}, population: 4, tournament: 2, inherit: true, seeds: 2}}
+design:
+  {{type: search, algorithm: evolution, inherit: true, trials: {CANDIDATES}, population: 4, tournament: 2, seeds: 2}}
 """
     + STUDY[STUDY.index("budget:") :].replace("images: 640", "images: 320")
 )
@@ -54,7 +55,7 @@ def test_a_driver_that_is_killed_while_children_train_goes_on(tmp_path: Path) ->
     for _ in range(3):  # in the middle of a child each time
         before = marks(out)
         with started(file, out, "--executor", "local") as driver:
-            driver.until(lambda: children(out) - known, "no child trains")
+            driver.until(lambda known=frozenset(known): children(out) - known, "no child trains")
             known |= children(out)
             driver.kill()
         assert {trial: marks(out)[trial] for trial in before} == before

@@ -1,4 +1,4 @@
-"""A study whose candidates inherit, judged after whatever happened to it: nothing twice, nothing missing, true names."""
+"""A study whose candidates inherit, judged after whatever happened to it: nothing twice, or missing, and true names."""
 
 from __future__ import annotations
 
