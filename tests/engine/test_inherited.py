@@ -136,6 +136,37 @@ def test_a_parent_whose_weights_are_gone_leaves_nothing_to_its_children(whole: P
     assert "inherited" not in trials(folder)[new]
 
 
+def test_a_parent_that_is_gone_is_trained_again_before_its_child(whole: Path, tmp_path: Path) -> None:
+    """Its record cut short, then its checkpoint gone: what was asked for with its weights is no other candidate."""
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    child = max(trials(whole).values(), key=lambda record: record.get("inherited", {"ancestors": 0})["ancestors"])
+    parent = folder / "trials" / child["teacher"]["trial"]
+    for damage in ("record", "checkpoint"):
+        shutil.rmtree(folder / "trials" / child["trial"])
+        if damage == "record":
+            packed = parent / "trial.jsonl.gz"
+            packed.write_bytes(packed.read_bytes()[:50])
+        else:
+            shutil.rmtree(parent / "checkpoint")
+            told = Driver(folder, STUDY)
+            assert told.run().failed == 1
+            words = f"its parent, trial {parent.name}: has no trained weights in {parent}"
+            assert words in told.lines[-1] and f"remove {parent}, so that it is trained again" in told.lines[-1]
+            shutil.rmtree(parent)
+        assert Driver(folder, STUDY).run().measured == 2
+        assert results(folder) == results(whole)
+
+
+def test_seeds_that_are_added_inherit_from_the_same_seed(whole: Path, tmp_path: Path) -> None:
+    folder, more = tmp_path / "study", study(design__seeds=2)
+    shutil.copytree(whole, folder)
+    before = marks(folder)
+    assert Driver(folder, more).run().measured == ALL
+    assert {trial: marks(folder)[trial] for trial in before} == before
+    assert_lineage(folder, more, ALL, tmp_path / "again", most=0)
+
+
 def test_fresh_and_inherited_candidates_meet_on_no_front_unless_asked(whole: Path) -> None:
     found = ablate.load(whole)
     children = found.trials["inherited_from"].notna()

@@ -14,6 +14,8 @@ from kills_for_tests import LONG, STUDY, at_work, checkpoints, errors, lay_out, 
 from lineage_for_tests import assert_lineage
 from segments_for_tests import CACHE
 
+from ablate.execute.ray import Ray
+
 CANDIDATES = 8
 INHERITS = (
     STUDY[: STUDY.index("vary:")].replace("width: 160", "width: 24")
@@ -27,6 +29,8 @@ design:
 """
     + STUDY[STUDY.index("budget:") :].replace("images: 640", "images: 320")
 )
+LOCAL = ("--executor", "local")
+RAY = ("--executor", "ray", "--set", "executor={type: ray, workers: 2, cpus: 1}")
 WORKERS = ("--executor", "workers", "--set", "executor={type: workers, lease: 3}")
 pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(3 * LONG)]
 
@@ -49,18 +53,22 @@ def _same_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABLATE_CACHE", str(CACHE))
 
 
-def test_a_driver_that_is_killed_while_children_train_goes_on(tmp_path: Path) -> None:
+needs_ray = pytest.mark.skipif(not Ray.available(), reason="Ray is not installed")
+
+
+@pytest.mark.parametrize("executor", [LOCAL, pytest.param(RAY, marks=needs_ray)], ids=["local", "ray"])
+def test_a_driver_that_is_killed_while_children_train_goes_on(tmp_path: Path, executor: tuple[str, ...]) -> None:
     file, out = lay_out(tmp_path, INHERITS), tmp_path / "out"
     known: set[str] = set()
     for _ in range(3):  # in the middle of a child each time
         before = marks(out)
-        with started(file, out, "--executor", "local") as driver:
+        with started(file, out, *executor) as driver:
             driver.until(lambda known=frozenset(known): children(out) - known, "no child trains")
             known |= children(out)
             driver.kill()
         assert {trial: marks(out)[trial] for trial in before} == before
     before = marks(out)
-    ended = run(file, out, "--executor", "local")
+    ended = run(file, out, *executor)
     assert (ended.returncode, errors(ended.stderr)) == (0, "")
     assert {trial: marks(out)[trial] for trial in before} == before
     assert assert_lineage(out, file, CANDIDATES, tmp_path / "again") >= 3
