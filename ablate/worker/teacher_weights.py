@@ -29,7 +29,6 @@ from ablate.training.snapshots import Snapshots
 from ablate.worker import records, teachers
 from ablate.worker.messages import TeacherOfJob, TrialJob
 
-
 PARENT = "its parent"  # what the trial is whose weights a candidate inherits
 
 
@@ -92,7 +91,8 @@ def teacher_weights(
 ) -> dict[str, Tensor]:
     """Return the teacher's averaged weights and its buffers, by their names in its network, `backbone`.
 
-    role: what the trial is to the one that needs its weights, in messages. Raises InputError where they are gone, are others than the job was made for, or are those of another network.
+    role: what the trial is to the one that needs its weights, in messages. Raises InputError where they are gone, are
+    others than the job was made for, or are those of another network.
     """
     folder, where = Path(teacher["folder"]), f"{role}, trial {teacher['trial']}"
     found = teachers.weights_hash(folder)

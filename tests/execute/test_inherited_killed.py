@@ -6,6 +6,7 @@ The quick guard of the same, in one process: tests/engine/test_inherited.py.
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -77,7 +78,8 @@ def test_a_driver_that_is_killed_while_children_train_goes_on(tmp_path: Path, ex
 def test_workers_and_their_driver_killed_at_several_moments(tmp_path: Path) -> None:
     """A worker while a child trains; the driver, which comes back to workers that went on; all of them at once."""
     file, out = lay_out(tmp_path, INHERITS), tmp_path / "out"
-    workers, seen = [], {}
+    workers: list[subprocess.Popen[str]] = []
+    seen: dict[str, tuple[int, int]] = {}
 
     def kept() -> None:
         assert {trial: marks(out)[trial] for trial in seen} == seen
