@@ -108,8 +108,17 @@ def why_not(root: type[Config], spec: Mapping[str, Any], path: Sequence[str], re
         what = f"{cls.kind} {cls.name!r}" if issubclass(cls, Component) else "a candidate"
         name = current_name(cls.model_fields, name)
         if name not in cls.model_fields:
-            return f"{what} has no field {name!r}{did_you_mean(name, cls.model_fields)}"
+            below = get(spec, above) if above else spec
+            return f"{what} has no field {name!r}{_hint(cls, below, above, name, resolver)}"
         when = next(meta for meta in cls.model_fields[name].metadata if isinstance(meta, When))
         values = " or ".join(map(repr, allowed(when, cls, resolver)))
         return f"{what} reads {name!r} only while {when.field!r} is {values}; say so in the base, or vary it too"
     return "nothing to vary there: no component is held at this path"
+
+
+def _hint(cls: type[Config], spec: Any, above: Sequence[str], name: str, resolver: Resolver) -> str:
+    """Say which part of a config has a field of this name, where one has; else what is near among its own."""
+    spec = spec if isinstance(spec, Mapping) else {}
+    filled = ((field, slot_class(info, spec.get(field), resolver)[0]) for field, info in cls.model_fields.items())
+    places = [".".join((*above, field, name)) for field, part in filled if part and name in part.model_fields]
+    return f"; did you mean {' or '.join(places)}?" if places else did_you_mean(name, cls.model_fields)

@@ -29,6 +29,8 @@ from ablate.training.snapshots import Snapshots
 from ablate.worker import records, teachers
 from ablate.worker.messages import TeacherOfJob, TrialJob
 
+PARENT = "its parent"  # what the trial is whose weights a candidate inherits
+
 
 class Trained(NamedTuple):
     """Trained weights of a job: those that its training begins with, and those of the teacher of its objective."""
@@ -50,7 +52,8 @@ def trained_weights(
         return Trained(inheritance(teacher, candidate, setting, catalog, device))
     begins = teacher.get("start", False)
     backbone = start.backbone if begins and start.backbone is not None else candidate.backbone
-    found = teacher_weights(teacher, backbone, candidate.inputs(setting), catalog, device)
+    role = "the start of its training" if begins else "its teacher"
+    found = teacher_weights(teacher, backbone, candidate.inputs(setting), catalog, device, role)
     return Trained(Beginning(found)) if begins else Trained(beginning, found)
 
 
@@ -61,14 +64,14 @@ def inheritance(
 
     Raises InputError where they are gone, or are others than the job was made for.
     """
-    folder, where = Path(teacher["folder"]), f"its parent, trial {teacher['trial']}"
+    folder, where = Path(teacher["folder"]), f"{PARENT}, trial {teacher['trial']}"
     record: Mapping[str, Any] = records.read_valid(folder) or {}
     try:
         spec = records.job_of(folder, record)["candidate"]
     except (FileNotFoundError, DamagedError) as error:
         raise InputError(f"does not say which network it has: {error}", where) from None
     parent = compose(spec, catalog)
-    weights = teacher_weights(teacher, parent.backbone, parent.inputs(setting), catalog, device)
+    weights = teacher_weights(teacher, parent.backbone, parent.inputs(setting), catalog, device, PARENT)
     before: Mapping[str, Any] = record.get(INHERITED, {})
     lineage = Lineage(
         teacher["trial"].partition("-")[0],
@@ -79,17 +82,26 @@ def inheritance(
 
 
 def teacher_weights(
-    teacher: TeacherOfJob, backbone: Backbone, setting: InputSpec, catalog: Catalog, device: torch.device
+    teacher: TeacherOfJob,
+    backbone: Backbone,
+    setting: InputSpec,
+    catalog: Catalog,
+    device: torch.device,
+    role: str = "its teacher",
 ) -> dict[str, Tensor]:
     """Return the teacher's averaged weights and its buffers, by their names in its network, `backbone`.
 
-    Raises InputError where they are gone, are others than the job was made for, or are those of another network.
+    role: what the trial is to the one that needs its weights, in messages. Raises InputError where they are gone, are
+    others than the job was made for, or are those of another network.
     """
-    folder, where = Path(teacher["folder"]), f"its teacher, trial {teacher['trial']}"
+    folder, where = Path(teacher["folder"]), f"{role}, trial {teacher['trial']}"
     found = teachers.weights_hash(folder)
     checkpoint = None if found is None else newest(folder / "checkpoint", str(device))
     if checkpoint is None:
-        raise InputError(f"has no trained weights in {folder}: it is not complete, or its checkpoint is gone", where)
+        again = f"; bring that back, or remove {folder}, so that it is trained again" if role == PARENT else ""
+        raise InputError(
+            f"has no trained weights in {folder}: it is not complete, or its checkpoint is gone{again}", where
+        )
     if teacher.get("weights") not in (None, found):
         raise InputError(f"has other weights in {folder} than when this run began", where)
     parts = by_prefix(checkpoint.tensors)

@@ -194,6 +194,7 @@ def test_choices_of_a_component_may_have_names_of_their_own() -> None:
     [
         ({"backbone.widht": [1]}, "backbone.widht: backbone 'toy_tokens' has no field 'widht'; did you mean 'width'?"),
         ({"backbon.width": [1]}, "a candidate has no field 'backbon'; did you mean 'backbone'?"),
+        ({"width": [1]}, "width: a candidate has no field 'width'; did you mean backbone.width?"),
         ({"backbone.width.x": [1]}, "nothing to vary there"),
         ({"backbone.groups": [2]}, "reads 'groups' only while 'norm' is 'group'"),
         ({"backbone.width": []}, "expected a list of choices, 'all', or low and high, not []"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from commits_for_tests import Killed, killed_at
+from lineage_for_tests import assert_lineage
 from studies_for_tests import Driver, changed, ledger, marks, results, trials
 
 import ablate
@@ -86,6 +87,10 @@ def test_a_childs_parent_is_part_of_its_identity_and_stands_in_its_record(whole:
             assert told["gap"] == 0
 
 
+def test_a_child_trained_again_by_its_job_gives_what_its_record_says(whole: Path, tmp_path: Path) -> None:
+    assert 3 <= assert_lineage(whole, STUDY, ALL, tmp_path / "again", most=2) < ALL
+
+
 @pytest.mark.slow  # a child's every moment
 def test_a_driver_that_dies_while_a_child_is_asked_for_asks_for_the_same(whole: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
@@ -129,6 +134,37 @@ def test_a_parent_whose_weights_are_gone_leaves_nothing_to_its_children(whole: P
     assert Driver(folder, study(design__trials=ALL + 1)).run().measured == 1
     (new,) = trials(folder).keys() - trials(whole).keys()
     assert "inherited" not in trials(folder)[new]
+
+
+def test_a_parent_that_is_gone_is_trained_again_before_its_child(whole: Path, tmp_path: Path) -> None:
+    """Its record cut short, then its checkpoint gone: what was asked for with its weights is no other candidate."""
+    folder = tmp_path / "study"
+    shutil.copytree(whole, folder)
+    child = max(trials(whole).values(), key=lambda record: record.get("inherited", {"ancestors": 0})["ancestors"])
+    parent = folder / "trials" / child["teacher"]["trial"]
+    for damage in ("record", "checkpoint"):
+        shutil.rmtree(folder / "trials" / child["trial"])
+        if damage == "record":
+            packed = parent / "trial.jsonl.gz"
+            packed.write_bytes(packed.read_bytes()[:50])
+        else:
+            shutil.rmtree(parent / "checkpoint")
+            told = Driver(folder, STUDY)
+            assert told.run().failed == 1
+            words = f"its parent, trial {parent.name}: has no trained weights in {parent}"
+            assert words in told.lines[-1] and f"remove {parent}, so that it is trained again" in told.lines[-1]
+            shutil.rmtree(parent)
+        assert Driver(folder, STUDY).run().measured == 2
+        assert results(folder) == results(whole)
+
+
+def test_seeds_that_are_added_inherit_from_the_same_seed(whole: Path, tmp_path: Path) -> None:
+    folder, more = tmp_path / "study", study(design__seeds=2)
+    shutil.copytree(whole, folder)
+    before = marks(folder)
+    assert Driver(folder, more).run().measured == ALL
+    assert {trial: marks(folder)[trial] for trial in before} == before
+    assert_lineage(folder, more, ALL, tmp_path / "again", most=0)
 
 
 def test_fresh_and_inherited_candidates_meet_on_no_front_unless_asked(whole: Path) -> None:

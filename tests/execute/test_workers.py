@@ -7,34 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
-from kills_for_tests import LONG, assert_same_tables, environment, errors, lay_out, run, started, until
-
-from ablate.execute.leases import Jobs
-from ablate.io.files import read_json
-
-
-def worker(out: Path, *more: str, sleep: float = 0.05) -> subprocess.Popen[str]:
-    """`ablate worker`, whose training rests at every step."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ablate.cli", "worker", str(out), *more],
-        env=environment(PROBE_SLEEP=str(sleep)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def at_work(out: Path) -> list[psutil.Process]:
-    """The workers that hold a trial with a checkpoint."""
-    store, found = Jobs(out), []
-    for job, place in store.places():
-        if list((place / job).glob("checkpoint/*.json")):
-            name = place.name.partition("@")[2].rpartition(".")[0]
-            found.append(psutil.Process(read_json(store.present / f"{name}.json")["pid"]))
-    return found
+from kills_for_tests import LONG, assert_same_tables, at_work, errors, lay_out, run, started, until, worker
 
 
 @pytest.mark.slow

@@ -20,6 +20,9 @@ import psutil
 from segments_for_tests import CACHE, PLUGIN
 from trial_files import record_files
 
+from ablate.execute.leases import Jobs
+from ablate.io.files import read_json
+
 LONG = 600.0  # seconds: no process takes so long, on a machine however busy; nothing is told by it but that it hangs
 CLOCK = (
     "seconds",
@@ -201,3 +204,25 @@ def short_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def worker(out: Path, *more: str, sleep: float = 0.05) -> subprocess.Popen[str]:
+    """`ablate worker`, whose training rests at every step."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ablate.cli", "worker", str(out), *more],
+        env=environment(PROBE_SLEEP=str(sleep)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def at_work(out: Path) -> list[psutil.Process]:
+    """The workers that hold a trial with a checkpoint."""
+    store, found = Jobs(out), []
+    for job, place in store.places():
+        if list((place / job).glob("checkpoint/*.json")):
+            name = place.name.partition("@")[2].rpartition(".")[0]
+            found.append(psutil.Process(read_json(store.present / f"{name}.json")["pid"]))
+    return found
