@@ -51,6 +51,7 @@ class Nodes:
         self._asked: dict[str, Any] = {}  # object references of answers that are still to come
         self._unfit: dict[str, str] = {}  # why
         self._other_source: set[str] = set()  # of these
+        self._left: set[str] = set()  # nodes that are gone, whatever the list says: one that comes back is another
         self._at_work: Counter[str] = Counter()
         self._terms: dict[str, Any] | None = None
         self._looked = float("-inf")
@@ -78,7 +79,7 @@ class Nodes:
         if (listed := self._listing.get(patience)) is None:
             return
         self._listing = None
-        there = {node["NodeID"]: node for node in listed if node["Alive"]}
+        there = {node["NodeID"]: node for node in listed if node["Alive"] and node["NodeID"] not in self._left}
         for gone in set(self._room) - set(there):
             self._forget(gone)
         for node, facts in there.items():
@@ -119,6 +120,11 @@ class Nodes:
     def release(self, node: str) -> None:
         """Note that a trial of a node has ended."""
         self._at_work[node] -= 1
+
+    def leave(self, node: str) -> None:
+        """Note that a node is gone, which the cluster's list may say some seconds later."""
+        self._left.add(node)
+        self._forget(node)
 
     def pass_over(self, node: str, why: str) -> bool:
         """Give a node no more trials; False where there is no other one."""

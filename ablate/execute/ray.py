@@ -138,6 +138,8 @@ class RayPool(QueuePool):
         self._task = task(_task(work, list(sys.path), memory))
         self._nodes = nodes
         self._placed: dict[str, str] = {}  # the node of each job that runs, where they are placed
+        self._texts: dict[str, str] = {}  # of these
+        self._unplaced: set[str] = set()  # of these: whose node was gone before they began
         if nodes is not None:
             self.slots = nodes.slots
         self._folders: dict[str, Path] = {}  # of the jobs that a stop file can stop
@@ -170,13 +172,22 @@ class RayPool(QueuePool):
         return lines
 
     def _released(self, reports: list[Report]) -> list[Report]:
-        """Return reports as they are, but for those that a node is to blame for: it gets no more, the job is lost."""
+        """Return reports as they are, but for those that a node is to blame for: it gets no more, the job is lost.
+
+        A job whose node was gone before it began is given to another one.
+        """
         found: list[Report] = []
         for report in reports:
             name = report["job"]
-            node = self._placed.pop(name, None)
+            node, text = self._placed.pop(name, None), self._texts.pop(name, "")
             if node is not None and self._nodes is not None:
                 self._nodes.release(node)
+                if name in self._unplaced:
+                    self._unplaced.discard(name)
+                    self._nodes.leave(node)
+                    self._begin(name, text)
+                    self._running.add(name)
+                    continue
                 if {"other_source", "other_data"} & set(report) and self._nodes.pass_over(node, report["message"]):
                     report = json.loads(jobs.lost(name, f"its node is passed over: {report['message']}"))
             found.append(report)
@@ -186,7 +197,7 @@ class RayPool(QueuePool):
         task = self._task
         if self._nodes is not None:
             self._nodes.ask(json.loads(job))
-            self._placed[name] = self._nodes.place()
+            self._placed[name], self._texts[name] = self._nodes.place(), job
             strategies = importlib.import_module("ray.util.scheduling_strategies")
             on = strategies.NodeAffinitySchedulingStrategy(self._placed[name], soft=False)
             task = task.options(scheduling_strategy=on)
@@ -200,6 +211,7 @@ class RayPool(QueuePool):
 
     def _ended_with(self, name: str, reference: Any, future: Future[str]) -> None:
         """Called in one of Ray's threads."""
+        from ray import exceptions
         from ray.exceptions import OutOfMemoryError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
 
         if self._tasks.get(name) is not reference or self._tasks.pop(name, None) is None:
@@ -219,6 +231,8 @@ class RayPool(QueuePool):
         elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
             self._ended.put(jobs.lost(name, "the worker process died: it was killed, or crashed in native code"))
         else:
+            if isinstance(error, exceptions.TaskUnschedulableError):
+                self._unplaced.add(name)
             self._ended.put(jobs.lost(name, f"{type(error).__name__}: {error}"))
 
     def abandon(self, job: str, why: str) -> bool:
