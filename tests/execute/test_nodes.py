@@ -74,6 +74,25 @@ def test_a_head_that_is_away_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) ->
     until(lambda: there.look() or there.slots > 1, PATIENCE, "the answer is not taken")
 
 
+class ListingRay:
+    """Ray, whose list of nodes still has one that is gone."""
+
+    def nodes(self) -> list[dict[str, object]]:
+        facts = {"Alive": True, "Resources": {"CPU": 2}, "NodeManagerHostname": "h", "NodeManagerAddress": "127.0.0.1"}
+        return [{"NodeID": name, **facts} for name in ("gone", "there")]
+
+
+def test_a_node_that_is_gone_gets_no_trial_though_the_list_still_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "_ray", ListingRay)
+    monkeypatch.setattr(nodes, "LOOK", 0.0)
+    there = nodes.Nodes(Share(1, 1, 0), None, None)
+    assert {there.place(), there.place()} == {"gone", "there"}
+    there.release("gone")
+    there.leave("gone")
+    until(lambda: there.look() or there.slots == 2, PATIENCE, "it still has room")
+    assert [there.place() for _ in range(2)] == ["there", "there"]
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     with ray_cluster() as made:
