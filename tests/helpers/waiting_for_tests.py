@@ -33,3 +33,15 @@ def until(true: Callable[[], object], seconds: float, what: str) -> float:
         assert time.monotonic() - begun < seconds, what
         time.sleep(0.05)
     return time.monotonic() - begun
+
+
+def until_it_holds(page: Any, script: str) -> None:
+    """Wait until JavaScript is true in a browser's page. Playwright's own calls eval, which our pages forbid."""
+
+    def holds() -> bool:
+        try:
+            return bool(page.evaluate(script))
+        except Exception:  # noqa: BLE001 - what it speaks of is not there yet
+            return False
+
+    until(holds, PATIENCE, script)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from results_folders import METRIC, Study, blobs, fill_conditioning, measurement, write
+from waiting_for_tests import until_it_holds
 
 from ablate.cli import main
 from ablate.kinds.tracker import Log
@@ -174,11 +175,11 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     page.on("console", lambda line: told.append(line.text) if line.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: told.append(str(error)))
     page.goto(server.address)
-    page.wait_for_function("() => document.documentElement.dataset.drawn === 'true'", timeout=1000 * PATIENCE)
+    until_it_holds(page, "() => document.documentElement.dataset.drawn === 'true'")
     page.wait_for_selector("#running-table tbody tr")
     assert page.url == f"{server.address}0/"
     assert "adaln" in page.inner_text("#running-table") and page.locator("#running-samples img").count() == 1
-    page.wait_for_function("() => document.querySelector('#running-samples img').naturalWidth > 0")
+    until_it_holds(page, "() => document.querySelector('#running-samples img').naturalWidth > 0")
     page.wait_for_selector("#running-chart .scatterlayer .trace")
     page.get_by_role("button", name="Gflops", exact=True).click()
     page.fill("#filter", "adaln")
@@ -192,15 +193,13 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     page.mouse.move(area["x"] + area["width"] / 2, y, steps=4)
     page.mouse.up()
     ranges = "document.getElementById('losses-chart')._fullLayout.xaxis.range"
-    page.wait_for_function(f"() => {ranges}[0] > 20000")
+    until_it_holds(page, f"() => {ranges}[0] > 20000")
     zoomed = page.evaluate(ranges)
     page.locator("#filter").focus()
     before, pinned = page.evaluate("document.documentElement.dataset.version"), page.inner_text("#detail h3")
     Study(folder).trial({"backbone.conditioning": "new_one"}, 0, {METRIC: 0.01}, curve=[(1e3, 0.5), (2e3, 0.4)])
-    page.wait_for_function(
-        f"() => document.documentElement.dataset.version !== {json.dumps(before)}", timeout=1000 * PATIENCE
-    )
-    page.wait_for_function("() => document.querySelectorAll('#table tbody tr').length === 5", timeout=1000 * PATIENCE)
+    until_it_holds(page, f"() => document.documentElement.dataset.version !== {json.dumps(before)}")
+    until_it_holds(page, "() => document.querySelectorAll('#table tbody tr').length === 5")
     assert page.inner_text("#detail h3") == pinned and page.locator("#table tr.pinned").count() == 1
     assert page.input_value("#filter") == "adaln" and page.inner_text("#filter-count") == "2 of 5 candidates"
     assert page.get_attribute("#table th[aria-sort]", "aria-sort") == "ascending"
@@ -209,7 +208,7 @@ def test_a_page_that_follows_its_study_keeps_what_the_reader_chose(
     assert page.evaluate(ranges) == zoomed
     assert told == []
     page.context.set_offline(True)
-    page.wait_for_function("() => document.getElementById('live').classList.contains('lost')", timeout=1000 * PATIENCE)
+    until_it_holds(page, "() => document.getElementById('live').classList.contains('lost')")
     page.close()
 
 
@@ -239,9 +238,9 @@ def test_several_studies_stand_side_by_side(browser: Any, two: Server) -> None:
     page.get_by_role("link", name="two").click()
     page.wait_for_selector("#table tbody tr", timeout=1000 * PATIENCE)
     assert page.get_by_role("link", name="All studies").count() == 1
-    page.wait_for_function("() => document.documentElement.dataset.drawn === 'true'")
+    until_it_holds(page, "() => document.documentElement.dataset.drawn === 'true'")
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_function("() => document.documentElement.scrollWidth === 390")
+    until_it_holds(page, "() => document.documentElement.scrollWidth === 390")
     page.close()
 
 

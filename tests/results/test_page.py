@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from results_folders import METRIC, Study, blobs, fill_conditioning, measurement, write
+from waiting_for_tests import until_it_holds
 
 from ablate.results import load
 from ablate.results.page import pictures
@@ -156,7 +157,7 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
         "request", lambda request: None if request.url[:5] in ("file:", "data:", "blob:") else told.append(request.url)
     )
     page.goto(path.as_uri())
-    page.wait_for_function("document.documentElement.dataset.drawn === 'true'", timeout=60_000)
+    until_it_holds(page, "document.documentElement.dataset.drawn === 'true'")
     return page, told
 
 
@@ -185,7 +186,7 @@ def test_pointing_clicking_sorting_and_filtering(browser: Any, folder: Path, tmp
     boxes = [page.locator("#detail article").nth(i).bounding_box() for i in range(2)]
     assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     page.select_option("#front-x", "seconds")
-    page.wait_for_function("document.getElementById('front-chart').layout.xaxis.title.text.includes('seconds')")
+    until_it_holds(page, "document.getElementById('front-chart').layout.xaxis.title.text.includes('seconds')")
 
     def first() -> str:
         return str(page.inner_text("#table tbody tr:not([hidden]) td:nth-child(2)"))

@@ -132,7 +132,7 @@ def test_an_hourglass_of_other_levels_begins_anew() -> None:
 
 def test_dimr_inherits_where_its_branches_have_as_many_blocks() -> None:
     dimr = {"type": "dimr", "patch": 4, "depth": 3, "width": 16, "heads": 2, "kernel": 3}
-    assert child_of(dimr, dimr | {"depth": 4})[2]["share"] == 0
+    assert child_of(dimr, dimr | {"depth": 5})[2]["share"] == 0
     before, network, facts = child_of(dimr, dimr | {"kernel": 5})
     assert 0.9 < facts["share"] < 1
     torch.testing.assert_close(network.cascades[0].linear.weight, before.cascades[0].linear.weight)

@@ -201,7 +201,7 @@ def test_auxiliaries_are_choices_of_a_study() -> None:
     (dimension,) = loaded.space.dimensions
     assert dimension.choices == ("[]", "dispersive", "dispersive + contrastive") and dimension.baseline == "[]"
     study["vary"] = {"auxiliary": "all"}
-    assert load_study(study).space.dimensions[0].choices == ("contrastive", "dispersive", "repa")
+    assert set(load_study(study).space.dimensions[0].choices) >= {"contrastive", "dispersive", "repa"}
     assert [part.name for part in loaded.candidate({"auxiliary": "dispersive + contrastive"}).auxiliary] == [
         "dispersive",
         "contrastive",

@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "width": 16,
     "heads": 2,
     "branch_widths": [0.5],
-    "branch_depths": [2],
+    "branch_depths": [3],
     "kernel": 3,
 }
 
@@ -118,8 +118,9 @@ def test_is_what_the_paper_describes() -> None:
     h = linear(h, "cascades.0.linear").view(2, 4, 8, 2, 2, 8).permute(0, 1, 3, 2, 4, 5).reshape(2, 128, 8)
     t = patches(1, 1) + norm(h, "cascades.0.behind")
     t = after = mlp(convolve(t, "branches.1.blocks.0.attention"), "branches.1.blocks.0.mlp")
-    t = skip(t, after, "branches.1.skips.0.fusion")
     t = mlp(convolve(t, "branches.1.blocks.1.attention"), "branches.1.blocks.1.mlp")
+    t = skip(t, after, "branches.1.skips.0.fusion")
+    t = mlp(convolve(t, "branches.1.blocks.2.attention"), "branches.1.blocks.2.mlp")
     maps = norm(t, "head.norm").transpose(1, 2).unflatten(2, (8, 16))
     image = F.conv2d(maps, w["head.convolution.weight"], w["head.convolution.bias"], padding=1)
     with torch.no_grad():
@@ -132,7 +133,7 @@ def test_costs_what_is_counted_by_hand() -> None:
     n, d, e = 32, 16, 8  # patches of the first branch, and its width; the width of the second
     inner = [round(4 * width * (2 * width + 1) / (3 * width + 2)) for width in (d, e)]
     first = 3 * ((n + 2) * (4 * d * d + 3 * d * inner[0]) + 2 * (n + 2) ** 2 * d) + (n + 2) * 2 * d * d + n * 12 * d
-    second = 4 * n * (2 * (9 * e + 3 * e * inner[1]) + 2 * e * e + 3 * e + 27 * e)
+    second = 4 * n * (3 * (9 * e + 3 * e * inner[1]) + 2 * e * e + 3 * e + 27 * e)
     assert cost.macs == first + second + n * 4 * d * 4 * e
     made = network(time_mlp=False)
     x, noise, labels = inputs()
@@ -158,7 +159,7 @@ def test_a_pixel_learns_from_the_whole_image() -> None:
 OPTIONS: list[dict[str, Any]] = [
     {},
     *(
-        {"conditioning": name, "norm": "layer", "patch": 4, "branch_widths": [0.5, 0.25], "branch_depths": [1, 2]}
+        {"conditioning": name, "norm": "layer", "patch": 4, "branch_widths": [0.5, 0.25], "branch_depths": [1, 3]}
         for name in ("adaln", "adaln_zero", "adaln_scale", "additive", "cross_attention")
     ),
     {"registers": 2, "positions": "rope", "mlp": "swiglu", "norm": "rms", "qk_norm": "cosine", "fusion": "add"},
@@ -186,7 +187,7 @@ def test_every_norm_is_told_the_noise() -> None:
         norm.register_forward_pre_hook(lambda _, args: told.append(args[1]))
     x, noise, labels = inputs()
     made(x, noise, labels)
-    assert len(told) == len(norms) == 2 * 3 + 2 + 2 + 1  # attention and MLP; MLP alone; the cascade's; the head's
+    assert len(told) == len(norms) == 2 * 3 + 3 + 2 + 1  # attention and MLP; MLP alone; the cascade's; the head's
     assert all(torch.equal(one, noise) for one in told)
 
 
@@ -211,12 +212,13 @@ def test_begins_at_zero_and_then_learns() -> None:
         ({"t_fixup": True}, "say t_fixup: false"),
         ({"kernel": 4}, "a kernel of 4 has no middle; the nearest: 5"),
         ({"branch_depths": [1, 1]}, "branch_widths has 1 numbers, and branch_depths 2"),
+        ({"branch_depths": [4]}, "a branch of 4 blocks has none in the middle"),
         ({"branch_widths": [0.3]}, r"branch width 0.3 of 16 is 4.8 numbers, not a multiple of 4; the nearest: 0.25"),
         ({"patch": 3}, "patches of 3 cannot be halved 1 times, once a further branch; take patch: 4"),
         ({"patch": 1}, "patches of 1 cannot be halved 1 times, once a further branch; take patch: 2"),
         ({"patch": 6}, "patch 6 does not divide 8×16; the nearest that does: 4"),
         ({"conditioning": "adaln"}, "say norm_affine: always, or take a conditioning by tokens"),
-        ({"without": [5]}, "there is no block 5"),
+        ({"without": [6]}, "there is no block 6"),
     ],
 )
 def test_what_does_not_fit_is_refused(fields: dict[str, Any], words: str) -> None:

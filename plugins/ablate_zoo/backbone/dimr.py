@@ -63,11 +63,11 @@ class DiMR(Transformer):
 
     name = "dimr"
 
-    depth: Annotated[int, Field(ge=1, le=1000), Choice(3, 5, 7)] = 5  # blocks of the first branch
+    depth: Annotated[int, Field(ge=3, le=1000), Choice(3, 5, 7)] = 5  # blocks of the first branch, odd
     branch_widths: Annotated[tuple[Share, ...], Field(min_length=1, max_length=8)] = (0.5,)
     """of each further branch, from coarse to fine, as a share of `width`"""
     branch_depths: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)] = (3,)
-    """blocks of each further branch"""
+    """blocks of each further branch, odd"""
     kernel: Annotated[int, Field(ge=1, le=255), Choice(3, 5, 7)] = 7  # patches along a convolution's side, odd
     embedding_width: Annotated[int | None, Field(ge=4, le=65_536, multiple_of=4)] = None
     """numbers of the embedding of timestep and class; None: `width`"""
@@ -89,6 +89,12 @@ class DiMR(Transformer):
             raise ValueError("t_fixup begins a transformer's blocks, and dimr has convolutions too; say t_fixup: false")
         if self.kernel % 2 == 0:
             raise ValueError(f"a kernel of {self.kernel} has no middle; the nearest: {self.kernel + 1}")
+        for depth in (self.depth, *self.branch_depths):
+            if depth % 2 == 0:
+                raise ValueError(
+                    f"a branch of {depth} blocks has none in the middle, and its innermost skip connection would bring "
+                    f"what is there already; the nearest: {depth + 1}"
+                )
         if (widths := len(self.branch_widths)) != (depths := len(self.branch_depths)):
             raise ValueError(f"branch_widths has {widths} numbers, and branch_depths {depths}: one a further branch")
         for share in self.branch_widths:
