@@ -34,12 +34,11 @@ def study_words(kind: str, catalog: Catalog) -> dict[str, Any] | None:
     if found is None:
         return None
     path, usual, way = found
-    family, *inner = path.split(".")
     if not any(at == "backbone" for at, _ in way):
         way = [*way, ("backbone", next(_backbones(catalog, setting)).name)]
     base = _nested(way)
     base["backbone"] = _made_small(base["backbone"], catalog, setting)
-    if (family, inner) == ("backbone", []):
+    if path == "backbone":
         usual = base["backbone"]
     lines = {name: _flow(value) for name, value in base.items()}
     return {"path": path, "usual": _flow(usual), "base": lines, "data": _flow(words), "metric": metric}

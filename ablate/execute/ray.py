@@ -211,8 +211,13 @@ class RayPool(QueuePool):
 
     def _ended_with(self, name: str, reference: Any, future: Future[str]) -> None:
         """Called in one of Ray's threads."""
-        from ray import exceptions
-        from ray.exceptions import OutOfMemoryError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
+        from ray.exceptions import (
+            OutOfMemoryError,
+            RayTaskError,
+            RuntimeEnvSetupError,
+            TaskUnschedulableError,
+            WorkerCrashedError,
+        )
 
         if self._tasks.get(name) is not reference or self._tasks.pop(name, None) is None:
             return  # reported as lost
@@ -231,7 +236,7 @@ class RayPool(QueuePool):
         elif isinstance(error, WorkerCrashedError):  # Ray's own text points to logs that go with the session
             self._ended.put(jobs.lost(name, "the worker process died: it was killed, or crashed in native code"))
         else:
-            if isinstance(error, exceptions.TaskUnschedulableError):
+            if isinstance(error, TaskUnschedulableError):
                 self._unplaced.add(name)
             self._ended.put(jobs.lost(name, f"{type(error).__name__}: {error}"))
 
