@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,7 @@ import bench
 from replay import study, table
 
 from ablate.execute.replay import Replay
-from ablate.results.index import FILE
+from ablate.results.index import FOLDER
 from ablate.results.store import write_tables
 from ablate.study import lock
 from ablate.study.load import load_study
@@ -128,7 +129,7 @@ def main() -> None:
                 rows[-1][name_] = statistics.median(row[name_] for row in runs)
             touch(folder)
             rows.append({"what": what, "state": "changed", **read(folder)})
-            (folder / FILE).unlink()
+            shutil.rmtree(folder / FOLDER)
             rows.append({"what": what, "state": "copied", **read(folder)})
             for row in rows[-3:]:
                 row |= {key: round(row[key], 2) for key in ("seconds", "cpu_seconds")}

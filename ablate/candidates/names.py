@@ -77,8 +77,10 @@ class Names:
             for p in varied
             if p in choices
         )
+        if name := text.label("/".join(words)):
+            return name
         is_baseline = bool(self.baseline) and not any(_differs(choices, self.baseline, p) for p in choices)
-        return text.label("/".join(words)) or ("baseline" if is_baseline else "base")
+        return "baseline" if is_baseline else "base"
 
     def _is_clear(self, path: str, label: Any) -> bool:
         """Return whether a label says without its path what it is."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -26,6 +26,14 @@ class CandidateRow:
     baseline: bool = False
 
 
+class _Unnamed(NamedTuple):
+    config_hash: str
+    choices: Mapping[str, Any]
+
+
+R = TypeVar("R", CandidateRow, _Unnamed)
+
+
 def candidates(
     trials: pd.DataFrame,
     baseline: Mapping[str, Any] | None = None,
@@ -41,15 +49,13 @@ def candidates(
     # A column of text is quick as a list, and slow item by item.
     chosen = {path[2:]: list(zip(first[path].tolist(), first[path].notna().tolist(), strict=True)) for path in paths}
     rows = [
-        CandidateRow(str(name), {path: labels[i][0] for path, labels in chosen.items() if labels[i][1]}, "")
+        _Unnamed(str(name), {path: labels[i][0] for path, labels in chosen.items() if labels[i][1]})
         for i, name in enumerate(first["config_hash"].tolist())
     ]
     matching = match(rows, baseline) if baseline else []
     base = matching[0].config_hash if len(matching) == 1 else None
-    orders = {
-        path: [show(label) for label in listed] for path, listed in (vary or {}).items() if isinstance(listed, list)
-    }
-    rows.sort(key=lambda c: (c.config_hash != base, _place(c.choices, vary or {}, orders), c.config_hash))
+    place = _Places(vary or {}, {path: {label for label, there in labels if there} for path, labels in chosen.items()})
+    rows.sort(key=lambda c: (c.config_hash != base, place(c.choices), c.config_hash))
     names = names or Names.among([c.choices for c in rows], baseline)
     labels = _unique([names(c.choices) for c in rows], rows)
     return tuple(
@@ -74,7 +80,7 @@ def _labelled(rows: tuple[CandidateRow, ...]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def match(rows: Sequence[CandidateRow], labels: Mapping[str, Any]) -> list[CandidateRow]:
+def match(rows: Sequence[R], labels: Mapping[str, Any]) -> list[R]:
     """Return the candidates with these labels, {dotted path: label}.
 
     A path that a candidate does not name stays as in the base, so it may be missing, but a
@@ -103,22 +109,31 @@ def find(rows: Sequence[CandidateRow], key: str | Mapping[str, Any]) -> Candidat
     raise InputError(f"no candidate is {text!r}{did_you_mean(text, [c.label for c in rows])}")
 
 
-def _unique(labels: list[str], rows: Sequence[CandidateRow]) -> list[str]:
+def _unique(labels: list[str], rows: Sequence[_Unnamed]) -> list[str]:
     counts = Counter(labels)
     return [
         f"{label} ({c.config_hash[:6]})" if counts[label] > 1 else label for label, c in zip(labels, rows, strict=True)
     ]
 
 
-def _place(
-    choices: Mapping[str, Any], vary: Mapping[str, Any], orders: Mapping[str, Sequence[str]]
-) -> list[tuple[int, int, float, str]]:
-    """Return the sort key of a candidate: its choices in the study's order; numbers by size, all else by name."""
-    key = []
-    for path in [*(p for p in vary if p in choices), *sorted(set(choices) - set(vary))]:
-        order = orders.get(path, ())
-        label = choices[path]
-        number = float(label) if not isinstance(label, str) else 0.0
-        text = show(label)
-        key.append((order.index(text) if text in order else len(order), int(isinstance(label, str)), number, text))
-    return key
+class _Places:
+    """Give the sort key of a candidate: its choices in the study's order; numbers by size, all else by name.
+
+    held: the labels of each path, whose places among all of them are found once.
+    """
+
+    def __init__(self, vary: Mapping[str, Any], held: Mapping[str, Iterable[Any]]) -> None:
+        self._paths = [*(path for path in vary if path in held), *sorted(set(held) - set(vary))]
+        orders = {path: [show(label) for label in listed] for path, listed in vary.items() if isinstance(listed, list)}
+        keys = {path: {label: _key(label, orders.get(path, ())) for label in labels} for path, labels in held.items()}
+        ranks = {key: i for i, key in enumerate(sorted({key for known in keys.values() for key in known.values()}))}
+        self._ranks = {path: {label: ranks[key] for label, key in known.items()} for path, known in keys.items()}
+
+    def __call__(self, choices: Mapping[str, Any]) -> list[int]:
+        return [self._ranks[path][choices[path]] for path in self._paths if path in choices]
+
+
+def _key(label: Any, order: Sequence[str]) -> tuple[int, int, float, str]:
+    text = show(label)
+    number = float(label) if not isinstance(label, str) else 0.0
+    return order.index(text) if text in order else len(order), int(isinstance(label, str)), number, text

@@ -34,10 +34,16 @@ def _made(column: Any, name: object, orders: Mapping[str, Sequence[Any]]) -> pd.
         return None
     if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(column.dtype):
         return None  # bool is numeric here
-    held = {value for value in column.tolist() if isinstance(value, str)}
-    if not held or not all(isinstance(value, str) or pd.isna(value) for value in column.tolist()):
+    values = column.tolist()
+    distinct = set(values)
+    held = {value for value in distinct if isinstance(value, str)}
+    if not held or not all(value in held or pd.isna(value) for value in distinct):
         return None
-    return pd.Series(pd.Categorical(column.tolist(), categories=_ordered(held, orders.get(name, ()))), column.index)
+    words = _ordered(held, orders.get(name, ()))
+    places = {word: i for i, word in enumerate(words)}
+    return pd.Series(
+        pd.Categorical.from_codes([places.get(value, -1) for value in values], pd.Index(words)), column.index
+    )
 
 
 def _ordered(held: Iterable[str], first: Sequence[Any]) -> list[str]:

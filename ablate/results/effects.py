@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,21 @@ def effects(
     ended = (found.there | found.diverged)[pairs].all(axis=1).sum(axis=1)
     enough = found.most_shared() if plan.test.borrows else 0  # seeds of others, which tell how far values scatter
     deep = np.where(n > 0, np.maximum(n, enough), 0) if looked is None else n
-    least = [_smallest(plan, looked, int(k), int(e) if r else 0) for k, e, r in zip(deep, ended, ranked, strict=True)]
-    table["smallest_p"] = np.array(least, dtype=float)
+
+    @cache  # of thousands of candidates nearly all have the same seeds
+    def limits(pairs: int, one: Lost, ended: int, ranked: bool) -> tuple[float, str]:
+        least = _smallest(plan, looked, pairs, ended if ranked else 0)
+        return least, note_of(pairs, one, lost[0], plan, looked, tests, alpha, ended)
+
+    least = [limits(*row) for row in zip(deep.tolist(), lost[1:], ended.tolist(), ranked.tolist(), strict=True)]
+    table["smallest_p"] = np.array([p for p, _ in least], dtype=float)
     table["diverged"] = [one.diverged for one in lost[1:]]
-    table["note"] = [
-        note_of(int(k), one, lost[0], plan, looked, tests, alpha, int(e))
-        for k, one, e in zip(deep, lost[1:], ended, strict=True)
-    ]
+    table["note"] = [note for _, note in least]
     order = np.lexsort([table["difference"].to_numpy(dtype=float) * objective.sign, table["diverged"] > 0, n == 0])
     table = table[[*table.columns[: table.columns.get_loc("mean")], *_columns(plan)]].iloc[order].reset_index(drop=True)
-    measured = {c.config_hash: int(found.there[i].sum()) for i, c in enumerate([baseline, *others])}
+    measured = {
+        c.config_hash: count for c, count in zip([baseline, *others], found.there.sum(axis=1).tolist(), strict=True)
+    }
     most = int(deep.max(initial=0))
     table.attrs.update(
         alpha=alpha,

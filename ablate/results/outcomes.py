@@ -79,16 +79,23 @@ class Outcomes:
         known = self.there
         return bool(known.any()) and not np.array_equal(np.abs(self.values[known]), np.abs(self.plain[known]))
 
-    def differences(
-        self, names: Sequence[str], pairs: NDArray[np.int64], shared: NDArray[np.bool_]
-    ) -> dict[str, dict[str, float]]:
+    def differences(self, names: Sequence[str], pairs: NDArray[np.int64], shared: NDArray[np.bool_]) -> Differences:
         """Return {name of the first of a pair: {seed: its difference from the second}}; ratios on the log scale."""
         first, second = self.plain[pairs[:, 0]], self.plain[pairs[:, 1]]
         apart = first / second if self.is_log else first - second
-        return {
-            name: {str(self.seeds[j]): float(row[j]) for j in np.flatnonzero(there)}
-            for name, row, there in zip(names, apart, shared, strict=True)
-        }
+        return Differences(
+            {
+                name: {str(self.seeds[j]): float(row[j]) for j in np.flatnonzero(there)}
+                for name, row, there in zip(names, apart, shared, strict=True)
+            }
+        )
+
+
+class Differences(dict[str, dict[str, float]]):
+    """A dictionary that is not copied: pandas copies what is in a table's attrs with nearly each step."""
+
+    def __deepcopy__(self, memo: object) -> Differences:
+        return self
 
 
 def outcomes_of(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,6 @@ from ablate.results.measurements import DECIDES, explain
 
 Compute = Literal["images", "train_gflops", "train_seconds"]
 COMPUTE: tuple[Compute, ...] = ("images", "train_gflops", "train_seconds")
-
-
-class Curve(NamedTuple):
-    """The points of one trial: compute, ascending, and as many values."""
-
-    compute: list[float]
-    value: list[float]
 
 
 class NoPointsError(InputError):
@@ -117,42 +110,70 @@ def time_to_quality(
     if curves.empty:
         message = f"{objective.column} was not measured during training: say when, evaluate.at: [0.1, 0.25, 0.5, 1.0]"
         raise NoPointsError(message, "metric")
-    by_trial: dict[str, Curve] = {}
-    points = (curves["trial"].tolist(), curves[of].astype(float).tolist(), curves["value"].astype(float).tolist())
-    for trial, compute, at in zip(*points, strict=True):
-        curve = by_trial.setdefault(trial, Curve([], []))
-        curve.compute.append(compute)
-        curve.value.append(at)
-    names: dict[str, list[Any]] = {c.config_hash: [] for c in candidates}
-    for config_hash, trial in zip(complete["config_hash"].tolist(), complete["trial"].tolist(), strict=True):
-        if config_hash in names:
-            names[config_hash].append(trial)
+    points = Points.of(curves, of)
+    place = {c.config_hash: i for i, c in enumerate(candidates)}
+    owner = np.array([place.get(name, -1) for name in complete["config_hash"].tolist()], dtype=int)
+    at = {trial: i for i, trial in enumerate(points.trials)}
+    curve = np.array([at.get(trial, -1) for trial in complete["trial"].tolist()], dtype=int)
     if value is None:
-        value = _reachable(names, candidates, by_trial, objective)
-    ordered = [trial for own in names.values() for trial in own]
-    times_of = [_time(by_trial[t], objective.sign, value) if t in by_trial else math.nan for t in ordered]
-    ends = list(itertools.accumulate(map(len, names.values())))
-    logs = dict(zip(names, np.split(np.log(times_of), ends[:-1]), strict=True)) if names else {}
-    half_width = interval_half_widths(times for times in logs.values() if len(times) and np.isfinite(times).all())
-    rows = []
-    for candidate in candidates:
-        times = logs[candidate.config_hash].tolist()
-        reached = sum(map(math.isfinite, times))
-        mean = times[0] if len(times) == 1 else float(np.mean(times)) if times and reached == len(times) else math.nan
-        half = half_width(len(times))
-        rows.append(
-            {
-                "time_to_quality": math.exp(mean),
-                "low": math.exp(mean - half),
-                "high": math.exp(mean + half),
-                "reached": reached,
-                "n": len(times),
-            }
-        )
-    table = labelled(candidates).join(pd.DataFrame(rows))
+        own = curve[np.isin(owner, [i for i, c in enumerate(candidates) if c.baseline]) & (curve >= 0)]
+        value = points.reached_by_all(objective.sign, own)
+    logs = np.log(np.append(points.times(objective.sign, value), math.nan))[curve]  # of trials without a curve: NaN
+    owner, logs, k = owner[owner >= 0], logs[owner >= 0], len(candidates)
+    n, reached = np.bincount(owner, minlength=k), np.bincount(owner, np.isfinite(logs), minlength=k).astype(int)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(reached == n, np.bincount(owner, logs, minlength=k) / n, math.nan)  # 0 / 0 without a trial
+    whole = np.isfinite(mean)
+    squares = ((logs - mean[owner])[whole[owner]] ** 2).sum() if len(owner) else 0.0
+    half_width = _half_widths(float(squares), int((n[whole] - 1).sum()))
+    half = np.array([half_width(int(count)) for count in range(n.max(initial=0) + 1)])[n]
+    columns = {"time_to_quality": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half)}
+    table = labelled(candidates).join(pd.DataFrame({**columns, "reached": reached, "n": n}))
     table = table.sort_values("time_to_quality", kind="stable").reset_index(drop=True)
     table.attrs = {"metric": objective.column, "value": value, "of": of, "samples": int(curves["samples"].iloc[0])}
     return table
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of k trials, one trial behind the other, each ascending by compute."""
+
+    trials: list[str]  # (k)
+    starts: NDArray[np.int64]  # (k,) the first point of each trial
+    compute: NDArray[np.float64]  # (n,)
+    value: NDArray[np.float64]  # (n,)
+
+    @classmethod
+    def of(cls, curves: pd.DataFrame, compute: Compute) -> Points:
+        """Take them from rows that are sorted by trial, then by images."""
+        codes, trials = pd.factorize(curves["trial"])
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        return cls(trials.tolist(), starts, *(curves[name].to_numpy(dtype=float) for name in (compute, "value")))
+
+    def reached_by_all(self, sign: int, trials: NDArray[np.int64]) -> float:
+        """Return the value that each of these trials reaches in the end; of none of them, that all reach."""
+        last = self.value[np.append(self.starts[1:], len(self.value)) - 1]
+        return float(sign * (sign * (last[trials] if len(trials) else last)).max())
+
+    def times(self, sign: int, value: float) -> NDArray[np.float64]:
+        """Return (k,) the compute at which each trial first reaches a value; NaN where it does not.
+
+        Between two points it is interpolated: the logarithm of compute is linear in the logarithm of the value, or in
+        the value where one of the two is not positive. What the first point reaches is put there: it took no longer.
+        """
+        n, x, y = len(self.value), self.compute, self.value
+        places = np.where(sign * y <= sign * value, np.arange(n), n)
+        first = np.minimum.reduceat(places, self.starts)  # of each trial; n or more where it does not reach it
+        known = np.logical_and.reduceat(np.isfinite(x), self.starts) & (first < n)
+        i = np.where(known, first, 0)
+        j = np.maximum(i - 1, 0)
+        between = (i > self.starts) & (x[j] > 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            positive = (y[j] > 0) & (y[i] > 0) & (value > 0)
+            before, after, target = (np.where(positive, np.log(v), v) for v in (y[j], y[i], np.float64(value)))
+            share = np.where(after != before, (target - before) / (after - before), 1.0)
+            interpolated = np.exp(np.log(x[j]) + share * np.log(x[i] / x[j]))
+        return np.where(known, np.where(between, interpolated, x[i]), math.nan)
 
 
 def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int], float]:
@@ -162,44 +183,15 @@ def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int
     three seeds alone say little about theirs. NaN where each has one seed.
     """
     groups = list(groups)
-    free = sum(len(values) - 1 for values in groups)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
+    return _half_widths(squares, sum(len(values) - 1 for values in groups))
+
+
+def _half_widths(squares: float, free: int) -> Callable[[int], float]:
+    """Return the same from the sum of squares about the candidates' own means, and its degrees of freedom."""
     if not free:
         return lambda n: math.nan
     from scipy.special import stdtrit  # a tenth of a second, which one seed each need not wait for
 
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
     scale = float(stdtrit(free, 0.975)) * math.sqrt(squares / free)
     return lambda n: scale / math.sqrt(n) if n else math.nan
-
-
-def _reachable(
-    names: dict[str, list[Any]],
-    candidates: Sequence[CandidateRow],
-    by_trial: dict[str, Curve],
-    objective: Objective,
-) -> float:
-    """Return the value that every seed of the baseline reaches in the end; without one, that every trial reaches."""
-    baseline = [trial for c in candidates if c.baseline for trial in names[c.config_hash] if trial in by_trial]
-    ends = [by_trial[trial].value[-1] for trial in baseline or by_trial]
-    return objective.sign * max(objective.sign * end for end in ends)
-
-
-def _time(curve: Curve, sign: int, value: float) -> float:
-    """Return the compute at which a curve first reaches a value; NaN where it does not.
-
-    Between two points it is interpolated: the logarithm of compute is linear in the logarithm of the value, or in the
-    value where one of the two is not positive. What the first point reaches is put there: it took no longer.
-    """
-    x, y = curve
-    i = next((i for i, one in enumerate(y) if sign * one <= sign * value), None)
-    if i is None or not all(map(math.isfinite, x)):
-        return math.nan
-    if i == 0 or x[i - 1] <= 0:
-        return x[i]
-    before, after, target = _scaled(np.array([y[i - 1], y[i], value])).tolist()
-    share = (target - before) / (after - before) if after != before else 1.0
-    return math.exp(math.log(x[i - 1]) + share * math.log(x[i] / x[i - 1]))
-
-
-def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(values) if (values > 0).all() else values

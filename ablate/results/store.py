@@ -89,19 +89,23 @@ def without_collection() -> Iterator[None]:
 
 
 def _read(folder: Path) -> Stored:
-    rows, folders = _Rows(), _trial_folders(folder)
-    many = len(folders) >= index.FEWEST
-    if many:
-        _read_known(folder, folders, rows)
-    else:
-        for trial in folders:
-            _read_trial(trial, rows)
+    folders = _trial_folders(folder)
+    if len(folders) >= index.FEWEST:
+        return _read_many(folder, folders)
+    rows = _Rows()
+    for trial in folders:
+        _read_trial(trial, rows)
+    return _stored(folder, rows, ())
+
+
+def _stored(folder: Path, rows: _Rows, unread: Sequence[Path]) -> Stored:
+    """Make the tables of what was read; the committed ones where that is no trial."""
     if not rows.trials and (folder / "trials.parquet").exists():
         return _read_tables(folder, rows.warnings)
     metrics, doubtful = distinct(frames.metrics(rows.metrics), DECIDES)
     rows.warnings.extend(doubtful)
-    curves, unread = frames.curves([] if many else rows.curves), tuple(folders) if many else ()
-    return Stored(frames.trials(rows.trials, metrics), metrics, curves, tuple(rows.warnings), unread)
+    trials = frames.trials(rows.trials, metrics)
+    return Stored(trials, metrics, frames.curves(rows.curves), tuple(rows.warnings), tuple(unread))
 
 
 def rows_of(trial: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]], list[dict[str, Any]]]:
@@ -155,27 +159,40 @@ def _trial_folders(folder: Path) -> list[Path]:
         return [trials / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
 
 
-def _read_known(folder: Path, trials: Sequence[Path], rows: _Rows) -> None:
-    """Take the trials that the folder's index knows and whose files are unchanged, and read the others, without curves.
+def _read_many(folder: Path, trials: Sequence[Path]) -> Stored:
+    """Read trials without their curves: those whose files are as the folder's index knows them from there.
 
-    The index is written anew where a trial was read.
+    Where no file has changed, that are the tables as they were made. The index is written anew where a trial was read.
     """
     reader = index.reader_of(str(module.__file__) for module in _READING)
-    before, after = index.read(folder, reader), dict[str, index.Trial]()
+    known = index.read(folder, reader)
+    states = {
+        trial.name: state
+        for trial in trials
+        if (state := known.states.get(trial.name)) is not None and index.unchanged(trial, state)
+    }
+    whole = len(states) == len(trials) == len(known.states)
+    if whole and (tables := known.tables()) is not None:
+        return Stored(*tables, frames.curves([]), (), tuple(trials))
+    rows, before, entries = _Rows(), known.rows(), dict[str, index.Rows]()
     for trial in trials:
-        one = before.get(trial.name)
-        if one is not None and index.unchanged(trial, one.state):
-            after[trial.name] = one
-            rows.add(one.row, one.metrics)
-            continue
-        now, state, own = index.now(), index.state_of(trial, _FILES), _Rows()
-        _read_trial(trial, own, with_curve=False)
-        rows.warnings += own.warnings
-        rows.add(own.trials[0] if own.trials else None, own.metrics)
-        if not own.warnings and index.settled(state, now):
-            after[trial.name] = index.Trial(state, own.trials[0] if own.trials else None, own.metrics)
-    if after.keys() != before.keys() or any(after[name] is not before[name] for name in after):
-        index.write(folder, after, reader)
+        one = before.get(trial.name) if trial.name in states else None
+        if one is None:
+            now, state, own = index.now(), index.state_of(trial, _FILES), _Rows()
+            _read_trial(trial, own, with_curve=False)
+            rows.warnings += own.warnings
+            one = index.Rows(own.trials[0] if own.trials else None, own.metrics)
+            states.pop(trial.name, None)
+            if not own.warnings and index.settled(state, now):
+                states[trial.name] = state
+        rows.add(one.row, one.metrics)
+        if trial.name in states:
+            entries[trial.name] = one
+    stored = _stored(folder, rows, trials)
+    sound = len(states) == len(trials) and rows.trials and not stored.warnings
+    if states != known.states or entries.keys() != before.keys() or (whole and sound):
+        index.write(folder, states, entries, (stored.trials, stored.metrics) if sound else None, reader)
+    return stored
 
 
 def _read_trial(folder: Path, rows: _Rows, with_curve: bool = True) -> None:

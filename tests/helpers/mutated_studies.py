@@ -49,12 +49,15 @@ def _odd_values(names: Sequence[str]) -> st.SearchStrategy[Any]:
     return st.one_of(scalars, scalars, scalars, lists, mappings, st.builds(lambda n: {"type": n}, scalars), deep)
 
 
-def places(tree: Any, path: Keys = ()) -> Iterator[Keys]:
-    """Yield the path of every value in a document, from the outside in."""
-    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, child in children:
-        yield (*path, key)
-        yield from places(child, (*path, key))
+def places(tree: Any) -> Iterator[Keys]:
+    """Yield the path of every value in a document, from the outside in; one may lie thousands of levels deep."""
+    open_: list[tuple[Keys, Any]] = [((), tree)]
+    while open_:
+        path, value = open_.pop()
+        if path:
+            yield path
+        children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        open_ += [((*path, key), child) for key, child in reversed(list(children))]
 
 
 def _at(tree: Any, path: Keys) -> Any:

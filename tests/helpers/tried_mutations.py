@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import socketserver
 import sys
 import traceback
 import warnings
@@ -140,6 +141,10 @@ def names() -> list[str]:
     return sorted(found | fields | set(Study.model_fields))
 
 
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def inside(place: Path) -> Iterator[None]:
     """Work in a folder, where no network answers."""
@@ -148,6 +153,7 @@ def inside(place: Path) -> Iterator[None]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("ABLATE_CACHE", str(place.parent / f"{place.name}-cache"))
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setattr(socketserver.BaseServer, "serve_forever", _interrupted)  # `watch` of a study in order
         os.chdir(place)
         try:
             yield

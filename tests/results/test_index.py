@@ -22,7 +22,7 @@ def indexed(conditioning: Study, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(index, "FEWEST", 1)
     monkeypatch.setattr(index, "SETTLED", 0)
     load(conditioning.path).trials  # noqa: B018 - read for the index
-    assert (conditioning.path / index.FILE).exists()
+    assert (conditioning.path / index.FOLDER).exists()
     return conditioning.path
 
 
@@ -34,7 +34,7 @@ def tables(folder: Path) -> list[pd.DataFrame]:
 
 def anew(folder: Path) -> list[pd.DataFrame]:
     """The same without an index."""
-    (folder / index.FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder / index.FOLDER, ignore_errors=True)
     return tables(folder)
 
 
@@ -58,7 +58,7 @@ def read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_who_writes_the_tables_as_a_driver_that_ends_leaves_an_index(
     indexed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (indexed / index.FILE).unlink()
+    shutil.rmtree(indexed / index.FOLDER)
     store.write_tables(indexed)
     assert read_again(indexed, monkeypatch) == []
 
@@ -68,6 +68,56 @@ def test_what_is_known_is_not_read_and_is_the_same(indexed: Path, monkeypatch: p
     known = tables(indexed)
     assert len(known[2]) and len(known[0]) == 12
     assert_alike(known, anew(indexed))
+
+
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a table of trials is made of rows."""
+    calls: list[object] = []
+    make = store.frames.trials
+    with monkeypatch.context() as patch:
+        patch.setattr(store.frames, "trials", lambda *given: (calls.append(given), make(*given))[1])
+        load(folder).trials  # noqa: B018
+    return len(calls)
+
+
+def test_tables_are_read_as_they_were_made_until_a_file_changes(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made(indexed, monkeypatch) == 0
+    trials = sorted((indexed / "trials").iterdir())
+    other_value(trials[3])
+    assert made(indexed, monkeypatch) == 1
+    assert made(indexed, monkeypatch) == 0
+    assert_alike(tables(indexed), anew(indexed))
+    shutil.rmtree(trials[0])
+    assert made(indexed, monkeypatch) == 1
+
+
+@pytest.mark.parametrize("name", [*index.TABLES, index.ROWS])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}"])
+def test_a_damaged_part_of_an_index_is_not_read(
+    indexed: Path, name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tables(indexed)
+    (indexed / index.FOLDER / name).write_bytes(content)
+    other_value(sorted((indexed / "trials").iterdir())[3])
+    assert len(read_again(indexed, monkeypatch)) == (12 if name == index.ROWS else 1)
+    (indexed / index.FOLDER / name).write_bytes(content)
+    found = tables(indexed)
+    assert_alike(found, anew(indexed))
+    assert not found[1].equals(expected[1])
+    assert made(indexed, monkeypatch) == 0
+
+
+def test_what_drew_a_warning_is_told_each_time(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One measurement with two values: no file is damaged, and the tables alone would not tell."""
+    trial = sorted((indexed / "trials").iterdir())[0]
+    record = json.loads((trial / records.RECORD).read_text())
+    row = {**record["metrics"][0], "value": record["metrics"][0]["value"] + 1}
+    (trial / "measured").mkdir()
+    (trial / "measured" / "a.json").write_text(json.dumps({"trial": trial.name, "metrics": [row]}))
+    told = load(indexed).warnings
+    assert any("has the values" in line for line in told)
+    assert read_again(indexed, monkeypatch) == [] and made(indexed, monkeypatch) == 1
+    assert load(indexed).warnings == told
 
 
 def other_value(folder: Path) -> None:
@@ -132,9 +182,9 @@ def test_what_was_just_written_is_not_kept(conditioning: Study, monkeypatch: pyt
     assert len(read_again(conditioning.path, monkeypatch)) == 12
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"reader": "another", "trials": {}}', '{"trials": {}}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"reader": "another", "states": {}}', '{"states": {}}'])
 def test_an_index_that_is_none_is_made_anew(indexed: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (indexed / index.FILE).write_text(content)
+    (indexed / index.FOLDER / index.STATES).write_text(content)
     assert len(read_again(indexed, monkeypatch)) == 12
     assert read_again(indexed, monkeypatch) == []
 
@@ -143,7 +193,7 @@ def test_small_studies_and_folders_that_cannot_be_written_have_none(
     conditioning: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(conditioning.path).trials  # noqa: B018
-    assert not (conditioning.path / index.FILE).exists()
+    assert not (conditioning.path / index.FOLDER).exists()
     monkeypatch.setattr(index, "FEWEST", 1)
     monkeypatch.setattr(index, "write_atomic", lambda *a, **more: (_ for _ in ()).throw(PermissionError("read only")))
     assert len(load(conditioning.path).trials) == 12 and METRIC

@@ -130,10 +130,12 @@ def _notes(frame: pd.DataFrame, complete: pd.DataFrame, found: Factorial, untold
         notes.append("there are as many effects as trials: nothing is left to tell noise by; add seeds")
     if untold:
         notes.append(_mixed_up(untold, untold[0]))
-    seeds = pd.crosstab(complete["config_hash"], complete["seed"])
-    if len(seeds.drop_duplicates()) > 1:
-        counts = seeds.sum(axis=1)
-        text = f"candidates have other seeds ({counts.min()} to {counts.max()} each)"
+    seeds: dict[Any, list[Any]] = {}
+    for config_hash, seed in zip(complete["config_hash"].tolist(), complete["seed"].tolist(), strict=True):
+        seeds.setdefault(config_hash, []).append(seed)
+    if len({tuple(sorted(own)) for own in seeds.values()}) > 1:
+        counts = list(map(len, seeds.values()))
+        text = f"candidates have other seeds ({min(counts)} to {max(counts)} each)"
         notes.append(f"{text}: what a seed does is estimated, not taken out")
     return [*notes, *found.factors.left_out.values()]
 
