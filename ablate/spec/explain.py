@@ -8,10 +8,10 @@ import traceback
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from ablate.errors import did_you_mean
-from ablate.spec.quantities import format_like
+from ablate.spec.quantities import format_like, format_size, size
 
 _HERE = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED = f"{sysconfig.get_path('purelib')}{os.sep}"
@@ -50,15 +50,36 @@ def explain(error: Any, cls: type[BaseModel], owner: str, fields: list[str]) -> 
             return f"expected {error['ctx']['expected']}, not {short(word)}{hint if 'did you' in hint else ''}"
         case "int_parsing_size":  # such as 1e23, which YAML reads as no whole number
             return f"{short(error['input'])} is too large: a whole number has at most 64 bits here"
-        case "greater_than_equal" | "less_than_equal" if isinstance(error["input"], str):  # such as 1MiB, with its unit
-            ((side, limit),) = error["ctx"].items()
-            least = "at least" if side == "ge" else "at most"
-            return f"expected {least} {format_like(error['input'], limit)}, not {short(error['input'])}"
+        case "greater_than_equal" | "less_than_equal" if (told := _beyond(error, cls)) is not None:
+            return told
         case sort if sort in _EXPECTED:
             return f"expected {_EXPECTED[sort]}, not {short(error['input'])}"
         case _:
             message = error["msg"][0].lower() + error["msg"][1:]
             return f"{message}, not {short(error['input'])}"
+
+
+def _beyond(error: Any, cls: type[BaseModel]) -> str | None:
+    """Tell what lies beyond a limit in the unit that was given, and a bare number of bytes as such; None for others."""
+    given = error["input"]
+    ((side, limit),) = error["ctx"].items()
+    expected = f"expected {'at least' if side == 'ge' else 'at most'}"
+    if isinstance(given, str):  # such as 1MiB
+        return f"{expected} {format_like(given, limit)}, not {short(given)}"
+    if size in _validators(cls, error["loc"]):  # such as 20, meant in GiB
+        return f"{expected} {format_size(limit)}, not {short(given)} bytes; write the unit, as in 20GiB"
+    return None
+
+
+def _validators(cls: type[BaseModel], path: tuple[str | int, ...]) -> list[Any]:
+    """Return the functions that convert what is written for a field before it is validated."""
+    if not path or str(path[0]) not in cls.model_fields:
+        return []
+    info = cls.model_fields[str(path[0])]
+    parts = [info.annotation, *get_args(info.annotation), *info.metadata]
+    own = [one for part in parts for one in (part, *get_args(part)) if isinstance(one, BeforeValidator)]
+    models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return [one.func for one in own] + [found for model in models for found in _validators(model, path[1:])]
 
 
 def exception_summary(error: BaseException) -> str:

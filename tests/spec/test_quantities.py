@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from ablate.kinds.executor import Limits
+from ablate.spec.component import Config
+from ablate.spec.explain import explain
 from ablate.spec.quantities import format_like, format_seconds, format_size, seconds, size
+
+
+class Holder(Config):
+    limits: Limits | None = None
 
 
 @pytest.mark.parametrize(
@@ -46,3 +54,17 @@ def test_what_is_formatted_reads_back(value: int) -> None:
 )
 def test_a_bound_is_told_in_the_kind_of_unit_that_was_given(text: str, value: float, told: str) -> None:
     assert format_like(text, value) == told
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (20, "expected at least 64 MiB, not 20 bytes; write the unit, as in 20GiB"),
+        (2**60, f"expected at most 1024 TiB, not {2**60} bytes; write the unit, as in 20GiB"),
+        ("1KiB", "expected at least 64 MiB, not '1KiB'"),
+    ],
+)
+def test_a_number_of_bytes_beyond_a_bound_is_told_as_one(number: object, told: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Holder.model_validate({"limits": {"memory": number}})
+    assert explain(caught.value.errors()[0], Holder, "it", ["limits"]) == told

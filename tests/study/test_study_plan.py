@@ -92,6 +92,27 @@ def test_the_rate_is_measured_and_is_a_rate() -> None:
     assert 1e6 < rate < 1e15  # floating-point operations a second
 
 
+@pytest.mark.parametrize(("waiting", "expected"), [(0.02, 1e-3), (1e-4, 1e-4)])
+def test_threads_that_wait_for_busy_cores_are_not_the_rate(
+    waiting: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, threads = [0.0], [2]
+
+    def product(*_: object) -> None:
+        now[0] += waiting if threads[0] > 1 else 1e-3
+
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("torch.nn.functional.linear", product)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads[0])
+    monkeypatch.setattr("torch.set_num_threads", lambda n: threads.__setitem__(0, n))
+    estimate.plain_rate.cache_clear()
+    try:
+        assert estimate.plain_rate("cpu") == pytest.approx(2 * 256**3 / expected)
+    finally:
+        estimate.plain_rate.cache_clear()
+    assert threads == [2]
+
+
 def test_quality_during_training_is_counted_and_told() -> None:
     long = study(**{"budget.steps": 200, "evaluate.samples": 40})
     at = "evaluate.at=[0.1, 0.5, 1.0]"
