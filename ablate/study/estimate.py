@@ -137,7 +137,7 @@ def _rate(scope: Callable[[torch.device], AbstractContextManager[Any]], device: 
 
 
 def _shortest(product: Callable[[], None]) -> tuple[float, bool]:
-    """Return the seconds of the fastest of many products, and whether they were too slow for the time they should take."""
+    """Return the seconds of the fastest of many products, and whether they took longer than they should."""
     taken: list[float] = []
     first = begun = time.perf_counter()
     while begun - first < (MEASURE_SECONDS if len(taken) >= PRODUCTS else MEASURE_AT_MOST):
