@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 Taken = tuple[float, float, float]  # seconds of the start, then seconds and CPU seconds a trial
 
 
@@ -197,10 +197,10 @@ def main() -> None:
     rows = []
     for way in WAYS:
         python = args.syne if "syne" in way else sys.executable
-        command = [python, __file__, "--only", way, "--trials", str(args.trials)]
-        done = subprocess.run(
-            [*command, "--tune-trials", str(args.tune_trials)], capture_output=True, text=True, check=False
-        )
+        command = [python, str(HERE / Path(__file__).name), "--only", way, "--trials", str(args.trials)]
+        command += ["--tune-trials", str(args.tune_trials)]
+        with tempfile.TemporaryDirectory() as folder:  # Syne Tune leaves files where it is called
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:
             print(f"{way}: not measured\n{done.stderr[-2000:]}", file=sys.stderr)
             continue
