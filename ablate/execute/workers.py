@@ -129,7 +129,12 @@ class WorkersPool(Pool):
         self._jobs.recall()
         self._jobs.reap(self._observer, self._is_dead)
         self._sign = presence.DriverSign(self._jobs)
-        self._helpers = helpers(self._jobs)
+        self._helpers: Sequence[Helper] = ()
+        try:
+            self._helpers = helpers(self._jobs)
+        except BaseException:
+            self.close()
+            raise
         self.slots = max(1, sum(helper.slots for helper in self._helpers))
 
     def submit(self, job: Job) -> None:

@@ -69,6 +69,8 @@ def test_what_slurm_refuses_is_told_before_anything_runs(
             tmp_path / "study"
         ).start(WORK, "cpu")
     assert capfd.readouterr() == ("", "")  # the message is all
+    left = {file.name for file in (tmp_path / "study").iterdir()}
+    assert left == {"slurm", "trials"}  # what sbatch was given, and no sign of a driver
     (script,) = (tmp_path / "study").glob("slurm/**/*.sh")
     lines = script.read_text().splitlines()
     for wanted in (
