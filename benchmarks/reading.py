@@ -25,8 +25,6 @@ from typing import Any
 import bench
 import numpy as np
 
-from ablate.results.index import FOLDER
-
 TEMPLATE = Path(__file__).parents[1] / "results" / "curated" / "dit_conditioning"
 COLUMNS = ("trials", "layout", "what", "state", "seconds", "peak_mib", "files", "kib_a_trial", "page_mb")
 CONDITIONINGS = ("adaln_zero", "adaln", "in_context", "cross_attention")
@@ -171,7 +169,7 @@ def main() -> None:
         for what in given.what:
             for state in ("first", "again") if what in ("load", "status") else ("again",):
                 if state == "first":
-                    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+                    shutil.rmtree(folder / ".index", ignore_errors=True)
                 rows.append(
                     {"layout": given.layout, "what": what, "state": state, "page_mb": "", **size, **read(folder, what)}
                 )
