@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
-from ablate.results.figures.leading import GREY, colour_note, leading, name
+from ablate.results.figures.leading import GREY, colour_note, evenly, leading, name
 from ablate.results.figures.place import spread
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
 NAMED = 16
-OTHERS = 200  # grey lines at the most: more are a grey area
+OTHERS = 200  # grey lines at the most: more are a grey area, and take longer to read than all else
 # Varying one of these changes what the loss is, not only how small it gets.
 REDEFINES = ("target", "weighting", "loss", "objective", "auxiliary", "precondition", "levels", "schedule", "data")
 
@@ -33,7 +33,13 @@ def draw(results: StudyAnalysis) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    curves = results.curves.merge(results.trials[["trial", "config_hash", "state"]], on="trial")
+    coloured = leading(results)
+    others = _drawn_grey(results, coloured)
+    some = len(coloured) + len(others) < len(results.candidates)
+    table = results.trials[["trial", "config_hash", "state"]]
+    if some:
+        table = table[table["config_hash"].isin([c.config_hash for c in (*coloured, *others)])]
+    curves = (results.curves_of(table["trial"]) if some else results.curves).merge(table, on="trial")
     curves = curves[np.isfinite(curves["loss"]) & np.isfinite(curves["images"])]
     if curves.empty:
         return None
@@ -43,11 +49,9 @@ def draw(results: StudyAnalysis) -> Figure | None:
     low, high = _range(curves)
     if low > 0 and high / low > 5:
         style.logarithmic(axes, "y", low, high)
-    coloured = leading(results)
     curves_of = {str(config_hash): part for config_hash, part in curves.groupby("config_hash")}
     ends = {c: _lines(axes, c, curves_of[c.config_hash], high) for c in coloured if c.config_hash in curves_of}
-    others = [c for c in results.candidates if c.config_hash in curves_of and c not in ends]
-    _others(axes, [curves_of[c.config_hash] for c in others])
+    grey = _others(axes, [curves_of[c.config_hash] for c in others if c.config_hash in curves_of])
     axes.set_xlim(0, float(curves["images"].max()))
     room = (high / low) ** 0.05 if axes.get_yscale() == "log" else 0.05 * (high - low) or 1e-3
     axes.set_ylim((low / room, high * room) if axes.get_yscale() == "log" else (low - room, high + room))
@@ -58,10 +62,21 @@ def draw(results: StudyAnalysis) -> Figure | None:
     note = "mean over seeds; band: ± 1 standard deviation"
     if redefined and len(results.candidates) > 1:
         note += f"; what the loss is depends on {', '.join(redefined)}: do not compare its level across them"
-    style.title(axes, "Learning curves", "\n".join(line for line in (note, colour_note(results)) if line))
+    colours = colour_note(results, shown=grey if some else None)
+    style.title(axes, "Learning curves", "\n".join(line for line in (note, colours) if line))
     style.finish(axes)
     names_at_the_end(axes, {c: end for c, end in ends.items() if end is not None})
     return figure
+
+
+def _drawn_grey(results: StudyAnalysis, coloured: list[CandidateRow]) -> list[CandidateRow]:
+    """Return the candidates that have a grey line: the others, and of very many some that have a complete trial."""
+    named = {c.config_hash for c in coloured}
+    others = [c for c in results.candidates if c.config_hash not in named]
+    if len(others) <= OTHERS:
+        return others
+    complete = set(results.trials.loc[results.trials["state"] == "complete", "config_hash"])
+    return evenly(results, [c for c in others if c.config_hash in complete], OTHERS)
 
 
 def _range(curves: pd.DataFrame) -> tuple[float, float]:
@@ -99,12 +114,12 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
     return end
 
 
-def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
-    """Draw the candidates without a name: each one's mean over its complete seeds, thin and grey."""
+def _others(axes: Axes, curves: list[pd.DataFrame]) -> int:
+    """Draw candidates without a name: each one's mean over its complete seeds, thin and grey. Return how many."""
     from matplotlib.collections import LineCollection
 
     lines = []
-    for rows in curves[:OTHERS]:
+    for rows in curves:
         complete = rows[rows["state"] == "complete"]
         if len(complete):
             line = _own_line(complete)
@@ -114,6 +129,7 @@ def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
             lines.append(line)
     if lines:
         axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1), autolim=False)
+    return len(lines)
 
 
 def _own_line(rows: pd.DataFrame) -> NDArray[np.float64] | None:

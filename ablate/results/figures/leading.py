@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ablate.errors import InputError
@@ -30,10 +31,25 @@ def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
     return sorted(candidates[:most], key=lambda c: c.index)
 
 
-def colour_note(results: StudyAnalysis, most: int = MOST) -> str:
-    """Return a subtitle that explains colour and grey; '' where all candidates have a colour."""
+def colour_note(results: StudyAnalysis, most: int = MOST, shown: int | None = None) -> str:
+    """Return a subtitle that explains colour and grey; '' where all candidates have a colour.
+
+    shown: how many are grey, where these are some of the others, taken as `evenly` does.
+    """
     more = len(results.candidates) - most
-    return "" if more <= 0 else f"in colour the baseline, the front and the best, {most} in all; grey: {more} more"
+    if more <= 0:
+        return ""
+    grey = f"{more} more" if shown is None else f"{shown} of {more} more, from the best to the worst"
+    return f"in colour the baseline, the front and the best, {most} in all; grey: {grey}"
+
+
+def evenly(results: StudyAnalysis, candidates: Sequence[CandidateRow], most: int) -> list[CandidateRow]:
+    """Return at most `most` of the candidates: of more, evenly from the best in quality to the worst."""
+    if len(candidates) <= most:
+        return list(candidates)
+    ranks = _ranks(results)
+    ordered = sorted(candidates, key=lambda c: (ranks.get(c.config_hash, (True, math.inf))[1], c.index))
+    return [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
 
 
 def name(label: str) -> str:
