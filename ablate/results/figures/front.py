@@ -60,7 +60,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
     row_of = {str(config_hash): row for config_hash, row in priced[is_coloured].iterrows()}
     rows = {c.config_hash: row_of[c.config_hash] for c in coloured}
     others = priced[~is_coloured]
-    axes.scatter(others[cost.column], others[quality.column].astype(float), s=12, color=GREY, linewidth=0, zorder=1.8)
+    x, y, size = others[cost.column], others[quality.column].astype(float), style.dot(12, len(others))
+    axes.scatter(x, y, s=size, color=GREY, linewidth=0, zorder=1.8)
     seeds = seeds[seeds["config_hash"].isin(list(rows))]
     lanes = _lanes(axes, rows, seeds, quality, cost)
     marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in coloured]
@@ -218,9 +219,7 @@ def _labels(
     dots: NDArray[np.float64],
 ) -> None:
     """Write each name, or number, beside its point: over no other label or point, the stairs, the dots (N, 2)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    renderer = style.renderer(figure)
     names = [_name(c, rows[c.config_hash]) for c in candidates]
     numbered = len(candidates) > NAMED
     texts = [str(c.index + 1) for c in candidates] if numbered else names
@@ -242,7 +241,7 @@ def _labels(
     bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *stairs)]
     grey = axes.transData.transform(dots)
     low, high = (np.array([*(end(bar, axis=0) for bar in bars), *grey]).reshape(-1, 2) for end in (np.min, np.max))
-    covered = np.hstack([low - (3, 1), high + (3, 1)])
+    covered = np.hstack([low - np.array([3, 1]), high + np.array([3, 1])])
     frame = axes.get_window_extent()
     boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), covered, GAP)
     for artist, box, point in zip(artists, boxes, points, strict=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from ablate.errors import InputError
 
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
 
+T = TypeVar("T")
 MOST = 24  # candidates that are named; the others are grey, or left out
 NAME = 56  # signs of a name in a figure at the most
 GREY = "#bdbdbd"
+OTHERS, SOME = 200, 100  # grey lines at the most; of more so many: all were a grey area, and long to read
 
 
 def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
@@ -31,25 +35,38 @@ def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
     return sorted(candidates[:most], key=lambda c: c.index)
 
 
-def colour_note(results: StudyAnalysis, most: int = MOST, shown: int | None = None) -> str:
+def in_grey(results: StudyAnalysis, coloured: Sequence[CandidateRow]) -> list[CandidateRow]:
+    """Return the candidates that have a grey line each: the others, in the study's order.
+
+    Of more than 200 it is 100 of those with a complete trial, evenly from the best in quality to the worst.
+    """
+    named = {c.config_hash for c in coloured}
+    others = [c for c in results.candidates if c.config_hash not in named]
+    if len(others) <= OTHERS:
+        return others
+    complete = set(results.trials.loc[results.trials["state"] == "complete", "config_hash"])
+    ranks = _ranks(results)
+    others = [c for c in others if c.config_hash in complete]
+    others.sort(key=lambda c: (ranks.get(c.config_hash, (True, math.inf))[1], c.index))
+    return evenly(others)
+
+
+def evenly(ordered: Sequence[T]) -> list[T]:
+    """Return 100 of these, the first, the last and evenly between them; all where there are no more."""
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, min(SOME, len(ordered))).round().astype(int)]
+
+
+def colour_note(results: StudyAnalysis, most: int = MOST, grey: int | None = None) -> str:
     """Return a subtitle that explains colour and grey; '' where all candidates have a colour.
 
-    shown: how many are grey, where these are some of the others, taken as `evenly` does.
+    grey: how many are, where `in_grey` gives some of the others alone.
     """
     more = len(results.candidates) - most
     if more <= 0:
         return ""
-    grey = f"{more} more" if shown is None else f"{shown} of {more} more, from the best to the worst"
-    return f"in colour the baseline, the front and the best, {most} in all; grey: {grey}"
-
-
-def evenly(results: StudyAnalysis, candidates: Sequence[CandidateRow], most: int) -> list[CandidateRow]:
-    """Return at most `most` of the candidates: of more, evenly from the best in quality to the worst."""
-    if len(candidates) <= most:
-        return list(candidates)
-    ranks = _ranks(results)
-    ordered = sorted(candidates, key=lambda c: (ranks.get(c.config_hash, (True, math.inf))[1], c.index))
-    return [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
+    some = "" if grey is None else f"{grey} of "
+    told = f"in colour the baseline, the front and the best, {most} in all; grey: {some}{more} more"
+    return told if grey is None else f"{told}, from the best to the worst"
 
 
 def name(label: str) -> str:

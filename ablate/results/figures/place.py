@@ -53,7 +53,7 @@ def place(
     """
     if len(points) == 0:
         return []
-    spots = [_around(*points[i], size, gap) for i, size in enumerate(sizes)]
+    spots = [_around(x, y, size, gap) for (x, y), size in zip(points, sizes, strict=True)]
     blocked = np.array(obstacles, dtype=float).reshape(-1, 4)
     covered = [_on_obstacles(boxes + pad * OUTWARD, blocked) for boxes, _, _ in spots]
     distances = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))

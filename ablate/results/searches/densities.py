@@ -80,7 +80,8 @@ class Range(NamedTuple):
         values = np.trunc(values) if self.whole else values
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         steps = ((np.log(values) if self.log else values) - low) / ((high - low) / max(self.cells - 1, 1))
-        return np.clip(np.ceil(steps - 0.5), 0, self.cells - 1).astype(np.int64)  # half way belongs to the lower
+        cells = np.clip(np.ceil(steps - 0.5), 0, self.cells - 1)  # half way belongs to the lower
+        return np.asarray(cells, dtype=np.int64)
 
     def densities(self, counts: Array) -> Array:
         """Smooth the candidates (R, cells) that are in each cell: a kernel each, as wide as Scott's rule says."""

@@ -108,12 +108,14 @@ def _shares(choices: Sequence[Choices], space: Mapping[str, Labels | Range], goo
     found = np.empty((len(goodness), len(space)))
     for i, (path, cells_of) in enumerate(space.items()):
         has = np.array([path in one for one in choices])
-        own = [one[path] for one in choices if path in one]
+        own: list[Any] = [one[path] for one in choices if path in one]
         cells = np.full(len(choices), -1)
-        cells[has] = cells_of.place([show(label) for label in own] if isinstance(cells_of, Labels) else own)
+        if isinstance(cells_of, Labels):
+            own = [show(label) for label in own]
+        cells[has] = cells_of.place(own)
         found[:, i] = measure(cells_of, cells, chosen, of)
     total = found.sum(axis=1, keepdims=True)
-    return np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+    return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
 
 
 def _half(goodness: Array, rng: np.random.Generator) -> Array:
