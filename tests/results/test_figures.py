@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
-from results_folders import METRIC, Study, blobs, measurement
+from results_folders import METRIC, Study, blobs, measurement, write
 
 from ablate.results import index, load, store
 from ablate.results.figures import curves, front, leading, quality, samples, style
@@ -198,6 +199,12 @@ def test_of_very_many_candidates_some_have_a_grey_line_and_it_is_said(
         rows = [measurement(METRIC, (1 + i) / n, n, samples=100) for n in (1000, 2000, 4000)]
         line = [(1000.0 * k, 1 / k + 0.01 * i) for k in range(1, 5)]
         study.trial({"backbone.width": i}, 0, metrics=rows, curve=line, gflops=1.0)
+    for i in range(7):
+        rows = [measurement(METRIC, (1 + i) / n, n, samples=100) for n in (1000, 2000)]
+        stopped = study.trial({"backbone.width": 100 + i}, 0, metrics=rows)
+        record = json.loads((stopped / "record.json").read_text())
+        write(stopped / "paused.json", {**record, "state": "paused", "images": 2000})
+        (stopped / "record.json").unlink()
     results, read = load(study.path), list[str]()
     curve_of = store._curve_columns
     monkeypatch.setattr(
@@ -208,12 +215,15 @@ def test_of_very_many_candidates_some_have_a_grey_line_and_it_is_said(
     for picture in pictures:
         assert picture is not None
         texts = " ".join(text.get_text() for text in picture.axes[0].texts)
-        assert "24 in all; grey: 3 of 10 more, from the best to the worst" in texts
+        assert "24 in all; grey: 3 of 17 more, from the best to the worst" in texts
     (lines,) = pictures[0].axes[0].collections  # type: ignore[union-attr]
     starts = sorted(float(path.vertices[0, 1]) for path in lines.get_paths())
     assert starts == pytest.approx([1.24, 1.28, 1.33])  # the best and the worst of the others are among them
     assert len(read) == 27, "a curve that is not drawn is not read"
-    assert sum(np.isnan(np.asarray(line.get_ydata(), dtype=float)).sum() for line in pictures[1].axes[0].lines) == 2  # type: ignore[union-attr]
+    panel = pictures[1].axes[0]  # type: ignore[union-attr]
+    assert any("grey: 3 of 7 trials that were paused" in text.get_text() for text in panel.texts)
+    gaps = [int(np.isnan(np.asarray(line.get_ydata(), dtype=float)).sum()) for line in panel.lines]
+    assert gaps == [2, 2] + [0] * 24, "three lines of each kind, with gaps between them"
 
 
 def test_very_many_points_are_small() -> None:

@@ -38,7 +38,7 @@ def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
 def in_grey(results: StudyAnalysis, coloured: Sequence[CandidateRow]) -> list[CandidateRow]:
     """Return the candidates that have a grey line each: the others, in the study's order.
 
-    Of more than 200 it is 100 of those with a complete trial, evenly from the best in quality to the worst.
+    Of more than 200 it is those with a complete trial; of more of these 100, evenly from the best to the worst.
     """
     named = {c.config_hash for c in coloured}
     others = [c for c in results.candidates if c.config_hash not in named]
@@ -52,8 +52,10 @@ def in_grey(results: StudyAnalysis, coloured: Sequence[CandidateRow]) -> list[Ca
 
 
 def evenly(ordered: Sequence[T]) -> list[T]:
-    """Return 100 of these, the first, the last and evenly between them; all where there are no more."""
-    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, min(SOME, len(ordered))).round().astype(int)]
+    """Return these; of more than 200 it is 100, the first, the last and evenly between them."""
+    if len(ordered) <= OTHERS:
+        return list(ordered)
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, SOME).round().astype(int)]
 
 
 def colour_note(results: StudyAnalysis, most: int = MOST, grey: int | None = None) -> str:
@@ -64,9 +66,10 @@ def colour_note(results: StudyAnalysis, most: int = MOST, grey: int | None = Non
     more = len(results.candidates) - most
     if more <= 0:
         return ""
-    some = "" if grey is None else f"{grey} of "
-    told = f"in colour the baseline, the front and the best, {most} in all; grey: {some}{more} more"
-    return told if grey is None else f"{told}, from the best to the worst"
+    told = f"in colour the baseline, the front and the best, {most} in all; grey: "
+    if grey is None:
+        return f"{told}{more} more"
+    return f"{told}{grey} of {more} more, {'from the best to the worst' if _ranks(results) else 'evenly'}"
 
 
 def name(label: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablate.results.figures import style
 from ablate.results.figures.curves import names_at_the_end
-from ablate.results.figures.leading import GREY, MOST, OTHERS, colour_note, evenly, in_grey, leading
+from ablate.results.figures.leading import GREY, MOST, colour_note, evenly, in_grey, leading
 from ablate.results.quality_curves import COMPUTE, Compute, comparable_curves, half_widths
 
 if TYPE_CHECKING:
@@ -50,13 +50,11 @@ def draw(results: StudyAnalysis) -> Figure | None:
     grey = [lines[c.config_hash] for c in others if c.config_hash in lines]
     some = len(named) + len(others) < len(results.candidates)
     stopped = [line for _, line in paused.groupby("trial", sort=False)]
-    n_stopped = len(stopped)
-    if n_stopped > OTHERS:
-        stopped = evenly(sorted(stopped, key=lambda line: goal.sign * float(line["value"].iloc[-1])))
+    shown = evenly(sorted(stopped, key=lambda line: goal.sign * float(line["value"].iloc[-1])))
     ends = {}
     for panel, of in zip(axes, panels, strict=True):
         _together(panel, of, grey, linewidth=0.7, alpha=0.6)
-        _together(panel, of, stopped, linewidth=0.8, marker=".", ms=3)
+        _together(panel, of, shown, linewidth=0.8, marker=".", ms=3)
         for candidate in coloured:
             line = lines[candidate.config_hash]
             look = style.look(candidate)
@@ -70,7 +68,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
     style.title(
         axes[0],
         "Quality during training",
-        _note(results, points, means, (len(stopped), n_stopped), len(grey) if some else None),
+        _note(results, points, means, (len(shown), len(stopped)), len(grey) if some else None),
     )
     names_at_the_end(axes[-1], ends)
     return figure
