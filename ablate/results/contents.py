@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -96,9 +96,18 @@ class StudyContents:
         stands in columns `m.<metric>`, all on one number of samples; such points are rows of their own, without a
         loss. These alone are there where only the tables were committed.
         """
-        return self._with_choices(
-            with_quality(store.curves_of(self._stored, self._warnings), self._stored.trials, self._stored.metrics)
-        )
+        return self._curves(None)
+
+    def curves_of(self, trials: Collection[str]) -> pd.DataFrame:
+        """Return the rows of `curves` of these trials; of many in the folder their files alone are read."""
+        if "curves" in self.__dict__:
+            return self.curves[self.curves["trial"].isin(list(trials))]
+        return self._curves(frozenset(trials))
+
+    def _curves(self, of: Collection[str] | None) -> pd.DataFrame:
+        losses = store.curves_of(self._stored, self._warnings, of)
+        points = with_quality(losses, self._stored.trials, self._stored.metrics)
+        return self._with_choices(points if of is None else points[points["trial"].isin(list(of))])
 
     @cached_property
     def probes(self) -> pd.DataFrame:

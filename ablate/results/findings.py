@@ -98,7 +98,7 @@ class StudyFindings(StudyAnalysis):
         return self.once(("expected", objective, where), lambda: expected(self, objective, where))
 
     def importance(self, of: str | None = None, resamples: int = RESAMPLES) -> pd.DataFrame:
-        """Compute how much each choice matters for being good: PED-ANOVA (Watanabe et al. 2023), from Optuna.
+        """Compute how much each choice matters for being good: PED-ANOVA (Watanabe et al. 2023), as Optuna does.
 
         of: a metric, the study's own first one by default, or "front" for the rank among the study's objectives.
         Compared are the choices of the best quarter of the candidates with those of all; choices that exist under

@@ -125,7 +125,7 @@ def time_to_quality(
         mean = np.where(reached == n, np.bincount(owner, logs, minlength=k) / n, math.nan)  # 0 / 0 without a trial
     whole = np.isfinite(mean)
     squares = ((logs - mean[owner])[whole[owner]] ** 2).sum() if len(owner) else 0.0
-    half_width = _half_widths(float(squares), int((n[whole] - 1).sum()))
+    half_width = half_widths(float(squares), int((n[whole] - 1).sum()))
     half = np.array([half_width(int(count)) for count in range(n.max(initial=0) + 1)])[n]
     columns = {"time_to_quality": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half)}
     table = labelled(candidates).join(pd.DataFrame({**columns, "reached": reached, "n": n}))
@@ -184,10 +184,10 @@ def interval_half_widths(groups: Iterable[NDArray[np.float64]]) -> Callable[[int
     """
     groups = list(groups)
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups)
-    return _half_widths(squares, sum(len(values) - 1 for values in groups))
+    return half_widths(squares, sum(len(values) - 1 for values in groups))
 
 
-def _half_widths(squares: float, free: int) -> Callable[[int], float]:
+def half_widths(squares: float, free: int) -> Callable[[int], float]:
     """Return the same from the sum of squares about the candidates' own means, and its degrees of freedom."""
     if not free:
         return lambda n: math.nan

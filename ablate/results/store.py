@@ -10,7 +10,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,15 +115,15 @@ def rows_of(trial: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any
     return rows.trials, rows.metrics, rows.curves
 
 
-def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
+def curves_of(stored: Stored, warnings: list[str], of: Collection[str] | None = None) -> pd.DataFrame:
     """Return the training curves, and read those that were left aside because there are many.
 
-    Where one cannot be read, a line goes into `warnings`.
+    of: of these trials alone. Where one cannot be read, a line goes into `warnings`.
     """
     if not stored.unread:
-        return stored.curves
+        return stored.curves if of is None else stored.curves[stored.curves["trial"].isin(list(of))]
     rows, columns, count = _Rows(), dict[str, list[Any]](), 0
-    for folder in stored.unread:
+    for folder in stored.unread if of is None else (folder for folder in stored.unread if folder.name in of):
         own = _curve_columns(folder, rows)
         more = len(next(iter(own.values()), ()))
         for name, values in {**own, "trial": [folder.name] * more}.items():
@@ -131,7 +131,7 @@ def curves_of(stored: Stored, warnings: list[str]) -> pd.DataFrame:
         count += more
         for values in columns.values():
             values.extend([None] * (count - len(values)))
-    warnings.extend(line for line in rows.warnings if line not in stored.warnings)
+    warnings.extend(line for line in rows.warnings if line not in stored.warnings and line not in warnings)
     return frames.curves_by_column(columns)
 
 

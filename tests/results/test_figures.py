@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
-from results_folders import METRIC, Study, blobs
+from results_folders import METRIC, Study, blobs, measurement, write
 
-from ablate.results import load
-from ablate.results.figures import front, samples, style
+from ablate.results import index, load, store
+from ablate.results.figures import curves, front, leading, quality, samples, style
 from ablate.results.figures.place import Box, place, spread
 
 AREA = Box(0, 0, 800, 500)
@@ -185,6 +186,57 @@ def test_of_many_candidates_the_leading_ones_are_named_and_the_rest_is_grey(stud
     for path in paths:
         with Image.open(path) as image:
             assert max(image.size) < 2600, path
+
+
+def test_of_very_many_candidates_some_have_a_grey_line_and_it_is_said(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "OTHERS", 5)
+    monkeypatch.setattr(leading, "SOME", 3)
+    monkeypatch.setattr(index, "FEWEST", 1)
+    study.head(lock={"baseline": {"backbone.width": 0}})
+    for i in range(34):
+        rows = [measurement(METRIC, (1 + i) / n, n, samples=100) for n in (1000, 2000, 4000)]
+        line = [(1000.0 * k, 1 / k + 0.01 * i) for k in range(1, 5)]
+        study.trial({"backbone.width": i}, 0, metrics=rows, curve=line, gflops=1.0)
+    for i in range(7):
+        rows = [measurement(METRIC, (1 + i) / n, n, samples=100) for n in (1000, 2000)]
+        stopped = study.trial({"backbone.width": 100 + i}, 0, metrics=rows)
+        record = json.loads((stopped / "record.json").read_text())
+        write(stopped / "paused.json", {**record, "state": "paused", "images": 2000})
+        (stopped / "record.json").unlink()
+    results, read = load(study.path), list[str]()
+    curve_of = store._curve_columns
+    monkeypatch.setattr(
+        store, "_curve_columns", lambda trial, rows: (read.append(trial.name), curve_of(trial, rows))[1]
+    )
+    with style.theme():
+        pictures = [curves.draw(results), quality.draw(results)]
+    for picture in pictures:
+        assert picture is not None
+        texts = " ".join(text.get_text() for text in picture.axes[0].texts)
+        assert "24 in all; grey: 3 of 17 more, from the best to the worst" in texts
+    (lines,) = pictures[0].axes[0].collections  # type: ignore[union-attr]
+    starts = sorted(float(path.vertices[0, 1]) for path in lines.get_paths())
+    assert starts == pytest.approx([1.24, 1.28, 1.33])  # the best and the worst of the others are among them
+    assert len(read) == 27, "a curve that is not drawn is not read"
+    panel = pictures[1].axes[0]  # type: ignore[union-attr]
+    assert any("grey: 3 of 7 trials that were paused" in text.get_text() for text in panel.texts)
+    gaps = [int(np.isnan(np.asarray(line.get_ydata(), dtype=float)).sum()) for line in panel.lines]
+    assert gaps == [2, 2] + [0] * 24, "three lines of each kind, with gaps between them"
+
+
+def test_very_many_points_are_small() -> None:
+    assert style.dot(12, 300) == 12 and 20_000 * style.dot(12, 20_000) == pytest.approx(2000 * 12)
+
+
+def test_a_file_holds_all_that_is_drawn(conditioning: Study, tmp_path: Path) -> None:
+    figure, _ = drawn(conditioning)
+    with style.theme():
+        figure.savefig(tmp_path / "tight.png", bbox_inches="tight", pad_inches=style.MARGIN)
+        figure.savefig(tmp_path / "area.png", bbox_inches=style.drawn_area(figure))
+    with Image.open(tmp_path / "tight.png") as tight, Image.open(tmp_path / "area.png") as area:
+        assert np.array_equal(np.asarray(tight), np.asarray(area))
 
 
 def test_an_effects_figure_without_a_pair_is_not_written(study: Study) -> None:

@@ -70,6 +70,15 @@ def test_what_is_known_is_not_read_and_is_the_same(indexed: Path, monkeypatch: p
     assert_alike(known, anew(indexed))
 
 
+def test_the_curves_of_some_trials_are_those_among_all(indexed: Path) -> None:
+    some = load(indexed).trials["trial"].tolist()[2:5]
+    whole, left_aside = load(indexed), load(indexed)
+    expected = whole.curves[whole.curves["trial"].isin(some)].reset_index(drop=True)
+    assert set(expected["trial"]) == set(some)
+    for found in (whole.curves_of(some), left_aside.curves_of(some)):
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), expected)
+
+
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """How often a table of trials is made of rows."""
     calls: list[object] = []

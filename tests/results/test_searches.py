@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from results_folders import METRIC, Study
 from scipy.stats import hypergeom
 
@@ -61,24 +64,58 @@ def test_importance_is_that_of_optuna_and_finds_what_decides(searched: Results) 
     assert table["importance"].sum() == pytest.approx(1) and np.isnan(table.loc["lr", "choices"])
     assert (table["low"] <= table["importance"]).all() and (table["importance"] <= table["high"]).all()
     assert table.loc["backbone.fusion", "n"] < 40
-    study = optuna.create_study()
     space = {
-        "backbone": optuna.distributions.CategoricalDistribution(["dit", "unet"]),
-        "backbone.width": optuna.distributions.CategoricalDistribution(["16", "32", "8"]),
-        "target": optuna.distributions.CategoricalDistribution(["v", "x0"]),
-        "lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True),
-        "backbone.fusion": optuna.distributions.CategoricalDistribution(["add", "concat"]),
+        "backbone": CategoricalDistribution(["dit", "unet"]),
+        "backbone.width": CategoricalDistribution(["16", "32", "8"]),
+        "target": CategoricalDistribution(["v", "x0"]),
+        "lr": FloatDistribution(1e-4, 1e-2, log=True),
+        "backbone.fusion": CategoricalDistribution(["add", "concat"]),
     }
     values = searched.front([METRIC]).set_index("config_hash")[METRIC]
-    for candidate in searched.candidates:
-        params = {path: label if path == "lr" else str(label) for path, label in candidate.choices.items()}
-        own = {path: space[path] for path in params}
-        study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=own, value=float(values[candidate.config_hash]))
-        )
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
-    theirs = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    choices = [candidate.choices for candidate in searched.candidates]
+    theirs = of_optuna(choices, [float(values[candidate.config_hash]) for candidate in searched.candidates], space)
     assert table["importance"].to_dict() == pytest.approx(theirs)
+
+
+def of_optuna(
+    choices: Sequence[Mapping[str, Any]], goodness: Sequence[float], space: Mapping[str, BaseDistribution]
+) -> dict[str, float]:
+    """The same by Optuna's own evaluator."""
+    study = optuna.create_study()
+    for one, value in zip(choices, goodness, strict=True):
+        params = {p: str(label) if isinstance(space[p], CategoricalDistribution) else label for p, label in one.items()}
+        own = {path: space[path] for path in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=own, value=value))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_importance_of_ranges_is_that_of_optuna(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    space = {
+        "depth": IntDistribution(2, 30),
+        "width": IntDistribution(16, 256, step=16),
+        "batch": IntDistribution(1, 4096, log=True),
+        "decay": FloatDistribution(0.0, 1.0),
+        "share": FloatDistribution(0.1, 0.9, step=0.1),
+        "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    }
+    ranges = {path: {key: getattr(one, key) for key in ("low", "high", "log", "step")} for path, one in space.items()}
+    choices = [
+        {
+            "depth": int(rng.integers(2, 31)),
+            "width": 16 * int(rng.integers(1, 17)),
+            "batch": int(2 ** rng.uniform(0, 12)),
+            "decay": float(rng.beta(0.5, 0.5)),
+            "share": round(0.1 * int(rng.integers(1, 10)), 1),
+        }
+        | ({"lr": float(10 ** rng.uniform(-5, -1))} if rng.random() < 0.7 else {})
+        for _ in range(60)
+    ]
+    goodness = np.array([one["depth"] + 5 * one["share"] for one in choices]) + rng.normal(size=60)
+    table = ped_anova(choices, goodness, ranges, resamples=20).set_index("path")
+    assert table["importance"].to_dict() == pytest.approx(of_optuna(choices, goodness.tolist(), space), abs=1e-12)
 
 
 def test_importance_for_the_front_and_of_a_search_that_lost_trials(searched: Results) -> None:
@@ -139,8 +176,9 @@ def test_progress_is_the_best_and_the_hypervolume_against_the_training_until_the
     assert table["train_gflops"].tolist() == pytest.approx((3 * trials["gflops"] * 1000).cumsum().tolist())
     assert table["best"].tolist() == pytest.approx(trials[f"m.{METRIC}"].cummin().tolist())
     assert table["share"].iloc[-1] == 1 and table["hypervolume"].is_monotonic_increasing
-    points = trials[[f"m.{METRIC}", "gflops"]].to_numpy()[:7]
-    assert table["hypervolume"].iloc[6] == pytest.approx(hypervolume(points, np.array([20.0, 10.0])))
+    points = trials[[f"m.{METRIC}", "gflops"]].to_numpy()
+    for k in range(len(points)):
+        assert table["hypervolume"].iloc[k] == pytest.approx(hypervolume(points[: k + 1], np.array([20.0, 10.0])))
 
 
 def test_without_the_ends_of_trials_there_is_no_progress(study: Study) -> None:

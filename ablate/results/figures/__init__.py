@@ -40,12 +40,13 @@ def figures(
     """
     from ablate.errors import InputError
     from ablate.results.figures import style
+    from ablate.runtime.seldom import seldom_collected
 
     _check(formats, METADATA, "format")
     if names is not None:
         _check([name for name in names if not name.startswith("probe_")], NAMES, "figure")
     paths: list[Path] = []
-    with style.theme():
+    with style.theme(), seldom_collected():
         for name, draw in _drawings(results):
             if names is not None and name not in names:
                 continue
@@ -95,19 +96,20 @@ def _save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
 
     from ablate.io.files import write_with
     from ablate.io.text import printable
+    from ablate.results.figures import style
 
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         content = text.get_text()
         if (clean := printable(content, lines=True)) != content:  # an SVG with a control in it is none
             text.set_text(clean)
-    paths = []
+    paths, box = [], style.drawn_area(figure)
     for kind in formats:
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         write_with(
             paths[-1],
             lambda path, kind=kind: figure.savefig(  # type: ignore[misc]
-                path, format=kind, metadata=METADATA[kind], bbox_inches="tight", pad_inches=0.15
+                path, format=kind, metadata=METADATA[kind], bbox_inches=box
             ),
         )
     return paths

@@ -92,7 +92,8 @@ def _panel(axes: Axes, results: StudyAnalysis, goal: Objective, field: str, tabl
     for candidate in coloured:
         _line(axes, candidate, table[table["config_hash"] == candidate.config_hash], x_of, field, goal)
     others = table[~table["config_hash"].isin([c.config_hash for c in coloured])]
-    axes.scatter(others[field].map(x_of).astype(float), others[goal.column], s=8, color=GREY, linewidth=0, zorder=1)
+    size = style.dot(8, len(others))
+    axes.scatter(others[field].map(x_of).astype(float), others[goal.column], s=size, color=GREY, linewidth=0, zorder=1)
     if numeric and min(numbers) > 0 and max(numbers) / min(numbers) > 5:
         style.logarithmic(axes, "x", min(numbers), max(numbers))
     elif not numeric:

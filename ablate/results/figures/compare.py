@@ -40,8 +40,8 @@ def write(first: StudyAnalysis, second: StudyAnalysis, found: Comparison, file: 
         axes = figure.add_subplot()
         figure.subplots_adjust(left=0.11, right=0.97, bottom=0.12, top=0.86)
         _draw(axes, (first, second), found)
-        options: dict[str, Any] = {"format": kind, "metadata": METADATA[kind], "pad_inches": 0.15}
-        write_with(file, lambda path: figure.savefig(path, bbox_inches="tight", **options))
+        options: dict[str, Any] = {"format": kind, "metadata": METADATA[kind], "bbox_inches": style.drawn_area(figure)}
+        write_with(file, lambda path: figure.savefig(path, **options))
 
 
 def _draw(axes: Axes, studies: tuple[StudyAnalysis, StudyAnalysis], found: Comparison) -> None:

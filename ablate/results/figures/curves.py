@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.results.figures import style
-from ablate.results.figures.leading import GREY, colour_note, leading, name
+from ablate.results.figures.leading import GREY, colour_note, in_grey, leading, name
 from ablate.results.figures.place import spread
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 POINTS = 200  # more than so many are averaged in bins: a finer line shows only noise
 NAMED = 16
-OTHERS = 200  # grey lines at the most: more are a grey area
 # Varying one of these changes what the loss is, not only how small it gets.
 REDEFINES = ("target", "weighting", "loss", "objective", "auxiliary", "precondition", "levels", "schedule", "data")
 
@@ -33,7 +32,13 @@ def draw(results: StudyAnalysis) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    curves = results.curves.merge(results.trials[["trial", "config_hash", "state"]], on="trial")
+    coloured = leading(results)
+    others = in_grey(results, coloured)
+    some = len(coloured) + len(others) < len(results.candidates)
+    table = results.trials[["trial", "config_hash", "state"]]
+    if some:
+        table = table[table["config_hash"].isin([c.config_hash for c in (*coloured, *others)])]
+    curves = (results.curves_of(table["trial"]) if some else results.curves).merge(table, on="trial")
     curves = curves[np.isfinite(curves["loss"]) & np.isfinite(curves["images"])]
     if curves.empty:
         return None
@@ -43,11 +48,10 @@ def draw(results: StudyAnalysis) -> Figure | None:
     low, high = _range(curves)
     if low > 0 and high / low > 5:
         style.logarithmic(axes, "y", low, high)
-    coloured = leading(results)
-    curves_of = {str(config_hash): part for config_hash, part in curves.groupby("config_hash")}
+    curves_of = _by_candidate(curves, coloured)
     ends = {c: _lines(axes, c, curves_of[c.config_hash], high) for c in coloured if c.config_hash in curves_of}
-    others = [c for c in results.candidates if c.config_hash in curves_of and c not in ends]
-    _others(axes, [curves_of[c.config_hash] for c in others])
+    complete_of = _by_candidate(curves[curves["state"] == "complete"], others)
+    grey = _others(axes, [complete_of[c.config_hash] for c in others if c.config_hash in complete_of])
     axes.set_xlim(0, float(curves["images"].max()))
     room = (high / low) ** 0.05 if axes.get_yscale() == "log" else 0.05 * (high - low) or 1e-3
     axes.set_ylim((low / room, high * room) if axes.get_yscale() == "log" else (low - room, high + room))
@@ -58,10 +62,16 @@ def draw(results: StudyAnalysis) -> Figure | None:
     note = "mean over seeds; band: ± 1 standard deviation"
     if redefined and len(results.candidates) > 1:
         note += f"; what the loss is depends on {', '.join(redefined)}: do not compare its level across them"
-    style.title(axes, "Learning curves", "\n".join(line for line in (note, colour_note(results)) if line))
+    colours = colour_note(results, grey=grey if some else None)
+    style.title(axes, "Learning curves", "\n".join(line for line in (note, colours) if line))
     style.finish(axes)
     names_at_the_end(axes, {c: end for c, end in ends.items() if end is not None})
     return figure
+
+
+def _by_candidate(curves: pd.DataFrame, candidates: list[CandidateRow]) -> dict[str, pd.DataFrame]:
+    own = curves[curves["config_hash"].isin([c.config_hash for c in candidates])]
+    return {str(config_hash): part for config_hash, part in own.groupby("config_hash")}
 
 
 def _range(curves: pd.DataFrame) -> tuple[float, float]:
@@ -80,7 +90,11 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
     look = style.look(candidate)
     end: float | None = None
     complete = curves[curves["state"] == "complete"]
-    if len(complete):
+    own = _own_line(complete)
+    if own is not None:
+        axes.plot(*own.T, color=look.colour, linestyle=look.dash, linewidth=1.7)
+        end = float(own[-1, 1])
+    elif len(complete):
         shared = binned(complete)
         over = shared.groupby("images")["loss"]
         mean, spread = over.mean(), over.std()
@@ -99,27 +113,26 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
     return end
 
 
-def _others(axes: Axes, curves: list[pd.DataFrame]) -> None:
-    """Draw the candidates without a name: each one's mean over its complete seeds, thin and grey."""
+def _others(axes: Axes, curves: list[pd.DataFrame]) -> int:
+    """Draw candidates without a name, by their complete trials: each one's mean, thin and grey. Return how many."""
     from matplotlib.collections import LineCollection
 
     lines = []
-    for rows in curves[:OTHERS]:
-        complete = rows[rows["state"] == "complete"]
-        if len(complete):
-            line = _own_line(complete)
-            if line is None:
-                mean = binned(complete).groupby("images")["loss"].mean()
-                line = np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)])
-            lines.append(line)
+    for rows in curves:
+        line = _own_line(rows)
+        if line is None:
+            mean = binned(rows).groupby("images")["loss"].mean()
+            line = np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)])
+        lines.append(line)
     if lines:
         axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1), autolim=False)
+    return len(lines)
 
 
 def _own_line(rows: pd.DataFrame) -> NDArray[np.float64] | None:
-    """Return the line (N, 2) of a candidate with one trial, which is its mean already; None where there is more."""
+    """Return the line (N, 2) of a candidate with one trial, which is its mean already; None of none, or of more."""
     trials, images = rows["trial"].to_numpy(), rows["images"].to_numpy(dtype=float)
-    if len(images) > POINTS or (trials != trials[0]).any() or len(np.unique(images)) < len(images):
+    if not len(images) or len(images) > POINTS or (trials != trials[0]).any() or len(np.unique(images)) < len(images):
         return None
     order = np.argsort(images)
     return np.column_stack([images[order], rows["loss"].to_numpy(dtype=float)[order]])

@@ -76,7 +76,8 @@ def draw(results: StudyAnalysis) -> Figure | None:
         note += f"; grey: within {margin}"
     if omitted:
         note += f"\nthe front and the best, {len(table)} in all; {omitted} more are not shown"
-    names = [tick.get_window_extent() for tick in axes.get_yticklabels()]
+    renderer = style.renderer(figure)
+    names = [tick.get_window_extent(renderer) for tick in axes.get_yticklabels()]
     width = max(extent.width for extent in names) * 72 / figure.dpi + 12  # points, with the gap to the axes
     sub = f"{note}\n{table.attrs['note']}".strip()
     style.title(axes, f"Effect on {quality.column}", sub, left=-max(width, 126), up=14)

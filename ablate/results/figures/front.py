@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ablate.candidates.objectives import Objective
 from ablate.errors import InputError
@@ -55,10 +56,12 @@ def draw(results: StudyAnalysis) -> Figure | None:
     stairs = _staircase(axes, table[table["on_front"]], quality, cost)
     priced = table[np.isfinite(table[cost.column].astype(float))]  # of the others nothing is known yet
     coloured = [c for c in leading(results) if c.config_hash in priced.index]
-    row_of = {str(config_hash): row for config_hash, row in priced.iterrows()}
+    is_coloured = priced.index.isin([c.config_hash for c in coloured])
+    row_of = {str(config_hash): row for config_hash, row in priced[is_coloured].iterrows()}
     rows = {c.config_hash: row_of[c.config_hash] for c in coloured}
-    others = priced[~priced.index.isin(list(rows))]
-    axes.scatter(others[cost.column], others[quality.column].astype(float), s=12, color=GREY, linewidth=0, zorder=1.8)
+    others = priced[~is_coloured]
+    x, y, size = others[cost.column], others[quality.column].astype(float), style.dot(12, len(others))
+    axes.scatter(x, y, s=size, color=GREY, linewidth=0, zorder=1.8)
     seeds = seeds[seeds["config_hash"].isin(list(rows))]
     lanes = _lanes(axes, rows, seeds, quality, cost)
     marks = [_point(axes, c, rows[c.config_hash], seeds, quality, lanes[c.config_hash]) for c in coloured]
@@ -84,7 +87,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
         axes.text(0.5, 0.5, "no candidate has a value", transform=axes.transAxes, ha="center", color=style.MUTED)
         axes.set_yticks([])
     dots = others[[cost.column, quality.column]].dropna().to_numpy(dtype=float)
-    _labels(figure, axes, coloured, rows, marks, [*stairs, *([(x, y)] for x, y in dots)])
+    _labels(figure, axes, coloured, rows, marks, stairs, dots)
     return figure
 
 
@@ -212,12 +215,11 @@ def _labels(
     candidates: Sequence[CandidateRow],
     rows: Mapping[str, pd.Series[Any]],
     marks: Sequence[tuple[float, float, list[tuple[float, float]]]],
-    obstacles: Sequence[Sequence[tuple[float, float]]],
+    stairs: Sequence[Sequence[tuple[float, float]]],
+    dots: NDArray[np.float64],
 ) -> None:
-    """Write each name, or number, beside its point: over no other label, point or obstacle (by its points)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    """Write each name, or number, beside its point: over no other label or point, the stairs, the dots (N, 2)."""
+    renderer = style.renderer(figure)
     names = [_name(c, rows[c.config_hash]) for c in candidates]
     numbered = len(candidates) > NAMED
     texts = [str(c.index + 1) for c in candidates] if numbered else names
@@ -236,8 +238,10 @@ def _labels(
     ]
     sizes = [(e.width, e.height) for e in (a.get_window_extent(renderer) for a in artists)]
     points = axes.transData.transform([(x, y) for x, y, _ in marks])
-    bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *obstacles)]
-    covered = [Box(b[:, 0].min() - 3, b[:, 1].min() - 1, b[:, 0].max() + 3, b[:, 1].max() + 1) for b in bars]
+    bars = [axes.transData.transform(bar) for bar in (*(bar for _, _, bar in marks if bar), *stairs)]
+    grey = axes.transData.transform(dots)
+    low, high = (np.array([*(end(bar, axis=0) for bar in bars), *grey]).reshape(-1, 2) for end in (np.min, np.max))
+    covered = np.hstack([low - np.array([3, 1]), high + np.array([3, 1])])
     frame = axes.get_window_extent()
     boxes = place(points, sizes, Box(frame.x0 + 3, frame.y0 + 3, frame.x1 + 40, frame.y1 - 3), covered, GAP)
     for artist, box, point in zip(artists, boxes, points, strict=True):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from ablate.errors import InputError
 
@@ -11,9 +14,11 @@ if TYPE_CHECKING:
     from ablate.results.analysis import StudyAnalysis
     from ablate.results.candidates import CandidateRow
 
+T = TypeVar("T")
 MOST = 24  # candidates that are named; the others are grey, or left out
 NAME = 56  # signs of a name in a figure at the most
 GREY = "#bdbdbd"
+OTHERS, SOME = 200, 100  # grey lines at the most; of more so many: all were a grey area, and long to read
 
 
 def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
@@ -30,10 +35,41 @@ def leading(results: StudyAnalysis, most: int = MOST) -> list[CandidateRow]:
     return sorted(candidates[:most], key=lambda c: c.index)
 
 
-def colour_note(results: StudyAnalysis, most: int = MOST) -> str:
-    """Return a subtitle that explains colour and grey; '' where all candidates have a colour."""
+def in_grey(results: StudyAnalysis, coloured: Sequence[CandidateRow]) -> list[CandidateRow]:
+    """Return the candidates that have a grey line each: the others, in the study's order.
+
+    Of more than 200 it is those with a complete trial; of more of these 100, evenly from the best to the worst.
+    """
+    named = {c.config_hash for c in coloured}
+    others = [c for c in results.candidates if c.config_hash not in named]
+    if len(others) <= OTHERS:
+        return others
+    complete = set(results.trials.loc[results.trials["state"] == "complete", "config_hash"])
+    ranks = _ranks(results)
+    others = [c for c in others if c.config_hash in complete]
+    others.sort(key=lambda c: (ranks.get(c.config_hash, (True, math.inf))[1], c.index))
+    return evenly(others)
+
+
+def evenly(ordered: Sequence[T]) -> list[T]:
+    """Return these; of more than 200 it is 100, the first, the last and evenly between them."""
+    if len(ordered) <= OTHERS:
+        return list(ordered)
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, SOME).round().astype(int)]
+
+
+def colour_note(results: StudyAnalysis, most: int = MOST, grey: int | None = None) -> str:
+    """Return a subtitle that explains colour and grey; '' where all candidates have a colour.
+
+    grey: how many are, where `in_grey` gives some of the others alone.
+    """
     more = len(results.candidates) - most
-    return "" if more <= 0 else f"in colour the baseline, the front and the best, {most} in all; grey: {more} more"
+    if more <= 0:
+        return ""
+    told = f"in colour the baseline, the front and the best, {most} in all; grey: "
+    if grey is None:
+        return f"{told}{more} more"
+    return f"{told}{grey} of {more} more, {'from the best to the worst' if _ranks(results) else 'evenly'}"
 
 
 def name(label: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 ROUNDS = 4
 ANGLES = (0, 180, 90, 270, 45, 135, 315, 225, 20, 160, 340, 200, 70, 110, 290, 250)  # right and left read best
+OUTWARD = np.array([-1.0, -1.0, 1.0, 1.0])  # of a rectangle's corners
 RADII = (0, 6, 14, 24, 38, 56, 80, 110, 150, 200, 260, 330)
 
 
@@ -40,11 +41,11 @@ def place(
     points: NDArray[np.float64],
     sizes: Sequence[tuple[float, float]],
     area: Box,
-    obstacles: Sequence[Box] = (),
+    obstacles: Sequence[Box] | NDArray[np.float64] = (),
     gap: float = 10,
     pad: float = 2,
 ) -> list[Box]:
-    """Choose a rectangle of each (width, height) for each of (N, 2) points, within `area`.
+    """Choose a rectangle of each (width, height) for each of (N, 2) points, within `area`, off obstacles (M, 4).
 
     Greedy, the most crowded points first, then some rounds in which each label looks for a better
     place among the others. Where `area` has no free place left, the labels run on to the right of
@@ -52,6 +53,9 @@ def place(
     """
     if len(points) == 0:
         return []
+    spots = [_around(x, y, size, gap) for (x, y), size in zip(points, sizes, strict=True)]
+    blocked = np.array(obstacles, dtype=float).reshape(-1, 4)
+    covered = [_on_obstacles(boxes + pad * OUTWARD, blocked) for boxes, _, _ in spots]
     distances = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
     crowded = np.argsort(-np.exp(-distances / 60).sum(axis=1), kind="stable")
     placed: dict[int, Box] = {}
@@ -59,7 +63,7 @@ def place(
         before = dict(placed)
         for i in crowded:
             others = [b for j, b in placed.items() if j != i]
-            placed[int(i)] = _best(points, int(i), sizes[i], area, obstacles, others, gap, pad)
+            placed[int(i)] = _best(points, int(i), sizes[i], area, spots[i], covered[i], others, pad)
         if placed == before:
             break
     return _apart([placed[i] for i in range(len(points))], area, pad)
@@ -100,24 +104,24 @@ def _best(
     i: int,
     size: tuple[float, float],
     area: Box,
-    obstacles: Sequence[Box],
+    spots: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    covered: NDArray[np.float64],
     others: Sequence[Box],
-    gap: float,
     pad: float,
 ) -> Box:
     x, y = points[i]
-    boxes, radii, order = _around(x, y, size, gap)
-    wide = boxes + np.array([-pad, -pad, pad, pad])
-    inside = _overlaps(boxes, [area])[:, 0] / max(size[0] * size[1], 1e-9)
-    on_obstacles = _overlaps(wide, obstacles)
+    boxes, radii, order = spots
+    wide = boxes + pad * OUTWARD
+    inside = _overlaps(boxes, np.array([area]))[:, 0] / max(size[0] * size[1], 1e-9)
+    boxes_placed = np.array(others).reshape(-1, 4)
     px, py = points[:, 0], points[:, 1]
     near = (wide[:, [0]] - 5 < px) & (px < wide[:, [2]] + 5) & (wide[:, [1]] - 5 < py) & (py < wide[:, [3]] + 5)
     cost = 1.2 * radii + 0.8 * order
     cost += 1e5 * (inside < 1 - 1e-6) * (2 - inside)
-    cost += 1e4 * (_overlaps(wide, others) > 0).sum(axis=1)
-    cost += ((on_obstacles > 0) * 25 + np.minimum(on_obstacles, 400) / 8).sum(axis=1)
+    cost += 1e4 * (_overlaps(wide, boxes_placed) > 0).sum(axis=1)
+    cost += covered
     cost += 900 * near.sum(axis=1)
-    boxes_placed, other_points = np.array(others).reshape(-1, 4), np.delete(points, i, axis=0)
+    other_points = np.delete(points, i, axis=0)
     best, least = 0, math.inf
     for k in np.argsort(cost, kind="stable"):
         if cost[k] >= least:
@@ -144,13 +148,18 @@ def _around(
     return np.hstack([centre - half, centre + half]), radii.ravel(), order.ravel()
 
 
-def _overlaps(boxes: NDArray[np.float64], others: Sequence[Box]) -> NDArray[np.float64]:
-    """Return (K, M) the area that each of (K, 4) rectangles shares with each of M others."""
-    if not others:
-        return np.zeros((len(boxes), 0))
-    corners = np.array(others)
-    width = np.minimum(boxes[:, [2]], corners[:, 2]) - np.maximum(boxes[:, [0]], corners[:, 0])
-    height = np.minimum(boxes[:, [3]], corners[:, 3]) - np.maximum(boxes[:, [1]], corners[:, 1])
+def _on_obstacles(boxes: NDArray[np.float64], obstacles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (K,) what it costs that each rectangle lies on some of (M, 4) obstacles."""
+    (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    near = (obstacles[:, 2] > x0) & (obstacles[:, 0] < x1) & (obstacles[:, 3] > y0) & (obstacles[:, 1] < y1)
+    shared = _overlaps(boxes, obstacles[near])
+    return np.asarray(((shared > 0) * 25 + np.minimum(shared, 400) / 8).sum(axis=1))
+
+
+def _overlaps(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (K, M) the area that each of (K, 4) rectangles shares with each of (M, 4) others."""
+    width = np.minimum(boxes[:, [2]], others[:, 2]) - np.maximum(boxes[:, [0]], others[:, 0])
+    height = np.minimum(boxes[:, [3]], others[:, 3]) - np.maximum(boxes[:, [1]], others[:, 1])
     return np.asarray(np.clip(width, 0, None) * np.clip(height, 0, None))
 
 

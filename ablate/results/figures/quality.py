@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import pandas as pd
 
 from ablate.results.figures import style
 from ablate.results.figures.curves import names_at_the_end
-from ablate.results.figures.leading import GREY, colour_note, leading
-from ablate.results.quality_curves import COMPUTE, Compute, comparable_curves, interval_half_widths
+from ablate.results.figures.leading import GREY, MOST, colour_note, evenly, in_grey, leading
+from ablate.results.quality_curves import COMPUTE, Compute, comparable_curves, half_widths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,13 +43,20 @@ def draw(results: StudyAnalysis) -> Figure | None:
     figure = Figure(figsize=(2.2 + 3.6 * len(panels), 4.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(left=0.08, right=0.84, bottom=0.13, top=0.82, wspace=0.08)
-    coloured = [c for c in leading(results) if c.config_hash in set(means["config_hash"])]
+    lines = {str(config_hash): line.sort_values("images") for config_hash, line in means.groupby("config_hash")}
+    named = leading(results)
+    coloured = [c for c in named if c.config_hash in lines]
+    others = in_grey(results, named)
+    grey = [lines[c.config_hash] for c in others if c.config_hash in lines]
+    some = len(named) + len(others) < len(results.candidates)
+    stopped = [line for _, line in paused.groupby("trial", sort=False)]
+    shown = evenly(sorted(stopped, key=lambda line: goal.sign * float(line["value"].iloc[-1])))
     ends = {}
     for panel, of in zip(axes, panels, strict=True):
-        for _, line in paused.groupby("trial", sort=False):
-            panel.plot(line[of], line["value"], color=GREY, linewidth=0.8, marker=".", ms=3, zorder=1)
+        _together(panel, of, grey, linewidth=0.7, alpha=0.6)
+        _together(panel, of, shown, linewidth=0.8, marker=".", ms=3)
         for candidate in coloured:
-            line = means[means["config_hash"] == candidate.config_hash].sort_values("images")
+            line = lines[candidate.config_hash]
             look = style.look(candidate)
             panel.plot(line[of], line["value"], look.mark, color=look.colour, linestyle=look.dash, linewidth=1.6, ms=4)
             panel.fill_between(line[of], line["low"], line["high"], color=look.colour, alpha=0.15, linewidth=0)
@@ -59,9 +65,22 @@ def draw(results: StudyAnalysis) -> Figure | None:
         panel.set_xlabel(LABELS[of])
         style.finish(panel)
     axes[0].set_ylabel(style.axis_label(goal))
-    style.title(axes[0], "Quality during training", _note(results, points, means, len(paused) > 0))
+    style.title(
+        axes[0],
+        "Quality during training",
+        _note(results, points, means, (len(shown), len(stopped)), len(grey) if some else None),
+    )
     names_at_the_end(axes[-1], ends)
     return figure
+
+
+def _together(panel: Axes, of: Compute, lines: list[pd.DataFrame], **how: Any) -> None:
+    """Draw lines in grey as one, with gaps between them."""
+    if not lines:
+        return
+    ends = np.cumsum([len(line) for line in lines])[:-1]
+    x, y = (np.concatenate([line[column].to_numpy(dtype=float) for line in lines]) for column in (of, "value"))
+    panel.plot(np.insert(x, ends, np.nan), np.insert(y, ends, np.nan), color=GREY, zorder=1, **how)
 
 
 def quality_points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.DataFrame] | None:
@@ -85,17 +104,17 @@ def quality_means(points: pd.DataFrame) -> pd.DataFrame:
     """Return a row a candidate and point: config_hash, images, train_gflops, train_seconds, value, low, high."""
     positive = bool((points["value"] > 0).all())
     scaled = points.assign(value=np.log(points["value"]) if positive else points["value"])
-    rows = []
+    parts = []
     for _, at_point in scaled.groupby("point", sort=True):
-        seeds = {str(config_hash): part for config_hash, part in at_point.groupby("config_hash", sort=False)}
-        half_width = interval_half_widths([part["value"].to_numpy(dtype=float) for part in seeds.values()])
-        for config_hash, part in seeds.items():
-            mean, half = float(part["value"].mean()), half_width(len(part))
-            row: dict[str, Any] = {"config_hash": config_hash, **{of: float(part[of].mean()) for of in COMPUTE}}
-            for name, end in (("value", mean), ("low", mean - half), ("high", mean + half)):
-                row[name] = math.exp(end) if positive else end
-            rows.append(row)
-    return pd.DataFrame(rows)
+        grouped = at_point.groupby("config_hash", sort=False)
+        own = grouped[[*COMPUTE, "value"]].mean()
+        away = at_point["value"] - grouped["value"].transform("mean")
+        half_width = half_widths(float((away**2).sum()), len(at_point) - len(own))
+        half = np.array([half_width(n) for n in grouped.size().tolist()])
+        parts.append(own.assign(low=own["value"] - half, high=own["value"] + half).reset_index())
+    means = pd.concat(parts, ignore_index=True).astype({"config_hash": str})
+    ends = ["value", "low", "high"]
+    return means.assign(**{end: np.exp(means[end]) for end in ends}) if positive else means
 
 
 def _scales(axes: Axes, of: Compute, means: pd.DataFrame) -> None:
@@ -106,10 +125,15 @@ def _scales(axes: Axes, of: Compute, means: pd.DataFrame) -> None:
     style.thousands(axes)
 
 
-def _note(results: StudyAnalysis, points: pd.DataFrame, means: pd.DataFrame, paused: bool) -> str:
+def _note(
+    results: StudyAnalysis, points: pd.DataFrame, means: pd.DataFrame, paused: tuple[int, int], grey: int | None
+) -> str:
     note = f"mean over seeds, of {int(points['samples'].iloc[0]):,} samples at each point"
     if np.isfinite(means["low"]).any():
         note += "; band: 95 % interval, deviation over seeds pooled over candidates"
-    if paused:
-        note += "; grey: trials that were paused"
-    return "\n".join(line for line in (note, colour_note(results)) if line)
+    shown, stopped = paused
+    if stopped:
+        with_points = "with points, " if len(results.candidates) > MOST else ""
+        some = f"{shown} of {stopped} " if shown < stopped else ""
+        note += f"; {with_points}grey: {some}trials that were paused"
+    return "\n".join(line for line in (note, colour_note(results, grey=grey)) if line)

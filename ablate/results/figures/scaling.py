@@ -52,8 +52,9 @@ def draw(results: StudyAnalysis) -> Figure | None:
 def _panel(axes: Axes, fit: Scaling, colours: dict[str, str], labelled: set[str]) -> None:
     points = fit.points
     low, high = float(points["cost"].min()), float(points["cost"].max())
-    for _, point in points.iterrows():
-        axes.plot(point["cost"], point["quality"], "o", color=colours.get(point["label"], style.MUTED), markersize=6)
+    colour_of = points["label"].map(lambda label: colours.get(label, style.MUTED))
+    for colour, own in points.groupby(colour_of, sort=False):
+        axes.plot(own["cost"], own["quality"], "o", color=colour, markersize=6)
     line = np.empty((0, 2))
     if not math.isnan(fit.exponent):
         grid = np.geomspace(low, high, 50)

@@ -81,7 +81,8 @@ def _panel(axes: Axes, path: str, points: pd.DataFrame, means: pd.DataFrame, mem
         order = points.groupby("choice").cumcount().to_numpy(dtype=float)
         x = points["choice"].map(place).to_numpy(dtype=float) + SHIFT * (np.modf(order * 0.618034)[0] * 2 - 1)
     on = points["config_hash"].isin(members).to_numpy(dtype=bool)
-    for chosen, colour, size, layer in ((~on, style.COLOURS[5], 14, 2), (on, style.BASELINE, 24, 3)):
+    dot = style.dot(14, len(points))
+    for chosen, colour, size, layer in ((~on, style.COLOURS[5], dot, 2), (on, style.BASELINE, 24, 3)):
         axes.scatter(x[chosen], points["value"].to_numpy()[chosen], s=size, color=colour, linewidth=0, zorder=layer)
     if is_axis:
         low, high = float(numbers.min()), float(numbers.max())

@@ -12,6 +12,9 @@ from ablate.io.text import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     from ablate.candidates.objectives import Objective
     from ablate.results.candidates import CandidateRow
@@ -20,6 +23,8 @@ INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASELINE = "#3a3a3a"
 # seaborn's colour-blind palette without its yellow and pink, which are too pale on white.
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#de8f05", "#56b4e9", "#ca9161", "#949494")
+DENSE = 2000  # points of which a picture becomes one area
+MARGIN = 0.15  # inches around what is drawn
 MARKS = ("o", "s", "D", "^", "v", "h", "<", ">", "p", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 
@@ -84,6 +89,30 @@ def theme() -> Iterator[None]:
         mpl.rcParams.update(settings)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box
         yield
+
+
+def drawn_area(figure: Figure) -> Bbox:
+    """Return the area in inches that all of a figure covers, with its margin: found once for files of all formats."""
+    from matplotlib import rcParams
+
+    dpi = figure.dpi
+    figure.dpi = float(rcParams["savefig.dpi"])
+    area = figure.get_tightbbox(renderer(figure)).padded(MARGIN)
+    figure.dpi = dpi
+    return area
+
+
+def renderer(figure: Figure) -> RendererBase:
+    """Return what measures a figure's texts at its resolution; made once for all of them, each would make its own."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    made: RendererBase = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    return made
+
+
+def dot(size: float, count: int) -> float:
+    """Return the size of one of many points: smaller beyond 2,000, so that they cover no more in all."""
+    return size * min(1.0, DENSE / max(count, 1))
 
 
 def axis_label(objective: Objective) -> str:

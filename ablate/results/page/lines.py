@@ -52,12 +52,13 @@ def during(results: StudyAnalysis) -> dict[str, Any] | None:
 
 def losses(results: StudyAnalysis) -> dict[str, Any] | None:
     """Return the training loss of complete trials, mean over seeds, {hash: {images, loss}}; None without curves."""
-    frame = results.curves
-    if frame.empty or not results.states.get("complete"):
-        return None
     trials = results.trials.loc[results.trials["state"] == "complete", ["trial", "config_hash"]]
+    trials = trials[trials["config_hash"].isin(drawn(results))]
+    frame = results.curves_of(trials["trial"]) if len(trials) else trials
+    if frame.empty:
+        return None
     frame = frame[np.isfinite(frame["loss"]) & np.isfinite(frame["images"])]
-    frame = frame.merge(trials[trials["config_hash"].isin(drawn(results))], on="trial")
+    frame = frame.merge(trials, on="trial")
     lines = {}
     for name, own in frame.groupby("config_hash"):
         mean = curves.binned(own).groupby("images")["loss"].mean()

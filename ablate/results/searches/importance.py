@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +12,11 @@ from numpy.typing import NDArray
 
 from ablate.candidates.names import Choices, show
 from ablate.errors import InputError
+from ablate.results.searches.densities import Labels, Range, measure
 from ablate.results.searches.marginals import is_number
 from ablate.results.searches.ranked import ranked
 
 if TYPE_CHECKING:
-    import optuna
-    from optuna.distributions import BaseDistribution
-
     from ablate.results.analysis import StudyAnalysis
 
 Array = NDArray[np.float64]
@@ -28,7 +24,7 @@ FEWEST = 16  # candidates: a quarter of fewer is chance
 TOP = 0.25  # the best of the candidates, which are told apart from all
 RESAMPLES = 100
 NUMBERS, WIDE = 8, 30.0  # different numbers of a path, and their ratio, beyond which they are a (logarithmic) range
-BUDGET = 50_000  # resamples times candidates: a thousand take some seconds
+BUDGET = 50_000  # resamples times candidates
 
 
 def importance(results: StudyAnalysis, of: str | None, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -60,22 +56,21 @@ def ped_anova(
     if not space:
         raise InputError("no choice differs between the candidates that have ended, so none can matter")
     count = max(min(resamples, BUDGET // len(choices)), 20)
-    with _quiet():
-        evaluate = _evaluator(choices, space)
-        found = evaluate(goodness)
-        rng = np.random.default_rng(0)
-        halves = np.array([evaluate(_half(goodness, rng)) for _ in range(count)])
-        chance = np.array([evaluate(rng.permutation(goodness)) for _ in range(count)])
-    low, high = np.quantile(halves, [0.025, 0.975], axis=0)
+    rng = np.random.default_rng(0)
+    halves = [_half(goodness, rng) for _ in range(count)]
+    chance = [rng.permutation(goodness) for _ in range(count)]
+    found, *samples = _shares(choices, space, np.array([goodness, *halves, *chance]))
+    by_half, by_chance = np.array(samples[:count]), np.array(samples[count:])
+    low, high = np.quantile(by_half, [0.025, 0.975], axis=0)
     table = pd.DataFrame(
         {
             "path": list(space),
             "importance": found,
             "low": np.minimum(low, found),
             "high": np.maximum(high, found),
-            "p": (1 + (chance >= found).sum(axis=0)) / (1 + count),
-            "by_chance": chance.mean(axis=0),
-            "choices": [_size(distribution) for distribution in space.values()],
+            "p": (1 + (by_chance >= found).sum(axis=0)) / (1 + count),
+            "by_chance": by_chance.mean(axis=0),
+            "choices": [float(one.cells) if isinstance(one, Labels) else math.nan for one in space.values()],
             "n": [sum(path in one for one in choices) for path in space],
         }
     )
@@ -84,17 +79,15 @@ def ped_anova(
     return table
 
 
-def _space(choices: Sequence[Choices], ranges: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """Return {path: Optuna's distribution} of the choices that differ: ranges of numbers, else labels."""
-    from optuna.distributions import CategoricalDistribution
-
-    space: dict[str, BaseDistribution] = {}
+def _space(choices: Sequence[Choices], ranges: Mapping[str, Any]) -> dict[str, Labels | Range]:
+    """Return what each path that differs is counted by: a range of numbers, or its labels."""
+    space: dict[str, Labels | Range] = {}
     for path in dict.fromkeys(path for one in choices for path in one):
         own = [one[path] for one in choices if path in one]
         labels = sorted({show(label) for label in own})
         if len(labels) > 1:
             limits = (ranges.get(path) or _seen(own)) if all(map(is_number, own)) else None
-            space[path] = CategoricalDistribution(labels) if limits is None else _range(limits)
+            space[path] = Labels(tuple(labels)) if limits is None else Range.of(limits)
     return space
 
 
@@ -106,47 +99,23 @@ def _seen(numbers: Sequence[Any]) -> dict[str, Any] | None:
     return {"low": low, "high": high, "log": low > 0 and high / low > WIDE, "step": None}
 
 
-def _range(limits: Mapping[str, Any]) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    low, high, log, step = (limits.get(key) for key in ("low", "high", "log", "step"))
-    if isinstance(low, int) and isinstance(high, int):
-        return IntDistribution(low, high, log=bool(log), step=int(step or 1))
-    return FloatDistribution(float(str(low)), float(str(high)), log=bool(log), step=step)
-
-
-def _evaluator(choices: Sequence[Choices], space: Mapping[str, BaseDistribution]) -> Callable[[Array], Array]:
-    """Return the function from candidates' goodness (k,), smaller is better and NaN leaves one out, to (paths,)."""
-    import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    study = optuna.create_study()
-    study.add_trials([_trial(one, space) for one in choices])
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
-
-    def evaluate(goodness: Array) -> Array:
-        found = evaluator.evaluate(study, list(space), target=lambda trial: float(goodness[trial.number]))
-        total = sum(found.values())
-        return np.array([found[path] / total if total > 0 else 0.0 for path in space])
-
-    return evaluate
-
-
-def _trial(choices: Choices, space: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
-    import optuna
-
-    own = {path: distribution for path, distribution in space.items() if path in choices}
-    params = {path: _value(choices[path], distribution) for path, distribution in own.items()}
-    return optuna.trial.create_trial(params=params, distributions=own, value=0.0)
-
-
-def _value(label: Any, distribution: BaseDistribution) -> Any:
-    """Return a choice as Optuna has it; the base's own number may lie outside the range that is searched."""
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        return show(label)
-    return distribution.to_external_repr(float(min(max(label, distribution.low), distribution.high)))
+def _shares(choices: Sequence[Choices], space: Mapping[str, Labels | Range], goodness: Array) -> Array:
+    """Return each path's share of the importance (R, paths) for goodness (R, k): smaller is better, NaN: left out."""
+    of = np.isfinite(goodness)
+    least = np.ceil(TOP * of.sum(axis=1)).astype(int) - 1
+    ordered = np.sort(np.where(of, goodness, np.inf), axis=1)
+    chosen = of & (goodness <= np.take_along_axis(ordered, least[:, None], axis=1))
+    found = np.empty((len(goodness), len(space)))
+    for i, (path, cells_of) in enumerate(space.items()):
+        has = np.array([path in one for one in choices])
+        own: list[Any] = [one[path] for one in choices if path in one]
+        cells = np.full(len(choices), -1)
+        if isinstance(cells_of, Labels):
+            own = [show(label) for label in own]
+        cells[has] = cells_of.place(own)
+        found[:, i] = measure(cells_of, cells, chosen, of)
+    total = found.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
 
 
 def _half(goodness: Array, rng: np.random.Generator) -> Array:
@@ -154,24 +123,3 @@ def _half(goodness: Array, rng: np.random.Generator) -> Array:
     out = goodness.copy()
     out[rng.permutation(len(out))[: len(out) // 2]] = np.nan
     return out
-
-
-def _size(distribution: BaseDistribution) -> float:
-    from optuna.distributions import CategoricalDistribution
-
-    return float(len(distribution.choices)) if isinstance(distribution, CategoricalDistribution) else math.nan
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Do not repeat for each resample that few candidates have some choice, and that less is better."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

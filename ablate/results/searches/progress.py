@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ablate.candidates.objectives import TRAIN_PASS, TRAIN_PASSES
 from ablate.errors import InputError
@@ -40,26 +41,35 @@ def progress(
     corner = None
     if table.attrs["hypervolume"] is not None:
         corner = np.array(list(table.attrs["reference_point"].values())) * signs
-    rows = []
-    for i, (config_hash, candidate, on_front, ended) in enumerate(
-        zip(usable.index, usable["candidate"], usable["on_front"], order, strict=True)
-    ):
-        until = float(spent.loc[spent["ended"] <= ended, "spent"].iloc[-1])
-        rows.append(
-            (
-                candidate,
-                config_hash,
-                until,
-                until / whole if whole > 0 else np.nan,
-                float(points[: i + 1, first].min() * signs[first]),
-                np.nan if corner is None else hypervolume(points[: i + 1], corner),
-                bool(on_front),
-            )
-        )
-    told = pd.DataFrame(rows, columns=list(COLUMNS))
+    ends, sums = spent["ended"].to_numpy(dtype=float), spent["spent"].to_numpy(dtype=float)
+    until = sums[np.searchsorted(ends, order.to_numpy(dtype=float), side="right") - 1]
+    told = pd.DataFrame(
+        {
+            "candidate": usable["candidate"].to_numpy(),
+            "config_hash": usable.index.to_numpy(),
+            "train_gflops": until,
+            "share": until / whole if whole > 0 else np.nan,
+            "best": np.minimum.accumulate(points[:, first]) * signs[first],
+            "hypervolume": np.nan if corner is None else _volumes(points, corner),
+            "on_front": usable["on_front"].to_numpy(dtype=bool),
+        },
+        columns=list(COLUMNS),
+    )
     attrs = {key: table.attrs.get(key) for key in ("reference_point", "reference_from")}
     told.attrs.update(objectives=columns, metric=columns[first], note=table.attrs.get("refused", ""), **attrs)
     return told
+
+
+def _volumes(points: NDArray[np.float64], corner: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the hypervolume (k,) of the first points (k, objectives), computed anew where the front moves."""
+    volumes, volume = np.zeros(len(points)), 0.0
+    front = points[:0]
+    for i, point in enumerate(points):
+        if not (front <= point).all(axis=1).any():
+            front = np.vstack([front[~(front >= point).all(axis=1)], point])
+            volume = hypervolume(front, corner)
+        volumes[i] = volume
+    return volumes
 
 
 def _ends(trials: pd.DataFrame) -> pd.DataFrame:
