@@ -127,7 +127,9 @@ def curves_of(stored: Stored, warnings: list[str], of: Collection[str] | None = 
         own = _curve_columns(folder, rows)
         more = len(next(iter(own.values()), ()))
         for name, values in {**own, "trial": [folder.name] * more}.items():
-            columns.setdefault(name, [None] * count).extend(values)
+            if name not in columns:
+                columns[name] = [None] * count
+            columns[name].extend(values)
         count += more
         for values in columns.values():
             values.extend([None] * (count - len(values)))
