@@ -14,9 +14,9 @@ import numpy as np
 from ablate.candidates.names import Names, show
 from ablate.io.files import read_json
 from ablate.kinds.tracker import Log, TrackedTrial
-from ablate.results import store
 from ablate.results.divergence import describe_divergence
 from ablate.results.frames import CURVE, METRIC, TERM
+from ablate.results.trial_rows import rows_of
 from ablate.training.checkpoint_files import SO_FAR
 from ablate.worker import previews
 
@@ -67,7 +67,7 @@ class Told:
 
 def observed(folder: Path, names: Names) -> Observed | None:
     """Read a trial's folder, whatever state it is in; None where nothing is known of it yet."""
-    trials, metrics, curve = store.rows_of(folder)
+    trials, metrics, curve = rows_of(folder)
     if not trials or not isinstance(trials[0].get("choices"), Mapping) or "config_hash" not in trials[0]:
         return None
     row, samples = trials[0], None

@@ -14,7 +14,7 @@ from matplotlib.text import Annotation
 from PIL import Image
 from results_folders import METRIC, Study, blobs, measurement, write
 
-from ablate.results import index, load, store
+from ablate.results import index, load, trial_rows
 from ablate.results.figures import curves, front, leading, quality, samples, style
 from ablate.results.figures.place import Box, place, spread
 
@@ -206,9 +206,9 @@ def test_of_very_many_candidates_some_have_a_grey_line_and_it_is_said(
         write(stopped / "paused.json", {**record, "state": "paused", "images": 2000})
         (stopped / "record.json").unlink()
     results, read = load(study.path), list[str]()
-    curve_of = store._curve_columns
+    curve_of = trial_rows.curve_columns
     monkeypatch.setattr(
-        store, "_curve_columns", lambda trial, rows: (read.append(trial.name), curve_of(trial, rows))[1]
+        trial_rows, "curve_columns", lambda trial, rows: (read.append(trial.name), curve_of(trial, rows))[1]
     )
     with style.theme():
         pictures = [curves.draw(results), quality.draw(results)]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from results_folders import METRIC, Study
 
-from ablate.results import index, load, store
+from ablate.results import index, load, store, trial_rows
 from ablate.worker import records
 
 
@@ -46,10 +46,10 @@ def assert_alike(found: list[pd.DataFrame], expected: list[pd.DataFrame]) -> Non
 def read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trials that are read from their own files."""
     names: list[str] = []
-    read = store._read_trial
+    read = trial_rows.read_trial
     with monkeypatch.context() as patch:
         patch.setattr(
-            store, "_read_trial", lambda trial, *more, **how: (names.append(trial.name), read(trial, *more, **how))
+            trial_rows, "read_trial", lambda trial, *more, **how: (names.append(trial.name), read(trial, *more, **how))
         )
         load(folder).trials  # noqa: B018
     return names
