@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,6 @@ def main() -> None:
         folder = given.folder or Path(name) / "study"
         if not (folder / "trials").is_dir():
             fill(folder, given.candidates, given.seeds, given.layout, samples="report" in given.what)
-            time.sleep(2.5)  # what was written within two seconds of a reading is read again
         files = [file for file in folder.glob("trials/*/*") if file.is_file()]
         trials = len(list(folder.glob("trials/*")))
         size = {

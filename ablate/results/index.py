@@ -2,7 +2,8 @@
 
 To read ten thousand records takes many seconds, to ask whether they are still the same files a tenth of one. A trial
 whose folder, or a file in it, has another inode, size or time than when it was read is read again, so what changes on
-disk is seen. Times of the content can be set by a program, those of the entry itself (ctime) cannot.
+disk is seen. Times of the content can be set by a program, those of the entry itself (ctime) cannot. Of what was read
+so soon after it was written that a later change may share its times, the contents are compared.
 
 It is a folder of four files: the states; the rows of each trial, which are needed where another one has changed; and
 the two tables that all rows make, which are read in a tenth of that time where none has.
@@ -44,12 +45,22 @@ class Rows(NamedTuple):
 class Index:
     """An index that was found: the state of each trial's files. Its rows and tables are read where they are asked for.
 
-    hashes: of its other files, by name; one that is another by now counts as none.
+    contents: of trials that were read too soon after they were written (`settled`). hashes: of its other files, by
+    name; one that is another by now counts as none.
     """
 
     folder: Path = Path()
     states: Mapping[str, State] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
+
+    def knows(self, trial: Path) -> bool:
+        """Return whether a trial's files are as they were read; one that has come or gone has changed its folder."""
+        state, path = self.states.get(trial.name), str(trial)
+        if state is None or not all(_stamp(path, stamp[0]) == stamp for stamp in state):
+            return False
+        content = self.contents.get(trial.name)
+        return content is None or content == content_of(trial, state)
 
     def rows(self) -> dict[str, Rows]:
         """Read what is known of each trial; {} where that is damaged."""
@@ -85,15 +96,18 @@ def state_of(folder: Path, names: Iterable[str]) -> State:
     return [stamp for stamp in found if stamp is not None]
 
 
-def unchanged(folder: Path, state: State) -> bool:
-    """Return whether all of it still is as it was; a file that has come or gone has changed its folder."""
-    path = str(folder)
-    return all(_stamp(path, stamp[0]) == stamp for stamp in state)
-
-
 def settled(state: State, now: int) -> bool:
     """Return whether nothing of it was changed so shortly before `now` that a later change could not be told."""
     return all(max(stamp[3:]) < now - SETTLED for stamp in state)
+
+
+def content_of(folder: Path, state: State) -> str:
+    """Return the SHA-256 of all files of a trial's state, one after the other."""
+    found = hashlib.sha256()
+    for name, *_ in state:
+        with contextlib.suppress(OSError):  # a folder, or it has gone
+            found.update((folder / name).read_bytes())
+    return found.hexdigest()
 
 
 def read(folder: Path, reader: str) -> Index:
@@ -103,7 +117,7 @@ def read(folder: Path, reader: str) -> Index:
         content = read_json(place / STATES)
         if content["reader"] != reader:
             return Index()
-        return Index(place, dict(content["states"]), dict(content["hashes"]))
+        return Index(place, *(dict(content[part]) for part in ("states", "contents", "hashes")))
     except (OSError, ValueError, KeyError, TypeError):
         return Index()
 
@@ -111,18 +125,20 @@ def read(folder: Path, reader: str) -> Index:
 def write(
     folder: Path,
     states: Mapping[str, State],
+    contents: Mapping[str, str],
     rows: Mapping[str, Rows],
     tables: tuple[pd.DataFrame, pd.DataFrame] | None,
     reader: str,
 ) -> None:
     """Write it, where the folder can be written. tables: that all trials make; None where they drew a warning."""
-    contents = {ROWS: json.dumps(rows).encode()}
+    files = {ROWS: json.dumps(rows).encode()}
     for name, table in zip(TABLES, tables or (), strict=False):
-        contents[name] = table.to_parquet(index=False)
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    contents[STATES] = json.dumps({"reader": reader, "hashes": hashes, "states": states}).encode()
+        files[name] = table.to_parquet(index=False)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    known = {"reader": reader, "hashes": hashes, "states": states, "contents": contents}
+    files[STATES] = json.dumps(known).encode()
     with contextlib.suppress(OSError):
-        for name, content in contents.items():  # the states last: until then the old ones find other files
+        for name, content in files.items():  # the states last: until then the old ones find other files
             write_atomic(folder / FOLDER / name, content, durable=False)
 
 

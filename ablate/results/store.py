@@ -142,32 +142,32 @@ def _read_many(folder: Path, trials: Sequence[Path]) -> Stored:
     """
     reader = index.reader_of(str(module.__file__) for module in _READING)
     known = index.read(folder, reader)
-    states = {
-        trial.name: state
-        for trial in trials
-        if (state := known.states.get(trial.name)) is not None and index.unchanged(trial, state)
-    }
+    states = {trial.name: known.states[trial.name] for trial in trials if known.knows(trial)}
     whole = len(states) == len(trials) == len(known.states)
     if whole and (tables := known.tables()) is not None:
         return Stored(*tables, frames.curves([]), (), tuple(trials))
     rows, before, entries = Rows(), known.rows(), dict[str, index.Rows]()
+    contents = {name: content for name, content in known.contents.items() if name in states}
     for trial in trials:
         one = before.get(trial.name) if trial.name in states else None
         if one is None:
             now, state, own = index.now(), index.state_of(trial, trial_rows.FILES), Rows()
+            content = None if index.settled(state, now) else index.content_of(trial, state)
             trial_rows.read_trial(trial, own, with_curve=False)
             rows.warnings += own.warnings
             one = index.Rows(own.trials[0] if own.trials else None, own.metrics)
             states.pop(trial.name, None)
-            if not own.warnings and index.settled(state, now):
+            contents.pop(trial.name, None)
+            if not own.warnings and (content is None or content == index.content_of(trial, state)):
                 states[trial.name] = state
+                contents |= {} if content is None else {trial.name: content}
         rows.add(one.row, one.metrics)
         if trial.name in states:
             entries[trial.name] = one
     stored = _stored(folder, rows, trials)
     sound = len(states) == len(trials) and rows.trials and not stored.warnings
     if states != known.states or entries.keys() != before.keys() or (whole and sound):
-        index.write(folder, states, entries, (stored.trials, stored.metrics) if sound else None, reader)
+        index.write(folder, states, contents, entries, (stored.trials, stored.metrics) if sound else None, reader)
     return stored
 
 
