@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ablate.candidates import spare
+from ablate.candidates import elsewhere, spare
+from ablate.candidates.asked import Asked
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import Labels, told_on_meta
@@ -36,13 +37,6 @@ FORMS: dict[
     Any, Any
 ] = {}  # of what operations give, by their arguments' shapes: candidates have most of them in common
 MOST_FORMS = 20_000
-# Fields of a candidate of which a pass of its network alone asks nothing; an objective of several passes asks them.
-UNASKED = frozenset(
-    {
-        *("schedule", "levels", "target", "precondition", "loss", "solver", "clip", "coupling", "sigma_data"),
-        *("micro", "compile"),
-    }
-)
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
@@ -73,7 +67,7 @@ def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
     micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
-    return _simulate(_Asked(candidate), setting, device, candidate.pass_images(micro))
+    return _simulate(Asked(candidate), setting, device, candidate.pass_images(micro))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
@@ -84,25 +78,10 @@ def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int 
         return None
 
 
-class _Asked:
-    """A candidate, equal to another that takes the same memory: where all is equal that a simulated step asks."""
-
-    def __init__(self, candidate: Candidate) -> None:
-        self.candidate = candidate
-        alone = candidate.one_pass
-        fields = (name for name in type(candidate).model_fields if not (alone and name in UNASKED))
-        self._parts = tuple(getattr(candidate, name) for name in fields)
-        self._hash = hash(self._parts)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._parts == other._parts
-
-
 @lru_cache(maxsize=4096)
-def _simulate(asked: _Asked, setting: InputSpec, device: str, micro: int) -> Footprint:
+def _simulate(asked: Asked, setting: InputSpec, device: str, micro: int) -> Footprint:
+    if (known := elsewhere.FOOTPRINTS.pop((asked, setting, device, micro), None)) is not None:
+        return known
     with isolated():
         return _simulate_step(asked.candidate, setting, device, micro)
 
