@@ -259,7 +259,6 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 storage = tensor.untyped_storage()
                 if storage._cdata not in self._alive:
                     self._track(storage)
-        self.peak = max(self.peak, self.now)
 
     def _track(self, storage: torch.UntypedStorage) -> None:
         place, size = storage._cdata, storage.nbytes()
@@ -270,20 +269,26 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         self._alive[place] = weakref.ref(storage, forget)
         self.now += size
+        self.peak = max(self.peak, self.now)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         key = operation_key(func, args, kwargs)
-        form = FORMS.get(key)
-        if form is None:
+        if key is None:  # a view, or in place
             out = func(*args, **kwargs)
-            if key is not None:
-                _remember(key, out, tree_leaves((args, kwargs)))
+        elif (form := FORMS.get(key)) is None:
+            out = func(*args, **kwargs)
+            _remember(key, out, tree_leaves((args, kwargs)))
         else:
             out = form() if callable(form) else _made(form)
-        self.take((out,) if isinstance(out, Tensor) else _leaves(out))
+        if type(out) is Tensor:  # as of most
+            storage = out.untyped_storage()
+            if storage._cdata not in self._alive:
+                self._track(storage)
+        else:
+            self.take(_leaves(out))
         return out
 
 
@@ -300,7 +305,7 @@ def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
 
 
 def _leaves(out: Any) -> Iterable[Any]:
-    """Return the outputs of an operation of several, as most are a tuple without lists in it."""
+    """Return the outputs of an operation, as most that has several gives a tuple without lists in it."""
     return out if type(out) is tuple and list not in map(type, out) else tree_leaves(out)
 
 

@@ -26,7 +26,9 @@ from ablate.worker.measuring import setting_of
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> LoadedStudy:
-    text = TEXT.replace("    - 8\n    - 16", "    [8, 12, 16]\n  clip: [none, global_norm]").replace("toy_one_factor", "grid")
+    text = TEXT.replace("    - 8\n    - 16", "    [8, 12, 16]\n  clip: [none, global_norm]").replace(
+        "toy_one_factor", "grid"
+    )
     return load_study(written(tmp_path, text))
 
 
