@@ -1,15 +1,15 @@
-"""What does `ablate plan` take of a thousand candidates that are real networks? CPU seconds (user and system).
+"""What does `ablate plan` take of a thousand candidates that are real networks? Seconds, and CPU of all processes.
 
     python benchmarks/many_candidates.py [--set PATH=VALUE ...] [--csv FILE]
 
 The study is benchmarks/many_candidates.yaml: 1,032 candidates of 516 different networks, DiTs over patch, conditioning,
 width and depth and U-Nets over conditioning, fusion, width and blocks, each with two targets. `command`: the whole
-command with its imports; `load`: reading and checking the study; `plan`: the table, in this process after the imports.
+command with its imports; `load`: reading and checking the study; `plan`: the table, in this process after the imports,
+and in those that it starts where there are cores for them; `alone`: the same in one process.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -19,46 +19,61 @@ from pathlib import Path
 from typing import Any
 
 import bench
+import pandas as pd
+
+from ablate.candidates.candidate import cost_of
+from ablate.discovery.catalog import catalog
+from ablate.execute.share import cores
+from ablate.study.ahead import Ahead
+from ablate.study.load import load_study
+from ablate.study.loaded import LoadedStudy
+from ablate.study.plan import plan
+from ablate.training import memory_estimate
 
 STUDY = Path(__file__).with_suffix(".yaml")
-COLUMNS = ("candidates", "what", "cpu_seconds", "ms_a_candidate", "peak_mib")
+COLUMNS = ("candidates", "what", "cores", "seconds", "cpu_seconds", "ms_a_candidate", "peak_mib")
 
 
-def command(overrides: list[str]) -> float:
-    """Take the CPU seconds of the whole command."""
+def command(overrides: list[str]) -> None:
+    """Run the whole command."""
     arguments = [sys.executable, "-m", "ablate.cli", "plan", str(STUDY), "--json"]
-    with subprocess.Popen([*arguments, *overrides], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.read()
-        _, code, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(code)
-    assert process.returncode == 0
-    return used.ru_utime + used.ru_stime
+    subprocess.run([*arguments, *overrides], stdout=subprocess.DEVNULL, check=True)
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Take what a piece of work gives, and its CPU seconds."""
-    begun = time.process_time()
-    return work(), time.process_time() - begun
+def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Take what a piece of work gives, its seconds, and the CPU seconds of this process and of those that ended."""
+    begun, used = time.perf_counter(), _used()
+    return work(), time.perf_counter() - begun, _used() - used
+
+
+def _used() -> float:
+    own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def alone(loaded: LoadedStudy) -> pd.DataFrame:
+    """Plan in one process, as if nothing had been measured yet."""
+    cost_of.cache_clear()
+    memory_estimate._simulate.cache_clear()
+    return plan(loaded, "cpu", others=Ahead(loaded, {}, 0))
 
 
 def main() -> None:
     parser = bench.options(__doc__, rounds=1)
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args()
-    from ablate.discovery.catalog import catalog
-    from ablate.study.load import load_study
-    from ablate.study.plan import plan
-
     catalog()
-    loaded, reading = timed(lambda: load_study(STUDY, overrides=given.set))
-    frame, planning = timed(lambda: plan(loaded, "cpu"))
+    overrides = [word for one in given.set for word in ("--set", one)]
+    loaded, *reading = timed(lambda: load_study(STUDY, overrides=given.set))
+    frame, *planning = timed(lambda: plan(loaded, "cpu"))
     assert frame["failure"].isna().all()
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    overrides = [word for one in given.set for word in ("--set", one)]
+    same, *by_itself = timed(lambda: alone(loaded))
+    assert frame.drop(columns="seconds").equals(same.drop(columns="seconds"))
+    _, *whole = timed(lambda: command(overrides))
     rows = []
-    for what, seconds in (("load", reading), ("plan", planning), ("command", command(overrides))):
-        row = (len(frame), what, round(seconds, 2), round(1000 * seconds / len(frame), 2), peak)
+    for what, (seconds, used) in {"load": reading, "plan": planning, "alone": by_itself, "command": whole}.items():
+        row = (len(frame), what, cores(), *(round(x, 2) for x in (seconds, used, 1000 * seconds / len(frame))), peak)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
         bench.show(rows[-1], COLUMNS)
     bench.keep(rows, COLUMNS, given.csv)

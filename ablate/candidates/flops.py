@@ -52,6 +52,7 @@ OTHERS = {_aten.cat, _aten.avg_pool2d, _aten.upsample_nearest2d, _aten.upsample_
 # What operations gave and counted, by their arguments' shapes: (output, flops, norms, activations, elementwise).
 OUTCOMES: dict[Any, tuple[Any, int, int, int, int]] = {}
 WHOLE: set[Any] = set()  # operations that were met and have no parts
+FREE: set[Any] = set()  # of these the views, of which nothing is ever counted
 MOST_OUTCOMES = 20_000
 REDUCTIONS = {_aten.linalg_vector_norm, _aten.mean, _aten.sum, _aten.var, _aten.var_mean}
 
@@ -108,6 +109,8 @@ class Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in FREE:
+            return func(*args, **kwargs)
         key = operation_key(func, args, kwargs)
         if key is not None and torch.is_inference_mode_enabled():
             key = (*key, "inference")  # such a tensor is none for other passes
@@ -144,6 +147,8 @@ class Counter(TorchDispatchMode):
             out = func.decompose(*args, **kwargs)
         if out is NotImplemented:
             WHOLE.add(func)
+            if func.is_view and not counted(func):
+                FREE.add(func)
         return out
 
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> list[int]:
@@ -154,6 +159,12 @@ class Counter(TorchDispatchMode):
         outputs = [] if func.is_view else tree_leaves(out)
         activations = sum(leaf.numel() for leaf in outputs if isinstance(leaf, Tensor))
         return [flops, norms, activations, elementwise_operations(func, args, out)]
+
+
+def counted(func: Any) -> bool:
+    """Return whether something may be counted of an operation of torch's, beside its outputs."""
+    packets = (flop_registry, NORMALISATIONS, SOFTMAXES, ACTIVATIONS, REDUCTIONS, OTHERS)
+    return torch.Tag.pointwise in func.tags or any(func._overloadpacket in one for one in packets)
 
 
 def elementwise_operations(func: Any, args: Any, out: Any) -> int:

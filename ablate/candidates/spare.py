@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from operator import is_
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -18,7 +19,7 @@ _CONSTANT = (
     *(type(None), bool, int, float, complex, str, bytes, type, Enum, Config, InputSpec, BuiltinFunctionType),
     *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
 )
-_IS_CONSTANT: dict[type, bool] = {}  # of types that were met
+_CONSTANTS: set[type] = set()  # such types that were met
 _SPARE: list[tuple[Backbone, InputSpec, nn.Module]] = []  # at most one
 
 
@@ -37,7 +38,10 @@ class State:
 
     def same(self) -> bool:
         """Return whether the network holds the same objects now."""
-        return self.known and list(map(id, self._all())) == list(map(id, self._held)) and self.known
+        if not self.known:
+            return False
+        now = self._all()
+        return self.known and len(now) == len(self._held) and all(map(is_, now, self._held))
 
     def _all(self) -> list[Any]:
         held: list[Any] = []
@@ -50,17 +54,13 @@ class State:
         """Add values to what is held, and what is in them."""
         values = list(values)
         held += values
-        for value in values:
-            kind = type(value)
-            constant = _IS_CONSTANT.get(kind)
-            if constant is None:
-                constant = _IS_CONSTANT[kind] = issubclass(kind, _CONSTANT)
-            if constant:
-                continue
+        for value in [value for value in values if type(value) not in _CONSTANTS]:
             if isinstance(value, dict):
                 if value:
                     held += value
                     self._look(value.values(), held)
+            elif isinstance(value, _CONSTANT):
+                _CONSTANTS.add(type(value))
             elif isinstance(value, list | tuple | set | frozenset):
                 self._look(value, held)
             elif isinstance(value, FunctionType):

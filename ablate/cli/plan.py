@@ -78,11 +78,14 @@ def plan(
 
     from ablate.cli.terminal import emit_json  # what follows takes a while to import: first what is wrong is told
     from ablate.runtime.machine import choose_device
-    from ablate.study.launch import folder_for
-    from ablate.study.plan import plan as make
+    from ablate.study.ahead import ahead
 
-    on = choose_device(device)
-    frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect, power=power)
+    with ahead(loaded) as others:  # who imports what they need while it is imported here
+        from ablate.study.launch import folder_for
+        from ablate.study.plan import plan as make
+
+        on = choose_device(device)
+        frame = make(loaded, on, folder=folder_for(study, loaded, out), effect=effect, power=power, others=others)
     if as_json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         emit_json({**frame.attrs, "device": on, "seconds": _total(frame), "candidates": rows})

@@ -14,6 +14,7 @@ META = torch.device("meta")
 _DRAWS = frozenset({nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_})
 _DRAWN: set[Any] = set()  # what decides whether a draw is in order, of those that were
 MOST_DRAWN = 20_000
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype})  # looked for first, as most that are no tensors
 _PURE: dict[Any, bool] = {}  # of operations: whether their outcome may be remembered
 
 
@@ -83,8 +84,11 @@ def _sign(value: Any, key: list[Any]) -> None:
 
     Thousands of operations a second pass here: torch's own walk through trees takes five times as long.
     """
-    if isinstance(value, Tensor):
-        key.append((value.shape, value.stride(), value.dtype, value.device.type))
+    kind = type(value)
+    if kind in _PLAIN:
+        key.append((kind, value))
+    elif isinstance(value, Tensor):
+        key.append((value.shape, value.stride(), value.dtype, value.is_meta or value.device.type))
     elif isinstance(value, list | tuple):
         key.append(len(value))
         for item in value:
@@ -95,4 +99,4 @@ def _sign(value: Any, key: list[Any]) -> None:
             key.append(name)
             _sign(item, key)
     else:
-        key.append((type(value), value))
+        key.append((kind, value))

@@ -33,7 +33,7 @@ def ineffective_settings(loaded: LoadedStudy) -> list[str]:
             *_profiles(loaded),
             *(
                 line
-                for candidate in candidates
+                for candidate in {(c.guidance, c.solver, c.schedule): c for c in candidates}.values()
                 for line in _unguided(candidate.for_setting(loaded.trial_settings.setting))
             ),
             *(line for candidate in candidates for line in _idle(loaded, candidate)),

@@ -70,10 +70,10 @@ class LoadedStudy:
         configs = (self.study.data, self.study.evaluate, *self.study.probes, *self._representatives())
         return self.catalog.used(part for config in configs for _, part in config.parts())
 
-    def sources(self, candidate: Candidate) -> dict[str, Any]:
-        """Return the keys of a candidate's jobs about the source that they need: `hashes` and `sources`."""
+    def sources(self, *candidates: Candidate) -> dict[str, Any]:
+        """Return the keys of candidates' jobs about the source that they need: `hashes` and `sources`."""
         settings = self.trial_settings
-        configs = (candidate, settings.data, settings.evaluation, *settings.probes)
+        configs = (*candidates, settings.data, settings.evaluation, *settings.probes)
         hashes = sources.hashes_of((part for config in configs for _, part in config.parts()), self.catalog)
         return {"hashes": provenance.SCHEME, "sources": hashes}
 

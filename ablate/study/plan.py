@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,13 @@ from ablate.runtime.patient import doing
 from ablate.runtime.seldom import seldom_collected
 from ablate.spec.explain import exception_summary
 from ablate.statistics.power import POWER
+from ablate.study.ahead import Ahead, ahead
 from ablate.study.detect import check_sought, detection
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
 from ablate.study.loaded import LoadedStudy
 from ablate.study.packs import describe_packs
 from ablate.study.points import describe_points
-from ablate.study.prolong import Prolong
 from ablate.study.rungs import describe_fidelity
 from ablate.study.seeds import describe_seeding
 from ablate.study.taught import describe_taught
@@ -45,6 +46,7 @@ def plan(
     folder: Path | None = None,
     effect: float | None = None,
     power: float = POWER,
+    others: Ahead | None = None,
 ) -> pd.DataFrame:
     """Return a table of one row a candidate, in the order in which they run; nothing is trained.
 
@@ -53,7 +55,7 @@ def plan(
     trial), both estimates: see `ablate.study.estimate`; images (None where time decides), seeds, first_seed
     (where it is not 0), config_hash, failure (why the candidate cannot be built; then it has no numbers).
     `watch` is told which candidate is looked at next. folder: of the study's results, whose trials of smaller budgets
-    may be gone on with.
+    may be gone on with. others: who measures networks ahead (`ablate.study.ahead`); None: they are found here.
     Where a sampler finds the candidates, the row is the baseline's, and `attrs` says so: `note`,
     `trials` (how many candidates, times seeds), and `space` ({path: choices or range}); `warnings` tells
     what would be slow on this device, and what solvers do to samples by themselves; `detection` what the
@@ -61,17 +63,21 @@ def plan(
     InputError for what cannot be trained on it, and for an effect that cannot be sought.
     """
     check_sought(effect, power)
-    with doing("examining the study's settings", 6):
-        warnings = examined(loaded, device)
     proposals = loaded.proposals()
+    shown = [loaded.baseline] if proposals is None else proposals
     design = loaded.study.design
     rows: dict[str, dict[str, Any]] = {}
-    with seldom_collected():
-        for assignment in [loaded.baseline] if proposals is None else proposals:
+    with seldom_collected(), ahead(loaded) if others is None else nullcontext(others) as others:
+        others.begin(device)
+        with doing("examining the study's settings", 6):
+            warnings = examined(loaded, device)
+        for assignment in shown:
             name = loaded.names(assignment)
             watch(name)
             with doing(f"building the network of {name}"):
-                row = _row(loaded, assignment, device)
+                candidate = loaded.candidate(assignment)
+                others.before(candidate)
+                row = _row(loaded, assignment, candidate, device)
             rows.setdefault(row["config_hash"], row)  # two ways to say one candidate are run once
     frame = pd.DataFrame(list(rows.values())).astype({"images": "Int64", "seconds": float})
     if frame["failure"].notna().any():
@@ -84,6 +90,8 @@ def plan(
     frame.attrs["points"] = [*describe_points(loaded), *describe_fidelity(loaded.study.fidelity, count)]
     frame.attrs["points"] += [*describe_seeding(loaded.study, count), *describe_taught(loaded)]
     frame.attrs["points"] += describe_packs(loaded, choose_device(device))
+    from ablate.study.prolong import Prolong  # imports torch, as other processes do already
+
     lines, left = Prolong(loaded, folder, choose_device(device)).describe() if folder is not None else ([], 1.0)
     frame.attrs["points"] += lines
     # Of the training that all of them to the end would take.
@@ -111,8 +119,7 @@ def candidate_by_name(loaded: LoadedStudy, name: str | None) -> tuple[str, Candi
     return label, loaded.candidate(labels.get(label, loaded.baseline))
 
 
-def _row(loaded: LoadedStudy, assignment: Assignment, device: str) -> dict[str, Any]:
-    candidate = loaded.candidate(assignment)
+def _row(loaded: LoadedStudy, assignment: Assignment, candidate: Candidate, device: str) -> dict[str, Any]:
     settings = loaded.trial_settings
     numbers: dict[str, Any] = dict.fromkeys(
         (

@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ablate.candidates import spare
+from ablate.candidates import elsewhere, spare
+from ablate.candidates.asked import Asked
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import Labels, told_on_meta
@@ -36,13 +37,6 @@ FORMS: dict[
     Any, Any
 ] = {}  # of what operations give, by their arguments' shapes: candidates have most of them in common
 MOST_FORMS = 20_000
-# Fields of a candidate of which a pass of its network alone asks nothing; an objective of several passes asks them.
-UNASKED = frozenset(
-    {
-        *("schedule", "levels", "target", "precondition", "loss", "solver", "clip", "coupling", "sigma_data"),
-        *("micro", "compile"),
-    }
-)
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
@@ -73,7 +67,7 @@ def footprint(candidate: Candidate, setting: InputSpec, device: str, micro: int 
 
     micro: images a forward pass (gradient accumulation); None: as the candidate says.
     """
-    return _simulate(_Asked(candidate), setting, device, candidate.pass_images(micro))
+    return _simulate(Asked(candidate), setting, device, candidate.pass_images(micro))
 
 
 def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int | None = None) -> int | None:
@@ -84,25 +78,10 @@ def estimated(candidate: Candidate, setting: InputSpec, device: str, micro: int 
         return None
 
 
-class _Asked:
-    """A candidate, equal to another that takes the same memory: where all is equal that a simulated step asks."""
-
-    def __init__(self, candidate: Candidate) -> None:
-        self.candidate = candidate
-        alone = candidate.one_pass
-        fields = (name for name in type(candidate).model_fields if not (alone and name in UNASKED))
-        self._parts = tuple(getattr(candidate, name) for name in fields)
-        self._hash = hash(self._parts)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._parts == other._parts
-
-
 @lru_cache(maxsize=4096)
-def _simulate(asked: _Asked, setting: InputSpec, device: str, micro: int) -> Footprint:
+def _simulate(asked: Asked, setting: InputSpec, device: str, micro: int) -> Footprint:
+    if (known := elsewhere.FOOTPRINTS.pop((asked, setting, device, micro), None)) is not None:
+        return known
     with isolated():
         return _simulate_step(asked.candidate, setting, device, micro)
 
@@ -280,7 +259,6 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 storage = tensor.untyped_storage()
                 if storage._cdata not in self._alive:
                     self._track(storage)
-        self.peak = max(self.peak, self.now)
 
     def _track(self, storage: torch.UntypedStorage) -> None:
         place, size = storage._cdata, storage.nbytes()
@@ -291,20 +269,26 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         self._alive[place] = weakref.ref(storage, forget)
         self.now += size
+        self.peak = max(self.peak, self.now)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         key = operation_key(func, args, kwargs)
-        form = FORMS.get(key)
-        if form is None:
+        if key is None:  # a view, or in place
             out = func(*args, **kwargs)
-            if key is not None:
-                _remember(key, out, tree_leaves((args, kwargs)))
+        elif (form := FORMS.get(key)) is None:
+            out = func(*args, **kwargs)
+            _remember(key, out, tree_leaves((args, kwargs)))
         else:
             out = form() if callable(form) else _made(form)
-        self.take((out,) if isinstance(out, Tensor) else _leaves(out))
+        if type(out) is Tensor:  # as of most
+            storage = out.untyped_storage()
+            if storage._cdata not in self._alive:
+                self._track(storage)
+        else:
+            self.take(_leaves(out))
         return out
 
 
@@ -321,7 +305,7 @@ def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
 
 
 def _leaves(out: Any) -> Iterable[Any]:
-    """Return the outputs of an operation of several, as most are a tuple without lists in it."""
+    """Return the outputs of an operation, as most that has several gives a tuple without lists in it."""
     return out if type(out) is tuple and list not in map(type, out) else tree_leaves(out)
 
 

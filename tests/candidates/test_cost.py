@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ablate
-from ablate.candidates.flops import measure
+from ablate.candidates.flops import FREE, Counter, measure
 from ablate.errors import InputError
 from ablate.spec.component import InputSpec
 from ablate.study.yaml import read
@@ -84,3 +84,16 @@ def test_counts_by_hand_and_as_torch_counts():
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 3, 4, 4, device="meta"), torch.empty(1, device="meta"), None)
     assert counter.get_total_flops() == 2 * cost.macs
+
+
+def test_a_view_costs_nothing_when_it_is_met_again_and_what_is_none_goes_on_costing():
+    x = torch.empty(2, 3, 4, device="meta")
+    for _ in range(2):
+        with torch.inference_mode(), Counter() as counter:
+            views = [x.view(6, 4), x.transpose(0, 1), x[0], x.unsqueeze(0).expand(5, 2, 3, 4), *x.split(1), x.detach()]
+        assert (counter.work, counter.activations, counter.elementwise) == (0, 0, 0)
+        with torch.inference_mode(), counter:
+            views[1].clone()
+            x.view(6, 4) @ x.view(6, 4).t()
+        assert (counter.work, counter.activations) == (6 * 6 * 4, 24 + 36)
+    assert torch.ops.aten.view.default in FREE and not any(func._schema.is_mutable for func in FREE)
