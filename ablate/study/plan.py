@@ -25,6 +25,7 @@ from ablate.runtime.seldom import seldom_collected
 from ablate.spec.explain import exception_summary
 from ablate.statistics.power import POWER
 from ablate.study.ahead import Ahead, ahead
+from ablate.study.building import check_limits
 from ablate.study.detect import check_sought, detection
 from ablate.study.estimate import memory_bytes, seconds
 from ablate.study.examine import examined
@@ -63,6 +64,8 @@ def plan(
     InputError for what cannot be trained on it, and for an effect that cannot be sought.
     """
     check_sought(effect, power)
+    if loaded.study.executor is not None:
+        check_limits(loaded.study.executor)
     proposals = loaded.proposals()
     shown = [loaded.baseline] if proposals is None else proposals
     design = loaded.study.design

@@ -113,6 +113,12 @@ def test_threads_that_wait_for_busy_cores_are_not_the_rate(
     assert threads == [2]
 
 
+def test_a_limit_that_ends_every_trial_is_refused_as_a_run_refuses_it(tmp_path: Path) -> None:
+    loaded = load_study(written(tmp_path), ["executor={type: local, limits: {trial: 50s}}"])
+    with pytest.raises(InputError, match=r"limits\.trial: is 50s, and a trial writes its first checkpoint after 1min"):
+        plan(loaded, "cpu")
+
+
 def test_quality_during_training_is_counted_and_told() -> None:
     long = study(**{"budget.steps": 200, "evaluate.samples": 40})
     at = "evaluate.at=[0.1, 0.5, 1.0]"
