@@ -256,12 +256,13 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Count the storages of these tensors, until they are freed."""
         for tensor in tensors:
             if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self._alive:
-                    self._track(storage)
+                self._hold(tensor)
 
-    def _track(self, storage: torch.UntypedStorage) -> None:
+    def _hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
         place, size = storage._cdata, storage.nbytes()
+        if place in self._alive:
+            return
 
         def forget(_: object) -> None:
             self.now -= size
@@ -284,9 +285,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             out = form() if callable(form) else _made(form)
         if type(out) is Tensor:  # as of most
-            storage = out.untyped_storage()
-            if storage._cdata not in self._alive:
-                self._track(storage)
+            self._hold(out)
         else:
             self.take(_leaves(out))
         return out
