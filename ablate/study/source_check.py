@@ -106,7 +106,7 @@ def _results(folder: Path, names: Names) -> Iterator[tuple[str, Mapping[str, Any
     """Yield every result with its trial's name: records, and what `ablate evaluate` measured."""
     for trial in records.recorded(folder):
         record = records.read_valid(trial)
-        if record is None:
+        if record is None or "replayed" in record:  # it tells with what the table was recorded, which is asked again
             continue
         name = names.trial(record)
         yield name, record

@@ -248,6 +248,24 @@ def test_a_replayed_folder_says_so(tmp_path: Path, table: Path) -> None:
     assert any(line in warning for warning in load(tmp_path / "out").warnings)
 
 
+def test_a_replay_goes_on_with_whatever_source_its_table_was_recorded(tmp_path: Path, full: Path) -> None:
+    """As one of a table that is older than today's source; a trial that was trained is held to it as ever."""
+    older = shutil.copytree(full, tmp_path / "older")
+    for folder in (older / "trials").iterdir():
+        record = dict(records.read(folder) or {})
+        record["sources"] = dict.fromkeys(record["sources"], "0" * 64)
+        records.write(folder, record)
+    ablate.record(older, tmp_path / "older.parquet")
+    spec = {**halved(), "executor": {"type": "replay", "table": str(tmp_path / "older.parquet")}}
+    ablate.run(spec, out=tmp_path / "out", figures=False)
+    whole = results(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "trials" / max(whole))
+    ablate.run(spec, out=tmp_path / "out", figures=False)
+    assert results(tmp_path / "out").keys() == whole.keys()
+    with pytest.raises(InputError, match="was begun with other source code"):
+        ablate.run(halved(fidelity="none"), out=older, figures=False)
+
+
 def test_diverged_trials_are_replayed_as_such(tmp_path: Path) -> None:
     """At the step at which they did, after the points before it."""
     vary = {"backbone.step": [100, 3, 1], "backbone.trap": ["loss_nan"]}
