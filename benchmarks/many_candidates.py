@@ -1,11 +1,13 @@
 """What does `ablate plan` take of a thousand candidates that are real networks? Seconds, and CPU of all processes.
 
-    python benchmarks/many_candidates.py [--set PATH=VALUE ...] [--csv FILE]
+    python benchmarks/many_candidates.py [many_choices many_candidates] [--set PATH=VALUE ...] [--csv FILE]
 
-The study is benchmarks/many_candidates.yaml: 1,032 candidates of 516 different networks, DiTs over patch, conditioning,
-width and depth and U-Nets over conditioning, fusion, width and blocks, each with two targets. `command`: the whole
-command with its imports; `load`: reading and checking the study; `plan`: the table, in this process after the imports,
-and in those that it starts where there are cores for them; `alone`: the same in one process.
+Two studies. many_choices.yaml is the space of studies/pareto_search.yaml as a grid: 1,080 candidates of 120 different
+networks, DiTs and U-ViTs, whose training varies too. many_candidates.yaml is hard: 1,032 candidates of 516 different
+networks, DiTs over patch, conditioning, width and depth and U-Nets over conditioning, fusion, width and blocks, each
+with two targets. `command`: the whole command with its imports; `load`: reading and checking the study; `plan`: the
+table, in this process after the imports, and in those that it starts where there are cores for them; `alone`: the same
+in one process.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ from ablate.study.loaded import LoadedStudy
 from ablate.study.plan import plan
 from ablate.training import memory_estimate
 
-STUDY = Path(__file__).with_suffix(".yaml")
-COLUMNS = ("candidates", "what", "cores", "seconds", "cpu_seconds", "ms_a_candidate", "peak_mib")
+STUDIES = ("many_choices", "many_candidates")
+COLUMNS = ("study", "candidates", "networks", "what", "cores", "seconds", "cpu_seconds", "ms_a_candidate", "peak_mib")
 
 
-def command(overrides: list[str]) -> None:
+def command(study: Path, overrides: list[str]) -> None:
     """Run the whole command."""
-    arguments = [sys.executable, "-m", "ablate.cli", "plan", str(STUDY), "--json"]
+    arguments = [sys.executable, "-m", "ablate.cli", "plan", str(study), "--json"]
     subprocess.run([*arguments, *overrides], stdout=subprocess.DEVNULL, check=True)
 
 
@@ -55,28 +57,38 @@ def alone(loaded: LoadedStudy) -> pd.DataFrame:
     """Plan in one process, as if nothing had been measured yet."""
     cost_of.cache_clear()
     memory_estimate._simulate.cache_clear()
+    memory_estimate._simulate_passes.cache_clear()
     return plan(loaded, "cpu", others=Ahead(loaded, {}, 0))
 
 
 def main() -> None:
     parser = bench.options(__doc__, rounds=1)
+    parser.add_argument("study", nargs="*", default=STUDIES)
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     given = parser.parse_args()
     catalog()
-    overrides = [word for one in given.set for word in ("--set", one)]
-    loaded, *reading = timed(lambda: load_study(STUDY, overrides=given.set))
+    rows = [row for name in given.study for row in measured(Path(__file__).with_name(f"{name}.yaml"), given.set)]
+    bench.keep(rows, COLUMNS, given.csv)
+
+
+def measured(study: Path, settings: list[str]) -> list[dict[str, Any]]:
+    """Measure one study, with these settings."""
+    overrides = [word for one in settings for word in ("--set", one)]
+    loaded, *reading = timed(lambda: load_study(study, overrides=settings))
     frame, *planning = timed(lambda: plan(loaded, "cpu"))
     assert frame["failure"].isna().all()
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     same, *by_itself = timed(lambda: alone(loaded))
     assert frame.drop(columns="seconds").equals(same.drop(columns="seconds"))
-    _, *whole = timed(lambda: command(overrides))
+    _, *whole = timed(lambda: command(study, overrides))
+    networks = len({loaded.candidate(assignment).backbone for assignment in loaded.proposals() or ()})
     rows = []
     for what, (seconds, used) in {"load": reading, "plan": planning, "alone": by_itself, "command": whole}.items():
-        row = (len(frame), what, cores(), *(round(x, 2) for x in (seconds, used, 1000 * seconds / len(frame))), peak)
+        numbers = (round(x, 2) for x in (seconds, used, 1000 * seconds / len(frame)))
+        row = (study.stem, len(frame), networks, what, cores(), *numbers, peak)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
         bench.show(rows[-1], COLUMNS)
-    bench.keep(rows, COLUMNS, given.csv)
+    return rows
 
 
 if __name__ == "__main__":

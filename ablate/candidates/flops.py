@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ablate.kinds.conditions import Labels, told_on_meta
-from ablate.runtime.meta_device import operation_key
+from ablate.runtime.meta_device import MetaMode, operation_key
 from ablate.spec.component import InputSpec
 
 _aten = torch.ops.aten
@@ -80,7 +79,7 @@ class Cost:
         return f"{self.params / 1e6:.1f} M parameters{trained}, {self.gflops:.4g} Gflops"
 
 
-class Counter(TorchDispatchMode):
+class Counter(MetaMode):
     """A FLOP counter: counts every operation as it is dispatched, with torch's own formulas for matrix work.
 
     For use in inference mode, where a composite operation arrives whole: it is taken apart, and its
@@ -88,10 +87,6 @@ class Counter(TorchDispatchMode):
     Shapes on the meta device are computed in Python, which is slow; what an operation gives is
     remembered by its arguments' shapes, for all networks, so that the second of equal blocks costs next to nothing.
     """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and torch's guard against it takes as long as an operation
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

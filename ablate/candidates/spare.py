@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from enum import Enum
 from operator import is_
@@ -20,6 +21,7 @@ _CONSTANT = (
     *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
 )
 _CONSTANTS: set[type] = set()  # such types that were met
+_DICTS = (dict, OrderedDict)
 _SPARE: list[tuple[Backbone, InputSpec, nn.Module]] = []  # at most one
 
 
@@ -52,13 +54,14 @@ class State:
 
     def _look(self, values: Iterable[Any], held: list[Any]) -> None:
         """Add values to what is held, and what is in them."""
-        values = list(values)
-        held += values
-        for value in [value for value in values if type(value) not in _CONSTANTS]:
+        for value in values:
+            held.append(value)
+            kind = type(value)
+            if kind in _CONSTANTS or (not value if kind in _DICTS else kind is nn.Parameter and value.grad is None):
+                continue  # as most are
             if isinstance(value, dict):
-                if value:
-                    held += value
-                    self._look(value.values(), held)
+                held += value
+                self._look(value.values(), held)
             elif isinstance(value, _CONSTANT):
                 _CONSTANTS.add(type(value))
             elif isinstance(value, list | tuple | set | frozenset):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import TorchDispatchMode
 
 META = torch.device("meta")
 # What gives a tensor its first numbers, where it has some. By torch's own initialisers, and as tensors' methods.
@@ -16,6 +17,14 @@ _DRAWN: set[Any] = set()  # what decides whether a draw is in order, of those th
 MOST_DRAWN = 20_000
 _PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype})  # looked for first, as most that are no tensors
 _PURE: dict[Any, bool] = {}  # of operations: whether their outcome may be remembered
+
+
+class MetaMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode for operations on the meta device."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled there, and torch's guard against it takes as long as an operation
 
 
 class OnMeta(DeviceContext):

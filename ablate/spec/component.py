@@ -13,8 +13,9 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path as FilePath
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from pydantic import (
     BaseModel,
@@ -38,6 +39,7 @@ from ablate.spec.renamed import first_name, under_current_names
 Spec = str | Mapping[str, Any]
 M = TypeVar("M", bound="Config")
 K = TypeVar("K", bound="Component")
+T = TypeVar("T")
 
 
 # --- metadata of a field, in `Annotated[...]` ---------------------------------------------------
@@ -190,13 +192,14 @@ class Config(BaseModel):
 
         A field that was renamed stands under its first name (`Formerly`).
         """
-        fields = type(self).model_fields
-        values = {f: _plain(getattr(self, f), active=True) for f, info in fields.items() if is_active(self, info)}
-        opened = {f: meta for f, info in fields.items() for meta in info.metadata if isinstance(meta, Opened)}
-        values = {f: opened[f].identity(value) if f in opened else value for f, value in values.items()}
-        added = {f: meta.before for f, info in fields.items() for meta in info.metadata if isinstance(meta, Added)}
-        decides = {f: value for f, value in values.items() if f not in added or value != added[f]}
-        return {first_name(f, fields[f]): value for f, value in decides.items()}
+        decides: dict[str, Any] = {}
+        for field in _deciding(type(self)):
+            if all(when.allows(getattr(self, when.field)) for when in field.whens):
+                value = _plain(getattr(self, field.name), active=True)
+                value = value if field.opened is None else field.opened.identity(value)
+                if field.added is None or value != field.added.before:
+                    decides[field.first_name] = value
+        return decides
 
     def digest(self) -> str:
         """Return the SHA-256 of the active spec, in hexadecimal: the config's identity."""
@@ -354,12 +357,38 @@ def is_component(cls: Any) -> bool:
 
 def is_active(config: BaseModel, info: FieldInfo) -> bool:
     """Return whether a field takes part in the config's identity, given its siblings' values."""
-    for meta in info.metadata:
-        if isinstance(meta, Extent):
-            return False
-        if isinstance(meta, When) and not meta.allows(getattr(config, meta.field)):
-            return False
-    return True
+    whens = _metadata(info, When)
+    return not _metadata(info, Extent) and all(when.allows(getattr(config, when.field)) for when in whens)
+
+
+class _Deciding(NamedTuple):
+    """What says when and how a field takes part in the identity."""
+
+    name: str
+    first_name: str
+    whens: list[When]
+    opened: Opened | None
+    added: Added | None
+
+
+@cache
+def _deciding(cls: type[Config]) -> tuple[_Deciding, ...]:
+    """Return the fields of a class that may decide: thousands of candidates of a study are of the same classes."""
+    return tuple(
+        _Deciding(
+            name,
+            first_name(name, info),
+            _metadata(info, When),
+            next(iter(_metadata(info, Opened)), None),
+            next(iter(_metadata(info, Added)), None),
+        )
+        for name, info in cls.model_fields.items()
+        if not _metadata(info, Extent)
+    )
+
+
+def _metadata(info: FieldInfo, kind: type[T]) -> list[T]:
+    return [meta for meta in info.metadata if isinstance(meta, kind)]
 
 
 def _plain(value: Any, active: bool = False) -> Any:

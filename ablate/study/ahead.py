@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ablate.execute.local import Child
 
 WORK = "ablate.worker.measuring:run"
-NETWORKS = 128  # for each other process, at least: it imports as long as measuring that many takes
+NETWORKS = 100  # for each other process, at least: it imports about as long as measuring that many takes
 AT_ONCE = 8  # networks that a process is given
 Key = tuple[Asked, int]  # with the images of a forward pass
 
@@ -113,23 +113,25 @@ class Ahead:
 @contextlib.contextmanager
 def ahead(loaded: LoadedStudy) -> Iterator[Ahead]:
     """Give what measures networks ahead of this process: nobody, where they are few or there is one core."""
-    candidates: dict[Key, Candidate] = {}
+    networks: dict[Key, dict[Key, Candidate]] = {}  # by what their passes ask: the same process measures all of one
     assignments = loaded.proposals() or []
     spare = cores() - 1 if hasattr(signal, "pthread_sigmask") else 0
     if spare and len(assignments) >= NETWORKS:
         for assignment in assignments:
             with contextlib.suppress(SpecError):  # told where it is planned
                 candidate = loaded.candidate(assignment)
-                candidates.setdefault(_key(candidate), candidate)
-    others = Ahead(loaded, candidates, min(spare, len(candidates) // NETWORKS))
+                alike = networks.setdefault(_key(candidate, of_passes=True), {})
+                alike.setdefault(_key(candidate), candidate)
+    candidates = {key: candidate for alike in networks.values() for key, candidate in alike.items()}
+    others = Ahead(loaded, candidates, min(spare, len(networks) // NETWORKS))
     try:
         yield others
     finally:
         others.close()
 
 
-def _key(candidate: Candidate) -> Key:
-    return Asked(candidate), candidate.pass_images()
+def _key(candidate: Candidate, of_passes: bool = False) -> Key:
+    return Asked(candidate, of_passes), candidate.pass_images()
 
 
 def _child() -> Child:

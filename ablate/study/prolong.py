@@ -74,7 +74,7 @@ class Prolong:
         begun: dict[str, list[int]] = defaultdict(list)
         refused: dict[tuple[str, str], list[str]] = defaultdict(list)
         images, saved, count = 0, 0, 0
-        for assignment, job, candidate in self._known():
+        for assignment, job, candidate in self._known() if self._all else ():
             found = self.find(job, candidate)
             total = self._images(job, candidate)
             images, count = images + total, count + 1

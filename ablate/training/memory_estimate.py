@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ablate.candidates import elsewhere, spare
@@ -21,17 +20,19 @@ from ablate.candidates.asked import Asked
 from ablate.candidates.candidate import Candidate
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import Labels, told_on_meta
+from ablate.kinds.ema import Ema
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
-from ablate.runtime.meta_device import META, OnMeta, operation_key
+from ablate.runtime.meta_device import META, MetaMode, OnMeta, operation_key
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
 from ablate.training.terms import Terms, simulated_loss, teacher_like
 
 C = TypeVar("C", bound=Component)
 Build = Callable[[C, Parameters], torch.optim.Optimizer]  # equal components have equal optimizers
+Shapes = tuple[tuple[torch.Size, int], ...]  # of the parameters that an optimizer steps, and how many have each
 WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
 FORMS: dict[
     Any, Any
@@ -101,6 +102,38 @@ def _simulate_step(candidate: Candidate, setting: InputSpec, device: str, micro:
 
 def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro: int, shards: int = 1) -> Footprint:
     """Simulate one network's training. shards: devices over which its weights lie; of one of them."""
+    passes = _simulate_passes(Asked(candidate, of_passes=True), setting, device, micro)
+    weights, gradients, peak = passes.weights, passes.gradients, passes.peak
+    optimizer = _state(candidate.optimizer, _optimizer, passes.trained)
+    averages = _averages(candidate.ema, passes.averaged)
+    companion = _companion(candidate, setting)
+    if shards > 1:
+        peak -= (weights + gradients) * (shards - 1) // shards
+        weights, gradients, optimizer, averages = (-(-w // shards) for w in (weights, gradients, optimizer, averages))
+        weights, peak = weights + passes.gathered, peak + passes.gathered
+    beside = optimizer + averages + companion
+    return Footprint(weights, gradients, optimizer, averages, companion, passes.activations, peak + beside)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """What a network's passes take, and of which parameters the rest is kept: the same for each optimizer and average.
+
+    In bytes; weights are those of all that is held.
+    """
+
+    weights: int
+    gradients: int
+    activations: int
+    peak: int
+    gathered: int  # see `_gathered`
+    trained: Shapes
+    averaged: tuple[tuple[str, torch.Size, torch.dtype], ...]
+
+
+@lru_cache(maxsize=1024)
+def _simulate_passes(asked: Asked, setting: InputSpec, device: str, micro: int) -> _Passes:
+    candidate = asked.candidate
     with OnMeta():
         network = (spare.take(candidate.backbone, setting) or candidate.backbone.build(setting)).train()
         candidate.adapter.apply(network)
@@ -120,24 +153,14 @@ def _simulate_alone(candidate: Candidate, setting: InputSpec, device: str, micro
         saved = max(
             saved, _simulate_pass(candidate, setting, network, terms, micro, torch.device(device), live, teacher)
         )
-    gradients = _bytes(p.grad for p in parameters if p.grad is not None)
-    optimizer = _state(candidate.optimizer, _optimizer, parameters)
-    averages = _averages(candidate, network)
-    companion = _companion(candidate, setting)
-    peak = live.peak
-    if shards > 1:
-        peak -= (weights + gradients) * (shards - 1) // shards
-        weights, gradients, optimizer, averages = (-(-w // shards) for w in (weights, gradients, optimizer, averages))
-        passing = _gathered(network)
-        weights, peak = weights + passing, peak + passing
-    return Footprint(
-        weights,
-        gradients,
-        optimizer,
-        averages,
-        companion,
-        saved + _bytes(images),
-        peak + optimizer + averages + companion,
+    return _Passes(
+        weights=weights,
+        gradients=_bytes(p.grad for p in parameters if p.grad is not None),
+        activations=saved + _bytes(images),
+        peak=live.peak,
+        gathered=_gathered(network) if candidate.is_sharded else 0,
+        trained=_shapes(parameters),
+        averaged=tuple((name, p.shape, p.dtype) for name, p in network.named_parameters()),
     )
 
 
@@ -184,10 +207,13 @@ def _inputs(setting: InputSpec, count: int) -> tuple[Tensor, Tensor, Labels]:
     )
 
 
-def _state(component: C, build: Build[C], parameters: Iterable[nn.Parameter]) -> int:
+def _state(component: C, build: Build[C], shapes: Shapes) -> int:
     """Return the bytes of an optimizer's state after a step: what each shape of parameter takes, times their number."""
-    counts = Counter(parameter.shape for parameter in parameters)
-    return sum(_state_of_one(component, build, shape) * count for shape, count in counts.items())
+    return sum(_state_of_one(component, build, shape) * count for shape, count in shapes)
+
+
+def _shapes(parameters: Iterable[nn.Parameter]) -> Shapes:
+    return tuple(Counter(parameter.shape for parameter in parameters if parameter.requires_grad).items())
 
 
 @lru_cache(maxsize=1024)
@@ -219,8 +245,10 @@ def _companions_optimizer(guidance: TrainedGuidance, parameters: Parameters) -> 
     return guidance.optimizer(parameters)
 
 
-def _averages(candidate: Candidate, network: nn.Module) -> int:
-    average = candidate.ema.build({name: p.detach() for name, p in network.named_parameters()})
+@lru_cache(maxsize=1024)
+def _averages(ema: Ema, averaged: tuple[tuple[str, torch.Size, torch.dtype], ...]) -> int:
+    """Return the bytes of the averages of weights of these names, shapes and formats."""
+    average = ema.build({name: torch.empty(shape, dtype=dtype, device=META) for name, shape, dtype in averaged})
     return _bytes(average.state().values())
 
 
@@ -230,8 +258,8 @@ def _companion(candidate: Candidate, setting: InputSpec) -> int:
         return 0
     with OnMeta():
         network = guidance.companion(setting)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return _bytes(network.state_dict().values()) + _state(guidance, _companions_optimizer, parameters)
+    state = _state(guidance, _companions_optimizer, _shapes(network.parameters()))
+    return _bytes(network.state_dict().values()) + state
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -240,12 +268,8 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(storages.values())
 
 
-class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Live(MetaMode):
     """Tracks the bytes of all live storages: `now`, and at the `peak`."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and torch's guard against it takes as long as an operation
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

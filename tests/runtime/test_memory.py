@@ -97,14 +97,34 @@ def test_an_estimate_does_not_depend_on_what_was_estimated_before() -> None:
         {"backbone": UNET},
         {"backbone": UVIT},
     ]
-    memory_estimate._simulate.cache_clear()
-    memory_estimate.FORMS.clear()
+    forget()
     together = [of(dit(**more)) for more in others]
     for more, estimate in zip(others, together, strict=True):
-        memory_estimate._simulate.cache_clear()
-        memory_estimate._state_of_one.cache_clear()
-        memory_estimate.FORMS.clear()
+        forget()
         assert of(dit(**more)) == estimate
+
+
+def forget() -> None:
+    for known in ("_simulate", "_simulate_passes", "_state_of_one", "_averages"):
+        getattr(memory_estimate, known).cache_clear()
+    memory_estimate.FORMS.clear()
+
+
+def test_what_is_kept_beside_the_passes_takes_no_other_simulation() -> None:
+    """Optimizer, average and guidance, and a weighting that trains nothing; each with what it takes itself."""
+    forget()
+    plain = of(dit())
+    kept = [
+        *({"optimizer": {"type": "adamw", "lr": 1e-3}}, {"optimizer": "sgd"}, {"ema": "constant"}),
+        *({"weighting": "edm"}, {"guidance": {"type": "cfg", "scale": 4}}),
+    ]
+    beside = [of(dit(**more)) for more in kept]
+    assert memory_estimate._simulate_passes.cache_info().misses == 1
+    assert [one.optimizer < plain.optimizer for one in beside] == [False, True, False, False, False]
+    assert [one.averages > 0 for one in beside] == [False, False, True, False, False]
+    learned = of(dit(weighting="edm2"))
+    assert learned.weights > plain.weights and learned.optimizer > plain.optimizer
+    assert memory_estimate._simulate_passes.cache_info().misses == 2
 
 
 QUICK = {"dit_conditioning.yaml", "repa.yaml", "unet_fusion.yaml"}  # and all others where there is time

@@ -36,6 +36,7 @@ def planned(loaded: LoadedStudy, monkeypatch: pytest.MonkeyPatch, cores: int) ->
     """The plan, and how many networks this process counted for it."""
     candidates.cost_of.cache_clear()
     memory_estimate._simulate.cache_clear()
+    memory_estimate._simulate_passes.cache_clear()
     counted = []
     measure = flops.measure
     with monkeypatch.context() as patch:
