@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ablate.candidates.candidate import Candidate
 from ablate.engine.contained import contained
 from ablate.errors import InputError, Path, SpecError
+from ablate.execute.share import cores
 from ablate.kinds.backbone import Backbone, network_blocks
 from ablate.kinds.design import Assignment
 from ablate.runtime.machine import choose_device
@@ -56,6 +57,9 @@ def check_device(loaded: LoadedStudy, device: str = "auto") -> list[str]:
             raise InputError(refusal, loaded.document.where(("base", "layout")))
         if on.type == "mps" and (refusal := refuse_mps(candidate)) is not None:
             raise InputError(refusal, loaded.document.where(path))
+    most = max((c.devices for c, _ in candidates_and_paths), default=1)
+    if on.type == "cpu" and most > cores():
+        warnings.append(f"devices: {most} are as many processes on the CPU, and there are {cores()} cores here")
     if any(c.capture != "none" for c, _ in candidates_and_paths):
         warnings += capture_warnings(loaded, on, assignments(loaded))
     return warnings

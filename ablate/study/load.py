@@ -31,6 +31,7 @@ from ablate.study.fit import Fit, check_choices
 from ablate.study.inherit import inherit_problems
 from ablate.study.loaded import LoadedStudy
 from ablate.study.override import applied
+from ablate.study.places import with_places
 from ablate.study.recipes import is_model, with_recipe
 from ablate.study.reference import reference_problems
 from ablate.study.refusal import refusal
@@ -84,7 +85,7 @@ def _load(
     except SpecError as error:
         problems += error.problems
         problems += _vary_problems(document, catalog, problems)
-        raise refusal(document, problems) from None
+        raise refusal(document, with_places(problems, document.data, catalog)) from None
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     try:

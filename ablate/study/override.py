@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ablate.errors import Argument, InputError, did_you_mean
 from ablate.errors import Path as Keys
-from ablate.study.schema import Study
 from ablate.study.yaml import Document, value
 
 
@@ -41,9 +40,8 @@ def _with_profile(document: Document, profile: str) -> Document:
 def _keys(path: str, origin: str | None) -> Keys:
     """Return the keys of a dotted path; a path below `vary` is one key."""
     first, _, rest = path.partition(".")
-    if first == "profiles" or first not in Study.model_fields:
-        keys = [key for key in Study.model_fields if key != "profiles"]
-        raise InputError(f"a study has no key {first!r} to set{did_you_mean(first, keys)}", origin)
+    if first == "profiles":
+        raise InputError("the profiles of a study are not set, but chosen by --profile", origin)
     if first == "vary":
         return (first, rest) if rest else (first,)
     return tuple(path.split("."))

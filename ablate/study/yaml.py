@@ -60,12 +60,14 @@ class Document:
         """
         data = deepcopy(self.data)
         inner: Any = data
+        made = [path]
         for depth, key in enumerate(path[:-1]):
             child = inner.get(key)
             if isinstance(child, str):
                 child = {"type": child}
             elif child is None:
                 child = {}
+                made.append(path[: depth + 1])
             elif not isinstance(child, dict):
                 place = ".".join(map(str, path[: depth + 1]))
                 raise InputError(f"{place} is {child!r}, which has no {path[depth + 1]!r}; give it whole", origin)
@@ -78,7 +80,9 @@ class Document:
 
         lines = {other: line for other, line in self.lines.items() if outside(other)}
         origins = {other: argument for other, argument in self.origins.items() if outside(other)}
-        return Document(data, lines, self.file, self.text, {**origins, **({path: origin} if origin else {})})
+        return Document(
+            data, lines, self.file, self.text, {**origins, **(dict.fromkeys(made, origin) if origin else {})}
+        )
 
 
 def document_of(data: Mapping[str, Any]) -> Document:

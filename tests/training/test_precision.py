@@ -236,6 +236,15 @@ def test_recomputing_nothing_is_told(backbone: Any, lines: int) -> None:
     assert warnings == ["recompute: true saves nothing with backbone 'probe': " + NO_BLOCKS][:lines]
 
 
+def test_more_processes_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {"study": "many", "plugins": [PLUGIN], "data": "digits", "budget": {"steps": 1}, "vary": {}}
+    loaded = load_study({**study, "objectives": ["gflops"], "base": {"backbone": "probe", "devices": 3}})
+    monkeypatch.setattr("ablate.study.device.cores", lambda: 3)
+    assert check_device(loaded, "cpu") == []
+    monkeypatch.setattr("ablate.study.device.cores", lambda: 2)
+    assert check_device(loaded, "cpu") == ["devices: 3 are as many processes on the CPU, and there are 2 cores here"]
+
+
 def test_the_profiles_for_a_gpu_say_a_format_of_16_bits() -> None:
     """The default is fp32 everywhere, so that a study means the same on every device (docs/decisions/0012)."""
     assert candidate().precision.name == "fp32"
