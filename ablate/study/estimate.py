@@ -67,15 +67,21 @@ def training_pass(candidate: Candidate, setting: InputSpec) -> float | None:
     """Return the Gflops of a pass in training, a third of a step, where that is not one of the network alone.
 
     Where the objective takes several passes or adds terms, and where guidance trains a sibling, which counts by the
-    share of the training in which it learns. None otherwise, and where it cannot be counted.
+    share of the training in which it learns. None otherwise, and where it cannot be counted, of which
+    `ablate.study.counted` warns.
     """
     try:
-        sibling = candidate.sibling(setting)
-        if sibling is None:
-            return None if _is_plain(candidate) else _pass(candidate, setting)
-        return _pass(candidate, setting) + sibling.until * _pass(candidate.of_sibling(sibling), setting)
+        return counted_pass(candidate, setting)
     except Exception:  # noqa: BLE001 - a plugin's own code: its trials report what is wrong with it
         return None
+
+
+def counted_pass(candidate: Candidate, setting: InputSpec) -> float | None:
+    """Return the same. Raises what a plugin's code raises on the meta device."""
+    sibling = candidate.sibling(setting)
+    if sibling is None:
+        return None if _is_plain(candidate) else _pass(candidate, setting)
+    return _pass(candidate, setting) + sibling.until * _pass(candidate.of_sibling(sibling), setting)
 
 
 def _is_plain(candidate: Candidate) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.study.counted import check_counted
 from ablate.study.device import check_device
 from ablate.study.ineffective import ineffective_settings
 from ablate.study.loaded import LoadedStudy
@@ -19,6 +20,7 @@ def examined(loaded: LoadedStudy, device: str) -> list[str]:
         *check_device(loaded, device),
         *old_names(loaded),
         *check_sampling(loaded),
+        *check_counted(loaded),
         *ineffective_settings(loaded),
         *check_points(loaded),
         *check_checkpoints(loaded),

@@ -7,7 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +25,8 @@ from ablate.kinds.guidance import TrainedGuidance
 from ablate.kinds.optimizer import Optimizer
 from ablate.kinds.parameters import Parameters
 from ablate.runtime.isolation import isolated
-from ablate.runtime.meta_device import META, MetaMode, OnMeta, operation_key
+from ablate.runtime.meta_device import META, OnMeta
+from ablate.runtime.meta_forms import FormsMode
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import Component, InputSpec
 from ablate.training.terms import Terms, simulated_loss, teacher_like
@@ -34,10 +35,6 @@ C = TypeVar("C", bound=Component)
 Build = Callable[[C, Parameters], torch.optim.Optimizer]  # equal components have equal optimizers
 Shapes = tuple[tuple[torch.Size, int], ...]  # of the parameters that an optimizer steps, and how many have each
 WORKSPACE = 1 << 20  # bytes that kernels and the allocator take beside the tensors, as measured on the CPU
-FORMS: dict[
-    Any, Any
-] = {}  # of what operations give, by their arguments' shapes: candidates have most of them in common
-MOST_FORMS = 20_000
 COPIES = 2  # of the weights, where an optimizer cannot take a step on the meta device: Adam's
 
 
@@ -133,7 +130,7 @@ class _Passes:
 
 @lru_cache(maxsize=1024)
 def _simulate_passes(asked: Asked, setting: InputSpec, device: str, micro: int) -> _Passes:
-    candidate = asked.candidate
+    candidate = asked.candidate.for_setting(setting)
     with OnMeta():
         network = (spare.take(candidate.backbone, setting) or candidate.backbone.build(setting)).train()
         candidate.adapter.apply(network)
@@ -268,7 +265,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(storages.values())
 
 
-class Live(MetaMode):
+class Live(FormsMode):
     """Tracks the bytes of all live storages: `now`, and at the `peak`."""
 
     def __init__(self) -> None:
@@ -296,53 +293,17 @@ class Live(MetaMode):
         self.now += size
         self.peak = max(self.peak, self.now)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        key = operation_key(func, args, kwargs)
-        if key is None:  # a view, or in place
-            out = func(*args, **kwargs)
-        elif (form := FORMS.get(key)) is None:
-            out = func(*args, **kwargs)
-            _remember(key, out, tree_leaves((args, kwargs)))
-        else:
-            out = form() if callable(form) else _made(form)
-        if type(out) is Tensor:  # as of most
+    def saw(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Count what an operation gave."""
+        if type(out) is Tensor:  # as most do
             self._hold(out)
         else:
             self.take(_leaves(out))
-        return out
-
-
-def _remember(key: Any, out: Any, arguments: list[Any]) -> None:
-    """Remember the form of an operation's outputs, where their memory is their own."""
-    places = {leaf.untyped_storage()._cdata for leaf in arguments if isinstance(leaf, Tensor)}
-    leaves = tree_leaves(out)
-    made = [leaf for leaf in leaves if leaf is not None]  # a norm without weights gives none for their gradients
-    fresh = all(isinstance(leaf, Tensor) and leaf.is_meta for leaf in made)
-    if fresh and places.isdisjoint(leaf.untyped_storage()._cdata for leaf in made):
-        if len(FORMS) >= MOST_FORMS:
-            FORMS.clear()
-        FORMS[key] = tree_map(_maker, out)
 
 
 def _leaves(out: Any) -> Iterable[Any]:
     """Return the outputs of an operation, as most that has several gives a tuple without lists in it."""
     return out if type(out) is tuple and list not in map(type, out) else tree_leaves(out)
-
-
-def _made(form: Any) -> Any:
-    """Make the outputs of a form of several, as most are a tuple."""
-    if type(form) is tuple and all(make is None or callable(make) for make in form):
-        return tuple([make and make() for make in form])
-    return tree_map(lambda make: make and make(), form)
-
-
-def _maker(output: Tensor | None) -> Callable[[], Tensor] | None:
-    if output is None:
-        return None
-    return partial(torch.empty_strided, output.shape, output.stride(), dtype=output.dtype, device=META)
 
 
 class Formats(TorchFunctionMode):

@@ -9,20 +9,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ablate.candidates.asked import Asked
 from ablate.candidates.candidate import Candidate
 from ablate.candidates.objectives import TRAIN_PASSES
 from ablate.kinds.backbone import network_blocks
 from ablate.kinds.conditions import told_on_meta
 from ablate.kinds.guidance import TrainedGuidance
 from ablate.runtime.isolation import isolated
+from ablate.runtime.meta_device import OnMeta
+from ablate.runtime.meta_forms import FormsMode
 from ablate.runtime.recompute import outermost, recomputed
 from ablate.spec.component import InputSpec
 from ablate.training.terms import Terms, simulated_loss, teacher_like
-
-META = torch.device("meta")
 
 
 @lru_cache(maxsize=4096)
@@ -42,29 +42,42 @@ def train_gflops(candidate: Candidate, setting: InputSpec) -> float:
 
 def _alone(candidate: Candidate, setting: InputSpec) -> float:
     """Return the same without a sibling."""
-    with isolated(), META:
-        setting = candidate.inputs(setting)
-        network = candidate.backbone.build(setting).train()
-        candidate.adapter.apply(network)
-        blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
-        if candidate.one_pass and not candidate.adapter.freezes:
-            macs = _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
-        else:
-            macs = _macs_of_terms(candidate, setting, network, blocks)
-        if isinstance(candidate.guidance, TrainedGuidance):
-            companion = candidate.guidance.companion(setting).train()
+    macs = _step_macs(Asked(candidate, of_passes=True), setting, candidate.micro)
+    if isinstance(candidate.guidance, TrainedGuidance):
+        with isolated(), OnMeta():
+            companion = candidate.guidance.companion(candidate.inputs(setting)).train()
             macs += _macs(companion, [], torch.empty(1, *setting.shape), torch.empty(1))
     return macs / 1e9
 
 
 @lru_cache(maxsize=4096)
+def _step_macs(asked: Asked, setting: InputSpec, micro: int | None) -> int:
+    """Count a step of the network once for candidates whose passes are the same; micro: see `_macs_of_terms`."""
+    candidate = asked.candidate.for_setting(setting)
+    with isolated(), OnMeta():
+        setting = candidate.inputs(setting)
+        network = candidate.backbone.build(setting).train()
+        candidate.adapter.apply(network)
+        blocks = outermost(network_blocks(network).values()) if candidate.recompute else []
+        if candidate.one_pass and not candidate.adapter.freezes:
+            return _macs(network, blocks, torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
+        return _macs_of_terms(candidate, setting, network, blocks)
+
+
 def pass_gflops(candidate: Candidate, setting: InputSpec) -> float:
     """Return a third of the Gflops that the objective and its auxiliary terms compute for an image.
 
     With one pass of the network that is near the Gflops of a forward pass. What activation checkpointing and a network
     beside it add is left out. Raises what a plugin's code raises on the meta device.
     """
-    with isolated(), META:
+    return _pass_gflops(Asked(candidate, of_passes=True), setting, candidate.micro)
+
+
+@lru_cache(maxsize=4096)
+def _pass_gflops(asked: Asked, setting: InputSpec, micro: int | None) -> float:
+    """Count once for candidates whose passes are the same; micro: see `_macs_of_terms`."""
+    candidate = asked.candidate.for_setting(setting)
+    with isolated(), OnMeta():
         setting = candidate.inputs(setting)
         network = candidate.backbone.build(setting).train()
         candidate.adapter.apply(network)
@@ -97,17 +110,14 @@ def _counted(blocks: Sequence[nn.Module], loss: Callable[[], Tensor]) -> int:
     return int(counter.flops) // 2
 
 
-class MatrixWork(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MatrixWork(FormsMode):
     """Counts the floating-point operations of matrix products, by torch's own formulas, below autograd."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def saw(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Count an operation, where it is a matrix product."""
         formula = flop_registry.get(func._overloadpacket)
-        self.flops += 0 if formula is None else int(formula(*args, **(kwargs or {}), out_val=out))
-        return out
+        self.flops += 0 if formula is None else int(formula(*args, **kwargs, out_val=out))

@@ -17,7 +17,7 @@ from torch import nn
 from ablate.candidates.candidate import Candidate, compose
 from ablate.errors import SpecError
 from ablate.kinds.backbone import network_blocks
-from ablate.runtime import memory
+from ablate.runtime import memory, meta_forms
 from ablate.runtime.memory import SLACK, Gauge, Watch, allocated, freed_memory_kept, release_memory
 from ablate.runtime.recompute import outermost
 from ablate.study.load import load_study
@@ -107,7 +107,7 @@ def test_an_estimate_does_not_depend_on_what_was_estimated_before() -> None:
 def forget() -> None:
     for known in ("_simulate", "_simulate_passes", "_state_of_one", "_averages"):
         getattr(memory_estimate, known).cache_clear()
-    memory_estimate.FORMS.clear()
+    meta_forms.FORMS.clear()
 
 
 def test_what_is_kept_beside_the_passes_takes_no_other_simulation() -> None:

@@ -179,3 +179,48 @@ def test_what_an_objective_computes_counts_in_the_cost_of_training() -> None:
     assert images[0] < images[1]
     times = [estimate.flops(one, settings.setting, of, 100, 0) for one, of in ((flow, cost), (plain, before))]
     assert times[0] / times[1] == pytest.approx(cost.trained_gflops / cost.gflops)
+
+
+def test_a_schedule_that_follows_from_the_data_changes_no_cost_of_training() -> None:
+    """Passes are counted and simulated with the schedule as these data make it."""
+    vit = {"type": "dit", "patch": 2, "depth": 2, "width": 32, "heads": 2}
+    base = {"backbone": vit, "objective": "self_conditioning", "batch": 16}
+    told = {"study": "s", "data": "digits", "base": base, "vary": {"schedule": ["cosine", "shifted"]}}
+    frame = plan(load_study({**told, "design": "grid", "budget": {"steps": 2}, "objectives": ["loss"]}), "cpu")
+    assert frame["train_gflops"].nunique() == frame["memory_bytes"].nunique() == 1
+    assert (frame["train_gflops"] > 1.1 * 3 * frame["gflops"] * frame["images"]).all()
+    assert frame["memory_bytes"].notna().all()
+
+
+READS = """
+import torch
+from ablate.api import Objective
+
+class Reads(torch.nn.Module):
+    def forward(self, noised, labels, model):
+        y = model.predict(noised.x, noised.level, labels)
+        return {"reads": (y / y.std().item()).square().flatten(1).mean(1)}
+
+class ReadsObjective(Objective):
+    name = "reads"
+
+    def provides(self):
+        return frozenset({"activations", "prediction"})
+
+    def build(self, host):
+        return Reads()
+"""
+
+
+def test_a_training_that_cannot_be_counted_is_told(tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text(READS)
+    vit = {"type": "dit", "patch": 2, "depth": 1, "width": 32, "heads": 2}
+    told = {"study": "s", "data": "digits", "plugins": [str(tmp_path / "reads.py")], "budget": {"steps": 2}}
+    told |= {"base": {"backbone": vit, "objective": "reads"}, "vary": {"objective": ["reads", "denoise"]}}
+    (line,) = (
+        one for one in plan(load_study({**told, "objectives": ["loss"]}), "cpu").attrs["warnings"] if "reads" in one
+    )
+    taken = (
+        "objective 'reads': what training takes cannot be counted, and is taken as three forward passes (RuntimeError"
+    )
+    assert line.startswith(taken) and "reads.py:" in line
