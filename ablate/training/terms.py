@@ -128,7 +128,9 @@ class StepModel:
         self, x: Tensor, t: Tensor, labels: Labels, along: Tensor, towards: Level | None = None
     ) -> tuple[Tensor, Tensor]:
         """Prediction and derivative, by dual numbers; fused attention has no such derivative, so it is not fused."""
-        if x.is_meta:  # no dual numbers there: a derivative costs about what its value does
+        # There are no dual numbers there. Counted is what the method takes: as much again as the value. Torch also
+        # multiplies the tangents of weights, which are zeros: a step with derivatives takes up to a fifth more.
+        if x.is_meta:
             passes = (self.process.predict(self._network, x, self.process.level(t), labels, towards) for _ in range(2))
             return next(passes), next(passes)
         with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
