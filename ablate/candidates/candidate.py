@@ -407,6 +407,8 @@ def host_of(backbone: Backbone, setting: InputSpec) -> Host:
     import torch
     from torch import Tensor
 
+    from ablate.runtime.meta_device import OnMeta
+
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -420,7 +422,7 @@ def host_of(backbone: Backbone, setting: InputSpec) -> Host:
         network = meta_network(backbone, setting)
         for name, block in network_blocks(network).items():
             block.register_forward_hook(note(name))
-        with torch.device("meta"), torch.no_grad():
+        with OnMeta(), torch.no_grad():
             network(torch.empty(1, *setting.shape), torch.empty(1), told_on_meta(setting, 1))
     return Host(setting, shapes)
 

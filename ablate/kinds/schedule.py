@@ -119,5 +119,7 @@ def _table(schedule: DiscreteSchedule, device: str) -> Tensor:
     """Return the schedule's own table on a device, made once; a plain tensor, whoever asks first."""
     import torch
 
-    with torch.inference_mode(False), torch.device("cpu"):
+    from ablate.runtime.meta_device import OnDevice
+
+    with torch.inference_mode(False), OnDevice("cpu"):
         return schedule.alphas_bar(schedule.steps).double().to(device)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import _len_torch_function_stack
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,7 +29,35 @@ class MetaMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False  # nothing is compiled there, and torch's guard against it takes as long as an operation
 
 
-class OnMeta(DeviceContext):
+class OnDevice(DeviceContext):
+    """`with torch.device(...):`, also within another one, whose end older versions of torch refuse (2.9).
+
+    The outer ones are off meanwhile.
+    """
+
+    def __enter__(self) -> None:
+        modes = _popped()
+        self._outer = [mode for mode in modes if isinstance(mode, DeviceContext)]
+        _push(mode for mode in modes if mode not in self._outer)
+        super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        if self._outer:
+            _push([*self._outer, *_popped()])
+
+
+def _popped() -> list[TorchFunctionMode]:
+    """Take all open function modes off, and return them, the outermost first."""
+    return [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]  # type: ignore[no-untyped-call]
+
+
+def _push(modes: Iterable[TorchFunctionMode]) -> None:
+    for mode in modes:
+        _push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+class OnMeta(OnDevice):
     """`with torch.device("meta"):`, in which weights are begun once for each shape.
 
     There are no numbers that could be drawn, yet torch takes each draw apart in Python, which is a third of the time

@@ -9,6 +9,7 @@ import torch
 
 from ablate.candidates.candidate import Candidate
 from ablate.runtime.isolation import isolated
+from ablate.runtime.meta_device import OnMeta
 from ablate.spec.component import InputSpec
 from ablate.training.terms import Terms
 
@@ -22,7 +23,7 @@ def base_shapes(candidate: Candidate, setting: InputSpec) -> Mapping[str, torch.
     base = candidate.backbone.at_base_width()
     if base is None:
         return None
-    with isolated(), torch.device("meta"):
+    with isolated(), OnMeta():
         network = base.build(setting)
         terms = Terms(candidate.model_copy(update={"backbone": base}), setting, lambda _, build: build())
     named = {**dict(network.named_parameters()), **dict(terms.named_parameters(prefix="objective"))}

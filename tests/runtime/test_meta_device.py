@@ -1,45 +1,48 @@
-"""Weights on the meta device are begun once for each shape, and a wrong beginning is an error each time."""
+"""Device contexts within one another: the inner one counts, and whatever is open around it comes back."""
 
 from __future__ import annotations
 
-import pytest
 import torch
-from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from ablate.runtime.meta_device import OnMeta
+from ablate.runtime.meta_device import OnDevice, OnMeta
 
 
-@pytest.mark.parametrize("round_", range(2))
-def test_layers_are_those_of_torchs_own_meta_device(round_: int) -> None:
-    def made() -> list[tuple[object, ...]]:
-        layers = [nn.Linear(3, 4), nn.Conv2d(2, 4, 3), nn.Embedding(5, 2), nn.Linear(3, 4)]
-        nn.init.normal_(layers[0].weight, std=0.02)
-        scratch = torch.empty(3).uniform_(-1, 1)
-        return [(p.shape, p.device, p.dtype, p.requires_grad, p.is_leaf) for m in layers for p in m.parameters()] + [
-            (scratch.shape, scratch.device)
-        ]
+class Noting(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
 
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.seen += func is torch.empty
+        return func(*args, **(kwargs or {}))
+
+
+def made() -> str:
+    return torch.empty(1).device.type
+
+
+def test_the_inner_device_counts_and_the_outer_one_comes_back() -> None:
+    with OnMeta(), Noting() as noting:
+        assert made() == "meta"
+        with OnDevice("cpu"):
+            assert made() == "cpu"
+            with OnMeta(), OnMeta():
+                assert made() == "meta"
+            assert made() == "cpu"
+        assert made() == "meta" and noting.seen == 5
+    assert made() == "cpu" and torch._C._len_torch_function_stack() == 0
     with torch.device("meta"):
-        plain = made()
-    with OnMeta():
-        assert made() == plain
-        assert torch.get_default_device().type == "meta"
-        with torch.device("cpu"):
-            real = nn.Linear(3, 4)
-    assert real.weight.device.type == "cpu" and bool(real.weight.any())
+        with OnDevice("cpu"):
+            assert made() == "cpu"
+        assert made() == "meta"
+    assert made() == "cpu" and torch._C._len_torch_function_stack() == 0
 
 
-@pytest.mark.parametrize("round_", range(2))
-def test_a_draw_that_is_not_in_order_is_an_error_each_time(round_: int) -> None:
-    with OnMeta():
-        layer = nn.Linear(3, 4)
-        with pytest.raises(ValueError, match="Fan in"):
-            nn.init.kaiming_uniform_(torch.empty(3))
-        with pytest.raises(RuntimeError, match="leaf"):
-            layer.weight.normal_()
-        with torch.no_grad():
-            assert layer.weight.normal_() is layer.weight
-        with pytest.raises(RuntimeError, match="normal"):
-            torch.empty(3).normal_(std=-1.0)
-        with pytest.warns(UserWarning, match="zero-element"):
-            nn.init.kaiming_uniform_(torch.empty(0, 3))
+def test_an_error_inside_leaves_nothing_open() -> None:
+    try:
+        with OnMeta(), Noting(), OnDevice("cpu"):
+            raise KeyError
+    except KeyError:
+        pass
+    assert made() == "cpu" and torch._C._len_torch_function_stack() == 0
