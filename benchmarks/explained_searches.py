@@ -144,7 +144,7 @@ def draw(frame: pd.DataFrame, whole: int, file: Path) -> None:
     for one, (title, columns) in zip(axes, panels.items(), strict=True):
         for i, (column, label) in enumerate(columns.items()):
             for method, dash in (("random", "-"), ("nsga2", "--")):
-                means = frame[frame["method"] == method].groupby("candidates")[column].mean()
+                means = frame[frame["method"] == method].groupby("candidates", observed=True)[column].mean()
                 text = label if method == "random" else None
                 one.plot(means.index, means, dash, color=f"C{i}", marker="o", markersize=3, label=text)
         one.set(title=title, xlabel=f"candidates of the {whole} that were trained", ylim=(0, 1.02))

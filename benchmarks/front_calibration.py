@@ -175,7 +175,9 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     keys = ["seeds", "candidates", "noise"]
     for axes, (method, title) in zip(panels, titles.items(), strict=True):
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        for i, ((seeds, k, noise), own) in enumerate(table[table["method"] == method].groupby(keys, sort=False)):
+        for i, ((seeds, k, noise), own) in enumerate(
+            table[table["method"] == method].groupby(keys, sort=False, observed=True)
+        ):
             if method == "bootstrap" and seeds == 1:
                 continue  # of one seed a bootstrap says nothing
             large = own[own["share"] >= 0.002]

@@ -124,9 +124,9 @@ def rows_of(repeat: int, trials: int, place: Path) -> list[dict[str, Any]]:
 
 def describe(rows: pd.DataFrame) -> None:
     """Print what is compared."""
-    for repeat, both in rows.groupby("repeat"):
-        limit = both.groupby("method")["spent"].max().min()
-        within = both[both["spent"] <= limit].groupby("method")
+    for repeat, both in rows.groupby("repeat", observed=True):
+        limit = both.groupby("method", observed=True)["spent"].max().min()
+        within = both[both["spent"] <= limit].groupby("method", observed=True)
         print(f"repeat {repeat}: within {limit:.1f} Gflops", end="")
         for name, own in within:
             print(f"; {name}: {len(own)} candidates, KID {own['kid'].min():.4f}", end="")
@@ -139,7 +139,7 @@ def describe(rows: pd.DataFrame) -> None:
     print(f"{len(children)} children: KID {children['kid'].median():.4f} with inherited weights (median), ", end="")
     print(f"{children['scratch'].median():.4f} from scratch; less in {(change < 0).sum()}; Spearman {told:.2f}", end="")
     print(f", of another seed from scratch {again:.2f}")
-    for name, own in children.groupby(children["gap"] > 0):
+    for name, own in children.groupby(children["gap"] > 0, observed=True):
         kind = "another function than the parent's" if name else "the parent's function"
         less = (own["kid"] < own["scratch"]).sum()
         print(f"  {kind} at the start: {len(own)}, less in {less}, median {own['kid'].median():.4f}")

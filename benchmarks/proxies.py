@@ -105,7 +105,7 @@ def of_table(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     ends = frame[(frame["share"] == 1) & (frame["samples"] == 300)].set_index("config_hash")
     assert ends.index.is_unique
     beside = {name: ends[name] for name in ("params", "gflops")}
-    for share, rows in frame[frame["share"] < 1].groupby("share"):
+    for share, rows in frame[frame["share"] < 1].groupby("share", observed=True):
         own = rows.drop_duplicates("config_hash").set_index("config_hash")
         beside |= {f"loss at {share:g}": own["loss"], f"kid at {share:g}": own["value"]}
     return ends, pd.DataFrame(beside).reindex(ends.index)
@@ -146,7 +146,7 @@ def rows_of(
     whole: pd.DataFrame, ends: pd.DataFrame, signs: Mapping[str, float], rounds: int
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each proxy, over all candidates and within each backbone."""
-    parts = {"all": ends.index, **{str(n): rows.index for n, rows in ends.groupby("c.backbone")}}
+    parts = {"all": ends.index, **{str(n): rows.index for n, rows in ends.groupby("c.backbone", observed=True)}}
     for (of, index), (name, sign) in itertools.product(parts.items(), signs.items()):
         seconds = whole.get(f"{name} (s)")
         row = {"of": of, "candidates": len(index), "proxy": name}

@@ -74,7 +74,7 @@ def points(files: Sequence[Path]) -> tuple[pd.Series[float], dict[float, tuple[i
     during = first[first["samples"] == first["samples"].min()]
     if shorter:  # the ends of these are the points
         during = pd.concat([table[table["share"] == 1] for table in shorter])
-    by_images = {int(images): rows["value"] for images, rows in during.groupby("images")}
+    by_images = {int(images): rows["value"] for images, rows in during.groupby("images", observed=True)}
     return end, {images / length: (images, values.reindex(end.index)) for images, values in by_images.items()}
 
 

@@ -144,7 +144,7 @@ def read(files: Sequence[Path]) -> Table:
     frame = frame[frame["seed"] == 0]
     narrowed = [f"vary.{name}=[{', '.join(frame[f'c.{name}'].unique())}]" for name in ("schedule", "weighting")]
     loaded = load_study(STUDY, overrides=narrowed)
-    records = {str(name): _record(rows) for name, rows in frame.groupby("config_hash", sort=False)}
+    records = {str(name): _record(rows) for name, rows in frame.groupby("config_hash", sort=False, observed=True)}
     assignments = []
     for assignment in loaded.space.everything():
         try:

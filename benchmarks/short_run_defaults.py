@@ -62,7 +62,7 @@ def rows(results: Any, network: str, data: str, images: int, stage: str, lr: flo
     (column,) = [name for name in results.trials if name.startswith("m.kid")]
     told = []
     choices = [name for name in results.trials if name.startswith("c.")]
-    for _, of in results.trials.groupby("config_hash", sort=False):
+    for _, of in results.trials.groupby("config_hash", sort=False, observed=True):
         first = {name[2:]: of[name].iloc[0] for name in choices}
         told.append(
             {

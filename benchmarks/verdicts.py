@@ -137,7 +137,7 @@ def front(studies: int) -> Iterator[dict[str, Any]]:
                     costs=costs.tolist(), studies=max(studies // worlds, 1), random_seed=len(outcomes),
                 )
             )  # fmt: skip
-        for seeds, table in pd.concat(outcomes).groupby("seeds"):
+        for seeds, table in pd.concat(outcomes).groupby("seeds", observed=True):
             yield _row("front", "two_way", number, int(seeds), shape, "equal", "", worlds * (studies // worlds), table)
 
 
@@ -160,7 +160,7 @@ def _rows(
         )
         for i, one in enumerate(deviations)
     ]
-    for seeds, table in pd.concat(tables).groupby("seeds"):
+    for seeds, table in pd.concat(tables).groupby("seeds", observed=True):
         yield _row(part, test, k, int(seeds), shape, label or spread, effect, int(table["studies"].sum()), table)
 
 
@@ -201,7 +201,7 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
     for ax, spread in zip(axes[0], ("equal", "fourfold", "one 5×"), strict=True):
         shown = of_error[of_error["spread"] == spread]
         for test, colour in colours.items():
-            worst = shown[shown["test"] == test].groupby("seeds")["false_difference"].max()
+            worst = shown[shown["test"] == test].groupby("seeds", observed=True)["false_difference"].max()
             ax.plot(worst.index, 100 * worst, "o-", color=colour, label=test, markersize=4)
         ax.axhline(5, color="#222222", linewidth=0.8)
         ax.set(
@@ -213,7 +213,7 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
     axes[0][0].legend(frameon=False)
     for test, colour in colours.items():
         shown = of_error[(of_error["test"] == test) & of_error["spread"].isin(["equal", "fourfold"])]
-        between = shown.groupby("seeds")["coverage"].agg(["min", "max"])
+        between = shown.groupby("seeds", observed=True)["coverage"].agg(["min", "max"])
         axes[1][0].fill_between(between.index, 100 * between["min"], 100 * between["max"], color=colour, alpha=0.25)
     for level in (93, 97):
         axes[1][0].axhline(level, color="#222222", linewidth=0.8, linestyle=":")

@@ -39,7 +39,11 @@ def violations(
         return None
     goals = [constraint.of for constraint in constraints.values()]
     frame, _ = values(trials, metrics, goals, where)
-    means = frame[frame["state"] == "complete"].groupby("config_hash")[[goal.column for goal in goals]].mean()
+    means = (
+        frame[frame["state"] == "complete"]
+        .groupby("config_hash", observed=True)[[goal.column for goal in goals]]
+        .mean()
+    )
     broken: dict[str, str] = {}
     for config_hash, row in means.iterrows():
         each = [_broken(name, constraint, float(row[constraint.of.column])) for name, constraint in constraints.items()]

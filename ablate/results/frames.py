@@ -68,6 +68,17 @@ _NUMBERS = {
 }
 
 
+def stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables one below the other; a column that one of them has not, or has empty, is missing there.
+
+    Of empty tables and columns pandas would take the types, or not, as its version has it.
+    """
+    tables = list(tables)
+    filled = [table.dropna(axis="columns", how="all") for table in tables if len(table)] or tables[:1]
+    columns = dict.fromkeys(column for table in tables for column in table)
+    return pd.concat(filled, ignore_index=True).reindex(columns=list(columns))
+
+
 def metrics(rows: Iterable[Row]) -> pd.DataFrame:
     """Make the table of measurements: one row each, in the order in which they were recorded."""
     return _frame(rows, METRIC)
@@ -143,7 +154,7 @@ def _means(trials: pd.DataFrame, column: str) -> dict[str, float]:
     """Return the mean of a column over the trials of each candidate; {} where there is nothing."""
     if column not in trials or trials[column].isna().all():
         return {}
-    means = trials.groupby("candidate", sort=False)[column].mean().dropna()
+    means = trials.groupby("candidate", sort=False, observed=True)[column].mean().dropna()
     return {str(name): float(mean) for name, mean in means.items()}
 
 
@@ -156,7 +167,7 @@ def of_trials(rows: pd.DataFrame, trials: Iterable[Any]) -> pd.Series[bool]:
 def last_rows(measured: pd.DataFrame, every: bool = False) -> pd.DataFrame:
     """Return the row at the most images of each trial and metric: the first of several, or `every` one of them."""
     images = measured["images"].fillna(-1)
-    most = images.groupby([measured["trial"], measured["metric"]]).transform("max")
+    most = images.groupby([measured["trial"], measured["metric"]], observed=True).transform("max")
     last = measured[images == most]
     return last if every else last.drop_duplicates(["trial", "metric"])
 

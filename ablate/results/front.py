@@ -174,7 +174,7 @@ def adjusted_means(values: pd.Series[Any], candidates: pd.Series[Any], seeds: pd
     interaction). With the same seeds for all, these are the plain means. Plain means also where seeds and candidates
     do not hang together, since nothing compares them then.
     """
-    plain = values.groupby(candidates).mean().astype(float)
+    plain = values.groupby(candidates, observed=True).mean().astype(float)
     rows, names = pd.factorize(candidates)
     columns, numbers = pd.factorize(seeds)
     if not len(values) or len(values) == len(names) * len(numbers):
@@ -195,11 +195,11 @@ def _means(frame: pd.DataFrame, columns: Sequence[str], adjusted: Sequence[str] 
     """
     states, hashes = frame["state"], frame["config_hash"]
     finite = (states == "complete") & np.isfinite(frame[list(columns)].to_numpy(dtype=float)).all(axis=1)
-    complete = frame[finite].groupby("config_hash")
+    complete = frame[finite].groupby("config_hash", observed=True)
     means = pd.DataFrame(index=pd.Index(hashes.dropna().unique(), name="config_hash"))
     for column in columns:
         # What a network costs is known before it is trained.
-        groups = frame.groupby("config_hash") if column in STATIC else complete
+        groups = frame.groupby("config_hash", observed=True) if column in STATIC else complete
         column_means, least = groups[column].mean().astype(float), groups[column].min().astype(float)
         # Of equal values the mean is that value, however many there are: else rounding would make one candidate dearer.
         means[column] = column_means.where(least < groups[column].max().astype(float), least)
@@ -209,5 +209,5 @@ def _means(frame: pd.DataFrame, columns: Sequence[str], adjusted: Sequence[str] 
         means[f"{column}.sd"] = complete[column].std(ddof=1)
     without = {state: states == state for state in WITHOUT_VALUE}
     for name, flags in {"n": finite, **without}.items():
-        means[name] = flags.groupby(hashes).sum().astype(int)
+        means[name] = flags.groupby(hashes, observed=True).sum().astype(int)
     return means

@@ -17,7 +17,7 @@ def distinct(measured: pd.DataFrame, decides: Iterable[str]) -> tuple[pd.DataFra
     if not repeated.any():
         return measured, []
     warnings = []
-    for _, rows in measured[repeated].groupby(keys, dropna=False, sort=False):
+    for _, rows in measured[repeated].groupby(keys, dropna=False, sort=False, observed=True):
         values = rows["value"].dropna()
         if len(values) not in (0, len(rows)) or (
             len(values) and values.max() - values.min() > ROUNDING * values.abs().max()

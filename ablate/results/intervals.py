@@ -33,7 +33,7 @@ def intervals(results: StudyAnalysis, goal: Objective) -> dict[str, Mean]:
     known = frame[np.isfinite(frame[goal.column].astype(float))]
     if goal.column not in STATIC:
         known = known[known["state"] == "complete"]
-    groups = {str(h): own.to_numpy(dtype=float) for h, own in known.groupby("config_hash")[goal.column]}
+    groups = {str(h): own.to_numpy(dtype=float) for h, own in known.groupby("config_hash", observed=True)[goal.column]}
     half_width = interval_half_widths(groups.values())
     certain = goal.column in STATIC
     return {

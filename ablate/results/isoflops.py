@@ -77,10 +77,10 @@ def isoflops_of(
     curves = {
         names[str(config_hash)]: [
             (one["train_gflops"].to_numpy(dtype=float), one["value"].to_numpy(dtype=float))
-            for _, one in own.groupby("trial", sort=False)
+            for _, one in own.groupby("trial", sort=False, observed=True)
             if len(one) > 1
         ]
-        for config_hash, own in rows.groupby("config_hash", sort=False)
+        for config_hash, own in rows.groupby("config_hash", sort=False, observed=True)
     }
     curves = {label: seeds for label, seeds in curves.items() if seeds}
     sizes = {names[str(name)]: float(first.loc[name, size]) for name in rows["config_hash"].unique()}

@@ -69,7 +69,7 @@ def _check_data(trials: pd.DataFrame) -> None:
     if "data_hash" not in trials:
         return  # a table that was written earlier
     with_data = trials[trials["data_hash"].notna() & trials["state"].isin(("complete", "diverged"))]
-    groups = with_data.groupby("data_hash", sort=False)["trial"]
+    groups = with_data.groupby("data_hash", sort=False, observed=True)["trial"]
     if len(groups) > 1:
         listing = "; ".join(
             f"{str(data_hash)[:12]}… ({len(names)} trials, such as {names.iloc[0]})" for data_hash, names in groups
@@ -163,7 +163,7 @@ def _rows(goal: Objective, trials: pd.DataFrame, metrics: pd.DataFrame, where: M
         alike &= (chosen[name] == default[name]) | (chosen[name].isna() & default[name].isna())
     rest = chosen[~of_trials(chosen, chosen.loc[alike, "trial"])]
     for name in names:
-        if (rest.groupby("trial")[name].nunique(dropna=False) > 1).any():
+        if (rest.groupby("trial", observed=True)[name].nunique(dropna=False) > 1).any():
             raise InputError(_refusal(goal, name, rest[name].astype(object).where(rest[name].notna(), None), rest))
     return chosen[alike | chosen.index.isin(rest.index)].drop_duplicates("trial")
 
@@ -189,7 +189,7 @@ def explain(goal: Objective, rows: pd.DataFrame, trials: pd.DataFrame, free: Col
 def _varies_within(settings: pd.Series[Any], rows: pd.DataFrame, paths: Sequence[str]) -> bool:
     """Return whether trials with the same choices were measured differently."""
     keys = [rows[p].astype(str) for p in paths]
-    return bool((settings.astype(str).groupby(keys).nunique() > 1).any())
+    return bool((settings.astype(str).groupby(keys, observed=True).nunique() > 1).any())
 
 
 def _refusal(goal: Objective, name: str, settings: pd.Series[Any], rows: pd.DataFrame) -> str:

@@ -57,7 +57,9 @@ def _trials_by(trials: pd.DataFrame, column: str, read: Callable[[dict[str, Any]
     groups: dict[str, Trials] = {}
     if column not in trials:
         return groups
-    for text, rows in trials[trials["state"].isin(COUNTED)].groupby(column, sort=False):  # each text is read once
+    for text, rows in trials[trials["state"].isin(COUNTED)].groupby(
+        column, sort=False, observed=True
+    ):  # each text is read once
         try:
             values = read(json.loads(str(text)))
         except (ValueError, AttributeError, KeyError):  # of a table that others wrote

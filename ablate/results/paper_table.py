@@ -148,7 +148,7 @@ def identity(results: StudyAnalysis, goal: Objective) -> str:
     rows = rows[rows["metric"] == goal.column]
     if rows.empty:
         return ""
-    rows = rows[rows["images"] == rows.groupby("trial")["images"].transform("max")]
+    rows = rows[rows["images"] == rows.groupby("trial", observed=True)["images"].transform("max")]
     parts = []
     for field in DECIDES:
         known = list(rows[field].dropna().unique()) if field in rows and field in WORDS else []

@@ -36,13 +36,13 @@ def quality_curves(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     keys = ["trial", "metric", *(name for name in DECIDES if name in metrics)]
     if metrics.empty:
         return metrics.assign(train_gflops=pd.Series(dtype=float))
-    points = metrics.groupby(keys, dropna=False, sort=False)["images"].transform("nunique")
-    most = points.groupby([metrics["trial"], metrics["metric"]]).transform("max")
+    points = metrics.groupby(keys, dropna=False, sort=False, observed=True)["images"].transform("nunique")
+    most = points.groupby([metrics["trial"], metrics["metric"]], observed=True).transform("max")
     rows = metrics[(points == most) & ((points > 1) | begun[metrics.index])]
     if rows.empty:
         return rows.assign(train_gflops=pd.Series(dtype=float))
-    kind = rows.groupby(keys, dropna=False, sort=False).ngroup()
-    rows = rows[kind == kind.groupby([rows["trial"], rows["metric"]]).transform("min")]
+    kind = rows.groupby(keys, dropna=False, sort=False, observed=True).ngroup()
+    rows = rows[kind == kind.groupby([rows["trial"], rows["metric"]], observed=True).transform("min")]
     gflops = rows["trial"].map(_in_training(trials))
     rows = rows.assign(train_gflops=train_gflops(gflops, rows["images"]))
     return rows.sort_values(["trial", "metric", "images"], kind="stable").reset_index(drop=True)
@@ -81,7 +81,9 @@ def with_quality(curves: pd.DataFrame, trials: pd.DataFrame, metrics: pd.DataFra
     """
     points = quality_curves(trials, metrics)
     if len(points):
-        table = points.pivot_table(index=["trial", "images"], columns="metric", values="value", sort=False)
+        table = points.pivot_table(
+            index=["trial", "images"], columns="metric", values="value", sort=False, observed=True
+        )
         seconds = points.drop_duplicates(["trial", "images"]).set_index(["trial", "images"])["train_seconds"]
         table = table.add_prefix("m.").rename_axis(columns=None).assign(reached=seconds).reset_index()
         curves = curves.merge(table, on=["trial", "images"], how="outer", sort=True)

@@ -17,6 +17,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.io.text import label, printable
 from ablate.results import origins
 from ablate.results.categories import with_categories
+from ablate.results.frames import stacked
 from ablate.results.front import front
 from ablate.results.results import Results, load
 
@@ -113,8 +114,8 @@ class SeveralResults:
             candidates += [replace(c, config_hash=f"{name}\n{c.config_hash}") for c in one.candidates]
             broken |= {f"{name}\n{h}": why for h, why in (one.violations() or {}).items()}
         table = front(
-            pd.concat(trials, ignore_index=True),
-            pd.concat(metrics, ignore_index=True),
+            stacked(trials),
+            stacked(metrics),
             candidates,
             goals,
             where,
@@ -147,8 +148,7 @@ class SeveralResults:
             part.attrs = {}
             part.insert(0, "study", name)
             parts.append(part)
-        filled = [part for part in parts if len(part)] or parts[:1]  # of an empty one pandas would take the dtypes
-        joined = pd.concat(filled, ignore_index=True)
+        joined = stacked(parts)
         joined["study"] = pd.Categorical(joined["study"], categories=self.names)
         orders: dict[str, list[Any]] = {}
         for part in parts:

@@ -103,7 +103,7 @@ def _grouped(results: StudyAnalysis) -> pd.DataFrame:
             table[name] = table["config_hash"].map(by_hash[TIMES[name]])
     if quality and quality.column in table:
         signed = (table[quality.column] * quality.sign).to_numpy(dtype=float)
-        trained = results.trials.groupby("config_hash")["images"].max().reindex(table["config_hash"])
+        trained = results.trials.groupby("config_hash", observed=True)["images"].max().reindex(table["config_hash"])
         furthest = -trained.fillna(0).to_numpy(dtype=float) * (table["paused"] > 0).to_numpy() * np.isnan(signed)
         order = np.lexsort([signed, (table["diverged"] > 0).to_numpy(), furthest, np.isnan(signed)])
         table = table.iloc[order]
@@ -127,7 +127,7 @@ def dearer(trials: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     complete = trials[trials["state"] == "complete"]
     found = {}
     for name, rows in ((SAMPLE, trials), (TRAIN, complete)):
-        groups = rows.groupby("config_hash")[name]
+        groups = rows.groupby("config_hash", observed=True)[name]
         means, least = groups.mean().astype(float), groups.min().astype(float)
         # Of equal values the mean is that value: rounding would make one candidate dearer.
         found[name] = means.where(least < groups.max().astype(float), least)

@@ -58,7 +58,7 @@ def _images(results: StudyContents) -> list[str]:
     if minutes is None:
         return []
     complete = results.trials[results.trials["state"] == "complete"]
-    images = complete.groupby("config_hash")["images"].mean().dropna()
+    images = complete.groupby("config_hash", observed=True)["images"].mean().dropna()
     if len(images) < 2 or images.min() == images.max():
         return []
     message = f"the budget was {float(minutes):g} minutes of training, in which candidates saw from {images.min():,.0f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ def keep(folder: Path, images: int, samples: NDArray[np.uint8]) -> None:
     if not len(samples):
         return
     kept = {**{at: one for at, one in read(folder).items() if at < images}, images: samples}
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{f"{at:012d}": one for at, one in kept.items()})
+    content, named = io.BytesIO(), dict[str, Any]((f"{at:012d}", one) for at, one in kept.items())
+    np.savez_compressed(content, **named)  # numpy before 2.1 takes any option for an array
     write_atomic(folder / PREVIEWS, content.getvalue(), durable=False)  # synced with the record
 
 

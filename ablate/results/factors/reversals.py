@@ -48,14 +48,14 @@ def _budgets(results: StudyAnalysis, objective: Objective) -> Iterator[tuple[Any
     curves = comparable_curves(results.trials, results.metrics, during)
     if curves.empty:
         return
-    curves = curves.assign(point=curves.groupby("trial").cumcount())
+    curves = curves.assign(point=curves.groupby("trial", observed=True).cumcount())
     curves = curves.merge(results.trials[["trial", "config_hash", "seed", "candidate"]], on="trial", suffixes=("_", ""))
     labels = dict(zip(curves["config_hash"], curves["candidate"], strict=True))
     tables = {
-        int(str(point)): rows.pivot_table(index="config_hash", columns="seed", values="value")
-        for point, rows in curves.groupby("point")
+        int(str(point)): rows.pivot_table(index="config_hash", columns="seed", values="value", observed=True)
+        for point, rows in curves.groupby("point", observed=True)
     }
-    medians = curves.groupby("point")["images"].median()
+    medians = curves.groupby("point", observed=True)["images"].median()
     images = {int(str(point)): float(median) for point, median in medians.items()}
     end = tables.pop(max(tables))
     last = max(images)

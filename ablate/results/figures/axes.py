@@ -61,9 +61,8 @@ def _points(results: StudyAnalysis, goal: Objective, field: str) -> tuple[pd.Dat
     others = [name for name in BESIDE if name != field and rows[name].nunique(dropna=False) > 1]
     groups: list[tuple[dict[str, object], pd.DataFrame]] = [({}, rows)]
     if others:
-        by_setting = rows.groupby(
-            others, sort=False, dropna=False
-        )  # in the order of measurement: the study's own first
+        # in the order of measurement: the study's own first
+        by_setting = rows.groupby(others, sort=False, dropna=False, observed=True)
         groups = [(dict(zip(others, key, strict=True)), group) for key, group in by_setting]
     where, chosen = max(groups, key=lambda group: group[1][field].nunique())
     if chosen[field].nunique() < 2:

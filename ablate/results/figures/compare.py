@@ -92,7 +92,7 @@ def _band(axes: Axes, study: StudyAnalysis, quality: Objective, cost: Objective,
     x = np.concatenate([x, [axes.get_xlim()[1]]])
     worst = axes.get_ylim()[0 if quality.larger_is_better else 1]
     ends = []
-    for _, corners in surfaces.groupby("level"):
+    for _, corners in surfaces.groupby("level", observed=True):
         corners = corners.sort_values(cost.column)
         at = np.searchsorted(corners[cost.column].to_numpy(dtype=float), x, side="right") - 1
         reached = corners[quality.column].to_numpy(dtype=float)[np.maximum(at, 0)]

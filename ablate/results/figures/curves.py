@@ -71,7 +71,7 @@ def draw(results: StudyAnalysis) -> Figure | None:
 
 def _by_candidate(curves: pd.DataFrame, candidates: list[CandidateRow]) -> dict[str, pd.DataFrame]:
     own = curves[curves["config_hash"].isin([c.config_hash for c in candidates])]
-    return {str(config_hash): part for config_hash, part in own.groupby("config_hash")}
+    return {str(config_hash): part for config_hash, part in own.groupby("config_hash", observed=True)}
 
 
 def _range(curves: pd.DataFrame) -> tuple[float, float]:
@@ -96,13 +96,13 @@ def _lines(axes: Axes, candidate: CandidateRow, curves: pd.DataFrame, top: float
         end = float(own[-1, 1])
     elif len(complete):
         shared = binned(complete)
-        over = shared.groupby("images")["loss"]
+        over = shared.groupby("images", observed=True)["loss"]
         mean, spread = over.mean(), over.std()
         axes.plot(mean.index, mean, color=look.colour, linestyle=look.dash, linewidth=1.7)
         if shared["seed"].nunique() > 1:
             axes.fill_between(mean.index, mean - spread, mean + spread, color=look.colour, alpha=0.2, linewidth=0)
         end = float(shared[shared["images"] == shared["images"].max()]["loss"].mean())
-    for _, trial in curves[curves["state"] != "complete"].groupby("trial"):
+    for _, trial in curves[curves["state"] != "complete"].groupby("trial", observed=True):
         line = binned(trial).sort_values("images")
         axes.plot(line["images"], line["loss"], color=look.colour, linestyle=look.dash, linewidth=0.9, alpha=0.7)
         last = line.iloc[-1]
@@ -121,7 +121,7 @@ def _others(axes: Axes, curves: list[pd.DataFrame]) -> int:
     for rows in curves:
         line = _own_line(rows)
         if line is None:
-            mean = binned(rows).groupby("images")["loss"].mean()
+            mean = binned(rows).groupby("images", observed=True)["loss"].mean()
             line = np.column_stack([mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)])
         lines.append(line)
     if lines:
@@ -140,15 +140,15 @@ def _own_line(rows: pd.DataFrame) -> NDArray[np.float64] | None:
 
 def binned(curves: pd.DataFrame) -> pd.DataFrame:
     """Interpolate all trials to one grid, at most POINTS long and no longer than the shortest trial."""
-    last = float(curves.groupby("trial")["images"].max().min())
-    grids = [np.sort(rows["images"].unique()) for _, rows in curves.groupby("trial")]
+    last = float(curves.groupby("trial", observed=True)["images"].max().min())
+    grids = [np.sort(rows["images"].unique()) for _, rows in curves.groupby("trial", observed=True)]
     same = all(np.array_equal(g, grids[0]) for g in grids)
     if same and len(grids[0]) <= POINTS:
         return curves[["trial", "seed", "images", "loss"]]
     first = max(float(g[0]) for g in grids)
     grid = np.linspace(first, max(last, first), min(POINTS, max(map(len, grids))))
     parts = []
-    for trial, rows in curves.sort_values("images").groupby("trial"):
+    for trial, rows in curves.sort_values("images").groupby("trial", observed=True):
         images, loss = rows["images"].to_numpy(dtype=float), rows["loss"].to_numpy(dtype=float)
         if len(images) > 2 * len(grid):  # average what falls into one step of the grid
             step = np.digitize(images, (grid[:-1] + grid[1:]) / 2)

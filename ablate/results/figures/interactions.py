@@ -72,7 +72,7 @@ def _pairs(results: StudyAnalysis, goal: Objective) -> list[tuple[str, str, floa
         return []
     told = table[table["factor"].str.contains(" × ") & table["difference"].notna()]
     pairs = []
-    for factor, own in told.groupby("factor", sort=False):
+    for factor, own in told.groupby("factor", sort=False, observed=True):
         one, other = str(factor).split(" × ")
         one, other = sorted((one, other), key=lambda path: -table.loc[table["factor"] == path].shape[0])
         if table.loc[table["factor"] == other].shape[0] < LEVELS:

@@ -67,7 +67,7 @@ def _figure(results: StudyAnalysis, name: str, axis: str, rows: pd.DataFrame) ->
 
 def _moments(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the first and the last observations of all trials, each with its title."""
-    images = rows.groupby("trial")["images"]
+    images = rows.groupby("trial", observed=True)["images"]
     first, last = rows[rows["images"] == images.transform("min")], rows[rows["images"] == images.transform("max")]
     begun = "at initialisation" if (first["images"] == 0).all() else "first observation"
     if len(first) == len(rows):
@@ -78,7 +78,7 @@ def _moments(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _quantities(rows: pd.DataFrame) -> list[list[str]]:
     """Group sites by panel: sites with one x each (blocks) share one, sites with many (losses) have their own."""
     sites = [str(site) for site in rows["site"].unique()]
-    many = rows.groupby(["trial", "images", "site"])["x"].nunique()
+    many = rows.groupby(["trial", "images", "site"], observed=True)["x"].nunique()
     return [[site] for site in sites] if (many != 1).any() and len(sites) <= PANELS else [sites]
 
 
@@ -93,7 +93,7 @@ def _lines(panel: Axes, results: StudyAnalysis, rows: pd.DataFrame) -> None:
         own_rows = rows[rows["config_hash"] == candidate.config_hash]
         if own_rows.empty:
             continue
-        look, over = style.look(candidate), own_rows.groupby("x")["value"]
+        look, over = style.look(candidate), own_rows.groupby("x", observed=True)["value"]
         mean = over.mean()
         panel.plot(mean.index, mean, look.mark, linestyle=look.dash, color=look.colour, markersize=3.5, linewidth=1.4)
         if own_rows["seed"].nunique() > 1:
@@ -105,8 +105,8 @@ def _others(panel: Axes, rows: pd.DataFrame) -> None:
     """Draw the candidates without a name, thin and grey."""
     from matplotlib.collections import LineCollection
 
-    means = rows.groupby(["config_hash", "x"])["value"].mean().reset_index()
-    lines = [line[["x", "value"]].to_numpy(dtype=float) for _, line in means.groupby("config_hash")]
+    means = rows.groupby(["config_hash", "x"], observed=True)["value"].mean().reset_index()
+    lines = [line[["x", "value"]].to_numpy(dtype=float) for _, line in means.groupby("config_hash", observed=True)]
     if lines:
         panel.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.6, zorder=1))
 

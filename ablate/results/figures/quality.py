@@ -43,13 +43,16 @@ def draw(results: StudyAnalysis) -> Figure | None:
     figure = Figure(figsize=(2.2 + 3.6 * len(panels), 4.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(left=0.08, right=0.84, bottom=0.13, top=0.82, wspace=0.08)
-    lines = {str(config_hash): line.sort_values("images") for config_hash, line in means.groupby("config_hash")}
+    lines = {
+        str(config_hash): line.sort_values("images")
+        for config_hash, line in means.groupby("config_hash", observed=True)
+    }
     named = leading(results)
     coloured = [c for c in named if c.config_hash in lines]
     others = in_grey(results, named)
     grey = [lines[c.config_hash] for c in others if c.config_hash in lines]
     some = len(named) + len(others) < len(results.candidates)
-    stopped = [line for _, line in paused.groupby("trial", sort=False)]
+    stopped = [line for _, line in paused.groupby("trial", sort=False, observed=True)]
     shown = evenly(sorted(stopped, key=lambda line: goal.sign * float(line["value"].iloc[-1])))
     ends = {}
     for panel, of in zip(axes, panels, strict=True):
@@ -96,7 +99,7 @@ def quality_points(results: StudyAnalysis) -> tuple[Objective, pd.DataFrame, pd.
         if len(rows):
             rows = rows.merge(trials[["trial", "config_hash"]], on="trial")
             paused = comparable_curves(trials, results.metrics, during, ("paused",))
-            return during, rows.assign(point=rows.groupby("trial").cumcount()), paused
+            return during, rows.assign(point=rows.groupby("trial", observed=True).cumcount()), paused
     return None
 
 
@@ -105,8 +108,8 @@ def quality_means(points: pd.DataFrame) -> pd.DataFrame:
     positive = bool((points["value"] > 0).all())
     scaled = points.assign(value=np.log(points["value"]) if positive else points["value"])
     parts = []
-    for _, at_point in scaled.groupby("point", sort=True):
-        grouped = at_point.groupby("config_hash", sort=False)
+    for _, at_point in scaled.groupby("point", sort=True, observed=True):
+        grouped = at_point.groupby("config_hash", sort=False, observed=True)
         own = grouped[[*COMPUTE, "value"]].mean()
         away = at_point["value"] - grouped["value"].transform("mean")
         half_width = half_widths(float((away**2).sum()), len(at_point) - len(own))

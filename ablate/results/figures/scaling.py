@@ -53,7 +53,7 @@ def _panel(axes: Axes, fit: Scaling, colours: dict[str, str], labelled: set[str]
     points = fit.points
     low, high = float(points["cost"].min()), float(points["cost"].max())
     colour_of = points["label"].map(lambda label: colours.get(label, style.MUTED))
-    for colour, own in points.groupby(colour_of, sort=False):
+    for colour, own in points.groupby(colour_of, sort=False, observed=True):
         axes.plot(own["cost"], own["quality"], "o", color=colour, markersize=6)
     line = np.empty((0, 2))
     if not math.isnan(fit.exponent):

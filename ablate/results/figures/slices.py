@@ -78,7 +78,7 @@ def _panel(axes: Axes, path: str, points: pd.DataFrame, means: pd.DataFrame, mem
     if is_axis:
         x = numbers
     else:
-        order = points.groupby("choice").cumcount().to_numpy(dtype=float)
+        order = points.groupby("choice", observed=True).cumcount().to_numpy(dtype=float)
         x = points["choice"].map(place).to_numpy(dtype=float) + SHIFT * (np.modf(order * 0.618034)[0] * 2 - 1)
     on = points["config_hash"].isin(members).to_numpy(dtype=bool)
     dot = style.dot(14, len(points))
@@ -88,7 +88,7 @@ def _panel(axes: Axes, path: str, points: pd.DataFrame, means: pd.DataFrame, mem
         low, high = float(numbers.min()), float(numbers.max())
         if low > 0 and high / low > 10:
             style.logarithmic(axes, "x", low, high)
-        for choice, own in points.groupby("choice"):
+        for choice, own in points.groupby("choice", observed=True):
             mean = float(means.loc[means["choice"] == choice, "mean"].iloc[0])
             axes.plot([own["number"].min(), own["number"].max()], [mean, mean], color=style.COLOURS[1], linewidth=2)
     else:

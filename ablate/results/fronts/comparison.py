@@ -13,6 +13,7 @@ import pandas as pd
 from ablate.candidates.objectives import KNOWN_BEFOREHAND, STATIC, Objective
 from ablate.errors import Argument, InputError
 from ablate.results import origins
+from ablate.results.frames import stacked
 from ablate.results.front import hypervolume, nondominated, refusal
 from ablate.results.fronts.drawn_fronts import DrawnFronts
 from ablate.results.fronts.hypervolumes import DRAWN
@@ -123,7 +124,7 @@ def _check_data(studies: Sequence[StudyAnalysis], names: tuple[str, str], goals:
             f"the two were trained on different data ({told}), so their values cannot be compared; measuring again "
             "does not make them alike"
         )
-    joint = pd.concat([study.trials for study in studies], ignore_index=True)
+    joint = stacked(study.trials for study in studies)
     origins.check(joint)
 
 
@@ -136,7 +137,9 @@ def _check_alike(studies: Sequence[StudyAnalysis], names: tuple[str, str], goal:
         values(study.trials, study.metrics, [objective])  # within a study it is checked there
         ended = set(study.trials.loc[study.trials["state"] == "complete", "trial"])
         rows = study.metrics[(study.metrics["metric"] == objective.column) & study.metrics["trial"].isin(ended)]
-        rows = rows[rows["images"] == rows.groupby("trial")["images"].transform("max")].drop_duplicates("trial")
+        rows = rows[rows["images"] == rows.groupby("trial", observed=True)["images"].transform("max")].drop_duplicates(
+            "trial"
+        )
         settings.append({field: _recorded(rows, field) for field in DECIDES})
     for field in DECIDES:
         one, two = (own[field] for own in settings)
@@ -309,5 +312,5 @@ def _differences(studies: Sequence[StudyAnalysis], names: tuple[str, str]) -> li
         told = ", ".join(f"{field} {one.get(field)} and {two.get(field)}" for field in fields if field != "metrics")
         if told:
             notes.append(f"the two differ in {key}: {told}")
-    joint = pd.concat([study.trials for study in studies], ignore_index=True)
+    joint = stacked(study.trials for study in studies)
     return [*notes, *origins.describe_mixture(joint)]

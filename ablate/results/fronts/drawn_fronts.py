@@ -77,7 +77,7 @@ def draw_fronts(
         drawn[:, :, i] = objectives[i].sign * np.nanmin(tables[i][rows], axis=1)
     if not measured:
         return DrawnFronts(rows, drawn, certain)
-    costs: Any = trials.groupby("config_hash")["gflops"].min().reindex(list(config_hashes))
+    costs: Any = trials.groupby("config_hash", observed=True)["gflops"].min().reindex(list(config_hashes))
     cost = costs.to_numpy(dtype=float)[rows]
     rng = np.random.default_rng(SEED)
     normal = rng.normal(size=(draws, len(rows), len(measured))) @ _root_of_correlation(seeds).T

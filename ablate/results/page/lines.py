@@ -60,8 +60,8 @@ def losses(results: StudyAnalysis) -> dict[str, Any] | None:
     frame = frame[np.isfinite(frame["loss"]) & np.isfinite(frame["images"])]
     frame = frame.merge(trials, on="trial")
     lines = {}
-    for name, own in frame.groupby("config_hash"):
-        mean = curves.binned(own).groupby("images")["loss"].mean()
+    for name, own in frame.groupby("config_hash", observed=True):
+        mean = curves.binned(own).groupby("images", observed=True)["loss"].mean()
         mean = mean.iloc[:: max(1, -(-len(mean) // POINTS))]
         lines[str(name)] = {"images": _numbers(mean.index.to_series()), "loss": _numbers(mean)}
     return {"label": "training loss", "axes": {"images": LABELS["images"]}, "lines": lines} if lines else None
@@ -129,7 +129,7 @@ def probed(results: StudyAnalysis) -> list[dict[str, Any]]:
 
 def _quantities(rows: pd.DataFrame, along: bool) -> list[tuple[str, pd.DataFrame]]:
     """Split what has several values at one x by its site; sites with one x each (blocks) are one line."""
-    if along and rows.groupby(["trial", "images", "site"])["x"].nunique().max() == 1:
+    if along and rows.groupby(["trial", "images", "site"], observed=True)["x"].nunique().max() == 1:
         return [("", rows)]
     sites = [str(site) for site in rows["site"].unique()]
     return [(site if len(sites) > 1 else "", rows[rows["site"].astype(str) == site]) for site in sites[:6]]
@@ -140,10 +140,10 @@ def _probe(name: str, site: str, axis: str, rows: pd.DataFrame) -> dict[str, Any
     moments = [("during training", rows)] if not axis else _moments(rows)
     lines: dict[str, dict[str, Any]] = {}
     for moment, part in moments:
-        means = part.groupby(["config_hash", across])["value"].mean().reset_index()
+        means = part.groupby(["config_hash", across], observed=True)["value"].mean().reset_index()
         lines[moment] = {
             str(h): {"x": _numbers(own[across]), "value": _numbers(own["value"])}
-            for h, own in means.groupby("config_hash")
+            for h, own in means.groupby("config_hash", observed=True)
         }
     values = rows["value"]
     return {

@@ -73,7 +73,7 @@ def probes(data: Data, ax: Axes | None = None, probe: str | None = None, images:
     rows = table[(table["probe"] == name) & table["x"].notna() & np.isfinite(table["value"])]
     if rows.empty:
         raise InputError(f"the probe {name!r} saw nothing along an axis", "probe")
-    last = rows.groupby("trial")["images"].transform("max") if images is None else images
+    last = rows.groupby("trial", observed=True)["images"].transform("max") if images is None else images
     rows = rows[rows["images"] == last]
     ax = axes_of(ax, height=3.0)
     _lines(data, ax, rows, "x", "value", None)
@@ -139,9 +139,9 @@ def _lines(data: Data, ax: Axes, table: pd.DataFrame, x: str, y: str, grid: Any)
     found = looks(data, table)
     present = list(dict.fromkeys(table["candidate"].astype(str)))
     first = [c.label for c in leading(data, LINES)] if hasattr(data, "candidates") else present[:LINES]
-    for name, rows in table.groupby(table["candidate"].astype(str), sort=False):
+    for name, rows in table.groupby(table["candidate"].astype(str), sort=False, observed=True):
         own = rows if grid is None else grid(rows)
-        over = own.groupby(x)[y]
+        over = own.groupby(x, observed=True)[y]
         mean, look, named = over.mean(), found[str(name)], str(name) in first
         few = len(mean) <= 14
         ax.plot(

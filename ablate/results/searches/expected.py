@@ -43,7 +43,7 @@ def expected(results: StudyAnalysis, objective: Objective, where: Mapping[str, A
     except NoSpreadError as error:
         note = error.message
     else:
-        costs: Any = results.trials.groupby("config_hash")["gflops"].min().reindex(told["config_hash"])
+        costs: Any = results.trials.groupby("config_hash", observed=True)["gflops"].min().reindex(told["config_hash"])
         cost, rng = costs.to_numpy(dtype=float)[rows], np.random.default_rng(SEED)
         drawn = draw_means(seeds, cost, rng, draws_for(len(rows)))
         ends = np.quantile(drawn, [0.025, 0.975], axis=0)

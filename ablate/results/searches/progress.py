@@ -31,7 +31,7 @@ def progress(
     goals = [results.objective(column) for column in columns]
     times = _ends(results.trials)
     usable = table[contends(table)].set_index("config_hash")
-    order = times.groupby("config_hash")["ended"].max().reindex(usable.index).sort_values(kind="stable")
+    order = times.groupby("config_hash", observed=True)["ended"].max().reindex(usable.index).sort_values(kind="stable")
     usable = usable.loc[order.index]
     spent = times.sort_values("ended", kind="stable").assign(spent=lambda rows: rows["train_gflops"].cumsum())
     whole = float(times["train_gflops"].sum())
