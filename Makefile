@@ -44,7 +44,7 @@ lowest:
 	$(VENV)-lowest/bin/pip install -q uv
 	$(VENV)-lowest/bin/uv pip install -q --python $(VENV)-lowest/bin/python --resolution lowest-direct -e ".[ray,mnist]" \
 	    "pytest==8.3.*" "pytest-xdist==3.6.*" "pytest-timeout==2.3.*" "hypothesis==6.136.*" "jsonschema==4.21.*" \
-	    "datasets==3.0.*" "diffusers==0.31.*" "transformers==4.45.*" "optuna-dashboard==0.17.*" "scikit-learn==1.5.*" "build==1.2.*" "setuptools==77.*"
+	    "datasets==3.3.*" "diffusers==0.31.*" "transformers==4.45.*" "optuna-dashboard==0.17.*" "scikit-learn==1.5.*" "build==1.2.*" "setuptools==77.*"
 	$(VENV)-lowest/bin/pytest -n $(JOBS) -W ignore::DeprecationWarning --deselect tests/test_site.py
 
 bench: $(VENV)/.test

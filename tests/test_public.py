@@ -78,7 +78,7 @@ def test_the_package_shows_what_it_offers_and_nothing_that_it_imports() -> None:
 
 ELSEWHERE = """
 import importlib, os, pkgutil, signal, sys
-import optuna, pandas, psutil, pyarrow, rich.console, ruamel.yaml, torch, typer
+import optuna, pandas, platformdirs, psutil, pyarrow, rich.console, ruamel.yaml, torch, typer
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "pthread_sigmask"):

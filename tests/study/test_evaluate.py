@@ -122,7 +122,7 @@ def test_another_subset_of_metrics_measures_only_what_is_missing(folder):
         assert {row["metric"] for row in json.loads(file.read_text())["metrics"]} == {"fd_pixels"}, "kid was there"
     assert (again(folder, metrics=both[1:]).measured, again(folder, metrics=both[::-1]).reused) == (0, 2)
     metrics = load(folder).metrics
-    assert metrics.groupby(["trial", "metric"]).size().eq(1).all()
+    assert metrics.groupby(["trial", "metric"], observed=True).size().eq(1).all()
 
 
 def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
@@ -135,10 +135,10 @@ def test_two_grids_at_one_number_of_evaluations_are_two_measurements(folder):
     like_its_own = results.front(["kid", "nfe"])
     assert set(like_its_own[METRIC]) == set(results.front(["kid", "nfe"], where={"solver_settings": own})[METRIC])
     table = results.front(["kid", "nfe"], along=["solver_settings"])
-    assert table.groupby(["candidate", "nfe"])["solver_settings"].nunique().eq(2).all()
-    assert results.metrics.groupby(["trial", "nfe", "solver_settings"])["value"].first().nunique() == len(
-        results.metrics
-    )
+    assert table.groupby(["candidate", "nfe"], observed=True)["solver_settings"].nunique().eq(2).all()
+    assert results.metrics.groupby(["trial", "nfe", "solver_settings"], observed=True)[
+        "value"
+    ].first().nunique() == len(results.metrics)
     assert again(folder, settings=["solver.grid=karras"]).reused == 2
     again(folder, nfe=[9], settings=["solver.grid=[karras, uniform]"])
     with pytest.raises(InputError, match=r"differ in solver_settings.*--set solver.grid="):
@@ -179,7 +179,7 @@ def test_evaluations_and_guidance_become_axes(folder):
     assert len(table) == 2 * (2 * 2 + 1), "two candidates; two by two, and the study's own"
     assert set(table["nfe"]) == {2, 3, 6}
     assert set(table["guidance"]) == {"cfg(1)", "cfg(1.5)", "cfg(4)"}
-    values = results.metrics.groupby(["trial", "nfe", "guidance"])["value"].first()
+    values = results.metrics.groupby(["trial", "nfe", "guidance"], observed=True)["value"].first()
     assert values.nunique() == len(values), "each way to sample gives a value of its own"
     assert set(results.front()[METRIC]) == set(load(folder).front(where={"nfe": 3})[METRIC]), "the study's own stands"
 
@@ -333,7 +333,7 @@ def test_a_study_that_was_measured_during_training_is_measured_again_at_its_end(
     evaluate_at = {**STUDY["evaluate"], "at": [0.25, 1.0], "at_samples": 6}
     launch({**STUDY, "evaluate": evaluate_at}, out=folder, executor="local", figures=False)
     before = load(folder)
-    assert before.metrics.groupby("trial")["images"].apply(sorted).tolist() == [[96, 384, 384]] * 2
+    assert before.metrics.groupby("trial", observed=True)["images"].apply(sorted).tolist() == [[96, 384, 384]] * 2
     outcome = again(folder)
     assert (outcome.measured, outcome.reused, len(outcome.rows)) == (0, 2, 2), "the rows of the end, on all samples"
     assert again(folder, samples=6).measured == 2

@@ -170,7 +170,8 @@ class Worse(Weighting):
     ],
 )
 def test_who_ends_the_process_or_raises_is_named_with_file_and_line_once(line, why, tmp_path, capsys, alike_elsewhere):
-    file = tmp_path / "worse.py"
+    file = tmp_path / str(abs(hash(line))) / "worse.py"  # a folder of its own: a file is imported once in a process
+    file.parent.mkdir()
     file.write_text(WORSE.replace("return level.alpha * 0 - 1", line))
     with pytest.raises(SystemExit, match="1"):
         main(["plugins", "check", str(file), "--here"])
