@@ -36,6 +36,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "auxiliary": {"auxiliary": [{"type": "repa", "teacher": TEACHER, "depth": 1.0}], "clip": "agc"},
 }
 
+# The version of torch that computes what `agc` and `per_layer` ask of sharded gradients.
+SINCE = {"sgd": (2, 12), "auxiliary": (2, 12), "radam": (2, 10)}
+
 
 @pytest.fixture
 def group() -> Iterator[Group]:
@@ -54,6 +57,8 @@ def learner(**parts: Any) -> Learner:
 @pytest.mark.parametrize("name", list(PARTS))
 def test_shards_train_as_whole_weights_do(name: str, group: Group) -> None:
     """Losses, both norms, weights, moments, averages, snapshots; sharded after two steps, loaded again after four."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < SINCE.get(name, (0, 0)):
+        pytest.skip("its clip asks of a DTensor what this version of torch does not compute")
     compare(name, group)
 
 
