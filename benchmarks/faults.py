@@ -8,7 +8,8 @@ a worker is killed, or stopped for a while, the disk is full, files may not grow
 given until it ends with 0. Held: tables equal to the undisturbed run's; a record that was written is not written
 again; no trial is missing; an end by itself is exit code 2 with one message; a damaged file is got over or named;
 nothing is left behind. What does not hold is printed, and its folder kept. A fault is the same for its number and
-kind, on any machine, but for those at moments of a clock. The executor is `local` in the driver's process where
+kind, on any machine, but for those at moments of a clock. Left out are those of an object store where its server
+(moto[s3], flask, s3fs) is not installed. The executor is `local` in the driver's process where
 nothing else is said. `full disk` mounts a tmpfs, which takes root. The summary that a run prints at its end is left
 out: the tables are compared.
 """
@@ -33,11 +34,11 @@ sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 def inject_all(count: int, first: int, kinds: list[str] | None, jobs: int) -> None:
     """Inject the faults from number `first` on, in `jobs` processes, and print one line of JSON for each."""
     from faulty_runs import Lab
-    from injected_faults import FAULTS, inject, interrupted, schedule
+    from injected_faults import inject, interrupted, possible, schedule
 
     lab = Lab(Path(tempfile.mkdtemp(prefix="f", dir="/tmp")))
     stopped = interrupted(lab)
-    faults = schedule(first + count, kinds or list(FAULTS))[first:]
+    faults = schedule(first + count, kinds or possible())[first:]
 
     def some(own: int) -> None:
         for kind, number in faults[own::jobs]:

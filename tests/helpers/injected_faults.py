@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import random
 import resource
@@ -274,6 +275,12 @@ FAULTS: dict[str, tuple[Callable[[Fault, Lab, Path, random.Random], None], str, 
     "an object store answers 503": (object_store, "none", ("within",), 8),
     "a node lost or added": (nodes, "none", ("ray",), 1),
 }
+
+
+def possible() -> list[str]:
+    """Return the kinds of faults whose packages are here: a store that answers 503 takes a server of its own."""
+    served = all(importlib.util.find_spec(name) for name in ("moto", "werkzeug", "s3fs"))
+    return [kind for kind, (do, *_) in FAULTS.items() if served or do is not object_store]
 
 
 def interrupted(lab: Lab, writes: tuple[int, ...] = (45, 75)) -> list[Path]:
