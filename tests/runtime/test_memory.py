@@ -143,7 +143,8 @@ def test_it_is_as_the_process_measures_it(name: str) -> None:
         learner.step(1e5)
         gauge.step_done()
     gauge.end_training()
-    assert footprint(study.base, study.data.setting(), "cpu").total == pytest.approx(gauge.training, rel=0.2)
+    estimate = footprint(study.base, study.data.setting(), "cpu").total
+    assert estimate == pytest.approx(gauge.training, rel=0.2, abs=4e6)  # of a small one, what was freed before is used
 
 
 def test_what_is_allocated_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
