@@ -40,5 +40,6 @@ class Asked:
 
 def _asked(value: Any, candidate: Candidate) -> Any:
     """Return what is asked of a field; of a weighting that builds nothing to be trained, no more than that."""
-    builds = not isinstance(value, Weighting) or type(value).build is not Weighting.build
-    return value if builds or not candidate.one_pass else None
+    if isinstance(value, Weighting) and candidate.one_pass and type(value).build is Weighting.build:
+        return None
+    return value
